@@ -1,0 +1,1 @@
+"""vshd: shells and commands in the container for the host."""
