@@ -1,0 +1,187 @@
+"""The private conversation between a daemon and the short-lived commands of the same user.
+
+One JSON object per line in each direction over a Unix socket: ``{"call": NAME, …}`` is answered by
+``{"ok": {…}}`` or by ``{"error": SENTENCE, "hint": SENTENCE, "exit_code": N}``. Commands pay for what they
+import, so this module loads asyncio and logging only in the daemon.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import socket
+from collections.abc import Awaitable, Callable, Mapping
+from typing import TYPE_CHECKING, Any
+
+from guestlink.address import UnixAddress
+from guestlink.errors import GuestlinkError
+from guestlink.sockets import ConnectFailed, connect, listen, peer_of, same_user
+
+if TYPE_CHECKING:
+    import asyncio
+
+LINE_LIMIT = 16 * 1024 * 1024
+"""Bytes of one line: 10,000 applications with their names take about 3 MB as JSON."""
+CONNECTION_LIMIT = 64
+"""Commands served at a time; a user does not start more, a runaway script may."""
+
+Handler = Callable[[dict[str, Any]], Awaitable[dict[str, Any]]]
+
+
+class DaemonNotRunning(GuestlinkError):
+    """Nobody serves the control socket."""
+
+
+class ControlClient:
+    """A command's side of the conversation. Blocking; one connection per call.
+
+    :param path: the daemon's control socket.
+    :param daemon: the daemon's name and :param hint: how to start it, for the message when it is not there.
+    """
+
+    def __init__(self, path: str | os.PathLike[str], *, daemon: str = "the daemon", hint: str = "") -> None:
+        self._path = os.fspath(path)
+        self._daemon = daemon
+        self._hint = hint
+
+    def call(self, name: str, *, timeout: float | None = 70.0, **fields: Any) -> dict[str, Any]:
+        """Ask the daemon for something and return its answer.
+
+        :param timeout: seconds to wait for the answer; ``None`` waits for ever (a person chooses a file).
+        :raises DaemonNotRunning: nobody listens.
+        :raises GuestlinkError: the daemon's own refusal, or a conversation that broke off.
+        """
+        try:
+            sock = connect(UnixAddress(self._path), timeout=10)
+        except ConnectFailed as error:
+            raise DaemonNotRunning(f"{self._daemon} is not running", hint=self._hint) from error
+        with sock:
+            sock.settimeout(timeout)
+            try:
+                sock.sendall(json.dumps({"call": name, **fields}).encode() + b"\n")
+                line = _read_line(sock)
+            except TimeoutError as error:
+                raise GuestlinkError(f"{self._daemon} did not answer within {timeout:g} s") from error
+            except OSError as error:
+                raise GuestlinkError(f"{self._daemon} broke off: {error.strerror}") from error
+        answer = _decode(line)
+        if answer is None:
+            raise GuestlinkError(f"{self._daemon} went away before it answered", hint=self._hint)
+        if "error" in answer:
+            raise GuestlinkError(
+                str(answer["error"]),
+                hint=str(answer.get("hint", "")),
+                exit_code=int(answer.get("exit_code", 1)),
+            )
+        result = answer.get("ok")
+        return result if isinstance(result, dict) else {}
+
+
+def _read_line(sock: socket.socket) -> bytes:
+    received = bytearray()
+    while not received.endswith(b"\n") and len(received) < LINE_LIMIT:
+        chunk = sock.recv(1 << 16)
+        if not chunk:
+            break
+        received += chunk
+    return bytes(received)
+
+
+def _decode(line: bytes) -> dict[str, Any] | None:
+    try:
+        value = json.loads(line)
+    except (ValueError, RecursionError):
+        return None
+    return value if isinstance(value, dict) else None
+
+
+class ControlServer:
+    """A daemon's side of the conversation.
+
+    Serves this user and root only. Each connection is its own task; a handler that raises
+    :class:`GuestlinkError` answers with its sentence, anything else with a general one and a log entry.
+
+    :param path: where to listen; a dead socket there is replaced.
+    :param handlers: by call name; each gets the request's fields and returns the answer's.
+    """
+
+    def __init__(self, path: str | os.PathLike[str], handlers: Mapping[str, Handler]) -> None:
+        self._path = os.fspath(path)
+        self._handlers = dict(handlers)
+        self._server: asyncio.Server | None = None
+        self._writers: set[asyncio.StreamWriter] = set()
+        self._serving: set[asyncio.Task[None]] = set()
+
+    async def start(self) -> None:
+        """Begin to listen.
+
+        :raises AddressInUse: a live daemon has the socket.
+        """
+        import asyncio
+
+        sock = listen(UnixAddress(self._path))
+        self._server = await asyncio.start_unix_server(self._serve, sock=sock, limit=LINE_LIMIT)
+
+    async def close(self) -> None:
+        """Stop listening, end every conversation and remove the socket."""
+        import asyncio
+
+        if self._server is None:
+            return
+        self._server.close()
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(self._path)
+        for writer in list(self._writers):
+            writer.close()
+        for task in list(self._serving):
+            task.cancel()
+        if self._serving:
+            await asyncio.wait(self._serving)
+        self._server = None
+
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        import asyncio
+
+        task = asyncio.current_task()
+        assert task is not None
+        self._writers.add(writer)
+        self._serving.add(task)
+        try:
+            refusal = same_user().refusal(peer_of(writer.get_extra_info("socket")))
+            if refusal is None and len(self._writers) > CONNECTION_LIMIT:
+                refusal = "too many commands at once"
+            if refusal is not None:
+                writer.write(_encode({"error": refusal}))
+                await writer.drain()
+                return
+            while line := await reader.readline():
+                writer.write(_encode(await self._answer(line)))
+                await writer.drain()
+        except (OSError, ValueError, asyncio.CancelledError):
+            pass  # The command went away, sent an endless line, or we are closing.
+        finally:
+            self._writers.discard(writer)
+            self._serving.discard(task)
+            writer.close()
+
+    async def _answer(self, line: bytes) -> dict[str, Any]:
+        request = _decode(line)
+        name = request.pop("call", None) if request is not None else None
+        handler = self._handlers.get(name) if isinstance(name, str) else None
+        if request is None or handler is None:
+            sentence = f"the daemon does not know the call {name!r}"
+            return {"error": sentence, "hint": "update both to one version"}
+        try:
+            return {"ok": await handler(request)}
+        except GuestlinkError as error:
+            return {"error": error.message, "hint": error.hint, "exit_code": error.exit_code}
+        except Exception:
+            import logging
+
+            logging.getLogger(__name__).exception("the call %s failed", name)
+            return {"error": f"the call {name} failed in the daemon", "hint": "its log says why"}
+
+
+def _encode(answer: dict[str, Any]) -> bytes:
+    return json.dumps(answer).encode() + b"\n"

@@ -1,0 +1,62 @@
+"""Errors that a person reads: one sentence that names what is wrong, one that says what to do next."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable, Sequence
+
+
+class GuestlinkError(Exception):
+    """Something a user can understand and usually mend.
+
+    :param message: one sentence without a full stop that names what is wrong.
+    :param hint: what to do next; shown on a line of its own.
+    :param exit_code: the status with which a command ends because of it.
+    """
+
+    def __init__(self, message: str, *, hint: str = "", exit_code: int = 1) -> None:
+        super().__init__(message)
+        self.message = message
+        self.hint = hint
+        self.exit_code = exit_code
+
+    def __str__(self) -> str:
+        return self.message
+
+
+def report(name: str, error: GuestlinkError) -> None:
+    """Print an error to standard error the way every program of the suite does."""
+    lines = [f"{name}: {error.message}"]
+    if error.hint:
+        lines.append(f"  {error.hint}")
+    print("\n".join(lines), file=sys.stderr)
+
+
+def run_command(name: str, main: Callable[[list[str]], int], argv: Sequence[str] | None = None) -> int:
+    """Run a command's body and turn whatever ends it into an exit status, never into a traceback.
+
+    :param name: the program's name, put in front of error messages.
+    :param main: the body; gets the arguments without the program's name, returns the exit status.
+    :param argv: arguments; ``sys.argv[1:]`` by default.
+    :returns: the exit status: 130 after Ctrl-C, 141 when the reader of our output went away.
+    """
+    try:
+        return main(list(sys.argv[1:] if argv is None else argv))
+    except GuestlinkError as error:
+        report(name, error)
+        return error.exit_code
+    except KeyboardInterrupt:
+        return 130
+    except BrokenPipeError:
+        # Python flushes standard output once more at exit; give it somewhere harmless to go.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 141
+    except OSError as error:
+        report(name, GuestlinkError(_os_error_text(error)))
+        return 1
+
+
+def _os_error_text(error: OSError) -> str:
+    reason = (error.strerror or str(error)).lower()
+    return f"{error.filename}: {reason}" if error.filename else reason

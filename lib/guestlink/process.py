@@ -1,0 +1,126 @@
+"""Child processes: bounded runs of helper commands, and a child's way back to ordinary signal handling."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import signal
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from guestlink.errors import GuestlinkError
+
+OUTPUT_LIMIT = 4 * 1024 * 1024
+"""Bytes kept of each output stream of a helper command; the rest is read and dropped."""
+
+
+class CommandFailed(GuestlinkError):
+    """A helper command could not be run, took too long or reported failure."""
+
+
+@dataclass(frozen=True)
+class Completed:
+    """How a command ended: its exit status (negative: killed by that signal) and what it printed."""
+
+    argv: tuple[str, ...]
+    status: int
+    stdout: bytes
+    stderr: bytes
+
+    def check(self) -> Completed:
+        """Return itself.
+
+        :raises CommandFailed: the status is not 0; the message ends with the command's last line of output.
+        """
+        if self.status != 0:
+            said = (self.stderr or self.stdout).decode(errors="replace").strip().splitlines()
+            killed = f"was killed by {signal_name(-self.status)}"
+            how = killed if self.status < 0 else f"failed with {self.status}"
+            raise CommandFailed(f"{self.argv[0]} {how}" + (f": {said[-1]}" if said else ""))
+        return self
+
+
+def signal_name(number: int) -> str:
+    """``SIGTERM`` for 15; ``signal 99`` for what has no name."""
+    try:
+        return signal.Signals(number).name
+    except ValueError:
+        return f"signal {number}"
+
+
+async def run(
+    argv: Sequence[str],
+    *,
+    timeout: float,
+    stdin: bytes | None = None,
+    environ: Mapping[str, str] | None = None,
+    output_limit: int = OUTPUT_LIMIT,
+) -> Completed:
+    """Run a command, wait for its end, and leave nothing of it behind.
+
+    :param timeout: seconds; then the command and its process group are killed.
+    :param stdin: what it reads; ``None`` gives it an empty input.
+    :param output_limit: bytes kept of each stream.
+    :raises CommandFailed: it could not be started or did not end in time.
+    """
+    try:
+        process = await asyncio.create_subprocess_exec(
+            *argv,
+            stdin=asyncio.subprocess.DEVNULL if stdin is None else asyncio.subprocess.PIPE,
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.PIPE,
+            env=environ,
+            start_new_session=True,
+            restore_signals=True,
+        )
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or str(error)
+        raise CommandFailed(f"cannot run {argv[0]}: {reason.lower()}") from error
+    try:
+        async with asyncio.timeout(timeout):
+            _, stdout, stderr = await asyncio.gather(
+                _feed(process.stdin, stdin),
+                _read_bounded(process.stdout, output_limit),
+                _read_bounded(process.stderr, output_limit),
+            )
+            status = await process.wait()
+    except TimeoutError as error:
+        raise CommandFailed(f"{argv[0]} did not end within {timeout:g} s") from error
+    finally:
+        if process.returncode is None:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)
+            await process.wait()
+        # The pipes' transports outlive a killed process until they see their end; close them here.
+        getattr(process, "_transport").close()  # noqa: B009
+    return Completed(tuple(argv), status, stdout, stderr)
+
+
+async def _feed(stream: asyncio.StreamWriter | None, data: bytes | None) -> None:
+    if stream is None or data is None:
+        return
+    with contextlib.suppress(ConnectionError):
+        stream.write(data)
+        await stream.drain()
+    stream.close()
+
+
+async def _read_bounded(stream: asyncio.StreamReader | None, limit: int) -> bytes:
+    assert stream is not None
+    kept = bytearray()
+    while chunk := await stream.read(65536):
+        kept += chunk[: limit - len(kept)]
+    return bytes(kept)
+
+
+def reset_signals() -> None:
+    """Give signals their default action and unblock them all; for a child between fork and exec.
+
+    Python ignores SIGPIPE and SIGXFSZ, and a daemon may ignore more; a program that inherits that misbehaves
+    (garcon.md §5.4).
+    """
+    for number in signal.valid_signals() - {signal.SIGKILL, signal.SIGSTOP}:
+        with contextlib.suppress(OSError, ValueError):
+            signal.signal(number, signal.SIG_DFL)
+    signal.pthread_sigmask(signal.SIG_SETMASK, ())

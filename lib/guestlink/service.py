@@ -1,0 +1,122 @@
+"""The frame of a daemon: what systemd is told, and how signals end the work."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import signal
+from collections.abc import Awaitable, Callable
+
+import sdnotify
+
+from guestlink.tasks import TaskOwner
+
+_log = logging.getLogger(__name__)
+
+STOP_TIMEOUT = 5.0
+"""Seconds that a daemon may need to end before it is left to the kernel."""
+
+
+class Notifier:
+    """Tells the service manager how the daemon is (sd_notify(3)); without a manager it only keeps the status.
+
+    The socket's address is taken out of the environment, so that launched programs do not speak for us.
+    """
+
+    def __init__(self) -> None:
+        self._socket = sdnotify.SystemdNotifier()
+        self._watchdog = _watchdog_seconds()
+        for name in ("NOTIFY_SOCKET", "WATCHDOG_USEC", "WATCHDOG_PID"):
+            os.environ.pop(name, None)
+        self.text = ""
+        self._ready = False
+
+    @property
+    def watchdog_interval(self) -> float | None:
+        """Seconds between two signs of life (half the time that systemd allows), or ``None``."""
+        return self._watchdog
+
+    def ready(self) -> None:
+        """Say once that start-up is complete."""
+        if not self._ready:
+            self._ready = True
+            self._socket.notify("READY=1")
+
+    def status(self, text: str) -> None:
+        """Show one sentence in ``systemctl status``."""
+        if text != self.text:
+            self.text = text
+            self._socket.notify("STATUS=" + text.replace("\n", " "))
+
+    def stopping(self) -> None:
+        """Say that the daemon is about to end."""
+        self._socket.notify("STOPPING=1")
+
+    def alive(self) -> None:
+        """Feed the watchdog."""
+        self._socket.notify("WATCHDOG=1")
+
+    def close(self) -> None:
+        """Close the socket to the manager."""
+        connection = getattr(self._socket, "socket", None)
+        if connection is not None:
+            connection.close()
+
+
+def _watchdog_seconds() -> float | None:
+    pid = os.environ.get("WATCHDOG_PID")
+    text = os.environ.get("WATCHDOG_USEC", "")
+    if not text.isdecimal() or int(text) == 0 or (pid is not None and pid != str(os.getpid())):
+        return None
+    return int(text) / 2_000_000
+
+
+async def run_daemon(body: Callable[[Notifier], Awaitable[None]]) -> int:
+    """Run a daemon's body until it returns or SIGTERM or SIGINT cancels it.
+
+    The body says READY and STATUS through the notifier, and cleans up in ``finally`` when it is cancelled.
+    The watchdog is fed from the event loop, so that a loop that hangs is restarted by systemd.
+
+    :returns: 0.
+    :raises Exception: whatever the body raises.
+    """
+    notifier = Notifier()
+    owner = TaskOwner("daemon")
+    loop = asyncio.get_running_loop()
+    stopped = asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stopped.set)
+    try:
+        work = owner.start(_run(body, notifier), name="body")
+        stop = owner.start(_wait(stopped), name="stop signal")
+        if notifier.watchdog_interval is not None:
+            owner.start(_feed_watchdog(notifier, notifier.watchdog_interval), name="watchdog")
+        await asyncio.wait({work, stop}, return_when=asyncio.FIRST_COMPLETED)
+        notifier.stopping()
+        work.cancel()
+        done, _ = await asyncio.wait({work}, timeout=STOP_TIMEOUT)
+        if not done:
+            _log.warning("stopping took longer than %g s; ending without the rest", STOP_TIMEOUT)
+        elif not work.cancelled() and (error := work.exception()) is not None:
+            raise error
+        return 0
+    finally:
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.remove_signal_handler(number)
+        await owner.close()
+        notifier.close()
+
+
+async def _run(body: Callable[[Notifier], Awaitable[None]], notifier: Notifier) -> None:
+    await body(notifier)
+
+
+async def _wait(event: asyncio.Event) -> None:
+    await event.wait()
+
+
+async def _feed_watchdog(notifier: Notifier, interval: float) -> None:
+    while True:
+        notifier.alive()
+        await asyncio.sleep(interval)

@@ -1,0 +1,199 @@
+"""Stream sockets for the three kinds of address, with a check of who is on the other side."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import socket
+import struct
+from collections.abc import Collection, Mapping, MutableMapping
+from typing import NamedTuple
+
+from guestlink.address import Address, TcpAddress, UnixAddress, VsockAddress
+from guestlink.errors import GuestlinkError
+
+_LISTEN_FDS_START = 3
+"""The first descriptor that systemd passes (sd_listen_fds(3))."""
+
+
+class ConnectFailed(GuestlinkError):
+    """Nobody answered at an address."""
+
+
+class AddressInUse(GuestlinkError):
+    """Somebody else serves this address already."""
+
+
+class Peer(NamedTuple):
+    """Who is on the other side of a connection; what the kernel does not tell is ``None``."""
+
+    uid: int | None = None
+    pid: int | None = None
+    cid: int | None = None
+    host: str | None = None
+
+    def __str__(self) -> str:
+        if self.cid is not None:
+            return f"context id {self.cid}"
+        if self.uid is not None:
+            return f"uid {self.uid} (pid {self.pid})"
+        return self.host or "an unknown peer"
+
+
+class PeerPolicy(NamedTuple):
+    """Which peers may talk to us; ``None`` accepts any of that kind."""
+
+    uids: Collection[int] | None = None
+    cids: Collection[int] | None = None
+
+    def refusal(self, peer: Peer) -> str | None:
+        """Why this peer is refused, or ``None`` when it may stay."""
+        if peer.cid is not None:
+            allowed = self.cids is None or peer.cid in self.cids
+        elif peer.uid is not None:
+            allowed = self.uids is None or peer.uid in self.uids
+        else:
+            # TCP proves nothing about its peer: what speaks over it checks a token itself.
+            allowed = True
+        return None if allowed else f"{peer} may not connect here"
+
+
+def same_user() -> PeerPolicy:
+    """Accept this user and root on Unix sockets."""
+    return PeerPolicy(uids=frozenset({0, os.getuid()}))
+
+
+def peer_of(sock: socket.socket) -> Peer:
+    """Ask the kernel who is connected to a socket."""
+    if sock.family == socket.AF_UNIX:
+        pid, uid, _gid = struct.unpack("3i", sock.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12))
+        return Peer(uid=uid, pid=pid)
+    name = sock.getpeername()
+    if sock.family == getattr(socket, "AF_VSOCK", None):
+        return Peer(cid=name[0])
+    return Peer(host=str(name[0]))
+
+
+def connect(address: Address, timeout: float | None = 10.0) -> socket.socket:
+    """Connect to an address.
+
+    :param timeout: seconds to wait for the other side; the socket that is returned blocks.
+    :raises ConnectFailed: the other side is not there, refuses or does not answer.
+    """
+    try:
+        if isinstance(address, TcpAddress):
+            sock = socket.create_connection(address, timeout)
+            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        else:
+            sock = _new_socket(address)
+            try:
+                sock.settimeout(timeout)
+                sock.connect(_kernel_name(address))
+            except BaseException:
+                sock.close()
+                raise
+    except OSError as error:
+        raise ConnectFailed(f"cannot connect to {address}: {_reason(error)}") from error
+    sock.settimeout(None)
+    return sock
+
+
+def listen(address: Address, *, mode: int = 0o600, backlog: int = 128) -> socket.socket:
+    """Listen on an address.
+
+    A Unix socket that nobody serves any more is replaced; one that is served is left alone.
+
+    :param mode: permissions of a Unix socket, set before anybody can connect.
+    :returns: a non-blocking listening socket.
+    :raises AddressInUse: a live server has this address.
+    :raises GuestlinkError: the address cannot be bound for another reason.
+    """
+    sock = _new_socket(address)
+    try:
+        if isinstance(address, UnixAddress):
+            _remove_dead_socket(address)
+            os.fchmod(sock.fileno(), mode)  # what bind() creates gets the mode of the socket (unix(7))
+        elif isinstance(address, TcpAddress):
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        sock.bind(_kernel_name(address))
+        if isinstance(address, UnixAddress):
+            os.chmod(address.path, mode)
+        sock.listen(backlog)
+        sock.setblocking(False)
+    except OSError as error:
+        sock.close()
+        if error.errno == errno.EADDRINUSE:
+            raise AddressInUse(
+                f"{address} is in use", hint="stop the program that serves it, or choose another address"
+            ) from error
+        raise GuestlinkError(f"cannot listen on {address}: {_reason(error)}") from error
+    except BaseException:
+        sock.close()
+        raise
+    return sock
+
+
+def activated_sockets(environ: MutableMapping[str, str] | None = None) -> dict[str, socket.socket]:
+    """Sockets that systemd hands to this process, by their ``FileDescriptorName=`` (sd_listen_fds(3)).
+
+    The variables are removed so that children do not take the sockets for theirs.
+    """
+    variables: MutableMapping[str, str] = os.environ if environ is None else environ
+    count, names = _listen_fds(variables)
+    for name in ("LISTEN_PID", "LISTEN_FDS", "LISTEN_FDNAMES"):
+        variables.pop(name, None)
+    found: dict[str, socket.socket] = {}
+    for index in range(count):
+        descriptor = _LISTEN_FDS_START + index
+        os.set_inheritable(descriptor, False)
+        name = names[index] if index < len(names) and names[index] else f"unnamed-{index}"
+        found[name] = socket.socket(fileno=descriptor)
+        found[name].setblocking(False)
+    return found
+
+
+def _listen_fds(variables: Mapping[str, str]) -> tuple[int, list[str]]:
+    if variables.get("LISTEN_PID") != str(os.getpid()):
+        return 0, []
+    count = variables.get("LISTEN_FDS", "")
+    return (int(count) if count.isdecimal() else 0), variables.get("LISTEN_FDNAMES", "").split(":")
+
+
+def _new_socket(address: Address) -> socket.socket:
+    if isinstance(address, UnixAddress):
+        return socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    if isinstance(address, VsockAddress):
+        try:
+            return socket.socket(socket.AF_VSOCK, socket.SOCK_STREAM)
+        except OSError as error:
+            raise GuestlinkError(
+                "this kernel has no vsock", hint="load the module vsock, or use a unix: or tcp: address"
+            ) from error
+    return socket.socket(socket.AF_INET6 if ":" in address.host else socket.AF_INET, socket.SOCK_STREAM)
+
+
+def _kernel_name(address: Address) -> str | tuple[int | str, int]:
+    return address.path if isinstance(address, UnixAddress) else (address[0], address.port)
+
+
+def _remove_dead_socket(address: UnixAddress) -> None:
+    if not os.path.exists(address.path):
+        return
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
+        probe.settimeout(2)
+        try:
+            probe.connect(address.path)
+        except ConnectionRefusedError:
+            with contextlib.suppress(FileNotFoundError):
+                os.unlink(address.path)
+        except FileNotFoundError:
+            pass
+        else:
+            raise OSError(errno.EADDRINUSE, os.strerror(errno.EADDRINUSE))
+
+
+def _reason(error: OSError) -> str:
+    if isinstance(error, TimeoutError):
+        return "no answer in time"
+    return (error.strerror or str(error)).lower()

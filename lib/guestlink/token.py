@@ -1,0 +1,51 @@
+"""The container token: the text that proves to the host which container is speaking (garcon.md §2.1)."""
+
+from __future__ import annotations
+
+import errno
+import os
+import stat
+
+from guestlink.errors import GuestlinkError
+
+TOKEN_PATH = "/dev/.container_token"
+TOKEN_LENGTH = 36
+"""Bytes read at most, and no more: a lower-case UUID; what follows (a newline) is ignored."""
+
+
+class TokenError(GuestlinkError):
+    """There is no usable token at this moment."""
+
+
+def read_token(path: str) -> str:
+    """Read the token.
+
+    A host may bind the file late, empty (garcon.md §7.7) or anew, so callers ask again.
+
+    :returns: the first 36 bytes, without white space around them.
+    :raises TokenError: with the reason: missing, empty, not a file, not text, not readable.
+    """
+    hint = "start the container from the host, or run `guestlink-host add` there"
+    try:
+        # O_NONBLOCK: opening a FIFO must not wait for a writer.
+        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
+    except OSError as error:
+        if error.errno == errno.ENOENT:
+            raise TokenError(f"there is no token file {path} yet", hint=hint) from error
+        reason = (error.strerror or str(error)).lower()
+        raise TokenError(f"the token file {path} cannot be read: {reason}", hint=hint) from error
+    try:
+        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+            raise TokenError(f"the token file {path} is not a regular file", hint=hint)
+        content = os.read(descriptor, TOKEN_LENGTH)
+    finally:
+        os.close(descriptor)
+    try:
+        token = content.decode("ascii").strip()
+    except UnicodeDecodeError as error:
+        raise TokenError(f"the token file {path} holds no text", hint=hint) from error
+    if not token:
+        raise TokenError(f"the token file {path} is empty", hint=hint)
+    if not token.isprintable():
+        raise TokenError(f"the token file {path} holds no text", hint=hint)
+    return token
