@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import os
 import stat
-import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -46,7 +45,7 @@ def runtime_dir(name: str = "guestlink", environ: Mapping[str, str] = os.environ
     elif os.path.isdir(f"/run/user/{os.getuid()}"):
         path = Path(f"/run/user/{os.getuid()}", name)
     else:
-        path = Path(tempfile.gettempdir(), f"{name}-{os.getuid()}")
+        path = Path(environ.get("TMPDIR") or "/tmp", f"{name}-{os.getuid()}")
     return private_directory(path)
 
 
@@ -77,6 +76,8 @@ def atomic_write(path: Path, content: bytes, mode: int = 0o644) -> None:
 
     :raises OSError: the file system refuses; the old content is still there and nothing else is left behind.
     """
+    import tempfile  # slow to import, and commands that only look for a path do not need it
+
     descriptor, temporary = tempfile.mkstemp(prefix=f".{path.name[:40]}.", dir=path.parent)
     try:
         with open(descriptor, "wb") as stream:

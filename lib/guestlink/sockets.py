@@ -6,6 +6,7 @@ import contextlib
 import errno
 import os
 import socket
+import stat
 import struct
 from collections.abc import Collection, Mapping, MutableMapping
 from typing import NamedTuple
@@ -178,7 +179,10 @@ def _kernel_name(address: Address) -> str | tuple[int | str, int]:
 
 
 def _remove_dead_socket(address: UnixAddress) -> None:
-    if not os.path.exists(address.path):
+    try:
+        if not stat.S_ISSOCK(os.stat(address.path).st_mode):
+            return
+    except FileNotFoundError:
         return
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
         probe.settimeout(2)

@@ -1,0 +1,81 @@
+"""Fixtures of every test: nothing may be left running, and what people do by accident is fenced off."""
+
+from __future__ import annotations
+
+import gc
+import os
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import psutil
+import pytest
+
+_Item = tuple[int, str]
+
+
+@pytest.fixture(autouse=True)
+def _nothing_left_running() -> Iterator[None]:
+    """Fail a test that leaves a child process or a descriptor behind."""
+    before = _children()
+    descriptors = _descriptors()
+    yield
+    gc.collect()
+    leftovers = _settle(lambda: _children() - before)
+    assert not leftovers, f"still running: {sorted(leftovers)}"
+    opened = _settle(lambda: set(_descriptors().items()) - set(descriptors.items()))
+    assert not opened, f"descriptors left open: {sorted(opened)}"
+
+
+def _settle(left: Callable[[], set[_Item]], limit: float = 5.0) -> set[_Item]:
+    """Ask again until nothing is left or the limit has passed: a process takes a moment to be gone."""
+    deadline = time.monotonic() + limit
+    while (rest := left()) and time.monotonic() < deadline:
+        time.sleep(0.02)
+    return rest
+
+
+def _children() -> set[tuple[int, str]]:
+    found = set()
+    for child in psutil.Process().children(recursive=True):
+        try:
+            found.add((child.pid, " ".join(child.cmdline())[:200] or child.name()))
+        except psutil.Error:
+            continue
+    return found
+
+
+_IGNORED = ("anon_inode:", "/dev/urandom", "/dev/null", "pipe:", "/dev/pts/")
+"""gRPC keeps epoll and event descriptors of its own for the life of the process."""
+
+
+def _descriptors() -> dict[int, str]:
+    found = {}
+    for entry in Path("/proc/self/fd").iterdir():
+        try:
+            target = str(entry.readlink())
+        except OSError:
+            continue
+        if not target.startswith(_IGNORED):
+            found[int(entry.name)] = target
+    return found
+
+
+@pytest.fixture
+def runtime(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Private XDG directories for a test; returns the directory that holds them all."""
+    # Unix socket paths are short; pytest's own directories are not.
+    for variable, name in (
+        ("HOME", "home"),
+        ("XDG_RUNTIME_DIR", "run"),
+        ("XDG_CONFIG_HOME", "home/.config"),
+        ("XDG_DATA_HOME", "home/.local/share"),
+        ("XDG_STATE_HOME", "home/.local/state"),
+    ):
+        path = tmp_path / name
+        path.mkdir(parents=True, exist_ok=True)
+        monkeypatch.setenv(variable, str(path))
+    (tmp_path / "run").chmod(0o700)
+    for variable in ("DBUS_SESSION_BUS_ADDRESS", "WAYLAND_DISPLAY", "DISPLAY", "NOTIFY_SOCKET"):
+        monkeypatch.delenv(variable, raising=False)
+    return tmp_path

@@ -1,0 +1,42 @@
+"""What a person sees when a command fails."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import pytest
+
+from guestlink.errors import GuestlinkError, run_command
+
+
+def _raise(error: BaseException) -> int:
+    raise error
+
+
+@pytest.mark.parametrize(
+    ("error", "status", "shown"),
+    [
+        (GuestlinkError("wrong", hint="mend it", exit_code=4), 4, "prog: wrong\n  mend it\n"),
+        (KeyboardInterrupt(), 130, ""),
+        (FileNotFoundError(2, "No such file or directory", "/x"), 1, "prog: /x: no such file or directory\n"),
+    ],
+)
+def test_errors_become_sentences(
+    error: BaseException, status: int, shown: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run_command("prog", lambda _: _raise(error), []) == status
+    assert capsys.readouterr().err == shown
+
+
+def test_a_reader_that_went_away_is_no_error() -> None:
+    program = "from guestlink.errors import run_command\nimport sys\n"
+    program += "def main(argv):\n    for _ in range(100000): print('x' * 100)\n    return 0\n"
+    program += "sys.exit(run_command('prog', main, []))"
+    done = subprocess.run(
+        ["sh", "-c", '"$0" -c "$1" | head -1; echo', sys.executable, program],
+        capture_output=True,
+        check=True,
+        timeout=60,
+    )
+    assert done.stderr == b""

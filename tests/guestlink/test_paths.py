@@ -1,0 +1,52 @@
+"""Directories and files: private, whole, and ours."""
+
+from __future__ import annotations
+
+import os
+import stat
+from pathlib import Path
+
+import pytest
+
+from guestlink.errors import GuestlinkError
+from guestlink.paths import atomic_write, config_home, data_home, runtime_dir, state_home
+
+
+def test_the_runtime_directory_is_private(tmp_path: Path) -> None:
+    path = runtime_dir(environ={"XDG_RUNTIME_DIR": str(tmp_path)})
+    assert path == tmp_path / "guestlink"
+    path.chmod(0o755)
+    assert runtime_dir(environ={"XDG_RUNTIME_DIR": str(tmp_path)}) == path
+    assert stat.S_IMODE(path.stat().st_mode) == 0o700
+
+
+def test_a_link_in_its_place_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "guestlink").symlink_to("/tmp")
+    with pytest.raises(GuestlinkError, match="not a directory of this user"):
+        runtime_dir(environ={"XDG_RUNTIME_DIR": str(tmp_path)})
+
+
+def test_a_directory_that_cannot_be_made_is_named(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(GuestlinkError, match="cannot make the directory"):
+        runtime_dir(environ={"XDG_RUNTIME_DIR": str(tmp_path / "file")})
+
+
+def test_relative_and_missing_variables_give_the_defaults() -> None:
+    environ = {"HOME": "/home/u", "XDG_DATA_HOME": "relative", "XDG_STATE_HOME": "/s"}
+    assert data_home(environ) == Path("/home/u/.local/share")
+    assert config_home(environ) == Path("/home/u/.config")
+    assert state_home(environ) == Path("/s")
+
+
+def test_a_file_is_replaced_whole_or_not_at_all(tmp_path: Path) -> None:
+    path = tmp_path / "f"
+    atomic_write(path, b"one", 0o600)
+    atomic_write(path, b"two", 0o600)
+    assert path.read_bytes() == b"two"
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+    path.unlink()
+    path.mkdir()
+    with pytest.raises(OSError):
+        atomic_write(path, b"three")
+    assert os.listdir(tmp_path) == ["f"]
