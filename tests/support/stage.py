@@ -1,0 +1,217 @@
+"""A host and a container side as real processes, each with directories of its own.
+
+What a container manager would carry into the container (the token, the sockets) is simply a directory that both
+sides see. Used by the demo, the flow tests and the measurements.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, TypeVar
+
+_T = TypeVar("_T")
+
+CHECKOUT = Path(__file__).resolve().parents[2]
+LIMIT = 60.0
+"""Seconds that any condition may take; a busy machine needs seconds, a bug needs for ever."""
+
+
+class StageError(AssertionError):
+    """Something did not happen in time; the text ends with the logs."""
+
+
+class Stage:
+    """Two sides in one temporary directory.
+
+    :param name: the container's name.
+    :param system_applications: whether the container sees the applications of /usr/share.
+    """
+
+    def __init__(self, name: str = "demo", *, system_applications: bool = True) -> None:
+        self.name = name
+        self.root = Path(tempfile.mkdtemp(prefix="guestlink-"))
+        self.processes: dict[str, subprocess.Popen[bytes]] = {}
+        self.host_environ = self._environ("host")
+        self.guest_environ = self._environ("guest")
+        self.guest_share = self.root / "guest" / "share"
+        (self.guest_share / "applications").mkdir(parents=True)
+        directories = [str(self.guest_share), *(["/usr/share"] if system_applications else [])]
+        carried = self.root / "host" / "run" / "guestlink-host" / "containers" / name
+        self.guest_environ |= {
+            "XDG_DATA_DIRS": ":".join(directories),
+            "GUESTLINK_TOKEN_FILE": str(carried / "token"),
+            "GUESTLINK_HOST_ADDRESS": f"unix:{carried}/listener.sock",
+            "GUESTLINK_GARCON_ADDRESS": f"unix:{carried}/garcon.sock",
+            "GUESTLINK_VSH_ADDRESS": f"unix:{carried}/vsh-{{port}}.sock",
+        }
+
+    def _environ(self, side: str) -> dict[str, str]:
+        home = self.root / side / "home"
+        runtime = self.root / side / "run"
+        for path in (home, runtime):
+            path.mkdir(parents=True)
+        runtime.chmod(0o700)
+        kept = {key: value for key in ("LANG", "LC_ALL", "TERM") if (value := os.environ.get(key))}
+        return kept | {
+            "PATH": f"{Path(sys.executable).parent}:/usr/local/bin:/usr/bin:/bin:/usr/games:/usr/sbin:/sbin",
+            "PYTHONPATH": os.pathsep.join(str(CHECKOUT / part) for part in ("lib", "guest", "host")),
+            "PYTHONDONTWRITEBYTECODE": "1",
+            "HOME": str(home),
+            "USER": os.environ.get("USER", "root"),
+            "XDG_RUNTIME_DIR": str(runtime),
+            "XDG_DATA_HOME": str(home / ".local/share"),
+            "XDG_CONFIG_HOME": str(home / ".config"),
+            "XDG_STATE_HOME": str(home / ".local/state"),
+            "XDG_CACHE_HOME": str(home / ".cache"),
+        }
+
+    # -- processes ---------------------------------------------------------------------------------------------
+
+    def start(self, role: str, argv: list[str], environ: Mapping[str, str]) -> subprocess.Popen[bytes]:
+        """Start a process whose output goes to a log of its own."""
+        with open(self.log(role), "ab") as log:
+            process = subprocess.Popen(
+                argv, env=dict(environ), stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True
+            )
+        self.processes[role] = process
+        return process
+
+    def start_host(self) -> subprocess.Popen[bytes]:
+        """Start guestlink-host and wait until its commands are answered."""
+        process = self.start("host", [sys.executable, "-m", "guestlink_host", "serve"], self.host_environ)
+        self.wait("guestlink-host answers", lambda: self.host("status", check=False).returncode == 0)
+        return process
+
+    def start_garcon(self) -> subprocess.Popen[bytes]:
+        """Start garcon; it registers in its own time."""
+        argv = [sys.executable, "-m", "garcon", "--server", "--allow_any_user"]
+        return self.start("garcon", argv, self.guest_environ)
+
+    def stop(self, role: str, number: int = signal.SIGTERM) -> int:
+        """End a process and return its status."""
+        process = self.processes.pop(role)
+        process.send_signal(number)
+        try:
+            return process.wait(LIMIT)
+        except subprocess.TimeoutExpired as error:
+            process.kill()
+            process.wait()
+            raise StageError(f"{role} did not stop\n{self.logs()}") from error
+
+    def log(self, role: str) -> Path:
+        """The log of a process."""
+        return self.root / f"{role}.log"
+
+    def logs(self) -> str:
+        """The end of every log, for messages."""
+        parts = []
+        for path in sorted(self.root.glob("*.log")):
+            lines = path.read_text(errors="replace").splitlines()[-40:]
+            parts.append(f"--- {path.name}\n" + "\n".join(lines))
+        return "\n".join(parts)
+
+    # -- commands ----------------------------------------------------------------------------------------------
+
+    def host(self, *words: str, check: bool = True) -> subprocess.CompletedProcess[str]:
+        """Run a guestlink-host command on the host side."""
+        return self._run([sys.executable, "-m", "guestlink_host", *words], self.host_environ, check)
+
+    def host_json(self, *words: str) -> Any:
+        """What a guestlink-host command prints with ``--json``."""
+        return json.loads(self.host(*words, "--json").stdout)
+
+    def guest(self, *words: str, check: bool = True) -> subprocess.CompletedProcess[str]:
+        """Run a command inside the container side."""
+        return self._run(list(words), self.guest_environ, check)
+
+    def guestlink(self, *words: str, check: bool = True) -> subprocess.CompletedProcess[str]:
+        """Run ``guestlink`` inside the container side."""
+        program = "import sys; from garcon.client.people import main; sys.exit(main())"
+        return self.guest(sys.executable, "-c", program, *words, check=check)
+
+    def _run(
+        self, argv: list[str], environ: Mapping[str, str], check: bool
+    ) -> subprocess.CompletedProcess[str]:
+        done = subprocess.run(
+            argv,
+            check=False,
+            env=dict(environ),
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            timeout=LIMIT,
+        )
+        if check and done.returncode != 0:
+            raise StageError(f"{' '.join(argv)} ended with {done.returncode}: {done.stderr}\n{self.logs()}")
+        return done
+
+    # -- conditions --------------------------------------------------------------------------------------------
+
+    def wait(self, what: str, condition: Callable[[], _T | None], interval: float = 0.01) -> _T:
+        """Wait until a condition holds and return its value.
+
+        :raises StageError: it did not within :data:`LIMIT` seconds.
+        """
+        deadline = time.monotonic() + LIMIT
+        while not (value := condition()):
+            if time.monotonic() > deadline:
+                raise StageError(f"it did not happen: {what}\n{self.logs()}")
+            time.sleep(interval)
+        return value
+
+    def wait_registered(self) -> dict[str, Any]:
+        """Wait until the host says that the container is registered; returns the host's entry."""
+
+        def entry() -> dict[str, Any] | None:
+            done = self.host("list", "--json", check=False)
+            for container in json.loads(done.stdout) if done.returncode == 0 else ():
+                if container["name"] == self.name and container["registered"]:
+                    return dict(container)
+            return None
+
+        return self.wait("the container is registered", entry)
+
+    def add_application(self, desktop_file_id: str, **keys: str) -> Path:
+        """Install an application in the container side."""
+        values = {"Type": "Application", "Name": desktop_file_id, "Exec": "true"} | keys
+        path = self.guest_share / "applications" / f"{desktop_file_id}.desktop"
+        temporary = path.with_suffix(".new")
+        temporary.write_text("[Desktop Entry]\n" + "".join(f"{key}={value}\n" for key, value in values.items()))
+        temporary.rename(path)
+        return path
+
+    def launchers(self) -> list[Path]:
+        """The launchers that guestlink-host wrote for this container."""
+        directory = Path(self.host_environ["XDG_DATA_HOME"], "applications")
+        return sorted(directory.glob(f"guestlink-{self.name}-*.desktop")) if directory.is_dir() else []
+
+    # -- the end -----------------------------------------------------------------------------------------------
+
+    def close(self) -> None:
+        """End every process, in the reverse order of their start, and remove the directory."""
+        for role in reversed(list(self.processes)):
+            process = self.processes[role]
+            if process.poll() is None:
+                self.stop(role)
+        self.processes.clear()
+        shutil.rmtree(self.root, ignore_errors=True)
+
+
+@contextmanager
+def stage(name: str = "demo", *, system_applications: bool = False) -> Iterator[Stage]:
+    """A stage that is cleared afterwards."""
+    made = Stage(name, system_applications=system_applications)
+    try:
+        yield made
+    finally:
+        made.close()
