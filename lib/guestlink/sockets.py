@@ -100,6 +100,39 @@ def connect(address: Address, timeout: float | None = 10.0) -> socket.socket:
     return sock
 
 
+async def connect_soon(address: Address, timeout: float = 2.0) -> socket.socket:
+    """Connect without blocking the event loop.
+
+    :param timeout: seconds to wait for the other side.
+    :returns: a connected, non-blocking socket.
+    :raises ConnectFailed: the other side is not there, refuses or does not answer.
+    """
+    import asyncio  # commands use this module too, and do without
+
+    loop = asyncio.get_running_loop()
+    if isinstance(address, TcpAddress):
+        # Names are resolved in a thread of the loop's.
+        return await loop.run_in_executor(None, _connect_without_blocking, address, timeout)
+    sock = _new_socket(address)
+    sock.setblocking(False)
+    try:
+        async with asyncio.timeout(timeout):
+            await loop.sock_connect(sock, _kernel_name(address))
+    except OSError as error:
+        sock.close()
+        raise ConnectFailed(f"cannot connect to {address}: {_reason(error)}") from error
+    except BaseException:
+        sock.close()
+        raise
+    return sock
+
+
+def _connect_without_blocking(address: Address, timeout: float) -> socket.socket:
+    sock = connect(address, timeout)
+    sock.setblocking(False)
+    return sock
+
+
 def listen(address: Address, *, mode: int = 0o600, backlog: int = 128) -> socket.socket:
     """Listen on an address.
 

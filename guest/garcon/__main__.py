@@ -1,0 +1,52 @@
+"""Entry point of ``garcon``: the daemon, or a command of the original's client mode."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+
+from guestlink.errors import GuestlinkError, report
+
+USAGE = """\
+usage: garcon --server [--allow_any_user] [--no_startup_notify] [--log-level LEVEL]
+       garcon --client --url|--terminal|--selectfile|--metrics|--borealis-shader-cache ...
+       garcon --version | --help
+
+--server serves the host for this container; it runs as guestlink-garcon.service.
+--client asks the running garcon for something on the host; `guestlink` has friendlier forms.
+"""
+
+
+def main() -> int:
+    """Choose the mode by the original's switches: exactly one of ``--server`` and ``--client``."""
+    argv = sys.argv[1:]
+    switches = argv[: argv.index("--")] if "--" in argv else argv
+    if ("--server" in switches) == ("--client" in switches):
+        return _usage(argv)
+    if "--client" in switches:
+        from garcon.client import original
+
+        try:
+            return original.run(argv)
+        except KeyboardInterrupt:
+            return 130
+    from garcon.daemon import main as serve
+
+    return serve(argv)
+
+
+def _usage(argv: Sequence[str]) -> int:
+    if argv in (["--help"], ["-h"]):
+        print(USAGE, end="")
+        return 0
+    if list(argv) == ["--version"]:
+        from guestlink import __version__
+
+        print(f"garcon (Guestlink) {__version__}")
+        return 0
+    report("garcon", GuestlinkError("say either --server or --client", hint=USAGE))
+    return 255
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,116 @@
+"""Which applications the host is told about, and as what. Pure (garcon.md §3.3 to §3.6)."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterable
+from typing import NamedTuple
+
+from garcon.desktop_entry import DesktopEntry
+from garcon.exec_line import executable_file_name
+
+DESKTOP = "GNOME"
+"""The desktop that OnlyShowIn and NotShowIn are compared with, whatever the session's is (garcon.md §3.4)."""
+
+Resolves = Callable[[str], bool]
+"""Tells whether a TryExec value names a program."""
+
+
+class FoundEntry(NamedTuple):
+    """A desktop file that a scan found.
+
+    :ivar desktop_file_id: its id within the directory that was scanned.
+    :ivar path: where it is.
+    :ivar entry: its content.
+    """
+
+    desktop_file_id: str
+    path: str
+    entry: DesktopEntry
+
+
+class Application(NamedTuple):
+    """An application as it is published."""
+
+    desktop_file_id: str
+    path: str
+    entry: DesktopEntry
+    executable_file_name: str
+    package_id: str = ""
+
+
+class AppList(NamedTuple):
+    """The result of a scan.
+
+    :ivar applications: what is published, in scan order.
+    :ivar paths: the desktop file of every id that was claimed, published or not.
+    """
+
+    applications: tuple[Application, ...]
+    paths: dict[str, str]
+
+
+def desktop_file_id(relative_path: str) -> str:
+    """The id of a file: its path below ``applications`` without the extension, ``/`` as ``-`` (garcon.md §3.5)."""
+    return relative_path.removesuffix(".desktop").replace("/", "-")
+
+
+def build_app_list(found: Iterable[FoundEntry], resolves: Resolves) -> AppList:
+    """Choose what is published.
+
+    The first file with an id claims it, before the filter: a valid file with ``Hidden=true`` hides a later one.
+
+    :param found: valid entries in scan order.
+    :param resolves: looks up TryExec.
+    """
+    applications = []
+    paths: dict[str, str] = {}
+    for candidate in found:
+        if candidate.desktop_file_id in paths:
+            continue
+        paths[candidate.desktop_file_id] = candidate.path
+        if is_published(candidate.entry, resolves):
+            name = executable_file_name(candidate.entry)
+            applications.append(Application(*candidate, executable_file_name=name))
+    return AppList(tuple(applications), paths)
+
+
+def is_published(entry: DesktopEntry, resolves: Resolves) -> bool:
+    """Whether an entry passes the filter (garcon.md §3.4)."""
+    return (
+        entry.type == "Application"
+        and not entry.hidden
+        and bool(entry.exec)
+        and not (entry.no_display and not entry.mime_types)
+        and "Settings" not in entry.categories
+        and (not entry.only_show_in or DESKTOP in entry.only_show_in)
+        and DESKTOP not in entry.not_show_in
+        and (not entry.try_exec or resolves(entry.try_exec))
+    )
+
+
+def path_resolver(path: str | None) -> Resolves:
+    """A :data:`Resolves` for a PATH.
+
+    An absolute name is that file, anything else is looked for in each directory; what counts is that the owner
+    may execute it (garcon.md §3.4, 8). Results are kept for the life of the resolver, which is one scan.
+
+    :param path: the value of PATH; ``None`` finds nothing.
+    """
+    directories = [entry for entry in (path or "").split(":") if entry]
+    known: dict[str, bool] = {}
+
+    def resolves(name: str) -> bool:
+        if name not in known:
+            candidates = [name] if name.startswith("/") else [os.path.join(entry, name) for entry in directories]
+            known[name] = path is not None and any(map(_owner_executable, candidates))
+        return known[name]
+
+    return resolves
+
+
+def _owner_executable(path: str) -> bool:
+    try:
+        return bool(os.stat(path).st_mode & 0o100)
+    except (OSError, ValueError):
+        return False

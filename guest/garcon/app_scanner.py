@@ -1,0 +1,141 @@
+"""Finds desktop files. Whatever lies in a directory, a scan ends, and a bad file costs only itself."""
+
+from __future__ import annotations
+
+import logging
+import os
+import stat
+from collections.abc import Iterator, Mapping
+from typing import NamedTuple
+
+from garcon.app_list import AppList, FoundEntry, build_app_list, desktop_file_id, path_resolver
+from garcon.data_directories import data_directories
+from garcon.desktop_entry import SIZE_LIMIT, BrokenEntry, DesktopEntry, parse_desktop_entry
+
+_log = logging.getLogger(__name__)
+
+DEPTH_LIMIT = 16
+"""Directories below ``applications``; menus nest two or three deep."""
+FILE_LIMIT = 20_000
+"""Desktop files of one scan; a full desktop has some hundred."""
+
+
+class _Known(NamedTuple):
+    signature: tuple[int, int, int, int]
+    entry: DesktopEntry | None
+
+
+class AppScanner:
+    """Reads every desktop file once and again only when it has changed. Not for two threads at once.
+
+    :param environ: the session's environment: XDG_DATA_DIRS, XDG_DATA_HOME, HOME and PATH.
+    """
+
+    def __init__(self, environ: Mapping[str, str]) -> None:
+        self._environ = environ
+        self._known: dict[str, _Known] = {}
+        self._told_limit = False
+
+    @property
+    def directories(self) -> list[str]:
+        """Every ``applications`` directory, in search order; some may not exist."""
+        return [f"{directory}/applications" for directory in data_directories(self._environ)]
+
+    def scan(self) -> AppList:
+        """Read what changed and build the list."""
+        seen: dict[str, _Known] = {}
+        found = list(self._find(seen))
+        self._known = seen
+        return build_app_list(found, path_resolver(self._environ.get("PATH")))
+
+    def _find(self, seen: dict[str, _Known]) -> Iterator[FoundEntry]:
+        for root in self.directories:
+            for path in _walk(root):
+                if len(seen) >= FILE_LIMIT:
+                    self._tell_limit(root)
+                    return
+                known = self._known_or_read(path) if _is_utf8(path) else None
+                if known is None:
+                    continue
+                seen[path] = known
+                if known.entry is not None:
+                    yield FoundEntry(desktop_file_id(path[len(root) + 1 :]), path, known.entry)
+
+    def _known_or_read(self, path: str) -> _Known | None:
+        try:
+            status = os.stat(path)
+        except (OSError, ValueError):
+            return None  # It went away, or is a link to nowhere or to itself.
+        if not stat.S_ISREG(status.st_mode):
+            return None
+        signature = (status.st_mtime_ns, status.st_size, status.st_ino, status.st_dev)
+        known = self._known.get(path)
+        if known is not None and known.signature == signature:
+            return known
+        return _Known(signature, _read_entry(path))
+
+    def _tell_limit(self, root: str) -> None:
+        if not self._told_limit:
+            self._told_limit = True
+            _log.warning("more than %d desktop files; those from %s on are not published", FILE_LIMIT, root)
+
+
+def read_desktop_file(path: str) -> DesktopEntry:
+    """Read one desktop file.
+
+    :raises BrokenEntry: it is not a desktop entry.
+    :raises OSError: it cannot be read.
+    """
+    # A FIFO or a device must not make us wait; what it is shows after the opening.
+    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
+    with open(descriptor, "rb") as stream:
+        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+            raise BrokenEntry("not a regular file")
+        return parse_desktop_entry(stream.read(SIZE_LIMIT + 1))
+
+
+def _read_entry(path: str) -> DesktopEntry | None:
+    try:
+        return read_desktop_file(path)
+    except BrokenEntry as error:
+        _log.info("%s is not published: %s", path, error)
+    except OSError as error:
+        _log.info("%s is not published: %s", path, (error.strerror or str(error)).lower())
+    return None
+
+
+def _walk(root: str) -> Iterator[str]:
+    """Paths that end in ``.desktop`` below a directory, sorted; links are followed, loops are not."""
+    visited: set[tuple[int, int]] = set()
+    pending = [(root, 0)]
+    while pending:
+        directory, depth = pending.pop()
+        try:
+            status = os.stat(directory)
+            identity = (status.st_dev, status.st_ino)
+            if identity in visited:
+                continue
+            visited.add(identity)
+            with os.scandir(directory) as iterator:
+                entries = sorted(iterator, key=lambda entry: entry.name)
+        except (OSError, ValueError):
+            continue
+        subdirectories = []
+        for entry in entries:
+            if entry.name.endswith(".desktop") and entry.name != ".desktop":
+                yield entry.path
+            elif depth < DEPTH_LIMIT and _is_directory(entry):
+                subdirectories.append((entry.path, depth + 1))
+        pending.extend(reversed(subdirectories))
+
+
+def _is_utf8(path: str) -> bool:
+    # An id goes to the host as text.
+    return path.isascii() or os.fsencode(path) == path.encode(errors="replace")
+
+
+def _is_directory(entry: os.DirEntry[str]) -> bool:
+    try:
+        return entry.is_dir()
+    except OSError:
+        return False

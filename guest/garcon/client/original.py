@@ -1,0 +1,153 @@
+"""``garcon --client …`` with the original's switches and exit statuses (garcon.md §2.5)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from garcon.client.daemon import garcon, to_url
+from guestlink.errors import GuestlinkError, report
+
+FAILURE = 255
+"""What ``-1`` becomes as an exit status."""
+RETRY = 1
+"""``--metrics`` only: the host could not be asked now; the caller may try again."""
+
+_TERMINAL_CONVENTIONS = ("-e", "-x", "--")
+"""What terminal programs are given before a command; every word behind it belongs to the command."""
+
+USAGE = """\
+usage: garcon --client --url ARG...
+       garcon --client --terminal [-e] [WORD...]
+       garcon --client --selectfile [--type=T] [--title=S] [--path=P] [--extensions=E]
+       garcon --client --metrics NAME=VALUE[,NAME=VALUE...]
+       garcon --client --borealis-shader-cache --app-id=N (--install [--mount] | --unmount | --uninstall) [--wait]
+"""
+
+
+class Arguments:
+    """A command line the way the original's parser sees it: switches anywhere until a bare ``--``."""
+
+    def __init__(self, argv: Sequence[str]) -> None:
+        self.switches: dict[str, str] = {}
+        self.words: list[str] = []
+        for index, word in enumerate(argv):
+            if word == "--":
+                self.words += argv[index + 1 :]
+                break
+            if word.startswith("-") and word != "-":
+                name, _, value = word.lstrip("-").partition("=")
+                self.switches[name] = value
+            else:
+                self.words.append(word)
+
+
+def run(argv: Sequence[str]) -> int:
+    """Run client mode.
+
+    :param argv: all arguments, ``--client`` included.
+    :returns: 0, :data:`FAILURE`, or :data:`RETRY` for metrics.
+    """
+    arguments = Arguments(argv)
+    try:
+        if "url" in arguments.switches:
+            return _open_urls(arguments.words)
+        if "terminal" in arguments.switches:
+            return _open_terminal(argv)
+        if "selectfile" in arguments.switches:
+            return _select_file(arguments)
+        if "metrics" in arguments.switches:
+            return _report_metrics(arguments.words)
+        if "borealis-shader-cache" in arguments.switches:
+            return _shader_cache(arguments)
+    except GuestlinkError as error:
+        report("garcon", error)
+        return FAILURE
+    report("garcon", GuestlinkError("--client needs to know what to do", hint=USAGE))
+    return FAILURE
+
+
+def _open_urls(words: Sequence[str]) -> int:
+    if not words:
+        raise GuestlinkError("--url needs something to open", hint="garcon --client --url https://example.org")
+    for word in words:
+        garcon().call("open_url", url=to_url(word))
+    return 0
+
+
+def _open_terminal(argv: Sequence[str]) -> int:
+    garcon().call("open_terminal", params=terminal_words(argv[argv.index("--terminal") + 1 :]))
+    return 0
+
+
+def terminal_words(argv: Sequence[str]) -> list[str]:
+    """The command in a terminal program's arguments.
+
+    ``-e``, ``-x`` and ``--`` introduce it, and every word behind them is kept; a terminal's own switches before
+    it (``-T title``) mean nothing to the host and are passed over.
+    """
+    for index, word in enumerate(argv):
+        if word in _TERMINAL_CONVENTIONS:
+            return list(argv[index + 1 :])
+        if not word.startswith("-"):
+            return list(argv[index:])
+    return []
+
+
+def _select_file(arguments: Arguments) -> int:
+    switches = arguments.switches
+    answer = garcon().call(
+        "select_file",
+        timeout=None,
+        type=switches.get("type", ""),
+        title=switches.get("title", ""),
+        default_path=switches.get("path", ""),
+        allowed_extensions=switches.get("extensions", ""),
+    )
+    for url in answer["files"]:
+        print(url)
+    return 0
+
+
+def _report_metrics(words: Sequence[str]) -> int:
+    metrics = parse_metrics(words[0] if words else "")
+    try:
+        answer = garcon().call("report_metrics", metrics=metrics)
+    except GuestlinkError as error:
+        report("garcon", error)
+        return RETRY
+    if answer["error"] != 0:
+        raise GuestlinkError(f"the host did not take the metrics (error {answer['error']})")
+    return 0
+
+
+def parse_metrics(text: str) -> list[tuple[str, int]]:
+    """Parse ``NAME=VALUE[,NAME=VALUE…]``; values are unsigned 64-bit decimal numbers.
+
+    :raises GuestlinkError: a part is not of this form.
+    """
+    metrics = []
+    for part in text.split(","):
+        name, equals, value = part.partition("=")
+        if not name or not equals or not (value.isascii() and value.isdecimal()) or int(value) >= 1 << 64:
+            raise GuestlinkError(f"{part!r} is not of the form NAME=NUMBER")
+        metrics.append((name, int(value)))
+    return metrics
+
+
+def _shader_cache(arguments: Arguments) -> int:
+    switches = arguments.switches
+    verbs = [verb for verb in ("install", "unmount", "uninstall") if verb in switches]
+    app_id = switches.get("app-id", "")
+    if len(verbs) != 1:
+        raise GuestlinkError("name exactly one of --install, --unmount and --uninstall")
+    if not (app_id.isascii() and app_id.isdecimal()) or int(app_id) >= 1 << 64:
+        raise GuestlinkError("--app-id needs the application's number", hint="--app-id=620")
+    garcon().call(
+        "shader_cache",
+        verb=verbs[0],
+        app_id=int(app_id),
+        mount="mount" in switches,
+        wait="wait" in switches,
+        timeout=None if "wait" in switches else 70.0,
+    )
+    return 0

@@ -1,0 +1,103 @@
+"""``guestlink``: the container's side of the suite for people."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from typing import Any
+
+from garcon.client.daemon import garcon, to_url
+from guestlink import __version__
+from guestlink.errors import run_command
+
+_EXAMPLES = """\
+examples:
+  guestlink status                 where garcon stands with the host
+  guestlink open report.pdf        open a file or a URL on the host
+  guestlink terminal -- htop       open a terminal of the host that runs htop here
+  guestlink apps                   what the host's launcher is told
+"""
+
+
+def main() -> int:
+    """Entry point of ``guestlink``."""
+    return run_command("guestlink", _main)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="guestlink",
+        description="Use the host's desktop from this container.",
+        epilog=_EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--version", action="version", version=f"guestlink {__version__}")
+    commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
+
+    status = commands.add_parser("status", help="where the container's services stand with the host, and why")
+    status.add_argument("--json", action="store_true", help="print JSON")
+    status.set_defaults(run=_status)
+
+    opener = commands.add_parser("open", help="open files or URLs on the host")
+    opener.add_argument("what", nargs="+", metavar="URL|FILE")
+    opener.set_defaults(run=_open)
+
+    terminal = commands.add_parser("terminal", help="open a terminal of the host in this container")
+    terminal.add_argument("words", nargs=argparse.REMAINDER, metavar="[--] COMMAND ...")
+    terminal.set_defaults(run=_terminal)
+
+    apps = commands.add_parser("apps", help="list the applications that the host is told")
+    apps.add_argument("--json", action="store_true", help="print JSON")
+    apps.set_defaults(run=_apps)
+    return parser
+
+
+def _main(argv: list[str]) -> int:
+    arguments = _parser().parse_args(argv)
+    status: int = arguments.run(arguments)
+    return status
+
+
+def _status(arguments: argparse.Namespace) -> int:
+    answer = garcon().call("status")
+    if arguments.json:
+        _print_json(answer)
+    else:
+        print(answer["sentence"])
+        for warning in answer["warnings"]:
+            print(f"  {warning}")
+    return 0 if answer["registered"] else 1
+
+
+def _open(arguments: argparse.Namespace) -> int:
+    for what in arguments.what:
+        garcon().call("open_url", url=to_url(what))
+    return 0
+
+
+def _terminal(arguments: argparse.Namespace) -> int:
+    words = arguments.words
+    garcon().call("open_terminal", params=words[1:] if words[:1] == ["--"] else words)
+    return 0
+
+
+def _apps(arguments: argparse.Namespace) -> int:
+    applications = garcon().call("apps")["applications"]
+    if arguments.json:
+        _print_json(applications)
+        return 0
+    width = max((len(application["id"]) for application in applications), default=0)
+    for application in applications:
+        print(f"{application['id']:{width}}  {application['name']}" + _note(application))
+    return 0
+
+
+def _note(application: dict[str, Any]) -> str:
+    notes = [word for word in ("no_display", "terminal") if application[word]]
+    return f"  ({', '.join(notes).replace('_', ' ')})" if notes else ""
+
+
+def _print_json(value: Any) -> None:
+    json.dump(value, sys.stdout, indent=2, ensure_ascii=False)
+    print()

@@ -1,0 +1,297 @@
+"""The garcon daemon: puts the parts together, servers first (garcon.md §2.2)."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from garcon.entries import PublishedEntries
+from garcon.garcon_server import GarconServer
+from garcon.host_dial import HostDial
+from garcon.host_link import HostLink
+from garcon.icon_lookup import IconLookup
+from garcon.launcher import Launcher
+from garcon.network import AddressWatch, wait_for_address
+from garcon.programs import Programs
+from garcon.publisher import Publisher
+from garcon.service import GarconService
+from garcon.session_bus import SessionBus
+from garcon.settings import (
+    ICON_THEME,
+    LOG_LEVEL,
+    STARTUP_NOTIFY,
+    TERMINAL,
+    TOKEN_FILE,
+    garcon_address,
+    host_address,
+    load_settings,
+)
+from garcon.user_manager import UserManager
+from garcon.watch import DirectoryWatch
+from guestlink.address import Address, VsockAddress
+from guestlink.config import Config
+from guestlink.control import ControlServer
+from guestlink.errors import GuestlinkError, report
+from guestlink.logs import setup_logging
+from guestlink.paths import runtime_dir
+from guestlink.process import CommandFailed, run
+from guestlink.service import Notifier, run_daemon
+from guestlink.tasks import TaskOwner
+
+_log = logging.getLogger(__name__)
+
+_ADDRESS_TIMEOUT = 30.0
+"""Seconds to wait for an address on eth0 before ContainerReady on ChromeOS (garcon.md §7.4)."""
+_PRIVATE_VARIABLES = (
+    "GRPC_VERBOSITY",
+    "INVOCATION_ID",
+    "JOURNAL_STREAM",
+    "NOTIFY_SOCKET",
+    "WATCHDOG_PID",
+    "WATCHDOG_USEC",
+)
+_DESKTOP_UID = 1000
+"""The uid that ChromeOS's host expects (garcon.md §2.2)."""
+
+
+def main(argv: Sequence[str]) -> int:
+    """Run ``garcon --server``.
+
+    :param argv: the original's switches; unknown ones are named and passed over.
+    :returns: the exit status.
+    """
+    environ = _own_environ()
+    try:
+        switches = _parse(argv)
+        config = load_settings(environ, **switches)
+        setup_logging("garcon", config[LOG_LEVEL])
+        for warning in config.warnings:
+            _log.warning("%s", warning)
+        if os.getuid() != _DESKTOP_UID and "--allow_any_user" not in argv:
+            raise GuestlinkError(
+                f"garcon serves the user with uid {_DESKTOP_UID}, and this is uid {os.getuid()}",
+                hint="run it as that user, or with --allow_any_user",
+            )
+        return asyncio.run(run_daemon(Daemon(config, environ).run))
+    except GuestlinkError as error:
+        report("garcon", error)
+        return error.exit_code if error.exit_code != 1 else 255
+
+
+def _own_environ() -> dict[str, str]:
+    """The environment that systemd gave us, without what libraries have put into ``os.environ`` since."""
+    environ = dict(os.environ)
+    for name in _PRIVATE_VARIABLES:
+        environ.pop(name, None)
+    return environ
+
+
+def _parse(argv: Sequence[str]) -> dict[str, str | None]:
+    switches: dict[str, str | None] = {}
+    words = iter(argv)
+    for word in words:
+        if word == "--no_startup_notify":
+            switches["startup_notify"] = "no"
+        elif word == "--log-level":
+            switches["log_level"] = next(words, "")
+        elif word not in ("--server", "--allow_any_user"):
+            report("garcon", GuestlinkError(f"there is no switch {word!r}; it is passed over"))
+    return switches
+
+
+class Daemon:
+    """Everything that runs in one garcon.
+
+    :param config: the settings in force.
+    :param environ: the session's environment.
+    """
+
+    def __init__(self, config: Config, environ: Mapping[str, str]) -> None:
+        self._config = config
+        self._environ = environ
+        self._host = host_address(config)
+        self._started = time.monotonic()
+        self._sentence = "starting"
+
+    async def run(self, notifier: Notifier) -> None:
+        """Serve until cancelled."""
+        self._notifier = notifier
+        runtime = runtime_dir(environ=self._environ)
+        tasks = TaskOwner("garcon")
+        bus = SessionBus()
+        programs = Programs(UserManager(bus), self._environ)
+        publisher = self._publisher = Publisher(self._environ)
+        entries = PublishedEntries(lambda: publisher.current, publisher.directories)
+        launcher = Launcher(
+            entries,
+            programs,
+            bus,
+            terminal=self._config[TERMINAL],
+            startup_notify=self._config[STARTUP_NOTIFY],
+        )
+        service = GarconService(
+            launcher=launcher,
+            entries=entries,
+            icons=IconLookup(self._environ, self._config[ICON_THEME]),
+            environ=self._environ,
+            sftp_port=lambda: 0,
+        )
+        server = GarconServer(service, runtime)
+        dial = HostDial(self._host, runtime)
+        control = ControlServer(runtime / "garcon.sock", self._handlers())
+        token_watch = DirectoryWatch()
+        address_watch: AddressWatch | None = None
+        try:
+            # The control socket first: it is what tells a second garcon that it is the second.
+            await control.start()
+            garcon_port = await server.start(garcon_address(self._config, self._host))
+            link = self._link = HostLink(
+                self._host,
+                self._config[TOKEN_FILE],
+                ports=lambda: (garcon_port, 0),
+                dial=dial.dial,
+                probe=dial.probe,
+                pending_count=lambda: publisher.pending_count,
+                on_registered=publisher.publish_everything,
+                on_change=self._changed,
+            )
+            token_watch.add(str(Path(self._config[TOKEN_FILE]).parent), link.token_changed, recursive=False)
+            token_watch.start()
+            publisher.start(link)
+            address_watch = AddressWatch(link.announce_again)
+            address_watch.start()
+            notifier.ready()
+            tasks.start(self._register(link, self._host), name="registration")
+            await asyncio.Event().wait()
+        finally:
+            await self._tell_shutdown()
+            if address_watch is not None:
+                address_watch.close()
+            await tasks.close()
+            await publisher.close()
+            await token_watch.close()
+            await control.close()
+            await server.close()
+            await dial.close()
+            await bus.close()
+            programs.close()
+
+    async def _register(self, link: HostLink, host: Address) -> None:
+        if isinstance(host, VsockAddress):
+            await wait_for_address(_ADDRESS_TIMEOUT)
+        await link.run()
+
+    async def _tell_shutdown(self) -> None:
+        """Say ContainerShutdown when the container stops, never else: it voids the token (garcon.md §2.3)."""
+        link = getattr(self, "_link", None)
+        if link is not None and link.registration.registered and await system_is_stopping():
+            await link.shut_down()
+
+    def _changed(self, sentence: str) -> None:
+        self._sentence = sentence
+        self._notifier.status(sentence)
+        _log.info("%s", sentence)
+
+    def _handlers(self) -> dict[str, Any]:
+        return {
+            "status": self._do_status,
+            "apps": self._do_apps,
+            "open_url": self._do_open_url,
+            "open_terminal": self._do_open_terminal,
+            "select_file": self._do_select_file,
+            "report_metrics": self._do_report_metrics,
+            "shader_cache": self._do_shader_cache,
+        }
+
+    async def _do_status(self, fields: dict[str, Any]) -> dict[str, Any]:
+        registration = self._link.registration
+        return {
+            "sentence": self._sentence,
+            "registered": registration.registered,
+            "phase": registration.phase.value,
+            "host": str(self._host),
+            "registrations": registration.registrations,
+            "applications": len(self._publisher.current.applications),
+            "warnings": [*self._config.warnings, *filter(None, [self._publisher.left_out])],
+        }
+
+    async def _do_apps(self, fields: dict[str, Any]) -> dict[str, Any]:
+        await self._publisher.rescan()
+        return {
+            "applications": [
+                {
+                    "id": application.desktop_file_id,
+                    "name": application.entry.name,
+                    "path": application.path,
+                    "exec": application.entry.exec,
+                    "package": application.package_id,
+                    "no_display": application.entry.no_display,
+                    "terminal": application.entry.terminal,
+                }
+                for application in self._publisher.applications
+            ]
+        }
+
+    async def _do_open_url(self, fields: dict[str, Any]) -> dict[str, Any]:
+        await self._link.call("OpenUrl", url=_text(fields, "url"))
+        return {}
+
+    async def _do_open_terminal(self, fields: dict[str, Any]) -> dict[str, Any]:
+        params = fields.get("params", [])
+        if not isinstance(params, list) or not all(isinstance(word, str) for word in params):
+            raise GuestlinkError("a terminal's command is a list of words")
+        await self._link.call("OpenTerminal", params=[_valid(word) for word in params])
+        return {}
+
+    async def _do_select_file(self, fields: dict[str, Any]) -> dict[str, Any]:
+        names = ("type", "title", "default_path", "allowed_extensions")
+        answer = await self._link.call("SelectFile", None, **{name: _text(fields, name) for name in names})
+        return {"files": list(answer.files)}
+
+    async def _do_report_metrics(self, fields: dict[str, Any]) -> dict[str, Any]:
+        from guestlink.pb import container_host_pb2
+
+        metrics = [container_host_pb2.Metric(name=name, value=value) for name, value in fields.get("metrics", [])]
+        answer = await self._link.call("ReportMetrics", metric=metrics)
+        return {"error": answer.error}
+
+    async def _do_shader_cache(self, fields: dict[str, Any]) -> dict[str, Any]:
+        app_id, mount, wait = int(fields["app_id"]), bool(fields["mount"]), bool(fields["wait"])
+        timeout = None if wait else 60.0
+        match fields["verb"]:
+            case "install":
+                await self._link.call("InstallShaderCache", timeout, steam_app_id=app_id, mount=mount, wait=wait)
+            case "unmount":
+                await self._link.call("UnmountShaderCache", timeout, steam_app_id=app_id, wait=wait)
+            case _:
+                await self._link.call("UninstallShaderCache", timeout, steam_app_id=app_id)
+        return {}
+
+
+def _text(fields: Mapping[str, Any], name: str) -> str:
+    value = fields.get(name, "")
+    if not isinstance(value, str):
+        raise GuestlinkError(f"{name} is not a text")
+    return _valid(value)
+
+
+def _valid(text: str) -> str:
+    try:
+        text.encode()
+    except UnicodeEncodeError as error:
+        raise GuestlinkError(f"{text!r} is not UTF-8, and the host takes nothing else") from error
+    return text
+
+
+async def system_is_stopping() -> bool:
+    """Whether this container, not only this service, goes down."""
+    try:
+        answer = await run(["systemctl", "is-system-running"], timeout=2)
+    except CommandFailed:
+        return False
+    return answer.stdout.strip() == b"stopping"

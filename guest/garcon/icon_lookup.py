@@ -1,0 +1,211 @@
+"""Finds the icon of an application and reads it for the host (garcon.md §4)."""
+
+from __future__ import annotations
+
+import enum
+import os
+import stat
+import zlib
+from collections.abc import Iterator, Mapping, Sequence
+from typing import NamedTuple
+
+from garcon.data_directories import data_directories
+from garcon.icon_theme import (
+    INDEX_LIMIT,
+    BrokenTheme,
+    IconTheme,
+    compatible_order,
+    fallback_order,
+    inheritance,
+    parse_index_theme,
+    specified_order,
+)
+from garcon.xpm import xpm_to_png
+
+SIZE_LIMIT = 1024 * 1024
+"""Bytes of an icon (garcon.md §4)."""
+_THEMES = ("gnome", "hicolor")
+"""The themes that garcon looks in."""
+_SUFFIXES = (".png", ".svg", ".svgz", ".xpm")
+_PNG = b"\x89PNG\r\n\x1a\n"
+_DEFAULT_SIZE, _SIZE_MAX, _SCALE_MAX = 48, 1024, 8
+
+
+class IconFormat(enum.IntEnum):
+    """DesktopIcon.Format."""
+
+    PNG = 0
+    SVG = 1
+
+
+class Icon(NamedTuple):
+    """An icon's content and what it is."""
+
+    content: bytes
+    format: IconFormat
+
+
+class IconLookup:
+    """Looks icons up by the name in a desktop file. May be used from one thread at a time.
+
+    :param environ: the session's environment.
+    :param theme: the user's choice of theme; ``""`` reads GTK's settings.
+    """
+
+    def __init__(self, environ: Mapping[str, str], theme: str = "") -> None:
+        self._environ = environ
+        self._theme = theme
+        self._indexes: dict[str, tuple[tuple[int, int], IconTheme | None]] = {}
+
+    def find(self, icon: str, size: int, scale: int) -> Icon | None:
+        """Find and read an icon.
+
+        :param icon: the value of the Icon key.
+        :param size: logical pixels; nonsense becomes 48.
+        :param scale: 1, 2 or 3.
+        :returns: ``None`` where there is none that the host could show.
+        """
+        size = size if 0 < size <= _SIZE_MAX else _DEFAULT_SIZE
+        scale = scale if 0 < scale <= _SCALE_MAX else 1
+        seen: set[str] = set()
+        for path in self._candidates(icon, size, scale):
+            if path not in seen:
+                seen.add(path)
+                if (found := read_icon(path)) is not None:
+                    return found
+        return None
+
+    def _candidates(self, icon: str, size: int, scale: int) -> Iterator[str]:
+        if not icon or "\0" in icon:
+            return
+        if icon.startswith("/"):
+            if icon.endswith(_SUFFIXES):
+                yield icon
+            return
+        if ".." in icon.split("/"):
+            return
+        roots = data_directories(self._environ)
+        yield from self._compatible(icon, size, scale, roots)
+        # From here on beyond the original; a name with a suffix, which it never finds, is taken without.
+        stem = icon.rpartition(".")[0] if icon.endswith(_SUFFIXES) else icon
+        yield from self._specified(stem, size, scale, roots)
+        for root in [*roots, "/usr/share"]:
+            for suffix in _SUFFIXES:
+                yield f"{root}/pixmaps/{stem}{suffix}"
+
+    def _compatible(self, icon: str, size: int, scale: int, roots: Sequence[str]) -> Iterator[str]:
+        themes = [f"{root}/icons/{theme}" for theme in _THEMES for root in roots]
+        for directory in themes:
+            index = self._index(directory)
+            names = compatible_order(index.directories, size, scale) if index else fallback_order(size)
+            for name in names:
+                yield f"{directory}/{name}/{icon}.png"
+        for directory in themes:
+            yield f"{directory}/scalable/apps/{icon}.svg"
+        for root in roots:
+            yield f"{root}/pixmaps/{icon}.png"
+        yield f"/usr/share/pixmaps/{icon}.png"
+
+    def _specified(self, stem: str, size: int, scale: int, roots: Sequence[str]) -> Iterator[str]:
+        home = self._environ.get("HOME") or os.path.expanduser("~")
+        bases = [f"{home}/.icons", *(f"{root}/icons" for root in roots)]
+        active = self._theme or gtk_icon_theme(self._environ)
+        inherits: dict[str, tuple[str, ...]] = {}
+        pending = [active, "gnome", "Adwaita"]
+        while pending:
+            name = pending.pop()
+            if name in inherits or not name or "/" in name:
+                continue
+            indexes = [index for base in bases if (index := self._index(f"{base}/{name}"))]
+            inherits[name] = tuple(parent for index in indexes for parent in index.inherits)
+            pending.extend(inherits[name])
+        for theme in inheritance([name for name in (active, "gnome", "Adwaita") if name], inherits):
+            for base in bases:
+                index = self._index(f"{base}/{theme}")
+                directories = specified_order(index.directories, size, scale) if index else []
+                for directory in directories or fallback_order(size):
+                    for suffix in _SUFFIXES:
+                        yield f"{base}/{theme}/{directory}/{stem}{suffix}"
+        for base in bases:
+            for suffix in _SUFFIXES:
+                yield f"{base}/{stem}{suffix}"
+
+    def _index(self, directory: str) -> IconTheme | None:
+        path = f"{directory}/index.theme"
+        try:
+            status = os.stat(path)
+        except (OSError, ValueError):
+            self._indexes.pop(directory, None)
+            return None
+        signature = (status.st_mtime_ns, status.st_size)
+        known = self._indexes.get(directory)
+        if known is None or known[0] != signature:
+            content = _read_regular(path, INDEX_LIMIT)
+            try:
+                theme = parse_index_theme(content) if content is not None else None
+            except BrokenTheme:
+                theme = None
+            known = self._indexes[directory] = (signature, theme)
+        return known[1]
+
+
+def read_icon(path: str) -> Icon | None:
+    """Read an icon file and turn it into what the host can show.
+
+    :returns: ``None`` when it is missing, too large, not a regular file or not what its name says.
+    """
+    suffix = os.path.splitext(path)[1]
+    content = _read_regular(path, SIZE_LIMIT)
+    if content is None:
+        return None
+    if suffix == ".png":
+        return Icon(content, IconFormat.PNG) if content.startswith(_PNG) else None
+    if suffix in (".svg", ".svgz"):
+        if content.startswith(b"\x1f\x8b"):
+            content = _gunzip(content)
+        return Icon(content, IconFormat.SVG) if content is not None and b"<svg" in content else None
+    converted = xpm_to_png(content)
+    return Icon(converted, IconFormat.PNG) if converted is not None and len(converted) <= SIZE_LIMIT else None
+
+
+def gtk_icon_theme(environ: Mapping[str, str]) -> str:
+    """The icon theme that GTK's settings name, ``""`` where they name none."""
+    home = environ.get("HOME") or os.path.expanduser("~")
+    config = environ.get("XDG_CONFIG_HOME") or f"{home}/.config"
+    for path in (
+        f"{config}/gtk-4.0/settings.ini",
+        f"{config}/gtk-3.0/settings.ini",
+        "/etc/gtk-4.0/settings.ini",
+        "/etc/gtk-3.0/settings.ini",
+    ):
+        content = _read_regular(path, 65536)
+        for line in (content or b"").decode(errors="replace").splitlines():
+            key, _, value = line.partition("=")
+            if key.strip() == "gtk-icon-theme-name" and value.strip():
+                return value.strip()
+    return ""
+
+
+def _read_regular(path: str, limit: int) -> bytes | None:
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
+    except (OSError, ValueError):
+        return None
+    with open(descriptor, "rb") as stream:
+        status = os.fstat(descriptor)
+        if not stat.S_ISREG(status.st_mode) or status.st_size > limit:
+            return None
+        try:
+            content = stream.read(limit + 1)
+        except OSError:
+            return None
+    return content if len(content) <= limit else None
+
+
+def _gunzip(content: bytes) -> bytes | None:
+    inflater = zlib.decompressobj(wbits=31)
+    try:
+        plain = inflater.decompress(content, SIZE_LIMIT + 1)
+    except zlib.error:
+        return None
+    return plain if len(plain) <= SIZE_LIMIT else None

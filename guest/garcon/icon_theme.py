@@ -1,0 +1,197 @@
+"""Icon themes: an ``index.theme`` read once, and the order in which its directories are searched.
+
+Two orders live here. The *compatible* one is garcon's, so that what the original finds is found (garcon.md §4);
+the *specified* one follows the Icon Theme Specification and serves whatever the first does not find. Pure.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import NamedTuple
+
+INDEX_LIMIT = 10 * 1024 * 1024
+"""Bytes of an index.theme (garcon.md §4)."""
+FALLBACK_SIZES = (1024, 512, 256, 128, 96, 64, 48, 32)
+"""Sizes that are tried where there is no usable index.theme."""
+_LISTS = ("Directories", "ScaledDirectories")
+_NUMBER_LIMIT = 4095
+_SPACE = " \t\n\r\v\f"
+
+
+class IconDirectory(NamedTuple):
+    """One directory of a theme, as its group in index.theme describes it. Sizes are logical pixels."""
+
+    name: str
+    size: int
+    scale: int = 1
+    context: str = ""
+    kind: str = "Threshold"
+    min_size: int = 0
+    max_size: int = 0
+    threshold: int = 2
+
+
+class IconTheme(NamedTuple):
+    """A theme.
+
+    :ivar directories: those that can hold an application's icon, in the order of index.theme.
+    :ivar inherits: names of the themes to search next.
+    """
+
+    directories: tuple[IconDirectory, ...]
+    inherits: tuple[str, ...] = ()
+
+
+class BrokenTheme(ValueError):
+    """The content is no usable index.theme."""
+
+
+def parse_index_theme(content: bytes) -> IconTheme:
+    """Read an index.theme by garcon's rules.
+
+    A group that ``Directories`` does not list rejects the file, as does a file without any directory group; a
+    directory whose numbers make no sense costs only itself.
+
+    :raises BrokenTheme: the file is rejected.
+    """
+    if len(content) > INDEX_LIMIT:
+        raise BrokenTheme(f"longer than {INDEX_LIMIT} bytes")
+    groups = _groups(content.decode(errors="replace"))
+    head: dict[str, str] | None = None
+    directories: list[IconDirectory] = []
+    listed: set[str] = set()
+    found = False
+    for name, keys in groups:
+        if head is None:
+            if name == "Icon Theme":
+                head = keys
+                listed = {part for key in _LISTS for part in keys.get(key, "").split(",")}
+            continue
+        if name not in listed:
+            raise BrokenTheme(f"the directory {name!r} is not listed")
+        found = True
+        if (directory := _directory(name, keys)) is not None:
+            directories.append(directory)
+    if head is None or not found:
+        raise BrokenTheme("no directories")
+    inherits = tuple(part.strip(_SPACE) for part in head.get("Inherits", "").split(",") if part.strip(_SPACE))
+    return IconTheme(tuple(directories), inherits)
+
+
+def _groups(text: str) -> list[tuple[str, dict[str, str]]]:
+    groups: list[tuple[str, dict[str, str]]] = []
+    for line in text.split("\n"):
+        line = line.strip(_SPACE)
+        if line.startswith("[") and line.endswith("]"):
+            groups.append((line[1:-1], {}))
+        elif groups and "=" in line and not line.startswith("#"):
+            key, _, value = line.partition("=")
+            if value := value.strip(_SPACE):
+                groups[-1][1][key.strip(_SPACE)] = value
+    return groups
+
+
+def _directory(name: str, keys: dict[str, str]) -> IconDirectory | None:
+    context = keys.get("Context", "")
+    if context not in ("Applications", "MimeTypes") and not name.endswith(("apps", "mimetypes")):
+        return None
+    if name.startswith("/") or ".." in name.split("/"):
+        return None
+    size = _number(keys.get("Size"), 0)
+    directory = IconDirectory(
+        name,
+        size,
+        _number(keys.get("Scale"), 1),
+        context,
+        keys.get("Type", "Threshold"),
+        _number(keys.get("MinSize"), size),
+        _number(keys.get("MaxSize"), size),
+        _number(keys.get("Threshold"), 2),
+    )
+    return directory if all((directory.size, directory.scale, directory.threshold)) else None
+
+
+def _number(text: str | None, default: int) -> int:
+    """A number from 1 to 4095, the default where there is none, 0 where it makes no sense."""
+    if text is None:
+        return default
+    good = text.isascii() and text.isdecimal() and len(text) <= 4 and int(text) <= _NUMBER_LIMIT
+    return int(text) if good else 0
+
+
+# -- garcon's order (garcon.md §4) ------------------------------------------------------------------------------
+
+
+def distance(directory: IconDirectory, size: int, scale: int) -> int:
+    """How far a directory's pixels are from the wanted ones, in percent of the smaller."""
+    wanted, real = size * scale, directory.size * directory.scale
+    return abs(real - wanted) * 100 // (wanted if real >= wanted else real)
+
+
+def within_limit(directory: IconDirectory, size: int, scale: int) -> bool:
+    """Whether a directory serves a size. Its own scale is ignored, and Threshold is a factor: garcon's way."""
+    wanted = size * scale
+    if directory.kind == "Threshold":
+        return max(wanted, directory.size) <= min(wanted, directory.size) * directory.threshold
+    if directory.kind == "Scalable":
+        return directory.min_size <= wanted <= directory.max_size
+    return wanted == directory.size
+
+
+def compatible_order(directories: Iterable[IconDirectory], size: int, scale: int) -> list[str]:
+    """The directories' names in the order in which garcon looks for a PNG."""
+    by_distance = sorted(directories, key=lambda directory: distance(directory, size, scale))
+
+    def rank(directory: IconDirectory) -> int:
+        if (directory.size, directory.scale) == (size, scale):
+            return 0
+        return 1 if within_limit(directory, size, scale) else 2
+
+    return [directory.name for directory in sorted(by_distance, key=rank)]
+
+
+def fallback_order(size: int) -> list[str]:
+    """The directories' names where a theme has no usable index.theme; the scale is ignored."""
+    return [f"{wanted}x{wanted}/apps" for wanted in dict.fromkeys((size, *FALLBACK_SIZES))]
+
+
+# -- the specification's order -----------------------------------------------------------------------------------
+
+
+def specified_order(directories: Iterable[IconDirectory], size: int, scale: int) -> list[str]:
+    """Directories that match exactly, then the others by distance (Icon Theme Specification, "Icon Lookup")."""
+
+    def key(directory: IconDirectory) -> tuple[bool, int]:
+        low, high = _range(directory)
+        matches = directory.scale == scale and low <= size <= high
+        wanted = size * scale
+        low, high = low * directory.scale, high * directory.scale
+        return not matches, 0 if matches else max(low - wanted, wanted - high, 0)
+
+    return [directory.name for directory in sorted(directories, key=key)]
+
+
+def _range(directory: IconDirectory) -> tuple[int, int]:
+    if directory.kind == "Scalable":
+        return directory.min_size, directory.max_size
+    if directory.kind == "Fixed":
+        return directory.size, directory.size
+    # Here Threshold means pixels.
+    return directory.size - directory.threshold, directory.size + directory.threshold
+
+
+def inheritance(active: Sequence[str], inherits: dict[str, tuple[str, ...]]) -> list[str]:
+    """Theme names in search order: the active ones, depth first what they inherit, ``hicolor`` last.
+
+    :param active: names to begin with.
+    :param inherits: by theme; a theme that is not installed is missing. Loops end by themselves.
+    """
+    order: list[str] = []
+    pending = list(reversed(active))
+    while pending:
+        name = pending.pop()
+        if name in order or name == "hicolor":
+            continue
+        order.append(name)
+        pending.extend(reversed(inherits.get(name, ())))
+    return [*order, "hicolor"]

@@ -1,0 +1,51 @@
+"""From an id back to a desktop file that no scan has seen (garcon.md §3.9)."""
+
+from __future__ import annotations
+
+import itertools
+import os
+from collections.abc import Iterable, Sequence
+
+HYPHEN_LIMIT = 10
+"""Hyphens up to which every combination of hyphen and slash is tried."""
+
+
+def is_plausible_id(desktop_file_id: str) -> bool:
+    """Whether an id can be a file's: not empty, no way out of the directory, no NUL."""
+    parts = desktop_file_id.replace("-", "/").split("/")
+    return (
+        0 < len(desktop_file_id) <= 4096
+        and "\0" not in desktop_file_id
+        and not desktop_file_id.startswith("/")
+        and not any(part in (".", "..") for part in parts)
+        and "" not in desktop_file_id.split("/")
+    )
+
+
+def find_desktop_file(desktop_file_id: str, directories: Sequence[str]) -> str | None:
+    """Look for a file on disk.
+
+    :param desktop_file_id: as the host sent it.
+    :param directories: the ``applications`` directories in search order.
+    :returns: its path, or ``None``.
+    """
+    if not is_plausible_id(desktop_file_id):
+        return None
+    parts = desktop_file_id.split("-")
+    if len(parts) - 1 > HYPHEN_LIMIT:
+        candidates = ["/".join(parts), desktop_file_id]
+        return _first_existing((directory, name) for directory in directories for name in candidates)
+    # Variant 0 turns every hyphen into a slash; the last hyphen changes fastest.
+    variants = (
+        "".join(itertools.chain.from_iterable(zip(parts, (*separators, ""), strict=True)))
+        for separators in itertools.product("/-", repeat=len(parts) - 1)
+    )
+    return _first_existing((directory, name) for name in variants for directory in directories)
+
+
+def _first_existing(candidates: Iterable[tuple[str, str]]) -> str | None:
+    for directory, name in candidates:
+        path = f"{directory}/{name}.desktop"
+        if os.path.isfile(path):
+            return path
+    return None

@@ -1,0 +1,170 @@
+"""LaunchApplication: from an id and files to running programs (garcon.md §5)."""
+
+from __future__ import annotations
+
+import logging
+import os
+import shutil
+from collections.abc import Mapping, Sequence
+from typing import Any, Protocol
+
+from dbus_fast import Variant
+
+from garcon.desktop_entry import DesktopEntry
+from garcon.launch_plan import CannotLaunch, LaunchPlan, plan_launch
+from garcon.programs import Programs
+from garcon.session_bus import BusError, SessionBus
+from garcon.user_manager import StartFailed
+
+_log = logging.getLogger(__name__)
+
+FILES_LIMIT = 4096
+"""Files of one launch: a file manager's "open all" is smaller, and every file may become a process."""
+_ARGUMENT_LIMIT = 128 * 1024 - 1
+"""Bytes of one argument that Linux accepts (MAX_ARG_STRLEN)."""
+_PROCESS_LIMIT = 32
+"""Processes of one launch for programs that take a single file each."""
+
+_TERMINALS = (
+    ("xdg-terminal-exec",),
+    ("x-terminal-emulator", "-e"),
+    ("foot", "-e"),
+    ("gnome-terminal", "--"),
+    ("konsole", "-e"),
+    ("xfce4-terminal", "-x"),
+    ("xterm", "-e"),
+)
+"""Programs that show a command in a window, with the switch before the command; the first one found is used."""
+
+
+class Entries(Protocol):
+    """Finds desktop files by id."""
+
+    def find(self, desktop_file_id: str) -> tuple[str, DesktopEntry]:
+        """The path and the content, read now.
+
+        :raises CannotLaunch: there is no such file, or it is broken.
+        """
+
+
+class Launcher:
+    """Starts applications.
+
+    :param entries: where desktop files are found.
+    :param programs: starts processes.
+    :param bus: the session bus, for applications that are activated over it.
+    :param terminal: the user's terminal program and its switch; empty to look for one.
+    :param startup_notify: whether programs get DESKTOP_STARTUP_ID.
+    """
+
+    def __init__(
+        self,
+        entries: Entries,
+        programs: Programs,
+        bus: SessionBus,
+        *,
+        terminal: Sequence[str] = (),
+        startup_notify: bool = True,
+    ) -> None:
+        self._entries = entries
+        self._programs = programs
+        self._bus = bus
+        self._terminal = list(terminal)
+        self._startup_notify = startup_notify
+
+    async def launch(
+        self, desktop_file_id: str, files: Sequence[str], *, scaled: bool = False, features: Sequence[int] = ()
+    ) -> str:
+        """Start an application.
+
+        :param desktop_file_id: as published.
+        :param files: paths or URLs for it.
+        :returns: why it could not be started; ``""`` when it runs.
+        """
+        try:
+            _check_files(files)
+            path, entry = self._entries.find(desktop_file_id)
+            session = await self._programs.session_environ()
+            plan = plan_launch(
+                desktop_file_id,
+                entry,
+                path,
+                files,
+                scaled=scaled,
+                features=features,
+                session=session,
+                startup_notify=self._startup_notify,
+            )
+            await self._start(desktop_file_id, plan, files, session)
+        except CannotLaunch as error:
+            reason = str(error)
+        except StartFailed as error:
+            reason = f"Failure in execution of application: {error}"
+        else:
+            _log.info("launched %s", desktop_file_id)
+            return ""
+        _log.warning("cannot launch %s: %s", desktop_file_id, reason)
+        return reason
+
+    async def _start(
+        self, desktop_file_id: str, plan: LaunchPlan, files: Sequence[str], session: Mapping[str, str]
+    ) -> None:
+        if plan.bus_name is not None and await self._activate(plan, files):
+            return
+        if len(plan.argvs) > _PROCESS_LIMIT:
+            raise CannotLaunch(
+                f"the application takes one file at a time, and {len(plan.argvs)} are more than {_PROCESS_LIMIT}"
+            )
+        for argv in plan.argvs:
+            if any(len(os.fsencode(word)) > _ARGUMENT_LIMIT for word in argv):
+                raise CannotLaunch("a file name is too long")
+            if plan.terminal:
+                argv = [*self._find_terminal(session), *argv]
+            await self._programs.start(desktop_file_id, argv, plan.environ, plan.directory)
+
+    async def _activate(self, plan: LaunchPlan, files: Sequence[str]) -> bool:
+        """Ask the application on D-Bus to open itself (Desktop Entry Specification, "D-Bus Activation").
+
+        :returns: whether it did; otherwise its Exec line is the way.
+        """
+        assert plan.bus_name is not None
+        path = "/" + plan.bus_name.replace(".", "/").replace("-", "_")
+        platform = {name: Variant("s", plan.environ["DESKTOP_STARTUP_ID"]) for name in _startup_keys(plan)}
+        member, signature = "Activate", "a{sv}"
+        body: list[Any] = [platform]
+        if files:
+            urls = [file if "://" in file else _file_url(file) for file in files]
+            member, signature, body = "Open", "asa{sv}", [urls, platform]
+        try:
+            await self._bus.call(
+                plan.bus_name, path, "org.freedesktop.Application", member, signature, body, timeout=25
+            )
+        except BusError as error:
+            _log.info("%s was not activated over D-Bus (%s), executing it", plan.bus_name, error)
+            return False
+        return True
+
+    def _find_terminal(self, session: Mapping[str, str]) -> Sequence[str]:
+        if self._terminal:
+            return self._terminal
+        for candidate in _TERMINALS:
+            if shutil.which(candidate[0], path=session.get("PATH")):
+                return candidate
+        raise CannotLaunch("the application needs a terminal program and none is installed; install foot or xterm")
+
+
+def _startup_keys(plan: LaunchPlan) -> Sequence[str]:
+    return ("desktop-startup-id", "activation-token") if "DESKTOP_STARTUP_ID" in plan.environ else ()
+
+
+def _file_url(path: str) -> str:
+    from urllib.parse import quote_from_bytes
+
+    return "file://" + quote_from_bytes(os.fsencode(os.path.abspath(path)))
+
+
+def _check_files(files: Sequence[str]) -> None:
+    if len(files) > FILES_LIMIT:
+        raise CannotLaunch(f"{len(files)} files are more than the {FILES_LIMIT} that one launch may have")
+    if any("\0" in file for file in files):
+        raise CannotLaunch("a file name contains a NUL byte")

@@ -1,0 +1,93 @@
+"""Changes of this container's addresses, told by the kernel (rtnetlink(7))."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import fcntl
+import socket
+import struct
+from collections.abc import Callable
+
+_RTMGRP_IPV4_IFADDR = 0x10
+_SIOCGIFADDR = 0x8915
+DEVICE = "eth0"
+"""The interface whose address the host looks at (garcon.md §7.4)."""
+
+
+def ipv4_address(device: str = DEVICE) -> str | None:
+    """The IPv4 address of an interface, or ``None`` while it has none."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
+        request = struct.pack("16sH14x", device.encode()[:15], socket.AF_INET)
+        try:
+            answer = fcntl.ioctl(sock, _SIOCGIFADDR, request)
+        except OSError:
+            return None
+    return socket.inet_ntoa(answer[20:24])
+
+
+def has_device(device: str = DEVICE) -> bool:
+    """Whether there is such an interface."""
+    return any(name == device for _, name in socket.if_nameindex())
+
+
+class AddressWatch:
+    """Calls back when the IPv4 address of the interface has changed.
+
+    :param changed: is called in the event loop, after the change.
+    """
+
+    def __init__(self, changed: Callable[[], None], device: str = DEVICE) -> None:
+        self._changed = changed
+        self._device = device
+        self._address = ipv4_address(device)
+        self._socket: socket.socket | None = None
+
+    def start(self) -> None:
+        """Begin to watch; where netlink is not allowed, changes go unnoticed."""
+        try:
+            sock = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, socket.NETLINK_ROUTE)
+        except OSError:
+            return
+        sock.bind((0, _RTMGRP_IPV4_IFADDR))
+        sock.setblocking(False)
+        self._socket = sock
+        asyncio.get_running_loop().add_reader(sock, self._readable)
+
+    def close(self) -> None:
+        """Stop watching."""
+        if self._socket is not None:
+            asyncio.get_running_loop().remove_reader(self._socket)
+            self._socket.close()
+            self._socket = None
+
+    def _readable(self) -> None:
+        assert self._socket is not None
+        # The messages only say that something happened: a lost one (ENOBUFS) does too.
+        with contextlib.suppress(BlockingIOError), contextlib.suppress(OSError):
+            while self._socket.recv(65536):
+                pass
+        address = ipv4_address(self._device)
+        if address != self._address:
+            self._address = address
+            if address is not None:
+                self._changed()
+
+
+async def wait_for_address(timeout: float, device: str = DEVICE) -> bool:
+    """Wait until the interface has an IPv4 address.
+
+    :param timeout: seconds.
+    :returns: whether it has one now; an interface that does not exist is not waited for.
+    """
+    if not has_device(device) or ipv4_address(device) is not None:
+        return ipv4_address(device) is not None
+    appeared = asyncio.Event()
+    watch = AddressWatch(appeared.set, device)
+    watch.start()
+    try:
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(appeared.wait(), timeout)
+    finally:
+        watch.close()
+    return ipv4_address(device) is not None

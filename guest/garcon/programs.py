@@ -1,0 +1,156 @@
+"""Starting programs of the session: in services of the user manager, or detached where there is none."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import shutil
+import subprocess
+from collections.abc import Mapping, Sequence
+
+from garcon.user_manager import ManagerAbsent, StartFailed, UserManager
+
+_log = logging.getLogger(__name__)
+
+_MANAGERS_VARIABLES = (
+    "DISPLAY",
+    "WAYLAND_DISPLAY",
+    "XCURSOR_SIZE",
+    "DISPLAY_LOW_DENSITY",
+    "WAYLAND_DISPLAY_LOW_DENSITY",
+    "XCURSOR_SIZE_LOW_DENSITY",
+    "XAUTHORITY",
+)
+"""What the Wayland and X units set in the manager, perhaps after garcon started (garcon.md §5.4)."""
+
+_EARLY_END = 10.0
+"""Seconds within which a program that ends with a failure is worth a warning."""
+
+
+class Programs:
+    """Starts programs so that they outlive garcon.
+
+    :param manager: the user's systemd.
+    :param environ: garcon's own environment, which its unit defines.
+    """
+
+    def __init__(self, manager: UserManager, environ: Mapping[str, str] = os.environ) -> None:
+        self._manager = manager
+        self._environ = environ
+        self._children: dict[int, subprocess.Popen[bytes]] = {}
+
+    async def session_environ(self) -> dict[str, str]:
+        """The environment of a program that is started now.
+
+        garcon's own, plus what the user manager has learned since, and the manager's word on displays.
+        """
+        return self._merged(await self._manager_environ() or {})
+
+    async def start(
+        self, name: str, argv: Sequence[str], environ: Mapping[str, str], directory: str | None
+    ) -> None:
+        """Start a program and return when it has been executed.
+
+        :param name: the application's id, for the unit's name and the log.
+        :param environ: variables on top of the session's.
+        :param directory: working directory, or ``None`` for the home directory.
+        :raises StartFailed: there is no such program or directory, or it cannot be executed.
+        """
+        block = await self._manager_environ()
+        complete = self._merged(block or {}) | dict(environ)
+        directory = directory or complete.get("HOME") or "/"
+        argv = [_find_program(argv[0], complete.get("PATH")), *argv[1:]]
+        if not os.path.isdir(directory):
+            raise StartFailed(f"its directory {directory} does not exist")
+        if block is not None:
+            additions = {
+                key: value
+                for key, value in complete.items()
+                if block.get(key) != value and _valid_assignment(key, value)
+            }
+            try:
+                await self._manager.start_service(name, argv, additions, directory)
+                return
+            except ManagerAbsent as error:
+                _log.info("no user manager (%s), starting %s by ourselves", error, name)
+        self._start_detached(name, argv, complete, directory)
+
+    def close(self) -> None:
+        """Stop watching the programs that we started; they go on."""
+        loop = asyncio.get_running_loop()
+        for descriptor, child in self._children.items():
+            loop.remove_reader(descriptor)
+            os.close(descriptor)
+            child.returncode = 0  # They are init's children after us; subprocess must not warn about them.
+        self._children.clear()
+
+    async def _manager_environ(self) -> dict[str, str] | None:
+        try:
+            return await self._manager.environment()
+        except ManagerAbsent:
+            return None
+
+    def _merged(self, block: Mapping[str, str]) -> dict[str, str]:
+        newer = {name: block[name] for name in _MANAGERS_VARIABLES if name in block}
+        return dict(block) | dict(self._environ) | newer
+
+    def _start_detached(
+        self, name: str, argv: Sequence[str], environ: Mapping[str, str], directory: str
+    ) -> None:
+        try:
+            child = subprocess.Popen(
+                argv,
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.DEVNULL,
+                stderr=subprocess.DEVNULL,
+                env=environ,
+                cwd=directory,
+                start_new_session=True,
+                umask=0o022,
+            )
+        except (OSError, ValueError, subprocess.SubprocessError) as error:
+            reason = getattr(error, "strerror", None) or str(error)
+            raise StartFailed(f"{argv[0]} cannot be executed: {reason.lower()}") from error
+        descriptor = os.pidfd_open(child.pid)
+        self._children[descriptor] = child
+        loop = asyncio.get_running_loop()
+        loop.add_reader(descriptor, self._reap, descriptor, name, loop.time())
+
+    def _reap(self, descriptor: int, name: str, started: float) -> None:
+        loop = asyncio.get_running_loop()
+        child = self._children.pop(descriptor)
+        loop.remove_reader(descriptor)
+        os.close(descriptor)
+        status = child.wait()
+        if status != 0 and loop.time() - started < _EARLY_END:
+            _log.warning("%s ended with status %d soon after its start", name, status)
+
+
+def _find_program(program: str, path: str | None) -> str:
+    found = shutil.which(program, path=path or os.defpath)
+    if found is None:
+        raise StartFailed(
+            f"there is no program {program}"
+            if not os.path.exists(program)
+            else f"{program} is not an executable program"
+        )
+    return os.path.abspath(found) if "/" in program else found
+
+
+def _valid_assignment(key: str, value: str) -> bool:
+    # systemd refuses a whole unit for one variable that it cannot represent.
+    return (
+        key.isidentifier()
+        and key.isascii()
+        and _is_utf8(value)
+        and not any(ord(char) < 32 and char not in "\t\n" for char in value)
+    )
+
+
+def _is_utf8(text: str) -> bool:
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True

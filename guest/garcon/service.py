@@ -1,0 +1,100 @@
+"""The Garcon service: an adapter between the wire and the objects that do the work (garcon.md §1.3).
+
+RPCs without a method here answer UNIMPLEMENTED.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable, Mapping
+
+from garcon.icon_lookup import Icon, IconLookup
+from garcon.launch_plan import CannotLaunch
+from garcon.launcher import Entries, Launcher
+from guestlink.pb import container_guest_pb2 as pb
+from guestlink.rpc import RECEIVE_LIMIT, Refusal
+
+_log = logging.getLogger(__name__)
+
+ICONS_LIMIT = 256
+"""Icons of one request; Chrome asks for one (garcon.md §1.4)."""
+_RESPONSE_ROOM = RECEIVE_LIMIT - 64 * 1024
+"""Bytes of icons in one response: the host receives no more than gRPC's default."""
+
+
+class GarconService:
+    """What the host can ask of this container.
+
+    :param launcher: starts applications.
+    :param entries: finds desktop files.
+    :param icons: finds icons.
+    :param environ: the session's environment: USER and HOME.
+    :param sftp_port: returns the port of the SFTP stream, or ``None`` while it is not known.
+    """
+
+    def __init__(
+        self,
+        *,
+        launcher: Launcher,
+        entries: Entries,
+        icons: IconLookup,
+        environ: Mapping[str, str],
+        sftp_port: Callable[[], int | None],
+    ) -> None:
+        self._launcher = launcher
+        self._entries = entries
+        self._icons = icons
+        self._environ = environ
+        self._sftp_port = sftp_port
+        self._reading_icons = asyncio.Lock()
+
+    async def launch_application(self, request: pb.LaunchApplicationRequest) -> pb.LaunchApplicationResponse:
+        """Start an application (garcon.md §5)."""
+        if not request.desktop_file_id:
+            raise Refusal("INVALID_ARGUMENT", "missing desktop_file_id")
+        reason = await self._launcher.launch(
+            request.desktop_file_id,
+            list(request.files),
+            scaled=request.display_scaling == pb.LaunchApplicationRequest.SCALED,
+            features=list(request.container_features),
+        )
+        return pb.LaunchApplicationResponse(success=not reason, failure_reason=reason)
+
+    async def get_icon(self, request: pb.IconRequest) -> pb.IconResponse:
+        """Read icons; ids without one are missing in the answer (garcon.md §4)."""
+        response = pb.IconResponse()
+        room = _RESPONSE_ROOM
+        for desktop_file_id in request.desktop_file_ids[:ICONS_LIMIT]:
+            async with self._reading_icons:
+                icon = await asyncio.to_thread(self._find_icon, desktop_file_id, request.icon_size, request.scale)
+            if icon is None:
+                continue
+            room -= len(icon.content)
+            if room < 0:
+                _log.warning("the icons asked for at once are too large; the rest is left out")
+                break
+            response.desktop_icons.add(desktop_file_id=desktop_file_id, icon=icon.content, format=int(icon.format))
+        return response
+
+    async def get_garcon_session_info(
+        self, request: pb.GetGarconSessionInfoRequest
+    ) -> pb.GetGarconSessionInfoResponse:
+        """Tell user, home and the SFTP port (garcon.md §6.6)."""
+        status = pb.GetGarconSessionInfoResponse
+        port = self._sftp_port()
+        if port is None:
+            return status(status=status.FAILED, failure_reason="the SFTP stream is not served yet")
+        return status(
+            status=status.SUCCEEDED,
+            container_username=self._environ.get("USER", ""),
+            container_homedir=self._environ.get("HOME", ""),
+            sftp_vsock_port=port,
+        )
+
+    def _find_icon(self, desktop_file_id: str, size: int, scale: int) -> Icon | None:
+        try:
+            _, entry = self._entries.find(desktop_file_id)
+        except CannotLaunch:
+            return None
+        return self._icons.find(entry.icon, size, scale)

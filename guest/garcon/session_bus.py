@@ -1,0 +1,146 @@
+"""The session's D-Bus, connected when first needed and again after it was lost."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import Callable
+from typing import Any
+
+from dbus_fast import Message, MessageType
+from dbus_fast.aio import MessageBus
+
+SignalHandler = Callable[[Message], None]
+
+
+class BusError(Exception):
+    """A call failed.
+
+    :ivar name: the D-Bus error name; ``""`` when there is no bus or no answer.
+    """
+
+    def __init__(self, name: str, text: str) -> None:
+        super().__init__(text or name)
+        self.name = name
+
+    @property
+    def nobody_there(self) -> bool:
+        """Whether the service that was called is not on the bus, or there is no bus."""
+        return self.name in ("", f"{_ERROR}.ServiceUnknown", f"{_ERROR}.NameHasNoOwner") or self.name.startswith(
+            f"{_ERROR}.Spawn"
+        )
+
+
+_ERROR = "org.freedesktop.DBus.Error"
+_CONNECT_TIMEOUT = 5.0
+
+
+class SessionBus:
+    """Calls on the session bus.
+
+    :param address: ``DBUS_SESSION_BUS_ADDRESS``, else the socket ``bus`` in XDG_RUNTIME_DIR.
+    """
+
+    def __init__(self, address: str | None = None) -> None:
+        self._address = address or session_bus_address()
+        self._bus: MessageBus | None = None
+        self._lock = asyncio.Lock()
+        self._handlers: list[tuple[str, SignalHandler]] = []
+
+    async def listen(self, rule: str, handler: SignalHandler) -> None:
+        """Get the signals that a match rule selects, now and after each reconnection.
+
+        :param handler: is called with every signal of the bus; selects what it wants itself.
+        :raises BusError: there is no bus.
+        """
+        self._handlers.append((rule, handler))
+        if self._bus is not None and self._bus.connected:
+            await self._add_match(self._bus, rule, handler)
+
+    async def call(
+        self,
+        destination: str,
+        path: str,
+        interface: str,
+        member: str,
+        signature: str = "",
+        body: list[Any] | None = None,
+        *,
+        timeout: float = 10.0,
+    ) -> list[Any]:
+        """Call a method and return the values of its answer.
+
+        :param timeout: seconds.
+        :raises BusError: the bus is missing, the service refuses, or no answer comes in time.
+        """
+        message = Message(
+            destination=destination,
+            path=path,
+            interface=interface,
+            member=member,
+            signature=signature,
+            body=body or [],
+        )
+        try:
+            async with asyncio.timeout(timeout):
+                bus = await self._connected()
+                reply = await bus.call(message)
+        except TimeoutError as error:
+            raise BusError("", f"{destination} did not answer within {timeout:g} s") from error
+        except (OSError, EOFError) as error:
+            raise BusError("", f"the session bus broke off: {error}") from error
+        if reply is None:
+            raise BusError("", f"{destination} sent no answer")
+        if reply.message_type is MessageType.ERROR:
+            raise BusError(reply.error_name or "", str(reply.body[0]) if reply.body else "")
+        return list(reply.body)
+
+    async def close(self) -> None:
+        """Disconnect."""
+        if self._bus is not None:
+            self._bus.disconnect()
+            self._bus = None
+
+    async def _connected(self) -> MessageBus:
+        async with self._lock:
+            if self._bus is not None and self._bus.connected:
+                return self._bus
+            if self._address is None:
+                raise BusError("", "there is no session bus")
+            bus = MessageBus(bus_address=self._address)
+            try:
+                async with asyncio.timeout(_CONNECT_TIMEOUT):
+                    await bus.connect()
+            except Exception as error:
+                # dbus-fast raises its own, OSError and ValueError kinds, differing between versions.
+                raise BusError("", f"cannot connect to the session bus: {error}") from error
+            for rule, handler in self._handlers:
+                await self._add_match(bus, rule, handler)
+            self._bus = bus
+            return bus
+
+    async def _add_match(self, bus: MessageBus, rule: str, handler: SignalHandler) -> None:
+        def on_message(message: Message) -> None:
+            if message.message_type is MessageType.SIGNAL:
+                handler(message)
+
+        bus.add_message_handler(on_message)
+        await bus.call(
+            Message(
+                destination="org.freedesktop.DBus",
+                path="/org/freedesktop/DBus",
+                interface="org.freedesktop.DBus",
+                member="AddMatch",
+                signature="s",
+                body=[rule],
+            )
+        )
+
+
+def session_bus_address() -> str | None:
+    """The session bus's address, or ``None`` where there is no session."""
+    if address := os.environ.get("DBUS_SESSION_BUS_ADDRESS"):
+        return address
+    directory = os.environ.get("XDG_RUNTIME_DIR", "")
+    path = os.path.join(directory, "bus")
+    return f"unix:path={path}" if directory and os.path.exists(path) else None

@@ -1,0 +1,100 @@
+"""garcon's settings: the ``[garcon]`` section of ``guestlink.conf``, ``GUESTLINK_*`` variables and switches."""
+
+from __future__ import annotations
+
+import os
+import shlex
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from guestlink.address import CID_ANY, CID_HOST, Address, UnixAddress, VsockAddress, parse_address
+from guestlink.config import Config, Setting, boolean, load, standard_files
+from guestlink.errors import GuestlinkError
+from guestlink.token import TOKEN_PATH
+
+HOST_DIRECTORY = "/dev/.guestlink"
+"""Where a Linux host's directory for this container is carried in."""
+CONTAINER_LISTENER_PORT = 8889
+"""vsock port of ContainerListener on ChromeOS (garcon.md §1.2)."""
+GARCON_FIRST_PORT, GARCON_LAST_PORT = 10000, 19999
+"""vsock ports that garcon tries in turn (garcon.md §2.4)."""
+
+TOKEN_FILE = Setting("token_file", "GUESTLINK_TOKEN_FILE", TOKEN_PATH, str, "file that holds the token")
+HOST_ADDRESS = Setting[Address | None](
+    "host_address", "GUESTLINK_HOST_ADDRESS", None, parse_address, "where the host serves ContainerListener"
+)
+GARCON_ADDRESS = Setting[Address | None](
+    "garcon_address", "GUESTLINK_GARCON_ADDRESS", None, parse_address, "where garcon serves the host"
+)
+VSH_ADDRESS = Setting(
+    "vsh_address", "GUESTLINK_VSH_ADDRESS", "", str, "where vshd finds the host's shell, with {port} in it"
+)
+LOG_LEVEL = Setting("log_level", "GUESTLINK_LOG", "info", str, "debug, info, warning or error")
+ICON_THEME = Setting("icon_theme", "", "", str, "icon theme to prefer; empty takes the desktop's setting")
+TERMINAL: Setting[Sequence[str]] = Setting(
+    "terminal", "", (), shlex.split, "terminal program with the switch before a command, as in `foot -e`"
+)
+STARTUP_NOTIFY = Setting("startup_notify", "", True, boolean, "set DESKTOP_STARTUP_ID for launched programs")
+
+SCHEMA: tuple[Setting[Any], ...] = (
+    TOKEN_FILE, HOST_ADDRESS, GARCON_ADDRESS, VSH_ADDRESS, LOG_LEVEL, ICON_THEME, TERMINAL, STARTUP_NOTIFY,
+)  # fmt: skip
+
+
+class NoHost(GuestlinkError):
+    """Nothing tells which host this container has."""
+
+
+def load_settings(environ: Mapping[str, str] = os.environ, **switches: str | None) -> Config:
+    """Read garcon's settings.
+
+    :raises ConfigError: a value is wrong.
+    """
+    return load(
+        SCHEMA,
+        section="garcon",
+        files=standard_files("guestlink.conf", environ),
+        environ=environ,
+        switches=switches,
+    )
+
+
+def host_address(config: Config) -> Address:
+    """Find the host: what is set, else a Linux host's directory, else ChromeOS's vsock.
+
+    :raises NoHost: there is none of them.
+    """
+    if (address := config[HOST_ADDRESS]) is not None:
+        return address
+    if os.path.isdir(HOST_DIRECTORY):
+        return UnixAddress(f"{HOST_DIRECTORY}/listener.sock")
+    if os.path.exists("/dev/vsock") or os.path.exists(config[TOKEN_FILE]):
+        return VsockAddress(CID_HOST, CONTAINER_LISTENER_PORT)
+    raise NoHost(
+        f"no host: there is neither {HOST_DIRECTORY} nor {config[TOKEN_FILE]}",
+        hint="start the container from its host, run `guestlink-host attach` there, "
+        "or set GUESTLINK_HOST_ADDRESS",
+    )
+
+
+def garcon_address(config: Config, host: Address) -> Address:
+    """Where garcon serves: what is set, else the counterpart of the host's address."""
+    if (address := config[GARCON_ADDRESS]) is not None:
+        return address
+    if isinstance(host, UnixAddress):
+        return UnixAddress(os.path.join(os.path.dirname(host.path), "garcon.sock"))
+    return VsockAddress(CID_ANY, GARCON_FIRST_PORT)
+
+
+def vsh_address(config: Config, host: Address, port: int) -> Address:
+    """Turn the port of a LaunchVshd request into the address that vshd connects to (garcon.md §6.1).
+
+    :raises GuestlinkError: the template that is set gives no address.
+    """
+    template = config[VSH_ADDRESS]
+    if not template:
+        if isinstance(host, UnixAddress):
+            template = f"unix:{os.path.dirname(host.path)}/vsh-{{port}}.sock"
+        else:
+            template = f"vsock:{CID_HOST}:{{port}}"
+    return parse_address(template.replace("{port}", str(port)))

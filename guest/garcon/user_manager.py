@@ -1,0 +1,159 @@
+"""The user's systemd: its environment block, and transient services for applications.
+
+An application in a service of its own outlives a restart of garcon and has its output in the journal.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections import OrderedDict
+from collections.abc import Mapping, Sequence
+
+from dbus_fast import Message, Variant
+
+from garcon.session_bus import BusError, SessionBus
+
+_SYSTEMD = "org.freedesktop.systemd1"
+_PATH = "/org/freedesktop/systemd1"
+_MANAGER = "org.freedesktop.systemd1.Manager"
+_JOB_REMOVED = f"type='signal',sender='{_SYSTEMD}',interface='{_MANAGER}',member='JobRemoved',path='{_PATH}'"
+
+_JOBS_KEPT = 64
+"""Finished jobs remembered, because a job may end before the answer that names it has been read."""
+_START_TIMEOUT = 10.0
+
+
+class ManagerAbsent(Exception):
+    """No user manager runs here."""
+
+
+class StartFailed(Exception):
+    """The manager could not start the program; the text says why."""
+
+
+class UserManager:
+    """systemd's user manager over the session bus."""
+
+    def __init__(self, bus: SessionBus) -> None:
+        self._bus = bus
+        self._subscribed = False
+        self._results: OrderedDict[str, str] = OrderedDict()
+        self._waiters: dict[str, asyncio.Future[str]] = {}
+        self._tickets = 0
+
+    async def environment(self) -> dict[str, str]:
+        """The environment block that services start with.
+
+        :raises ManagerAbsent: no manager runs.
+        """
+        try:
+            (value,) = await self._bus.call(
+                _SYSTEMD,
+                _PATH,
+                "org.freedesktop.DBus.Properties",
+                "Get",
+                "ss",
+                [_MANAGER, "Environment"],
+                timeout=5,
+            )
+        except BusError as error:
+            raise ManagerAbsent(str(error)) from error
+        entries: list[str] = value.value
+        return {name: text for name, equals, text in (entry.partition("=") for entry in entries) if equals}
+
+    async def start_service(
+        self, name: str, argv: Sequence[str], environ: Mapping[str, str], directory: str
+    ) -> str:
+        """Run a program as a transient service and wait until it has been executed.
+
+        :param name: the application's id; becomes part of the unit's name.
+        :param environ: variables on top of the manager's own.
+        :param directory: working directory.
+        :returns: the unit's name.
+        :raises ManagerAbsent: no manager runs.
+        :raises StartFailed: the program could not be executed.
+        """
+        await self._subscribe()
+        self._tickets += 1
+        unit = unit_name(name, f"{os.getpid():x}{self._tickets:04x}")
+        properties = [
+            ["Description", Variant("s", name)],
+            ["Type", Variant("s", "exec")],
+            ["ExecStart", Variant("a(sasb)", [[argv[0], list(argv), False]])],
+            ["Environment", Variant("as", [f"{key}={value}" for key, value in environ.items()])],
+            ["WorkingDirectory", Variant("s", directory)],
+            ["CollectMode", Variant("s", "inactive-or-failed")],
+            ["Slice", Variant("s", "app.slice")],
+        ]
+        try:
+            (job,) = await self._bus.call(
+                _SYSTEMD,
+                _PATH,
+                _MANAGER,
+                "StartTransientUnit",
+                "ssa(sv)a(sa(sv))",
+                [unit, "fail", properties, []],
+                timeout=_START_TIMEOUT,
+            )
+        except BusError as error:
+            if error.nobody_there:
+                raise ManagerAbsent(str(error)) from error
+            raise StartFailed(f"systemd refuses to start it: {error}") from error
+        result = await self._wait_for(job)
+        if result != "done":
+            raise StartFailed(f"{argv[0]} could not be executed; `journalctl --user-unit {unit}` says why")
+        return unit
+
+    async def _subscribe(self) -> None:
+        if self._subscribed:
+            return
+        try:
+            await self._bus.listen(_JOB_REMOVED, self._job_removed)
+            # Without a subscriber the manager sends no signals.
+            await self._bus.call(_SYSTEMD, _PATH, _MANAGER, "Subscribe", timeout=5)
+        except BusError as error:
+            if error.name != "org.freedesktop.systemd1.AlreadySubscribed":
+                raise ManagerAbsent(str(error)) from error
+        self._subscribed = True
+
+    def _job_removed(self, message: Message) -> None:
+        if message.member != "JobRemoved" or message.interface != _MANAGER or message.signature != "uoss":
+            return
+        _id, job, _unit, result = message.body
+        self._results[job] = result
+        while len(self._results) > _JOBS_KEPT:
+            self._results.popitem(last=False)
+        waiter = self._waiters.get(job)
+        if waiter is not None and not waiter.done():
+            waiter.set_result(result)
+
+    async def _wait_for(self, job: str) -> str:
+        if (result := self._results.pop(job, None)) is not None:
+            return result
+        waiter: asyncio.Future[str] = asyncio.get_running_loop().create_future()
+        self._waiters[job] = waiter
+        try:
+            async with asyncio.timeout(_START_TIMEOUT):
+                return await waiter
+        except TimeoutError as error:
+            raise StartFailed("systemd did not start it in time") from error
+        finally:
+            del self._waiters[job]
+            self._results.pop(job, None)
+
+
+def unit_name(application: str, unique: str) -> str:
+    """The unit of an application by the desktop environments' convention for systemd.
+
+    ``app-<launcher>-<application>@<unique>.service``; what systemd does not allow in a name, and hyphens, which
+    separate the parts, are escaped as ``\\xNN`` (systemd.unit(5)).
+    """
+    escaped = "".join(map(_escape, application[:50]))  # at most 200 bytes of the 255 that a name may have
+    return f"app-guestlink-{escaped}@{unique}.service"
+
+
+def _escape(char: str) -> str:
+    if char.isascii() and (char.isalnum() or char in ":_."):
+        return char
+    return "".join(f"\\x{byte:02x}" for byte in char.encode(errors="replace"))

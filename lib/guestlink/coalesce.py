@@ -1,0 +1,70 @@
+"""When to publish after changes: at once for the first, coalesced for those that follow.
+
+Pure: the caller tells events and the time, and asks when to act. The original waits three seconds after the first
+change and absorbs what comes meanwhile (garcon.md §3.8). Here the first change is published as soon as it has
+settled, and the three seconds lie *after* a publication. The counts that the host is told keep their meaning:
+one for a publication that is scheduled, one for a publication that is being made.
+"""
+
+from __future__ import annotations
+
+SETTLE = 0.1
+"""Seconds without another change before a first publication: a package manager's rename storm is over."""
+SETTLE_LIMIT = 0.25
+"""Seconds after the first change at which it is published although changes go on."""
+WINDOW = 3.0
+"""Seconds between two publications while changes go on (garcon.md §3.8)."""
+
+
+class Coalescer:
+    """Decides when a publication is due.
+
+    A publication runs from :meth:`begin` to :meth:`end`. Times are seconds of one monotonic clock.
+    """
+
+    def __init__(
+        self, *, settle: float = SETTLE, settle_limit: float = SETTLE_LIMIT, window: float = WINDOW
+    ) -> None:
+        self._settle = settle
+        self._settle_limit = settle_limit
+        self._window = window
+        self._first_change: float | None = None
+        self._last_change = 0.0
+        self._last_begin: float | None = None
+        self._running = False
+
+    @property
+    def pending_count(self) -> int:
+        """What PendingUpdateApplicationListCalls carries: 0, 1 or 2."""
+        return (self._first_change is not None) + self._running
+
+    def change(self, now: float) -> bool:
+        """Something changed.
+
+        :returns: whether this schedules a publication, so that the host should be told the count.
+        """
+        scheduled = self._first_change is None
+        if self._first_change is None:
+            self._first_change = now
+        self._last_change = now
+        return scheduled
+
+    def due(self) -> float | None:
+        """When the scheduled publication should begin; ``None`` while there is none or another one runs."""
+        if self._first_change is None or self._running:
+            return None
+        settled = min(self._last_change + self._settle, self._first_change + self._settle_limit)
+        if self._last_begin is None or self._first_change >= self._last_begin + self._window:
+            return settled
+        # Another publication was made shortly before: this one waits for the end of its window.
+        return max(settled, self._last_begin + self._window)
+
+    def begin(self, now: float) -> None:
+        """The publication begins; changes from now on belong to the next one."""
+        self._first_change = None
+        self._last_begin = now
+        self._running = True
+
+    def end(self) -> None:
+        """The publication is made."""
+        self._running = False
