@@ -26,10 +26,19 @@ SIGNAL_QUIT: int
 SIGNAL_TERM: int
 
 class SetupConnectionRequest(Message):
+    class Variable(Message):
+        key: bytes
+        value: bytes
+        def __init__(
+            self,
+            *,
+            key: bytes = ...,
+            value: bytes = ...,
+        ) -> None: ...
     target: str
-    user: str
+    user: bytes
     @property
-    def env(self) -> MutableMapping[str, bytes]: ...
+    def env(self) -> RepeatedCompositeFieldContainer[SetupConnectionRequest.Variable]: ...
     command: bytes
     @property
     def argv(self) -> RepeatedScalarFieldContainer[bytes]: ...
@@ -42,8 +51,8 @@ class SetupConnectionRequest(Message):
         self,
         *,
         target: str = ...,
-        user: str = ...,
-        env: Mapping[str, bytes] = ...,
+        user: bytes = ...,
+        env: Iterable[SetupConnectionRequest.Variable] = ...,
         command: bytes = ...,
         argv: Iterable[bytes] = ...,
         window_rows: int = ...,

@@ -1,0 +1,29 @@
+"""What is committed beside the .proto files is what protoc makes of them today."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from pathlib import Path
+
+import pytest
+
+import guestlink.pb
+from guestlink.pb import generate
+
+COMMITTED = Path(guestlink.pb.__file__).parent
+
+
+def test_generated_files_are_up_to_date(tmp_path: Path) -> None:
+    if shutil.which("protoc") is None:
+        assert os.environ.get("CI") != "true", "protoc is missing: apt install protobuf-compiler"
+        pytest.skip("protoc is not installed (apt install protobuf-compiler)")
+    assert generate.main([str(tmp_path)]) == 0
+    made = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
+    committed = {
+        path.name: path.read_bytes()
+        for pattern in ("*_pb2.py", "*_pb2.pyi", "*.binpb")
+        for path in COMMITTED.glob(pattern)
+    }
+    stale = sorted(name for name in made.keys() | committed.keys() if made.get(name) != committed.get(name))
+    assert not stale, f"{', '.join(stale)}: run `python -m guestlink.pb.generate` and commit what it writes"
