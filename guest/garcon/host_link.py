@@ -170,9 +170,7 @@ class HostLink:
             garcon_port, sftp_port = self._ports()
             await channel.call(
                 "ContainerReady",
-                container_host_pb2.ContainerStartupInfo(
-                    token=token, garcon_port=garcon_port, sftp_port=sftp_port
-                ),
+                container_host_pb2.ContainerStartupInfo(token=token, garcon_port=garcon_port, sftp_port=sftp_port),
                 timeout=READY_TIMEOUT,
             )
             registration.accepted()

@@ -97,9 +97,7 @@ def feature_environ(features: Sequence[int], session: Mapping[str, str]) -> dict
 
 def low_density_environ(session: Mapping[str, str]) -> dict[str, str]:
     """Displays of the low-density instance; a missing one stays as it is (garcon.md §5.4)."""
-    return {
-        name: session[name + LOW_DENSITY] for name in DISPLAY_VARIABLES if session.get(name + LOW_DENSITY)
-    }
+    return {name: session[name + LOW_DENSITY] for name in DISPLAY_VARIABLES if session.get(name + LOW_DENSITY)}
 
 
 def _activatable(desktop_file_id: str, entry: DesktopEntry) -> bool:

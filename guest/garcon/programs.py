@@ -95,9 +95,7 @@ class Programs:
         newer = {name: block[name] for name in _MANAGERS_VARIABLES if name in block}
         return dict(block) | dict(self._environ) | newer
 
-    def _start_detached(
-        self, name: str, argv: Sequence[str], environ: Mapping[str, str], directory: str
-    ) -> None:
+    def _start_detached(self, name: str, argv: Sequence[str], environ: Mapping[str, str], directory: str) -> None:
         try:
             child = subprocess.Popen(
                 argv,

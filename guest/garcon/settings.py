@@ -72,8 +72,7 @@ def host_address(config: Config) -> Address:
         return VsockAddress(CID_HOST, CONTAINER_LISTENER_PORT)
     raise NoHost(
         f"no host: there is neither {HOST_DIRECTORY} nor {config[TOKEN_FILE]}",
-        hint="start the container from its host, run `guestlink-host attach` there, "
-        "or set GUESTLINK_HOST_ADDRESS",
+        hint="start the container from its host, run `guestlink-host attach` there, or set GUESTLINK_HOST_ADDRESS",
     )
 
 

@@ -139,9 +139,7 @@ class Stage:
         program = "import sys; from garcon.client.people import main; sys.exit(main())"
         return self.guest(sys.executable, "-c", program, *words, check=check)
 
-    def _run(
-        self, argv: list[str], environ: Mapping[str, str], check: bool
-    ) -> subprocess.CompletedProcess[str]:
+    def _run(self, argv: list[str], environ: Mapping[str, str], check: bool) -> subprocess.CompletedProcess[str]:
         done = subprocess.run(
             argv,
             check=False,

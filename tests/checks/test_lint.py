@@ -1,0 +1,46 @@
+"""Lint and types, as tests: a missing tool is a skip at home and a failure in CI."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+CHECKOUT = Path(__file__).resolve().parents[2]
+PACKAGES = ("guestlink", "garcon", "vshd", "sommelier_shim", "guestlink_host")
+
+
+def _run(*argv: str) -> None:
+    program = Path(sys.executable).with_name(argv[0])
+    if not program.exists():
+        found = shutil.which(argv[0])
+        if found is None:
+            if os.environ.get("CI") == "true":
+                pytest.fail(f"{argv[0]} is missing")
+            pytest.skip(f"{argv[0]} is not installed")
+        program = Path(found)
+    done = subprocess.run(
+        [str(program), *argv[1:]], cwd=CHECKOUT, capture_output=True, text=True, timeout=600, check=False
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_ruff_has_nothing_to_say() -> None:
+    _run("ruff", "check", "--no-cache", ".")
+
+
+def test_the_code_is_formatted() -> None:
+    _run("ruff", "format", "--no-cache", "--check", ".")
+
+
+def test_types_are_strict_and_right() -> None:
+    _run("mypy", "--strict", *(word for package in PACKAGES for word in ("-p", package)))
+
+
+def test_shell_scripts_parse() -> None:
+    for script in ("dev", ".ci/run"):
+        _run("sh", "-n", script)

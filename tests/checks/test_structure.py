@@ -1,0 +1,86 @@
+"""The structure that the documentation promises: who may import whom, and what starts quickly."""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+CHECKOUT = Path(__file__).resolve().parents[2]
+ROOTS = {
+    "guestlink": "lib",
+    "garcon": "guest",
+    "vshd": "guest",
+    "sommelier_shim": "guest",
+    "guestlink_host": "host",
+}
+SLOW = {"grpc", "google", "watchdog", "dbus_fast", "asyncio", "psutil"}
+"""What a short-lived command must not import: each costs tens of milliseconds."""
+
+
+def _modules(package: str) -> Iterator[Path]:
+    return (CHECKOUT / ROOTS[package] / package).rglob("*.py")
+
+
+def _imports(path: Path) -> Iterator[str]:
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            yield node.module
+
+
+@pytest.mark.parametrize("package", ROOTS)
+def test_packages_import_only_the_shared_library(package: str) -> None:
+    forbidden = ROOTS.keys() - {package, "guestlink"}
+    for path in _modules(package):
+        for name in _imports(path):
+            assert name.partition(".")[0] not in forbidden, f"{path} imports {name}"
+
+
+def test_grpc_is_imported_in_one_place() -> None:
+    for package in ROOTS:
+        for path in _modules(package):
+            if path.name != "rpc.py":
+                assert not any(name.partition(".")[0] == "grpc" for name in _imports(path)), path
+
+
+def test_tasks_are_started_by_their_owners_alone() -> None:
+    for package in ROOTS:
+        for path in _modules(package):
+            if path.name == "tasks.py":
+                continue
+            text = path.read_text()
+            assert "create_task(" not in text, f"{path}: use guestlink.tasks.TaskOwner"
+            assert "ensure_future(" not in text, f"{path}: use guestlink.tasks.TaskOwner"
+
+
+@pytest.mark.parametrize(
+    "module",
+    [
+        "garcon.__main__",
+        "garcon.client.original",
+        "garcon.client.people",
+        "guestlink_host.__main__",
+        "guestlink.control",
+    ],
+)
+def test_commands_import_nothing_slow(module: str) -> None:
+    program = f"import sys, {module}; print(*(name.partition('.')[0] for name in sys.modules))"
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True, timeout=60)
+    assert not SLOW & set(done.stdout.split())
+
+
+def test_no_machine_is_named() -> None:
+    """The repository speaks of Guestlink alone."""
+    tracked = subprocess.run(["git", "ls-files"], cwd=CHECKOUT, capture_output=True, text=True, check=False)
+    for name in tracked.stdout.splitlines():
+        path = CHECKOUT / name
+        if path.suffix in (".png", ".binpb") or not path.is_file():
+            continue
+        text = path.read_text(errors="replace")
+        assert str(CHECKOUT) + "/" not in text or len(CHECKOUT.parts) < 3, f"{name} names a path of this machine"
