@@ -88,7 +88,8 @@ async def run_daemon(body: Callable[[Notifier], Awaitable[None]]) -> int:
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stopped.set)
     try:
-        work = owner.start(_run(body, notifier), name="body")
+        failures: list[Exception] = []
+        work = owner.start(_run(body, notifier, failures), name="body")
         stop = owner.start(_wait(stopped), name="stop signal")
         if notifier.watchdog_interval is not None:
             owner.start(_feed_watchdog(notifier, notifier.watchdog_interval), name="watchdog")
@@ -98,8 +99,8 @@ async def run_daemon(body: Callable[[Notifier], Awaitable[None]]) -> int:
         done, _ = await asyncio.wait({work}, timeout=STOP_TIMEOUT)
         if not done:
             _log.warning("stopping took longer than %g s; ending without the rest", STOP_TIMEOUT)
-        elif not work.cancelled() and (error := work.exception()) is not None:
-            raise error
+        if failures:
+            raise failures[0]
         return 0
     finally:
         for number in (signal.SIGTERM, signal.SIGINT):
@@ -108,8 +109,13 @@ async def run_daemon(body: Callable[[Notifier], Awaitable[None]]) -> int:
         notifier.close()
 
 
-async def _run(body: Callable[[Notifier], Awaitable[None]], notifier: Notifier) -> None:
-    await body(notifier)
+async def _run(
+    body: Callable[[Notifier], Awaitable[None]], notifier: Notifier, failures: list[Exception]
+) -> None:
+    try:
+        await body(notifier)
+    except Exception as error:
+        failures.append(error)  # The caller raises it; as the task's own it would be logged a second time.
 
 
 async def _wait(event: asyncio.Event) -> None:

@@ -1,0 +1,351 @@
+"""The garcon daemon as a real process, against a host that this test plays over a real socket."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import AsyncIterator, Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import pytest_asyncio
+
+from guestlink.address import UnixAddress
+from guestlink.pb import common_pb2
+from guestlink.pb import container_guest_pb2 as guest_pb
+from guestlink.rpc import CONTAINER_LISTENER, GARCON, CallFailed, Channel, Refusal, Server, service_methods
+from support.stage import Stage
+
+LIMIT = 60
+TOKEN = "8a3f2b1c-0d4e-4f5a-9b6c-7d8e9f0a1b2c"
+
+
+class Host:
+    """ContainerListener that notes what it is told."""
+
+    def __init__(self) -> None:
+        self.calls: list[tuple[str, Any]] = []
+        self.tokens = {TOKEN}
+
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("_") or name in ("select_file", "report_metrics", "forward_security_key_message"):
+            raise AttributeError(name)
+
+        async def note(request: Any) -> Any:
+            self.calls.append((name, request))
+            if request.token not in self.tokens:
+                raise Refusal("FAILED_PRECONDITION", "unknown token")
+            return common_pb2.EmptyMessage()
+
+        return note
+
+    def requests(self, name: str) -> list[Any]:
+        return [request for called, request in self.calls if called == name]
+
+    def last_ids(self) -> list[str]:
+        lists = self.requests("update_application_list")
+        return [app.desktop_file_id for app in lists[-1].application] if lists else []
+
+
+class Rig:
+    """A garcon process and the host that it talks to."""
+
+    def __init__(self) -> None:
+        self.stage = Stage("flow", system_applications=False)
+        self.carried = Path(self.stage.guest_environ["GUESTLINK_TOKEN_FILE"]).parent
+        self.carried.mkdir(parents=True)
+        (self.carried / "token").write_text(TOKEN)
+        self.host = Host()
+        self.server: Server | None = None
+        self.channels: list[Channel] = []
+
+    async def start_host(self) -> None:
+        self.server = Server(CONTAINER_LISTENER, self.host)
+        self.server.bind(UnixAddress(str(self.carried / "listener.sock")))
+        await self.server.start()
+
+    async def stop_host(self) -> None:
+        if self.server is not None:
+            await self.server.stop(0)
+            self.server = None
+
+    def garcon(self) -> Channel:
+        self.channels.append(Channel(UnixAddress(str(self.carried / "garcon.sock")), GARCON))
+        return self.channels[-1]
+
+    async def call(self, method: str, **fields: Any) -> Any:
+        request, _ = service_methods(GARCON)[method]
+        return await self.garcon().call(method, request(**fields), timeout=LIMIT)
+
+    async def until(self, what: str, condition: Callable[[], Any]) -> None:
+        try:
+            async with asyncio.timeout(LIMIT):
+                while not condition():
+                    await asyncio.sleep(0.01)
+        except TimeoutError:
+            pytest.fail(f"it did not happen: {what}\n{self.stage.logs()}")
+
+    async def registered(self, times: int = 1) -> None:
+        await self.until("registered", lambda: len(self.host.requests("container_ready")) >= times)
+
+    async def status(self) -> str:
+        done = await asyncio.to_thread(self.stage.guestlink, "status", check=False)
+        return done.stdout
+
+    async def close(self) -> None:
+        for channel in self.channels:
+            await channel.close()
+        await asyncio.to_thread(self.stage.close)
+        await self.stop_host()
+
+
+@pytest_asyncio.fixture
+async def rig() -> AsyncIterator[Rig]:
+    rig = Rig()
+    try:
+        yield rig
+    finally:
+        await rig.close()
+
+
+async def test_it_serves_before_it_registers_and_publishes_after(rig: Rig) -> None:
+    rig.stage.add_application("first", Name="First", **{"Name[de]": "Erste", "MimeType": "text/plain;"})
+    await rig.start_host()
+    rig.stage.start_garcon()
+    await rig.registered()
+    await rig.until("the list", lambda: rig.host.last_ids() == ["first"])
+    app = rig.host.requests("update_application_list")[-1].application[0]
+    assert [(value.locale, value.value) for value in app.name.values] == [("", "First"), ("de", "Erste")]
+    assert app.executable_file_name == "true"
+    await rig.until("MIME types", lambda: rig.host.requests("update_mime_types"))
+    info = await rig.call("GetGarconSessionInfo")
+    assert info.status == guest_pb.GetGarconSessionInfoResponse.SUCCEEDED
+    assert info.container_homedir == rig.stage.guest_environ["HOME"]
+
+
+async def test_applications_come_and_go_while_it_runs(rig: Rig) -> None:
+    await rig.start_host()
+    rig.stage.start_garcon()
+    await rig.registered()
+    path = rig.stage.add_application("new")
+    await rig.until("it appears", lambda: rig.host.last_ids() == ["new"])
+    path.unlink()
+    await rig.until("it disappears", lambda: rig.host.last_ids() == [])
+    counts = [request.count for request in rig.host.requests("pending_update_application_list_calls")]
+    assert 1 in counts
+    await rig.until(
+        "the count is closed",
+        lambda: rig.host.requests("pending_update_application_list_calls")[-1].count == 0,
+    )
+
+
+async def test_a_broken_file_costs_only_itself(rig: Rig) -> None:
+    applications = rig.stage.guest_share / "applications"
+    (applications / "latin.desktop").write_bytes(b"[Desktop Entry]\nType=Application\nName=Caf\xe9\nExec=true\n")
+    (applications / "noname.desktop").write_text("[Desktop Entry]\nType=Application\nExec=true\n")
+    (applications / "noexec.desktop").write_text("[Desktop Entry]\nType=Application\nName=N\n")
+    (applications / "dir.desktop").mkdir()
+    (applications / "loop.desktop").symlink_to("loop.desktop")
+    (applications / "up").symlink_to("..")
+    os.mkfifo(applications / "fifo.desktop")
+    with open(applications / "huge.desktop", "wb") as huge:
+        huge.write(b"[Desktop Entry]\nType=Application\nName=N\nExec=true\n")
+        huge.truncate(11 * 1024 * 1024)
+    (applications.parent.parent / "home" / ".local" / "share" / "applications").mkdir(parents=True)
+    rig.stage.add_application("good")
+    await rig.start_host()
+    rig.stage.start_garcon()
+    await rig.until("the list", lambda: "good" in rig.host.last_ids())
+    assert sorted(rig.host.last_ids()) == ["good", "latin"]
+    names = {
+        a.desktop_file_id: a.name.values[0].value
+        for a in rig.host.requests("update_application_list")[-1].application
+    }
+    assert names["latin"] == "Caf\ufffd"
+
+
+async def test_launching_runs_the_program_with_its_files(rig: Rig) -> None:
+    mark = rig.stage.root / "mark"
+    script = rig.stage.root / "program"
+    script.write_text(
+        f'#!/bin/sh\nprintf "%s\\n" "$PWD" "$DESKTOP_STARTUP_ID" "$@" > {mark}.new\nmv {mark}.new {mark}\n'
+    )
+    script.chmod(0o755)
+    rig.stage.add_application("prog", Exec=f"{script} --open %F", Path=str(rig.stage.root), StartupNotify="true")
+    await rig.start_host()
+    rig.stage.start_garcon()
+    await rig.until("the list", lambda: rig.host.last_ids() == ["prog"])
+    answer = await rig.call("LaunchApplication", desktop_file_id="prog", files=["/a b", "https://x"])
+    assert (answer.success, answer.failure_reason) == (True, "")
+    await rig.until("it ran", mark.exists)
+    assert mark.read_text().splitlines() == [str(rig.stage.root), "prog", "--open", "/a b", "https://x"]
+
+
+async def test_l1_and_l2_a_launch_that_cannot_work_says_why(rig: Rig) -> None:
+    rig.stage.add_application("missing", Exec="no-such-program-anywhere")
+    rig.stage.add_application("badpath", Path="/no/such/directory")
+    rig.stage.add_application("noexec", Exec="")
+    rig.stage.add_application("takes-many", Exec="true %F")
+    (rig.stage.guest_share / "applications" / "broken.desktop").write_text("nonsense")
+    (rig.stage.guest_share / "applications" / "link.desktop").write_text(
+        "[Desktop Entry]\nType=Link\nName=L\nURL=x:y\n"
+    )
+    await rig.start_host()
+    rig.stage.start_garcon()
+    await rig.registered()
+    with pytest.raises(CallFailed) as refused:
+        await rig.call("LaunchApplication")
+    assert refused.value.code == "INVALID_ARGUMENT"
+    for desktop_file_id, reason in {
+        "unknown": "does not exist",
+        "../../etc/passwd": "does not exist",
+        "a\0b": "does not exist",
+        "broken": "contents are invalid",
+        "link": "not for an application",
+        "noexec": "argv",
+        "missing": "no program no-such-program-anywhere",
+        "badpath": "/no/such/directory does not exist",
+    }.items():
+        answer = await rig.call("LaunchApplication", desktop_file_id=desktop_file_id)
+        assert not answer.success
+        assert reason in answer.failure_reason, desktop_file_id
+    many = await rig.call("LaunchApplication", desktop_file_id="takes-many", files=["/x"] * 10_000)
+    assert not many.success
+    assert "10000 files" in many.failure_reason
+    nul = await rig.call("LaunchApplication", desktop_file_id="takes-many", files=["a\0b"])
+    assert not nul.success
+
+
+async def test_icons_are_found_and_ids_without_one_are_left_out(rig: Rig) -> None:
+    icons = rig.stage.guest_share / "icons" / "hicolor" / "48x48" / "apps"
+    icons.mkdir(parents=True)
+    png = b"\x89PNG\r\n\x1a\n" + b"x" * 100
+    (icons / "mine.png").write_bytes(png)
+    rig.stage.add_application("with", Icon="mine")
+    rig.stage.add_application("without")
+    await rig.start_host()
+    rig.stage.start_garcon()
+    await rig.registered()
+    answer = await rig.call("GetIcon", desktop_file_ids=["with", "without", "unknown", ""], icon_size=48, scale=1)
+    assert [(icon.desktop_file_id, icon.icon, icon.format) for icon in answer.desktop_icons] == [("with", png, 0)]
+
+
+async def test_rpcs_of_later_say_that_they_are_not_there(rig: Rig) -> None:
+    await rig.start_host()
+    rig.stage.start_garcon()
+    await rig.registered()
+    implemented = {"LaunchApplication", "GetIcon", "GetGarconSessionInfo"}
+    for method in service_methods(GARCON).keys() - implemented - {"LaunchVshd"}:
+        with pytest.raises(CallFailed, match=method) as caught:
+            await rig.call(method)
+        assert caught.value.code == "UNIMPLEMENTED"
+
+
+async def test_the_host_goes_and_returns(rig: Rig) -> None:
+    rig.stage.add_application("app")
+    await rig.start_host()
+    rig.stage.start_garcon()
+    await rig.until("the list", lambda: rig.host.last_ids() == ["app"])
+    await rig.stop_host()
+    await rig.until("it notices", lambda: "waiting for the host" in rig.stage.log("garcon").read_text())
+    assert "waiting for the host" in await rig.status()
+    rig.host.calls.clear()
+    await rig.start_host()
+    await rig.until("the list again", lambda: rig.host.last_ids() == ["app"])
+    assert "registered with the host" in await rig.status()
+
+
+async def test_a_restart_does_not_end_the_registration(rig: Rig) -> None:
+    await rig.start_host()
+    rig.stage.start_garcon()
+    await rig.registered()
+    assert await asyncio.to_thread(rig.stage.stop, "garcon") == 0
+    assert not rig.host.requests("container_shutdown")
+    rig.stage.start_garcon()
+    await rig.registered(2)
+    rig.stage.stop("garcon", signal.SIGKILL)
+    rig.stage.start_garcon()
+    await rig.registered(3)
+
+
+@pytest.mark.parametrize("content", [None, b"", b"\xff\xfe" * 18])
+async def test_a_bad_token_is_waited_out(rig: Rig, content: bytes | None) -> None:
+    token = rig.carried / "token"
+    token.unlink()
+    if content is not None:
+        token.write_bytes(content)
+    await rig.start_host()
+    rig.stage.start_garcon()
+    await rig.until("it says so", lambda: "waiting for a token" in rig.stage.log("garcon").read_text())
+    token.write_text(TOKEN + "\n")
+    await rig.registered()
+
+
+async def test_a_rejected_token_is_told_and_a_new_one_is_taken_up(rig: Rig) -> None:
+    (rig.carried / "token").write_text("short")
+    await rig.start_host()
+    rig.stage.start_garcon()
+    await rig.until("it says so", lambda: "does not accept this container" in rig.stage.log("garcon").read_text())
+    (rig.carried / "token").write_text(TOKEN)
+    await rig.until("registered", lambda: TOKEN in [r.token for r in rig.host.requests("container_ready")])
+
+
+async def test_opening_urls_and_terminals_from_inside(rig: Rig) -> None:
+    await rig.start_host()
+    rig.stage.start_garcon()
+    await rig.registered()
+    garcon = [sys.executable, "-m", "garcon", "--client"]
+    await rig.until("the control socket", (rig.stage.root / "guest/run/guestlink/garcon.sock").exists)
+    await asyncio.to_thread(rig.stage.guest, *garcon, "--url", "https://a", "https://b")
+    assert [request.url for request in rig.host.requests("open_url")] == ["https://a", "https://b"]
+    await asyncio.to_thread(rig.stage.guest, *garcon, "--terminal", "-e", "sh", "-c", "ls")
+    await asyncio.to_thread(rig.stage.guestlink, "terminal")
+    assert [list(request.params) for request in rig.host.requests("open_terminal")] == [["sh", "-c", "ls"], []]
+    refused = await asyncio.to_thread(rig.stage.guest, *garcon, "--selectfile", check=False)
+    assert refused.returncode == 255
+    assert "SelectFile" in refused.stderr
+
+
+async def test_a_second_daemon_says_that_it_is_the_second(rig: Rig) -> None:
+    await rig.start_host()
+    rig.stage.start_garcon()
+    await rig.registered()
+    second = await asyncio.to_thread(
+        rig.stage.guest, sys.executable, "-m", "garcon", "--server", "--allow_any_user", check=False
+    )
+    assert second.returncode == 255
+    assert "in use" in second.stderr
+    assert "Traceback" not in second.stderr
+    assert "registered" in await rig.status()
+
+
+@pytest.mark.parametrize(
+    ("variable", "value", "said"),
+    [
+        ("GUESTLINK_HOST_ADDRESS", "nonsense", "GUESTLINK_HOST_ADDRESS: 'nonsense' is not an address"),
+        ("GUESTLINK_GARCON_ADDRESS", "unix:/nonexistent/garcon.sock", "cannot listen on"),
+        ("GUESTLINK_LOG", "loud", "no log level"),
+    ],
+)
+async def test_a_wrong_setting_is_one_sentence(rig: Rig, variable: str, value: str, said: str) -> None:
+    environ = rig.stage.guest_environ | {variable: value}
+    argv = [sys.executable, "-m", "garcon", "--server", "--allow_any_user"]
+    done = await asyncio.to_thread(
+        subprocess.run, argv, env=environ, capture_output=True, text=True, timeout=LIMIT, check=False
+    )
+    assert done.returncode != 0
+    assert said in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize(("argv", "said"), [([], "say either"), (["--server", "--client"], "say either")])
+def test_exactly_one_mode_is_wanted(argv: list[str], said: str) -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "garcon", *argv], capture_output=True, text=True, timeout=LIMIT, check=False
+    )
+    assert done.returncode == 255
+    assert said in done.stderr
