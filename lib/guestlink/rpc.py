@@ -7,22 +7,42 @@ project imports grpc.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import os
 import re
-from collections.abc import Callable
-from typing import Any, NoReturn
+from collections.abc import Callable, Iterator
+from typing import Any
+from urllib.parse import quote
 
-# gRPC's own messages about refused connections would land in our log; ours say the same in one sentence.
-os.environ.setdefault("GRPC_VERBOSITY", "NONE")
-
-import grpc
-import grpc.aio
+from google.protobuf.message import DecodeError
 
 from guestlink.address import Address, TcpAddress, UnixAddress, VsockAddress
 from guestlink.errors import GuestlinkError
 from guestlink.pb import service_methods
 from guestlink.sockets import AddressInUse, listen
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """Keep gRPC's core from writing about refused connections: we say the same in one sentence.
+
+    It reads the variable once, when it is loaded or first used, depending on the version. Programs that we launch
+    must not inherit it.
+    """
+    if "GRPC_VERBOSITY" in os.environ:
+        yield
+        return
+    os.environ["GRPC_VERBOSITY"] = "NONE"
+    try:
+        yield
+    finally:
+        del os.environ["GRPC_VERBOSITY"]
+
+
+with _quiet():
+    import grpc
+    import grpc.aio
 
 _log = logging.getLogger(__name__)
 
@@ -31,8 +51,19 @@ CONTAINER_LISTENER = "vm_tools.container.ContainerListener"
 
 RECEIVE_LIMIT = 4 * 1024 * 1024
 """gRPC's default for a received message, which both original sides keep (garcon.md §1.1)."""
+CALLS_LIMIT = 100
+"""Calls at a time; more are answered with RESOURCE_EXHAUSTED. The originals make a handful.
+
+Not gRPC's option for the same: newer versions break off calls within its limit.
+"""
+TEXT_LIMIT = 1000
+"""Characters of a status: gRPC refuses a response whose headers exceed 8 KiB."""
+_RECONNECT_FIRST, _RECONNECT_LAST = 100, 2000
+"""Milliseconds between attempts to connect. gRPC's own 1 s to 120 s are meant for networks; ours is one machine."""
 
 _CAMEL = re.compile(r"(?<=[a-z0-9])(?=[A-Z])")
+_UNREADABLE = (DecodeError, ValueError, RecursionError)
+"""What the protobuf versions raise for bytes that are not the message."""
 
 
 class CallFailed(GuestlinkError):
@@ -51,11 +82,12 @@ class Refusal(Exception):
 
     :param code: the status code's name, as in ``INVALID_ARGUMENT``.
     :param text: one sentence for the caller.
+    :raises KeyError: there is no such code.
     """
 
     def __init__(self, code: str, text: str) -> None:
         super().__init__(text)
-        self.code = code
+        self.code = grpc.StatusCode[code].name
 
 
 class Server:
@@ -63,30 +95,30 @@ class Server:
 
     The implementation has a method per RPC, named in snake case, ``async def get_icon(self, request)``, that
     returns the response or raises :class:`Refusal`. RPCs that it does not have answer UNIMPLEMENTED. Any other
-    exception is logged and answered with INTERNAL, without its text.
+    exception is logged and answered with INTERNAL, without its text; a request that cannot be read is answered
+    with INVALID_ARGUMENT.
 
     :param service: full name, as in :data:`GARCON`.
-    :param receive_limit: bytes of a request.
+    :param receive_limit: bytes of a request; what exceeds it answers RESOURCE_EXHAUSTED.
     """
 
     def __init__(self, service: str, implementation: object, *, receive_limit: int = RECEIVE_LIMIT) -> None:
+        self._running = 0
         handlers = {
             name: grpc.unary_unary_rpc_method_handler(
-                _handler(name, getattr(implementation, _snake_case(name), None)),
-                request_deserializer=request.FromString,
-                response_serializer=lambda message: message.SerializeToString(),
+                self._handler(name, request, getattr(implementation, _snake_case(name), None))
             )
             for name, (request, _) in service_methods(service).items()
         }
-        self._server = grpc.aio.server(
-            options=[
-                ("grpc.max_receive_message_length", receive_limit),
-                # Otherwise a second daemon silently shares the port with the first.
-                ("grpc.so_reuseport", 0),
-            ]
-        )
+        with _quiet():
+            self._server = grpc.aio.server(
+                options=[
+                    ("grpc.max_receive_message_length", receive_limit),
+                    # Otherwise a second daemon silently shares the port with the first.
+                    ("grpc.so_reuseport", 0),
+                ]
+            )
         self._server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(service, handlers),))
-        self._paths: list[str] = []
 
     def bind(self, address: UnixAddress | TcpAddress, *, mode: int = 0o600) -> int:
         """Serve on an address; before :meth:`start`.
@@ -106,7 +138,6 @@ class Server:
             raise AddressInUse(f"cannot listen on {address}", hint="another program may serve it")
         if isinstance(address, UnixAddress):
             os.chmod(address.path, mode)
-            self._paths.append(address.path)
         return port
 
     async def start(self) -> None:
@@ -114,11 +145,47 @@ class Server:
         await self._server.start()
 
     async def stop(self, grace: float = 0.5) -> None:
-        """Stop answering.
+        """Stop answering; a Unix socket's path is removed.
 
         :param grace: seconds that running calls may still take.
         """
         await self._server.stop(grace)
+
+    def _handler(
+        self, name: str, request_class: Any, method: Callable[[Any], Any] | None
+    ) -> Callable[[Any, Any], Any]:
+        async def answer(content: bytes) -> bytes:
+            if method is None:
+                raise Refusal("UNIMPLEMENTED", f"Guestlink does not implement {name}")
+            if self._running > CALLS_LIMIT:
+                raise Refusal("RESOURCE_EXHAUSTED", f"more than {CALLS_LIMIT} calls at a time")
+            try:
+                request = request_class.FromString(content)
+            except _UNREADABLE as error:
+                raise Refusal("INVALID_ARGUMENT", f"the request of {name} cannot be read") from error
+            response: bytes = (await method(request)).SerializeToString()
+            return response
+
+        async def handle(content: bytes, context: Any) -> bytes:
+            self._running += 1
+            try:
+                return await answer(content)
+            except Refusal as refusal:
+                status, text = grpc.StatusCode[refusal.code], str(refusal)
+            except asyncio.CancelledError:
+                if _is_being_cancelled():
+                    raise
+                _log.exception("%s was cancelled from within", name)
+                status, text = grpc.StatusCode.INTERNAL, f"{name} failed; the log says why"
+            except Exception:
+                _log.exception("%s failed", name)
+                status, text = grpc.StatusCode.INTERNAL, f"{name} failed; the log says why"
+            finally:
+                self._running -= 1
+            await context.abort(status, text.encode(errors="replace").decode()[:TEXT_LIMIT])
+            raise AssertionError("abort returned")
+
+        return handle
 
 
 class Channel:
@@ -132,25 +199,25 @@ class Channel:
     def __init__(
         self, address: UnixAddress | TcpAddress, service: str, *, receive_limit: int = RECEIVE_LIMIT
     ) -> None:
-        self._channel = grpc.aio.insecure_channel(
-            target_of(address),
-            options=[
-                ("grpc.max_receive_message_length", receive_limit),
-                ("grpc.enable_http_proxy", 0),
-                # A channel of ours is quiet for hours and must stay connected: its end tells that the peer ended.
-                ("grpc.client_idle_timeout_ms", 2**31 - 1),
-                # No back-off inherited from an earlier channel to the same address: we keep our own.
-                ("grpc.use_local_subchannel_pool", 1),
-                # A Unix socket's path is no host name.
-                ("grpc.default_authority", "localhost"),
-            ],
-        )
-        self._methods = {
-            name: self._channel.unary_unary(
-                f"/{service}/{name}",
-                request_serializer=lambda message: message.SerializeToString(),
-                response_deserializer=response.FromString,
+        with _quiet():
+            self._channel = grpc.aio.insecure_channel(
+                target_of(address),
+                options=[
+                    ("grpc.max_receive_message_length", receive_limit),
+                    ("grpc.enable_http_proxy", 0),
+                    # A channel of ours is quiet for hours and must stay connected: its end tells of the peer's end.
+                    ("grpc.client_idle_timeout_ms", 2**31 - 1),
+                    # No back-off inherited from an earlier channel to the same address.
+                    ("grpc.use_local_subchannel_pool", 1),
+                    ("grpc.initial_reconnect_backoff_ms", _RECONNECT_FIRST),
+                    ("grpc.max_reconnect_backoff_ms", _RECONNECT_LAST),
+                    # A Unix socket's path is no host name.
+                    ("grpc.default_authority", "localhost"),
+                ],
             )
+        self._methods = {
+            # Messages are made and read here, where a bad one can be answered in our own words.
+            name: (self._channel.unary_unary(f"/{service}/{name}", bytes, bytes), response)
             for name, (_, response) in service_methods(service).items()
         }
 
@@ -159,12 +226,24 @@ class Channel:
 
         :param method: the RPC's name, as in the service.
         :param timeout: seconds; ``None`` waits for ever.
-        :raises CallFailed: the status is not OK.
+        :raises CallFailed: the status is not OK, the answer is not the expected message, or the channel is closed.
         """
+        rpc, response = self._methods[method]
         try:
-            return await self._methods[method](request, timeout=timeout)
+            answer = await rpc(request.SerializeToString(), timeout=timeout)
         except grpc.aio.AioRpcError as error:
             raise CallFailed(error.code().name, error.details() or "") from error
+        except grpc.aio.UsageError as error:
+            raise CallFailed("CANCELLED", "the connection is closed") from error
+        except asyncio.CancelledError:
+            if _is_being_cancelled():
+                raise
+            # gRPC cancels the calls of a channel that is closed; that must not cancel the callers.
+            raise CallFailed("CANCELLED", "the connection was closed during the call") from None
+        try:
+            return response.FromString(answer)
+        except _UNREADABLE as error:
+            raise CallFailed("INTERNAL", f"the answer to {method} cannot be read") from error
 
     async def lost(self) -> str:
         """Return when the connection of an earlier call is gone; the text says so."""
@@ -187,7 +266,11 @@ def target_of(address: Address) -> str:
     if isinstance(address, VsockAddress):
         raise GuestlinkError(f"gRPC cannot use {address} by itself")
     if isinstance(address, UnixAddress):
-        return f"unix:{address.path}"
+        if "," in address.path:
+            raise GuestlinkError(
+                f"gRPC cannot use {address}: the path has a comma", hint="choose another directory"
+            )
+        return f"unix:{quote(os.fsencode(address.path))}"  # gRPC undoes percent signs.
     return f"[{address.host}]:{address.port}" if ":" in address.host else f"{address.host}:{address.port}"
 
 
@@ -195,24 +278,6 @@ def _snake_case(name: str) -> str:
     return _CAMEL.sub("_", name).lower()
 
 
-def _handler(name: str, method: Callable[[Any], Any] | None) -> Callable[[Any, Any], Any]:
-    async def handle(request: Any, context: Any) -> Any:
-        if method is None:
-            await _abort(context, "UNIMPLEMENTED", f"Guestlink does not implement {name}")
-        try:
-            return await method(request)
-        except Refusal as error:
-            await _abort(context, error.code, str(error))
-        except asyncio.CancelledError:
-            raise
-        except Exception:
-            _log.exception("%s failed", name)
-            await _abort(context, "INTERNAL", f"{name} failed; the log says why")
-
-    return handle
-
-
-async def _abort(context: Any, code: str, text: str) -> NoReturn:
-    await context.abort(grpc.StatusCode[code], text)
-    raise AssertionError("abort returned")
-
+def _is_being_cancelled() -> bool:
+    task = asyncio.current_task()
+    return task is not None and task.cancelling() > 0
