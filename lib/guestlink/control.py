@@ -45,7 +45,7 @@ class ControlClient:
         self._daemon = daemon
         self._hint = hint
 
-    def call(self, name: str, *, timeout: float | None = 70.0, **fields: Any) -> dict[str, Any]:
+    def call(self, name: str, /, *, timeout: float | None = 70.0, **fields: Any) -> dict[str, Any]:
         """Ask the daemon for something and return its answer.
 
         :param timeout: seconds to wait for the answer; ``None`` waits for ever (a person chooses a file).

@@ -1,0 +1,182 @@
+"""Applications as a container describes them, checked and cut to size before anything else sees them."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+from typing import Any, NamedTuple, TypeAlias
+
+from guestlink.pb import container_host_pb2
+from guestlink_host.names import is_usable_id, visible_line
+
+LIST_LIMIT = 20_000
+"""Applications of one container; a list of 4 MiB, gRPC's limit, cannot hold many more that mean anything."""
+NAME_LIMIT, COMMENT_LIMIT, WORD_LIMIT = 200, 500, 60
+LOCALE_LIMIT, WORDS_LIMIT, MIME_LIMIT = 200, 50, 500
+EXEC_LIMIT = 4096
+
+_LOCALE = re.compile(r"[A-Za-z]{2,8}(_[A-Za-z0-9]{2,8})?(@[A-Za-z0-9]{1,16})?")
+_MIME_TYPE = re.compile(r"([a-z-]{1,20})/[a-z0-9][a-z0-9.+_-]{0,126}")
+_MEDIA_TYPES = frozenset({"x-content", "x-scheme-handler"}).union(
+    ("application", "audio", "chemical", "font", "image", "inode", "message", "model", "text", "video")
+)
+"""What desktop-file-validate accepts without a complaint."""
+_WM_CLASS = re.compile(r"[ -~]{1,200}")
+
+Texts: TypeAlias = tuple[tuple[str, str], ...]
+"""Texts by locale, the default (``""``) first."""
+Words: TypeAlias = tuple[tuple[str, tuple[str, ...]], ...]
+
+
+class Application(NamedTuple):
+    """An application that can be shown. Every text is one visible line.
+
+    :ivar exec: the command inside the container; for people and for its field codes, never run here.
+    """
+
+    id: str
+    names: Texts
+    comments: Texts = ()
+    keywords: Words = ()
+    mime_types: tuple[str, ...] = ()
+    no_display: bool = False
+    startup_wm_class: str = ""
+    startup_notify: bool = False
+    package_id: str = ""
+    executable: str = ""
+    exec: str = ""
+    terminal: bool = False
+
+    @property
+    def name(self) -> str:
+        """The name outside every locale."""
+        return self.names[0][1]
+
+
+def read_applications(messages: Iterable[Any]) -> tuple[dict[str, Application], list[str]]:
+    """Check a list that a container sent.
+
+    :param messages: ``Application`` messages.
+    :returns: the applications by id, of two with one id the last (garcon.md §7.10), and a sentence about each
+        entry that cannot be shown.
+    """
+    found: dict[str, Application] = {}
+    faults: list[str] = []
+    for number, message in enumerate(messages):
+        if number >= LIST_LIMIT:
+            faults.append(f"only the first {LIST_LIMIT} applications are shown")
+            break
+        if not is_usable_id(message.desktop_file_id):
+            faults.append(f"entry {number} has no usable id: {message.desktop_file_id[:80]!a}")
+            continue
+        application = _application(message)
+        if application is None:
+            faults.append(f"{message.desktop_file_id} has no name that can be shown")
+        else:
+            found.pop(application.id, None)
+            found[application.id] = application
+    return found, faults
+
+
+def _application(message: Any) -> Application | None:
+    names = _texts(message.name.values, NAME_LIMIT)
+    if not names or names[0][0]:
+        return None
+    return Application(
+        id=message.desktop_file_id,
+        names=names,
+        comments=_with_default(_texts(message.comment.values, COMMENT_LIMIT)),
+        keywords=_with_default(_keywords(message.keywords.values)),
+        mime_types=_mime_types(message.mime_types),
+        no_display=message.no_display,
+        startup_wm_class=message.startup_wm_class if _WM_CLASS.fullmatch(message.startup_wm_class) else "",
+        startup_notify=message.startup_notify,
+        package_id=visible_line(message.package_id, NAME_LIMIT),
+        executable=visible_line(message.executable_file_name, NAME_LIMIT),
+        exec=visible_line(message.exec, EXEC_LIMIT),
+        terminal=message.terminal,
+    )
+
+
+def _texts(values: Iterable[Any], limit: int) -> Texts:
+    found: dict[str, str] = {}
+    for value in list(values)[:LOCALE_LIMIT]:
+        if (locale := _locale(value.locale)) is not None and (text := visible_line(value.value, limit)):
+            found[locale] = text
+    return tuple(sorted(found.items()))
+
+
+def _keywords(values: Iterable[Any]) -> Words:
+    found: dict[str, tuple[str, ...]] = {}
+    for value in list(values)[:LOCALE_LIMIT]:
+        locale = _locale(value.locale)
+        words = (visible_line(word, WORD_LIMIT) for word in list(value.value)[:WORDS_LIMIT])
+        if locale is not None and (kept := tuple(dict.fromkeys(word for word in words if word))):
+            found[locale] = kept
+    return tuple(sorted(found.items()))
+
+
+def _with_default(values: Any) -> Any:
+    """Nothing where there is no text outside every locale: the specification wants a default beside each."""
+    return values if values and not values[0][0] else ()
+
+
+def _locale(text: str) -> str | None:
+    """A locale as desktop files write it; ``None`` for what is none. The encoding part means nothing in UTF-8."""
+    language, at, modifier = text.partition("@")
+    locale = language.partition(".")[0].replace("-", "_") + at + modifier
+    return locale if not locale or _LOCALE.fullmatch(locale) else None
+
+
+def _mime_types(texts: Iterable[str]) -> tuple[str, ...]:
+    found: dict[str, None] = {}
+    for text in list(texts)[:MIME_LIMIT]:
+        text = text.lower()
+        match = _MIME_TYPE.fullmatch(text)
+        if match and match[1] in _MEDIA_TYPES:
+            found[text] = None
+    return tuple(found)
+
+
+def to_json(applications: Mapping[str, Application]) -> list[dict[str, Any]]:
+    """The applications as JSON values, for commands and for the state on disk."""
+    return [
+        application._asdict()
+        | {
+            "name": application.name,
+            "names": dict(application.names),
+            "comments": dict(application.comments),
+            "keywords": {locale: list(words) for locale, words in application.keywords},
+        }
+        for application in applications.values()
+    ]
+
+
+def from_json(value: Any) -> dict[str, Application]:
+    """The applications that :func:`to_json` wrote; what somebody broke since then is left out."""
+    messages = []
+    for entry in value if isinstance(value, list) else ():
+        try:
+            messages.append(_message(entry))
+        except (TypeError, ValueError, KeyError, AttributeError):
+            continue
+    return read_applications(messages)[0]
+
+
+def _message(entry: Mapping[str, Any]) -> Any:
+    kind = container_host_pb2.Application
+    localised, words = kind.LocalizedString.StringWithLocale, kind.LocaleStrings.StringsWithLocale
+    return kind(
+        desktop_file_id=entry["id"],
+        name=kind.LocalizedString(values=[localised(locale=k, value=v) for k, v in entry["names"].items()]),
+        comment=kind.LocalizedString(values=[localised(locale=k, value=v) for k, v in entry["comments"].items()]),
+        keywords=kind.LocaleStrings(values=[words(locale=k, value=v) for k, v in entry["keywords"].items()]),
+        mime_types=entry["mime_types"],
+        no_display=entry["no_display"],
+        startup_wm_class=entry["startup_wm_class"],
+        startup_notify=entry["startup_notify"],
+        package_id=entry["package_id"],
+        executable_file_name=entry["executable"],
+        exec=entry["exec"],
+        terminal=entry["terminal"],
+    )

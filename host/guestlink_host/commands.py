@@ -1,0 +1,292 @@
+"""The commands of ``guestlink-host``. They ask the daemon over its control socket and start quickly."""
+
+from __future__ import annotations
+
+import argparse
+import base64
+import json
+import os
+import sys
+from collections.abc import Callable
+from typing import Any
+
+from guestlink import __version__
+from guestlink.control import ControlClient
+from guestlink.errors import GuestlinkError
+from guestlink_host.settings import POLICIES, control_socket
+
+_EXAMPLES = """\
+examples:
+  guestlink-host serve                           run the daemon (guestlink-host.service does that)
+  guestlink-host add work                        make a container known; prints what to carry into it
+  guestlink-host list                            which containers are registered
+  guestlink-host apps work                       what the container offers
+  guestlink-host launch work org.gnome.gedit a.txt
+  guestlink-host icon work org.gnome.gedit --size 48 -o gedit.png
+  guestlink-host policy work url ask             ask the user before the container opens a URL here
+  guestlink-host share work ~/Documents          the container sees this folder under the same path
+"""
+
+_Run = Callable[[argparse.Namespace], int]
+
+
+def run(argv: list[str]) -> int:
+    """Run a command and return its exit status.
+
+    :param argv: the words behind ``guestlink-host``.
+    :raises GuestlinkError: it cannot be done.
+    """
+    arguments = _parser().parse_args(argv)
+    status: int = arguments.run(arguments)
+    return status
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="guestlink-host",
+        description="Show the applications of containers on this desktop.",
+        epilog=_EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--version", action="version", version=f"guestlink-host (Guestlink) {__version__}")
+    commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
+
+    def command(
+        name: str, run: _Run, text: str, *, example: str = "", prints_data: bool = True
+    ) -> argparse.ArgumentParser:
+        added = commands.add_parser(
+            name,
+            help=text,
+            description=text[0].upper() + text[1:] + ".",
+            epilog=f"example:\n  guestlink-host {example}" if example else None,
+            formatter_class=argparse.RawDescriptionHelpFormatter,
+        )
+        if prints_data:
+            added.add_argument("--json", action="store_true", help="print JSON")
+        added.set_defaults(run=run)
+        return added
+
+    serve = command("serve", _serve, "run the daemon", prints_data=False)
+    serve.add_argument("--log-level", metavar="LEVEL", help="debug, info, warning or error")
+    serve.add_argument("--opener", metavar="COMMAND", help="opens a URL, put behind it (default: xdg-open)")
+    serve.add_argument("--terminal", metavar="COMMAND", help="terminal with its switch before a command")
+
+    add = command("add", _add, "make a container known", example="add work --ip 10.0.3.15")
+    add.add_argument("name", metavar="NAME")
+    add.add_argument("--ip", metavar="ADDRESS", help="its IP address, for links to servers inside")
+    add.add_argument("--listen", metavar="ADDRESS", help="serve it there too: tcp:HOST:PORT or vsock:any:PORT")
+    add.add_argument("--garcon", metavar="ADDRESS", help="where its garcon serves, if not in its directory; port 0 "
+                     "takes the one that it announces")  # fmt: skip
+
+    remove = command("remove", _remove, "forget a container; removes its launchers", prints_data=False)
+    remove.add_argument("name", metavar="NAME")
+
+    command("list", _list, "list the containers")
+
+    apps = command("apps", _apps, "list applications", example="apps work --json")
+    apps.add_argument("name", nargs="?", metavar="NAME", help="of this container only")
+
+    launch = command(
+        "launch", _launch, "start an application in a container", example="launch work gedit ~/Documents/a.txt",
+        prints_data=False,
+    )  # fmt: skip
+    launch.add_argument("--percent-encoded", action="store_true", help="the id is written like a part of a URL")
+    launch.add_argument("name", metavar="NAME")
+    launch.add_argument("id", metavar="ID")
+    launch.add_argument("files", nargs="*", metavar="FILE", help="file or URL; in a shared folder (see share) the "
+                        "path is translated, otherwise the container must see the same path")  # fmt: skip
+
+    icon = command("icon", _icon, "fetch an application's icon", example="icon work gedit --size 128 -o gedit.png")
+    icon.add_argument("name", metavar="NAME")
+    icon.add_argument("id", metavar="ID")
+    icon.add_argument("--size", type=int, default=48, help="logical pixels (default: 48)")
+    icon.add_argument("--scale", type=int, default=1, help="1, 2 or 3 (default: 1)")
+    icon.add_argument("-o", "--output", metavar="FILE", help="where to write it; - is standard output "
+                      "(default: ID.png or ID.svg here)")  # fmt: skip
+
+    policy = command(
+        "policy", _policy, "show or set what a container may open on this desktop", example="policy work url ask"
+    )
+    policy.add_argument("name", metavar="NAME")
+    policy.add_argument("what", nargs="?", choices=("url", "terminal"), help="URLs or terminals")
+    policy.add_argument("policy", nargs="?", choices=POLICIES)
+
+    share = command(
+        "share", _share, "show or set folders that a container sees; mounting them is the container manager's part",
+        example="share work ~/Documents /mnt/documents",
+    )  # fmt: skip
+    share.add_argument("name", metavar="NAME")
+    share.add_argument("host", nargs="?", metavar="FOLDER", help="a folder of this machine")
+    share.add_argument("inside", nargs="?", metavar="INSIDE", help="its path inside (default: the same)")
+    share.add_argument("--forget", metavar="FOLDER", help="the container does not see this folder any more")
+
+    command("status", _status, "show the daemon and its containers")
+    events = command("events", _events, "show what containers did lately")
+    events.add_argument("name", nargs="?", metavar="NAME", help="this container only")
+    return parser
+
+
+def _daemon() -> ControlClient:
+    return ControlClient(
+        control_socket(),
+        daemon="guestlink-host",
+        hint="start it with `systemctl --user start guestlink-host`, or run `guestlink-host serve`",
+    )
+
+
+def _serve(arguments: argparse.Namespace) -> int:
+    from guestlink_host.daemon import serve
+    from guestlink_host.settings import load_settings
+
+    switches = {name: getattr(arguments, name) for name in ("log_level", "opener", "terminal")}
+    return serve(load_settings(**switches))
+
+
+def _add(arguments: argparse.Namespace) -> int:
+    options = {name: getattr(arguments, name) for name in ("ip", "listen", "garcon")}
+    answer = _daemon().call("add", name=arguments.name, **options)
+    if arguments.json:
+        return _print_json(answer)
+    print(f"{answer['name']} is known. Carry into the container:")
+    print(f"  {answer['directory']}  as  /dev/.guestlink")
+    print(f"  {answer['token_file']}  as  /dev/.container_token")
+    return 0
+
+
+def _remove(arguments: argparse.Namespace) -> int:
+    _daemon().call("remove", name=arguments.name)
+    return 0
+
+
+def _list(arguments: argparse.Namespace) -> int:
+    containers = _daemon().call("list")["containers"]
+    return _print_json(containers) if arguments.json else _print_containers(containers)
+
+
+def _print_containers(containers: list[dict[str, Any]]) -> int:
+    for container in containers:
+        problem = f"; {container['problem']}" if container["problem"] else ""
+        print(f"{container['name']}: {container['state']}, {container['applications']} applications{problem}")
+    if not containers:
+        print("no containers; `guestlink-host add NAME` makes one known")
+    return 0
+
+
+def _apps(arguments: argparse.Namespace) -> int:
+    applications = _daemon().call("apps", name=arguments.name)["applications"]
+    if arguments.json:
+        return _print_json(applications)
+    width = max((len(application["id"]) for application in applications), default=0)
+    for application in applications:
+        container = "" if arguments.name else f"{application['container']}  "
+        hidden = "  (not shown)" if application["no_display"] else ""
+        print(f"{container}{application['id']:{width}}  {application['name']}{hidden}")
+    return 0
+
+
+def _launch(arguments: argparse.Namespace) -> int:
+    name = arguments.id
+    if arguments.percent_encoded:
+        from urllib.parse import unquote
+
+        name = unquote(name)
+    files = [_absolute(file) for file in arguments.files]
+    try:
+        _daemon().call("launch", name=arguments.name, id=name, files=files)
+    except GuestlinkError as error:
+        if not sys.stderr.isatty():
+            _notify(error)  # Started by a click: nobody reads standard error.
+        raise
+    return 0
+
+
+def _absolute(file: str) -> str:
+    """A file that is here gets its whole path; URLs and paths inside the container stay as they are."""
+    return os.path.abspath(file) if "://" not in file and os.path.lexists(file) else file
+
+
+def _notify(error: GuestlinkError) -> None:
+    import shutil
+    import subprocess
+
+    if (os.environ.get("WAYLAND_DISPLAY") or os.environ.get("DISPLAY")) and shutil.which("notify-send"):
+        try:
+            subprocess.run(
+                ["notify-send", "--app-name=Guestlink", "--", error.message, error.hint],
+                check=False,
+                timeout=10,
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.DEVNULL,
+                stderr=subprocess.DEVNULL,
+            )
+        except (OSError, subprocess.TimeoutExpired):
+            pass  # The message is on standard error in any case.
+
+
+def _icon(arguments: argparse.Namespace) -> int:
+    answer = _daemon().call(
+        "icon", name=arguments.name, id=arguments.id, size=arguments.size, scale=arguments.scale
+    )
+    content = base64.b64decode(answer["content"])
+    if arguments.output == "-":
+        sys.stdout.buffer.write(content)
+        return 0
+    path = arguments.output or os.path.basename(arguments.id) + answer["suffix"]
+    with open(path, "wb") as stream:
+        stream.write(content)
+    if arguments.json:
+        return _print_json({"path": path, "format": answer["suffix"][1:], "bytes": len(content)})
+    print(path)
+    return 0
+
+
+def _policy(arguments: argparse.Namespace) -> int:
+    if arguments.what and not arguments.policy:
+        raise GuestlinkError("say which policy", hint=f"one of {', '.join(POLICIES)}")
+    change = {arguments.what: arguments.policy} if arguments.what else {}
+    policies = _daemon().call("policy", name=arguments.name, **change)
+    if arguments.json:
+        return _print_json(policies)
+    for what, policy in policies.items():
+        print(f"{what}: {policy}")
+    return 0
+
+
+def _share(arguments: argparse.Namespace) -> int:
+    change = {
+        "host": os.path.abspath(arguments.host) if arguments.host else None,
+        "inside": arguments.inside,
+        "forget": os.path.abspath(arguments.forget) if arguments.forget else None,
+    }
+    shares = _daemon().call("share", name=arguments.name, **change)["shares"]
+    if arguments.json:
+        return _print_json(shares)
+    for share in shares:
+        print(f"{share['host']}  as  {share['inside']}")
+    return 0
+
+
+def _status(arguments: argparse.Namespace) -> int:
+    answer = _daemon().call("status")
+    if arguments.json:
+        return _print_json(answer)
+    print(answer["sentence"])
+    return _print_containers(answer["containers"])
+
+
+def _events(arguments: argparse.Namespace) -> int:
+    events = _daemon().call("events", name=arguments.name)["events"]
+    if arguments.json:
+        return _print_json(events)
+    import time
+
+    for event in events:
+        when = time.strftime("%H:%M:%S", time.localtime(event["time"]))
+        print(f"{when} {event['container']}: {event['event']} {event['detail']}".rstrip())
+    return 0
+
+
+def _print_json(value: Any) -> int:
+    json.dump(value, sys.stdout, indent=2, ensure_ascii=False)
+    print()
+    return 0

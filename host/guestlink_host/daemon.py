@@ -1,0 +1,411 @@
+"""The guestlink-host daemon: a ContainerListener for each container, and the commands' control socket."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import contextlib
+import fcntl
+import functools
+import ipaddress
+import logging
+import os
+import time
+from collections import deque
+from collections.abc import Awaitable, Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+from guestlink.address import TcpAddress, UnixAddress, VsockAddress, parse_address
+from guestlink.config import Config
+from guestlink.control import ControlServer
+from guestlink.errors import GuestlinkError
+from guestlink.logs import setup_logging
+from guestlink.paths import data_home, private_directory
+from guestlink.rpc import CONTAINER_LISTENER, Server
+from guestlink.service import Notifier, run_daemon
+from guestlink.sockets import PeerPolicy, listen
+from guestlink.tasks import TaskOwner
+from guestlink.vsock_bridge import Bridge
+from guestlink_host.applications import to_json
+from guestlink_host.containers import SHARE_LIMIT, Container, Containers
+from guestlink_host.desktop import Desktop
+from guestlink_host.desktop_databases import DesktopDatabases
+from guestlink_host.guest import Guest
+from guestlink_host.launcher_files import LauncherFiles
+from guestlink_host.listener import OPENING_WINDOW, OPENINGS, ContainerListener
+from guestlink_host.openings import Openings
+from guestlink_host.publisher import Publisher
+from guestlink_host.rate_limit import RateLimit
+from guestlink_host.settings import (
+    ASK,
+    LOG_LEVEL,
+    OPENER,
+    POLICIES,
+    SHELL,
+    TERMINAL,
+    TERMINAL_POLICY,
+    URL_POLICY,
+    carried_directory,
+    control_socket,
+    host_runtime_directory,
+    own_program,
+    state_directory,
+)
+from guestlink_host.url_policy import Share
+
+_log = logging.getLogger(__name__)
+
+_EVENTS = 200
+"""Events remembered for `guestlink-host events`."""
+_GRACE = 0.2
+"""Seconds that running calls get when the daemon ends."""
+
+
+def serve(config: Config) -> int:
+    """Run the daemon.
+
+    :raises GuestlinkError: another one runs, or a socket cannot be made.
+    """
+    setup_logging("guestlink-host", config[LOG_LEVEL])
+    for warning in config.warnings:
+        _log.warning("%s", warning)
+    return asyncio.run(run_daemon(Daemon(config).run))
+
+
+class Service:
+    """One container's side of the daemon: its guest and what listens for it."""
+
+    def __init__(self, guest: Guest, server: Server, bridge: Bridge | None) -> None:
+        self.guest = guest
+        self._server = server
+        self._bridge = bridge
+
+    async def close(self) -> None:
+        """Stop listening and end everything that runs for the container."""
+        if self._bridge is not None:
+            await self._bridge.close()
+        await self._server.stop(_GRACE)
+        await self.guest.close()
+
+
+class Daemon:
+    """Everything that runs in one guestlink-host."""
+
+    def __init__(self, config: Config) -> None:
+        self._config = config
+        self._services: dict[str, Service] = {}
+        self._limit = RateLimit(OPENINGS, OPENING_WINDOW)
+        self._events: deque[dict[str, Any]] = deque(maxlen=_EVENTS)
+        self._program = own_program()
+        self._changing = asyncio.Lock()
+
+    async def run(self, notifier: Notifier) -> None:
+        """Serve until cancelled.
+
+        :raises GuestlinkError: another daemon of this user runs, or the state cannot be read.
+        """
+        self._notifier = notifier
+        with _only_daemon(host_runtime_directory() / "lock"):
+            # Sockets that carry no connection yet, and that only we see.
+            self._private = private_directory(host_runtime_directory() / "private")
+            self._containers = Containers(state_directory(), carried_directory("."))
+            self._databases = DesktopDatabases(data_home())
+            config = self._config
+            shell = config[SHELL] or own_program("vsh", "guestlink_host.vsh")
+            self._desktop = Desktop(config[OPENER], config[TERMINAL], config[ASK], shell)
+            self._openings = Openings(config, self._desktop)
+            tasks = TaskOwner("guestlink-host")
+            control = ControlServer(control_socket(), self._handlers())
+            try:
+                tasks.start(self._databases.run(), name="refresh the desktop's databases")
+                for container in self._containers:
+                    await self._start(container)
+                await control.start()
+                self._show_status()
+                notifier.ready()
+                await asyncio.Event().wait()
+            finally:
+                await control.close()
+                await asyncio.gather(*(service.close() for service in self._services.values()))
+                await self._openings.close()
+                await self._desktop.close()
+                await tasks.close()
+
+    async def _start(self, container: Container) -> None:
+        """Begin to serve a container.
+
+        :raises GuestlinkError: its directory or its socket cannot be made.
+        """
+        name = container.name
+        self._containers.prepare(container)
+        event = functools.partial(self._event, name)
+        files = LauncherFiles(name, data_home())
+        publisher = Publisher(
+            name, files, self._containers.list_file(name), self._program, self._databases.request
+        )
+        directory = self._containers.directory(name)
+        guest = Guest(container, directory, self._private / f"{name}-garcon", publisher, event)
+        listener = ContainerListener(
+            guest,
+            self._limit,
+            open_url=self._openings.open_url,
+            open_terminal=self._openings.open_terminal,
+            shut_down=self._shut_down,
+        )
+        server = Server(CONTAINER_LISTENER, listener)
+        # Bound where the container cannot interfere, and then moved to its place in one step: there is no moment
+        # without a socket, and nothing that the container has put there is followed.
+        private = self._private / f"{name}.sock"
+        server.bind(UnixAddress(str(private)))
+        bridge = None
+        if container.listen:
+            address = parse_address(container.listen)
+            if isinstance(address, VsockAddress):
+                bridge = _vsock_bridge(container, address, directory / "listener.sock")
+            else:
+                server.bind(address)
+        await server.start()
+        os.replace(private, directory / "listener.sock")
+        if bridge is not None:
+            bridge.start()
+        guest.start()
+        self._services[name] = Service(guest, server, bridge)
+
+    # -- events --------------------------------------------------------------------------------------------------
+
+    def _shut_down(self, guest: Guest) -> None:
+        guest.gone()
+        # The old token is worthless from now on, even if the new one cannot be stored.
+        guest.container = guest.container._replace(token=os.urandom(18).hex())
+        guest.container = self._containers.renew_token(guest.container.name)
+        guest.event("shut down", "")
+
+    def _event(self, container: str, what: str, detail: str) -> None:
+        self._events.append({"time": time.time(), "container": container, "event": what, "detail": detail})
+        self._show_status()
+
+    def _show_status(self) -> None:
+        registered = sum(service.guest.registered for service in self._services.values())
+        self._notifier.status(f"{registered} of {len(self._services)} containers registered")
+
+    # -- commands ------------------------------------------------------------------------------------------------
+
+    def _handlers(self) -> dict[str, Callable[[dict[str, Any]], Awaitable[dict[str, Any]]]]:
+        return {
+            "add": self._do_add,
+            "remove": self._do_remove,
+            "list": self._do_list,
+            "apps": self._do_apps,
+            "launch": self._do_launch,
+            "launch_vshd": self._do_launch_vshd,
+            "icon": self._do_icon,
+            "policy": self._do_policy,
+            "share": self._do_share,
+            "status": self._do_status,
+            "events": self._do_events,
+        }
+
+    def _guest(self, fields: dict[str, Any]) -> Guest:
+        container = self._containers[fields.get("name", "")]
+        return self._services[container.name].guest
+
+    async def _do_add(self, fields: dict[str, Any]) -> dict[str, Any]:
+        texts = {key: str(fields[key]) for key in ("listen", "garcon", "ip") if fields.get(key)}
+        _check_addresses(texts)
+        async with self._changing:
+            container = self._containers.add(fields.get("name", ""), **texts)
+            try:
+                await self._start(container)
+            except BaseException:
+                self._containers.remove(container.name)
+                raise
+        self._show_status()
+        return self._describe(container)
+
+    async def _do_remove(self, fields: dict[str, Any]) -> dict[str, Any]:
+        async with self._changing:
+            container = self._containers[fields.get("name", "")]
+            service = self._services.pop(container.name)
+            await service.close()
+            try:
+                # First what the user sees: a container that is still known can be removed again.
+                await Publisher(
+                    container.name,
+                    LauncherFiles(container.name, data_home()),
+                    self._containers.list_file(container.name),
+                    self._program,
+                    self._databases.request,
+                ).remove_files()
+                self._containers.remove(container.name)
+            except BaseException:
+                await self._start(container)
+                raise
+        self._show_status()
+        return {}
+
+    async def _do_list(self, fields: dict[str, Any]) -> dict[str, Any]:
+        return {"containers": [self._describe(container) for container in self._containers]}
+
+    async def _do_apps(self, fields: dict[str, Any]) -> dict[str, Any]:
+        guests = [self._guest(fields)] if fields.get("name") else [s.guest for s in self._services.values()]
+        return {
+            "applications": [
+                {"container": guest.container.name, **application}
+                for guest in guests
+                for application in to_json(guest.publisher.applications)
+            ]
+        }
+
+    async def _do_launch(self, fields: dict[str, Any]) -> dict[str, Any]:
+        await self._guest(fields).launch(_text(fields, "id"), [str(file) for file in fields.get("files", [])])
+        return {}
+
+    async def _do_launch_vshd(self, fields: dict[str, Any]) -> dict[str, Any]:
+        guest = self._guest(fields)
+        await guest.launch_vshd(_number(fields, "port", 1, 2**32 - 1))
+        return {}
+
+    async def _do_icon(self, fields: dict[str, Any]) -> dict[str, Any]:
+        size, scale = _number(fields, "size", 1, 4095), _number(fields, "scale", 1, 4)
+        picture = await self._guest(fields).icon(_text(fields, "id"), size, scale)
+        return {"suffix": picture.suffix, "content": base64.b64encode(picture.content).decode()}
+
+    async def _do_policy(self, fields: dict[str, Any]) -> dict[str, Any]:
+        guest = self._guest(fields)
+        name = guest.container.name
+        for what in ("url", "terminal"):
+            if (policy := fields.get(what)) is not None:
+                if policy not in POLICIES:
+                    raise GuestlinkError(f"there is no policy {policy!r:.40}", hint=f"use {', '.join(POLICIES)}")
+                guest.container = self._containers.change(name, **{f"{what}_policy": policy})
+        return self._policies(guest.container)
+
+    async def _do_share(self, fields: dict[str, Any]) -> dict[str, Any]:
+        guest = self._guest(fields)
+        shares = {share.host: share for share in guest.container.shares}
+        if host := fields.get("host"):
+            share = Share(_folder(host), _folder(fields.get("inside") or host))
+            shares[share.host] = share
+            if len(shares) > SHARE_LIMIT:
+                raise GuestlinkError(f"there are {SHARE_LIMIT} shared folders already", hint="forget one first")
+        if (forget := fields.get("forget")) is not None and shares.pop(_folder(forget), None) is None:
+            raise GuestlinkError(
+                f"{forget} is not shared with {guest.container.name}",
+                hint=f"`guestlink-host share {guest.container.name}` lists what is",
+            )
+        guest.container = self._containers.change(guest.container.name, shares=tuple(shares.values()))
+        return {"shares": [share._asdict() for share in shares.values()]}
+
+    async def _do_status(self, fields: dict[str, Any]) -> dict[str, Any]:
+        return {
+            "sentence": self._notifier.text,
+            "containers": [self._describe(container) for container in self._containers],
+            "events": list(self._events),
+            "program": self._program,
+            "pid": os.getpid(),
+        }
+
+    async def _do_events(self, fields: dict[str, Any]) -> dict[str, Any]:
+        name = fields.get("name")
+        if name:
+            self._guest(fields)
+        return {"events": [event for event in self._events if not name or event["container"] == name]}
+
+    def _describe(self, container: Container) -> dict[str, Any]:
+        guest = self._services[container.name].guest
+        directory = self._containers.directory(container.name)
+        return {
+            "name": container.name,
+            "registered": guest.registered,
+            "reachable": guest.reachable,
+            "state": guest.sentence,
+            "applications": len(guest.publisher.applications),
+            "lists": guest.publisher.lists,
+            "pending": guest.pending,
+            "mime_types": len(guest.mime_types),
+            "username": guest.info.username,
+            "homedir": guest.info.homedir,
+            "sftp_port": guest.info.sftp_port,
+            "problem": guest.publisher.problem,
+            "policies": self._policies(container),
+            "shares": [share._asdict() for share in container.shares],
+            "directory": str(directory),
+            "token_file": str(directory / "token"),
+        }
+
+    def _policies(self, container: Container) -> dict[str, Any]:
+        return {
+            "url": container.url_policy or self._config[URL_POLICY],
+            "terminal": container.terminal_policy or self._config[TERMINAL_POLICY],
+        }
+
+
+@contextlib.contextmanager
+def _only_daemon(path: Path) -> Iterator[None]:
+    """Hold a lock that ends with the process.
+
+    :raises GuestlinkError: another daemon has it.
+    """
+    with open(path, "ab") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise GuestlinkError(
+                f"guestlink-host is running already in {path.parent}",
+                hint="`guestlink-host status` asks it; stop it first to start another one",
+            ) from None
+        yield
+
+
+def _vsock_bridge(container: Container, address: VsockAddress, target: Path) -> Bridge:
+    garcon = parse_address(container.garcon) if container.garcon else None
+    cids = {garcon.cid} if isinstance(garcon, VsockAddress) else set()
+    return Bridge(listen(address), UnixAddress(str(target)), PeerPolicy(uids=(), cids=cids))
+
+
+def _check_addresses(texts: dict[str, str]) -> None:
+    """Complain about addresses before anything is stored.
+
+    :raises GuestlinkError: one is wrong.
+    """
+    listening = parse_address(texts["listen"]) if "listen" in texts else None
+    garcon = parse_address(texts["garcon"]) if "garcon" in texts else None
+    if isinstance(listening, UnixAddress):
+        raise GuestlinkError(
+            "a container has a Unix socket already, in its directory", hint="--listen takes tcp: and vsock:"
+        )
+    if isinstance(listening, TcpAddress) and listening.port == 0:
+        raise GuestlinkError("the listening address needs a port", hint="write tcp:HOST:PORT")
+    if isinstance(listening, VsockAddress) and not isinstance(garcon, VsockAddress):
+        raise GuestlinkError(
+            "listening on vsock needs to know whose calls to accept",
+            hint="give --garcon vsock:CID:0 with the machine's context id",
+        )
+    if "ip" in texts:
+        try:
+            ipaddress.ip_address(texts["ip"])
+        except ValueError:
+            reason = f"{texts['ip']!r:.80} is not an IP address"
+            raise GuestlinkError(reason, hint="for example 10.0.3.15") from None
+
+
+def _folder(path: object) -> str:
+    text = str(path)
+    if not os.path.isabs(text) or "\0" in text:
+        raise GuestlinkError(f"{text!r:.80} is not an absolute path", hint="write it from / on")
+    return os.path.normpath(text)
+
+
+def _text(fields: dict[str, Any], key: str) -> str:
+    value = fields.get(key)
+    if not isinstance(value, str) or not value or "\0" in value:
+        raise GuestlinkError(f"{value!r:.80} is no application's id", hint="`guestlink-host apps` lists them")
+    return value
+
+
+def _number(fields: dict[str, Any], key: str, low: int, high: int) -> int:
+    value = fields.get(key)
+    if not isinstance(value, int) or not low <= value <= high:
+        raise GuestlinkError(f"the {key} {value!r:.40} is not a number from {low} to {high}")
+    return value

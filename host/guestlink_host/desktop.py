@@ -1,0 +1,128 @@
+"""Opens URLs and terminals on the user's desktop and asks the user, without a shell in between."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import shutil
+import subprocess
+from collections.abc import Sequence
+
+from guestlink.errors import GuestlinkError
+from guestlink.process import CommandFailed, run
+from guestlink.tasks import TaskOwner
+
+_log = logging.getLogger(__name__)
+
+ASK_TIMEOUT = 120.0
+"""Seconds for a person to answer; no answer is no."""
+QUESTION_LIMIT = 300
+"""Characters of untrusted text in a question: what matters must stay on the screen."""
+
+_TERMINALS = (
+    ("xdg-terminal-exec",),
+    ("x-terminal-emulator", "-e"),
+    ("foot",),
+    ("gnome-terminal", "--"),
+    ("kgx", "--"),
+    ("konsole", "-e"),
+    ("xfce4-terminal", "-x"),
+    ("xterm", "-e"),
+)
+"""Terminals with the switch before a command; the first that is installed is used."""
+_ASKERS = (
+    ("zenity", "--question", "--no-markup", "--title=Guestlink", "--default-cancel", "--text"),
+    ("kdialog", "--title", "Guestlink", "--yesno"),
+)
+"""Dialogues that show plain text and end with 0 for yes."""
+
+
+class Desktop:
+    """Starts the user's programs. They outlive the daemon.
+
+    :param opener: opens the URL behind it.
+    :param terminal: shows the command behind it in a window; empty to look for one.
+    :param ask: asks the question behind it; empty to look for one.
+    :param shell: starts a shell or a command in a container.
+    """
+
+    def __init__(
+        self, opener: list[str], terminal: list[str], ask: list[str], shell: list[str]
+    ) -> None:
+        self._opener = opener
+        self._terminal = terminal
+        self._ask = ask
+        self._shell = shell
+        self._tasks = TaskOwner("desktop")
+
+    def open_url(self, url: str) -> None:
+        """Open a checked URL; a program that fails later says so in the log.
+
+        :raises GuestlinkError: the program cannot be started.
+        """
+        self._start([*self._opener, url])
+
+    def open_terminal(self, container: str, words: Sequence[str]) -> None:
+        """Open a terminal with a shell or a command inside a container.
+
+        :param words: the command; none for a login shell.
+        :raises GuestlinkError: there is no terminal, or it cannot be started.
+        """
+        command = [*self._shell, container, *(["--", *words] if words else [])]
+        self._start([*self._found(self._terminal, _TERMINALS, "terminal program", "terminal"), *command])
+
+    async def ask(self, question: str) -> bool:
+        """Ask the user a yes-or-no question; no answer is no.
+
+        :raises GuestlinkError: there is nothing to ask with.
+        """
+        asker = self._found(self._ask, _ASKERS, "program that can ask the user (zenity or kdialog)", "ask")
+        try:
+            return (await run([*asker, question], timeout=ASK_TIMEOUT)).status == 0
+        except CommandFailed as error:
+            _log.warning("the user did not answer: %s", error)
+            return False
+
+    async def close(self) -> None:
+        """Forget the programs that were started; they go on."""
+        await self._tasks.close()
+
+    @staticmethod
+    def _found(configured: Sequence[str], known: Sequence[Sequence[str]], what: str, setting: str) -> list[str]:
+        if configured:
+            return list(configured)
+        for words in known:
+            if shutil.which(words[0]) is not None:
+                return list(words)
+        raise GuestlinkError(f"the host has no {what}", hint=f"set `{setting}` in guestlink-host.conf")
+
+    def _start(self, argv: Sequence[str]) -> None:
+        try:
+            # Not asyncio's: closing its transport would kill the program when the daemon ends.
+            process = subprocess.Popen(
+                argv,
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.DEVNULL,
+                stderr=subprocess.DEVNULL,
+                start_new_session=True,
+            )
+        except (OSError, ValueError) as error:
+            reason = (getattr(error, "strerror", None) or str(error)).lower()
+            raise GuestlinkError(f"the host cannot start {argv[0]}: {reason}") from error
+        self._tasks.start(self._reap(process, argv[0]), name=f"wait for {argv[0]}")
+
+    async def _reap(self, process: subprocess.Popen[bytes], name: str) -> None:
+        loop = asyncio.get_running_loop()
+        ended = asyncio.Event()
+        descriptor = os.pidfd_open(process.pid)
+        loop.add_reader(descriptor, ended.set)
+        try:
+            await ended.wait()
+            if status := process.wait():
+                _log.warning("%s failed with %d", name, status)
+        finally:
+            loop.remove_reader(descriptor)
+            os.close(descriptor)
+            if process.poll() is None:
+                process.returncode = 0  # It outlives us; the kernel's init reaps it.

@@ -1,0 +1,150 @@
+"""The way back to a container's garcon: opened when it registers, closed when it is gone."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import stat
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from guestlink.address import Address, TcpAddress, UnixAddress, VsockAddress
+from guestlink.errors import GuestlinkError
+from guestlink.pb import container_guest_pb2 as pb
+from guestlink.rpc import GARCON, CallFailed, Channel
+from guestlink.sockets import listen, same_user
+from guestlink.vsock_bridge import Bridge
+
+_log = logging.getLogger(__name__)
+
+CALL_TIMEOUT = 60.0
+"""Seconds for a call to garcon (garcon.md §7.2)."""
+ICON_BATCH = 16
+"""Icons asked for in one call."""
+_RECEIVE_LIMIT = (ICON_BATCH + 2) * 1024 * 1024
+"""Bytes of a response: each icon of a batch may have 1 MiB."""
+
+
+class SessionInfo:
+    """What GetGarconSessionInfo told."""
+
+    def __init__(self, username: str = "", homedir: str = "", sftp_port: int = 0) -> None:
+        self.username = username
+        self.homedir = homedir
+        self.sftp_port = sftp_port
+
+
+class GarconLink:
+    """One connection to one garcon process; a garcon that registers again gets a new one.
+
+    :param container: the container's name, for messages.
+    :param address: where garcon serves.
+    :param private: a path for a socket of our own, used for vsock alone.
+    :raises GuestlinkError: nothing can be connected to there.
+    """
+
+    def __init__(self, container: str, address: Address, private: Path) -> None:
+        self._container = container
+        self._pinned: int | None = None
+        self._bridge: Bridge | None = None
+        if isinstance(address, UnixAddress):
+            target: UnixAddress | TcpAddress = UnixAddress(f"/proc/self/fd/{self._pin(address.path)}")
+        elif isinstance(address, VsockAddress):
+            target = UnixAddress(str(private))
+            self._bridge = Bridge(listen(target), address, same_user())
+            self._bridge.start()
+            self._private = private
+        else:
+            target = address
+        self._channel = Channel(target, GARCON, receive_limit=_RECEIVE_LIMIT)
+
+    def _pin(self, path: str) -> int:
+        """Hold on to the socket as it is now.
+
+        The container may put anything at the path, also a link to a socket of the host that it must not reach.
+        """
+        try:
+            descriptor = os.open(path, os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC)
+        except OSError as error:
+            raise GuestlinkError(
+                f"garcon of {self._container} has no socket {path}: {(error.strerror or str(error)).lower()}",
+                hint="GUESTLINK_GARCON_ADDRESS inside must name garcon.sock in the carried directory",
+            ) from error
+        if not stat.S_ISSOCK(os.fstat(descriptor).st_mode):
+            os.close(descriptor)
+            raise GuestlinkError(f"{path} of {self._container} is not a socket")
+        self._pinned = descriptor
+        return descriptor
+
+    async def close(self) -> None:
+        """End the connection and every call on it."""
+        await self._channel.close()
+        if self._pinned is not None:
+            os.close(self._pinned)
+            self._pinned = None
+        if self._bridge is not None:
+            await self._bridge.close()
+            with contextlib.suppress(FileNotFoundError):
+                self._private.unlink()
+
+    async def lost(self) -> str:
+        """Return when the connection of an earlier call is gone."""
+        return await self._channel.lost()
+
+    async def call(self, method: str, request: Any) -> Any:
+        """Call an RPC of garcon.
+
+        :raises CallFailed: the status is not OK.
+        """
+        return await self._channel.call(method, request, timeout=CALL_TIMEOUT)
+
+    async def session_info(self) -> SessionInfo:
+        """Ask who the container's user is.
+
+        :raises CallFailed: garcon does not answer.
+        """
+        info = await self.call("GetGarconSessionInfo", pb.GetGarconSessionInfoRequest())
+        if info.status != pb.GetGarconSessionInfoResponse.SUCCEEDED:
+            return SessionInfo()
+        return SessionInfo(info.container_username[:256], info.container_homedir[:4096], info.sftp_vsock_port)
+
+    async def launch(self, desktop_file_id: str, files: Sequence[str]) -> str:
+        """Start an application.
+
+        :returns: why it could not be started, ``""`` when it runs.
+        :raises CallFailed: garcon does not answer.
+        """
+        response = await self.call(
+            "LaunchApplication", pb.LaunchApplicationRequest(desktop_file_id=desktop_file_id, files=files)
+        )
+        return "" if response.success else response.failure_reason or "no reason given"
+
+    async def launch_vshd(self, port: int) -> str:
+        """Let garcon start a vshd that connects to a port of ours; returns as :meth:`launch`."""
+        response = await self.call("LaunchVshd", pb.LaunchVshdRequest(port=port))
+        return "" if response.success else response.failure_reason or "no reason given"
+
+    async def icons(self, ids: Sequence[str], size: int, scale: int) -> dict[str, tuple[bool, bytes]]:
+        """Fetch icons, at most :data:`ICON_BATCH`.
+
+        :returns: by id, whether it is an SVG, and its bytes; ids without icon are missing.
+        :raises CallFailed: garcon does not answer.
+        """
+        request = pb.IconRequest(desktop_file_ids=ids, icon_size=size, scale=scale)
+        try:
+            response = await self.call("GetIcon", request)
+        except CallFailed as error:
+            if error.code != "RESOURCE_EXHAUSTED":
+                raise
+            if len(ids) == 1:
+                return {}
+            half = len(ids) // 2
+            return await self.icons(ids[:half], size, scale) | await self.icons(ids[half:], size, scale)
+        kinds = {pb.DesktopIcon.PNG: False, pb.DesktopIcon.SVG: True}
+        return {
+            icon.desktop_file_id: (kinds[icon.format], icon.icon)
+            for icon in response.desktop_icons
+            if icon.format in kinds and icon.desktop_file_id in ids
+        }

@@ -1,0 +1,246 @@
+"""One container as the running host sees it: is it registered, can it be called, what has it published."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+
+from guestlink.address import Address, TcpAddress, UnixAddress, parse_address
+from guestlink.errors import GuestlinkError
+from guestlink.rpc import CallFailed
+from guestlink.tasks import TaskOwner
+from guestlink_host.containers import Container
+from guestlink_host.garcon_link import GarconLink, SessionInfo
+from guestlink_host.icons import BadPicture, Picture, check_picture
+from guestlink_host.publisher import Publisher
+from guestlink_host.url_policy import file_for_container
+
+_log = logging.getLogger(__name__)
+
+_FIRST_PAUSES = (0.0, 0.2, 1.0, 5.0, 30.0)
+"""Seconds before the attempts to reach a garcon that has registered; the last is repeated for ever."""
+_AGAIN_PAUSES = (0.0, 0.2)
+"""Seconds before the attempts to reach a garcon whose connection broke; then it has ended."""
+
+
+class Guest:
+    """A container that may register.
+
+    :param container: what is remembered of it.
+    :param directory: its own directory, carried into it.
+    :param private: a path for a socket that only we use.
+    :param publisher: keeps its launchers.
+    :param event: is told what happened, as a word and a detail.
+    """
+
+    def __init__(
+        self,
+        container: Container,
+        directory: Path,
+        private: Path,
+        publisher: Publisher,
+        event: Callable[[str, str], None],
+    ) -> None:
+        self.container = container
+        self.publisher = publisher
+        self.registered = False
+        self.pending = 0
+        self.mime_types: Mapping[str, str] = {}
+        self.info = SessionInfo()
+        self.event = event
+        self._directory = directory
+        self._private = private
+        self._trouble = ""
+        self._link: GarconLink | None = None
+        self._tasks = TaskOwner(f"container {container.name}")
+        self._link_task: asyncio.Task[None] | None = None
+        self._links = 0
+
+    def start(self) -> None:
+        """Begin to keep launchers up to date."""
+        self.publisher.restore()
+        self._tasks.start(self.publisher.run(), name="launchers")
+
+    async def close(self) -> None:
+        """End everything that runs for this container; its launchers stay."""
+        self.publisher.stop()
+        await self._tasks.close()
+
+    @property
+    def reachable(self) -> bool:
+        """Whether its garcon answers."""
+        return self._link is not None
+
+    @property
+    def sentence(self) -> str:
+        """Where it stands."""
+        if not self.registered:
+            return "not registered"
+        return "registered" if self.reachable or not self._trouble else f"registered, but {self._trouble}"
+
+    # -- what the container says ---------------------------------------------------------------------------------
+
+    def ready(self, garcon_port: int, sftp_port: int) -> None:
+        """The container has registered, perhaps again and with another port.
+
+        :raises GuestlinkError: its garcon cannot be where it says.
+        """
+        address = self._garcon_address(garcon_port)
+        self.registered = True
+        self.pending = 0
+        self._trouble = ""
+        self.info = SessionInfo(sftp_port=sftp_port)
+        # After this call, not inside it: garcon may be waiting for the answer (garcon.md §7.11).
+        self._replace_link(address)
+        self.event("registered", "")
+
+    def gone(self) -> None:
+        """The container has shut down, or its garcon ended."""
+        self.registered = False
+        self.pending = 0
+        self._replace_link(None)
+
+    # -- what the container is asked -----------------------------------------------------------------------------
+
+    async def launch(self, desktop_file_id: str, files: Sequence[str]) -> None:
+        """Start an application.
+
+        :param files: paths and URLs of the host.
+        :raises GuestlinkError: with the container's reason.
+        """
+        name = self.container.name
+        inside = [file_for_container(file, self.container.shares) for file in files]
+        link = self._reach()
+        try:
+            reason = await link.launch(desktop_file_id, inside)
+        except CallFailed as error:
+            raise self._unanswered(error) from error
+        if reason:
+            raise GuestlinkError(
+                f"{desktop_file_id} cannot be started in {name}: {reason}",
+                hint=f"`guestlink-host apps {name}` lists what can; garcon's log in the container says more",
+            )
+        self.event("launched", desktop_file_id)
+
+    async def launch_vshd(self, port: int) -> None:
+        """Let the container start a shell server that connects to a port of ours.
+
+        :raises GuestlinkError: with the container's reason.
+        """
+        link = self._reach()
+        try:
+            reason = await link.launch_vshd(port)
+        except CallFailed as error:
+            raise self._unanswered(error) from error
+        if reason:
+            raise GuestlinkError(f"no shell can be started in {self.container.name}: {reason}")
+
+    async def icon(self, desktop_file_id: str, size: int, scale: int) -> Picture:
+        """Fetch one icon.
+
+        :raises GuestlinkError: there is none, or none that can be shown.
+        """
+        link = self._reach()
+        try:
+            found = await link.icons([desktop_file_id], size, scale)
+        except CallFailed as error:
+            raise self._unanswered(error) from error
+        if desktop_file_id not in found:
+            hint = f"`guestlink-host apps {self.container.name}` lists the applications"
+            raise GuestlinkError(f"{desktop_file_id} has no icon in {self.container.name}", hint=hint)
+        is_svg, content = found[desktop_file_id]
+        try:
+            return check_picture(content, is_svg=is_svg, container=self.container.name)
+        except BadPicture as error:
+            raise GuestlinkError(f"the icon of {desktop_file_id} is not used: {error}") from error
+
+    # -- the way back --------------------------------------------------------------------------------------------
+
+    def _garcon_address(self, port: int) -> Address:
+        if not self.container.garcon:
+            return UnixAddress(str(self._directory / "garcon.sock"))
+        address = parse_address(self.container.garcon)
+        if isinstance(address, UnixAddress) or address.port:
+            return address
+        limit = 65535 if isinstance(address, TcpAddress) else 2**31 - 1
+        if not 0 < port <= limit:
+            raise GuestlinkError(f"garcon cannot serve port {port}")
+        return address._replace(port=port)
+
+    def _reach(self) -> GarconLink:
+        name = self.container.name
+        if not self.registered:
+            raise GuestlinkError(
+                f"the container {name} is not registered",
+                hint="start it; `guestlink status` inside it shows where it stands",
+            )
+        if self._link is None:
+            raise GuestlinkError(
+                f"the container {name} cannot be reached: {self._trouble or 'it has only just registered'}",
+                hint="`guestlink status` inside it shows where it stands; otherwise try again",
+            )
+        return self._link
+
+    def _unanswered(self, error: CallFailed) -> GuestlinkError:
+        return GuestlinkError(
+            f"the container {self.container.name} does not answer: {error.message}",
+            hint="`guestlink status` inside it shows where it stands",
+        )
+
+    def _replace_link(self, address: Address | None) -> None:
+        if self._link_task is not None:
+            self._link_task.cancel()
+            self._link_task = None
+        self._disconnected()
+        if address is not None:
+            self._links += 1
+            private = self._private.with_name(f"{self._private.name}-{self._links}")
+            self._link_task = self._tasks.start(self._keep_link(address, private), name="garcon")
+
+    def _disconnected(self) -> None:
+        if self._link is not None:
+            self._link = None
+            self.publisher.connected(None)
+
+    async def _keep_link(self, address: Address, private: Path) -> None:
+        """Stay connected to one garcon; when it ends, the registration ends with it."""
+        name = self.container.name
+        try:
+            link = GarconLink(name, address, private)
+        except GuestlinkError as error:
+            self._trouble = error.message
+            _log.warning("%s registered, but %s", name, error)
+            return
+        try:
+            while not await self._greet(link, _FIRST_PAUSES):
+                _log.warning("%s registered, but %s", name, self._trouble)
+            answers = True
+            while answers:
+                self._link = link
+                self._trouble = ""
+                self.publisher.connected(link)
+                await link.lost()
+                self._disconnected()
+                answers = await self._greet(link, _AGAIN_PAUSES)
+            _log.info("garcon of %s has ended", name)
+            self.registered = False
+            self.pending = 0
+            self.event("lost", "")
+        finally:
+            await link.close()
+
+    async def _greet(self, link: GarconLink, pauses: Sequence[float]) -> bool:
+        """Ask garcon who it is, which also shows that it can be reached."""
+        for pause in pauses:
+            await asyncio.sleep(pause)
+            try:
+                self.info = await link.session_info()
+            except CallFailed as error:
+                if error.code == "UNIMPLEMENTED":
+                    return True
+                self._trouble = f"its garcon does not answer: {error.message}"
+            else:
+                return True
+        return False

@@ -1,0 +1,178 @@
+"""Pictures that a container sends: checked, stripped of what a picture does not need, and marked as ours. Pure.
+
+The user's desktop decodes these files with libraries in C, in processes that matter more than ours, so only plain
+pictures pass: PNG of reasonable size with its drawing chunks alone, and SVG that refers to nothing outside itself.
+"""
+
+from __future__ import annotations
+
+import re
+import struct
+import zlib
+from typing import NamedTuple
+from xml.parsers import expat
+
+SIZE_LIMIT = 1024 * 1024
+"""Bytes of one picture (garcon.md §4)."""
+SIDE_LIMIT = 1024
+"""Pixels of one side; twice the largest directory of the hicolor theme."""
+
+REQUESTS = ((48, 1), (128, 1))
+"""The sizes and scales that are asked for: menus and lists; overviews and docks, also on dense displays."""
+
+_DIRECTORIES = (16, 22, 24, 32, 36, 48, 64, 72, 96, 128, 192, 256, 512)
+"""Sizes that the hicolor theme's index lists; files in other directories are never found."""
+
+_SIGNATURE = b"\x89PNG\r\n\x1a\n"
+_KEPT_CHUNKS = frozenset({b"IHDR", b"PLTE", b"tRNS", b"gAMA", b"sRGB", b"cHRM", b"sBIT", b"IDAT", b"IEND"})
+_KEYWORD = b"Guestlink-Container"
+_COMMENT = "<!-- Guestlink-Container: "
+
+_DEPTH_LIMIT, _ELEMENT_LIMIT = 64, 20_000
+_SVG = "http://www.w3.org/2000/svg"
+_FORBIDDEN = frozenset({"script", "foreignobject", "iframe", "audio", "video", "handler", "listener"})
+_INSIDE = re.compile(r"\s*(#|data:image/(png|jpeg|gif);base64,)", re.IGNORECASE)
+_URL = re.compile(r"url\(\s*['\"]?\s*(?!['\"#\s])|@import|expression\(", re.IGNORECASE)
+
+
+class BadPicture(ValueError):
+    """The bytes are not a picture that we would show to a desktop."""
+
+
+class Picture(NamedTuple):
+    """A checked picture: its directory below the theme and its suffix tell where it belongs."""
+
+    directory: str
+    suffix: str
+    content: bytes
+
+
+def check_picture(content: bytes, *, is_svg: bool, container: str) -> Picture:
+    """Check a picture and mark it as belonging to a container.
+
+    :param is_svg: what the container says it is.
+    :raises BadPicture: it is none.
+    """
+    if len(content) > SIZE_LIMIT:
+        raise BadPicture(f"it has more than {SIZE_LIMIT} bytes")
+    if is_svg:
+        _check_svg(content)
+        return Picture("scalable/apps", ".svg", content.rstrip() + f"\n{_COMMENT}{container} -->\n".encode())
+    chunks, side = _png_chunks(content)
+    marker = _chunk(b"tEXt", _KEYWORD + b"\0" + container.encode())
+    kept = b"".join(_chunk(kind, data) + (marker if kind == b"IHDR" else b"") for kind, data in chunks)
+    nearest = min(_DIRECTORIES, key=lambda size: (abs(size - side), -size))
+    return Picture(f"{nearest}x{nearest}/apps", ".png", _SIGNATURE + kept)
+
+
+def owner_of(content: bytes) -> str | None:
+    """The container in a picture's mark; ``None`` for a picture that is not ours."""
+    if content.startswith(_SIGNATURE):
+        # The mark is always the second chunk: after the signature and the 25 bytes of IHDR.
+        match = re.compile(rb".{4}tEXt" + _KEYWORD + rb"\0([A-Za-z0-9_.-]{1,63})", re.DOTALL).match(content, 33)
+        return match[1].decode() if match else None
+    tail = content[-256:].decode(errors="replace")
+    svg = re.search(re.escape(_COMMENT) + r"([A-Za-z0-9_.-]{1,63}) -->\n$", tail)
+    return svg[1] if svg else None
+
+
+def _png_chunks(content: bytes) -> tuple[list[tuple[bytes, bytes]], int]:
+    """The chunks that are kept, and the longer side in pixels."""
+    if not content.startswith(_SIGNATURE):
+        raise BadPicture("it is not a PNG")
+    chunks: list[tuple[bytes, bytes]] = []
+    position = len(_SIGNATURE)
+    while not chunks or chunks[-1][0] != b"IEND":
+        if len(content) < position + 12:
+            raise BadPicture("the PNG is cut off")
+        length, kind = struct.unpack_from(">I4s", content, position)
+        data = content[position + 8 : position + 8 + length]
+        position += 12 + length
+        if len(content) < position:
+            raise BadPicture("the PNG is cut off")
+        if zlib.crc32(kind + data) != struct.unpack_from(">I", content, position - 4)[0]:
+            raise BadPicture("the PNG is damaged")
+        if not chunks and (kind != b"IHDR" or length != 13):
+            raise BadPicture("the PNG has no header")
+        if kind in _KEPT_CHUNKS:
+            chunks.append((kind, data))
+        elif not kind[0] & 0x20:
+            raise BadPicture(f"the PNG has an unknown chunk {kind!r}")
+    if sum(kind == b"IHDR" for kind, _ in chunks) != 1 or not any(kind == b"IDAT" for kind, _ in chunks):
+        raise BadPicture("the PNG has no picture")
+    width, height = struct.unpack_from(">II", chunks[0][1])
+    if not 1 <= min(width, height) <= max(width, height) <= SIDE_LIMIT:
+        raise BadPicture(f"{width} x {height} pixels are no icon")
+    return chunks, max(width, height)
+
+
+def _chunk(kind: bytes, data: bytes) -> bytes:
+    return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+
+
+def _check_svg(content: bytes) -> None:
+    parser = expat.ParserCreate(namespace_separator=" ")
+    checker = _SvgChecker()
+    parser.StartElementHandler = checker.start
+    parser.EndElementHandler = checker.end
+    parser.CharacterDataHandler = checker.text
+    parser.StartDoctypeDeclHandler = checker.doctype
+    parser.EntityDeclHandler = checker.entity
+    parser.ProcessingInstructionHandler = checker.instruction
+    try:
+        parser.Parse(content, True)
+    except expat.ExpatError as error:
+        raise BadPicture(f"the SVG is not well-formed: {error}") from error
+
+
+class _SvgChecker:
+    """Objects to everything that reaches outside of the file or runs something."""
+
+    def __init__(self) -> None:
+        self._open: list[str] = []
+        self._elements = 0
+        self._style: list[str] = []
+
+    def start(self, name: str, attributes: dict[str, str]) -> None:
+        namespace, _, local = name.rpartition(" ")
+        self._elements += 1
+        if not self._open and (local != "svg" or namespace not in ("", _SVG)):
+            raise BadPicture("it is not an SVG")
+        if self._elements > _ELEMENT_LIMIT or len(self._open) >= _DEPTH_LIMIT:
+            raise BadPicture("the SVG has too many elements for an icon")
+        if local.lower() in _FORBIDDEN:
+            raise BadPicture(f"the SVG has an element <{local}>")
+        self._open.append(local)
+        for attribute, value in attributes.items():
+            key = attribute.rpartition(" ")[2].lower()
+            if key.startswith("on"):
+                raise BadPicture("the SVG has a script")
+            if key in ("href", "src") and local.lower() != "a" and value and not _INSIDE.match(value):
+                raise BadPicture("the SVG refers to another file")
+            self._check_style(value)
+
+    def end(self, name: str) -> None:
+        if self._open.pop() == "style":
+            self._check_style("".join(self._style))
+            self._style.clear()
+
+    def text(self, text: str) -> None:
+        if self._open and self._open[-1] == "style":
+            self._style.append(text)
+
+    def doctype(self, _name: str, _system: str | None, _public: str | None, has_internal_subset: int) -> None:
+        if has_internal_subset:
+            raise BadPicture("the SVG declares entities")
+
+    def entity(self, *_declaration: object) -> None:
+        raise BadPicture("the SVG declares entities")
+
+    def instruction(self, target: str, _data: str) -> None:
+        if target.lower() == "xml-stylesheet":
+            raise BadPicture("the SVG refers to another file")
+
+    @staticmethod
+    def _check_style(text: str) -> None:
+        # A backslash could hide one of the words from us.
+        if _URL.search(text) or ("\\" in text and "url" in text.lower()):
+            raise BadPicture("the SVG refers to another file")

@@ -1,0 +1,235 @@
+"""Launchers and icons in the user's directories. Touches files of its own alone; blocking, for a thread.
+
+There is no list of our files that could disagree with the disk: every file carries the mark of its container
+(:data:`guestlink_host.launchers.OWNER_KEY`, :func:`guestlink_host.icons.owner_of`), and only files with our
+name *and* mark are replaced or removed. So a killed daemon, a lost state directory and a user's own file under one
+of our names are all the same simple case.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import logging
+import os
+import stat
+import threading
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from pathlib import Path
+
+from guestlink.errors import GuestlinkError
+from guestlink_host.icons import Picture, owner_of
+from guestlink_host.launchers import OWNER_KEY, diff
+
+_log = logging.getLogger(__name__)
+
+ICON_QUOTA = 64 * 1024 * 1024
+"""Bytes of icons that one container may put on the user's disk."""
+_READ_LIMIT = 2 * 1024 * 1024
+"""Bytes of a file that can be ours: a picture and its mark."""
+_TEMPORARY = ".new"
+
+
+class DiskProblem(GuestlinkError):
+    """Something could not be written. What was there before is still there, whole."""
+
+
+class Stopped(Exception):
+    """The daemon ends; the rest of the work is left to its next run."""
+
+
+class LauncherFiles:
+    """The files of one container.
+
+    :param container: its checked name.
+    :param data_home: ``$XDG_DATA_HOME`` of the user.
+    """
+
+    def __init__(self, container: str, data_home: Path) -> None:
+        self._container = container
+        self._prefix = f"guestlink-{container}-"
+        self._data_home = data_home
+        self._applications = data_home / "applications"
+        self._theme = data_home / "icons" / "hicolor"
+        self._icons: dict[str, dict[Path, int]] = {}
+        self._foreign: set[Path] = set()
+        self._over_quota = False
+        self._stopping = threading.Event()
+
+    def stop(self) -> None:
+        """Let work in other threads end early; they raise :class:`Stopped`."""
+        self._stopping.set()
+
+    def scan(self) -> None:
+        """Look which icons there are, and remove what a killed daemon left half-written."""
+        self._icons = {}
+        for directory in self._icon_directories():
+            for path in self._ours(directory, _owner_of_icon):
+                self._icons.setdefault(path.stem, {})[path] = path.stat().st_size
+        self._ours(self._applications, _owner_of_launcher)
+
+    def icon_stems(self) -> Collection[str]:
+        """The file name stems, as of :func:`guestlink_host.names.file_stem`, that have an icon."""
+        return self._icons.keys()
+
+    def launchers(self) -> list[Path]:
+        """The launchers of this container that are on the disk."""
+        return sorted(self._ours(self._applications, _owner_of_launcher))
+
+    def write_launchers(self, wanted: Mapping[str, bytes]) -> tuple[int, int]:
+        """Make the launchers what they should be, and drop the icons that belong to none of them.
+
+        :param wanted: content by file name, all of it (:func:`guestlink_host.launchers.plan`).
+        :returns: how many were written and removed.
+        :raises DiskProblem: a file could not be written; the next call goes on where this one stopped.
+        """
+        present = {p.name: content for p, content in self._ours(self._applications, _owner_of_launcher).items()}
+        change = diff(present, wanted)
+        written = 0
+        with self._disk_problems("the launchers", self._applications):
+            # Removing first makes room on a full disk.
+            for name in change.remove:
+                self._remove(self._applications / name)
+            stems = {name.removesuffix(".desktop") for name in wanted}
+            for stem in [stem for stem in self._icons if stem not in stems]:
+                self._remove_icons(stem)
+            for name in change.write:
+                written += self._write(self._applications / name, wanted[name], _owner_of_launcher)
+        return written, len(change.remove)
+
+    def write_icons(self, pictures: Mapping[str, Sequence[Picture]]) -> int:
+        """Make the icons of some applications what they should be.
+
+        :param pictures: by stem; none removes what was there.
+        :returns: how many files changed.
+        :raises DiskProblem: as above.
+        """
+        changed = 0
+        with self._disk_problems("the icons", self._theme):
+            for stem, wanted in pictures.items():
+                # Of two pictures for one directory the first was asked for in the smaller, more exact size.
+                contents = {
+                    self._theme / picture.directory / f"{stem}{picture.suffix}": picture.content
+                    for picture in reversed(wanted)
+                }
+                for path in [path for path in self._icons.get(stem, ()) if path not in contents]:
+                    self._remove(path)
+                    del self._icons[stem][path]
+                    changed += 1
+                for path, content in contents.items():
+                    if not self._fits(path, stem, len(content)):
+                        continue
+                    if self._read(path) != content:
+                        changed += self._write(path, content, _owner_of_icon)
+                    if path not in self._foreign:
+                        self._icons.setdefault(stem, {})[path] = len(content)
+                if not self._icons.get(stem):
+                    self._icons.pop(stem, None)
+        return changed
+
+    def remove_all(self) -> None:
+        """Remove every file of this container.
+
+        :raises DiskProblem: one could not be removed.
+        """
+        self.scan()
+        self.write_launchers({})
+
+    # -- the disk ----------------------------------------------------------------------------------------------
+
+    def _ours(self, directory: Path, owner: Callable[[bytes], str | None]) -> dict[Path, bytes]:
+        """Our files in a directory with their contents; half-written ones are removed."""
+        found: dict[Path, bytes] = {}
+        with contextlib.suppress(FileNotFoundError, NotADirectoryError, PermissionError):
+            for entry in os.scandir(directory):
+                if entry.name.startswith(f".{self._prefix}") and entry.name.endswith(_TEMPORARY):
+                    Path(entry).unlink(missing_ok=True)
+                elif entry.name.startswith(self._prefix):
+                    content = self._read(Path(entry))
+                    # An empty file is what a power cut can leave of one of ours.
+                    if content is not None and (not content or owner(content) == self._container):
+                        found[Path(entry)] = content
+        return found
+
+    def _icon_directories(self) -> Iterator[Path]:
+        with contextlib.suppress(FileNotFoundError, NotADirectoryError, PermissionError):
+            yield from (Path(entry, "apps") for entry in os.scandir(self._theme) if entry.is_dir())
+
+    def _read(self, path: Path) -> bytes | None:
+        """A regular file's content; ``None`` for everything that cannot be ours."""
+        try:
+            descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK)
+        except OSError:
+            return None
+        with open(descriptor, "rb") as stream:
+            status = os.fstat(stream.fileno())
+            if not stat.S_ISREG(status.st_mode) or status.st_size > _READ_LIMIT:
+                return None
+            return stream.read(_READ_LIMIT)
+
+    def _write(self, path: Path, content: bytes, owner: Callable[[bytes], str | None]) -> bool:
+        if self._stopping.is_set():
+            raise Stopped
+        old = self._read(path)
+        is_ours = old is not None and (not old or owner(old) == self._container)
+        if os.path.lexists(path) and not is_ours:
+            if path not in self._foreign:
+                _log.warning("%s is not ours and stays as it is", path)
+            self._foreign.add(path)
+            return False
+        self._foreign.discard(path)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        # Not synchronised to the disk: a list of 10,000 would take minutes, and everything can be made again.
+        temporary = path.with_name(f".{path.name}{_TEMPORARY}")
+        try:
+            temporary.write_bytes(content)
+            os.replace(temporary, path)
+        except BaseException:
+            with contextlib.suppress(OSError):
+                temporary.unlink()
+            raise
+        return True
+
+    def _remove(self, path: Path) -> None:
+        if self._stopping.is_set():
+            raise Stopped
+        path.unlink(missing_ok=True)
+
+    def _remove_icons(self, stem: str) -> None:
+        for path in list(self._icons[stem]):
+            self._remove(path)
+        del self._icons[stem]
+
+    def _fits(self, path: Path, stem: str, size: int) -> bool:
+        used = sum(sum(files.values()) for files in self._icons.values()) if size > 4096 else 0
+        fits = used - self._icons.get(stem, {}).get(path, 0) + size <= ICON_QUOTA
+        if not fits and not self._over_quota:
+            _log.warning(
+                "%s has more than %d MiB of icons; the rest is not stored", self._container, ICON_QUOTA >> 20
+            )
+        self._over_quota = not fits
+        return fits
+
+    @contextlib.contextmanager
+    def _disk_problems(self, what: str, directory: Path) -> Iterator[None]:
+        try:
+            yield
+        except OSError as error:
+            full = error.errno in (errno.ENOSPC, errno.EDQUOT)
+            raise DiskProblem(
+                f"{what} of {self._container} cannot be written: {(error.strerror or str(error)).lower()}",
+                hint=f"make room in {directory}; it is tried again by itself"
+                if full
+                else f"make {error.filename or directory} writable; it is tried again by itself",
+            ) from error
+
+
+def _owner_of_icon(content: bytes) -> str | None:
+    return owner_of(content)
+
+
+def _owner_of_launcher(content: bytes) -> str | None:
+    for line in content.decode(errors="replace").split("\n"):
+        if line.startswith(f"{OWNER_KEY}="):
+            return line.partition("=")[2]
+    return None

@@ -1,0 +1,147 @@
+"""The launcher files that the user's desktop is shown of a container. Pure.
+
+Nothing that a container sends is executed or becomes a path. A launcher's command is always our own program with
+the container's name and the application's id; everything else is text that was cleaned before
+(:mod:`guestlink_host.applications`). Launchers pass desktop-file-validate without a complaint.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from typing import NamedTuple
+from urllib.parse import quote
+
+from guestlink_host.applications import Application
+from guestlink_host.names import file_stem
+
+OWNER_KEY = "X-Guestlink-Container"
+"""Marks a launcher as ours and says whose it is: only files with it are ever replaced or removed."""
+ID_KEY = "X-Guestlink-Id"
+NO_ICON = "application-x-executable"
+"""The icon of an application that has none: the generic one that every icon theme has."""
+
+_TAKES_FILES = re.compile(r"(?:[^%]|%%)*%[fFuU]")
+_SAFE_WORD = re.compile(r"[A-Za-z0-9_./@:+,=%-]+")
+_CATEGORIES = (
+    ("x-scheme-handler/http", "Network"),
+    ("x-scheme-handler/mailto", "Network"),
+    ("audio/", "AudioVideo"),
+    ("video/", "AudioVideo"),
+    ("image/", "Graphics"),
+    ("application/vnd.oasis.opendocument", "Office"),
+    ("application/vnd.openxmlformats", "Office"),
+)
+"""The protocol carries no categories, and an application without a main one is lost in most menus."""
+
+
+class Diff(NamedTuple):
+    """The way from the files that are there to those that should be."""
+
+    write: tuple[str, ...]
+    remove: tuple[str, ...]
+
+
+def diff(present: Mapping[str, object], wanted: Mapping[str, object]) -> Diff:
+    """Compare two snapshots: anything comparable (a content, a digest) by file name."""
+    return Diff(
+        tuple(name for name, value in wanted.items() if present.get(name) != value),
+        tuple(name for name in present if name not in wanted),
+    )
+
+
+def plan(
+    container: str,
+    applications: Iterable[Application],
+    program: Sequence[str],
+    without_icon: Collection[str] = (),
+) -> dict[str, bytes]:
+    """The launchers of a container: content by file name.
+
+    :param container: its checked name.
+    :param program: the words that start guestlink-host, the first an absolute path.
+    :param without_icon: ids of the applications that are known to have none.
+    """
+    return {
+        f"{file_stem(container, application.id)}.desktop": launcher(
+            container, application, program, has_icon=application.id not in without_icon
+        )
+        for application in applications
+    }
+
+
+def launcher(container: str, application: Application, program: Sequence[str], *, has_icon: bool = True) -> bytes:
+    """The content of one launcher file."""
+    stem = file_stem(container, application.id)
+    lines = ["[Desktop Entry]", "Type=Application"]
+    lines += _texts("Name", application.names)
+    # A comment that only repeats the name says nothing, and the validator objects.
+    repeats = bool(application.comments) and application.comments[0][1].lower() == application.name.lower()
+    lines += [] if repeats else _texts("Comment", application.comments)
+    lines += [
+        f"Exec={_escape(_command(container, application, program))}",
+        f"TryExec={_escape(program[0])}",
+        f"Icon={stem if has_icon else NO_ICON}",
+        "Terminal=false",
+        f"Categories={_category(application.mime_types)};X-Guestlink;",
+    ]
+    if application.mime_types:
+        lines.append(f"MimeType={_list(application.mime_types)}")
+    lines += [f"{_key('Keywords', locale)}={_list(words)}" for locale, words in application.keywords]
+    if application.no_display:
+        lines.append("NoDisplay=true")
+    lines.append(f"StartupNotify={'true' if application.startup_notify else 'false'}")
+    # Wayland windows usually carry their desktop file's id, which is not this file's name.
+    wm_class = application.startup_wm_class or (application.id if application.id.isascii() else "")
+    if wm_class:
+        lines.append(f"StartupWMClass={_escape(wm_class)}")
+    lines += [f"{OWNER_KEY}={container}", f"{ID_KEY}={_escape(application.id)}"]
+    return ("\n".join(lines) + "\n").encode()
+
+
+def takes_files(command: str) -> bool:
+    """Whether a command has a field code for files or URLs."""
+    return _TAKES_FILES.match(command) is not None
+
+
+def _command(container: str, application: Application, program: Sequence[str]) -> str:
+    words = [*program, "launch"]
+    # The Exec key is ASCII; other ids travel percent-encoded.
+    if application.id.isascii():
+        words += ["--"] if application.id.startswith("-") else []
+        words += [container, application.id]
+    else:
+        words += ["--percent-encoded", container, quote(application.id, safe="")]
+    command = " ".join(_quote(word) for word in words)
+    return f"{command} %U" if takes_files(application.exec) else command
+
+
+def _quote(word: str) -> str:
+    """One argument by the rules of the Exec key (Desktop Entry Specification, "The Exec key")."""
+    word = word.replace("%", "%%")
+    return word if _SAFE_WORD.fullmatch(word) else '"' + re.sub(r'(["`$\\])', r"\\\1", word) + '"'
+
+
+def _escape(text: str) -> str:
+    """A value of type string; the texts have no control characters any more."""
+    text = text.replace("\\", "\\\\")
+    return "\\s" + text[1:] if text.startswith(" ") else text
+
+
+def _list(words: Iterable[str]) -> str:
+    return "".join(_escape(word).replace(";", "\\;") + ";" for word in words)
+
+
+def _key(key: str, locale: str) -> str:
+    return f"{key}[{locale}]" if locale else key
+
+
+def _texts(key: str, texts: Iterable[tuple[str, str]]) -> list[str]:
+    return [f"{_key(key, locale)}={_escape(text)}" for locale, text in texts]
+
+
+def _category(mime_types: Sequence[str]) -> str:
+    for beginning, category in _CATEGORIES:
+        if any(mime_type.startswith(beginning) for mime_type in mime_types):
+            return category
+    return "Utility"

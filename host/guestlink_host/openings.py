@@ -1,0 +1,113 @@
+"""What a container may open on the user's desktop: policy, question, and the look at a file before it is opened."""
+
+from __future__ import annotations
+
+import logging
+import os
+import stat
+from collections.abc import Callable
+from urllib.parse import quote, unquote, urlsplit
+
+from guestlink.config import Config
+from guestlink.errors import GuestlinkError
+from guestlink.tasks import TaskOwner
+from guestlink_host.desktop import QUESTION_LIMIT, Desktop
+from guestlink_host.guest import Guest
+from guestlink_host.names import visible_line
+from guestlink_host.settings import TERMINAL_POLICY, URL_POLICY, URL_SCHEMES
+from guestlink_host.url_policy import UrlRefused, translate_url
+
+
+class Openings:
+    """Decides about URLs and terminals.
+
+    :param config: the settings in force.
+    :param desktop: opens them.
+    """
+
+    def __init__(self, config: Config, desktop: Desktop) -> None:
+        self._config = config
+        self._desktop = desktop
+        self._tasks = TaskOwner("openings")
+        self._asking: set[str] = set()
+
+    async def close(self) -> None:
+        """Withdraw every question."""
+        await self._tasks.close()
+
+    async def open_url(self, guest: Guest, text: str) -> None:
+        """Open a URL for a container; with the policy ``ask`` the user decides after this has returned.
+
+        :raises GuestlinkError: it is refused, with the reason for the container.
+        """
+        container = guest.container
+        schemes: frozenset[str] = self._config[URL_SCHEMES]
+        url = translate_url(text, schemes=schemes, ip=container.ip, shares=container.shares)
+        if url.startswith("file:"):
+            url = _checked_file(url, guest)
+        question = f"Open this link from the container {guest.container.name}?\n\n{url[:QUESTION_LIMIT]}"
+        self._decide(
+            guest,
+            guest.container.url_policy or self._config[URL_POLICY],
+            question,
+            lambda: self._desktop.open_url(url),
+            ("opened", url),
+        )
+
+    async def open_terminal(self, guest: Guest, words: list[str]) -> None:
+        """Open a terminal for a container; otherwise as :meth:`open_url`."""
+        name = guest.container.name
+        shown = visible_line(" ".join(words), QUESTION_LIMIT)
+        self._decide(
+            guest,
+            guest.container.terminal_policy or self._config[TERMINAL_POLICY],
+            f"Open a terminal in the container {name}?" + (f"\n\n{shown}" if shown else ""),
+            lambda: self._desktop.open_terminal(name, words),
+            ("terminal", shown),
+        )
+
+    def _decide(
+        self, guest: Guest, policy: str, question: str, act: Callable[[], None], done: tuple[str, str]
+    ) -> None:
+        if policy == "allow":
+            act()
+            guest.event(*done)
+        elif policy == "deny":
+            raise GuestlinkError("the host's policy for this container forbids it")
+        elif guest.container.name in self._asking:
+            raise GuestlinkError("the host's user is still being asked about something else")
+        else:
+            self._asking.add(guest.container.name)
+            self._tasks.start(self._ask(guest, question, act, done), name=f"question of {guest.container.name}")
+
+    async def _ask(self, guest: Guest, question: str, act: Callable[[], None], done: tuple[str, str]) -> None:
+        try:
+            if await self._desktop.ask(question):
+                act()
+                guest.event(*done)
+            else:
+                guest.event("refused", f"{done[1]}: by the user")
+        except GuestlinkError as error:
+            logging.getLogger(__name__).warning("%s", error)
+            guest.event("refused", f"{done[1]}: {error}")
+        finally:
+            self._asking.discard(guest.container.name)
+
+
+def _checked_file(url: str, guest: Guest) -> str:
+    """The URL of what a shared file really is; never a way out of the folder or into a program.
+
+    :raises UrlRefused: it must not be opened.
+    """
+    path = os.path.realpath(unquote(urlsplit(url).path, errors="surrogateescape"))
+    folders = [os.path.realpath(share.host) for share in guest.container.shares]
+    if not any(os.path.commonpath((path, folder)) == folder for folder in folders):
+        raise UrlRefused("the file lies in no folder that the container shares with the host")
+    try:
+        mode = os.stat(path).st_mode
+    except (OSError, ValueError) as error:
+        raise UrlRefused("there is no such file on the host") from error
+    is_program = stat.S_ISREG(mode) and (mode & 0o111 or path.lower().endswith(".desktop"))
+    if is_program or not (stat.S_ISREG(mode) or stat.S_ISDIR(mode)):
+        raise UrlRefused("the host opens documents and folders, not programs")
+    return "file://" + quote(os.fsencode(path))

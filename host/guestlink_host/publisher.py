@@ -1,0 +1,230 @@
+"""Keeps a container's launchers and icons on the disk what its last list says."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+from guestlink.errors import GuestlinkError
+from guestlink.paths import atomic_write, private_directory
+from guestlink.rpc import CallFailed
+from guestlink_host.applications import Application, from_json, read_applications, to_json
+from guestlink_host.garcon_link import ICON_BATCH, GarconLink
+from guestlink_host.icons import REQUESTS, BadPicture, Picture, check_picture
+from guestlink_host.launcher_files import DiskProblem, LauncherFiles, Stopped
+from guestlink_host.launchers import plan
+from guestlink_host.names import file_stem
+
+_log = logging.getLogger(__name__)
+
+_FIRST_RETRY, _LAST_RETRY = 2.0, 60.0
+"""Seconds until something that could not be written is tried again."""
+_PAUSE_LIMIT = 5.0
+"""Seconds that the work rests at most; it rests as long as it took, so a container gets half a processor."""
+
+
+class Publisher:
+    """The launchers of one container.
+
+    Launchers are written at once, with the icons that are known; new icons follow when they have come.
+
+    :param container: its checked name.
+    :param files: its files.
+    :param state: where its list is kept over restarts.
+    :param program: the words that start guestlink-host, for launchers.
+    :param changed: is called after files have changed.
+    """
+
+    def __init__(
+        self,
+        container: str,
+        files: LauncherFiles,
+        state: Path,
+        program: Sequence[str],
+        changed: Callable[[], None],
+    ) -> None:
+        self.applications: dict[str, Application] = {}
+        self.problem = ""
+        self.lists = 0
+        self._container = container
+        self._files = files
+        self._state = state
+        self._program = list(program)
+        self._changed = changed
+        self._received: Iterable[Any] | None = None
+        self._link: GarconLink | None = None
+        self._new: set[str] = set()
+        self._icons_wanted: set[str] = set()
+        self._every_icon = False
+        self._unsaved = False
+        self._wanted = asyncio.Event()
+
+    def restore(self) -> None:
+        """Take the list of an earlier run from the disk."""
+        try:
+            self.applications = from_json(json.loads(self._state.read_bytes()))
+        except FileNotFoundError:
+            pass
+        except (OSError, ValueError, RecursionError) as error:
+            _log.warning("%s cannot be used: %s; the container will send its list again", self._state, error)
+        self._wanted.set()
+
+    def submit(self, messages: Iterable[Any]) -> None:
+        """Replace the list, in a moment; of several the last counts.
+
+        :param messages: ``Application`` messages, nothing of them checked.
+        """
+        self._received = messages
+        self._wanted.set()
+
+    def connected(self, link: GarconLink | None) -> None:
+        """There is a garcon that can be asked for icons, or none any more."""
+        self._link = link
+        # They may have changed while nobody looked.
+        self._every_icon = link is not None
+        if link is not None:
+            self._wanted.set()
+
+    def stop(self) -> None:
+        """Let the work in other threads end early."""
+        self._files.stop()
+
+    async def remove_files(self) -> None:
+        """Remove every launcher and icon; after :meth:`run` has been cancelled.
+
+        :raises DiskProblem: one cannot be removed.
+        """
+        await asyncio.to_thread(self._files.remove_all)
+        self._changed()
+
+    def launchers(self) -> list[Path]:
+        """The launcher files on the disk."""
+        return self._files.launchers()
+
+    async def run(self) -> None:
+        """Publish whenever there is something new, for ever."""
+        loop = asyncio.get_running_loop()
+        retry = _FIRST_RETRY
+        await asyncio.to_thread(self._files.scan)
+        while True:
+            await self._wanted.wait()
+            self._wanted.clear()
+            began = loop.time()
+            try:
+                await self._publish()
+            except Stopped:
+                return
+            except DiskProblem as error:
+                if error.message != self.problem:
+                    _log.error("%s; %s", error, error.hint)
+                self.problem = error.message
+                loop.call_later(retry, self._wanted.set)
+                retry = min(retry * 2, _LAST_RETRY)
+            else:
+                if self.problem:
+                    _log.info("the launchers of %s are complete again", self._container)
+                self.problem = ""
+                retry = _FIRST_RETRY
+            await asyncio.sleep(min(loop.time() - began, _PAUSE_LIMIT))
+
+    async def _publish(self) -> None:
+        if (received := self._received) is not None:
+            self._received = None
+            applications, faults = await asyncio.to_thread(read_applications, received)
+            self._take(applications, faults)
+        await self._write_launchers()
+        if self._unsaved:
+            await asyncio.to_thread(self._save)
+            self._unsaved = False
+        if self._every_icon:
+            self._every_icon = False
+            self._icons_wanted = set(self.applications)
+        if self._icons_wanted and (link := self._link) is not None:
+            await self._fetch_icons(link)
+            await self._write_launchers()
+
+    def _take(self, applications: dict[str, Application], faults: Sequence[str]) -> None:
+        for fault in faults[:10]:
+            _log.info("%s: %s", self._container, fault)
+        if len(faults) > 10:
+            _log.info("%s: %d more entries cannot be shown", self._container, len(faults) - 10)
+        old = self.applications
+        self.applications = applications
+        self.lists += 1
+        self._new = {name for name in applications if name not in old or name in self._new}
+        # A failed icon is asked for again after the next list (garcon.md §7.10).
+        stems = self._files.icon_stems()
+        self._icons_wanted = {
+            name
+            for name, application in applications.items()
+            if name in self._icons_wanted
+            or old.get(name) != application
+            or file_stem(self._container, name) not in stems
+        }
+        self._unsaved = self._unsaved or applications != old
+        _log.info("%s has %d applications", self._container, len(applications))
+
+    async def _write_launchers(self) -> None:
+        stems = self._files.icon_stems()
+        # A new application is expected to have an icon, so that its launcher need not be written twice.
+        without_icon = {
+            name
+            for name in self.applications
+            if name not in self._new and file_stem(self._container, name) not in stems
+        }
+        applications = list(self.applications.values())
+        wanted = await asyncio.to_thread(plan, self._container, applications, self._program, without_icon)
+        written, removed = await asyncio.to_thread(self._files.write_launchers, wanted)
+        if written or removed:
+            _log.info("%s: %d launchers written, %d removed", self._container, written, removed)
+            self._changed()
+
+    async def _fetch_icons(self, link: GarconLink) -> None:
+        """Fetch what is wanted and known; what cannot be had now stays wanted for a later garcon."""
+        ids = sorted(self._icons_wanted & self.applications.keys())
+        self._icons_wanted = set(ids)
+        for start in range(0, len(ids), ICON_BATCH):
+            batch = ids[start : start + ICON_BATCH]
+            try:
+                answers = [await link.icons(batch, size, scale) for size, scale in REQUESTS]
+            except CallFailed as error:
+                _log.info("the icons of %s cannot be had: %s", self._container, error)
+                return
+            pictures = await asyncio.to_thread(self._check, batch, answers)
+            if await asyncio.to_thread(self._files.write_icons, pictures):
+                self._changed()
+            self._icons_wanted.difference_update(batch)
+            self._new.difference_update(batch)
+            if self._received is not None:
+                return  # A newer list waits; what is still wanted is asked for after it.
+
+    def _check(
+        self, ids: Iterable[str], answers: Iterable[dict[str, tuple[bool, bytes]]]
+    ) -> dict[str, list[Picture]]:
+        checked: dict[str, list[Picture]] = {file_stem(self._container, name): [] for name in ids}
+        for answer in answers:
+            for name, (is_svg, content) in answer.items():
+                try:
+                    picture = check_picture(content, is_svg=is_svg, container=self._container)
+                except BadPicture as error:
+                    _log.info("the icon of %s in %s is not used: %s", name, self._container, error)
+                else:
+                    checked[file_stem(self._container, name)].append(picture)
+        return checked
+
+    def _save(self) -> None:
+        content = json.dumps(to_json(self.applications)).encode()
+        try:
+            private_directory(self._state.parent)
+            atomic_write(self._state, content, 0o600)
+        except OSError as error:
+            raise DiskProblem(
+                f"the list of {self._container} cannot be kept: {(error.strerror or str(error)).lower()}",
+                hint=f"make room in {self._state.parent}; it is tried again by itself",
+            ) from error
+        except GuestlinkError as error:
+            raise DiskProblem(error.message, hint=error.hint) from error

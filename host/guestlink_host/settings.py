@@ -1,0 +1,100 @@
+"""guestlink-host's settings and places: ``guestlink-host.conf``, ``GUESTLINK_HOST_*`` variables, switches."""
+
+from __future__ import annotations
+
+import os
+import shlex
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from guestlink.config import Config, Setting, choice, load, standard_files
+from guestlink.paths import runtime_dir, state_home
+
+PROGRAM = "guestlink-host"
+POLICIES = ("allow", "ask", "deny")
+
+
+def _words(text: str) -> list[str]:
+    return shlex.split(text)
+
+
+def _schemes(text: str) -> frozenset[str]:
+    words = text.replace(",", " ").lower().split()
+    if bad := [word for word in words if not word[0].isalpha() or not word.isascii() or ":" in word]:
+        raise ValueError(f"{bad[0]!r} is no URL scheme; write them without the colon")
+    return frozenset(words)
+
+
+OPENER = Setting("opener", "GUESTLINK_HOST_OPENER", ["xdg-open"], _words, "command that opens a URL, put behind it")
+TERMINAL = Setting[list[str]](
+    "terminal", "GUESTLINK_HOST_TERMINAL", [], _words, "terminal with its switch before a command, as in `foot -e`"
+)
+ASK = Setting[list[str]](
+    "ask", "GUESTLINK_HOST_ASK", [], _words, "command that asks the question behind it; status 0 means yes"
+)
+SHELL = Setting[list[str]](
+    "shell", "GUESTLINK_HOST_SHELL", [], _words, "command that opens a shell in a container; `vsh` where not set"
+)
+URL_POLICY = Setting(
+    "url_policy", "GUESTLINK_HOST_URL_POLICY", "allow", choice(*POLICIES), "URLs of containers without a policy"
+)
+TERMINAL_POLICY = Setting(
+    "terminal_policy", "GUESTLINK_HOST_TERMINAL_POLICY", "allow", choice(*POLICIES), "the same for terminals"
+)
+URL_SCHEMES = Setting(
+    "url_schemes",
+    "GUESTLINK_HOST_URL_SCHEMES",
+    frozenset({"http", "https", "ftp", "mailto"}),
+    _schemes,
+    "URL schemes that a container may open; file: needs a shared folder besides",
+)
+LOG_LEVEL = Setting("log_level", "GUESTLINK_LOG", "info", str, "debug, info, warning or error")
+
+SCHEMA: tuple[Setting[Any], ...] = (
+    OPENER, TERMINAL, ASK, SHELL, URL_POLICY, TERMINAL_POLICY, URL_SCHEMES, LOG_LEVEL,
+)  # fmt: skip
+
+
+def load_settings(environ: Mapping[str, str] = os.environ, **switches: str | None) -> Config:
+    """Read the settings.
+
+    :raises ConfigError: a value is wrong.
+    """
+    files = standard_files(f"{PROGRAM}.conf", environ)
+    return load(SCHEMA, section=PROGRAM, files=files, environ=environ, switches=switches)
+
+
+def own_program(name: str = PROGRAM, module: str = "guestlink_host") -> list[str]:
+    """The words that start one of our programs, the first an absolute path.
+
+    The installed command where we were started as one or it lies beside the interpreter; else the module.
+    """
+    started = os.path.abspath(sys.argv[0]) if sys.argv[0] else ""
+    beside = os.path.join(os.path.dirname(sys.executable), name)
+    same_place = os.path.join(os.path.dirname(started), name)
+    for candidate in (same_place, beside):
+        if os.path.isfile(candidate) and os.access(candidate, os.X_OK):
+            return [candidate]
+    return [sys.executable, "-m", module]
+
+
+def host_runtime_directory() -> Path:
+    """``$XDG_RUNTIME_DIR/guestlink-host``, made where it is missing."""
+    return runtime_dir(PROGRAM)
+
+
+def control_socket() -> Path:
+    """Where the daemon serves the commands."""
+    return host_runtime_directory() / "control.sock"
+
+
+def carried_directory(container: str) -> Path:
+    """The directory that is carried into a container as ``/dev/.guestlink``."""
+    return host_runtime_directory() / "containers" / container
+
+
+def state_directory() -> Path:
+    """What survives a restart."""
+    return state_home() / PROGRAM
