@@ -93,12 +93,12 @@ class DirectoryWatch:
     def _event(self, watch: _Watch) -> None:
         if not self._started:
             return
-        placed = watch.placed
-        if placed != watch.path or not os.path.isdir(placed):
+        before = watch.placed
+        if before != watch.path or not os.path.isdir(before):
             self._place(watch)
-            if watch.placed != watch.path and watch.placed == placed:
-                return  # Something else in a parent directory.
-        watch.changed()
+        # Otherwise it is something else in a parent directory.
+        if watch.path in (before, watch.placed):
+            watch.changed()
 
 
 class _Handler(FileSystemEventHandler):

@@ -1,0 +1,196 @@
+"""``./dev demo [--stay]``: a host and a container side as real processes, and what a person would see of them."""
+
+from __future__ import annotations
+
+import configparser
+import os
+import shlex
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+from support.compositor import Compositor, is_available
+from support.stage import Stage, StageError
+
+NAME = "demo"
+WINDOW_APP = "org.xfce.mousepad"
+"""A real GTK application from Debian whose window the demo shows."""
+_LETTER = """\
+This editor runs in the container.
+
+It was installed there by the container's own package manager. garcon found its
+desktop file and told the host; guestlink-host wrote a launcher and its icon into
+the user's directories; a click on that launcher started it here, and its window
+is shown by the host's compositor.
+"""
+
+
+def main() -> int:
+    """Run the demonstration; returns its exit status."""
+    stay = "--stay" in sys.argv[1:]
+    started = time.monotonic()
+    stage = Stage(NAME, system_applications=True)
+    try:
+        with Compositor(stage.root / "compositor") as compositor:
+            _run(stage, compositor)
+            if stay:
+                _stay(stage)
+            _shut_down(stage)
+    except StageError as error:
+        print(f"\nThe demonstration failed: {error}", file=sys.stderr)
+        return 1
+    finally:
+        stage.close()
+    print(f"\nDone in {time.monotonic() - started:.1f} s; nothing is left running.")
+    return 0
+
+
+def _say(title: str, *lines: str) -> None:
+    print(f"\n\033[1m{title}\033[0m" if sys.stdout.isatty() else f"\n{title}")
+    for line in lines:
+        print(f"  {line}")
+    sys.stdout.flush()
+
+
+def _run(stage: Stage, compositor: Compositor) -> None:
+    opened = stage.root / "opened-urls"
+    opener = stage.root / "opener"
+    opener.write_text(f'#!/bin/sh\nprintf "%s\\n" "$1" >> {shlex.quote(str(opened))}\n')
+    opener.chmod(0o755)
+    stage.host_environ["GUESTLINK_HOST_OPENER"] = str(opener)
+    stage.guest_environ |= compositor.environ | {"GDK_BACKEND": "wayland", "GTK_A11Y": "none", "NO_AT_BRIDGE": "1"}
+    _install_url_handler(stage)
+
+    stage.start_host()
+    stage.host("add", NAME)
+    began = time.monotonic()
+    stage.start_garcon()
+    entry = stage.wait_registered()
+    registered = time.monotonic() - began
+    _say(
+        "The container registers with the host",
+        f"{stage.guestlink('status').stdout.strip()}",
+        f"container {entry['name']!r}, {registered * 1000:.0f} ms after the start of garcon",
+    )
+
+    launchers = stage.wait("launchers are written", lambda: _settled(stage))
+    icons = sorted(Path(stage.host_environ["XDG_DATA_HOME"], "icons").rglob(f"guestlink-{NAME}-*"))
+    _say(
+        f"{len(stage.host_json('apps', NAME))} applications are published",
+        *(f"{app['id']}: {app['name']}" for app in stage.host_json("apps", NAME)[:8]),
+    )
+    _say(
+        f"The host's launcher has {len(launchers)} new entries and {len(icons)} icons",
+        f"{launchers[0].parent}/",
+        *(f"  {path.name}" for path in launchers[:4]),
+        f"{icons[0].parent}/" if icons else "no icons",
+        *(f"  {path.name}" for path in icons[:2]),
+    )
+    subprocess.run(["desktop-file-validate", *map(str, launchers)], check=True, timeout=60)
+
+    _show_window(stage, compositor)
+
+    stage.guest("xdg-open", "https://example.org/from-inside")
+    url = stage.wait("the URL is opened on the host", lambda: opened.exists() and opened.read_text().strip())
+    _say("xdg-open inside opens a link on the host", f"the host's opener was given {url}")
+
+    began = time.monotonic()
+    path = stage.add_application("org.example.Fresh", Name="Fresh application", Exec="true")
+    launcher = Path(
+        stage.host_environ["XDG_DATA_HOME"], "applications", f"guestlink-{NAME}-org.example.Fresh.desktop"
+    )
+    stage.wait("the new application is in the launcher", launcher.exists, 0.002)
+    appeared = time.monotonic() - began
+    path.unlink()
+    stage.wait("the removed application has left the launcher", lambda: not launcher.exists())
+    _say(
+        "An application is installed while everything runs",
+        f"in the host's launcher after {appeared * 1000:.0f} ms, and gone again after its removal",
+    )
+
+
+def _settled(stage: Stage) -> list[Path] | None:
+    """The launchers, once there is one for every application and the first icons are there."""
+    launchers = stage.launchers()
+    applications = stage.host_json("apps", NAME)
+    icons = any(Path(stage.host_environ["XDG_DATA_HOME"], "icons").rglob(f"guestlink-{NAME}-*"))
+    return launchers if launchers and len(launchers) == len(applications) and icons else None
+
+
+def _show_window(stage: Stage, compositor: Compositor) -> None:
+    launcher = Path(stage.host_environ["XDG_DATA_HOME"], "applications", f"guestlink-{NAME}-{WINDOW_APP}.desktop")
+    letter = stage.root / "Welcome.txt"
+    letter.write_text(_LETTER)
+    stage.wait("the launcher is there", launcher.exists)
+    argv = _command_of(launcher, letter.as_uri())
+    began = time.monotonic()
+    environ = stage.host_environ
+    subprocess.run(argv, env=environ, check=True, timeout=60, stdin=subprocess.DEVNULL)
+    launched = time.monotonic() - began
+    screenshot = compositor.wait_for_window(Path.cwd() / "build" / "demo.png")
+    _say(
+        "A click in the launcher starts the application in the container",
+        shlex.join(argv),
+        f"answered after {launched * 1000:.0f} ms; its window: {screenshot}",
+    )
+
+
+def _command_of(launcher: Path, url: str) -> list[str]:
+    """The command of a launcher, as a desktop runs it when a file is dropped on it."""
+    parser = configparser.ConfigParser(interpolation=None, strict=False)
+    parser.optionxform = str  # type: ignore[assignment, method-assign]
+    parser.read(launcher)
+    words = shlex.split(parser["Desktop Entry"]["Exec"])
+    return [url if word == "%U" else word.replace("%%", "%") for word in words]
+
+
+def _install_url_handler(stage: Stage) -> None:
+    """What the package installs: the desktop entry for links and the program behind it."""
+    handler = stage.root / "guest" / "garcon-url-handler"
+    handler.write_text(f'#!/bin/sh\nexec {shlex.quote(sys.executable)} -m garcon --client --url "$@"\n')
+    handler.chmod(0o755)
+    entry = Path(__file__).resolve().parents[2] / "guest" / "garcon" / "data" / "garcon_host_browser.desktop"
+    text = entry.read_text().replace("/usr/bin/garcon-url-handler", str(handler))
+    (stage.guest_share / "applications" / entry.name).write_text(text)
+    config = Path(stage.guest_environ["XDG_CONFIG_HOME"])
+    config.mkdir(parents=True, exist_ok=True)
+    schemes = "".join(f"x-scheme-handler/{scheme}={entry.name}\n" for scheme in ("http", "https", "mailto"))
+    (config / "mimeapps.list").write_text(f"[Default Applications]\n{schemes}")
+    stage.guest_environ["BROWSER"] = str(handler)
+
+
+def _stay(stage: Stage) -> None:
+    host = " ".join(f"{key}={shlex.quote(stage.host_environ[key])}" for key in ("XDG_RUNTIME_DIR", "XDG_DATA_HOME"))
+    guest = f"XDG_RUNTIME_DIR={shlex.quote(stage.guest_environ['XDG_RUNTIME_DIR'])}"
+    programs = Path(sys.executable).parent
+    _say(
+        "Everything stays up until Ctrl-C. Try, in another terminal:",
+        f"env {host} {programs}/guestlink-host list",
+        f"env {host} {programs}/guestlink-host apps {NAME}",
+        f"env {guest} {programs}/guestlink status",
+        f"env {guest} {programs}/guestlink open https://example.org",
+        f"logs: {stage.root}/*.log",
+    )
+    try:
+        signal.pause()
+    except KeyboardInterrupt:
+        print()
+
+
+def _shut_down(stage: Stage) -> None:
+    garcon = stage.stop("garcon")
+    stage.host("remove", NAME)
+    host = stage.stop("host")
+    if garcon or host or stage.launchers():
+        raise StageError(f"garcon ended with {garcon}, the host with {host}, launchers: {stage.launchers()}")
+    _say("Clean shutdown", "both sides ended with 0; the launchers are gone from the host's directories")
+
+
+if __name__ == "__main__":
+    if not is_available():
+        sys.exit("demo: sway or grim is missing; run ./dev demo, which installs it")
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+    os.environ.setdefault("LANG", "C.UTF-8")
+    sys.exit(main())
