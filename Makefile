@@ -1,0 +1,24 @@
+# make install DESTDIR=… PREFIX=… : the one list of what is installed where; ./dev is for everything else.
+PREFIX ?= /usr
+DESTDIR ?=
+PYTHON ?= /usr/bin/python3
+
+share = $(DESTDIR)$(PREFIX)/share/guestlink
+libexec = $(DESTDIR)$(PREFIX)/lib/guestlink
+bin = $(DESTDIR)$(PREFIX)/bin
+units = $(DESTDIR)$(PREFIX)/lib/systemd/user
+applications = $(DESTDIR)$(PREFIX)/share/applications
+
+.PHONY: install
+install:
+	install -d $(share) $(libexec) $(bin) $(units) $(applications)
+	cp -r lib/guestlink guest/garcon host/guestlink_host $(share)/
+	find $(share) -name __pycache__ -prune -exec rm -r {} +
+	$(PYTHON) -m compileall -q -s $(DESTDIR) $(share)
+	packaging/launcher $(PREFIX) garcon.__main__ > $(libexec)/garcon
+	packaging/launcher $(PREFIX) garcon.client.people > $(bin)/guestlink
+	packaging/launcher $(PREFIX) guestlink_host.__main__ > $(bin)/guestlink-host
+	install guest/garcon/data/garcon-url-handler guest/garcon/data/garcon-terminal-handler $(bin)/
+	chmod 755 $(libexec)/garcon $(bin)/guestlink $(bin)/guestlink-host
+	install -m 644 guest/systemd-units/*.service $(units)/
+	install -m 644 guest/garcon/data/garcon_host_browser.desktop $(applications)/
