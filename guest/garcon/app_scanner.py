@@ -11,6 +11,7 @@ from typing import NamedTuple
 from garcon.app_list import AppList, FoundEntry, build_app_list, desktop_file_id, path_resolver
 from garcon.data_directories import data_directories
 from garcon.desktop_entry import SIZE_LIMIT, BrokenEntry, DesktopEntry, parse_desktop_entry
+from guestlink.regular_file import read_regular
 
 _log = logging.getLogger(__name__)
 
@@ -86,12 +87,7 @@ def read_desktop_file(path: str) -> DesktopEntry:
     :raises BrokenEntry: it is not a desktop entry.
     :raises OSError: it cannot be read.
     """
-    # A FIFO or a device must not make us wait; what it is shows after the opening.
-    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
-    with open(descriptor, "rb") as stream:
-        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-            raise BrokenEntry("not a regular file")
-        return parse_desktop_entry(stream.read(SIZE_LIMIT + 1))
+    return parse_desktop_entry(read_regular(path, SIZE_LIMIT + 1))
 
 
 def _read_entry(path: str) -> DesktopEntry | None:

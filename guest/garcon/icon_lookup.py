@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import enum
 import os
-import stat
 import zlib
 from collections.abc import Iterator, Mapping, Sequence
 from typing import NamedTuple
@@ -21,6 +20,7 @@ from garcon.icon_theme import (
     specified_order,
 )
 from garcon.xpm import xpm_to_png
+from guestlink.regular_file import read_regular
 
 SIZE_LIMIT = 1024 * 1024
 """Bytes of an icon (garcon.md §4)."""
@@ -188,17 +188,9 @@ def gtk_icon_theme(environ: Mapping[str, str]) -> str:
 
 def _read_regular(path: str, limit: int) -> bytes | None:
     try:
-        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
+        content = read_regular(path, limit + 1)
     except (OSError, ValueError):
         return None
-    with open(descriptor, "rb") as stream:
-        status = os.fstat(descriptor)
-        if not stat.S_ISREG(status.st_mode) or status.st_size > limit:
-            return None
-        try:
-            content = stream.read(limit + 1)
-        except OSError:
-            return None
     return content if len(content) <= limit else None
 
 

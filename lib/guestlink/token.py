@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import errno
-import os
-import stat
 
 from guestlink.errors import GuestlinkError
+from guestlink.regular_file import read_regular
 
 TOKEN_PATH = "/dev/.container_token"
 TOKEN_LENGTH = 36
@@ -27,19 +26,12 @@ def read_token(path: str) -> str:
     """
     hint = "start the container from the host, or run `guestlink-host add` there"
     try:
-        # O_NONBLOCK: opening a FIFO must not wait for a writer.
-        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
+        content = read_regular(path, TOKEN_LENGTH)
     except OSError as error:
         if error.errno == errno.ENOENT:
             raise TokenError(f"there is no token file {path} yet", hint=hint) from error
         reason = (error.strerror or str(error)).lower()
         raise TokenError(f"the token file {path} cannot be read: {reason}", hint=hint) from error
-    try:
-        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-            raise TokenError(f"the token file {path} is not a regular file", hint=hint)
-        content = os.read(descriptor, TOKEN_LENGTH)
-    finally:
-        os.close(descriptor)
     try:
         token = content.decode("ascii").strip()
     except UnicodeDecodeError as error:

@@ -1,0 +1,196 @@
+"""What is published, and what an id means (garcon.md §3.3 to §3.9; F1 to F12, I1 to I9 of §9)."""
+
+from __future__ import annotations
+
+import logging
+import os
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from garcon.app_list import AppList, is_published, path_resolver
+from garcon.app_scanner import AppScanner
+from garcon.data_directories import data_directories
+from garcon.desktop_entry import parse_desktop_entry
+from garcon.id_lookup import find_desktop_file
+
+BASE = "[Desktop Entry]\nType=Application\nName=N\nExec=prog\n"
+
+
+@pytest.mark.parametrize(
+    ("case", "keys", "published"),
+    [
+        ("F1", "", True),
+        ("F2 link", "Type=Link\n", False),
+        ("F2 directory", "Type=Directory\n", False),
+        ("F3 hidden", "Hidden=true\n", False),
+        ("F3 not hidden", "Hidden=false\n", True),
+        ("F5 no display", "NoDisplay=true\n", False),
+        ("F5 no display with types", "NoDisplay=true\nMimeType=text/plain\n", True),
+        ("F5 display", "NoDisplay=false\n", True),
+        ("F6 KDE", "OnlyShowIn=KDE\n", False),
+        ("F6 KDE and GNOME", "OnlyShowIn=KDE;GNOME;\n", True),
+        ("F6 case", "OnlyShowIn=gnome\n", False),
+        ("F7 GNOME", "NotShowIn=GNOME\n", False),
+        ("F7 KDE", "NotShowIn=KDE\n", True),
+        ("F8", "Terminal=true\n", True),
+        ("F9 other", "Categories=Network\n", True),
+        ("F9 settings", "Categories=Qt;Settings\n", False),
+    ],
+)
+def test_the_filter(case: str, keys: str, published: bool) -> None:
+    entry = parse_desktop_entry((BASE + keys).encode())
+    assert is_published(entry, lambda _: True) is published, case
+
+
+def test_f4_an_entry_without_exec_is_not_published() -> None:
+    assert not is_published(parse_desktop_entry(BASE.replace("Exec=prog\n", "").encode()), lambda _: True)
+
+
+def test_f10_try_exec_needs_the_owners_execute_bit(tmp_path: Path) -> None:
+    for name, mode in (("plain", 0o644), ("owner", 0o500), ("group", 0o610)):
+        (tmp_path / name).touch()
+        (tmp_path / name).chmod(mode)
+    resolves = path_resolver(f"/nonexistent:{tmp_path}")
+    assert [resolves(str(tmp_path / name)) for name in ("plain", "owner", "group")] == [False, True, False]
+    assert [resolves(name) for name in ("plain", "owner", "missing", "a\0b")] == [False, True, False, False]
+    assert resolves(f"{tmp_path.name}/x") is False
+    assert path_resolver(None)(str(tmp_path / "owner")) is False
+
+
+class Tree:
+    """Data directories in a temporary place."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        self.environ = {"XDG_DATA_DIRS": f"{root}/d1:{root}/d2", "XDG_DATA_HOME": f"{root}/h", "PATH": "/bin"}
+        self.scanner = AppScanner(self.environ)
+
+    def add(self, path: str, text: str = BASE) -> Path:
+        target = self.root / path
+        target.parent.mkdir(parents=True, exist_ok=True)
+        target.write_text(text)
+        return target
+
+    def scan(self) -> AppList:
+        return self.scanner.scan()
+
+    def ids(self) -> list[str]:
+        return [application.desktop_file_id for application in self.scan().applications]
+
+    def find(self, desktop_file_id: str) -> str | None:
+        path = find_desktop_file(desktop_file_id, self.scanner.directories)
+        return path.removeprefix(f"{self.root}/") if path else None
+
+
+@pytest.fixture
+def tree(tmp_path: Path) -> Tree:
+    return Tree(tmp_path)
+
+
+def test_directories_are_searched_as_given_and_the_users_last() -> None:
+    environ = {"XDG_DATA_DIRS": " /a :: /b/ :relative:/a", "XDG_DATA_HOME": "/h"}
+    assert data_directories(environ) == ["/a", "/b", "/h"]
+    assert data_directories({"HOME": "/u"}) == ["/usr/local/share", "/usr/share", "/u/.local/share"]
+
+
+def test_f11_the_first_valid_file_claims_the_id_before_the_filter(tree: Tree) -> None:
+    tree.add("d1/applications/a.desktop", BASE + "Hidden=true\n")
+    tree.add("d2/applications/a.desktop")
+    assert tree.ids() == []
+
+
+def test_f12_an_invalid_file_claims_nothing(tree: Tree) -> None:
+    tree.add("d1/applications/a.desktop", "[Desktop Entry]\nHidden=true\n")
+    tree.add("d2/applications/a.desktop")
+    assert tree.scan().paths == {"a": f"{tree.root}/d2/applications/a.desktop"}
+    assert tree.ids() == ["a"]
+
+
+def test_ids_are_relative_to_the_directory_that_was_scanned(tmp_path: Path) -> None:
+    tree = Tree(tmp_path / "applications" / "deep")
+    tree.add("d1/applications/x/applications/y.desktop")
+    assert tree.ids() == ["x-applications-y"]
+
+
+def test_d8_other_extensions_do_not_count(tree: Tree) -> None:
+    tree.add("d1/applications/a.txt")
+    tree.add("d1/applications/b.desktop.bak")
+    tree.add("d1/applications/c.DESKTOP")
+    assert tree.ids() == []
+
+
+def test_odd_things_cost_only_themselves(tree: Tree, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO)
+    applications = tree.add("d1/applications/good.desktop").parent
+    tree.add("d1/applications/broken.desktop", "nonsense")
+    os.mkfifo(applications / "fifo.desktop")
+    (applications / "dir.desktop").mkdir()
+    (applications / "loop.desktop").symlink_to("loop.desktop")
+    (applications / "gone.desktop").symlink_to("/nonexistent")
+    (applications / "around").symlink_to(applications)
+    os.symlink("/dev/zero", applications / "zero.desktop")
+    (tree.root / "elsewhere").mkdir()
+    (tree.root / "elsewhere" / "linked.desktop").write_text(BASE)
+    (applications / "sub").symlink_to(tree.root / "elsewhere")
+    with open(os.fsencode(applications) + b"/\xff.desktop", "w") as stream:
+        stream.write(BASE)
+    assert tree.ids() == ["good", "sub-linked"]
+    assert "broken.desktop is not published: no [Desktop Entry] group" in caplog.text
+    caplog.clear()
+    assert tree.ids() == ["good", "sub-linked"]
+    assert not caplog.text  # Once is enough.
+
+
+def test_changed_files_are_read_again_and_removed_ones_forgotten(tree: Tree) -> None:
+    path = tree.add("d1/applications/a.desktop")
+    assert tree.scan().applications[0].entry.name == "N"
+    path.write_text(BASE.replace("Name=N", "Name=Other"))
+    assert tree.scan().applications[0].entry.name == "Other"
+    path.unlink()
+    assert tree.ids() == []
+
+
+@pytest.mark.parametrize(
+    ("case", "files", "desktop_file_id", "found"),
+    [
+        ("I1", ["p-q"], "p-q", "p-q"),
+        ("I2", ["a/b-c"], "a-b-c", "a/b-c"),
+        ("I3", ["a-b/c"], "a-b-c", "a-b/c"),
+        ("I4", ["a-b/c-d"], "a-b-c-d", "a-b/c-d"),
+        ("I5", ["a/b-c/d-e"], "a-b-c-d-e", "a/b-c/d-e"),
+        ("I6", ["a/b/c", "a-b/c"], "a-b-c", "a/b/c"),
+        ("I8 flat", ["a-b-c-d-e-f-g-h-i-j-k-l"], "a-b-c-d-e-f-g-h-i-j-k-l", "a-b-c-d-e-f-g-h-i-j-k-l"),
+        ("I8 nested", ["a/b-c-d-e-f-g-h-i-j-k-l"], "a-b-c-d-e-f-g-h-i-j-k-l", None),
+        ("I9", [], "x-y", None),
+    ],
+)
+def test_from_id_to_file(tree: Tree, case: str, files: list[str], desktop_file_id: str, found: str | None) -> None:
+    for name in files:
+        tree.add(f"d1/applications/{name}.desktop")
+    expected = f"d1/applications/{found}.desktop" if found else None
+    assert tree.find(desktop_file_id) == expected, case
+
+
+def test_i7_a_nested_file_in_a_later_directory_wins_on_disk(tree: Tree) -> None:
+    tree.add("d1/applications/a-b.desktop")
+    tree.add("d2/applications/a/b.desktop")
+    assert tree.find("a-b") == "d2/applications/a/b.desktop"
+
+
+@pytest.mark.parametrize(
+    "bad", ["", "..", "../x", "a/../../x", "..-..-etc-x", "/etc/x", "a//b", "a\0b", "x" * 5000]
+)
+def test_ids_that_lead_out_of_the_directory_find_nothing(tree: Tree, bad: str) -> None:
+    tree.add("x.desktop")
+    tree.add("d1/x.desktop")
+    assert tree.find(bad) is None
+
+
+@given(st.text(max_size=60))
+def test_no_id_leads_out_of_the_directory(tmp_path_factory: pytest.TempPathFactory, desktop_file_id: str) -> None:
+    root = tmp_path_factory.getbasetemp() / "ids"
+    path = find_desktop_file(desktop_file_id, [f"{root}/applications"])
+    assert path is None or os.path.realpath(path).startswith(f"{root}/applications/")

@@ -1,0 +1,152 @@
+"""Desktop entries (garcon.md §3.2, cases D1 to D16 of §9.1)."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from garcon.app_list import desktop_file_id
+from garcon.desktop_entry import SIZE_LIMIT, BrokenEntry, DesktopEntry, parse_desktop_entry, split_list, unescape
+
+BASE = "[Desktop Entry]\nType=Application\nName=N\n"
+
+
+def parse(text: str) -> DesktopEntry:
+    return parse_desktop_entry(text.encode())
+
+
+def test_d1_every_key_is_read_and_unknown_ones_are_passed_over() -> None:
+    entry = parse(
+        "# comment\n\n[Desktop Entry]\nType=Application\nName=N\nName[de]=D\nComment=C\nComment[it]=I\n"
+        "Keywords=a;b\nKeywords[de]=x;y\nNoDisplay=true\nIcon=i\nHidden=true\nOnlyShowIn=A;\nNotShowIn=B;\n"
+        "TryExec=t\nExec=e %f\nPath=/p\nTerminal=true\nMimeType=m/n;\nCategories=K;\nStartupWMClass=W\n"
+        "StartupNotify=true\nDBusActivatable=true\n# again\nX-Unknown=1\nGenericName=G\n"
+    )
+    assert entry == DesktopEntry(
+        type="Application",
+        names={"": "N", "de": "D"},
+        comments={"": "C", "it": "I"},
+        keywords={"": ["a", "b"], "de": ["x", "y"]},
+        exec="e %f",
+        icon="i",
+        path="/p",
+        try_exec="t",
+        startup_wm_class="W",
+        mime_types=["m/n"],
+        categories=["K"],
+        only_show_in=["A"],
+        not_show_in=["B"],
+        no_display=True,
+        hidden=True,
+        terminal=True,
+        startup_notify=True,
+        dbus_activatable=True,
+    )
+
+
+def test_d2_locales_are_passed_on_as_written() -> None:
+    entry = parse(BASE + "Name[sr_YU@Latn]=1\nName[ab@xyz]=2\nName[ab_cd]=3\nName[ab]=4\nName[]=5\n")
+    assert entry.names == {"": "N", "sr_YU@Latn": "1", "ab@xyz": "2", "ab_cd": "3", "ab": "4"}
+
+
+def test_d3_escapes_of_strings() -> None:
+    entry = parse('[Desktop Entry]\nType=Application\nName=A \\"B\\" \\t \\s \\r \\n \\\\ C\n')
+    assert entry.name == 'A "B" \t   \r \n \\ C'
+
+
+def test_d4_escapes_and_empty_elements_of_lists() -> None:
+    assert parse(BASE + "OnlyShowIn=x\\;;;Y;Z\\;W;").only_show_in == ["x;", "", "Y", "Z;W"]
+
+
+def test_d5_white_space_is_trimmed() -> None:
+    entry = parse("[Desktop Entry]\nType =Application \nName = Pad\t\n")
+    assert (entry.type, entry.name) == ("Application", "Pad")
+
+
+@pytest.mark.parametrize(
+    ("kind", "valid"), [("Application", True), ("Directory", True), ("Link", True), ("Bogus", False)]
+)
+def test_d6_types(kind: str, valid: bool) -> None:
+    text = f"[Desktop Entry]\nType={kind}\nName=N\n"
+    if valid:
+        assert parse(text).type == kind
+    else:
+        with pytest.raises(BrokenEntry, match="Bogus"):
+            parse(text)
+
+
+@pytest.mark.parametrize("keys", ["", "Name[fr]=F\n"])
+def test_d7_an_unlocalised_name_is_needed(keys: str) -> None:
+    with pytest.raises(BrokenEntry, match="no Name"):
+        parse("[Desktop Entry]\nType=Application\n" + keys)
+
+
+def test_d9_parsing_ends_at_the_next_group() -> None:
+    entry = parse(BASE + "Exec=good\n[Desktop Action New]\nType=Directory\nName=Bad\nExec=bad\n")
+    assert (entry.type, entry.name, entry.exec) == ("Application", "N", "good")
+
+
+def test_what_stands_before_the_group_is_ignored() -> None:
+    assert parse("Name=Before\n[Other]\nType=Link\n" + BASE).name == "N"
+
+
+@pytest.mark.parametrize(
+    ("relative", "expected"),
+    [("a/b_c/d.desktop", "a-b_c-d"), ("a/applications/b.desktop", "a-applications-b"), ("foo.desktop", "foo")],
+)
+def test_d10_d11_ids_are_relative_paths_with_hyphens(relative: str, expected: str) -> None:
+    assert desktop_file_id(relative) == expected
+
+
+def test_d12_scalars_are_replaced_and_lists_appended() -> None:
+    entry = parse(BASE + "Exec=one\nExec=two\nCategories=A\nCategories=B\nName[de]=1\nName[de]=2\n")
+    assert (entry.exec, entry.categories, entry.names["de"]) == ("two", ["A", "B"], "2")
+
+
+@pytest.mark.parametrize(("value", "expected"), [("true", True), ("True", False), ("1", False), ("yes", False)])
+def test_d13_only_the_word_true_is_true(value: str, expected: bool) -> None:
+    assert parse(BASE + f"Terminal={value}\n").terminal is expected
+
+
+def test_d14_an_empty_value_is_none() -> None:
+    assert parse(BASE + "Exec=\n").exec == ""
+    assert parse(BASE + "Exec=a\nExec=\n").exec == "a"
+
+
+def test_d15_a_file_that_is_too_long_is_broken() -> None:
+    content = BASE.encode()
+    assert parse_desktop_entry(content + b"\n" * (SIZE_LIMIT - len(content))).name == "N"
+    with pytest.raises(BrokenEntry, match="longer"):
+        parse_desktop_entry(content + b"\n" * (SIZE_LIMIT - len(content) + 1))
+
+
+def test_d16_crlf_is_as_lf() -> None:
+    assert parse(BASE.replace("\n", "\r\n") + "Exec=e\r\n").exec == "e"
+
+
+def test_a_byte_order_mark_breaks_the_first_group() -> None:
+    with pytest.raises(BrokenEntry, match=r"no \[Desktop Entry\] group"):
+        parse("\ufeff" + BASE)
+
+
+def test_what_is_not_utf8_is_repaired() -> None:
+    entry = parse_desktop_entry(BASE.encode() + b"Comment=Caf\xe9\n")
+    assert entry.comments == {"": "Caf\ufffd"}
+
+
+@given(st.binary(max_size=400))
+def test_any_bytes_are_an_entry_or_one_error(content: bytes) -> None:
+    for candidate in (content, BASE.encode() + content):
+        try:
+            entry = parse_desktop_entry(candidate)
+        except BrokenEntry:
+            continue
+        assert entry.type in ("Application", "Link", "Directory")
+        str(entry).encode()
+
+
+@given(st.text())
+def test_lists_and_strings_never_fail(text: str) -> None:
+    split_list(text)
+    assert len(unescape(text)) <= len(text)

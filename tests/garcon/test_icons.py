@@ -1,0 +1,256 @@
+"""Icon look-up (garcon.md §4; C1 to C17 of §9.5) and what goes beyond the original."""
+
+from __future__ import annotations
+
+import gzip
+import os
+import struct
+import zlib
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from garcon.icon_lookup import SIZE_LIMIT, Icon, IconFormat, IconLookup, read_icon
+from garcon.icon_theme import (
+    BrokenTheme,
+    IconDirectory,
+    compatible_order,
+    distance,
+    fallback_order,
+    inheritance,
+    parse_index_theme,
+    specified_order,
+    within_limit,
+)
+from garcon.xpm import xpm_to_png
+
+PNG = b"\x89PNG\r\n\x1a\n" + b"picture"
+SVG = b'<svg xmlns="http://www.w3.org/2000/svg"/>'
+XPM = b'/* XPM */\nstatic char *x[] = {\n"2 1 2 1",\n"a c #ff0000",\n". c None",\n"a."\n};\n'
+
+
+def directory(
+    name: str, size: int, scale: int = 1, kind: str = "Threshold", low: int = 0, high: int = 0
+) -> IconDirectory:
+    return IconDirectory(name, size, scale, "Applications", kind, low or size, high or size)
+
+
+WORKED = [
+    directory("16", 16),
+    directory("32", 32),
+    directory("32@2", 32, 2),
+    directory("64", 64),
+    directory("scalable", 128, kind="Scalable", low=8, high=512),
+    directory("256", 256, kind="Fixed"),
+]
+
+
+@pytest.mark.parametrize(
+    ("size", "scale", "order"),
+    [
+        (64, 1, ["64", "32@2", "32", "scalable", "16", "256"]),
+        (64, 2, ["scalable", "64", "32@2", "256", "32", "16"]),
+        (32, 2, ["32@2", "64", "32", "scalable", "16", "256"]),
+    ],
+)
+def test_the_worked_example(size: int, scale: int, order: list[str]) -> None:
+    assert compatible_order(WORKED, size, scale) == order
+
+
+def test_c3_sizes_without_an_index() -> None:
+    assert fallback_order(48) == [f"{n}x{n}/apps" for n in (48, 1024, 512, 256, 128, 96, 64, 32)]
+
+
+def theme(*groups: str, listed: str = "") -> bytes:
+    return f"[Icon Theme]\nName=T\nDirectories={listed}\n{''.join(groups)}".encode()
+
+
+def test_c4_the_index_alone_decides() -> None:
+    parsed = parse_index_theme(theme("[48x48/apps]\nSize=48\n", listed="48x48/apps"))
+    assert [entry.name for entry in parsed.directories] == ["48x48/apps"]
+
+
+def test_c5_an_unlisted_group_rejects_the_file() -> None:
+    with pytest.raises(BrokenTheme, match="not listed"):
+        parse_index_theme(theme("[48x48/apps]\nSize=48\n", listed="other"))
+
+
+@pytest.mark.parametrize("content", [b"", b"[Icon Theme]\nName=T\n", b"nonsense", b"\xff\xfe"])
+def test_c6_an_index_without_directories_is_rejected(content: bytes) -> None:
+    with pytest.raises(BrokenTheme):
+        parse_index_theme(content)
+
+
+def test_c7_senseless_numbers_cost_only_their_directory() -> None:
+    parsed = parse_index_theme(
+        theme(
+            "[a/apps]\nSize=48\nScale=50000\n",
+            "[b/apps]\nSize=-234\n",
+            "[c/apps]\nSize=96\n",
+            listed="a/apps,b/apps,c/apps",
+        )
+    )
+    assert [entry.name for entry in parsed.directories] == ["c/apps"]
+
+
+def test_c8_to_c11_orders() -> None:
+    assert compatible_order([directory("48@2", 48, 2), directory("96", 96)], 96, 1) == ["96", "48@2"]
+    assert compatible_order([directory("12", 12), directory("40", 40)], 24, 1) == ["40", "12"]
+    assert compatible_order([directory("12", 12), directory("40", 40, kind="Fixed")], 24, 1) == ["12", "40"]
+    three = [directory("12@2", 12, 2), directory("40", 40, kind="Scalable"), directory("24", 24, kind="Fixed")]
+    assert compatible_order(three, 24, 1) == ["24", "12@2", "40"]
+
+
+def test_c12_distances() -> None:
+    entry = directory("48@2", 48, 2)
+    assert [distance(entry, 48, 2), distance(entry, 96, 1), distance(entry, 48, 1)] == [0, 0, 100]
+
+
+@pytest.mark.parametrize(
+    ("entry", "wanted", "within"),
+    [
+        (directory("t", 48), 96, True),
+        (directory("t", 48), 97, False),
+        (directory("s", 48, kind="Scalable", low=48, high=96), 64, True),
+        (directory("s", 48, kind="Scalable", low=48, high=96), 97, False),
+        (directory("f", 48, kind="Fixed"), 48, True),
+        (directory("f", 48, kind="Fixed"), 96, False),
+    ],
+)
+def test_c13_limits(entry: IconDirectory, wanted: int, within: bool) -> None:
+    assert within_limit(entry, wanted, 1) is within
+
+
+class Icons:
+    """Icon directories in a temporary place."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        self.environ = {"XDG_DATA_DIRS": f"{root}/d1:{root}/d2", "XDG_DATA_HOME": f"{root}/h", "HOME": str(root)}
+
+    def add(self, path: str, content: bytes = PNG) -> Path:
+        target = self.root / path
+        target.parent.mkdir(parents=True, exist_ok=True)
+        target.write_bytes(content)
+        return target
+
+    def find(self, icon: str, size: int = 48, scale: int = 1, theme: str = "") -> Icon | None:
+        return IconLookup(self.environ, theme).find(icon, size, scale)
+
+
+@pytest.fixture
+def icons(tmp_path: Path) -> Icons:
+    return Icons(tmp_path)
+
+
+def test_c1_gnome_before_hicolor_in_every_directory(icons: Icons) -> None:
+    order = [f"{root}/icons/{theme}" for theme in ("gnome", "hicolor") for root in ("d1", "d2", "h")]
+    for number, place in reversed(list(enumerate(order))):
+        icons.add(f"{place}/48x48/apps/x.png", PNG + str(number).encode())
+        assert icons.find("x") == Icon(PNG + str(number).encode(), IconFormat.PNG)
+
+
+def test_c14_every_place_and_format(icons: Icons) -> None:
+    icons.add("d1/icons/hicolor/32x32/apps/a.png")
+    icons.add("d2/pixmaps/b.png")
+    icons.add("d2/icons/hicolor/scalable/apps/c.svg", SVG)
+    formats = [found.format if (found := icons.find(name)) else None for name in "abc"]
+    assert formats == [IconFormat.PNG, IconFormat.PNG, IconFormat.SVG]
+
+
+@pytest.mark.parametrize("icon", ["unknown", "", "/nonexistent.png", "../x", "a\0b", "/etc/passwd"])
+def test_c15_no_icon(icons: Icons, icon: str) -> None:
+    assert icons.find(icon) is None
+
+
+def test_c16_absolute_names_need_an_exact_extension(icons: Icons) -> None:
+    assert icons.find(str(icons.add("x.png"))) == Icon(PNG, IconFormat.PNG)
+    assert icons.find(str(icons.add("x.svg", SVG))) == Icon(SVG, IconFormat.SVG)
+    assert icons.find(str(icons.add("x.PNG"))) is None
+
+
+def test_c17_large_files_are_left_out(icons: Icons) -> None:
+    icons.add("d1/pixmaps/x.png", PNG.ljust(SIZE_LIMIT, b"x"))
+    assert icons.find("x") is not None
+    icons.add("d1/pixmaps/x.png", PNG.ljust(SIZE_LIMIT + 1, b"x"))
+    assert icons.find("x") is None
+
+
+# -- beyond the original -----------------------------------------------------------------------------------------
+
+
+def test_a_name_with_a_suffix_is_taken_without(icons: Icons) -> None:
+    icons.add("d1/icons/hicolor/48x48/apps/foo.png")
+    assert icons.find("foo.png") is not None
+    icons.add("d1/icons/hicolor/48x48/apps/foo.png.png", PNG + b"literal")
+    assert icons.find("foo.png") == Icon(PNG + b"literal", IconFormat.PNG)  # What the original finds comes first.
+
+
+def test_the_active_theme_and_what_it_inherits(icons: Icons) -> None:
+    icons.add("d1/icons/Child/index.theme", theme("[48/apps]\nSize=48\n", listed="48/apps\nInherits=Parent,Child"))
+    icons.add("d2/icons/Parent/index.theme", theme("[48/apps]\nSize=48\n", listed="48/apps\nInherits=Child"))
+    icons.add("d2/icons/Parent/48/apps/x.svg", SVG)
+    assert icons.find("x") is None
+    assert icons.find("x", theme="Child") == Icon(SVG, IconFormat.SVG)
+    icons.add(".config/gtk-3.0/settings.ini", b"[Settings]\ngtk-icon-theme-name=Child\n")
+    assert icons.find("x") == Icon(SVG, IconFormat.SVG)
+
+
+def test_in_the_specified_order_threshold_means_pixels() -> None:
+    near, far = directory("47", 47), directory("40", 40)
+    assert specified_order([far, near], 48, 1) == ["47", "40"]
+    scaled, plain = directory("24@2", 24, 2), directory("48", 48)
+    assert specified_order([plain, scaled], 24, 2) == ["24@2", "48"]
+
+
+def test_inheritance_ends_and_hicolor_is_last() -> None:
+    assert inheritance(["a"], {"a": ("b", "hicolor"), "b": ("a", "c")}) == ["a", "b", "c", "hicolor"]
+
+
+def test_svgz_is_unpacked_within_bounds(icons: Icons) -> None:
+    icons.add("d1/pixmaps/x.svgz", gzip.compress(SVG))
+    assert icons.find("x") == Icon(SVG, IconFormat.SVG)
+    icons.add("d1/pixmaps/bomb.svgz", gzip.compress(SVG + b" " * 50_000_000))
+    assert icons.find("bomb") is None
+    icons.add("d1/pixmaps/cut.svgz", gzip.compress(SVG)[:5] + b"garbage")
+    assert icons.find("cut") is None
+
+
+def test_xpm_becomes_png(icons: Icons) -> None:
+    icons.add("d1/pixmaps/x.xpm", XPM)
+    found = icons.find("x")
+    assert found is not None
+    assert struct.unpack_from(">II", found.content, 16) == (2, 1)
+    data = found.content[found.content.index(b"IDAT") + 4 : found.content.index(b"IEND") - 8]
+    assert zlib.decompress(data) == b"\0\xff\0\0\xff\0\0\0\0"
+
+
+@pytest.mark.parametrize(
+    "content",
+    [b"", b"XPM", XPM.replace(b"2 1 2 1", b"9999 9999 2 1"), XPM.replace(b'"a."', b'"zz"'), XPM[:60]],
+)
+def test_odd_xpm_files_are_refused(content: bytes) -> None:
+    assert xpm_to_png(content) is None
+
+
+def test_odd_files_are_no_icons(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "fifo.png")
+    (tmp_path / "dir.png").mkdir()
+    (tmp_path / "text.png").write_text("no picture")
+    (tmp_path / "text.svg").write_text("no picture")
+    os.symlink("/dev/zero", tmp_path / "zero.png")
+    for name in ("fifo.png", "dir.png", "text.png", "text.svg", "zero.png", "missing.png"):
+        assert read_icon(str(tmp_path / name)) is None, name
+
+
+@given(st.binary(max_size=300))
+def test_any_bytes_are_a_theme_or_one_error(content: bytes) -> None:
+    for candidate in (content, b"[Icon Theme]\nDirectories=a/apps\n[a/apps]\n" + content):
+        try:
+            parse_index_theme(candidate)
+        except BrokenTheme:
+            pass
+    xpm_to_png(b"/* XPM */" + content)
+    xpm_to_png(XPM[:30] + content)

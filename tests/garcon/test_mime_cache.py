@@ -1,0 +1,177 @@
+"""The MIME cache (garcon.md §3.10; M1 to M8 of §9.6), built by hand and by update-mime-database."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import struct
+import subprocess
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from garcon.mime_cache import BrokenMimeCache, merge_mime_maps, parse_mime_cache
+
+GLOBS = [
+    ("*.aa", 50, "t/a"),
+    ("*.bb", 50, "t/b"),
+    ("*.cc", 50, "t/b"),
+    ("*.dd", 60, "t/x"),
+    ("*.dd", 80, "t/y"),
+    ("*.dd", 50, "t/b"),
+    ("*.\u2603", 50, "t/s"),
+    ("*~", 50, "t/n"),
+]
+
+
+class CacheWriter:
+    """Writes a cache with nothing but a reverse suffix tree."""
+
+    def __init__(self, globs: list[tuple[str, int, str]]) -> None:
+        self.strings = {kind: 0 for _, _, kind in globs}
+        self.content = bytearray(40)
+        for kind in self.strings:
+            self.strings[kind] = len(self.content)
+            self.content += kind.encode() + b"\0"
+        self.content += b"\0" * (-len(self.content) % 4)
+        self.alias = len(self.content)
+        self.content += struct.pack(">I", 0)
+        self.tree = len(self.content)
+        root: dict = {}
+        for pattern, weight, kind in globs:
+            node = root
+            for char in reversed(pattern[1:]):
+                node = node.setdefault(ord(char), {})
+            node.setdefault(0, []).append((self.strings[kind], weight))
+        self.content += bytes(8)
+        count, first = self._children(root)
+        self.put(self.tree, count)
+        self.put(self.tree + 4, first)
+        self.put(4, self.alias)
+        self.put(16, self.tree)
+
+    def _children(self, node: dict) -> tuple[int, int]:
+        rows = [(0, leaf) for leaf in node.get(0, [])] + [(char, child) for char, child in node.items() if char]
+        first = len(self.content)
+        self.content += bytes(12 * len(rows))
+        for index, (char, value) in enumerate(rows):
+            at = first + 12 * index
+            if char:
+                count, offset = self._children(value)
+                self.content[at : at + 12] = struct.pack(">III", char, count, offset)
+            else:
+                self.content[at : at + 12] = struct.pack(">III", 0, *value)
+        return len(rows), first
+
+    def put(self, offset: int, number: int) -> None:
+        struct.pack_into(">I", self.content, offset, number)
+
+    def parse(self) -> dict[str, str]:
+        return parse_mime_cache(bytes(self.content))
+
+
+def test_m1_extensions_with_the_heaviest_type() -> None:
+    assert CacheWriter(GLOBS).parse() == {"aa": "t/a", "bb": "t/b", "cc": "t/b", "dd": "t/y", "\u2603": "t/s"}
+
+
+def test_on_a_tie_the_first_one_stays() -> None:
+    assert CacheWriter([("*.a", 50, "t/1"), ("*.a", 50, "t/2")]).parse() == {"a": "t/1"}
+
+
+@pytest.mark.parametrize("content", [b"", b"x" * 39])
+def test_m2_too_short(content: bytes) -> None:
+    with pytest.raises(BrokenMimeCache):
+        parse_mime_cache(content)
+
+
+def test_m3_to_m7_broken_offsets_reject_the_file() -> None:
+    def broken(offset_of: str, number: int) -> None:
+        writer = CacheWriter(GLOBS)
+        first = struct.unpack_from(">I", writer.content, writer.tree + 4)[0]
+        leaf = next(
+            at
+            for at in range(first, len(writer.content) - 11, 12)
+            if struct.unpack_from(">I", writer.content, at)[0] == 0
+        )
+        place = {
+            "alias": 4,
+            "tree": 16,
+            "count": writer.tree,
+            "first": writer.tree + 4,
+            "char": first,
+            "children": first + 4,
+            "mime": leaf + 4,
+        }[offset_of]
+        writer.put(place, number)
+        with pytest.raises(BrokenMimeCache):
+            writer.parse()
+
+    for number in (39, 10**6):
+        broken("alias", number)
+    broken("tree", 81)
+    for place in ("count", "char", "children"):
+        broken(place, 0x110000)
+    broken("first", 40)
+    broken("first", 10**6)
+    broken("mime", 39)
+    broken("mime", CacheWriter(GLOBS).alias)
+
+
+def test_m3_the_strings_must_be_terminated() -> None:
+    writer = CacheWriter(GLOBS)
+    writer.content[writer.alias - 1] = ord("x")
+    with pytest.raises(BrokenMimeCache, match="terminated"):
+        writer.parse()
+
+
+def test_a_tree_that_leads_into_itself_ends() -> None:
+    writer = CacheWriter([("*.a", 50, "t/a")])
+    first = struct.unpack_from(">I", writer.content, writer.tree + 4)[0]
+    writer.put(first + 4, 30_000)
+    writer.put(first + 8, first)
+    with pytest.raises(BrokenMimeCache):
+        writer.parse()
+
+
+def test_m8_the_users_map_over_the_systems() -> None:
+    assert merge_mime_maps({"a": "1", "b": "2"}, {"a": "3"}) == {"a": "3", "b": "2"}
+    assert merge_mime_maps({"a": "1"}, None) == {"a": "1"}
+    # The original sends nothing here; what there is, is better (garcon.md §8.2).
+    assert merge_mime_maps(None, {"a": "3"}) == {"a": "3"}
+    assert merge_mime_maps(None, None) is None
+
+
+@pytest.mark.interop
+def test_what_update_mime_database_writes_is_read(tmp_path: Path) -> None:
+    if shutil.which("update-mime-database") is None:
+        if os.environ.get("CI") == "true":
+            pytest.fail("shared-mime-info is missing")
+        pytest.skip("shared-mime-info is not installed")
+    packages = tmp_path / "packages"
+    packages.mkdir()
+    (packages / "own.xml").write_text(
+        '<?xml version="1.0"?><mime-info xmlns="http://www.freedesktop.org/standards/shared-mime-info">'
+        '<mime-type type="application/x-guestlink"><glob pattern="*.guestlink"/>'
+        '<glob pattern="*.Guest.LINK" case-sensitive="true"/><glob pattern="literal"/></mime-type></mime-info>'
+    )
+    subprocess.run(["update-mime-database", str(tmp_path)], check=True, timeout=60, capture_output=True)
+    found = parse_mime_cache((tmp_path / "mime.cache").read_bytes())
+    assert found["guestlink"] == "application/x-guestlink"
+    assert found["Guest.LINK"] == "application/x-guestlink"
+    assert not any("literal" in extension for extension in found)
+    system = parse_mime_cache(Path("/usr/share/mime/mime.cache").read_bytes())
+    assert system["tar.gz"] == "application/x-compressed-tar"
+    assert len(system) > 500
+
+
+@given(st.binary(max_size=200), st.integers(0, 300))
+def test_any_bytes_are_a_map_or_one_error(content: bytes, at: int) -> None:
+    whole = bytearray(CacheWriter(GLOBS).content)
+    whole[at : at + len(content)] = content
+    for candidate in (content, bytes(whole)):
+        try:
+            parse_mime_cache(candidate)
+        except BrokenMimeCache:
+            pass
