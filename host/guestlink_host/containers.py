@@ -180,7 +180,7 @@ def _write_in_place(path: Path, content: bytes) -> None:
             os.close(descriptor)
             raise OSError
     except OSError:
-        _clear(path)
+        clear_path(path)
         descriptor = os.open(path, flags | os.O_EXCL, 0o600)
     with open(descriptor, "r+b", buffering=0) as stream:
         if stream.read(len(content) + 1) != content:
@@ -189,7 +189,8 @@ def _write_in_place(path: Path, content: bytes) -> None:
             stream.write(content)
 
 
-def _clear(path: Path) -> None:
+def clear_path(path: Path) -> None:
+    """Remove whatever a container has put at a path, without following it."""
     if path.is_dir() and not path.is_symlink():
         shutil.rmtree(path)
     else:

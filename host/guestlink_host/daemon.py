@@ -22,12 +22,10 @@ from guestlink.control import ControlServer
 from guestlink.errors import GuestlinkError
 from guestlink.logs import setup_logging
 from guestlink.paths import data_home, private_directory
-from guestlink.rpc import CONTAINER_LISTENER, Server
 from guestlink.service import Notifier, run_daemon
-from guestlink.sockets import PeerPolicy, listen
 from guestlink.tasks import TaskOwner
-from guestlink.vsock_bridge import Bridge
 from guestlink_host.applications import to_json
+from guestlink_host.container_service import ContainerService
 from guestlink_host.containers import SHARE_LIMIT, Container, Containers
 from guestlink_host.desktop import Desktop
 from guestlink_host.desktop_databases import DesktopDatabases
@@ -58,8 +56,6 @@ _log = logging.getLogger(__name__)
 
 _EVENTS = 200
 """Events remembered for `guestlink-host events`."""
-_GRACE = 0.2
-"""Seconds that running calls get when the daemon ends."""
 
 
 def serve(config: Config) -> int:
@@ -73,28 +69,12 @@ def serve(config: Config) -> int:
     return asyncio.run(run_daemon(Daemon(config).run))
 
 
-class Service:
-    """One container's side of the daemon: its guest and what listens for it."""
-
-    def __init__(self, guest: Guest, server: Server, bridge: Bridge | None) -> None:
-        self.guest = guest
-        self._server = server
-        self._bridge = bridge
-
-    async def close(self) -> None:
-        """Stop listening and end everything that runs for the container."""
-        if self._bridge is not None:
-            await self._bridge.close()
-        await self._server.stop(_GRACE)
-        await self.guest.close()
-
-
 class Daemon:
     """Everything that runs in one guestlink-host."""
 
     def __init__(self, config: Config) -> None:
         self._config = config
-        self._services: dict[str, Service] = {}
+        self._services: dict[str, ContainerService] = {}
         self._limit = RateLimit(OPENINGS, OPENING_WINDOW)
         self._events: deque[dict[str, Any]] = deque(maxlen=_EVENTS)
         self._program = own_program()
@@ -115,12 +95,12 @@ class Daemon:
             shell = config[SHELL] or own_program("vsh", "guestlink_host.vsh")
             self._desktop = Desktop(config[OPENER], config[TERMINAL], config[ASK], shell)
             self._openings = Openings(config, self._desktop)
-            tasks = TaskOwner("guestlink-host")
+            self._tasks = TaskOwner("guestlink-host")
             control = ControlServer(control_socket(), self._handlers())
             try:
-                tasks.start(self._databases.run(), name="refresh the desktop's databases")
+                self._tasks.start(self._databases.run(), name="refresh the desktop's databases")
                 for container in self._containers:
-                    await self._start(container)
+                    await self._start_or_retry(container)
                 await control.start()
                 self._show_status()
                 notifier.ready()
@@ -130,22 +110,21 @@ class Daemon:
                 await asyncio.gather(*(service.close() for service in self._services.values()))
                 await self._openings.close()
                 await self._desktop.close()
-                await tasks.close()
+                await self._tasks.close()
 
-    async def _start(self, container: Container) -> None:
+    async def _start(self, container: Container) -> ContainerService:
         """Begin to serve a container.
 
         :raises GuestlinkError: its directory or its socket cannot be made.
         """
         name = container.name
-        self._containers.prepare(container)
-        event = functools.partial(self._event, name)
-        files = LauncherFiles(name, data_home())
-        publisher = Publisher(
-            name, files, self._containers.list_file(name), self._program, self._databases.request
+        guest = Guest(
+            container,
+            self._containers.directory(name),
+            self._private / f"{name}-garcon",
+            self._publisher(name),
+            functools.partial(self._event, name),
         )
-        directory = self._containers.directory(name)
-        guest = Guest(container, directory, self._private / f"{name}-garcon", publisher, event)
         listener = ContainerListener(
             guest,
             self._limit,
@@ -153,24 +132,23 @@ class Daemon:
             open_terminal=self._openings.open_terminal,
             shut_down=self._shut_down,
         )
-        server = Server(CONTAINER_LISTENER, listener)
-        # Bound where the container cannot interfere, and then moved to its place in one step: there is no moment
-        # without a socket, and nothing that the container has put there is followed.
-        private = self._private / f"{name}.sock"
-        server.bind(UnixAddress(str(private)))
-        bridge = None
-        if container.listen:
-            address = parse_address(container.listen)
-            if isinstance(address, VsockAddress):
-                bridge = _vsock_bridge(container, address, directory / "listener.sock")
-            else:
-                server.bind(address)
-        await server.start()
-        os.replace(private, directory / "listener.sock")
-        if bridge is not None:
-            bridge.start()
+        service = ContainerService(guest, listener, self._containers, self._private / f"{name}.sock")
         guest.start()
-        self._services[name] = Service(guest, server, bridge)
+        self._services[name] = service
+        await service.listen()
+        return service
+
+    async def _start_or_retry(self, container: Container) -> None:
+        """Serve a container of an earlier run; what is in the way of one stops no other."""
+        try:
+            await self._start(container)
+        except GuestlinkError as error:
+            _log.error("%s cannot be served: %s", container.name, error)
+            self._tasks.start(self._services[container.name].keep_trying(), name=f"listen for {container.name}")
+
+    def _publisher(self, name: str) -> Publisher:
+        files = LauncherFiles(name, data_home())
+        return Publisher(name, files, self._containers.list_file(name), self._program, self._databases.request)
 
     # -- events --------------------------------------------------------------------------------------------------
 
@@ -178,7 +156,10 @@ class Daemon:
         guest.gone()
         # The old token is worthless from now on, even if the new one cannot be stored.
         guest.container = guest.container._replace(token=os.urandom(18).hex())
-        guest.container = self._containers.renew_token(guest.container.name)
+        try:
+            guest.container = self._containers.renew_token(guest.container.name)
+        except GuestlinkError as error:
+            _log.error("%s gets no new token: %s", guest.container.name, error)
         guest.event("shut down", "")
 
     def _event(self, container: str, what: str, detail: str) -> None:
@@ -218,6 +199,7 @@ class Daemon:
             try:
                 await self._start(container)
             except BaseException:
+                await self._services.pop(container.name).close()
                 self._containers.remove(container.name)
                 raise
         self._show_status()
@@ -230,13 +212,7 @@ class Daemon:
             await service.close()
             try:
                 # First what the user sees: a container that is still known can be removed again.
-                await Publisher(
-                    container.name,
-                    LauncherFiles(container.name, data_home()),
-                    self._containers.list_file(container.name),
-                    self._program,
-                    self._databases.request,
-                ).remove_files()
+                await self._publisher(container.name).remove_files()
                 self._containers.remove(container.name)
             except BaseException:
                 await self._start(container)
@@ -327,7 +303,7 @@ class Daemon:
             "username": guest.info.username,
             "homedir": guest.info.homedir,
             "sftp_port": guest.info.sftp_port,
-            "problem": guest.publisher.problem,
+            "problem": self._services[container.name].problem or guest.publisher.problem,
             "policies": self._policies(container),
             "shares": [share._asdict() for share in container.shares],
             "directory": str(directory),
@@ -356,12 +332,6 @@ def _only_daemon(path: Path) -> Iterator[None]:
                 hint="`guestlink-host status` asks it; stop it first to start another one",
             ) from None
         yield
-
-
-def _vsock_bridge(container: Container, address: VsockAddress, target: Path) -> Bridge:
-    garcon = parse_address(container.garcon) if container.garcon else None
-    cids = {garcon.cid} if isinstance(garcon, VsockAddress) else set()
-    return Bridge(listen(address), UnixAddress(str(target)), PeerPolicy(uids=(), cids=cids))
 
 
 def _check_addresses(texts: dict[str, str]) -> None:

@@ -47,9 +47,7 @@ class Desktop:
     :param shell: starts a shell or a command in a container.
     """
 
-    def __init__(
-        self, opener: list[str], terminal: list[str], ask: list[str], shell: list[str]
-    ) -> None:
+    def __init__(self, opener: list[str], terminal: list[str], ask: list[str], shell: list[str]) -> None:
         self._opener = opener
         self._terminal = terminal
         self._ask = ask

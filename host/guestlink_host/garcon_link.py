@@ -16,6 +16,7 @@ from guestlink.pb import container_guest_pb2 as pb
 from guestlink.rpc import GARCON, CallFailed, Channel
 from guestlink.sockets import listen, same_user
 from guestlink.vsock_bridge import Bridge
+from guestlink_host.names import visible_line
 
 _log = logging.getLogger(__name__)
 
@@ -23,6 +24,8 @@ CALL_TIMEOUT = 60.0
 """Seconds for a call to garcon (garcon.md §7.2)."""
 ICON_BATCH = 16
 """Icons asked for in one call."""
+_REASON_LIMIT = 300
+"""Characters of a container's explanation that are shown."""
 _RECEIVE_LIMIT = (ICON_BATCH + 2) * 1024 * 1024
 """Bytes of a response: each icon of a batch may have 1 MiB."""
 
@@ -98,7 +101,11 @@ class GarconLink:
 
         :raises CallFailed: the status is not OK.
         """
-        return await self._channel.call(method, request, timeout=CALL_TIMEOUT)
+        try:
+            return await self._channel.call(method, request, timeout=CALL_TIMEOUT)
+        except CallFailed as error:
+            # Its text comes from the container and will be shown on terminals.
+            raise CallFailed(error.code, visible_line(error.message, _REASON_LIMIT)) from error
 
     async def session_info(self) -> SessionInfo:
         """Ask who the container's user is.
@@ -108,7 +115,8 @@ class GarconLink:
         info = await self.call("GetGarconSessionInfo", pb.GetGarconSessionInfoRequest())
         if info.status != pb.GetGarconSessionInfoResponse.SUCCEEDED:
             return SessionInfo()
-        return SessionInfo(info.container_username[:256], info.container_homedir[:4096], info.sftp_vsock_port)
+        username, homedir = (visible_line(text, 1024) for text in (info.container_username, info.container_homedir))
+        return SessionInfo(username, homedir, info.sftp_vsock_port)
 
     async def launch(self, desktop_file_id: str, files: Sequence[str]) -> str:
         """Start an application.
@@ -119,12 +127,12 @@ class GarconLink:
         response = await self.call(
             "LaunchApplication", pb.LaunchApplicationRequest(desktop_file_id=desktop_file_id, files=files)
         )
-        return "" if response.success else response.failure_reason or "no reason given"
+        return "" if response.success else _reason(response.failure_reason)
 
     async def launch_vshd(self, port: int) -> str:
         """Let garcon start a vshd that connects to a port of ours; returns as :meth:`launch`."""
         response = await self.call("LaunchVshd", pb.LaunchVshdRequest(port=port))
-        return "" if response.success else response.failure_reason or "no reason given"
+        return "" if response.success else _reason(response.failure_reason)
 
     async def icons(self, ids: Sequence[str], size: int, scale: int) -> dict[str, tuple[bool, bytes]]:
         """Fetch icons, at most :data:`ICON_BATCH`.
@@ -148,3 +156,7 @@ class GarconLink:
             for icon in response.desktop_icons
             if icon.format in kinds and icon.desktop_file_id in ids
         }
+
+
+def _reason(text: str) -> str:
+    return visible_line(text, _REASON_LIMIT) or "no reason given"

@@ -111,8 +111,9 @@ def _chunk(kind: bytes, data: bytes) -> bytes:
 
 
 def _check_svg(content: bytes) -> None:
-    parser = expat.ParserCreate(namespace_separator=" ")
+    parser = expat.ParserCreate("utf-8", " ")
     checker = _SvgChecker()
+    parser.XmlDeclHandler = checker.declaration
     parser.StartElementHandler = checker.start
     parser.EndElementHandler = checker.end
     parser.CharacterDataHandler = checker.text
@@ -132,6 +133,11 @@ class _SvgChecker:
         self._open: list[str] = []
         self._elements = 0
         self._style: list[str] = []
+
+    def declaration(self, _version: str, encoding: str | None, _standalone: int) -> None:
+        # In another encoding a renderer would read something else than we do.
+        if encoding is not None and encoding.lower() not in ("utf-8", "us-ascii"):
+            raise BadPicture("the SVG is not UTF-8")
 
     def start(self, name: str, attributes: dict[str, str]) -> None:
         namespace, _, local = name.rpartition(" ")

@@ -52,6 +52,7 @@ class LauncherFiles:
         self._applications = data_home / "applications"
         self._theme = data_home / "icons" / "hicolor"
         self._icons: dict[str, dict[Path, int]] = {}
+        self._icon_bytes = 0
         self._foreign: set[Path] = set()
         self._over_quota = False
         self._stopping = threading.Event()
@@ -63,9 +64,10 @@ class LauncherFiles:
     def scan(self) -> None:
         """Look which icons there are, and remove what a killed daemon left half-written."""
         self._icons = {}
+        self._icon_bytes = 0
         for directory in self._icon_directories():
-            for path in self._ours(directory, _owner_of_icon):
-                self._icons.setdefault(path.stem, {})[path] = path.stat().st_size
+            for path, content in self._ours(directory, _owner_of_icon).items():
+                self._count(path, len(content))
         self._ours(self._applications, _owner_of_launcher)
 
     def icon_stems(self) -> Collection[str]:
@@ -92,7 +94,8 @@ class LauncherFiles:
                 self._remove(self._applications / name)
             stems = {name.removesuffix(".desktop") for name in wanted}
             for stem in [stem for stem in self._icons if stem not in stems]:
-                self._remove_icons(stem)
+                for path in list(self._icons[stem]):
+                    self._remove_icon(path)
             for name in change.write:
                 written += self._write(self._applications / name, wanted[name], _owner_of_launcher)
         return written, len(change.remove)
@@ -113,18 +116,15 @@ class LauncherFiles:
                     for picture in reversed(wanted)
                 }
                 for path in [path for path in self._icons.get(stem, ()) if path not in contents]:
-                    self._remove(path)
-                    del self._icons[stem][path]
+                    self._remove_icon(path)
                     changed += 1
                 for path, content in contents.items():
-                    if not self._fits(path, stem, len(content)):
+                    if not self._fits(path, len(content)):
                         continue
                     if self._read(path) != content:
                         changed += self._write(path, content, _owner_of_icon)
                     if path not in self._foreign:
-                        self._icons.setdefault(stem, {})[path] = len(content)
-                if not self._icons.get(stem):
-                    self._icons.pop(stem, None)
+                        self._count(path, len(content))
         return changed
 
     def remove_all(self) -> None:
@@ -195,14 +195,20 @@ class LauncherFiles:
             raise Stopped
         path.unlink(missing_ok=True)
 
-    def _remove_icons(self, stem: str) -> None:
-        for path in list(self._icons[stem]):
-            self._remove(path)
-        del self._icons[stem]
+    def _remove_icon(self, path: Path) -> None:
+        self._remove(path)
+        sizes = self._icons[path.stem]
+        self._icon_bytes -= sizes.pop(path)
+        if not sizes:
+            del self._icons[path.stem]
 
-    def _fits(self, path: Path, stem: str, size: int) -> bool:
-        used = sum(sum(files.values()) for files in self._icons.values()) if size > 4096 else 0
-        fits = used - self._icons.get(stem, {}).get(path, 0) + size <= ICON_QUOTA
+    def _count(self, path: Path, size: int) -> None:
+        sizes = self._icons.setdefault(path.stem, {})
+        self._icon_bytes += size - sizes.get(path, 0)
+        sizes[path] = size
+
+    def _fits(self, path: Path, size: int) -> bool:
+        fits = self._icon_bytes - self._icons.get(path.stem, {}).get(path, 0) + size <= ICON_QUOTA
         if not fits and not self._over_quota:
             _log.warning(
                 "%s has more than %d MiB of icons; the rest is not stored", self._container, ICON_QUOTA >> 20

@@ -17,7 +17,7 @@ _PLAIN_LENGTH, _HINT_LENGTH = 100, 40
 ID_LIMIT = 255
 """Bytes of a desktop file id: it comes from file names."""
 
-_INVISIBLE = frozenset({"Cc", "Cf", "Cs", "Cn", "Zl", "Zp"})
+_INVISIBLE = frozenset({"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"})
 """Unicode categories that a person cannot see, text direction among them."""
 _NEEDED = frozenset("\u200c\u200d\u200e\u200f\u061c")
 """Joiners and direction marks without which some scripts are written wrongly; they cannot reorder other text."""

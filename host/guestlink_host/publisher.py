@@ -124,6 +124,9 @@ class Publisher:
                 self.problem = error.message
                 loop.call_later(retry, self._wanted.set)
                 retry = min(retry * 2, _LAST_RETRY)
+            except Exception:
+                # Whatever a container managed to break: its launchers stay, and the next list gets its chance.
+                _log.exception("publishing the applications of %s failed", self._container)
             else:
                 if self.problem:
                     _log.info("the launchers of %s are complete again", self._container)

@@ -1,0 +1,118 @@
+"""What listens for one container: its ContainerListener on the socket that is carried into it, and elsewhere."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import os
+from pathlib import Path
+
+from guestlink.address import UnixAddress, VsockAddress, parse_address
+from guestlink.errors import GuestlinkError
+from guestlink.rpc import CONTAINER_LISTENER, Server
+from guestlink.sockets import PeerPolicy, listen
+from guestlink.vsock_bridge import Bridge
+from guestlink_host.containers import Containers, clear_path
+from guestlink_host.guest import Guest
+from guestlink_host.listener import ContainerListener
+
+_log = logging.getLogger(__name__)
+
+_GRACE = 0.2
+"""Seconds that running calls get at the end."""
+_RETRY = 10.0
+"""Seconds until an address that could not be had is tried again: a network that comes up later, for example."""
+
+
+class ContainerService:
+    """One container's side of the daemon.
+
+    :param guest: the container; closed with the service.
+    :param listener: answers its calls.
+    :param containers: knows its directory.
+    :param private: a path for a socket that the container cannot see.
+    """
+
+    def __init__(self, guest: Guest, listener: ContainerListener, containers: Containers, private: Path) -> None:
+        self.guest = guest
+        self.problem = ""
+        self._listener = listener
+        self._containers = containers
+        self._private = private
+        self._server: Server | None = None
+        self._bridge: Bridge | None = None
+        self._closed = False
+
+    @property
+    def _socket(self) -> Path:
+        return self._containers.directory(self.guest.container.name) / "listener.sock"
+
+    async def listen(self) -> None:
+        """Begin to answer the container.
+
+        :raises GuestlinkError: its directory cannot be made, or an address cannot be had; :attr:`problem` says so
+            too.
+        """
+        try:
+            await self._listen()
+        except GuestlinkError as error:
+            self.problem = error.message
+            await self._close_server()
+            raise
+        self.problem = ""
+
+    async def _listen(self) -> None:
+        container = self.guest.container
+        self._containers.prepare(container)
+        self._server = Server(CONTAINER_LISTENER, self._listener)
+        # Bound where the container cannot interfere, and then moved to its place in one step: there is no moment
+        # without a socket, and nothing that the container has put there is followed.
+        self._server.bind(UnixAddress(str(self._private)))
+        if container.listen:
+            address = parse_address(container.listen)
+            if isinstance(address, VsockAddress):
+                garcon = parse_address(container.garcon) if container.garcon else None
+                cids = {garcon.cid} if isinstance(garcon, VsockAddress) else set()
+                policy = PeerPolicy(uids=(), cids=cids)
+                self._bridge = Bridge(listen(address), UnixAddress(str(self._socket)), policy)
+            else:
+                self._server.bind(address)
+        await self._server.start()
+        try:
+            if self._socket.is_dir():
+                clear_path(self._socket)
+            os.replace(self._private, self._socket)
+        except OSError as error:
+            reason = (error.strerror or str(error)).lower()
+            raise GuestlinkError(f"{self._socket} cannot be made: {reason}") from error
+        if self._bridge is not None:
+            self._bridge.start()
+
+    async def keep_trying(self) -> None:
+        """Try again until it works."""
+        while self.problem:
+            await asyncio.sleep(_RETRY)
+            if self._closed:
+                return
+            with contextlib.suppress(GuestlinkError):
+                await self.listen()
+        _log.info("%s is served now", self.guest.container.name)
+
+    async def close(self) -> None:
+        """Stop answering and end everything that runs for the container; its launchers stay."""
+        self._closed = True
+        await self._close_server()
+        with contextlib.suppress(OSError):
+            self._socket.unlink()
+        await self.guest.close()
+
+    async def _close_server(self) -> None:
+        bridge, self._bridge = self._bridge, None
+        if bridge is not None:
+            await bridge.close()
+        server, self._server = self._server, None
+        if server is not None:
+            await server.stop(_GRACE)
+        with contextlib.suppress(OSError):
+            self._private.unlink()

@@ -1,0 +1,151 @@
+"""Pictures of a container: what passes, where it goes, and what is refused."""
+
+from __future__ import annotations
+
+import struct
+import zlib
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from guestlink_host.icons import SIZE_LIMIT, BadPicture, check_picture, owner_of
+from support.fake_garcon import SVG, chunk, png
+
+
+@pytest.mark.parametrize(
+    ("side", "directory"),
+    [
+        (48, "48x48"),
+        (47, "48x48"),
+        (1, "16x16"),
+        (100, "96x96"),
+        (600, "512x512"),
+        (1024, "512x512"),
+        (112, "128x128"),
+    ],
+)
+def test_a_png_goes_where_themes_look_for_its_size(side: int, directory: str) -> None:
+    picture = check_picture(png(side), is_svg=False, container="demo")
+    assert (picture.directory, picture.suffix) == (f"{directory}/apps", ".png")
+    assert owner_of(picture.content) == "demo"
+
+
+def test_a_marked_png_is_a_png_with_the_same_pixels() -> None:
+    original = png(48, 32)
+    content = check_picture(original, is_svg=False, container="demo").content
+    assert content.startswith(original[:33])
+    assert original[33:] in content
+    assert check_picture(content, is_svg=False, container="other").content != content
+
+
+def test_what_a_picture_does_not_need_is_left_out() -> None:
+    extra = chunk(b"iCCP", b"x" * 100) + chunk(b"tEXt", b"Comment\0hello") + chunk(b"eXIf", b"gps")
+    assert check_picture(png(extra=extra), is_svg=False, container="a") == check_picture(
+        png(), is_svg=False, container="a"
+    )
+    assert check_picture(png() + b"trailing", is_svg=False, container="a") == check_picture(
+        png(), is_svg=False, container="a"
+    )
+
+
+BAD_PNGS = {
+    "empty": b"",
+    "text": b"hello",
+    "cut off": png()[:-5],
+    "header only": png()[:33],
+    "damaged": png().replace(b"IDAT", b"IDAU"),
+    "wrong checksum": png()[:40] + b"\xff" + png()[41:],
+    "bomb": b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", struct.pack(">IIBBBBB", 60000, 60000, 8, 6, 0, 0, 0))
+    + chunk(b"IDAT", zlib.compress(b"\0" * 1000)) + chunk(b"IEND", b""),
+    "no pixels": b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", struct.pack(">IIBBBBB", 0, 4, 8, 6, 0, 0, 0))
+    + chunk(b"IDAT", b"") + chunk(b"IEND", b""),
+    "unknown chunk": png(extra=chunk(b"XXXX", b"")),
+    "two headers": png(extra=chunk(b"IHDR", b"\0" * 13)),
+    "short header": b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", b"\0") + chunk(b"IDAT", b"") + chunk(b"IEND", b""),
+    "too long": png() + b"\0" * SIZE_LIMIT,
+    "an SVG": SVG,
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("content", BAD_PNGS.values(), ids=BAD_PNGS.keys())
+def test_other_pngs_are_refused(content: bytes) -> None:
+    with pytest.raises(BadPicture):
+        check_picture(content, is_svg=False, container="demo")
+
+
+def svg(inside: str, before: str = "") -> bytes:
+    return f'{before}<svg xmlns="http://www.w3.org/2000/svg" xmlns:xlink="http://www.w3.org/1999/xlink">{inside}</svg>'.encode()
+
+
+GOOD_SVGS = {
+    "plain": SVG,
+    "gradient": svg('<linearGradient id="a"/><rect fill="url(#a)"/><use xlink:href="#a"/>'),
+    "picture inside": svg('<image xlink:href="data:image/png;base64,iVBORw0KGgo="/>'),
+    "style": svg("<style>.a{fill:url(#a)}</style>"),
+    "doctype": svg("", '<!DOCTYPE svg PUBLIC "-//W3C//DTD SVG 1.1//EN" "http://www.w3.org/svg11.dtd">\n'),
+    "comment of another": SVG + b"<!-- Guestlink-Container: other -->\n",
+}
+
+
+@pytest.mark.parametrize("content", GOOD_SVGS.values(), ids=GOOD_SVGS.keys())
+def test_plain_svgs_pass_and_are_marked(content: bytes) -> None:
+    picture = check_picture(content, is_svg=True, container="demo")
+    assert (picture.directory, picture.suffix) == ("scalable/apps", ".svg")
+    assert owner_of(picture.content) == "demo"
+    assert check_picture(picture.content, is_svg=True, container="demo").directory == "scalable/apps"
+
+
+BAD_SVGS = {
+    "a PNG": png(),
+    "HTML": b"<html/>",
+    "script": svg("<script>alert(1)</script>"),
+    "handler": svg('<rect onload="x()"/>'),
+    "file": svg('<image xlink:href="file:///etc/passwd"/>'),
+    "relative file": svg('<image href="secret.png"/>'),
+    "net": svg('<image href="https://evil.example/x.png"/>'),
+    "svg inside": svg('<image href="data:image/svg+xml;base64,eA=="/>'),
+    "use": svg('<use xlink:href="other.svg#a"/>'),
+    "style": svg("<style>@import url(https://evil.example/x.css);</style>"),
+    "split style": svg("<style>.a{background:url(<!-- -->file:///x)}</style>"),
+    "escaped style": svg(r"<style>.a{background:u\72l(https://evil.example/) url}</style>"),
+    "attribute": svg('<rect fill="url(https://evil.example/#a)"/>'),
+    "foreign": svg("<foreignObject><p/></foreignObject>"),
+    "entities": svg("&b;", '<!DOCTYPE svg [<!ENTITY a "aaaa"><!ENTITY b "&a;&a;">]>'),
+    "outside entity": svg("&x;", '<!DOCTYPE svg [<!ENTITY x SYSTEM "file:///etc/passwd">]>'),
+    "stylesheet": svg("", '<?xml-stylesheet href="https://evil.example/x.css"?>'),
+    "deep": svg("<g>" * 100 + "</g>" * 100),
+    "many": svg("<g/>" * 30_000),
+    "broken": b"<svg xmlns='http://www.w3.org/2000/svg'>",
+    "encoding": b"<?xml version='1.0' encoding='nonsense'?><svg/>",
+    "another encoding": b"<?xml version='1.0' encoding='utf-7'?><svg xmlns='http://www.w3.org/2000/svg'/>",
+    "gzip": b"\x1f\x8b\x08\x00",
+}
+
+
+@pytest.mark.parametrize("content", BAD_SVGS.values(), ids=BAD_SVGS.keys())
+def test_svgs_that_reach_outside_are_refused(content: bytes) -> None:
+    with pytest.raises(BadPicture):
+        check_picture(content, is_svg=True, container="demo")
+
+
+@pytest.mark.parametrize(
+    "content", [b"", SVG, png(), b"<!-- Guestlink-Container: a", png(extra=chunk(b"tEXt", b"x"))]
+)
+def test_other_pictures_belong_to_nobody(content: bytes) -> None:
+    assert owner_of(content) is None
+
+
+@given(st.data())
+@settings(max_examples=200, deadline=None)
+def test_whatever_is_changed_it_is_a_picture_or_refused(data: st.DataObject) -> None:
+    is_svg = data.draw(st.booleans())
+    content = bytearray(SVG if is_svg else png(4))
+    for _ in range(data.draw(st.integers(0, 4))):
+        position = data.draw(st.integers(0, len(content) - 1))
+        content[position : position + data.draw(st.integers(0, 3))] = data.draw(st.binary(max_size=4))
+    try:
+        picture = check_picture(bytes(content), is_svg=is_svg, container="demo")
+    except BadPicture:
+        return
+    assert owner_of(picture.content) == "demo"

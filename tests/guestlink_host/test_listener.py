@@ -1,0 +1,344 @@
+"""What the host answers to a container: tokens, registration, limits (garcon.md §7.1, §9.7)."""
+
+from __future__ import annotations
+
+import socket
+import uuid
+from collections.abc import AsyncIterator
+
+import pytest
+
+from guestlink.rpc import CallFailed
+from support.fake_garcon import FakeGarcon, application
+from support.host import Host, host_in_test
+
+
+@pytest.fixture
+async def host(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Host]:
+    async with host_in_test(monkeypatch) as running:
+        yield running
+
+
+async def refused(guest: FakeGarcon, method: str, **fields: object) -> tuple[str, str]:
+    """Make a call that must fail; returns the status code and the text."""
+    with pytest.raises(CallFailed) as caught:
+        await guest.call(method, **fields)
+    return caught.value.code, caught.value.message
+
+
+NEVER_ISSUED = str(uuid.uuid4())
+WRONG = [NEVER_ISSUED, "", "x" * 100_000, "ä", "\0" * 36]
+
+
+@pytest.mark.parametrize("token", WRONG, ids=range(len(WRONG)))
+async def test_t1_a_token_that_was_never_issued_does_not_register(host: Host, token: str) -> None:
+    guest = await host.add()
+    code, text = await refused(guest, "ContainerReady", garcon_port=1, token=token)
+    assert (code, text) == ("FAILED_PRECONDITION", "Cannot find VM for ContainerListener")
+    assert not (await host.entry())["registered"]
+
+
+async def test_t2_registering_again_replaces_the_connection(host: Host) -> None:
+    guest = await host.registered()
+    await guest.vanish()
+    await guest.register(port=2)
+    await host.until(lambda: host._reachable("demo"))
+    await host.ask("launch", name="demo", id="x", files=[])
+    assert guest.calls[-1][0] == "launch_application"
+
+
+async def test_t3_after_shutdown_the_token_is_worthless_and_a_new_one_is_there(host: Host) -> None:
+    guest = await host.registered()
+    old = guest.token
+    await guest.call("ContainerShutdown")
+    assert not (await host.entry())["registered"]
+    assert (await refused(guest, "ContainerReady", garcon_port=1, token=old))[0] == "FAILED_PRECONDITION"
+    assert uuid.UUID(guest.token).version == 4
+    assert guest.token != old
+    await guest.register()
+    assert (await host.entry())["registered"]
+
+
+async def test_t4_of_two_tokens_the_other_stays_valid(host: Host) -> None:
+    one, two = await host.registered("one"), await host.registered("two")
+    await one.call("ContainerShutdown")
+    await two.call("PendingUpdateApplicationListCalls", count=1)
+    assert (await host.entry("two"))["pending"] == 1
+
+
+async def test_t5_only_registered_containers_count(host: Host) -> None:
+    guest = await host.add()
+    assert await refused(guest, "OpenUrl", url="https://example.org/") == (
+        "FAILED_PRECONDITION", "Failure in OpenUrl",
+    )  # fmt: skip
+    await guest.register()
+    await guest.call("OpenUrl", url="https://example.org/")
+
+
+async def test_a_token_is_good_on_its_own_containers_socket_only(host: Host) -> None:
+    one, two = await host.registered("one"), await host.registered("two")
+    code, _ = await refused(two, "UpdateApplicationList", token=one.token, application=[application("evil")])
+    assert code == "FAILED_PRECONDITION"
+    assert (await refused(two, "ContainerShutdown", token=one.token))[0] == "FAILED_PRECONDITION"
+    assert (await host.entry("one"))["registered"]
+
+
+ANSWERS = [
+    ("ContainerReady", {"garcon_port": 1}, "FAILED_PRECONDITION", "Cannot find VM for ContainerListener"),
+    ("ContainerShutdown", {}, "FAILED_PRECONDITION", "Cannot find VM for ContainerListener"),
+    ("PendingUpdateApplicationListCalls", {"count": 1}, "FAILED_PRECONDITION",
+     "Cannot find VM for ContainerListener"),
+    ("UpdateApplicationList", {"application": [application("evil")]}, "FAILED_PRECONDITION",
+     "Failure in UpdateApplicationList"),
+    ("UpdateMimeTypes", {"mime_type_mappings": {"a": "b/c"}}, "FAILED_PRECONDITION", "Failure in UpdateMimeTypes"),
+    ("OpenUrl", {"url": "https://example.org/"}, "FAILED_PRECONDITION", "Failure in OpenUrl"),
+    ("OpenTerminal", {"params": ["true"]}, "FAILED_PRECONDITION", "Failure in OpenTerminal"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("method", "fields", "code", "text"), ANSWERS, ids=[case[0] for case in ANSWERS])
+async def test_bad_tokens_are_answered_as_cicerone_does_and_nothing_happens(
+    host: Host, method: str, fields: dict[str, object], code: str, text: str
+) -> None:
+    guest = await host.registered()
+    before = await host.entry()
+    events = (await host.ask("events"))["events"]
+    assert await refused(guest, method, token=NEVER_ISSUED, **fields) == (code, text)
+    assert await host.entry() == before
+    assert (await host.ask("events"))["events"] == events
+    assert not host.opened.exists()
+    assert not host.launchers()
+
+
+@pytest.mark.parametrize("method", ["ContainerShutdown", "PendingUpdateApplicationListCalls"])
+async def test_an_empty_token_is_an_invalid_argument_where_cicerone_says_so(host: Host, method: str) -> None:
+    guest = await host.registered()
+    assert (await refused(guest, method, token=""))[0] == "INVALID_ARGUMENT"
+
+
+LATER = [
+    "InstallLinuxPackageProgress", "UninstallPackageProgress", "ApplyAnsiblePlaybookProgress", "FileWatchTriggered",
+    "LowDiskSpaceTriggered", "SelectFile", "ReportMetrics", "InstallShaderCache", "UninstallShaderCache",
+    "UnmountShaderCache", "InhibitScreensaver", "UninhibitScreensaver",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("method", LATER)
+async def test_what_is_not_there_yet_is_unimplemented_and_never_a_false_success(host: Host, method: str) -> None:
+    guest = await host.registered()
+    assert (await refused(guest, method))[0] == "UNIMPLEMENTED"
+
+
+async def test_h3_the_eleventh_opening_in_fifteen_seconds_is_refused_for_all_containers(host: Host) -> None:
+    one, two = await host.registered("one"), await host.registered("two")
+    for number in range(5):
+        await one.call("OpenUrl", url=f"https://example.org/{number}")
+        await two.call("OpenTerminal", params=[str(number)])
+    assert (await refused(one, "OpenUrl", url="https://example.org/"))[0] == "RESOURCE_EXHAUSTED"
+    assert (await refused(two, "OpenTerminal"))[0] == "RESOURCE_EXHAUSTED"
+
+
+async def test_wrong_tokens_use_up_nobodys_openings(host: Host) -> None:
+    guest = await host.registered()
+    for _ in range(12):
+        await refused(guest, "OpenUrl", url="https://example.org/", token=NEVER_ISSUED)
+    await guest.call("OpenUrl", url="https://example.org/")
+
+
+async def test_a_url_is_opened_without_a_shell(host: Host) -> None:
+    guest = await host.registered()
+    url = "https://example.org/$(touch%20/tmp/x);a&b='c'|d"
+    await guest.call("OpenUrl", url=url)
+    assert await host.until(lambda: host.opened.exists() and host.opened.read_text()) == f"{url}\n"
+    assert await host.events("opened") == [url]
+
+
+BAD_URLS = ["", "example.org", "javascript:alert(1)", "data:text/html,x", "https://a\nb/", "https:// b/",
+            "--help:x", "https://", "https:///path", "file:///etc/passwd", "file://../x", "http://[", "x" * 9000 + "://y",
+            "http://a\u202egnp.exe/", "smb://server/share", "vbscript:x", "https:"]  # fmt: skip
+
+
+@pytest.mark.parametrize("url", BAD_URLS, ids=range(len(BAD_URLS)))
+async def test_other_urls_are_refused_with_a_reason(host: Host, url: str) -> None:
+    guest = await host.registered()
+    code, text = await refused(guest, "OpenUrl", url=url)
+    assert code == "FAILED_PRECONDITION"
+    assert text.startswith("Failure in OpenUrl: ")
+    assert not host.opened.exists()
+    assert len(await host.events("refused")) == 1
+
+
+async def test_a_terminal_gets_the_words_behind_the_shell_command(monkeypatch: pytest.MonkeyPatch) -> None:
+    async with host_in_test(monkeypatch, shell="/opt/vsh --quiet") as host:
+        guest = await host.registered()
+        await guest.call("OpenTerminal", params=["vim", "-x", "a b"])
+        lines = await host.until(lambda: host.opened.exists() and host.opened.read_text().splitlines())
+        assert lines == ["/opt/vsh", "--quiet", "demo", "--", "vim", "-x", "a b"]
+
+
+@pytest.mark.parametrize("params", [["a\0b"], ["x"] * 1001, ["x" * 200_000]], ids=["NUL", "many", "long"])
+async def test_a_terminals_command_is_bounded(host: Host, params: list[str]) -> None:
+    guest = await host.registered()
+    assert (await refused(guest, "OpenTerminal", params=params))[0] == "FAILED_PRECONDITION"
+    assert not host.opened.exists()
+
+
+async def test_policies_allow_ask_and_deny(monkeypatch: pytest.MonkeyPatch) -> None:
+    async with host_in_test(monkeypatch, ask="sh -c 'case $0 in *good*) exit 0;; esac; exit 1'") as host:
+        guest = await host.registered()
+        await host.ask("policy", name="demo", url="deny")
+        code, text = await refused(guest, "OpenUrl", url="https://good.example/")
+        assert code == "FAILED_PRECONDITION"
+        assert "policy" in text
+        await host.ask("policy", name="demo", url="ask")
+        await guest.call("OpenUrl", url="https://bad.example/")
+        await host.until(lambda: host.events("refused"))
+        await host.until(lambda: _call(guest, "https://good.example/"))
+        await host.until(lambda: host.events("opened"))
+        await host.until(lambda: host.opened.exists() and host.opened.read_text() == "https://good.example/\n")
+        assert (await host.ask("policy", name="demo"))["url"] == "ask"
+
+
+async def _call(guest: FakeGarcon, url: str) -> bool:
+    """Open a URL once the user is not asked about another one any more."""
+    try:
+        await guest.call("OpenUrl", url=url)
+    except CallFailed:
+        return False
+    return True
+
+
+async def test_a_host_without_a_dialogue_program_says_so(
+    monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    async with host_in_test(monkeypatch) as host:
+        monkeypatch.setenv("PATH", str(tmp_path_factory.mktemp("empty")))
+        guest = await host.registered()
+        await host.ask("policy", name="demo", url="ask")
+        await guest.call("OpenUrl", url="https://example.org/")
+        (detail,) = await host.until(lambda: host.events("refused"))
+        assert "zenity" in detail
+
+
+async def test_a_missing_opener_is_the_callers_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    async with host_in_test(monkeypatch, opener="/nonexistent/opener") as host:
+        guest = await host.registered()
+        code, text = await refused(guest, "OpenUrl", url="https://example.org/")
+        assert code == "FAILED_PRECONDITION"
+        assert "/nonexistent/opener" in text
+
+
+async def test_h5_localhost_becomes_the_containers_address(host: Host) -> None:
+    guest = await host.registered(ip="10.0.3.15")
+    for url in ("http://localhost/", "http://localhost:8080/", "http://127.0.0.1:80/x"):
+        await guest.call("OpenUrl", url=url)
+    assert await host.events("opened") == [
+        "http://10.0.3.15/", "http://localhost:8080/", "http://10.0.3.15:80/x",
+    ]  # fmt: skip
+
+
+async def test_h4_files_in_shared_folders_are_translated_and_looked_at(host: Host) -> None:
+    guest = await host.registered()
+    folder = host.root / "shared"
+    folder.mkdir()
+    (folder / "ä b.pdf").write_text("x")
+    (folder / "run.sh").write_text("x")
+    (folder / "run.sh").chmod(0o755)
+    (folder / "evil.desktop").write_text("x")
+    (folder / "out").symlink_to("/etc/hostname")
+    await host.ask("share", name="demo", host=str(folder), inside="/home/u")
+    await guest.call("OpenUrl", url="file:///home/u/%C3%A4%20b.pdf")
+    assert await host.events("opened") == [f"file://{folder}/%C3%A4%20b.pdf"]
+    for bad in ("run.sh", "evil.desktop", "out", "missing", "../x", "%00"):
+        assert (await refused(guest, "OpenUrl", url=f"file:///home/u/{bad}"))[0] == "FAILED_PRECONDITION"
+
+
+async def test_mime_types_are_kept_and_bounded(host: Host) -> None:
+    guest = await host.registered()
+    await guest.call("UpdateMimeTypes", mime_type_mappings={"txt": "text/plain", "x\ny": "a/b", "l" * 300: "a/b"})
+    assert (await host.entry())["mime_types"] == 1
+    code, _ = await refused(guest, "UpdateMimeTypes", mime_type_mappings={str(n): "a/b" for n in range(50_001)})
+    assert code == "FAILED_PRECONDITION"
+
+
+async def test_session_info_is_asked_after_registration(host: Host) -> None:
+    guest = await host.registered()
+    assert guest.calls[0][0] == "get_garcon_session_info"
+    entry = await host.entry()
+    assert (entry["username"], entry["homedir"]) == ("user", "/home/user")
+
+
+async def test_a_container_whose_garcon_ends_is_not_registered_any_more(host: Host) -> None:
+    guest = await host.registered()
+    await guest.vanish()
+
+    async def gone() -> bool:
+        return not (await host.entry())["registered"]
+
+    await host.until(gone)
+    assert await host.events("lost") == [""]
+
+
+async def test_a_link_at_garcons_path_leads_nowhere(host: Host) -> None:
+    """A container must not make the host talk to sockets of the host."""
+    guest = await host.add()
+    with socket.socket(socket.AF_UNIX) as precious:
+        precious.bind(str(host.root / "precious.sock"))
+        precious.listen()
+        precious.settimeout(0.5)
+        (guest.directory / "garcon.sock").symlink_to(host.root / "precious.sock")
+        await guest.call("ContainerReady", garcon_port=1)
+
+        async def troubled() -> bool:
+            return "socket" in (await host.entry())["state"]
+
+        await host.until(troubled)
+        with pytest.raises(TimeoutError):
+            precious.accept()
+
+
+async def test_what_a_container_puts_into_its_directory_is_never_followed(host: Host) -> None:
+    guest = await host.add()
+    victim = host.root / "victim"
+    victim.write_text("precious")
+    victim.chmod(0o644)
+    await host.stop()
+    token = (guest.directory / "token").read_text()
+    for name in ("token", "listener.sock"):
+        (guest.directory / name).unlink(missing_ok=True)
+        (guest.directory / name).symlink_to(victim)
+    await host.start()
+    assert victim.read_text() == "precious"
+    assert victim.stat().st_mode & 0o777 == 0o644
+    assert not (guest.directory / "token").is_symlink()
+    assert guest.token == token
+    await guest.register()
+    await host.stop()
+    for name in ("token", "listener.sock"):
+        (guest.directory / name).unlink(missing_ok=True)
+        (guest.directory / name).mkdir()
+        (guest.directory / name / "x").write_text("")
+    await host.start()
+    await guest.close()
+    await guest.register()
+
+
+async def test_state_survives_a_restart_but_registration_is_made_anew(host: Host) -> None:
+    guest = await host.registered()
+    await host.ask("policy", name="demo", url="ask")
+    await guest.publish(application("kept"))
+    await host.until(host.launchers)
+    await host.until((host.root / "state/guestlink-host/applications/demo.json").exists)
+    token = guest.token
+    await host.stop()
+    await guest.close()
+    await host.start()
+    entry = await host.entry()
+    assert not entry["registered"]
+    assert entry["policies"]["url"] == "ask"
+    assert guest.token == token
+    assert host.launchers()
+    applications = (await host.ask("apps", name="demo"))["applications"]
+    assert [entry["id"] for entry in applications] == ["kept"]
+    assert (await refused(guest, "OpenUrl", url="https://example.org/"))[0] == "FAILED_PRECONDITION"
+    await guest.register()

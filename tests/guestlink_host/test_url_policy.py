@@ -1,0 +1,99 @@
+"""Which URLs are opened as what, and what a container is told of the user's files."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from guestlink_host.rate_limit import RateLimit
+from guestlink_host.url_policy import Share, UrlRefused, file_for_container, translate_url
+
+SCHEMES = ("http", "https", "ftp", "mailto")
+SHARES = (Share("/home/me/Docs", "/home/u"), Share("/home/me/Docs/deep", "/mnt/deep"), Share("/srv", "/srv"))
+
+
+def opened(url: str, ip: str = "10.0.0.2") -> str:
+    return translate_url(url, schemes=SCHEMES, ip=ip, shares=SHARES)
+
+
+@pytest.mark.parametrize(
+    ("url", "result"),
+    [
+        ("http://localhost/", "http://10.0.0.2/"),  # H5
+        ("http://localhost:8080/", "http://localhost:8080/"),
+        ("http://127.0.0.1:80/x", "http://10.0.0.2:80/x"),
+        ("HTTPS://user:pw@LOCALHOST:443?a=b#c", "HTTPS://user:pw@10.0.0.2:443?a=b#c"),
+        ("http://localhost", "http://10.0.0.2"),
+        ("http://localhost:1023/", "http://10.0.0.2:1023/"),
+        ("http://localhost:1024/", "http://localhost:1024/"),
+        ("http://localhost.example/", "http://localhost.example/"),
+        ("http://127.0.0.10/", "http://127.0.0.10/"),
+        ("http://example.org/http://localhost/", "http://example.org/http://localhost/"),
+        ("http://example.org?u=a@localhost/", "http://example.org?u=a@localhost/"),
+        ("mailto:localhost@example.org", "mailto:localhost@example.org"),
+        ("file:///home/u/a.pdf", "file:///home/me/Docs/a.pdf"),  # H4
+        ("file://localhost/home/u/", "file:///home/me/Docs"),
+        ("FILE:/home/u/%41%20b", "file:///home/me/Docs/A%20b"),
+        ("file:///mnt/deep/x", "file:///home/me/Docs/deep/x"),
+    ],
+)
+def test_urls_of_a_container_and_what_the_host_opens(url: str, result: str) -> None:
+    assert opened(url) == result
+
+
+def test_without_an_address_localhost_stays() -> None:
+    assert opened("http://localhost/", ip="") == "http://localhost/"
+
+
+def test_an_ipv6_address_gets_brackets() -> None:
+    assert opened("http://localhost:80/", ip="fd00::2") == "http://[fd00::2]:80/"
+
+
+@pytest.mark.parametrize(
+    "url",
+    ["file:///home/u/../x", "file:///home/u/%2e%2e/x", "file:///home/user2/x", "file://host/home/u/x",
+     "file:home/u", "file:///home/u/%00", "file:///etc/passwd", "gopher://x/", "x", "", "https:", "https://", "http://[::1",
+     "a b:c"],
+)  # fmt: skip
+def test_everything_else_is_refused(url: str) -> None:
+    with pytest.raises(UrlRefused):
+        opened(url)
+
+
+@given(st.text(max_size=60), st.sampled_from(["", "file:", "http://", "https://localhost"]))
+def test_a_url_that_is_opened_has_an_allowed_scheme_and_no_surprises(text: str, beginning: str) -> None:
+    try:
+        url = opened(beginning + text)
+    except UrlRefused:
+        return
+    scheme = url.partition(":")[0].lower()
+    assert scheme in (*SCHEMES, "file")
+    assert url.isprintable()
+    assert " " not in url
+    assert scheme != "file" or url.startswith(("file:///home/me/Docs", "file:///srv"))
+
+
+@pytest.mark.parametrize(
+    ("text", "inside"),
+    [
+        ("/home/me/Docs/a b", "/home/u/a b"),
+        ("/home/me/Docs", "/home/u"),
+        ("/home/me/Docs/deep/x", "/mnt/deep/x"),
+        ("/home/me/Docs/../secret", "/home/me/Docs/../secret"),
+        ("file:///home/me/Docs/%C3%A4", "/home/u/ä"),
+        ("/elsewhere/x", "/elsewhere/x"),
+        ("file:///elsewhere/x", "/elsewhere/x"),
+        ("https://example.org/", "https://example.org/"),
+        ("relative", "relative"),
+    ],
+)
+def test_files_of_the_user_and_what_the_container_is_told(text: str, inside: str) -> None:
+    assert file_for_container(text, SHARES) == inside
+
+
+def test_a_rate_limit_slides() -> None:
+    limit = RateLimit(2, 10)
+    assert [limit.allows(now) for now in (0, 1, 2, 9.9, 10, 10.5, 11)] == [
+        True, True, False, False, True, False, True,
+    ]  # fmt: skip

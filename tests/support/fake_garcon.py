@@ -1,0 +1,139 @@
+"""A container side with a vocabulary: a real gRPC server and client that say what the test tells them."""
+
+from __future__ import annotations
+
+import struct
+import zlib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from guestlink.address import UnixAddress
+from guestlink.pb import container_guest_pb2, container_host_pb2, service_methods
+from guestlink.rpc import CONTAINER_LISTENER, GARCON, Channel, Server
+
+
+def png(width: int = 48, height: int | None = None, *, extra: bytes = b"") -> bytes:
+    """A real picture.
+
+    :param extra: whole chunks that stand before the picture's data.
+    """
+    height = width if height is None else height
+    rows = zlib.compress(b"".join(b"\0" + b"\x40\x80\xc0\xff" * width for _ in range(height)))
+    header = struct.pack(">IIBBBBB", width, height, 8, 6, 0, 0, 0)
+    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + extra + chunk(b"IDAT", rows) + chunk(b"IEND", b"")
+
+
+def chunk(kind: bytes, data: bytes) -> bytes:
+    """A PNG chunk with its length and checksum."""
+    return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+
+
+SVG = b'<?xml version="1.0"?>\n<svg xmlns="http://www.w3.org/2000/svg" width="9"><path d="M0 0h9"/></svg>'
+
+
+def application(name: str, **fields: Any) -> container_host_pb2.Application:
+    """An ``Application`` message whose name is its id."""
+    kind = container_host_pb2.Application
+    localised = kind.LocalizedString.StringWithLocale
+    names = fields.pop("names", {"": name})
+    comments = fields.pop("comments", {})
+    keywords = fields.pop("keywords", {})
+    return kind(
+        desktop_file_id=name,
+        name=kind.LocalizedString(values=[localised(locale=k, value=v) for k, v in names.items()]),
+        comment=kind.LocalizedString(values=[localised(locale=k, value=v) for k, v in comments.items()]),
+        keywords=kind.LocaleStrings(
+            values=[kind.LocaleStrings.StringsWithLocale(locale=k, value=v) for k, v in keywords.items()]
+        ),
+        **fields,
+    )
+
+
+class FakeGarcon:
+    """Plays the container in a directory that guestlink-host has made for it.
+
+    :param directory: the carried directory.
+    :ivar icons: what GetIcon answers, by id: whether it is an SVG, and the bytes.
+    :ivar failure: the reason that LaunchApplication gives; ``""`` is success.
+    :ivar calls: every request that came, with the RPC's name in snake case.
+    """
+
+    def __init__(self, directory: Path) -> None:
+        self.directory = directory
+        self.icons: Mapping[str, tuple[bool, bytes]] = {}
+        self.failure = ""
+        self.calls: list[tuple[str, Any]] = []
+        self._server: Server | None = None
+        self._channel: Channel | None = None
+
+    @property
+    def token(self) -> str:
+        """What the token file says now."""
+        return (self.directory / "token").read_text()
+
+    async def serve(self) -> None:
+        """Serve garcon's service."""
+        self._server = Server(GARCON, self)
+        self._server.bind(UnixAddress(str(self.directory / "garcon.sock")))
+        await self._server.start()
+
+    async def vanish(self) -> None:
+        """Stop serving without a word, like a killed garcon."""
+        if self._server is not None:
+            await self._server.stop(0)
+            self._server = None
+
+    async def call(self, method: str, **fields: Any) -> Any:
+        """Call the host; the right token is added where the test gives none."""
+        if self._channel is None:
+            self._channel = Channel(UnixAddress(str(self.directory / "listener.sock")), CONTAINER_LISTENER)
+        request, _ = service_methods(CONTAINER_LISTENER)[method]
+        return await self._channel.call(method, request(**{"token": self.token} | fields), timeout=30)
+
+    async def register(self, port: int = 1) -> None:
+        """Serve and say ContainerReady."""
+        if self._server is None:
+            await self.serve()
+        await self.call("ContainerReady", garcon_port=port)
+
+    async def publish(self, *applications: container_host_pb2.Application) -> None:
+        """Send a complete list."""
+        await self.call("UpdateApplicationList", application=applications)
+
+    async def close(self) -> None:
+        """End both directions."""
+        await self.vanish()
+        if self._channel is not None:
+            await self._channel.close()
+            self._channel = None
+
+    # -- the Garcon service --------------------------------------------------------------------------------------
+
+    async def get_garcon_session_info(self, request: Any) -> Any:
+        self.calls.append(("get_garcon_session_info", request))
+        response = container_guest_pb2.GetGarconSessionInfoResponse
+        return response(status=response.SUCCEEDED, container_username="user", container_homedir="/home/user")
+
+    async def launch_application(self, request: Any) -> Any:
+        self.calls.append(("launch_application", request))
+        return container_guest_pb2.LaunchApplicationResponse(success=not self.failure, failure_reason=self.failure)
+
+    async def launch_vshd(self, request: Any) -> Any:
+        self.calls.append(("launch_vshd", request))
+        return container_guest_pb2.LaunchVshdResponse(success=not self.failure, failure_reason=self.failure)
+
+    async def get_icon(self, request: Any) -> Any:
+        self.calls.append(("get_icon", request))
+        kind = container_guest_pb2.DesktopIcon
+        return container_guest_pb2.IconResponse(
+            desktop_icons=[
+                kind(
+                    desktop_file_id=name,
+                    icon=self.icons[name][1],
+                    format=kind.SVG if self.icons[name][0] else kind.PNG,
+                )
+                for name in request.desktop_file_ids
+                if name in self.icons
+            ]
+        )
