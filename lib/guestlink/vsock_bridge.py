@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import errno
 import logging
 import socket
 
@@ -24,10 +23,16 @@ CHUNK = 64 * 1024
 """Bytes copied at a time; also what a connection buffers in each direction."""
 CONNECTION_LIMIT = 128
 """Connections at a time; a host opens one or two."""
+_ACCEPT_PAUSE = 0.2
+"""Seconds to wait after a failed accept."""
 
 
 class Bridge:
     """Accepts connections and carries each to a target.
+
+    Each direction has a buffer of :data:`CHUNK` bytes and is read again only when the other side has taken it. It
+    ends by itself: the end of one side's stream becomes the end of the other's, and what was under way arrives. A
+    connection whose target cannot be reached is closed.
 
     :param listener: a listening, non-blocking socket; the bridge closes it.
     :param target: where each accepted connection is carried to.
@@ -39,7 +44,8 @@ class Bridge:
         self._target = target
         self._policy = policy
         self._tasks = TaskOwner(f"bridge to {target}")
-        self._connections = 0
+        self._connections: set[socket.socket] = set()
+        self._said = ""
 
     def start(self) -> None:
         """Begin to accept."""
@@ -48,7 +54,13 @@ class Bridge:
     async def close(self) -> None:
         """Stop accepting and end every connection."""
         await self._tasks.close()
+        while self._connections:  # Those of tasks that were cancelled before they began.
+            self._connections.pop().close()
         self._listener.close()
+
+    def __len__(self) -> int:
+        """How many connections are open."""
+        return len(self._connections)
 
     async def _accept(self) -> None:
         loop = asyncio.get_running_loop()
@@ -56,48 +68,58 @@ class Bridge:
             try:
                 connection, _ = await loop.sock_accept(self._listener)
             except OSError as error:
-                if error.errno in (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM):
-                    await asyncio.sleep(0.2)  # Out of descriptors; connections that end give some back.
+                # Out of descriptors, mostly; connections that end give some back.
+                self._warn(f"cannot accept connections to {self._target}: {error.strerror}")
+                await asyncio.sleep(_ACCEPT_PAUSE)
                 continue
             connection.setblocking(False)
-            try:
-                refusal = self._policy.refusal(peer_of(connection))
-            except OSError:
-                refusal = "it went away"
-            if refusal is None and self._connections >= CONNECTION_LIMIT:
-                refusal = f"more than {CONNECTION_LIMIT} connections"
-            if refusal is not None:
-                _log.warning("refused a connection: %s", refusal)
+            if refusal := self._refusal(connection):
+                self._warn(f"refused a connection to {self._target}: {refusal}")
                 connection.close()
                 continue
+            self._connections.add(connection)
             self._tasks.start(self._carry(connection), name="carry a connection")
 
-    async def _carry(self, connection: socket.socket) -> None:
-        self._connections += 1
+    def _refusal(self, connection: socket.socket) -> str | None:
+        if len(self._connections) >= CONNECTION_LIMIT:
+            return f"there are {CONNECTION_LIMIT} already"
         try:
-            target = await connect_soon(self._target)
-        except GuestlinkError as error:
-            _log.info("%s", error)
-        else:
-            with target:
+            return self._policy.refusal(peer_of(connection))
+        except OSError:
+            return "it went away"
+
+    async def _carry(self, connection: socket.socket) -> None:
+        try:
+            with await connect_soon(self._target) as target:
+                self._said = ""
                 await asyncio.gather(_copy(connection, target), _copy(target, connection))
+        except GuestlinkError as error:
+            self._warn(str(error))
         finally:
-            self._connections -= 1
+            self._connections.discard(connection)
             connection.close()
+
+    def _warn(self, text: str) -> None:
+        # Whoever is refused may try a thousand times a second; the log need not follow.
+        if text != self._said:
+            self._said = text
+            _log.warning("%s", text)
 
 
 async def _copy(source: socket.socket, sink: socket.socket) -> None:
-    """Copy until the source ends, then end the sink's half; a broken connection ends both directions."""
+    """Carry one direction until the source ends or the sink takes no more.
+
+    Whichever it was, the sink learns that no more comes and the source that no more is taken; the other direction
+    goes on until it ends in the same way.
+    """
     loop = asyncio.get_running_loop()
     buffer = memoryview(bytearray(CHUNK))
-    try:
+    with contextlib.suppress(OSError):
         while count := await loop.sock_recv_into(source, buffer):
             await loop.sock_sendall(sink, buffer[:count])
-        sink.shutdown(socket.SHUT_WR)
-    except OSError:
-        for sock in (source, sink):
-            with contextlib.suppress(OSError):
-                sock.shutdown(socket.SHUT_RDWR)
+    for sock, direction in ((sink, socket.SHUT_WR), (source, socket.SHUT_RD)):
+        with contextlib.suppress(OSError):
+            sock.shutdown(direction)
 
 
 def listen_on_first_free(cid: int, first: int, last: int) -> tuple[socket.socket, int]:
