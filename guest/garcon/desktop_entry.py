@@ -18,9 +18,7 @@ _NEXT_GROUP = re.compile(r"^[ \t\r\v\f]*\[", re.MULTILINE)
 _ESCAPE = re.compile(r"\\(.)", re.DOTALL)
 _ESCAPED = {"s": " ", "n": "\n", "t": "\t", "r": "\r"}
 _TYPES = frozenset({"Application", "Link", "Directory"})
-_TEXTS = frozenset({"Name", "Comment", "Keywords"})
-"""Keys that may be localised: ``Name[de]``."""
-_KEYS = _TEXTS | {
+_KEYS = {
     "Type",
     "NoDisplay",
     "Icon",
@@ -37,7 +35,7 @@ _KEYS = _TEXTS | {
     "StartupNotify",
     "DBusActivatable",
 }
-_LISTS = frozenset({"OnlyShowIn", "NotShowIn", "MimeType", "Categories", "Keywords"})
+_LISTS = frozenset({"OnlyShowIn", "NotShowIn", "MimeType", "Categories"})
 
 
 class BrokenEntry(ValueError):
@@ -87,17 +85,18 @@ def parse_desktop_entry(content: bytes) -> DesktopEntry:
     """
     if len(content) > SIZE_LIMIT:
         raise BrokenEntry(f"longer than {SIZE_LIMIT} bytes")
-    plain, lists, localised = _read_group(content.decode(errors="replace"))
+    group = _read_group(content.decode(errors="replace"))
+    plain, lists = group.plain, group.lists
     kind = plain.get("Type", "")
     if kind not in _TYPES:
         raise BrokenEntry(f"Type is {kind!r}" if kind else "no Type")
-    if "Name" not in plain:
+    if "" not in group.names:
         raise BrokenEntry("no Name")
     return DesktopEntry(
         type=kind,
-        names=_with_default(plain.get("Name"), localised["Name"]),
-        comments=_with_default(plain.get("Comment"), localised["Comment"]),
-        keywords=({"": lists["Keywords"]} if "Keywords" in lists else {}) | localised["Keywords"],
+        names=group.names,
+        comments=group.comments,
+        keywords=group.keywords,
         exec=unescape(plain.get("Exec", "")),
         icon=plain.get("Icon", ""),
         path=unescape(plain.get("Path", "")),
@@ -115,7 +114,14 @@ def parse_desktop_entry(content: bytes) -> DesktopEntry:
     )
 
 
-_Group = tuple[dict[str, str], dict[str, list[str]], dict[str, dict[str, list[str]]]]
+class _Group(NamedTuple):
+    """The keys of the group; the values of ``plain`` are still escaped."""
+
+    plain: dict[str, str]
+    lists: dict[str, list[str]]
+    names: dict[str, str]
+    comments: dict[str, str]
+    keywords: dict[str, list[str]]
 
 
 def _read_group(text: str) -> _Group:
@@ -123,37 +129,37 @@ def _read_group(text: str) -> _Group:
     if header is None:
         raise BrokenEntry("no [Desktop Entry] group")
     end = _NEXT_GROUP.search(text, header.end())
-    plain: dict[str, str] = {}
-    lists: dict[str, list[str]] = {}
-    localised: dict[str, dict[str, list[str]]] = {"Name": {}, "Comment": {}, "Keywords": {}}
-    # A file has a hundred lines, most of them translations: this loop is what a scan costs.
+    group = _Group({}, {}, {}, {}, {})
+    names, comments, keywords = group.names, group.comments, group.keywords
+    # A file has a hundred lines and more, nearly all of them translations: this loop is what a scan costs, so it
+    # asks for those first and spells out what a table could say.
     for line in text[header.end() : end.start() if end else len(text)].split("\n"):
         key, _, value = line.partition("=")
-        key = key.strip(_SPACE)
         value = value.strip(_SPACE)
         if not value:
             continue
-        if key in _KEYS:
-            if key in _LISTS:
-                lists.setdefault(key, []).extend(split_list(value))
-            else:
-                plain[key] = value
-        elif key.endswith("]"):
-            base, _, locale = key.partition("[")
-            if base in _TEXTS and len(locale) > 1:
-                values = localised[base].setdefault(locale[:-1], [])
-                if base == "Keywords":
-                    values += split_list(value)
-                else:
-                    values[:] = [value]  # The last one wins; lists append.
-    return plain, lists, localised
-
-
-def _with_default(default: str | None, localised: dict[str, list[str]]) -> dict[str, str]:
-    texts = {"": unescape(default)} if default is not None else {}
-    for locale, (value,) in localised.items():
-        texts[locale] = unescape(value)
-    return texts
+        if key[-1:] != "]":
+            key = key.strip(_SPACE)
+        base, bracket, locale = key.partition("[")
+        if bracket and not (locale := locale[:-1]):
+            continue
+        if base == "Name":
+            names[locale] = value  # The last one wins; lists append.
+        elif base == "Comment":
+            comments[locale] = value
+        elif base == "Keywords":
+            elements = split_list(value)
+            keywords[locale] = [*keywords[locale], *elements] if locale in keywords else elements
+        elif locale or key not in _KEYS:
+            continue
+        elif key in _LISTS:
+            group.lists.setdefault(key, []).extend(split_list(value))
+        else:
+            group.plain[key] = value
+    if "\\" in text:
+        for texts in (names, comments):
+            texts.update({locale: unescape(value) for locale, value in texts.items()})
+    return group
 
 
 def unescape(text: str) -> str:
@@ -168,10 +174,10 @@ def split_list(text: str) -> list[str]:
 
     ``\\;`` is a semicolon; empty elements in the middle stay, a trailing one goes (garcon.md §9.1, D4).
     """
-    elements = [""]
     if "\\" not in text:
         elements = text.split(";")
     else:
+        elements = [""]
         characters = iter(text)
         for char in characters:
             if char == ";":

@@ -8,8 +8,6 @@ import shutil
 from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 
-from dbus_fast import Variant
-
 from garcon.desktop_entry import DesktopEntry
 from garcon.launch_plan import CannotLaunch, LaunchPlan, plan_launch
 from garcon.programs import Programs
@@ -127,6 +125,8 @@ class Launcher:
 
         :returns: whether it did; otherwise its Exec line is the way.
         """
+        from dbus_fast import Variant
+
         assert plan.bus_name is not None
         path = "/" + plan.bus_name.replace(".", "/").replace("-", "_")
         platform = {name: Variant("s", plan.environ["DESKTOP_STARTUP_ID"]) for name in _startup_keys(plan)}

@@ -1,16 +1,20 @@
-"""The session's D-Bus, connected when first needed and again after it was lost."""
+"""The session's D-Bus, connected when first needed and again after it was lost.
+
+dbus-fast is imported when it is needed: registration does not wait for what only a launch uses.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import os
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
-from dbus_fast import Message, MessageType
-from dbus_fast.aio import MessageBus
+if TYPE_CHECKING:
+    from dbus_fast import Message
+    from dbus_fast.aio import MessageBus
 
-SignalHandler = Callable[[Message], None]
+SignalHandler: TypeAlias = "Callable[[Message], None]"
 
 
 class BusError(Exception):
@@ -73,6 +77,8 @@ class SessionBus:
         :param timeout: seconds.
         :raises BusError: the bus is missing, the service refuses, or no answer comes in time.
         """
+        from dbus_fast import Message, MessageType
+
         message = Message(
             destination=destination,
             path=path,
@@ -107,6 +113,8 @@ class SessionBus:
                 return self._bus
             if self._address is None:
                 raise BusError("", "there is no session bus")
+            from dbus_fast.aio import MessageBus
+
             bus = MessageBus(bus_address=self._address)
             try:
                 async with asyncio.timeout(_CONNECT_TIMEOUT):
@@ -120,6 +128,8 @@ class SessionBus:
             return bus
 
     async def _add_match(self, bus: MessageBus, rule: str, handler: SignalHandler) -> None:
+        from dbus_fast import Message, MessageType
+
         def on_message(message: Message) -> None:
             if message.message_type is MessageType.SIGNAL:
                 handler(message)

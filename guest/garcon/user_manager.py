@@ -9,10 +9,12 @@ import asyncio
 import os
 from collections import OrderedDict
 from collections.abc import Mapping, Sequence
-
-from dbus_fast import Message, Variant
+from typing import TYPE_CHECKING
 
 from garcon.session_bus import BusError, SessionBus
+
+if TYPE_CHECKING:
+    from dbus_fast import Message
 
 _SYSTEMD = "org.freedesktop.systemd1"
 _PATH = "/org/freedesktop/systemd1"
@@ -74,6 +76,8 @@ class UserManager:
         :raises ManagerAbsent: no manager runs.
         :raises StartFailed: the program could not be executed.
         """
+        from dbus_fast import Variant
+
         await self._subscribe()
         self._tickets += 1
         unit = unit_name(name, f"{os.getpid():x}{self._tickets:04x}")

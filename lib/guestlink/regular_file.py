@@ -6,6 +6,8 @@ import errno
 import os
 import stat
 
+_CHUNK = 1 << 20
+
 
 def read_regular(path: str, limit: int) -> bytes:
     """Read a regular file.
@@ -19,9 +21,11 @@ def read_regular(path: str, limit: int) -> bytes:
         if not stat.S_ISREG(os.fstat(descriptor).st_mode):
             raise OSError(errno.EINVAL, "not a regular file", path)
         parts = []
-        while limit > 0 and (part := os.read(descriptor, min(limit, 1 << 20))):
-            parts.append(part)
+        while limit > 0:
+            parts.append(part := os.read(descriptor, min(limit, _CHUNK)))
             limit -= len(part)
+            if len(part) < _CHUNK:
+                break  # A regular file gives less only at its end.
         return b"".join(parts)
     finally:
         os.close(descriptor)
