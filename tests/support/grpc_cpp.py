@@ -1,0 +1,124 @@
+"""The independent gRPC peer of tests/interop/grpc_cpp, built once and kept below .cache."""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import json
+import os
+import shutil
+import subprocess
+import tempfile
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+import pytest
+
+from guestlink.pb import generate
+
+CHECKOUT = Path(__file__).resolve().parents[2]
+SOURCE = CHECKOUT / "tests/interop/grpc_cpp/peer.cc"
+PROTOS = Path(generate.__file__).parent
+CACHE = CHECKOUT / ".cache/grpc_cpp"
+TOOLS = ("protoc", "grpc_cpp_plugin", "g++", "pkg-config")
+LIMIT = 60.0
+
+
+def build() -> Path:
+    """The program; compiles it when the sources or the compiler have changed.
+
+    Skips the test at home, and fails it in continuous integration, when a tool is missing.
+    """
+    missing = [tool for tool in TOOLS if shutil.which(tool) is None]
+    if not missing and subprocess.run(["pkg-config", "--exists", "grpc++", "protobuf"], check=False).returncode:
+        missing = ["gRPC's C++ library"]
+    if missing:
+        words = (CHECKOUT / "tests/apt/grpc_cpp.txt").read_text().strip()
+        reason = f"{', '.join(missing)} missing: apt install {words}"
+        assert os.environ.get("CI") != "true", reason
+        pytest.skip(reason)
+    protos = [PROTOS / f"{name}.proto" for name in ("common", "container_guest", "container_host")]
+    key = hashlib.sha256(subprocess.run(["g++", "--version"], check=True, capture_output=True).stdout)
+    for path in (SOURCE, *protos, Path(__file__)):
+        key.update(path.read_bytes())
+    program = CACHE / f"peer-{key.hexdigest()[:16]}"
+    CACHE.mkdir(parents=True, exist_ok=True)
+    with open(CACHE / "lock", "w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not program.exists():
+            for old in CACHE.glob("peer-*"):
+                old.unlink()
+            _compile(protos, program)
+    return program
+
+
+def _compile(protos: list[Path], program: Path) -> None:
+    with tempfile.TemporaryDirectory(dir=CACHE) as directory:
+        plugin = shutil.which("grpc_cpp_plugin")
+        outputs = [f"--cpp_out={directory}", f"--plugin=protoc-gen-grpc={plugin}", f"--grpc_out={directory}"]
+        _run(["protoc", f"-I{PROTOS}", *outputs, *(path.name for path in protos)])
+        sources = [SOURCE, *Path(directory).glob("*.cc")]
+        objects = [f"{directory}/{source.stem}.o" for source in sources]
+        flags = _run(["pkg-config", "--cflags", "grpc++", "protobuf"]).split()
+        libraries = _run(["pkg-config", "--libs", "grpc++", "protobuf"]).split()
+        compile_ = ["g++", "-std=c++17", "-O0", f"-I{directory}", *flags, "-c"]
+        with ThreadPoolExecutor(os.cpu_count()) as pool:
+            done = pool.map(
+                lambda pair: _run([*compile_, str(pair[0]), "-o", pair[1]]), zip(sources, objects, strict=True)
+            )
+            list(done)
+        _run(["g++", *objects, *libraries, "-o", f"{directory}/peer"])
+        os.rename(f"{directory}/peer", program)
+
+
+def _run(argv: list[str]) -> str:
+    done = subprocess.run(argv, check=False, capture_output=True, text=True, timeout=600)
+    assert done.returncode == 0, f"{' '.join(argv)}\n{done.stderr[-4000:]}"
+    return done.stdout
+
+
+class CppPeer:
+    """A running peer; a context manager that ends it.
+
+    :param words: its arguments, as described in peer.cc.
+    """
+
+    def __init__(self, *words: str) -> None:
+        environ = {key: value for key, value in os.environ.items() if not key.lower().endswith("_proxy")}
+        self._process = subprocess.Popen(
+            [str(build()), *words], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environ
+        )
+
+    def __enter__(self) -> CppPeer:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        assert self._process.stdin is not None
+        assert self._process.stdout is not None
+        self._process.stdin.close()
+        try:
+            self._process.wait(LIMIT)
+        finally:
+            self._process.kill()
+            self._process.wait()
+            self._process.stdout.close()
+
+    def line(self) -> Any:
+        """The next line that it prints, decoded. Blocks; its calls have a deadline of a minute."""
+        assert self._process.stdout is not None
+        text = self._process.stdout.readline()
+        assert text, f"the peer ended with {self._process.poll()}"
+        return json.loads(text)
+
+    def call(self, method: str, request: dict[str, Any]) -> Any:
+        """Have it call an RPC; returns code, message and response."""
+        assert self._process.stdin is not None
+        self._process.stdin.write(f"{method} {json.dumps(request)}\n")
+        self._process.stdin.flush()
+        answer = self.line()
+        assert "error" not in answer, answer
+        return answer
