@@ -69,8 +69,11 @@ def owner_of(content: bytes) -> str | None:
     """The container in a picture's mark; ``None`` for a picture that is not ours."""
     if content.startswith(_SIGNATURE):
         # The mark is always the second chunk: after the signature and the 25 bytes of IHDR.
-        match = re.compile(rb".{4}tEXt" + _KEYWORD + rb"\0([A-Za-z0-9_.-]{1,63})", re.DOTALL).match(content, 33)
-        return match[1].decode() if match else None
+        beginning = b"tEXt" + _KEYWORD + b"\0"
+        if content[37 : 37 + len(beginning)] != beginning:
+            return None
+        (length,) = struct.unpack_from(">I", content, 33)
+        return content[37 + len(beginning) : 41 + length].decode(errors="replace")
     tail = content[-256:].decode(errors="replace")
     svg = re.search(re.escape(_COMMENT) + r"([A-Za-z0-9_.-]{1,63}) -->\n$", tail)
     return svg[1] if svg else None

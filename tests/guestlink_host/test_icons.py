@@ -31,6 +31,13 @@ def test_a_png_goes_where_themes_look_for_its_size(side: int, directory: str) ->
     assert owner_of(picture.content) == "demo"
 
 
+@pytest.mark.parametrize("container", ["a", "ab", "a-b", "x" * 63, *(f"c{n}" for n in range(50))])
+@pytest.mark.parametrize("is_svg", [False, True])
+def test_the_mark_names_exactly_the_container(container: str, is_svg: bool) -> None:
+    picture = check_picture(SVG if is_svg else png(), is_svg=is_svg, container=container)
+    assert owner_of(picture.content) == container
+
+
 def test_a_marked_png_is_a_png_with_the_same_pixels() -> None:
     original = png(48, 32)
     content = check_picture(original, is_svg=False, container="demo").content

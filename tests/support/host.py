@@ -87,8 +87,11 @@ class Host:
 
     def launchers(self, pattern: str = "*") -> dict[str, str]:
         """The launcher files, content by name."""
-        paths = sorted((self.data / "applications").glob(f"{pattern}.desktop"))
-        return {path.name: path.read_text() for path in paths}
+        found = {}
+        for path in sorted((self.data / "applications").glob(f"{pattern}.desktop")):
+            with contextlib.suppress(FileNotFoundError):
+                found[path.name] = path.read_text()
+        return found
 
     def icons(self) -> list[str]:
         """Every icon file, below the theme's directory."""
@@ -149,3 +152,10 @@ async def host_in_test(monkeypatch: pytest.MonkeyPatch, **settings: str) -> Asyn
             await host.close()
     finally:
         shutil.rmtree(root)
+
+
+def fill_disk(path: Path) -> None:
+    """Write a file that takes all the room of its file system."""
+    with contextlib.suppress(OSError), path.open("wb", buffering=0) as stream:
+        while True:
+            stream.write(b"\0" * 4096)

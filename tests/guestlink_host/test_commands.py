@@ -1,0 +1,206 @@
+"""The commands as a person types them, each in a process of its own against a real daemon."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import subprocess
+import sys
+from collections.abc import AsyncIterator
+
+import pytest
+
+from guestlink_host.settings import own_program
+from support.fake_garcon import application, png
+from support.host import Host, host_in_test
+
+CHECKED = "guestlink_host.commands"
+
+
+@pytest.fixture
+async def host(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Host]:
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join(path for path in sys.path if path))
+    async with host_in_test(monkeypatch) as running:
+        yield running
+
+
+async def run(*words: str, cwd: str | None = None) -> subprocess.CompletedProcess[str]:
+    """Run a command beside the daemon in this process."""
+    return await asyncio.to_thread(
+        subprocess.run,
+        [sys.executable, "-m", "guestlink_host", *words],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+        cwd=cwd,
+        stdin=subprocess.DEVNULL,
+    )
+
+
+async def test_a_first_walk_through_the_commands(host: Host) -> None:
+    added = await run("add", "demo")
+    assert added.returncode == 0
+    assert "/dev/.guestlink" in added.stdout
+    listed = json.loads((await run("list", "--json")).stdout)
+    assert [(entry["name"], entry["registered"]) for entry in listed] == [("demo", False)]
+    assert (await run("remove", "demo")).returncode == 0
+    assert "guestlink-host add NAME" in (await run("list")).stdout
+    guest = await host.registered()
+    guest.icons = {"org.x": (False, png(48))}
+    await guest.publish(application("org.x", names={"": "The X"}, no_display=True))
+    await host.until(host.icons)
+    assert (await run("apps", "demo")).stdout == "org.x  The X  (not shown)\n"
+    assert json.loads((await run("apps", "--json")).stdout)[0]["id"] == "org.x"
+    assert "registered, 1 applications" in (await run("list")).stdout
+    assert (await run("status")).stdout.startswith("1 of 1 containers registered\n")
+    assert json.loads((await run("status", "--json")).stdout)["pid"] == os.getpid()
+    assert "demo: registered" in (await run("events", "demo")).stdout
+    assert json.loads((await run("events", "--json")).stdout)[-1]["event"] == "registered"
+
+
+async def test_launch_passes_the_id_and_the_files(host: Host) -> None:
+    guest = await host.registered()
+    (host.root / "a b").write_text("")
+    folder = str(host.root)
+    assert (await run("share", "demo", ".", "/mnt/host", cwd=folder)).stdout == f"{folder}  as  /mnt/host\n"
+    files = ["a b", f"file://{folder}/%C3%A4", "https://example.org/", "/inside/only"]
+    done = await run("launch", "demo", "org.x", *files, cwd=folder)
+    assert (done.returncode, done.stderr) == (0, "")
+    request = guest.calls[-1][1]
+    assert request.desktop_file_id == "org.x"
+    assert list(request.files) == ["/mnt/host/a b", "/mnt/host/ä", "https://example.org/", "/inside/only"]
+    assert json.loads((await run("share", "demo", "--forget", ".", "--json", cwd=folder)).stdout) == []
+
+
+@pytest.mark.parametrize("name", ["org.x", "a b", "-x", 'q"uo$te', "100%", "Übung"])
+async def test_the_command_in_a_launcher_starts_what_the_container_published(host: Host, name: str) -> None:
+    """Runs the launcher as a desktop does, with GLib's reader of the file."""
+    launch = (
+        "import sys, gi; gi.require_version('Gio', '2.0'); from gi.repository import Gio; "
+        "sys.exit(not Gio.DesktopAppInfo.new_from_filename(sys.argv[1]).launch_uris(['file:///tmp/%C3%A4'], None))"
+    )
+    if subprocess.run(["/usr/bin/python3", "-c", "import gi"], check=False, capture_output=True).returncode:
+        pytest.skip("python3-gi is not installed")
+    guest = await host.registered()
+    await guest.publish(application(name, exec="x %U"))
+    await host.until(host.launchers)
+    (path,) = (host.data / "applications").glob("guestlink-*.desktop")
+    before = len(guest.calls)
+    environ = {**os.environ, "PYTHONPATH": "", "PATH": "/usr/bin:/bin"}
+    if own_program()[0] == sys.executable:
+        environ["PYTHONPATH"] = os.environ["PYTHONPATH"]
+        launch = f"import sys; sys.path[:] = [p for p in sys.path if 'site-packages' not in p]; {launch}"
+    await asyncio.to_thread(
+        subprocess.run, ["/usr/bin/python3", "-c", launch, str(path)], check=True, env=environ, timeout=60
+    )
+
+    def launched() -> list[tuple[str, list[str]]]:
+        calls = [request for what, request in guest.calls[before:] if what == "launch_application"]
+        return [(request.desktop_file_id, list(request.files)) for request in calls]
+
+    assert await host.until(launched) == [(name, ["/tmp/ä"])]
+
+
+async def test_icon_writes_a_picture(host: Host) -> None:
+    guest = await host.registered()
+    guest.icons = {"a": (False, png(48))}
+    done = await run("icon", "demo", "a", "--json", cwd=str(host.root))
+    assert json.loads(done.stdout) == {
+        "path": "a.png",
+        "format": "png",
+        "bytes": (host.root / "a.png").stat().st_size,
+    }
+    assert (await run("icon", "demo", "a", "-o", "x.png", cwd=str(host.root))).stdout == "x.png\n"
+    assert (await run("icon", "demo", "b")).returncode == 1
+
+
+async def test_policy_shows_and_sets(host: Host) -> None:
+    await host.add()
+    assert (await run("policy", "demo")).stdout == "url: allow\nterminal: allow\n"
+    assert (await run("policy", "demo", "terminal", "deny")).stdout == "url: allow\nterminal: deny\n"
+    assert json.loads((await run("policy", "demo", "--json")).stdout)["terminal"] == "deny"
+    assert (await run("policy", "demo", "url")).returncode == 1
+
+
+async def test_the_containers_words_about_a_failure_are_shown_cleaned(host: Host) -> None:
+    guest = await host.registered()
+    guest.failure = "no \x1b[31msuch\nthing" + "x" * 10_000
+    done = await run("launch", "demo", "org.x")
+    assert done.returncode == 1
+    assert "no [31msuch thing" in done.stderr
+    assert "\x1b" not in done.stderr
+    assert len(done.stderr) < 1000
+    assert len(done.stderr.splitlines()) == 2
+
+
+FAILURES = [
+    (("launch", "nobody", "x"), "there is no container 'nobody'", "guestlink-host add nobody"),
+    (("launch", "demo", "x"), "the container demo is not registered", "start it"),
+    (("icon", "demo", "x"), "the container demo is not registered", "start it"),
+    (("apps", "nobody"), "there is no container 'nobody'", "known: demo"),
+    (("remove", "nobody"), "there is no container 'nobody'", ""),
+    (("add", "demo"), "there is a container 'demo' already", "remove demo"),
+    (("add", "a/b"), "'a/b' cannot be a container's name", "letters"),
+    (("add", "x", "--ip", "localhost"), "'localhost' is not an IP address", "10.0.3.15"),
+    (("add", "x", "--garcon", "nonsense"), "'nonsense' is not an address", "vsock:"),
+    (("add", "x", "--listen", "unix:/x"), "a container has a Unix socket already", "tcp:"),
+    (("add", "x", "--listen", "tcp:127.0.0.1:0"), "the listening address needs a port", "PORT"),
+    (("add", "x", "--listen", "vsock:any:9000"), "listening on vsock needs", "vsock:CID:0"),
+    (("share", "demo", "--forget", "/nowhere"), "/nowhere is not shared with demo", "share demo"),
+    (("launch", "demo", "a" * 100_000), "the container demo is not registered", ""),
+]
+
+
+@pytest.mark.parametrize(("words", "message", "hint"), FAILURES, ids=[" ".join(f[0])[:40] for f in FAILURES])
+async def test_errors_name_the_remedy(host: Host, words: tuple[str, ...], message: str, hint: str) -> None:
+    await host.add()
+    done = await run(*words)
+    assert done.returncode == 1
+    assert message in done.stderr
+    assert hint in done.stderr
+    assert "Traceback" not in done.stderr
+    assert [entry["name"] for entry in (await host.ask("list"))["containers"]] == ["demo"]
+
+
+async def test_without_a_daemon_every_command_says_how_to_start_it(host: Host) -> None:
+    await host.stop()
+    for words in (("list",), ("status",), ("apps",), ("launch", "a", "b"), ("add", "a"), ("events",)):
+        done = await run(*words)
+        assert done.returncode == 1
+        assert "guestlink-host is not running" in done.stderr
+        assert "guestlink-host serve" in done.stderr
+
+
+async def test_help_has_examples(host: Host) -> None:
+    text = (await run("--help")).stdout
+    assert "examples:" in text
+    for command in (
+        "serve",
+        "add",
+        "remove",
+        "list",
+        "apps",
+        "launch",
+        "icon",
+        "policy",
+        "share",
+        "status",
+        "events",
+    ):
+        assert f"guestlink-host {command}" in text or f"  {command} " in text
+        assert (await run(command, "--help")).returncode == 0
+
+
+async def test_commands_import_nothing_slow() -> None:
+    program = (
+        f"import sys, {CHECKED}; "
+        "slow = {'grpc', 'google.protobuf', 'asyncio', 'watchdog', 'dbus_fast', 'logging'} & set(sys.modules); "
+        "sys.exit(str(slow) if slow else 0)"
+    )
+    environ = {**os.environ, "PYTHONPATH": os.pathsep.join(path for path in sys.path if path)}
+    done = await asyncio.to_thread(
+        subprocess.run, [sys.executable, "-c", program], check=False, capture_output=True, text=True, env=environ
+    )
+    assert (done.returncode, done.stderr) == (0, "")

@@ -1,0 +1,250 @@
+"""From a container's list to what the user's desktop shows: launchers at once, icons after."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from collections.abc import AsyncIterator
+
+import pytest
+
+from guestlink.errors import GuestlinkError
+from guestlink.rpc import CallFailed
+from support.fake_garcon import SVG, application, png
+from support.host import Host, fill_disk, host_in_test
+
+
+@pytest.fixture
+async def host(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Host]:
+    async with host_in_test(monkeypatch) as running:
+        yield running
+
+
+async def test_launchers_and_icons_appear_change_and_go(host: Host) -> None:
+    guest = await host.registered()
+    guest.icons = {"png": (False, png(48)), "svg": (True, SVG), "bad": (False, b"no picture"), "odd": (True, png())}
+    await guest.publish(*(application(name) for name in ("png", "svg", "bad", "odd", "none")))
+    await host.until(
+        lambda: host.icons() == ["48x48/apps/guestlink-demo-png.png", "scalable/apps/guestlink-demo-svg.svg"]
+    )
+
+    def icon_keys() -> dict[str, str]:
+        return {
+            name.removeprefix("guestlink-demo-").removesuffix(".desktop"): line.partition("=")[2]
+            for name, text in host.launchers().items()
+            for line in text.splitlines()
+            if line.startswith("Icon=")
+        }
+
+    generic = "application-x-executable"
+    await host.until(
+        lambda: (
+            icon_keys()
+            == {
+                "png": "guestlink-demo-png",
+                "svg": "guestlink-demo-svg",
+                "bad": generic,
+                "odd": generic,
+                "none": generic,
+            }
+        )
+    )
+    await guest.publish(application("svg"))
+    await host.until(lambda: host.icons() == ["scalable/apps/guestlink-demo-svg.svg"])
+    assert list(icon_keys()) == ["svg"]
+    await guest.publish()
+    await host.until(lambda: not host.launchers())
+    assert host.icons() == []
+
+
+async def test_a_launcher_does_not_wait_for_a_slow_icon(host: Host) -> None:
+    guest = await host.registered()
+    answer = guest.get_icon
+    released = host.root / "released"
+
+    async def slow(request: object) -> object:
+        await host.until(released.exists)
+        return await answer(request)
+
+    guest.icons = {"a": (False, png())}
+    # The server looks its methods up when it is made.
+    await guest.vanish()
+    guest.get_icon = slow  # type: ignore[method-assign]
+    await guest.register()
+    await guest.publish(application("a"))
+    await host.until(host.launchers)
+    assert host.icons() == []
+    released.touch()
+    await host.until(host.icons)
+
+
+async def test_icons_are_asked_for_again_when_the_container_registers_again(host: Host) -> None:
+    guest = await host.registered()
+    guest.icons = {"a": (False, png(48))}
+    await guest.publish(application("a"))
+    await host.until(lambda: host.icons() == ["48x48/apps/guestlink-demo-a.png"])
+    guest.icons = {"a": (False, png(64))}
+    await guest.vanish()
+    await guest.register()
+    await host.until(lambda: host.icons() == ["64x64/apps/guestlink-demo-a.png"])
+
+
+async def test_an_unchanged_list_writes_nothing(host: Host) -> None:
+    guest = await host.registered()
+    guest.icons = {"a": (False, png(48))}
+    await guest.publish(application("a"))
+    await host.until(host.icons)
+    (path,) = (host.data / "applications").glob("guestlink-*.desktop")
+    before = path.stat()
+    await guest.publish(application("a"))
+    await guest.publish(application("a"), application("b"))
+    await host.until(lambda: len(host.launchers()) == 2)
+    assert (path.stat().st_ino, path.stat().st_mtime_ns) == (before.st_ino, before.st_mtime_ns)
+
+
+async def test_icons_of_the_full_size_come_in_a_full_batch(host: Host) -> None:
+    """Sixteen pictures of 1 MiB each in one answer are within what we receive."""
+    guest = await host.registered()
+    big = SVG + b"\n<!--" + b"x" * (1024 * 1024 - len(SVG) - 100) + b"-->"
+    guest.icons = {f"a{n}": (True, big) for n in range(16)}
+    await guest.publish(*(application(name) for name in guest.icons))
+    await host.until(lambda: len(host.icons()) == 16)
+
+
+async def test_ten_thousand_entries(host: Host) -> None:
+    guest = await host.registered()
+    await guest.publish(*(application(f"app{n}", exec="a" * 100, keywords={"": ["k"]}) for n in range(10_000)))
+    await host.until(lambda: len(list((host.data / "applications").glob("guestlink-*.desktop"))) == 10_000)
+    await guest.call("PendingUpdateApplicationListCalls", count=0)
+    await guest.publish(application("last"))
+    await host.until(lambda: list(host.launchers()) == ["guestlink-demo-last.desktop"])
+
+
+async def test_a_list_beyond_the_size_limit_is_refused_and_changes_nothing(host: Host) -> None:
+    guest = await host.registered()
+    await guest.publish(application("a"))
+    await host.until(host.launchers)
+    with pytest.raises(CallFailed) as caught:
+        await guest.publish(*(application(f"{n}", exec="x" * 1000) for n in range(5000)))
+    assert caught.value.code == "RESOURCE_EXHAUSTED"
+    assert list(host.launchers()) == ["guestlink-demo-a.desktop"]
+    await guest.publish(application("b"))
+    await host.until(lambda: list(host.launchers()) == ["guestlink-demo-b.desktop"])
+
+
+async def test_two_containers_do_not_disturb_each_other(host: Host) -> None:
+    one, two = await host.registered("one"), await host.registered("two")
+    await one.publish(application("same"), application("x"))
+    await two.publish(application("same"))
+    await host.until(lambda: len(host.launchers()) == 3)
+    await host.ask("remove", name="one")
+    assert list(host.launchers()) == ["guestlink-two-same.desktop"]
+    assert not one.directory.exists()
+    assert two.directory.exists()
+    assert [entry["name"] for entry in (await host.ask("list"))["containers"]] == ["two"]
+
+
+async def test_removing_and_adding_again_begins_anew(host: Host) -> None:
+    guest = await host.registered()
+    await guest.publish(application("a"))
+    await host.until(host.launchers)
+    old = guest.token
+    await guest.close()
+    await host.ask("remove", name="demo")
+    assert not host.launchers()
+    guest = await host.add()
+    assert guest.token != old
+    assert (await host.ask("apps", name="demo"))["applications"] == []
+    with pytest.raises(CallFailed):
+        await guest.call("ContainerReady", garcon_port=1, token=old)
+
+
+async def test_the_desktops_database_is_refreshed(host: Host) -> None:
+    guest = await host.registered()
+    await guest.publish(application("a", mime_types=["text/x-guestlink-test"]))
+    cache = host.data / "applications/mimeinfo.cache"
+    await host.until(
+        lambda: cache.exists() and "text/x-guestlink-test=guestlink-demo-a.desktop;" in cache.read_text()
+    )
+
+
+async def test_launchers_that_somebody_deleted_come_back_with_the_daemon(host: Host) -> None:
+    guest = await host.registered()
+    await guest.publish(application("a"))
+    await host.until((host.root / "state/guestlink-host/applications/demo.json").exists)
+    await host.stop()
+    for path in (host.data / "applications").iterdir():
+        path.unlink()
+    await host.start()
+    await host.until(host.launchers)
+
+
+@pytest.mark.parametrize("content", ["", "{", "[1, 2]", "\0", '{"a": 1}', "[" * 100_000])
+async def test_a_broken_list_file_is_survived(host: Host, content: str) -> None:
+    guest = await host.registered()
+    await guest.publish(application("a"))
+    path = host.root / "state/guestlink-host/applications/demo.json"
+    await host.until(path.exists)
+    await host.stop()
+    await guest.close()
+    path.write_text(content)
+    await host.start()
+    assert (await host.entry())["applications"] == 0
+    await guest.register()
+    await guest.publish(application("b"))
+    await host.until(lambda: list(host.launchers()) == ["guestlink-demo-b.desktop"])
+
+
+async def test_a_full_disk_is_reported_and_mended_by_itself(monkeypatch: pytest.MonkeyPatch) -> None:
+    if os.getuid() != 0:
+        pytest.skip("only root can mount a small file system")
+    async with host_in_test(monkeypatch) as host:
+        mount = ["mount", "-t", "tmpfs", "-o", "size=64k", "none", str(host.data)]
+        if subprocess.run(mount, check=False, capture_output=True).returncode != 0:
+            pytest.skip("this machine does not let us mount")
+        try:
+            await _fill_and_mend(host)
+        finally:
+            await host.close()
+            subprocess.run(["umount", str(host.data)], check=True)
+
+
+async def _fill_and_mend(host: Host) -> None:
+    guest = await host.registered()
+    await guest.publish(*(application(f"a{n}") for n in range(40)))
+
+    async def problem() -> bool:
+        return "no space left" in (await host.entry())["problem"]
+
+    await host.until(problem)
+    assert all(text.endswith("\n") for text in host.launchers().values())
+    await host.ask("launch", name="demo", id="a0", files=[])  # Everything else goes on.
+    await guest.publish(application("small"))
+    await host.until(lambda: list(host.launchers()) == ["guestlink-demo-small.desktop"])
+
+    async def mended() -> bool:
+        return not (await host.entry())["problem"]
+
+    await host.until(mended)
+
+
+async def test_a_full_disk_refuses_to_add_and_leaves_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    if os.getuid() != 0:
+        pytest.skip("only root can mount a small file system")
+    async with host_in_test(monkeypatch) as host:
+        state = host.root / "state"
+        mount = ["mount", "-t", "tmpfs", "-o", "size=16k", "none", str(state)]
+        if subprocess.run(mount, check=False, capture_output=True).returncode != 0:
+            pytest.skip("this machine does not let us mount")
+        try:
+            await host.add("one")
+            fill_disk(state / "ballast")
+            with pytest.raises(GuestlinkError) as caught:
+                await host.ask("add", name="two")
+            assert "make room" in caught.value.hint
+            assert [entry["name"] for entry in (await host.ask("list"))["containers"]] == ["one"]
+            (state / "ballast").unlink()
+            await host.add("two")
+        finally:
+            await host.close()
+            subprocess.run(["umount", str(state)], check=True)
