@@ -68,13 +68,12 @@ class Containers:
     def __len__(self) -> int:
         return len(self._known)
 
-    def __getitem__(self, name: str) -> Container:
-        try:
+    def __getitem__(self, name: object) -> Container:
+        if isinstance(name, str) and name in self._known:
             return self._known[name]
-        except KeyError:
-            known = f"known: {', '.join(sorted(self._known))}" if self._known else "none is known yet"
-            hint = f"add it with `guestlink-host add {name}`" if isinstance(name, str) and name else "name one"
-            raise GuestlinkError(f"there is no container {name!r:.80}", hint=f"{hint}; {known}") from None
+        known = f"known: {', '.join(sorted(self._known))}" if self._known else "none is known yet"
+        hint = f"add it with `guestlink-host add {name:.63}`; {known}" if isinstance(name, str) and name else known
+        raise GuestlinkError(f"there is no container {name!r:.80}", hint=hint)
 
     def directory(self, name: str) -> Path:
         """The directory that is carried into a container."""

@@ -234,7 +234,7 @@ class Daemon:
         }
 
     async def _do_launch(self, fields: dict[str, Any]) -> dict[str, Any]:
-        await self._guest(fields).launch(_text(fields, "id"), [str(file) for file in fields.get("files", [])])
+        await self._guest(fields).launch(_text(fields, "id"), _files(fields))
         return {}
 
     async def _do_launch_vshd(self, fields: dict[str, Any]) -> dict[str, Any]:
@@ -372,6 +372,13 @@ def _text(fields: dict[str, Any], key: str) -> str:
     if not isinstance(value, str) or not value or "\0" in value:
         raise GuestlinkError(f"{value!r:.80} is no application's id", hint="`guestlink-host apps` lists them")
     return value
+
+
+def _files(fields: dict[str, Any]) -> list[str]:
+    files = fields.get("files") or []
+    if not isinstance(files, list) or not all(isinstance(file, str) and "\0" not in file for file in files):
+        raise GuestlinkError("the files are no list of paths and URLs")
+    return files
 
 
 def _number(fields: dict[str, Any], key: str, low: int, high: int) -> int:

@@ -1,0 +1,169 @@
+"""Both real daemons together: what either side does when the other is killed, fifty times each."""
+
+from __future__ import annotations
+
+import signal
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+
+from support.stage import Stage, stage
+
+ROUNDS = 50
+APPLICATIONS = [f"org.example.App{n}" for n in range(5)]
+
+
+@pytest.fixture
+def rig() -> Iterator[Stage]:
+    with stage("demo") as made:
+        made.start_host()
+        made.host("add", "demo")
+        for name in APPLICATIONS:
+            made.add_application(name, Name=name)
+        made.start_garcon()
+        wait_complete(made, APPLICATIONS)
+        yield made
+
+
+def wait_complete(rig: Stage, names: list[str]) -> None:
+    """Wait until the container is registered, can be called, and its launchers are these."""
+    wanted = {f"guestlink-demo-{name}.desktop" for name in names}
+
+    def complete() -> bool:
+        entry = rig.host_json("list")[0]
+        return entry["registered"] and entry["reachable"] and {path.name for path in rig.launchers()} == wanted
+
+    rig.wait(f"{len(names)} applications are published", complete)
+
+
+def wait_registered_anew(rig: Stage, count: int) -> None:
+    """Wait until the host has seen so many registrations since it started."""
+
+    def registrations() -> bool:
+        events = rig.host_json("events")
+        return sum(event["event"] == "registered" for event in events) >= count
+
+    rig.wait("the container registers again", registrations)
+
+
+def figures(process: psutil.Process) -> dict[str, int]:
+    """What a leak would show in."""
+    with process.oneshot():
+        return {
+            "descriptors": process.num_fds(),
+            "threads": process.num_threads(),
+            "children": len(process.children(recursive=True)),
+            "resident KiB": process.memory_info().rss // 1024,
+        }
+
+
+def settled(rig: Stage, process: psutil.Process, before: dict[str, int]) -> dict[str, int]:
+    """The figures once nothing has more than before: a connection that ended takes a moment to be closed."""
+    counted = ("descriptors", "children")
+
+    def same() -> dict[str, int] | None:
+        now = figures(process)
+        return now if all(now[key] <= before[key] + 2 for key in counted) else None
+
+    return rig.wait(f"no more than {before}", same, 0.1)
+
+
+def host_files(rig: Stage) -> list[str]:
+    """Every file and socket of the host side, but for the desktop's own cache."""
+    root = rig.root / "host"
+    return sorted(
+        str(path.relative_to(root))
+        for path in root.rglob("*")
+        if not path.is_dir() and path.name != "mimeinfo.cache"
+    )
+
+
+def test_the_host_is_killed_and_restarted_fifty_times_under_a_running_garcon(rig: Stage) -> None:
+    garcon = psutil.Process(rig.processes["garcon"].pid)
+    before, files = figures(garcon), host_files(rig)
+    times = []
+    for number in range(ROUNDS):
+        # A kill and a clean stop by turns.
+        rig.stop("host", signal.SIGKILL if number % 2 else signal.SIGTERM)
+        began = time.monotonic()
+        rig.start_host()
+        up = time.monotonic()
+        wait_registered_anew(rig, 1)
+        times.append((up - began, time.monotonic() - up))
+    wait_complete(rig, APPLICATIONS)
+    rig.add_application("org.example.Late")
+    wait_complete(rig, [*APPLICATIONS, "org.example.Late"])
+    after = settled(rig, garcon, before)
+    assert [path for path in host_files(rig) if path not in files] == [
+        "home/.local/share/applications/guestlink-demo-org.example.Late.desktop"
+    ]
+    report("host restarted", "garcon", before, after, [anew for _, anew in times])
+    rig.host("launch", "demo", APPLICATIONS[0])
+
+
+def test_garcon_is_killed_and_restarted_fifty_times_under_a_running_host(rig: Stage) -> None:
+    host = psutil.Process(rig.processes["host"].pid)
+    before, files = figures(host), host_files(rig)
+    times = []
+    for number in range(ROUNDS):
+        rig.stop("garcon", signal.SIGKILL)
+        if number == ROUNDS - 1:
+            rig.add_application("org.example.Late")
+        rig.start_garcon()
+        began = time.monotonic()
+        wait_registered_anew(rig, number + 2)
+        times.append(time.monotonic() - began)
+    wait_complete(rig, [*APPLICATIONS, "org.example.Late"])
+    after = settled(rig, host, before)
+    assert [path for path in host_files(rig) if path not in files] == [
+        "home/.local/share/applications/guestlink-demo-org.example.Late.desktop"
+    ]
+    report("garcon restarted", "host", before, after, times)
+    rig.host("launch", "demo", APPLICATIONS[0])
+
+
+def test_garcon_is_killed_in_the_middle_of_its_lists(rig: Stage) -> None:
+    """Changes go on while garcon dies; the last word is what is installed."""
+    for number in range(10):
+        rig.add_application(f"org.example.More{number}")
+        rig.stop("garcon", signal.SIGKILL)
+        rig.start_garcon()
+    wait_complete(rig, [*APPLICATIONS, *(f"org.example.More{number}" for number in range(10))])
+
+
+def test_launching_through_both_daemons(rig: Stage) -> None:
+    made = rig.root / "made by the application"
+    rig.add_application("org.example.Touch", Exec=f'touch "{made}"')
+    wait_complete(rig, [*APPLICATIONS, "org.example.Touch"])
+    rig.host("launch", "demo", "org.example.Touch")
+    rig.wait("the application ran", made.exists)
+    failed = rig.host("launch", "demo", "org.example.Missing", check=False)
+    assert failed.returncode == 1
+    assert "org.example.Missing cannot be started in demo" in failed.stderr
+
+
+def test_an_icon_goes_all_the_way(rig: Stage) -> None:
+    directory = rig.guest_share / "icons/hicolor/scalable/apps"
+    directory.mkdir(parents=True)
+    (directory / "picture.svg").write_text('<svg xmlns="http://www.w3.org/2000/svg"><path d="M0 0"/></svg>')
+    rig.add_application("org.example.Icon", Icon="picture")
+    icon = Path(
+        rig.host_environ["XDG_DATA_HOME"], "icons/hicolor/scalable/apps/guestlink-demo-org.example.Icon.svg"
+    )
+    rig.wait("the icon arrives", icon.exists)
+    assert "<path" in icon.read_text()
+
+
+def report(what: str, whom: str, before: dict[str, int], after: dict[str, int], times: list[float]) -> None:
+    """Show the figures; pytest prints them with ``-rP`` or ``-s``."""
+    times = sorted(times)
+    figures_shown: dict[str, Any] = {key: f"{before[key]} -> {after[key]}" for key in before}
+    print(f"\n{what} {len(times)} times; {whom}: {figures_shown}")
+    print(
+        f"registered again after a median of {times[len(times) // 2] * 1000:.0f} ms, "
+        f"at most {times[-1] * 1000:.0f} ms"
+    )
