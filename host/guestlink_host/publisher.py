@@ -23,8 +23,8 @@ _log = logging.getLogger(__name__)
 
 _FIRST_RETRY, _LAST_RETRY = 2.0, 60.0
 """Seconds until something that could not be written is tried again."""
-_PAUSE_LIMIT = 5.0
-"""Seconds that the work rests at most; it rests as long as it took, so a container gets half a processor."""
+_PAUSE_LIMIT = 1.0
+"""Seconds that the work rests after a list, or as long as it took if that is less: no container keeps us busy."""
 
 
 class Publisher:

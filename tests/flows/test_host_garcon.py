@@ -35,7 +35,8 @@ def wait_complete(rig: Stage, names: list[str]) -> None:
 
     def complete() -> bool:
         entry = rig.host_json("list")[0]
-        return entry["registered"] and entry["reachable"] and {path.name for path in rig.launchers()} == wanted
+        names_now = {path.name for path in rig.launchers()}
+        return bool(entry["registered"] and entry["reachable"]) and names_now == wanted
 
     rig.wait(f"{len(names)} applications are published", complete)
 
@@ -44,8 +45,8 @@ def wait_registered_anew(rig: Stage, count: int) -> None:
     """Wait until the host has seen so many registrations since it started."""
 
     def registrations() -> bool:
-        events = rig.host_json("events")
-        return sum(event["event"] == "registered" for event in events) >= count
+        events = [event["event"] for event in rig.host_json("events")]
+        return events.count("registered") >= count
 
     rig.wait("the container registers again", registrations)
 

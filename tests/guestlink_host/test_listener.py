@@ -8,7 +8,13 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from guestlink.rpc import CallFailed
+from guestlink.address import TcpAddress, UnixAddress, VsockAddress
+from guestlink.errors import GuestlinkError
+from guestlink.pb import container_host_pb2
+from guestlink.rpc import CONTAINER_LISTENER, GARCON, CallFailed, Channel, Server
+from guestlink.sockets import PeerPolicy
+from guestlink.vsock_bridge import Bridge
+from guestlink_host import garcon_link
 from support.fake_garcon import FakeGarcon, application
 from support.host import Host, host_in_test
 
@@ -342,3 +348,64 @@ async def test_state_survives_a_restart_but_registration_is_made_anew(host: Host
     assert [entry["id"] for entry in applications] == ["kept"]
     assert (await refused(guest, "OpenUrl", url="https://example.org/"))[0] == "FAILED_PRECONDITION"
     await guest.register()
+
+
+async def test_a_container_on_tcp(host: Host) -> None:
+    """On the address that the user named, with the port of garcon that the container announces."""
+    with socket.create_server(("127.0.0.1", 0)) as probe:
+        port = probe.getsockname()[1]
+    guest = await host.add(listen=f"tcp:127.0.0.1:{port}", garcon="tcp:127.0.0.1:0")
+    garcon = Server(GARCON, guest)
+    garcon_port = garcon.bind(TcpAddress("127.0.0.1", 0))
+    await garcon.start()
+    channel = Channel(TcpAddress("127.0.0.1", port), CONTAINER_LISTENER)
+    try:
+        ready = container_host_pb2.ContainerStartupInfo(token="wrong", garcon_port=garcon_port)
+        with pytest.raises(CallFailed):
+            await channel.call("ContainerReady", ready, timeout=30)
+        for bad_port in (0, 65536):
+            ready = container_host_pb2.ContainerStartupInfo(token=guest.token, garcon_port=bad_port)
+            with pytest.raises(CallFailed, match="port"):
+                await channel.call("ContainerReady", ready, timeout=30)
+        ready = container_host_pb2.ContainerStartupInfo(token=guest.token, garcon_port=garcon_port)
+        await channel.call("ContainerReady", ready, timeout=30)
+        await host.until(lambda: host._reachable("demo"))
+        await host.ask("launch", name="demo", id="x", files=[])
+        assert guest.calls[-1][0] == "launch_application"
+    finally:
+        await channel.close()
+        await garcon.stop(0)
+
+
+async def test_a_virtual_machines_garcon_is_reached_through_a_private_bridge(
+    host: Host, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """There is no vsock peer here, so the bridge's far end is garcon's Unix socket."""
+    guest = await host.add(garcon="vsock:7:0")
+    dialled: list[object] = []
+
+    def bridge(listener: socket.socket, target: object, policy: PeerPolicy) -> Bridge:
+        dialled.append(target)
+        return Bridge(listener, UnixAddress(str(guest.directory / "garcon.sock")), policy)
+
+    monkeypatch.setattr(garcon_link, "Bridge", bridge)
+    await guest.register(port=10003)
+    await host.until(lambda: host._reachable("demo"))
+    assert dialled == [VsockAddress(7, 10003)]
+    private = host.root / "run/guestlink-host/private"
+    assert len(list(private.iterdir())) == 1
+    await host.ask("launch", name="demo", id="x", files=[])
+    await guest.call("ContainerShutdown")
+    await host.until(lambda: not list(private.iterdir()))
+
+
+async def test_launch_vshd_passes_the_port(host: Host) -> None:
+    guest = await host.registered()
+    await host.ask("launch_vshd", name="demo", port=2**32 - 1)
+    assert guest.calls[-1][1].port == 2**32 - 1
+    guest.failure = "no vshd"
+    with pytest.raises(GuestlinkError, match="no vshd"):
+        await host.ask("launch_vshd", name="demo", port=5)
+    for port in (0, 2**32, "5", None):
+        with pytest.raises(GuestlinkError, match="port"):
+            await host.ask("launch_vshd", name="demo", port=port)
