@@ -1,0 +1,244 @@
+"""``sommelier``: starts the proxy as a service, for one program, or for one connection."""
+
+from __future__ import annotations
+
+import fcntl
+import logging
+import os
+import signal
+import socket
+import stat
+import sys
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from guestlink import __version__
+from guestlink.errors import GuestlinkError, run_command
+from guestlink.logs import setup_logging
+from guestlink.paths import runtime_dir
+from guestlink.sockets import activated_sockets
+from sommelier_shim import options
+from sommelier_shim.channel.unix_socket import SocketChannel
+from sommelier_shim.children import Child, start_program
+from sommelier_shim.host_link import HostLink
+from sommelier_shim.loop import Loop
+from sommelier_shim.proxy import Proxy
+from sommelier_shim.server import Server, raise_descriptor_limit
+from sommelier_shim.service import ServiceManager
+from sommelier_shim.status import StatusServer
+
+_log = logging.getLogger("sommelier")
+
+_SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run ``sommelier``.
+
+    :param argv: arguments; ``sys.argv[1:]`` by default.
+    :returns: 0, or the status of the program that was run; 1 and a sentence when it could not start.
+    """
+    return run_command("sommelier", _main, argv)
+
+
+def _main(argv: list[str]) -> int:
+    asked = options.parse(argv)
+    if asked.help:
+        print(options.help_text())
+        return 0
+    if asked.version:
+        print(f"Version: {__version__}")
+        return 0
+    setup_logging("sommelier", asked.config[options.LOG_LEVEL])
+    for warning in asked.warnings:
+        _log.warning("%s", warning)
+    if not (asked.parent or asked.program or asked.client_fd >= 0):
+        raise GuestlinkError("nothing to do", hint="give a program to run, or --parent to serve a socket")
+    raise_descriptor_limit()
+    application = _Application(asked, os.environ)
+    try:
+        return application.run()
+    finally:
+        application.close()
+
+
+class _Application:
+    """One run of the proxy."""
+
+    def __init__(self, asked: options.Options, environ: Mapping[str, str]) -> None:
+        config = asked.config
+        path = options.host_path(config, environ, nested=not asked.parent, is_socket=_is_socket)
+        if asked.parent and path == options.socket_path(config[options.SOCKET], environ):
+            raise GuestlinkError(
+                f"{path} cannot be both the host's socket and our own", hint="choose another name with --socket"
+            )
+        self._asked = asked
+        self._environ = environ
+        self._loop = Loop()
+        self._path = path
+        self._proxy = Proxy(config, environ)
+        self._host = HostLink(
+            self._loop,
+            SocketChannel(path),
+            app_id=config[options.CONTAINER] or socket.gethostname(),
+            use_security_context=config[options.SECURITY_CONTEXT],
+        )
+        self._server = Server(self._loop, self._host, self._proxy.routes, self._proxy.failed)
+        self._manager = ServiceManager(self._loop, config[options.SD_NOTIFY])
+        self._status: StatusServer | None = None
+        self._lock = -1
+        self._own_socket = ""
+        self._children: list[Child] = []
+        self._result = 0
+        self._left = 2
+
+    def run(self) -> int:
+        """Serve until there is nothing more to do.
+
+        :returns: the exit status.
+        """
+        self._loop.on_signals(_SIGNALS, self._loop.stop)
+        if self._asked.client_fd >= 0:
+            self._server.serve(_adopted(self._asked.client_fd), self._loop.stop)
+        elif self._asked.parent:
+            self._start_parent()
+        else:
+            self._start_wrapper()
+        self._loop.run()
+        self._manager.stopping()
+        return self._result
+
+    def close(self) -> None:
+        """Close everything and leave no file behind."""
+        for child in self._children:
+            child.close()
+        self._server.close()
+        self._host.close()
+        if self._status is not None:
+            self._status.close()
+        if self._own_socket:
+            os.unlink(self._own_socket)
+        if self._lock >= 0:
+            os.close(self._lock)
+        self._manager.close()
+        self._loop.close()
+
+    # -- a service -----------------------------------------------------------------------------------------------
+
+    def _start_parent(self) -> None:
+        name = self._asked.config[options.SOCKET]
+        activated = list(activated_sockets().values())
+        path = options.socket_path(name, self._environ)
+        for listener in activated or [self._listen(path)]:
+            self._server.listen(listener)
+        status = runtime_dir() / f"sommelier-{name.removeprefix('wayland-')}.sock".replace("/", "-")
+        self._status = StatusServer(self._loop, str(status), {"status": self._describe})
+        self._host.when_known(self._first_look)
+        variable = self._asked.config[options.PUBLISH]
+        if variable:
+            self._manager.publish({variable: name, "SOMMELIER_VERSION": __version__})
+        if self._asked.program:
+            environ = dict(self._environ) | {"WAYLAND_DISPLAY": name, "SOMMELIER_VERSION": __version__}
+            self._run(environ, self._program_of_parent_ended)
+        else:
+            self._manager.ready()
+
+    def _first_look(self, trouble: str) -> None:
+        if trouble:
+            # Not fatal: the compositor may start later, and each client asks again.
+            _log.warning("%s", trouble)
+            self._manager.status(f"waiting for the host: {trouble}")
+        else:
+            kind = "ChromeOS" if self._host.is_chromeos else "a Wayland compositor"
+            self._manager.status(f"the host at {self._path} is {kind}")
+
+    def _listen(self, path: str) -> socket.socket:
+        """Make our socket as the originals do: guarded by a lock file (sommelier.md §2.1)."""
+        lock = os.open(f"{path}.lock", os.O_CREAT | os.O_CLOEXEC | os.O_RDWR, 0o660)
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            os.close(lock)
+            raise GuestlinkError(
+                f"another proxy or compositor serves {path}", hint="stop it, or choose a name with --socket"
+            ) from None
+        self._lock = lock
+        if _is_socket(path):
+            os.unlink(path)
+        listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
+        os.fchmod(listener.fileno(), 0o600)
+        listener.bind(path)
+        self._own_socket = path
+        listener.listen(128)
+        return listener
+
+    def _program_of_parent_ended(self, status: int) -> None:
+        if status == 0:
+            self._manager.ready()
+            return
+        _log.error("%s failed with status %d", self._asked.program[0], status)
+        self._result = status
+        self._loop.stop()
+
+    def _describe(self) -> dict[str, Any]:
+        return {
+            "version": __version__,
+            "socket": self._asked.config[options.SOCKET],
+            "host": self._path,
+            "host_known": self._host.is_known,
+            "chromeos": self._host.is_chromeos,
+            "sandboxed": self._host.is_sandboxed,
+            "scale": self._asked.config[options.SCALE],
+            "served": self._server.served,
+            "failures": self._server.failures,
+            "globals": [
+                {"interface": interface, "version": version, "hidden": self._proxy.policy.reason_hidden(interface)}
+                for interface, version in sorted(set(self._host.globals.values()))
+            ],
+            "clients": [client._asdict() for client in self._server.clients],
+        }
+
+    # -- one program ---------------------------------------------------------------------------------------------
+
+    def _start_wrapper(self) -> None:
+        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)
+        with theirs:
+            environ = {key: value for key, value in self._environ.items() if key != "DISPLAY"}
+            environ |= {"WAYLAND_SOCKET": str(theirs.fileno()), "SOMMELIER_VERSION": __version__}
+            self._server.serve(ours, self._part_of_wrapper_ended)
+            self._run(environ, self._wrapped_program_ended, theirs.fileno())
+
+    def _wrapped_program_ended(self, status: int) -> None:
+        self._result = status
+        self._part_of_wrapper_ended()
+
+    def _part_of_wrapper_ended(self) -> None:
+        # The program may leave a child behind that keeps the connection, as wl-copy does.
+        self._left -= 1
+        if self._left == 0:
+            self._loop.stop()
+
+    def _run(self, environ: Mapping[str, str], ended: Any, inherited: int = -1) -> None:
+        self._children.append(start_program(self._loop, self._asked.program, environ, ended, inherited=inherited))
+
+
+def _is_socket(path: str) -> bool:
+    try:
+        return stat.S_ISSOCK(os.stat(path).st_mode)
+    except OSError:
+        return False
+
+
+def _adopted(descriptor: int) -> socket.socket:
+    try:
+        sock = socket.socket(fileno=descriptor)
+    except OSError as error:
+        raise GuestlinkError(
+            f"descriptor {descriptor} is not a socket", hint="pass a connected Unix socket with --client-fd"
+        ) from error
+    os.set_inheritable(descriptor, False)
+    return sock
+
+
+if __name__ == "__main__":
+    sys.exit(main())

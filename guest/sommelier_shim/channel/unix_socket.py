@@ -1,0 +1,44 @@
+"""The host's compositor by its socket, which the container manager carried in (sommelier.md §5.2)."""
+
+from __future__ import annotations
+
+import socket
+
+from sommelier_shim.channel import HostBusy, HostUnreachable
+
+
+class SocketChannel:
+    """Connects to a compositor's socket. Descriptors pass as they are.
+
+    :param path: of the socket.
+    """
+
+    passes_descriptors = True
+
+    def __init__(self, path: str) -> None:
+        self.path = path
+
+    def connect(self) -> socket.socket:
+        """A new connection.
+
+        :raises HostUnreachable: nobody listens there.
+        :raises HostBusy: the queue of connections is full.
+        """
+        sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
+        try:
+            sock.connect(self.path)
+        except BlockingIOError:
+            sock.close()
+            raise HostBusy from None
+        except OSError as error:
+            sock.close()
+            reason = (error.strerror or str(error)).lower()
+            raise HostUnreachable(
+                f"the host compositor at {self.path} cannot be reached: {reason}",
+                hint="start it, or name its socket with --display",
+            ) from error
+        return sock
+
+    def describe(self) -> str:
+        """The path."""
+        return self.path

@@ -1,0 +1,74 @@
+"""Programs that the proxy runs: the one it was started for, and the one that learns its display's name."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+from collections.abc import Callable, Mapping, Sequence
+
+from guestlink.errors import GuestlinkError
+from sommelier_shim.loop import READABLE, Loop
+
+_IGNORED_BY_PYTHON = (signal.SIGPIPE, signal.SIGXFSZ)
+
+
+class Child:
+    """A running program.
+
+    :param ended: called with its exit status; 128+n when a signal killed it.
+    """
+
+    def __init__(self, loop: Loop, pid: int, ended: Callable[[int], None]) -> None:
+        self.pid = pid
+        self._loop = loop
+        self._ended = ended
+        self._descriptor = os.pidfd_open(pid)
+        loop.add(self._descriptor, READABLE, lambda _: self._gone())
+
+    def close(self) -> None:
+        """End the program when it still runs."""
+        if self._descriptor < 0:
+            return
+        self._forget()
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(self.pid, signal.SIGTERM)
+        os.waitpid(self.pid, 0)
+
+    def _gone(self) -> None:
+        self._forget()
+        status = os.waitstatus_to_exitcode(os.waitpid(self.pid, 0)[1])
+        self._ended(status if status >= 0 else 128 - status)
+
+    def _forget(self) -> None:
+        self._loop.remove(self._descriptor)
+        os.close(self._descriptor)
+        self._descriptor = -1
+
+
+def start_program(
+    loop: Loop,
+    argv: Sequence[str],
+    environ: Mapping[str, str],
+    ended: Callable[[int], None],
+    *,
+    inherited: int = -1,
+) -> Child:
+    """Start a program with ordinary signals.
+
+    :param inherited: a descriptor that it gets, under the same number.
+    :raises GuestlinkError: it cannot be started.
+    """
+    if inherited >= 0:
+        os.set_inheritable(inherited, True)
+    try:
+        pid = os.posix_spawnp(argv[0], list(argv), environ, setsigdef=_IGNORED_BY_PYTHON, setsigmask=())
+    except (OSError, ValueError) as error:
+        reason = (getattr(error, "strerror", None) or str(error)).lower()
+        missing = isinstance(error, FileNotFoundError)
+        raise GuestlinkError(
+            f"cannot run {argv[0]}: {reason}",
+            hint="install it, or check its name" if missing else "",
+            exit_code=127 if missing else 126,
+        ) from error
+    return Child(loop, pid, ended)

@@ -1,0 +1,238 @@
+"""The command line, the ``SOMMELIER_*`` variables and the ``[sommelier]`` section of ``guestlink.conf``.
+
+The originals' command lines work unchanged (sommelier.md §2.2): switches take their value after ``=`` only, unknown
+ones are reported and passed over, and the first word that is no switch starts the program to run.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, NamedTuple
+
+from guestlink.config import Config, Setting, boolean, choice, load, standard_files
+from guestlink.errors import GuestlinkError
+from guestlink.token import TOKEN_PATH
+
+SCALE_LEAST, SCALE_MOST = 0.1, 10.0
+DPI_LEAST, DPI_MOST = 72, 9600
+CARRIED_SOCKET = "/dev/.guestlink/wayland-0"
+"""Where a Linux host's compositor is carried in."""
+DEFAULT_VM = "termina"
+
+
+def _number(text: str) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        raise ValueError("use a number such as 0.5") from None
+    if not 0 < value < 1000:
+        raise ValueError("use a number above 0")
+    return value
+
+
+def _buckets(text: str) -> tuple[int, ...]:
+    try:
+        return tuple(min(DPI_MOST, max(DPI_LEAST, int(word))) for word in text.split(",") if word.strip())
+    except ValueError:
+        raise ValueError("use whole numbers with commas, as in 72,96,160") from None
+
+
+def _patterns(text: str) -> tuple[str, ...]:
+    return tuple(word for word in text.replace(",", " ").split() if word)
+
+
+SOCKET = Setting("socket", "", "wayland-0", str, "name of the socket for clients, in XDG_RUNTIME_DIR")
+DISPLAY = Setting("display", "SOMMELIER_DISPLAY", "", str, "the host's compositor: a path, or a name")
+SCALE = Setting("scale", "SOMMELIER_SCALE", 1.0, _number, "size of clients' units, in the host's; 0.1 to 10")
+DPI = Setting[Sequence[int]]("dpi", "SOMMELIER_DPI", (), _buckets, "densities that may be reported")
+DIRECT_SCALE = Setting("direct_scale", "", False, boolean, "pixel-exact scaling by output")
+STABLE_SCALING = Setting("stable_scaling", "", False, boolean, "rounding that survives a round trip")
+ACCELERATORS = Setting(
+    "accelerators", "SOMMELIER_ACCELERATORS", "", str, "key combinations for the host, as in Super_L,<Alt>F1"
+)
+WINDOWED_ACCELERATORS = Setting(
+    "windowed_accelerators",
+    "SOMMELIER_WINDOWED_ACCELERATORS",
+    "",
+    str,
+    "the same, unless the window is fullscreen",
+)
+VM_IDENTIFIER = Setting(
+    "vm_identifier", "SOMMELIER_VM_IDENTIFIER", "", str, "middle part of ChromeOS application ids"
+)
+TOKEN_FILE = Setting("token_file", "GUESTLINK_TOKEN_FILE", TOKEN_PATH, str, "file that holds the token")
+CONTAINER = Setting(
+    "container", "GUESTLINK_CONTAINER", "", str, "the container's name on a Linux host, for application ids"
+)
+TITLE_PREFIX = Setting("title_prefix", "", "", str, "text in front of every window title")
+CLIPBOARD = Setting(
+    "clipboard", "", "both", choice("both", "to-host", "to-guest", "off"), "which way contents may go"
+)
+ALLOW = Setting[Sequence[str]]("allow", "", (), _patterns, "privileged globals to offer, as in zwlr_*")
+DENY = Setting[Sequence[str]]("deny", "", (), _patterns, "globals not to offer")
+SECURITY_CONTEXT = Setting("security_context", "", True, boolean, "tag clients where the host can")
+TRACE = Setting("trace", "SOMMELIER_TRACE", "", str, "what to log of the conversation; see the manual")
+PUBLISH = Setting(
+    "publish", "", "", str, "variable of the user manager that gets the socket's name, as in WAYLAND_DISPLAY"
+)
+SD_NOTIFY = Setting("sd_notify", "", "", str, "what to tell systemd when ready")
+LOG_LEVEL = Setting("log_level", "GUESTLINK_LOG", "info", str, "debug, info, warning or error")
+
+SCHEMA: tuple[Setting[Any], ...] = (
+    SOCKET, DISPLAY, SCALE, DPI, DIRECT_SCALE, STABLE_SCALING, ACCELERATORS, WINDOWED_ACCELERATORS, VM_IDENTIFIER,
+    TOKEN_FILE, CONTAINER, TITLE_PREFIX, CLIPBOARD, ALLOW, DENY, SECURITY_CONTEXT, TRACE, PUBLISH, SD_NOTIFY,
+    LOG_LEVEL,
+)  # fmt: skip
+
+_FLAGS = ("direct_scale", "stable_scaling")
+_PLAIN = ("parent", "noop_driver", "help", "version")
+_OF_OTHERS = frozenset(
+    "allow_xwayland_emulate_screen_pos_size application_id application_id_x11_property dark_frame_color "
+    "data_driver drm_device enable_linux_dmabuf enable_x11_move_windows enable_xshape explicit_fence "
+    "force_drm_device frame_color fullscreen_mode glamor ignore_stateless_toplevel_configure master "
+    "no_clipboard_manager no_exit_with_child no_support_damage_buffer only_client_can_exit_fullscreen "
+    "peer_cmd_prefix peer_pid print_enabled_features quirks_config shm_driver stats_log stats_summary "
+    "stats_timer timing_filename trace_filename trace_system viewport_resize virtwl_device x_auth x_font_path "
+    "xwayland_cmd_prefix xwayland_gl_driver_path xwayland_path".split()
+)
+"""Switches of the originals that mean nothing here: they belong to X11, to GPU memory, to one process for each
+client, or to older versions."""
+_LEVELS = {"-1": "debug", "0": "info", "1": "warning", "2": "error", "3": "error"}
+
+
+class Options(NamedTuple):
+    """What the proxy was asked to do.
+
+    :ivar program: to run with the proxy as its display; its words.
+    :ivar client_fd: a connected client to serve, or -1.
+    """
+
+    config: Config
+    parent: bool
+    program: tuple[str, ...]
+    client_fd: int
+    help: bool
+    version: bool
+    warnings: tuple[str, ...]
+
+
+def parse(argv: Sequence[str], environ: Mapping[str, str] = os.environ) -> Options:
+    """Read everything that can be set.
+
+    :raises GuestlinkError: a value is wrong, or something is asked for that cannot be done.
+    """
+    switches: dict[str, str | None] = {}
+    plain: set[str] = set()
+    warnings: list[str] = []
+    client_fd = -1
+    keys = {setting.key for setting in SCHEMA} - set(_FLAGS)
+    rest: list[str] = []
+    for index, word in enumerate(argv):
+        if not word.startswith("-") or word == "-":
+            rest = list(argv[index:])
+            break
+        if word == "--":
+            rest = list(argv[index + 1 :])
+            break
+        name, equals, value = _normalised(word)
+        if name in _FLAGS and not equals:
+            switches[name] = "yes"
+        elif name in _PLAIN:
+            plain.add(name)
+        elif name == "client_fd":
+            client_fd = _descriptor(value)
+        elif name == "trace" and not equals:
+            switches["trace"] = "all"
+        elif name in keys or name in _FLAGS:
+            if not equals:
+                raise GuestlinkError(f"{word} needs a value", hint=f"write {word}=VALUE")
+            switches[name] = _LEVELS.get(value, value) if name == "log_level" else value
+        elif name in ("x", "x_display"):
+            raise GuestlinkError(
+                "X11 applications are not supported yet", hint="start the proxy without -X and --x-display"
+            )
+        elif name == "virtgpu_channel":
+            raise GuestlinkError(
+                "the virtio-gpu channel is not supported yet", hint="name the host's socket with --display"
+            )
+        elif name == "master":
+            plain.add("parent")
+        elif name not in _OF_OTHERS:
+            warnings.append(f"there is no switch {word.partition('=')[0]}; it is passed over")
+    config = load(
+        SCHEMA,
+        section="sommelier",
+        files=standard_files("guestlink.conf", environ),
+        environ=environ,
+        switches=switches,
+    )
+    return Options(
+        config, "parent" in plain, tuple(rest), client_fd, "help" in plain, "version" in plain,
+        (*warnings, *config.warnings),
+    )  # fmt: skip
+
+
+def host_path(config: Config, environ: Mapping[str, str], *, nested: bool, is_socket: Callable[[str], bool]) -> str:
+    """The path of the host compositor's socket.
+
+    :param nested: whether ``WAYLAND_DISPLAY`` may be it: for a program that is run by hand, not for a service,
+        whose user manager knows only our own socket by that name.
+    :raises GuestlinkError: nothing tells.
+    """
+    name = config[DISPLAY]
+    if not name and is_socket(CARRIED_SOCKET):
+        name = CARRIED_SOCKET
+    if not name and nested:
+        name = environ.get("WAYLAND_DISPLAY", "")
+    if not name:
+        raise GuestlinkError(
+            "nothing tells where the host's compositor is",
+            hint=f"name its socket with --display or SOMMELIER_DISPLAY, or carry it in as {CARRIED_SOCKET}",
+        )
+    return socket_path(name, environ)
+
+
+def socket_path(name: str, environ: Mapping[str, str]) -> str:
+    """The path of a socket by its name in XDG_RUNTIME_DIR; a path stays what it is.
+
+    :raises GuestlinkError: there is no such directory, or the path is too long for a socket.
+    """
+    if not name.startswith("/"):
+        directory = environ.get("XDG_RUNTIME_DIR", "")
+        if not directory.startswith("/"):
+            raise GuestlinkError(
+                "XDG_RUNTIME_DIR is not set", hint="log in with a session, or set it to a directory of this user"
+            )
+        name = f"{directory}/{name}"
+    if len(os.fsencode(name)) > 107:
+        raise GuestlinkError(f"the path {name} is too long for a socket", hint="use one of up to 107 bytes")
+    return name
+
+
+def help_text() -> str:
+    """What ``--help`` prints."""
+    lines = [
+        "usage: sommelier --parent [SWITCH...] [PROGRAM ARGUMENT...]   serve a socket; PROGRAM runs first",
+        "       sommelier [SWITCH...] PROGRAM ARGUMENT...              run a program with its own proxy",
+        "",
+        "The Wayland proxy between the container's applications and the host's compositor.",
+        "",
+    ]
+    for setting in SCHEMA:
+        switch = "--" + setting.key.replace("_", "-") + ("" if setting.key in _FLAGS else "=…")
+        variable = f" ({setting.variable})" if setting.variable else ""
+        lines.append(f"  {switch:<26} {setting.meaning}{variable}")
+    return "\n".join(lines)
+
+
+def _normalised(word: str) -> tuple[str, str, str]:
+    name, equals, value = word.partition("=")
+    short = {"-X": "x", "-h": "help", "-?": "help", "-v": "version"}
+    return short.get(name, name.lstrip("-").replace("-", "_")), equals, value
+
+
+def _descriptor(text: str) -> int:
+    if not text.isdecimal():
+        raise GuestlinkError(f"--client-fd cannot be {text!r}", hint="use the number of an open descriptor")
+    return int(text)

@@ -1,0 +1,143 @@
+"""The sending half of a connection: never blocks, keeps order, keeps descriptors with their messages."""
+
+from __future__ import annotations
+
+import errno
+import os
+import socket
+from array import array
+from collections import deque
+from collections.abc import Callable
+
+from sommelier_shim.wire import DESCRIPTORS_PER_SEND, Buffer
+
+QUEUE_HIGH = 8 * 1024 * 1024
+"""Bytes that may wait for a slow reader before we stop reading what is meant for it. libwayland 1.21 dies when its
+socket is full for long (wayland-performance.md §8.2), so this is much."""
+QUEUE_LOW = QUEUE_HIGH // 4
+"""Bytes below which reading goes on."""
+DESCRIPTORS_HIGH = 512
+"""Waiting descriptors with which reading pauses as well: a process has not many."""
+_JOINED = 65536
+"""Waiting pieces are joined up to this size, so that many small messages are one piece."""
+_FLAGS = socket.MSG_DONTWAIT | socket.MSG_NOSIGNAL
+
+
+class Outlet:
+    """Sends to one socket.
+
+    :param sock: non-blocking.
+    :param on_wait: called when something waits, and again when nothing waits any more.
+    :ivar queued: bytes that wait; :ivar descriptors: descriptors that wait.
+    :ivar broken: whether the peer takes nothing any more; what is sent then is dropped.
+    :ivar retry: whether to try again by time, because the kernel holds too many descriptors under way.
+    """
+
+    __slots__ = ("_on_wait", "_queue", "_sock", "broken", "descriptors", "queued", "retry", "sent_bytes")
+
+    def __init__(self, sock: socket.socket, on_wait: Callable[[bool], None]) -> None:
+        self._sock = sock
+        self._on_wait = on_wait
+        self._queue: deque[tuple[bytearray, list[int] | None]] = deque()
+        self.queued = 0
+        self.descriptors = 0
+        self.broken = False
+        self.retry = False
+        self.sent_bytes = 0
+
+    @property
+    def is_full(self) -> bool:
+        """Whether to stop reading what would be sent here."""
+        return self.queued > QUEUE_HIGH or self.descriptors > DESCRIPTORS_HIGH
+
+    @property
+    def has_room(self) -> bool:
+        """Whether to start again."""
+        return self.queued <= QUEUE_LOW and self.descriptors <= DESCRIPTORS_HIGH // 4
+
+    def send(self, data: Buffer, descriptors: list[int] | None) -> None:
+        """Send or keep. The descriptors belong to the outlet from now on and go with the first byte."""
+        if not self._queue and not self.broken:
+            sent = self._try(data, descriptors)
+            if sent == len(data):
+                return
+            if sent > 0:
+                data, descriptors = memoryview(data)[sent:], None
+        if self.broken:
+            _close(descriptors)
+            return
+        self._keep(data, descriptors)
+
+    def flush(self) -> None:
+        """Send what waits, as much as goes."""
+        queue = self._queue
+        self.retry = False
+        while queue and not self.broken:
+            data, descriptors = queue[0]
+            sent = self._try(data, descriptors)
+            if sent == 0:
+                break
+            self.queued -= sent
+            if descriptors:
+                self.descriptors -= len(descriptors)
+            if sent < len(data):
+                del data[:sent]
+                queue[0] = (data, None)
+                break
+            queue.popleft()
+        if self.broken:
+            self._drop()
+        if not queue:
+            self._on_wait(False)
+
+    def close(self) -> None:
+        """Drop what waits and close its descriptors. The socket is the caller's."""
+        self.broken = True
+        self._drop()
+
+    def _try(self, data: Buffer, descriptors: list[int] | None) -> int:
+        """Send once.
+
+        :returns: the bytes that went; 0 when the socket is full or broken.
+        """
+        try:
+            if descriptors:
+                assert len(descriptors) <= DESCRIPTORS_PER_SEND
+                rights = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array("i", descriptors))]
+                sent = self._sock.sendmsg([data], rights, _FLAGS)
+                _close(descriptors)
+            else:
+                sent = self._sock.send(data, _FLAGS)
+        except BlockingIOError:
+            return 0
+        except OSError as error:
+            if error.errno == errno.ETOOMANYREFS:
+                self.retry = True
+                return 0
+            self.broken = True
+            return 0
+        self.sent_bytes += sent
+        return sent
+
+    def _keep(self, data: Buffer, descriptors: list[int] | None) -> None:
+        queue = self._queue
+        self.queued += len(data)
+        if descriptors:
+            self.descriptors += len(descriptors)
+        elif queue and len(queue[-1][0]) < _JOINED:
+            queue[-1][0].extend(data)
+            return
+        queue.append((bytearray(data), descriptors))
+        if len(queue) == 1:
+            self._on_wait(True)
+
+    def _drop(self) -> None:
+        for _, descriptors in self._queue:
+            _close(descriptors)
+        self._queue.clear()
+        self.queued = self.descriptors = 0
+
+
+def _close(descriptors: list[int] | None) -> None:
+    for descriptor in descriptors or ():
+        os.close(descriptor)

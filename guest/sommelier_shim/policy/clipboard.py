@@ -1,0 +1,83 @@
+"""Which way selections and drags may cross: both, to the host, to the guest, or not at all.
+
+Contents pass between the programs through pipes that the proxy does not touch; the policy decides who hears of
+whose offers. Programs in the container exchange selections through the host as well, so a closed direction closes
+it for them too.
+"""
+
+from __future__ import annotations
+
+from sommelier_shim.relay import Flow, Hook
+from sommelier_shim.routes import Hooks
+from sommelier_shim.shapes import interface_shape, is_known
+from sommelier_shim.wire import UINT, Buffer, encode
+
+_OFFERS = {
+    "wl_data_device": ("wl_data_offer", {"enter": 24, "selection": 8}),
+    "zwp_primary_selection_device_v1": ("zwp_primary_selection_offer_v1", {"selection": 8}),
+    "gtk_primary_selection_device": ("gtk_primary_selection_offer", {"selection": 8}),
+    "zwlr_data_control_device_v1": ("zwlr_data_control_offer_v1", {"selection": 8, "primary_selection": 8}),
+    "ext_data_control_device_v1": ("ext_data_control_offer_v1", {"selection": 8, "primary_selection": 8}),
+}
+"""By device: its offers, and the events that name one, with the offset of the name."""
+
+_SOURCES = {
+    ("wl_data_device", "set_selection"): "wl_data_source",
+    ("wl_data_device", "start_drag"): "wl_data_source",
+    ("zwp_primary_selection_device_v1", "set_selection"): "zwp_primary_selection_source_v1",
+    ("gtk_primary_selection_device", "set_selection"): "gtk_primary_selection_source",
+    ("zwlr_data_control_device_v1", "set_selection"): "zwlr_data_control_source_v1",
+    ("zwlr_data_control_device_v1", "set_primary_selection"): "zwlr_data_control_source_v1",
+    ("ext_data_control_device_v1", "set_selection"): "ext_data_control_source_v1",
+    ("ext_data_control_device_v1", "set_primary_selection"): "ext_data_control_source_v1",
+}
+"""By request that offers something to the host: the interface of its first argument."""
+
+
+def install(hooks: Hooks, policy: str) -> None:
+    """Close the directions that the policy closes.
+
+    :param policy: ``both``, ``to-host``, ``to-guest`` or ``off``.
+    """
+    if policy in ("to-host", "off"):
+        for device, (offer, naming) in _OFFERS.items():
+            if is_known(device):
+                hooks.on_event(device, "data_offer", _hide_offer(offer))
+                for event, offset in naming.items():
+                    hooks.on_event(device, event, _forget_offer(offset))
+    if policy in ("to-guest", "off"):
+        for (device, request), source in _SOURCES.items():
+            if is_known(device):
+                hooks.on_request(device, request, _refuse_source(source))
+
+
+def _hide_offer(interface: str) -> Hook:
+    destroy = interface_shape(interface).request("destroy")
+
+    def hide(flow: Flow, object_id: int, at: int, stop: int) -> Buffer:
+        offer = UINT.unpack_from(flow.buffer, at + 8)[0]
+        flow.relay.hide_from_client(offer, interface)
+        flow.relay.to_host(encode(offer, destroy), None)
+        return b""
+
+    return hide
+
+
+def _forget_offer(offset: int) -> Hook:
+    def forget(flow: Flow, object_id: int, at: int, stop: int) -> Buffer | None:
+        UINT.pack_into(flow.buffer, at + offset, 0)
+        return None
+
+    return forget
+
+
+def _refuse_source(interface: str) -> Hook:
+    cancelled = interface_shape(interface).event("cancelled")
+
+    def refuse(flow: Flow, object_id: int, at: int, stop: int) -> Buffer:
+        source = UINT.unpack_from(flow.buffer, at + 8)[0]
+        if flow.relay.interface(source) == interface:
+            flow.relay.to_client(encode(source, cancelled), None)
+        return b""
+
+    return refuse

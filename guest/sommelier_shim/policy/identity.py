@@ -1,0 +1,97 @@
+"""How windows are named to the host: application ids and titles (sommelier.md §2.5).
+
+ChromeOS matches ``org.chromium.guest_os.VM.wayland.ID`` with the desktop entries that garcon published, so the form
+is exact. A desktop on a Linux host matches an id with the name of a launcher first and with its ``StartupWMClass``
+second; the launchers of guestlink-host carry the plain id there, and are named ``guestlink-NAME-ID``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TypeAlias
+
+from sommelier_shim.relay import Flow, Hook
+from sommelier_shim.routes import Hooks
+from sommelier_shim.wire import HEADER, MESSAGE_LIMIT, Buffer, decode, encode
+
+CHROMEOS_PREFIX = "org.chromium.guest_os"
+_TEXT_LIMIT = MESSAGE_LIMIT - 16
+"""Bytes of a string that leave a message short enough for every libwayland."""
+
+Naming: TypeAlias = Callable[[str], str]
+"""From a program's own application id to the one that the host gets."""
+EntryTest: TypeAlias = Callable[[str], bool]
+"""Whether the container has a desktop entry of that id."""
+
+
+def chromeos_naming(vm: str) -> Naming:
+    """The form for ChromeOS.
+
+    :param vm: the middle part; the container's token on a Chromebook.
+    """
+
+    def name(app_id: str) -> str:
+        return f"{CHROMEOS_PREFIX}.{vm}.wayland.{app_id}"
+
+    return name
+
+
+def linux_naming(container: str, has_entry: EntryTest) -> Naming:
+    """The form for a Linux host: the launcher's name where this container has published a desktop entry of that
+    id, else the plain id, which the launcher of a differently named entry has as its ``StartupWMClass``.
+
+    :param container: its name on the host; "" leaves ids alone.
+    :param has_entry: whether the container has a desktop entry ``ID.desktop``.
+    """
+
+    def name(app_id: str) -> str:
+        plain = "-" not in container and app_id.replace("_", "").replace(".", "").replace("-", "").isalnum()
+        return f"guestlink-{container}-{app_id}" if container and plain and has_entry(app_id) else app_id
+
+    return name
+
+
+def install(hooks: Hooks, naming: Naming, title_prefix: str) -> None:
+    """Rename what windows are called."""
+    rename = _rename(naming)
+    hooks.on_request("xdg_toplevel", "set_app_id", rename)
+    hooks.on_request("wl_shell_surface", "set_class", rename)
+    if title_prefix:
+        prefix = _prefix(title_prefix)
+        hooks.on_request("xdg_toplevel", "set_title", prefix)
+        hooks.on_request("wl_shell_surface", "set_title", prefix)
+
+
+def _rename(naming: Naming) -> Hook:
+    def rename(flow: Flow, object_id: int, at: int, stop: int) -> Buffer | None:
+        app_id = _text(flow, at, stop)
+        flow.relay.features.setdefault("app_ids", {})[object_id] = app_id
+        return _with_text(flow, object_id, at, app_id, naming(app_id))
+
+    return rename
+
+
+def _prefix(prefix: str) -> Hook:
+    def put_before(flow: Flow, object_id: int, at: int, stop: int) -> Buffer | None:
+        title = _text(flow, at, stop)
+        return _with_text(flow, object_id, at, title, prefix + title)
+
+    return put_before
+
+
+def _text(flow: Flow, at: int, stop: int) -> str:
+    (text,) = decode("s", flow.buffer[at:stop])
+    return text.decode(errors="surrogateescape") if isinstance(text, bytes) else ""
+
+
+def _with_text(flow: Flow, object_id: int, at: int, old: str, new: str) -> Buffer | None:
+    if new == old:
+        return None
+    opcode = HEADER.unpack_from(flow.buffer, at)[1] & 0xFFFF
+    return encode(object_id, opcode, "s", shortened(new, _TEXT_LIMIT))
+
+
+def shortened(text: str, limit: int) -> bytes:
+    """A text as UTF-8 of at most ``limit`` bytes, cut between characters."""
+    data = text.encode(errors="surrogateescape").replace(b"\0", b"")
+    return data if len(data) <= limit else data[:limit].decode(errors="ignore").encode()

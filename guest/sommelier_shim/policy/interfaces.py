@@ -1,0 +1,77 @@
+"""Which of the host's globals a container gets to see (sommelier.md §8.3)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from fnmatch import fnmatchcase
+
+from sommelier_shim import shapes
+
+PRIVILEGED = (
+    "ext_data_control_manager_v1",
+    "ext_foreign_toplevel_list_v1",
+    "ext_image_copy_capture_manager_v1",
+    "ext_output_image_capture_source_manager_v1",
+    "ext_foreign_toplevel_image_capture_source_manager_v1",
+    "ext_session_lock_manager_v1",
+    "ext_transient_seat_manager_v1",
+    "ext_workspace_manager_v1",
+    "hyprland_*",
+    "org_kde_kwin_*",
+    "org_kde_plasma_*",
+    "kde_*",
+    "weston_*",
+    "wp_drm_lease_device_v1",
+    "wp_security_context_manager_v1",
+    "xx_*",
+    "zkde_*",
+    "zwlr_*",
+    "zwp_input_method_*",
+    "zwp_virtual_keyboard_*",
+    "zwp_xwayland_keyboard_grab_manager_v1",
+)
+"""Globals with which a program sees or steers other programs: off unless they are allowed by name."""
+
+HARMLESS = ("org_kde_kwin_server_decoration_manager",)
+"""Exceptions from the patterns above."""
+
+HOST_ONLY = (
+    "zaura_shell",
+    "zcr_keyboard_extension_v1",
+    "zcr_stylus_v2",
+    "zcr_gaming_input_v2",
+)
+"""What ChromeOS offers to its proxy, not to clients: Chromium that finds zaura_shell behaves as if it ran on
+ChromeOS (sommelier.md §1.1, §6.7)."""
+
+
+class GlobalPolicy:
+    """Decides which globals are offered.
+
+    :param allowed: patterns (``zwlr_*``) of interfaces that are offered although they are privileged.
+    :param denied: patterns of interfaces that are never offered; stronger than ``allowed``.
+    """
+
+    def __init__(self, allowed: Sequence[str] = (), denied: Sequence[str] = ()) -> None:
+        self._allowed = tuple(allowed)
+        self._denied = tuple(denied)
+
+    def offered_version(self, interface: str, host_version: int) -> int:
+        """The version to announce; 0 hides the global."""
+        if not shapes.is_known(interface) or self.reason_hidden(interface):
+            return 0
+        return min(host_version, shapes.version_of(interface))
+
+    def reason_hidden(self, interface: str) -> str:
+        """Why an interface of the tables is not offered, or ""."""
+        if _matches(interface, self._denied):
+            return "denied by configuration"
+        if interface in HOST_ONLY:
+            return "meant for the proxy alone"
+        if interface in HARMLESS or _matches(interface, self._allowed):
+            return ""
+        return "lets a program see or steer others" if _matches(interface, PRIVILEGED) else ""
+
+
+def _matches(interface: str, patterns: Sequence[str]) -> bool:
+    return any(fnmatchcase(interface, pattern) for pattern in patterns)

@@ -1,0 +1,72 @@
+"""Puts the parts of the proxy together by what was asked for."""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Mapping
+from functools import lru_cache
+
+from guestlink.config import Config
+from guestlink.token import TokenError, read_token
+from sommelier_shim import options, registry
+from sommelier_shim.host_link import HostLink
+from sommelier_shim.policy import clipboard, identity
+from sommelier_shim.policy.interfaces import GlobalPolicy
+from sommelier_shim.routes import Hooks, Routes
+from sommelier_shim.session import Session
+from sommelier_shim.trace import Trace
+
+_log = logging.getLogger(__name__)
+
+
+class Proxy:
+    """What happens to messages, by the settings.
+
+    :param environ: for the directories of desktop entries.
+    """
+
+    def __init__(self, config: Config, environ: Mapping[str, str] = os.environ) -> None:
+        self._config = config
+        self._environ = environ
+        self._trace = Trace(config[options.TRACE]) if config[options.TRACE] else None
+        self.policy = GlobalPolicy(config[options.ALLOW], config[options.DENY])
+
+    def routes(self, host: HostLink) -> Routes:
+        """The tables for a host."""
+        config = self._config
+        hooks = Hooks()
+        registry.install(hooks, self.policy)
+        clipboard.install(hooks, config[options.CLIPBOARD])
+        identity.install(hooks, self._naming(host), config[options.TITLE_PREFIX])
+        return Routes(hooks, self._trace)
+
+    def failed(self, session: Session, text: str) -> None:
+        """Write what is known about a client that was disconnected."""
+        if self._trace is not None:
+            self._trace.dump(session.relay)
+
+    def _naming(self, host: HostLink) -> identity.Naming:
+        config = self._config
+        if host.is_chromeos:
+            vm = config[options.VM_IDENTIFIER] or _token(config[options.TOKEN_FILE]) or options.DEFAULT_VM
+            return identity.chromeos_naming(vm)
+        return identity.linux_naming(config[options.CONTAINER], self._has_entry())
+
+    def _has_entry(self) -> identity.EntryTest:
+        environ = self._environ
+        home = environ.get("XDG_DATA_HOME") or f"{environ.get('HOME', '')}/.local/share"
+        directories = [home, *(environ.get("XDG_DATA_DIRS") or "/usr/local/share:/usr/share").split(":")]
+
+        @lru_cache(256)
+        def has_entry(app_id: str) -> bool:
+            return any(os.path.exists(f"{path}/applications/{app_id}.desktop") for path in directories)
+
+        return has_entry
+
+
+def _token(path: str) -> str:
+    try:
+        return read_token(path)
+    except TokenError:
+        return ""

@@ -1,0 +1,98 @@
+"""The two interfaces that every conversation is built on: wl_display and wl_registry (sommelier.md §6.4).
+
+What a client sees of the host's globals is decided here: interfaces of the tables alone, because a message of an
+unknown interface cannot be followed, with versions no higher than the tables know, minus what the policy hides.
+"""
+
+from __future__ import annotations
+
+from sommelier_shim.policy.interfaces import GlobalPolicy
+from sommelier_shim.relay import Flow, Hook
+from sommelier_shim.routes import Hooks
+from sommelier_shim.wire import (
+    INVALID_OBJECT,
+    UINT,
+    Buffer,
+    WireError,
+    decode,
+    encode,
+)
+
+GLOBAL_LIMIT = 4096
+"""Globals that a host may announce; compositors have fewer than a hundred."""
+
+
+def install(hooks: Hooks, policy: GlobalPolicy) -> None:
+    """Add the hooks without which nothing works."""
+    hooks.on_event("wl_display", "delete_id", _delete_id)
+    hooks.on_event("wl_display", "error", _error)
+    hooks.on_event("wl_registry", "global", _announcement(policy))
+    hooks.on_event("wl_registry", "global_remove", _withdrawal)
+    hooks.on_request("wl_registry", "bind", _bind)
+
+
+def _delete_id(flow: Flow, object_id: int, at: int, stop: int) -> Buffer | None:
+    flow.relay.deleted(UINT.unpack_from(flow.buffer, at + 8)[0])
+    return None
+
+
+def _error(flow: Flow, object_id: int, at: int, stop: int) -> Buffer | None:
+    failed, error_code, text = decode("ous", flow.buffer[at:stop])
+    relay = flow.relay
+    mine = relay.client_id(failed) if isinstance(failed, int) else 0
+    said = text.decode(errors="replace") if isinstance(text, bytes) else ""
+    assert isinstance(error_code, int)
+    interface = relay.interface(mine) if mine else ""
+    relay.last_error = f"{interface or 'object'}#{mine}, code {error_code}: {said}"
+    return None
+
+
+def _announcement(policy: GlobalPolicy) -> Hook:
+    def announce(flow: Flow, object_id: int, at: int, stop: int) -> Buffer | None:
+        name, raw, version = decode("usu", flow.buffer[at:stop])
+        assert isinstance(name, int)
+        assert isinstance(version, int)
+        interface = raw.decode("ascii", "replace") if isinstance(raw, bytes) else ""
+        offered = policy.offered_version(interface, version)
+        if offered == 0:
+            return b""
+        known = flow.relay.globals
+        if name not in known and len(known) >= GLOBAL_LIMIT:
+            return b""
+        known[name] = (interface, offered)
+        return None if offered == version else encode(object_id, 0, "usu", name, interface, offered)
+
+    return announce
+
+
+def _withdrawal(flow: Flow, object_id: int, at: int, stop: int) -> Buffer | None:
+    # The entry stays: a client that did not hear of it yet may bind, and the host has an inert object for that.
+    name = UINT.unpack_from(flow.buffer, at + 8)[0]
+    return None if name in flow.relay.globals else b""
+
+
+def _bind(flow: Flow, object_id: int, at: int, stop: int) -> Buffer | None:
+    """Check a bind as libwayland does, against what this client was told (sommelier.md §1.1)."""
+    relay = flow.relay
+    name, raw, version, new = decode("usun", flow.buffer[at:stop])
+    assert isinstance(name, int)
+    assert isinstance(version, int)
+    assert isinstance(new, int)
+    interface = raw.decode("ascii", "replace") if isinstance(raw, bytes) else ""
+    announced = relay.globals.get(name)
+    if announced is None:
+        raise WireError(f"invalid global {interface} ({name})", INVALID_OBJECT)
+    if interface != announced[0]:
+        raise WireError(
+            f"invalid interface for global {name}: have {interface}, wanted {announced[0]}", INVALID_OBJECT
+        )
+    if not 1 <= version <= announced[1]:
+        raise WireError(
+            f"invalid version for global {interface} ({name}): have {announced[1]}, wanted {version}",
+            INVALID_OBJECT,
+        )
+    host_id = relay.add(new, *relay.routes.entries(interface))
+    UINT.pack_into(flow.buffer, stop - 4, host_id)
+    for function in relay.routes.hooks.at_bind.get(interface, ()):
+        function(flow, name, version, new)
+    return None

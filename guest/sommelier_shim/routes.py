@@ -1,0 +1,192 @@
+"""What happens to which message: the tables that :class:`~sommelier_shim.relay.Relay` looks messages up in.
+
+Built from the shapes of the messages and the hooks of whatever is switched on, one interface at a time when the
+first object of it appears, and shared by all clients with the same settings.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import TypeAlias
+
+from sommelier_shim.relay import Entries, Entry, Flow, Hook, Relay
+from sommelier_shim.shapes import Shape, interface_shape
+from sommelier_shim.trace import Trace
+from sommelier_shim.wire import UINT, Buffer, WireError, skip
+
+Step: TypeAlias = Callable[[Flow, bytearray, int, int, int], None]
+"""``step(flow, buffer, object_id, at, stop)``: keeps track of the objects and descriptors of a message."""
+
+
+class Hooks:
+    """Hooks by interface and message. Several on one message run in the order in which they were added.
+
+    :ivar at_start: called with each new relay.
+    :ivar at_bind: by interface, called with the flow of requests, the global's name, the version that the client
+        asked for and the new object's id.
+    """
+
+    def __init__(self) -> None:
+        self.requests: dict[tuple[str, str], list[Hook]] = {}
+        self.events: dict[tuple[str, str], list[Hook]] = {}
+        self.at_start: list[Callable[[Relay], None]] = []
+        self.at_bind: dict[str, list[Callable[[Flow, int, int, int], None]]] = {}
+
+    def on_request(self, interface: str, name: str, hook: Hook) -> None:
+        """Call a hook for a request."""
+        self.requests.setdefault((interface, name), []).append(hook)
+
+    def on_event(self, interface: str, name: str, hook: Hook) -> None:
+        """Call a hook for an event."""
+        self.events.setdefault((interface, name), []).append(hook)
+
+
+class Routes:
+    """The tables for relays in which both sides number objects alike; untouched messages cost nothing.
+
+    :param hooks: must have one for ``wl_registry.bind``.
+    :param trace: sees every message that it wants before anything else does.
+    """
+
+    def __init__(self, hooks: Hooks, trace: Trace | None = None) -> None:
+        self.hooks = hooks
+        self._trace = trace
+        self._entries: dict[str, tuple[Entries, Entries]] = {}
+        self._names: dict[int, str] = {}
+
+    def start(self, relay: Relay) -> None:
+        """Prepare a new relay."""
+        for function in self.hooks.at_start:
+            function(relay)
+
+    def entries(self, interface: str) -> tuple[Entries, Entries]:
+        """The entries of an interface, for requests and for events.
+
+        :raises KeyError: the tables do not know the interface.
+        """
+        found = self._entries.get(interface)
+        if found is None:
+            shape = interface_shape(interface)
+            # Interfaces refer to each other in circles: the lists exist before they are filled.
+            requests: Entries = []
+            events: Entries = []
+            found = self._entries[interface] = (requests, events)
+            self._names[id(requests)] = self._names[id(events)] = interface
+            for message in shape.requests:
+                hooks = self.hooks.requests.get((interface, message.name), ())
+                requests.append(self._traced(interface, message, hooks, is_request=True))
+            for message in shape.events:
+                hooks = self.hooks.events.get((interface, message.name), ())
+                events.append(self._traced(interface, message, hooks, is_request=False))
+        return found
+
+    def silent(self, interface: str) -> Entries:
+        """Entries that drop every event of an interface."""
+        key = f"{interface} (silent)"
+        found = self._entries.get(key)
+        if found is None:
+            events = [_silencer(message) for message in interface_shape(interface).events]
+            found = self._entries[key] = ([], events)
+            self._names[id(events)] = interface
+        return found[1]
+
+    def interface_of(self, entries: Entries) -> str:
+        """The interface that a list of entries belongs to."""
+        return self._names[id(entries)]
+
+    def _traced(self, interface: str, shape: Shape, hooks: Iterable[Hook], *, is_request: bool) -> Entry:
+        trace = self._trace
+        if trace is None or not trace.wants(interface, is_request=is_request):
+            return self._entry(shape, hooks, is_request=is_request)
+        record = trace.record
+
+        def traced(flow: Flow, object_id: int, at: int, stop: int) -> None:
+            record(flow, interface, shape, object_id, at, stop)
+
+        return self._entry(shape, [traced, *hooks], is_request=is_request)
+
+    def _entry(self, shape: Shape, hooks: Iterable[Hook], *, is_request: bool) -> Entry:
+        step = self._step(shape, is_request=is_request)
+        chain = tuple(hooks)
+        if not chain and (step is None or isinstance(step, tuple)):
+            return step
+        if isinstance(step, tuple):
+            step = self._track(shape, is_request=is_request)
+        return _hooked(shape, chain, step)
+
+    def _step(self, shape: Shape, *, is_request: bool) -> Step | tuple[int, int, Entries, Entries] | None:
+        """What must be done for a message apart from hooks; a tuple when it only makes one object."""
+        if not (shape.new or shape.descriptors or (shape.destructor and is_request)):
+            return None
+        simple = len(shape.new) == 1 and not (shape.new[0].before or shape.descriptors or shape.destructor)
+        if simple and is_request:
+            argument = shape.new[0]
+            return (argument.offset, shape.least << 16, *self.entries(argument.interface))
+        return self._track(shape, is_request=is_request)
+
+    def _track(self, shape: Shape, *, is_request: bool) -> Step:
+        name, least, descriptors = shape.name, shape.least, shape.descriptors
+        made = [(argument, *self.entries(argument.interface)) for argument in shape.new]
+        destructor = shape.destructor and is_request
+
+        def track(flow: Flow, buffer: bytearray, object_id: int, at: int, stop: int) -> None:
+            if stop - at < least:
+                raise WireError(f"{name} of object {object_id} is too short")
+            relay = flow.relay
+            for (before, offset, _), requests, events in made:
+                place = (skip(before, buffer, at + 8, stop) if before else at) + offset
+                new = UINT.unpack_from(buffer, place)[0]
+                (relay.add if is_request else relay.add_from_host)(new, requests, events)
+            if descriptors:
+                flow.pass_descriptors(descriptors, object_id, name)
+            if destructor:
+                relay.destroyed(object_id)
+
+        return track
+
+
+def _silencer(shape: Shape) -> Hook:
+    def silence(flow: Flow, object_id: int, at: int, stop: int) -> Buffer:
+        flow.drop_descriptors(shape.descriptors, object_id, shape.name)
+        return b""
+
+    return silence
+
+
+def _hooked(shape: Shape, hooks: tuple[Hook, ...], step: Step | None) -> Hook:
+    """One entry that runs hooks and then does what the message itself needs."""
+    name, least, descriptors = shape.name, shape.least, shape.descriptors
+
+    def run(flow: Flow, object_id: int, at: int, stop: int) -> Buffer | None:
+        if stop - at < least:
+            raise WireError(f"{name} of object {object_id} is too short")
+        replacement: Buffer | None = None
+        for hook in hooks:
+            replacement = hook(flow, object_id, at, stop)
+            if replacement is not None:
+                break  # a hook that replaces a message speaks last
+        if replacement is None and not flow.before and not flow.after:
+            if step is not None:
+                step(flow, flow.buffer, object_id, at, stop)
+            return None
+        message = bytearray(flow.buffer[at:stop] if replacement is None else replacement)
+        if not message:
+            if descriptors:
+                flow.drop_descriptors(descriptors, object_id, name)
+        elif step is not None:
+            step(flow, message, object_id, 0, len(message))
+        sent = bytes(flow.before + message + flow.after)
+        flow.before.clear()
+        flow.after.clear()
+        return sent
+
+    if not hooks:
+        assert step is not None
+        only = step
+
+        def follow(flow: Flow, object_id: int, at: int, stop: int) -> Buffer | None:
+            only(flow, flow.buffer, object_id, at, stop)
+            return None
+
+        return follow
+    return run

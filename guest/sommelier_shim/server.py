@@ -1,0 +1,222 @@
+"""Accepts clients and gives each a session with the host."""
+
+from __future__ import annotations
+
+import errno
+import logging
+import socket
+from collections.abc import Callable
+from typing import NamedTuple
+
+from guestlink.sockets import peer_of, same_user
+from sommelier_shim.channel import HostBusy, HostUnreachable
+from sommelier_shim.host_link import HostLink
+from sommelier_shim.loop import READABLE, Loop, Timer
+from sommelier_shim.routes import Routes
+from sommelier_shim.session import Session
+from sommelier_shim.wire import IMPLEMENTATION, error_event
+
+_log = logging.getLogger(__name__)
+
+CLIENT_LIMIT = 4096
+"""Clients at a time; each needs two descriptors and a few KB."""
+_ACCEPTED_AT_ONCE = 32
+_BUSY_TIME = 0.02
+_BUSY_TRIES = 500
+"""Tries to reach a host whose queue of connections is full: ten seconds."""
+_NO_DESCRIPTORS = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
+
+
+class ClientInfo(NamedTuple):
+    """A client as ``guestlink status`` shows it."""
+
+    pid: int
+    program: str
+    since: float
+    objects: int
+    queued: int
+    sent: int
+    received: int
+    app_ids: tuple[str, ...]
+
+
+class Server:
+    """The clients of one density.
+
+    :param host: what is known of the host.
+    :param make_routes: makes the tables for this kind of host; called again when the host has changed.
+    :param on_failure: called with the session and a sentence when a client or the host broke the protocol.
+    """
+
+    def __init__(
+        self,
+        loop: Loop,
+        host: HostLink,
+        make_routes: Callable[[HostLink], Routes],
+        on_failure: Callable[[Session, str], None],
+    ) -> None:
+        self._loop = loop
+        self._host = host
+        self._make_routes = make_routes
+        self._on_failure = on_failure
+        self._routes: Routes | None = None
+        self._routes_for: tuple[object, ...] = ()
+        self._listeners: list[socket.socket] = []
+        self._sessions: dict[Session, int] = {}
+        self._pending: dict[socket.socket, tuple[Timer | None, Callable[[], None] | None]] = {}
+        self._pause: Timer | None = None
+        self.failures = 0
+        self.served = 0
+
+    def listen(self, listener: socket.socket) -> None:
+        """Accept clients on a listening socket, which the server closes."""
+        self._listeners.append(listener)
+        self._loop.add(listener.fileno(), READABLE, lambda _: self._accept(listener))
+
+    def serve(self, client: socket.socket, when_gone: Callable[[], None] | None = None) -> None:
+        """Serve a connected client.
+
+        :param when_gone: called when the client has left or could not be served.
+        """
+        client.setblocking(False)
+        self._pending[client] = (None, when_gone)
+        self._host.when_known(lambda trouble: self._connect(client, trouble, 0))
+
+    @property
+    def clients(self) -> list[ClientInfo]:
+        """Who is connected."""
+        return [_info(session, pid) for session, pid in self._sessions.items()]
+
+    def close(self) -> None:
+        """Disconnect everybody."""
+        if self._pause is not None:
+            self._pause.cancel()
+        for listener in self._listeners:
+            self._loop.remove(listener.fileno())
+            listener.close()
+        self._listeners.clear()
+        for client, (timer, _) in list(self._pending.items()):
+            if timer is not None:
+                timer.cancel()
+            client.close()
+        self._pending.clear()
+        for session in list(self._sessions):
+            session.close()
+
+    def _accept(self, listener: socket.socket) -> None:
+        for _ in range(_ACCEPTED_AT_ONCE):
+            try:
+                client, _ = listener.accept()
+            except BlockingIOError:
+                return
+            except OSError as error:
+                if error.errno in _NO_DESCRIPTORS:
+                    _log.warning("no more descriptors for new clients; trying again in a second")
+                    self._rest(listener)
+                    return
+                continue  # the client left before it was accepted
+            refusal = same_user().refusal(peer_of(client))
+            if refusal is None and len(self._sessions) + len(self._pending) >= CLIENT_LIMIT:
+                refusal = f"there are {CLIENT_LIMIT} clients already"
+            if refusal is not None:
+                _log.warning("a client is refused: %s", refusal)
+                _refuse(client, refusal)
+                continue
+            self.serve(client)
+
+    def _rest(self, listener: socket.socket) -> None:
+        self._loop.change(listener.fileno(), 0)
+        self._pause = self._loop.call_later(1.0, lambda: self._loop.change(listener.fileno(), READABLE))
+
+    def _connect(self, client: socket.socket, trouble: str, tries: int) -> None:
+        if client not in self._pending:
+            return
+        when_gone = self._pending[client][1]
+        host: socket.socket | None = None
+        if not trouble:
+            try:
+                host = self._host.connect_client()
+            except HostBusy:
+                if tries < _BUSY_TRIES:
+                    timer = self._loop.call_later(_BUSY_TIME, lambda: self._connect(client, "", tries + 1))
+                    self._pending[client] = (timer, when_gone)
+                    return
+                trouble = "the host compositor accepts no connections"
+            except HostUnreachable as error:
+                trouble = error.message
+            except OSError as error:
+                trouble = (error.strerror or str(error)).lower()
+        del self._pending[client]
+        if host is None:
+            _log.warning("a client is turned away: %s", trouble)
+            _refuse(client, trouble)
+            if when_gone is not None:
+                when_gone()
+            return
+        self._start(client, host, when_gone)
+
+    def _start(self, client: socket.socket, host: socket.socket, when_gone: Callable[[], None] | None) -> None:
+        def ended(session: Session) -> None:
+            self._sessions.pop(session, None)
+            if when_gone is not None:
+                when_gone()
+
+        session = Session(self._loop, self._current_routes(), client, host, ended, self._failed)
+        self._sessions[session] = peer_of(client).pid or 0
+        self.served += 1
+
+    def _current_routes(self) -> Routes:
+        kind = tuple(sorted(set(self._host.globals.values())))
+        if self._routes is None or kind != self._routes_for:
+            self._routes = self._make_routes(self._host)
+            self._routes_for = kind
+        return self._routes
+
+    def _failed(self, session: Session, text: str) -> None:
+        self.failures += 1
+        pid = self._sessions.get(session, 0)
+        _log.warning("client %s (pid %s) is disconnected: %s", program_of(pid) or "?", pid, text)
+        self._on_failure(session, text)
+
+
+def program_of(pid: int) -> str:
+    """The name of a process, or "" when it is not there or not ours to see."""
+    try:
+        with open(f"/proc/{pid}/comm", "rb") as stream:
+            return stream.read(64).decode(errors="replace").strip()
+    except OSError:
+        return ""
+
+
+def _info(session: Session, pid: int) -> ClientInfo:
+    relay = session.relay
+    names = relay.features.get("app_ids", {})
+    return ClientInfo(
+        pid=pid,
+        program=program_of(pid),
+        since=session.started,
+        objects=len(relay.requests.objects),
+        queued=session.client.outlet.queued + session.host.outlet.queued,
+        sent=session.client.outlet.sent_bytes,
+        received=session.host.outlet.sent_bytes,
+        app_ids=tuple(sorted(set(names.values()))),
+    )
+
+
+def _refuse(client: socket.socket, text: str) -> None:
+    """Say why, as far as the empty socket takes it, and hang up."""
+    try:
+        client.send(error_event(IMPLEMENTATION, text), socket.MSG_DONTWAIT | socket.MSG_NOSIGNAL)
+    except OSError:
+        pass
+    client.close()
+
+
+def raise_descriptor_limit() -> None:
+    """Allow this process as many descriptors as it may have: 500 clients with buffers under way need thousands."""
+    import resource
+
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft != hard:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+

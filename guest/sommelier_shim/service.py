@@ -1,0 +1,87 @@
+"""The service manager: readiness, status, watchdog, and the environment of the user's other services."""
+
+from __future__ import annotations
+
+import logging
+import os
+import shutil
+from collections.abc import Mapping
+
+from guestlink.errors import GuestlinkError
+from sommelier_shim.children import Child, start_program
+from sommelier_shim.loop import Loop, Timer
+
+_log = logging.getLogger(__name__)
+
+
+class ServiceManager:
+    """What systemd is told. Without systemd nothing happens.
+
+    :param ready_text: sent when ready (``--sd-notify``); ``READY=1`` by default.
+    """
+
+    def __init__(self, loop: Loop, ready_text: str) -> None:
+        import sdnotify
+
+        self._loop = loop
+        self._ready_text = ready_text or "READY=1"
+        self._notifier = sdnotify.SystemdNotifier()
+        self._children: list[Child] = []
+        self._watchdog: Timer | None = None
+        self._interval = _watchdog_interval()
+        for name in ("NOTIFY_SOCKET", "WATCHDOG_USEC", "WATCHDOG_PID"):
+            os.environ.pop(name, None)
+
+    def ready(self) -> None:
+        """Say that clients are served."""
+        self._notifier.notify(self._ready_text)
+        if self._interval:
+            self._feed()
+
+    def status(self, text: str) -> None:
+        """Show a sentence in ``systemctl status``."""
+        self._notifier.notify("STATUS=" + text.replace("\n", " "))
+
+    def stopping(self) -> None:
+        """Say that the proxy ends."""
+        self._notifier.notify("STOPPING=1")
+
+    def publish(self, variables: Mapping[str, str]) -> None:
+        """Give variables to everything that the user manager starts from now on."""
+        if shutil.which("systemctl") and os.path.exists(f"{os.environ.get('XDG_RUNTIME_DIR', '')}/systemd/private"):
+            self._systemctl("set-environment", *(f"{name}={value}" for name, value in variables.items()))
+        else:
+            _log.info("no user manager runs; %s is not published", " and ".join(variables))
+
+    def close(self) -> None:
+        """Stop."""
+        if self._watchdog is not None:
+            self._watchdog.cancel()
+        for child in self._children:
+            child.close()
+        connection = getattr(self._notifier, "socket", None)
+        if connection is not None:
+            connection.close()
+
+    def _systemctl(self, *words: str) -> None:
+        def ended(status: int) -> None:
+            if status != 0:
+                _log.warning("systemctl --user %s failed with status %d", words[0], status)
+
+        try:
+            child = start_program(self._loop, ["systemctl", "--user", *words], os.environ, ended)
+        except GuestlinkError as error:
+            _log.warning("%s", error)
+        else:
+            self._children.append(child)
+
+    def _feed(self) -> None:
+        self._notifier.notify("WATCHDOG=1")
+        self._watchdog = self._loop.call_later(self._interval, self._feed)
+
+
+def _watchdog_interval() -> float:
+    """Seconds between two signs of life: half of what systemd allows; 0 without a watchdog."""
+    text = os.environ.get("WATCHDOG_USEC", "")
+    pid = os.environ.get("WATCHDOG_PID", str(os.getpid()))
+    return int(text) / 2_000_000 if text.isdecimal() and pid == str(os.getpid()) else 0.0

@@ -1,0 +1,271 @@
+"""One client: its socket, the socket to the host, and the relay between them."""
+
+from __future__ import annotations
+
+import logging
+import socket
+import time
+from array import array
+from collections.abc import Callable
+
+from sommelier_shim.loop import READABLE, WRITABLE, Loop, Timer
+from sommelier_shim.outlet import Outlet
+from sommelier_shim.relay import Flow, Relay
+from sommelier_shim.routes import Routes
+from sommelier_shim.wire import DESCRIPTORS_RECEIVED, IMPLEMENTATION, SIZE_LIMIT, WireError, error_event
+
+_log = logging.getLogger(__name__)
+
+RECEIVE_SIZE = 16384
+"""Bytes per read: full speed, and a flooding client holds the loop for a moment only
+(wayland-performance.md §3)."""
+FAREWELL_TIME = 5.0
+"""Seconds that a peer gets to take the last bytes that were meant for it."""
+NOT_WATCHED = -1
+_RETRY_TIME = 0.01
+"""Seconds until another try when the kernel has too many descriptors under way."""
+_ANCILLARY = socket.CMSG_SPACE(DESCRIPTORS_RECEIVED * 4)
+_FLAGS = socket.MSG_DONTWAIT | socket.MSG_CMSG_CLOEXEC
+
+_buffer = bytearray(SIZE_LIMIT + RECEIVE_SIZE)
+_view = memoryview(_buffer)
+_whole = [_view[:RECEIVE_SIZE]]
+"""One receive buffer for all: a client keeps only the beginning of a message between two reads."""
+
+
+class Peer:
+    """One end of a session.
+
+    :ivar tail: the beginning of a message that was not complete.
+    :ivar ended: whether nothing more is read from there.
+    :ivar paused: whether reading waits until the other end has taken more.
+    :ivar hung_up: whether it went away while reading was paused.
+    """
+
+    __slots__ = ("ended", "flow", "hung_up", "outlet", "paused", "session", "sock", "tail", "watched")
+
+    def __init__(self, session: Session, sock: socket.socket) -> None:
+        self.session = session
+        self.sock = sock
+        self.tail = b""
+        self.ended = False
+        self.paused = False
+        self.hung_up = False
+        self.watched = NOT_WATCHED
+        self.outlet = Outlet(sock, self._waiting)
+        self.flow: Flow | None = None
+
+    def watch(self) -> None:
+        """Wait for what this end needs now."""
+        wanted = 0 if self.ended or self.paused else READABLE
+        if self.outlet.queued and not self.outlet.broken and not self.outlet.retry:
+            wanted |= WRITABLE
+        # Without any event asked for, a peer that is still there is watched for its end.
+        watched = NOT_WATCHED if not wanted and (self.ended or self.hung_up) else wanted
+        if watched == self.watched:
+            return
+        loop = self.session.loop
+        if watched == NOT_WATCHED:
+            loop.remove(self.sock.fileno())
+        elif self.watched == NOT_WATCHED:
+            loop.add(self.sock.fileno(), watched, self._ready)
+        else:
+            loop.change(self.sock.fileno(), watched)
+        self.watched = watched
+
+    def close(self) -> None:
+        """Close the socket and what waits for it."""
+        if self.watched != NOT_WATCHED:
+            self.session.loop.remove(self.sock.fileno())
+            self.watched = NOT_WATCHED
+        self.outlet.close()
+        self.sock.close()
+        if self.flow is not None:
+            self.flow.close()
+            self.flow = None
+
+    def _waiting(self, waits: bool) -> None:
+        self.watch()
+        if self.outlet.retry:
+            self.session.loop.call_later(_RETRY_TIME, self._retry)
+
+    def _retry(self) -> None:
+        if self.session.is_open:
+            self.outlet.flush()
+            self._flushed()
+
+    def _ready(self, events: int) -> None:
+        if events & WRITABLE:
+            self.outlet.flush()
+            self._flushed()
+        if not self.session.is_open or self.ended or not events & ~WRITABLE:
+            return
+        if self.paused:
+            self.hung_up = True
+            self.watch()
+            self.session.hung_up()
+        else:
+            self.session.receive(self)
+
+    def _flushed(self) -> None:
+        if self.outlet.retry:
+            self.session.loop.call_later(_RETRY_TIME, self._retry)
+        self.watch()
+        self.session.sent(self)
+
+
+class Session:
+    """A client's connection through the proxy.
+
+    :param client: the accepted socket, :param host: the socket to the host.
+    :param on_end: called once when everything of the session is closed.
+    :param on_failure: called with a sentence when the client or the host broke the protocol.
+    :ivar received_bytes: from the client.
+    """
+
+    def __init__(
+        self,
+        loop: Loop,
+        routes: Routes,
+        client: socket.socket,
+        host: socket.socket,
+        on_end: Callable[[Session], None],
+        on_failure: Callable[[Session, str], None],
+    ) -> None:
+        self.loop = loop
+        self.is_open = True
+        self.started = time.time()
+        self.received_bytes = 0
+        self._on_end = on_end
+        self._on_failure = on_failure
+        self._farewell: Timer | None = None
+        self._reported = False
+        self.client = Peer(self, client)
+        self.host = Peer(self, host)
+        self.relay = Relay(routes, self.client.outlet.send, self.host.outlet.send)
+        self.client.flow = self.relay.requests
+        self.host.flow = self.relay.events
+        self.client.watch()
+        self.host.watch()
+
+    def receive(self, peer: Peer) -> None:
+        """Read once from a peer and pass on what is complete."""
+        tail = peer.tail
+        size = len(tail)
+        if size:
+            _buffer[:size] = tail
+            space = [_view[size : size + RECEIVE_SIZE]]
+        else:
+            space = _whole
+        try:
+            count, ancillary, flags, _ = peer.sock.recvmsg_into(space, _ANCILLARY, _FLAGS)
+        except BlockingIOError:
+            return
+        except OSError:
+            count, ancillary, flags = 0, [], 0
+        flow = peer.flow
+        assert flow is not None
+        for _, _, data in ancillary:
+            received = array("i")
+            received.frombytes(data[: len(data) - len(data) % received.itemsize])
+            flow.received.extend(received)
+        if count == 0:
+            self._ended(peer)
+            return
+        end = size + count
+        try:
+            if flags & socket.MSG_CTRUNC:
+                raise WireError("descriptors were lost: this process has too many open", IMPLEMENTATION)
+            used = flow.feed(_buffer, _view, end)
+        except WireError as error:
+            self._failed(peer, error)
+            return
+        if used < end:
+            peer.tail = bytes(_view[used:end])
+        elif size:
+            peer.tail = b""
+        other = self.host if peer is self.client else self.client
+        if other.outlet.is_full:
+            peer.paused = True
+            peer.watch()
+        if other.outlet.broken:
+            self._send_failed(other)
+
+    def sent(self, peer: Peer) -> None:
+        """Something left the queue of a peer: its source may be read again, or the session may be over."""
+        other = self.host if peer is self.client else self.client
+        if other.paused and peer.outlet.has_room:
+            other.paused = False
+            other.watch()
+        if peer.outlet.broken:
+            self._send_failed(peer)
+        elif other.ended and not peer.outlet.queued:
+            self.close()
+
+    def hung_up(self) -> None:
+        """A peer went away with words unread: they wait for the other peer, but not for ever."""
+        self._start_farewell()
+
+    def fail(self, text: str, code: int = IMPLEMENTATION) -> None:
+        """Tell the client why it is disconnected, and end the session."""
+        self._farewell_to_client(error_event(code, text))
+
+    def close(self) -> None:
+        """Close everything at once."""
+        if not self.is_open:
+            return
+        self.is_open = False
+        if self._farewell is not None:
+            self._farewell.cancel()
+            self._farewell = None
+        self.client.close()
+        self.host.close()
+        self.relay.close()
+        self._on_end(self)
+
+    def _ended(self, peer: Peer) -> None:
+        """A peer closed its connection: the other one still gets everything that was said."""
+        peer.ended = True
+        peer.watch()
+        other = self.host if peer is self.client else self.client
+        if peer is self.host and self.relay.last_error and not self._reported:
+            self._reported = True
+            self._on_failure(self, f"the host ended it: {self.relay.last_error}")
+        if other.ended or other.outlet.broken or not other.outlet.queued:
+            self.close()
+            return
+        other.ended = True  # nothing that it still says can reach anybody
+        other.watch()
+        self._start_farewell()
+
+    def _send_failed(self, peer: Peer) -> None:
+        """A peer takes nothing any more, but may have said something that the other one must hear."""
+        other = self.host if peer is self.client else self.client
+        if peer.ended or peer is self.client:
+            self.close()
+            return
+        # The host's last words may still be unread: read on; what the client says goes nowhere.
+        other.paused = True
+        other.watch()
+        self._start_farewell()
+
+    def _failed(self, peer: Peer, error: WireError) -> None:
+        who = "the client" if peer is self.client else "the host"
+        self._reported = True
+        self._on_failure(self, f"{who} broke the protocol: {error}")
+        text = str(error) if peer is self.client else f"the host compositor broke the protocol: {error}"
+        self._farewell_to_client(error_event(error.code if peer is self.client else IMPLEMENTATION, text))
+
+    def _farewell_to_client(self, last: bytes) -> None:
+        self.client.outlet.send(last, None)
+        self.client.ended = self.host.ended = True
+        self.client.watch()
+        self.host.watch()
+        if self.client.outlet.broken or not self.client.outlet.queued:
+            self.close()
+        else:
+            self._start_farewell()
+
+    def _start_farewell(self) -> None:
+        if self._farewell is None:
+            self._farewell = self.loop.call_later(FAREWELL_TIME, self.close)

@@ -1,0 +1,114 @@
+"""What a relay needs to know of a message, worked out from the generated tables on first use."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from sommelier_shim.tables import INTERFACES
+
+
+class Argument(NamedTuple):
+    """An object id inside a message.
+
+    :ivar before: the signature of what precedes it, when that has no fixed length; else "".
+    :ivar offset: of the id from the start of the message, or of ``before``.
+    :ivar interface: of a new object.
+    """
+
+    before: str
+    offset: int
+    interface: str
+
+
+class Shape(NamedTuple):
+    """One request or event.
+
+    :ivar least: the smallest size of the whole message in bytes.
+    :ivar exact: whether it always has that size.
+    :ivar new: new ids; ``wl_registry.bind`` has none here, because its interface is in the message.
+    """
+
+    name: str
+    signature: str
+    since: int
+    destructor: bool
+    least: int
+    exact: bool
+    descriptors: int
+    new: tuple[Argument, ...]
+    objects: tuple[Argument, ...]
+
+
+class InterfaceShape(NamedTuple):
+    """One interface: its messages by opcode and by name."""
+
+    name: str
+    version: int
+    requests: tuple[Shape, ...]
+    events: tuple[Shape, ...]
+
+    def request(self, name: str) -> int:
+        """The opcode of a request."""
+        return _opcode(self.requests, name)
+
+    def event(self, name: str) -> int:
+        """The opcode of an event."""
+        return _opcode(self.events, name)
+
+
+_shapes: dict[str, InterfaceShape] = {}
+
+
+def interface_shape(name: str) -> InterfaceShape:
+    """The shape of an interface.
+
+    :raises KeyError: the tables do not know it.
+    """
+    found = _shapes.get(name)
+    if found is None:
+        interface = INTERFACES[name]
+        found = InterfaceShape(
+            name,
+            interface.version,
+            tuple(_shape(*message) for message in interface.requests),
+            tuple(_shape(*message) for message in interface.events),
+        )
+        _shapes[name] = found
+    return found
+
+
+def is_known(name: str) -> bool:
+    """Whether the tables know an interface."""
+    return name in INTERFACES
+
+
+def version_of(name: str) -> int:
+    """The highest version of an interface in the tables."""
+    return INTERFACES[name].version
+
+
+def _opcode(shapes: tuple[Shape, ...], name: str) -> int:
+    for opcode, shape in enumerate(shapes):
+        if shape.name == name:
+            return opcode
+    raise KeyError(name)
+
+
+def _shape(name: str, signature: str, since: int, destructor: bool, interfaces: tuple[str | None, ...]) -> Shape:
+    letters = signature.replace("?", "")
+    new: list[Argument] = []
+    objects: list[Argument] = []
+    offset, exact, before = 8, True, ""
+    for index, letter in enumerate(letters):
+        interface = interfaces[index] or ""
+        if letter == "n" and interface:
+            new.append(Argument(before, offset, interface))
+        elif letter == "o":
+            objects.append(Argument(before, offset, interface))
+        if letter in "sa":
+            # From here on offsets are found by walking over everything up to this argument.
+            exact, before, offset = False, letters[: index + 1], 0
+        elif letter != "h":
+            offset += 4
+    least = 8 + 4 * len(letters.replace("h", ""))
+    return Shape(name, letters, since, destructor, least, exact, letters.count("h"), tuple(new), tuple(objects))

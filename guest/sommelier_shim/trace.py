@@ -1,0 +1,121 @@
+"""A record of the conversation, for people who look for a fault: ``--trace=SPEC``.
+
+SPEC is a list of words: ``requests`` or ``events`` (one direction alone), patterns of interfaces to show
+(``xdg_*``) or not to show (``-wl_pointer``), ``ring`` (show nothing until a client dies of a protocol error) and
+``typed`` (show what the user types, which is hidden otherwise). The last messages of each client are kept and
+written to the log when it dies of a protocol error.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections import deque
+from fnmatch import fnmatchcase
+from typing import NamedTuple
+
+from sommelier_shim.relay import Flow, Relay
+from sommelier_shim.shapes import Shape
+from sommelier_shim.wire import WireError, decode
+
+_log = logging.getLogger(__name__)
+
+RING_SIZE = 200
+"""Messages that are kept of each client."""
+BYTES_KEPT = 512
+"""Bytes that are kept of each message."""
+_TEXT_SHOWN = 80
+
+_TYPED = {
+    ("wl_keyboard", "key"),
+    ("wl_keyboard", "modifiers"),
+    ("wl_keyboard", "enter"),
+    ("zwp_input_method_keyboard_grab_v2", "key"),
+    ("zwp_virtual_keyboard_v1", "key"),
+}
+_TYPED_IN = ("zwp_text_input_", "zwp_input_method_", "zcr_extended_text_input_")
+_RING = "trace"
+
+
+class _Kept(NamedTuple):
+    when: float
+    is_request: bool
+    interface: str
+    shape: Shape
+    object_id: int
+    size: int
+    data: bytes
+
+
+class Trace:
+    """What to record.
+
+    :param spec: see the module.
+    """
+
+    def __init__(self, spec: str) -> None:
+        words = spec.replace(",", " ").split()
+        self._live = "ring" not in words
+        self._typed = "typed" in words
+        directions = {"requests", "events"} & set(words)
+        self._requests = not directions or "requests" in directions
+        self._events = not directions or "events" in directions
+        patterns = [word for word in words if word not in ("ring", "typed", "requests", "events", "all")]
+        self._shown = [word for word in patterns if not word.startswith("-")]
+        self._hidden = [word[1:] for word in patterns if word.startswith("-")]
+
+    def wants(self, interface: str, *, is_request: bool) -> bool:
+        """Whether messages of an interface are recorded."""
+        if not (self._requests if is_request else self._events):
+            return False
+        if any(fnmatchcase(interface, pattern) for pattern in self._hidden):
+            return False
+        return not self._shown or any(fnmatchcase(interface, pattern) for pattern in self._shown)
+
+    def record(self, flow: Flow, interface: str, shape: Shape, object_id: int, at: int, stop: int) -> None:
+        """Keep a message, and show it when that is wanted."""
+        data = bytes(flow.buffer[at : min(stop, at + BYTES_KEPT)])
+        kept = _Kept(time.time(), flow.is_requests, interface, shape, object_id, stop - at, data)
+        ring = flow.relay.features.get(_RING)
+        if ring is None:
+            ring = flow.relay.features[_RING] = deque(maxlen=RING_SIZE)
+        ring.append(kept)
+        if self._live:
+            _log.info("%s", self._line(kept))
+
+    def dump(self, relay: Relay) -> None:
+        """Write the last messages of a client to the log."""
+        for kept in relay.features.get(_RING, ()):
+            _log.warning("%s", self._line(kept))
+
+    def _line(self, kept: _Kept) -> str:
+        arrow = "->" if kept.is_request else "<-"
+        seconds = time.strftime("%H:%M:%S", time.localtime(kept.when)) + f".{int(kept.when % 1 * 1000):03}"
+        return f"{seconds} {arrow} {kept.interface}#{kept.object_id}.{kept.shape.name}({self._arguments(kept)})"
+
+    def _arguments(self, kept: _Kept) -> str:
+        if not self._typed and _is_typed(kept.interface, kept.shape.name):
+            return "hidden"
+        if kept.size > len(kept.data):
+            return f"{kept.size} bytes"
+        try:
+            values = decode(kept.shape.signature, kept.data)
+        except WireError as error:
+            return str(error)
+        shown = []
+        for letter, value in zip(kept.shape.signature, values, strict=True):
+            if letter == "h":
+                shown.append("fd")
+            elif letter == "a":
+                shown.append(f"array of {len(value) if isinstance(value, bytes) else 0} bytes")
+            elif isinstance(value, bytes):
+                shown.append(repr(value.decode(errors="replace")[:_TEXT_SHOWN]))
+            else:
+                shown.append("nil" if value is None else f"{value:g}" if letter == "f" else str(value))
+        return ", ".join(shown)
+
+
+def _is_typed(interface: str, name: str) -> bool:
+    if (interface, name) in _TYPED:
+        return True
+    return interface.startswith(_TYPED_IN) and not name.startswith(("enter", "leave", "destroy", "done"))
