@@ -15,8 +15,11 @@ _Item = tuple[int, str]
 
 
 @pytest.fixture(autouse=True)
-def _nothing_left_running() -> Iterator[None]:
+def _nothing_left_running(request: pytest.FixtureRequest) -> Iterator[None]:
     """Fail a test that leaves a child process or a descriptor behind."""
+    if request.node.get_closest_marker("container") is not None:
+        yield  # Processes of a booted container come and go as it pleases; the machine ends them all.
+        return
     before = _children()
     descriptors = _descriptors()
     yield

@@ -35,10 +35,14 @@ class Stage:
 
     :param name: the container's name.
     :param system_applications: whether the container sees the applications of /usr/share.
+    :param as_uid: run both sides as this user; only root can.
     """
 
-    def __init__(self, name: str = "demo", *, system_applications: bool = True) -> None:
+    def __init__(self, name: str = "demo", *, system_applications: bool = True, as_uid: int | None = None) -> None:
         self.name = name
+        self._become: list[str] = []
+        if as_uid is not None and as_uid != os.getuid():
+            self._become = ["setpriv", f"--reuid={as_uid}", f"--regid={as_uid}", "--clear-groups"]
         self.root = Path(tempfile.mkdtemp(prefix="guestlink-"))
         self.processes: dict[str, subprocess.Popen[bytes]] = {}
         self.host_environ = self._environ("host")
@@ -61,6 +65,11 @@ class Stage:
         for path in (home, runtime):
             path.mkdir(parents=True)
         runtime.chmod(0o700)
+        if self._become:
+            uid = int(self._become[1].partition("=")[2])
+            self.root.chmod(0o755)
+            for path in (self.root, home.parent, home, runtime):
+                os.chown(path, uid, uid)
         kept = {key: value for key in ("LANG", "LC_ALL", "TERM") if (value := os.environ.get(key))}
         return kept | {
             "PATH": f"{Path(sys.executable).parent}:/usr/local/bin:/usr/bin:/bin:/usr/games:/usr/sbin:/sbin",
@@ -81,7 +90,12 @@ class Stage:
         """Start a process whose output goes to a log of its own."""
         with open(self.log(role), "ab") as log:
             process = subprocess.Popen(
-                argv, env=dict(environ), stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True
+                [*self._become, *argv],
+                env=dict(environ),
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                start_new_session=True,
             )
         self.processes[role] = process
         return process
@@ -141,7 +155,7 @@ class Stage:
 
     def _run(self, argv: list[str], environ: Mapping[str, str], check: bool) -> subprocess.CompletedProcess[str]:
         done = subprocess.run(
-            argv,
+            [*self._become, *argv],
             check=False,
             env=dict(environ),
             stdin=subprocess.DEVNULL,

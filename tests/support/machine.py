@@ -1,0 +1,192 @@
+"""System containers with systemd as PID 1: built with mmdebstrap, booted with systemd-nspawn. Needs root.
+
+A root file system is built once per list of packages and kept below ``.cache``; a machine that is booted from it
+writes into memory alone.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import shutil
+import signal
+import subprocess
+import tempfile
+import time
+import uuid
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from types import TracebackType
+
+import psutil
+
+from support.stage import CHECKOUT
+
+LIMIT = 120.0
+USER, UID = "user", 1000
+_BASE = (
+    "apt,systemd,systemd-sysv,dbus,dbus-user-session,libpam-systemd,procps,python3,python3-grpcio,python3-protobuf,"
+    "python3-watchdog,python3-xdg,python3-psutil,python3-sdnotify,python3-dbus-fast,xdg-utils,desktop-file-utils,"
+    "shared-mime-info"
+)
+_MASKED = (
+    "sys-kernel-debug.mount",
+    "systemd-binfmt.service",
+    "proc-sys-fs-binfmt_misc.automount",
+    "apt-daily.timer",
+    "apt-daily-upgrade.timer",
+    "systemd-timesyncd.service",
+)
+"""Units that cannot work in a container or only cost time."""
+
+
+class MachineError(AssertionError):
+    """The machine did not do what was waited for."""
+
+
+def missing_tools() -> list[str]:
+    """What this machine lacks to boot containers."""
+    tools = [tool for tool in ("mmdebstrap", "systemd-nspawn", "nsenter", "setpriv") if shutil.which(tool) is None]
+    return tools + (["root"] if os.getuid() != 0 else [])
+
+
+def build_rootfs(suite: str, extra: str = "") -> Path:
+    """Build a Debian root file system with a lingering user, or return the one in the cache."""
+    packages = _BASE + ("," + extra if extra else "")
+    digest = hashlib.sha256(packages.encode()).hexdigest()[:12]
+    root = CHECKOUT / ".cache" / f"rootfs-{suite}-{digest}"
+    if root.exists():
+        return root
+    building = root.with_suffix(".new")
+    shutil.rmtree(building, ignore_errors=True)
+    building.mkdir(parents=True)
+    archive = building.with_suffix(".tar")
+    argv = ["mmdebstrap", "--variant=minbase", "--aptopt=APT::Install-Recommends false"]
+    subprocess.run(
+        [*argv, f"--include={packages}", suite, str(archive)], check=True, timeout=900, capture_output=True
+    )
+    subprocess.run(["tar", "-C", str(building), "--numeric-owner", "-xpf", str(archive)], check=True, timeout=300)
+    archive.unlink()
+    subprocess.run(
+        ["chroot", str(building), "useradd", "-m", "-u", str(UID), "-s", "/bin/bash", USER], check=True, timeout=60
+    )
+    linger = building / "var/lib/systemd/linger"
+    linger.mkdir(parents=True, exist_ok=True)
+    (linger / USER).touch()
+    for unit in _MASKED:
+        (building / "etc/systemd/system" / unit).symlink_to("/dev/null")
+    (building / "etc/machine-id").write_text("")
+    building.rename(root)
+    return root
+
+
+class Machine:
+    """A booted container.
+
+    :param root: its root file system, which is not changed.
+    :param arguments: more switches for systemd-nspawn.
+    """
+
+    def __init__(self, root: Path, arguments: Sequence[str] = ()) -> None:
+        self._root = root
+        self._arguments = list(arguments)
+        self._process: subprocess.Popen[bytes] | None = None
+        self._scratch = Path(tempfile.mkdtemp(prefix="guestlink-machine-"))
+        self._name = f"guestlink-{uuid.uuid4().hex[:8]}"
+        self._groups: list[Path] = []
+        self._leader = 0
+
+    def __enter__(self) -> Machine:
+        # Containers that are started from one control group would share what systemd makes in it.
+        for hierarchy in ("/sys/fs/cgroup/unified", "/sys/fs/cgroup/systemd", "/sys/fs/cgroup"):
+            if Path(hierarchy, "cgroup.procs").exists():
+                group = Path(hierarchy, self._name)
+                group.mkdir()
+                self._groups.append(group)
+        enter = "".join(f"echo $$ > {group}/cgroup.procs; " for group in self._groups)
+        argv = ["systemd-nspawn", f"--directory={self._root}", "--boot", "--volatile=overlay", "--register=no"]
+        argv += ["--keep-unit", f"--machine={self._name}", "--private-network", "--console=read-only"]
+        argv += self._arguments
+        with open(self._scratch / "console", "wb") as console:
+            self._process = subprocess.Popen(
+                ["sh", "-c", f'{enter}exec "$@"', "sh", *argv],
+                env=os.environ | {"SYSTEMD_NSPAWN_UNIFIED_HIERARCHY": "1"},
+                stdin=subprocess.DEVNULL,
+                stdout=console,
+                stderr=console,
+            )
+        try:
+            self.wait("systemd runs", self._find_leader)
+            self.wait("the user manager runs", lambda: self.user("systemctl", "--user", "status").returncode == 0)
+        except BaseException:
+            self.__exit__(None, None, None)
+            raise
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        assert self._process is not None
+        if self._leader and self._process.poll() is None:
+            self.root("systemctl", "poweroff")
+        try:
+            self._process.wait(30)
+        except subprocess.TimeoutExpired:
+            self._process.send_signal(signal.SIGKILL)
+            self._process.wait()
+        for group in self._groups:
+            for path in sorted(group.rglob("*"), reverse=True):
+                if path.is_dir():
+                    path.rmdir()
+            group.rmdir()
+        shutil.rmtree(self._scratch, ignore_errors=True)
+
+    def root(self, *argv: str, timeout: float = LIMIT) -> subprocess.CompletedProcess[str]:
+        """Run a command inside as root."""
+        entered = ["nsenter", "-t", str(self._leader), "-a", "--", "env", "-i"]
+        environ = ["PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "LANG=C.UTF-8"]
+        return subprocess.run(
+            [*entered, *environ, *argv],
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            timeout=timeout,
+            check=False,
+        )
+
+    def user(self, *argv: str, timeout: float = LIMIT) -> subprocess.CompletedProcess[str]:
+        """Run a command inside as the user, with the variables of a login session."""
+        runtime = f"/run/user/{UID}"
+        session = [f"HOME=/home/{USER}", f"USER={USER}", f"XDG_RUNTIME_DIR={runtime}"]
+        session.append(f"DBUS_SESSION_BUS_ADDRESS=unix:path={runtime}/bus")
+        become = ["setpriv", f"--reuid={UID}", f"--regid={UID}", "--init-groups", "env", *session]
+        return self.root(*become, *argv, timeout=timeout)
+
+    def check_user(self, *argv: str) -> str:
+        """Like :meth:`user`, for commands that must succeed; returns their output."""
+        done = self.user(*argv)
+        if done.returncode != 0:
+            raise MachineError(f"{' '.join(argv)}: {done.stdout}{done.stderr}\n{self.journal()}")
+        return done.stdout
+
+    def wait(self, what: str, condition: Callable[[], object]) -> None:
+        """Wait until a condition holds."""
+        deadline = time.monotonic() + LIMIT
+        while not condition():
+            assert self._process is not None
+            if self._process.poll() is not None or time.monotonic() > deadline:
+                console = (self._scratch / "console").read_text(errors="replace")[-3000:]
+                raise MachineError(f"it did not happen: {what}\n{console}\n{self.journal()}")
+            time.sleep(0.05)
+
+    def journal(self) -> str:
+        """The end of the journal."""
+        return self.root("journalctl", "-b", "--no-pager", "-n", "60").stdout if self._leader else ""
+
+    def _find_leader(self) -> bool:
+        assert self._process is not None
+        for child in psutil.Process(self._process.pid).children(recursive=True):
+            if child.name() == "systemd" and child.ppid() != 1:
+                self._leader = child.pid
+                return self.root("systemctl", "is-active", "-q", f"user@{UID}.service").returncode == 0
+        return False
