@@ -1,0 +1,130 @@
+"""D-Bus activation against a real bus that starts a real service (Desktop Entry Specification)."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import pytest
+
+from garcon.desktop_entry import DesktopEntry, parse_desktop_entry
+from garcon.launch_plan import CannotLaunch
+from garcon.launcher import Launcher
+from garcon.programs import Programs
+from garcon.session_bus import BusError, SessionBus
+from garcon.user_manager import UserManager
+
+SERVICE = """
+import asyncio, json, sys
+from dbus_fast.aio import MessageBus
+from dbus_fast.constants import MessageType
+from dbus_fast.message import Message
+
+async def main():
+    bus = await MessageBus().connect()
+    done = asyncio.Event()
+
+    def handle(message):
+        if message.message_type is MessageType.METHOD_CALL and message.interface == "org.freedesktop.Application":
+            plain = lambda part: {k: v.value for k, v in part.items()} if isinstance(part, dict) else part
+            body = [plain(part) for part in message.body]
+            with open(sys.argv[1], "w") as stream:
+                json.dump([message.path, message.member, body], stream)
+            done.set()
+            return Message.new_method_return(message)
+
+    bus.add_message_handler(handle)
+    await bus.request_name("org.example.Active")
+    await done.wait()
+    await asyncio.sleep(0.2)
+
+asyncio.run(main())
+"""
+
+CONFIG = """<!DOCTYPE busconfig PUBLIC "-//freedesktop//DTD D-Bus Bus Configuration 1.0//EN"
+ "http://www.freedesktop.org/standards/dbus/1.0/busconfig.dtd">
+<busconfig><type>session</type><listen>unix:path={path}/bus</listen><servicedir>{path}/services</servicedir>
+<policy context="default"><allow send_destination="*" eavesdrop="true"/><allow eavesdrop="true"/><allow own="*"/>
+</policy></busconfig>
+"""
+
+
+@pytest.fixture
+def bus_address(tmp_path: Path) -> Iterator[str]:
+    if shutil.which("dbus-daemon") is None:
+        assert os.environ.get("CI") != "true", "dbus-daemon is missing: apt install dbus"
+        pytest.skip("dbus-daemon is not installed")
+    (tmp_path / "services").mkdir()
+    (tmp_path / "service.py").write_text(SERVICE)
+    (tmp_path / "services" / "org.example.Active.service").write_text(
+        f"[D-BUS Service]\nName=org.example.Active\nExec={sys.executable} {tmp_path}/service.py {tmp_path}/called\n"
+    )
+    (tmp_path / "session.conf").write_text(CONFIG.format(path=tmp_path))
+    argv = ["dbus-daemon", f"--config-file={tmp_path}/session.conf", "--nofork", "--print-address"]
+    with subprocess.Popen(argv, stdout=subprocess.PIPE, text=True) as daemon:
+        assert daemon.stdout is not None
+        yield daemon.stdout.readline().strip()
+        daemon.send_signal(signal.SIGTERM)
+
+
+class Entries:
+    """One desktop file, whatever the id."""
+
+    def __init__(self, keys: str) -> None:
+        self._entry = parse_desktop_entry(f"[Desktop Entry]\nType=Application\nName=N\n{keys}".encode())
+
+    def find(self, desktop_file_id: str) -> tuple[str, DesktopEntry]:
+        if desktop_file_id == "missing":
+            raise CannotLaunch("Desktop file does not exist")
+        return "/x.desktop", self._entry
+
+
+async def _launch(address: str, keys: str, desktop_file_id: str, files: Sequence[str] = ()) -> str:
+    bus = SessionBus(address)
+    programs = Programs(UserManager(bus), {"PATH": "/usr/bin:/bin", "HOME": "/"})
+    try:
+        return await Launcher(Entries(keys), programs, bus).launch(desktop_file_id, files)
+    finally:
+        await bus.close()
+        programs.close()
+
+
+async def test_an_activatable_application_is_activated(bus_address: str, tmp_path: Path) -> None:
+    keys = "Exec=/nonexistent\nDBusActivatable=true\nStartupNotify=true\n"
+    assert await _launch(bus_address, keys, "org.example.Active") == ""
+    platform = {"desktop-startup-id": "org.example.Active", "activation-token": "org.example.Active"}
+    assert json.loads((tmp_path / "called").read_text()) == ["/org/example/Active", "Activate", [platform]]
+
+
+async def test_files_are_opened_as_urls(bus_address: str, tmp_path: Path) -> None:
+    keys = "Exec=/nonexistent\nDBusActivatable=true\n"
+    assert await _launch(bus_address, keys, "org.example.Active", ["/a b", "https://x"]) == ""
+    _path, member, body = json.loads((tmp_path / "called").read_text())
+    assert (member, body) == ("Open", [["file:///a%20b", "https://x"], {}])
+
+
+async def test_without_a_service_the_exec_line_is_the_way(bus_address: str, tmp_path: Path) -> None:
+    mark = tmp_path / "mark"
+    assert await _launch(bus_address, f"Exec=touch {mark}\nDBusActivatable=true\n", "org.example.Unknown") == ""
+    async with asyncio.timeout(30):
+        while not mark.exists():
+            await asyncio.sleep(0.01)
+
+
+async def test_a_bus_that_is_not_there_is_an_error_not_a_wait(tmp_path: Path) -> None:
+    bus = SessionBus(f"unix:path={tmp_path}/none")
+    with pytest.raises(BusError) as caught:
+        await bus.call("org.example", "/", "org.example", "Member")
+    assert caught.value.nobody_there
+
+
+async def test_the_reason_comes_back(bus_address: str) -> None:
+    assert await _launch(bus_address, "Exec=x\n", "missing") == "Desktop file does not exist"
+    assert "no program" in await _launch(bus_address, "Exec=no-such-program\n", "there")

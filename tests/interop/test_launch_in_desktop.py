@@ -1,0 +1,82 @@
+"""Applications of Debian, launched through the host's launcher, on a headless desktop."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+from collections.abc import Iterator
+
+import pytest
+
+from support.compositor import Compositor, is_available
+from support.stage import Stage
+
+pytestmark = pytest.mark.interop
+
+
+@pytest.fixture
+def desktop() -> Iterator[tuple[Stage, Compositor]]:
+    missing = [tool for tool in ("foot", "mousepad") if shutil.which(tool) is None]
+    if missing or not is_available():
+        message = f"a desktop needs sway, grim, foot and mousepad; missing: {missing}"
+        assert os.environ.get("CI") != "true", message
+        pytest.skip(message)
+    stage = Stage("desk", system_applications=True)
+    try:
+        with Compositor(stage.root / "compositor") as compositor:
+            stage.guest_environ |= compositor.environ | {"GDK_BACKEND": "wayland", "NO_AT_BRIDGE": "1"}
+            yield stage, compositor
+            if "garcon" in stage.processes:
+                stage.stop("garcon")
+    finally:
+        stage.close()
+
+
+def _start(stage: Stage) -> None:
+    stage.start_host()
+    stage.host("add", stage.name)
+    stage.start_garcon()
+    stage.wait_registered()
+
+
+def _windows(compositor: Compositor) -> list[str]:
+    return [str(window["app_id"]) for window in compositor.windows()]
+
+
+def test_a_toolkit_application_shows_its_window(desktop: tuple[Stage, Compositor]) -> None:
+    stage, compositor = desktop
+    _start(stage)
+    stage.wait("it is published", lambda: any("mousepad" in path.name for path in stage.launchers()))
+    stage.host("launch", stage.name, "org.xfce.mousepad")
+    stage.wait("its window is shown", lambda: "mousepad" in _windows(compositor))
+
+
+def test_a_terminal_application_runs_in_a_terminal(desktop: tuple[Stage, Compositor]) -> None:
+    stage, compositor = desktop
+    mark = stage.root / "mark"
+    script = stage.root / "in-terminal"
+    script.write_text(f"#!/bin/sh\ntty > {mark}.new; mv {mark}.new {mark}; exec sleep 1000\n")
+    script.chmod(0o755)
+    config = stage.root / "guest/home/.config/guestlink"
+    config.mkdir(parents=True)
+    (config / "guestlink.conf").write_text("[garcon]\nterminal = foot -e\n")
+    stage.add_application("org.example.Text", Exec=str(script), Terminal="true")
+    _start(stage)
+    stage.wait("it is published", lambda: any("Text" in path.name for path in stage.launchers()))
+    stage.host("launch", stage.name, "org.example.Text")
+    stage.wait("it has a terminal", mark.exists)
+    assert mark.read_text().startswith("/dev/pts/")
+    stage.wait("the terminal's window is shown", lambda: "foot" in _windows(compositor))
+
+
+def test_every_launcher_of_the_distribution_is_valid(desktop: tuple[Stage, Compositor]) -> None:
+    stage, _ = desktop
+    _start(stage)
+    count = len(stage.wait("applications", lambda: stage.host_json("apps", stage.name)))
+    launchers = stage.wait("launchers", lambda: found if len(found := stage.launchers()) == count else None)
+    done = subprocess.run(
+        ["desktop-file-validate", *map(str, launchers)], capture_output=True, text=True, timeout=60, check=False
+    )
+    assert done.returncode == 0, done.stdout
+    assert not done.stdout
