@@ -8,6 +8,7 @@ import contextlib
 import fcntl
 import functools
 import ipaddress
+import itertools
 import logging
 import os
 import time
@@ -79,6 +80,7 @@ class Daemon:
         self._events: deque[dict[str, Any]] = deque(maxlen=_EVENTS)
         self._program = own_program()
         self._changing = asyncio.Lock()
+        self._numbers = itertools.count(1)
 
     async def run(self, notifier: Notifier) -> None:
         """Serve until cancelled.
@@ -88,7 +90,7 @@ class Daemon:
         self._notifier = notifier
         with _only_daemon(host_runtime_directory() / "lock"):
             # Sockets that carry no connection yet, and that only we see.
-            self._private = private_directory(host_runtime_directory() / "private")
+            self._private = _emptied(private_directory(host_runtime_directory() / "private"))
             self._containers = Containers(state_directory(), carried_directory("."))
             self._databases = DesktopDatabases(data_home())
             config = self._config
@@ -118,10 +120,12 @@ class Daemon:
         :raises GuestlinkError: its directory or its socket cannot be made.
         """
         name = container.name
+        # A number instead of the name: a socket's path must be short.
+        number = next(self._numbers)
         guest = Guest(
             container,
             self._containers.directory(name),
-            self._private / f"{name}-garcon",
+            self._private / f"{number}-garcon",
             self._publisher(name),
             functools.partial(self._event, name),
         )
@@ -132,7 +136,7 @@ class Daemon:
             open_terminal=self._openings.open_terminal,
             shut_down=self._shut_down,
         )
-        service = ContainerService(guest, listener, self._containers, self._private / f"{name}.sock")
+        service = ContainerService(guest, listener, self._containers, self._private / f"{number}.sock")
         guest.start()
         self._services[name] = service
         await service.listen()
@@ -332,6 +336,13 @@ def _only_daemon(path: Path) -> Iterator[None]:
                 hint="`guestlink-host status` asks it; stop it first to start another one",
             ) from None
         yield
+
+
+def _emptied(directory: Path) -> Path:
+    """The directory without what a killed daemon left in it."""
+    for path in directory.iterdir():
+        path.unlink()
+    return directory
 
 
 def _check_addresses(texts: dict[str, str]) -> None:

@@ -44,7 +44,7 @@ class Desktop:
     :param opener: opens the URL behind it.
     :param terminal: shows the command behind it in a window; empty to look for one.
     :param ask: asks the question behind it; empty to look for one.
-    :param shell: starts a shell or a command in a container.
+    :param shell: starts a shell or a command in a container; empty where there is none.
     """
 
     def __init__(self, opener: list[str], terminal: list[str], ask: list[str], shell: list[str]) -> None:
@@ -67,6 +67,9 @@ class Desktop:
         :param words: the command; none for a login shell.
         :raises GuestlinkError: there is no terminal, or it cannot be started.
         """
+        if not self._shell:
+            hint = "install guestlink-host's vsh, or set `shell` in guestlink-host.conf"
+            raise GuestlinkError("the host has no program that opens a shell in a container", hint=hint)
         command = [*self._shell, container, *(["--", *words] if words else [])]
         self._start([*self._found(self._terminal, _TERMINALS, "terminal program", "terminal"), *command])
 

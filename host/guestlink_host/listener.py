@@ -29,6 +29,8 @@ WORDS_LIMIT, WORDS_LENGTH = 1000, 128 * 1024
 """Words of a terminal's command, and characters of all of them: one argument may not be longer in Linux."""
 OPENINGS, OPENING_WINDOW = 10, 15.0
 """URLs and terminals of all containers together, and seconds (garcon.md §6.15)."""
+REGISTRATIONS, REGISTRATION_WINDOW = 50, 5.0
+"""Registrations of one container, and seconds: each makes us connect and fetch every icon again."""
 _COMPLAINT_PAUSE = 10.0
 """Seconds between two log lines about bad tokens of one container."""
 
@@ -58,10 +60,15 @@ class ContainerListener:
         self._open_terminal = open_terminal
         self._shut_down = shut_down
         self._complaints = RateLimit(1, _COMPLAINT_PAUSE)
+        self._registrations = RateLimit(REGISTRATIONS, REGISTRATION_WINDOW)
 
     async def container_ready(self, request: pb.ContainerStartupInfo) -> common_pb2.EmptyMessage:
         """Register, or register again."""
         self._check_token(request.token, "Cannot find VM for ContainerListener")
+        if not self._registrations.allows(time.monotonic()):
+            raise Refusal(
+                "RESOURCE_EXHAUSTED", f"more than {REGISTRATIONS} registrations in {REGISTRATION_WINDOW:g} s"
+            )
         try:
             self._guest.ready(request.garcon_port, request.sftp_port)
         except GuestlinkError as error:

@@ -182,6 +182,36 @@ async def test_a_terminal_gets_the_words_behind_the_shell_command(monkeypatch: p
         assert lines == ["/opt/vsh", "--quiet", "demo", "--", "vim", "-x", "a b"]
 
 
+async def test_a_host_without_a_shell_program_refuses_terminals(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("guestlink_host.daemon.own_program", lambda *names: [] if names else ["/bin/true"])
+    async with host_in_test(monkeypatch, shell="") as host:
+        guest = await host.registered()
+        code, text = await refused(guest, "OpenTerminal")
+        assert code == "FAILED_PRECONDITION"
+        assert "no program that opens a shell" in text
+        assert not host.opened.exists()
+
+
+async def test_a_container_cannot_keep_the_host_busy_with_registrations(host: Host) -> None:
+    guest = await host.registered()
+    codes = set()
+    for _ in range(60):
+        try:
+            await guest.call("ContainerReady", garcon_port=1)
+        except CallFailed as error:
+            codes.add(error.code)
+    assert codes == {"RESOURCE_EXHAUSTED"}
+    await host.until(lambda: host._reachable("demo"))
+
+
+async def test_what_a_killed_daemon_left_among_the_private_sockets_goes(host: Host) -> None:
+    await host.stop()
+    stale = host.root / "run/guestlink-host/private/7-garcon-3"
+    stale.touch()
+    await host.start()
+    assert not stale.exists()
+
+
 @pytest.mark.parametrize("params", [["a\0b"], ["x"] * 1001, ["x" * 200_000]], ids=["NUL", "many", "long"])
 async def test_a_terminals_command_is_bounded(host: Host, params: list[str]) -> None:
     guest = await host.registered()

@@ -140,7 +140,7 @@ async def host_in_test(monkeypatch: pytest.MonkeyPatch, **settings: str) -> Asyn
         record = root / "record"
         record.write_text(f'#!/bin/sh\nfor word; do echo "$word"; done >> {host.opened}\n')
         record.chmod(0o755)
-        values = {"opener": str(record), "terminal": str(record)} | settings
+        values = {"opener": str(record), "terminal": str(record), "shell": "vsh"} | settings
         (root / "config/guestlink").mkdir()
         (root / "config/guestlink/guestlink-host.conf").write_text(
             "".join(f"{key} = {value}\n" for key, value in values.items())
