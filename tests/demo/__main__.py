@@ -20,10 +20,11 @@ WINDOW_APP = "org.xfce.mousepad"
 _LETTER = """\
 This editor runs in the container.
 
-It was installed there by the container's own package manager. garcon found its
-desktop file and told the host; guestlink-host wrote a launcher and its icon into
-the user's directories; a click on that launcher started it here, and its window
-is shown by the host's compositor.
+The container's own package manager installed it. garcon
+found its desktop file and told the host. guestlink-host
+wrote a launcher and an icon for it. A click there has
+started it here, and the host's compositor shows its
+window.
 """
 
 

@@ -44,8 +44,9 @@ class Rig:
 def rig(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> Iterator[Rig]:
     with asyncio.Runner() as runner:
         stack = AsyncExitStack()
-        # Every example opens as much as it likes: the limit has a test of its own.
+        # Every example opens and registers as much as it likes: the limits have tests of their own.
         monkeypatch.setattr("guestlink_host.daemon.OPENINGS", 10**9)
+        monkeypatch.setattr("guestlink_host.listener.REGISTRATIONS", 10**9)
         host = runner.run(
             stack.enter_async_context(host_in_test(monkeypatch, opener="/bin/true", terminal="/bin/true"))
         )
