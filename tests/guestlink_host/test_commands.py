@@ -11,7 +11,6 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from guestlink_host.settings import own_program
 from support.fake_garcon import application, png
 from support.host import Host, host_in_test
 
@@ -77,24 +76,28 @@ async def test_launch_passes_the_id_and_the_files(host: Host) -> None:
 @pytest.mark.parametrize("name", ["org.x", "a b", "-x", 'q"uo$te', "100%", "Übung"])
 async def test_the_command_in_a_launcher_starts_what_the_container_published(host: Host, name: str) -> None:
     """Runs the launcher as a desktop does, with GLib's reader of the file."""
-    launch = (
-        "import sys, gi; gi.require_version('Gio', '2.0'); from gi.repository import Gio; "
-        "sys.exit(not Gio.DesktopAppInfo.new_from_filename(sys.argv[1]).launch_uris(['file:///tmp/%C3%A4'], None))"
+    program = (
+        "import sys, gi; gi.require_version('Gio', '2.0'); from gi.repository import Gio\n"
+        "context = Gio.AppLaunchContext()\n"
+        "context.setenv('PYTHONPATH', sys.argv[2])\n"
+        "launcher = Gio.DesktopAppInfo.new_from_filename(sys.argv[1])\n"
+        "sys.exit(not launcher.launch_uris(['file:///tmp/%C3%A4'], context))"
     )
-    if subprocess.run(["/usr/bin/python3", "-c", "import gi"], check=False, capture_output=True).returncode:
+    environ = {key: value for key, value in os.environ.items() if not key.startswith("PYTHON")}
+
+    def run_glib(*argv: str) -> int:
+        argv = ("/usr/bin/python3", "-c", *argv)
+        return subprocess.run(argv, check=False, capture_output=True, env=environ, timeout=60).returncode
+
+    if await asyncio.to_thread(run_glib, "import gi"):
         pytest.skip("python3-gi is not installed")
     guest = await host.registered()
     await guest.publish(application(name, exec="x %U"))
     await host.until(host.launchers)
     (path,) = (host.data / "applications").glob("guestlink-*.desktop")
     before = len(guest.calls)
-    environ = {**os.environ, "PYTHONPATH": "", "PATH": "/usr/bin:/bin"}
-    if own_program()[0] == sys.executable:
-        environ["PYTHONPATH"] = os.environ["PYTHONPATH"]
-        launch = f"import sys; sys.path[:] = [p for p in sys.path if 'site-packages' not in p]; {launch}"
-    await asyncio.to_thread(
-        subprocess.run, ["/usr/bin/python3", "-c", launch, str(path)], check=True, env=environ, timeout=60
-    )
+    # In a checkout that is not installed the launcher's command needs the path of the sources.
+    assert await asyncio.to_thread(run_glib, program, str(path), os.environ["PYTHONPATH"]) == 0
 
     def launched() -> list[tuple[str, list[str]]]:
         calls = [request for what, request in guest.calls[before:] if what == "launch_application"]
