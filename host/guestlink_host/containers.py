@@ -65,9 +65,6 @@ class Containers:
     def __iter__(self) -> Iterator[Container]:
         return iter(list(self._known.values()))
 
-    def __len__(self) -> int:
-        return len(self._known)
-
     def __getitem__(self, name: object) -> Container:
         if isinstance(name, str) and name in self._known:
             return self._known[name]

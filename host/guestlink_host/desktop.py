@@ -80,7 +80,8 @@ class Desktop:
         """
         asker = self._found(self._ask, _ASKERS, "program that can ask the user (zenity or kdialog)", "ask")
         try:
-            return (await run([*asker, question], timeout=ASK_TIMEOUT)).status == 0
+            # Some dialogues take text with tags for rich text.
+            return (await run([*asker, question.replace("<", "‹")], timeout=ASK_TIMEOUT)).status == 0
         except CommandFailed as error:
             _log.warning("the user did not answer: %s", error)
             return False

@@ -74,10 +74,6 @@ class LauncherFiles:
         """The file name stems, as of :func:`guestlink_host.names.file_stem`, that have an icon."""
         return self._icons.keys()
 
-    def launchers(self) -> list[Path]:
-        """The launchers of this container that are on the disk."""
-        return sorted(self._ours(self._applications, _owner_of_launcher))
-
     def write_launchers(self, wanted: Mapping[str, bytes]) -> tuple[int, int]:
         """Make the launchers what they should be, and drop the icons that belong to none of them.
 

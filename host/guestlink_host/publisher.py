@@ -101,10 +101,6 @@ class Publisher:
         await asyncio.to_thread(self._files.remove_all)
         self._changed()
 
-    def launchers(self) -> list[Path]:
-        """The launcher files on the disk."""
-        return self._files.launchers()
-
     async def run(self) -> None:
         """Publish whenever there is something new, for ever."""
         loop = asyncio.get_running_loop()

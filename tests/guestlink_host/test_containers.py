@@ -99,7 +99,7 @@ def test_removing_takes_the_directory_along_but_follows_no_link(tmp_path: Path) 
     containers.remove("demo")
     assert not (tmp_path / "run/demo").exists()
     assert (tmp_path / "precious/file").exists()
-    assert len(registry(tmp_path)) == 0
+    assert list(registry(tmp_path)) == []
 
 
 BROKEN = [

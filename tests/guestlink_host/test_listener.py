@@ -235,6 +235,25 @@ async def test_policies_allow_ask_and_deny(monkeypatch: pytest.MonkeyPatch) -> N
         assert (await host.ask("policy", name="demo"))["url"] == "ask"
 
 
+async def test_a_question_is_short_plain_text(monkeypatch: pytest.MonkeyPatch) -> None:
+    async with host_in_test(monkeypatch) as host:
+        asked = host.root / "asked"
+        asker = host.root / "asker"
+        asker.write_text(f'#!/bin/sh\nprintf %s "$1" > {asked}.new; mv {asked}.new {asked}; exit 1\n')
+        asker.chmod(0o755)
+        monkeypatch.setenv("GUESTLINK_HOST_ASK", str(asker))
+        await host.stop()
+        await host.start()
+        guest = await host.registered()
+        await host.ask("policy", name="demo", url="ask")
+        await guest.call("OpenUrl", url="https://example.org/<h1>Harmless</h1>" + "x" * 8000)
+        await host.until(asked.exists)
+        text = asked.read_text()
+        assert text.startswith("Open this link from the container demo?\n\nhttps://example.org/")
+        assert "<" not in text
+        assert len(text) < 500
+
+
 async def _call(guest: FakeGarcon, url: str) -> bool:
     """Open a URL once the user is not asked about another one any more."""
     try:
