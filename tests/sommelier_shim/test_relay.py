@@ -1,0 +1,279 @@
+"""The relay without sockets: what goes in, what comes out, and which objects there are meanwhile."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+
+import pytest
+
+from sommelier_shim import registry
+from sommelier_shim.policy.interfaces import GlobalPolicy
+from sommelier_shim.relay import OBJECT_LIMIT, Flow, Relay
+from sommelier_shim.routes import Hooks, Routes
+from sommelier_shim.wire import FIRST_SERVER_ID, Buffer, WireError, decode, encode
+
+
+class Output:
+    """What a flow sent: the bytes, and the descriptors with the offset behind the piece they went with."""
+
+    def __init__(self) -> None:
+        self.data = b""
+        self.pieces: list[int] = []
+        self.descriptors: list[int] = []
+        self.largest_batch = 0
+
+    def __call__(self, data: Buffer, descriptors: list[int] | None) -> None:
+        self.data += data
+        self.pieces.append(len(data))
+        if descriptors:
+            self.descriptors += descriptors
+            self.largest_batch = max(self.largest_batch, len(descriptors))
+
+    def take(self) -> bytes:
+        data, self.data = self.data, b""
+        self.pieces.clear()
+        return data
+
+
+class Conversation:
+    """A relay with a registry (2) whose compositor (3), shm (4), seat (5) and data device manager (6) are bound."""
+
+    def __init__(self) -> None:
+        hooks = Hooks()
+        registry.install(hooks, GlobalPolicy())
+        self.to_client, self.to_host = Output(), Output()
+        self.relay = Relay(Routes(hooks), self.to_client, self.to_host)
+        self.client(encode(1, 1, "n", 2))
+        for name, interface in enumerate(("wl_compositor", "wl_shm", "wl_seat", "wl_data_device_manager"), 1):
+            self.host(encode(2, 0, "usu", name, interface, 1))
+            self.client(encode(2, 0, "usun", name, interface, 1, name + 2))
+        self.to_client.take()
+        self.to_host.take()
+
+    def client(self, *messages: bytes, fds: tuple[int, ...] = ()) -> int:
+        return self._feed(self.relay.requests, b"".join(messages), fds)
+
+    def host(self, *messages: bytes, fds: tuple[int, ...] = ()) -> int:
+        return self._feed(self.relay.events, b"".join(messages), fds)
+
+    @staticmethod
+    def _feed(flow: Flow, data: bytes, fds: tuple[int, ...]) -> int:
+        flow.received.extend(fds)
+        buffer = bytearray(data)
+        return flow.feed(buffer, memoryview(buffer), len(buffer))
+
+
+@pytest.fixture
+def talk() -> Iterator[Conversation]:
+    conversation = Conversation()
+    yield conversation
+    conversation.relay.close()
+    for descriptor in conversation.to_host.descriptors + conversation.to_client.descriptors:
+        os.close(descriptor)
+
+
+def _pipe_end() -> int:
+    reading, writing = os.pipe()
+    os.close(writing)
+    return reading
+
+
+def test_untouched_messages_go_on_in_one_piece(talk: Conversation) -> None:
+    burst = encode(3, 0, "n", 10) + b"".join(encode(10, 2, "iiii", i, 0, 1, 1) for i in range(100))
+    talk.client(burst)
+    assert talk.to_host.data == burst
+    assert len(talk.to_host.pieces) == 1
+
+
+def test_every_cut_of_the_input_gives_the_same_output(talk: Conversation) -> None:
+    burst = encode(3, 0, "n", 10) + encode(3, 1, "n", 11) + encode(10, 2, "iiii", 1, 2, 3, 4) + encode(10, 0)
+    for cut in range(len(burst)):
+        fresh = Conversation()
+        used = fresh.client(burst[:cut])
+        fresh.client(burst[used:])
+        assert fresh.to_host.data == burst
+
+
+@pytest.mark.parametrize("size", [0, 4, 7, 9, 65535])
+def test_an_impossible_size_ends_the_conversation(talk: Conversation, size: int) -> None:
+    bad = (3).to_bytes(4, "little") + (size << 16).to_bytes(4, "little") + bytes(65536)
+    with pytest.raises(WireError, match=f"size {size}"):
+        talk.client(encode(3, 0, "n", 10), bad)
+    assert talk.to_host.data == encode(3, 0, "n", 10), "what came before was not sent on"
+
+
+def test_a_message_of_the_largest_size_waits_for_its_end(talk: Conversation) -> None:
+    head = (3).to_bytes(4, "little") + (65532 << 16).to_bytes(4, "little")
+    assert talk.client(head + bytes(100)) == 0
+
+
+def test_an_unknown_object_is_refused_as_libwayland_does(talk: Conversation) -> None:
+    with pytest.raises(WireError, match="invalid object 77") as caught:
+        talk.client(encode(77, 0))
+    assert caught.value.code == 0
+
+
+def test_an_unknown_opcode_is_refused(talk: Conversation) -> None:
+    with pytest.raises(WireError, match="invalid method 9, object wl_compositor#3") as caught:
+        talk.client(encode(3, 9))
+    assert caught.value.code == 1
+
+
+def test_an_unknown_event_of_a_known_object_ends_the_conversation(talk: Conversation) -> None:
+    with pytest.raises(WireError, match="invalid event"):
+        talk.host(encode(4, 99))
+
+
+def test_an_event_for_an_unknown_object_is_passed_over(talk: Conversation) -> None:
+    talk.host(encode(1234, 5, "u", 1), encode(4, 0, "u", 1))
+    assert talk.to_client.data == encode(4, 0, "u", 1)
+
+
+@pytest.mark.parametrize("new", [0, 1, 3, FIRST_SERVER_ID, 0xFFFFFFFF])
+def test_a_new_id_out_of_range_or_in_use_is_refused(talk: Conversation, new: int) -> None:
+    with pytest.raises(WireError, match="invalid new id"):
+        talk.client(encode(3, 0, "n", new))
+
+
+def test_a_sparse_id_is_the_hosts_business(talk: Conversation) -> None:
+    talk.client(encode(3, 0, "n", 5000))
+    assert talk.to_host.data == encode(3, 0, "n", 5000)
+
+
+def test_a_message_too_short_for_its_new_id_is_refused(talk: Conversation) -> None:
+    with pytest.raises(WireError, match="too short"):
+        talk.client(encode(3, 0))
+
+
+def test_objects_are_limited() -> None:
+    talk = Conversation()
+    free = OBJECT_LIMIT - len(talk.relay.requests.objects)
+    talk.client(*(encode(3, 0, "n", 100 + i) for i in range(free)))
+    with pytest.raises(WireError, match="objects"):
+        talk.client(encode(3, 0, "n", 99))
+
+
+def test_a_destroyed_object_is_gone_for_the_client_and_stays_for_the_host(talk: Conversation) -> None:
+    talk.client(encode(3, 0, "n", 10), encode(10, 0))
+    talk.host(encode(10, 0, "o", 4))  # wl_surface.enter, under way when the client destroyed it
+    assert talk.to_client.data == encode(10, 0, "o", 4)
+    with pytest.raises(WireError, match="invalid object 10"):
+        talk.client(encode(10, 6))
+
+
+def test_an_id_used_again_before_the_host_confirmed_belongs_to_its_successor_afterwards(talk: Conversation) -> None:
+    talk.client(encode(3, 0, "n", 10), encode(10, 0), encode(1, 0, "n", 10))
+    talk.host(encode(10, 0, "o", 4))  # still the surface's
+    talk.host(encode(1, 1, "u", 10))
+    talk.host(encode(10, 0, "u", 5), encode(1, 1, "u", 10))  # wl_callback.done
+    assert 10 not in talk.relay.events.objects
+    assert 10 not in talk.relay.requests.objects
+    assert not talk.relay.waiting
+
+
+def test_a_finished_callback_frees_its_id(talk: Conversation) -> None:
+    for _ in range(3):
+        talk.client(encode(1, 0, "n", 10))
+        talk.host(encode(10, 0, "u", 1), encode(1, 1, "u", 10))
+    assert 10 not in talk.relay.requests.objects
+
+
+def test_an_object_that_the_host_makes_can_be_used_and_made_again(talk: Conversation) -> None:
+    talk.client(encode(6, 1, "no", 10, 5))  # get_data_device
+    for _ in range(3):
+        talk.host(encode(10, 0, "n", FIRST_SERVER_ID))
+        talk.host(encode(FIRST_SERVER_ID, 0, "s", "text/plain"))
+        talk.client(encode(FIRST_SERVER_ID, 2))  # destroy
+    assert FIRST_SERVER_ID not in talk.relay.requests.objects
+
+
+def test_a_host_that_makes_an_object_in_the_clients_range_is_refused(talk: Conversation) -> None:
+    talk.client(encode(6, 1, "no", 10, 5))
+    with pytest.raises(WireError, match="the host made"):
+        talk.host(encode(10, 0, "n", 55))
+
+
+def test_a_descriptor_goes_with_its_message(talk: Conversation) -> None:
+    end = _pipe_end()
+    talk.client(encode(4, 0, "nhi", 10, 4096), fds=(end,))
+    assert talk.to_host.descriptors == [end]
+
+
+def test_a_missing_descriptor_is_refused(talk: Conversation) -> None:
+    with pytest.raises(WireError, match="without its file descriptor"):
+        talk.client(encode(4, 0, "nhi", 10, 4096))
+
+
+def test_surplus_descriptors_are_kept_up_to_a_limit_and_closed(talk: Conversation) -> None:
+    ends = tuple(_pipe_end() for _ in range(513))
+    with pytest.raises(WireError, match="too many descriptors"):
+        talk.client(encode(1, 0, "n", 10), fds=ends)
+    talk.relay.close()
+    for end in ends:
+        with pytest.raises(OSError):
+            os.fstat(end)
+
+
+def test_300_descriptors_go_in_batches_that_libwayland_takes(talk: Conversation) -> None:
+    ends = tuple(_pipe_end() for _ in range(300))
+    talk.client(*(encode(4, 0, "nhi", 10 + i, 4096) for i in range(300)), fds=ends)
+    assert talk.to_host.descriptors == list(ends)
+    assert talk.to_host.largest_batch <= 28
+    assert talk.to_host.data == b"".join(encode(4, 0, "nhi", 10 + i, 4096) for i in range(300))
+
+
+@pytest.mark.parametrize(
+    ("name", "interface", "version", "said"),
+    [
+        (99, "wl_compositor", 1, "invalid global wl_compositor"),
+        (1, "wl_shm", 1, "invalid interface for global 1: have wl_shm, wanted wl_compositor"),
+        (1, "wl_compositor", 0, "invalid version"),
+        (1, "wl_compositor", 2, "invalid version for global wl_compositor .1.: have 1, wanted 2"),
+        (1, "x" * 4000, 1, "invalid interface"),
+    ],
+)
+def test_a_bind_is_checked_against_what_was_announced(
+    talk: Conversation, name: int, interface: str, version: int, said: str
+) -> None:
+    with pytest.raises(WireError, match=said):
+        talk.client(encode(2, 0, "usun", name, interface, version, 20))
+
+
+def test_every_request_cut_at_every_byte_is_refused_or_waits(talk: Conversation) -> None:
+    whole = encode(2, 0, "usun", 1, "wl_compositor", 1, 20)
+    for size in range(0, len(whole), 4):
+        shortened = bytearray(whole[:size]) if size >= 8 else bytearray(whole[:8])
+        shortened[4:8] = (size << 16).to_bytes(4, "little")
+        fresh = Conversation()
+        with pytest.raises(WireError):
+            fresh.client(bytes(shortened))
+
+
+def test_globals_that_the_tables_do_not_know_are_not_offered(talk: Conversation) -> None:
+    talk.host(encode(2, 0, "usu", 50, "made_up_manager_v9", 1), encode(2, 1, "u", 50))
+    assert talk.to_client.data == b""
+    with pytest.raises(WireError, match="invalid global"):
+        talk.client(encode(2, 0, "usun", 50, "made_up_manager_v9", 1, 20))
+
+
+def test_versions_beyond_the_tables_are_clamped(talk: Conversation) -> None:
+    talk.host(encode(2, 0, "usu", 50, "wl_shm", 1000))
+    name, interface, version = decode("usu", talk.to_client.data)
+    assert (name, interface) == (50, b"wl_shm")
+    assert isinstance(version, int)
+    assert version < 100
+
+
+def test_a_removed_global_may_still_be_bound_for_a_moment(talk: Conversation) -> None:
+    talk.host(encode(2, 1, "u", 1))
+    assert talk.to_client.data == encode(2, 1, "u", 1)
+    talk.client(encode(2, 0, "usun", 1, "wl_compositor", 1, 20))
+    assert talk.to_host.data
+
+
+def test_two_registries_each_hear_of_the_globals(talk: Conversation) -> None:
+    talk.client(encode(1, 1, "n", 30))
+    talk.host(encode(30, 0, "usu", 1, "wl_compositor", 1))
+    talk.client(encode(30, 0, "usun", 1, "wl_compositor", 1, 31))
+    assert talk.relay.interface(31) == "wl_compositor"

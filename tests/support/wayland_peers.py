@@ -1,0 +1,408 @@
+"""A client and a host that speak Wayland by the byte, well or badly, and a proxy between them.
+
+They use the proxy's own encoder and nothing else of it, so that a test says exactly what goes over the wire.
+"""
+
+from __future__ import annotations
+
+import array
+import os
+import socket
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from types import TracebackType
+from typing import Any, NamedTuple, TypeVar
+
+from guestlink.config import Config
+from sommelier_shim.channel.unix_socket import SocketChannel
+from sommelier_shim.host_link import HostLink
+from sommelier_shim.loop import READABLE, Loop
+from sommelier_shim.proxy import Proxy
+from sommelier_shim.server import Server
+from sommelier_shim.session import Session
+from sommelier_shim.wire import HEADER, decode, encode
+
+_T = TypeVar("_T")
+
+LIMIT = 60.0
+"""Seconds that any condition may take."""
+
+GLOBALS = (
+    ("wl_compositor", 4),
+    ("wl_subcompositor", 1),
+    ("wl_shm", 1),
+    ("wl_seat", 5),
+    ("wl_output", 3),
+    ("wl_data_device_manager", 3),
+    ("xdg_wm_base", 2),
+    ("wp_viewporter", 1),
+    ("zwp_primary_selection_device_manager_v1", 1),
+)
+"""What the host offers unless a test wants something else."""
+
+
+class Message(NamedTuple):
+    """A message as it came over the wire."""
+
+    object_id: int
+    opcode: int
+    data: bytes
+
+    def arguments(self, signature: str) -> list[Any]:
+        """Its decoded arguments."""
+        return list(decode(signature, self.data))
+
+
+class Wire:
+    """One end of a connection.
+
+    :ivar fds: descriptors that came; closed with the connection.
+    """
+
+    def __init__(self, sock: socket.socket) -> None:
+        self.sock = sock
+        sock.settimeout(LIMIT)
+        self.fds: list[int] = []
+        self.ended = False
+        self._data = b""
+
+    def send(self, *messages: bytes, fds: tuple[int, ...] | list[int] = ()) -> None:
+        """Send bytes with copies of descriptors."""
+        data = b"".join(messages)
+        if fds:
+            rights = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", fds))]
+            sent = self.sock.sendmsg([data], rights)
+            data = data[sent:]
+        self.sock.sendall(data)
+
+    def receive(self) -> Message | None:
+        """The next message, or None at the end of the connection."""
+        while True:
+            if len(self._data) >= 8:
+                object_id, word = HEADER.unpack_from(self._data)
+                size = word >> 16
+                assert size >= 8, "a message of an impossible size came through"
+                if len(self._data) >= size:
+                    message = Message(object_id, word & 0xFFFF, self._data[:size])
+                    self._data = self._data[size:]
+                    return message
+            if not self._read():
+                return None
+
+    def _read(self) -> bool:
+        try:
+            data, ancillary, _, _ = self.sock.recvmsg(65536, socket.CMSG_SPACE(253 * 4), socket.MSG_CMSG_CLOEXEC)
+        except ConnectionResetError:
+            data, ancillary = b"", []
+        for _, _, raw in ancillary:
+            received = array.array("i")
+            received.frombytes(raw)
+            self.fds += received
+        self.ended = not data
+        self._data += data
+        return bool(data)
+
+    def close(self) -> None:
+        """Close the connection and what descriptors came."""
+        for descriptor in self.fds:
+            os.close(descriptor)
+        self.fds.clear()
+        self.sock.close()
+
+    def __enter__(self) -> Wire:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+
+class Client(Wire):
+    """A client. Ids are counted up; :meth:`bind` and the others send one request each."""
+
+    def __init__(self, sock: socket.socket) -> None:
+        super().__init__(sock)
+        self._next = 2
+        self.names: dict[str, tuple[int, int]] = {}
+        self.registry = 0
+        self.events: list[Message] = []
+
+    def new_id(self) -> int:
+        """The next id."""
+        self._next += 1
+        return self._next - 1
+
+    def start(self) -> None:
+        """Get the registry and read what is announced."""
+        self.registry = self.new_id()
+        self.send(encode(1, 1, "n", self.registry))
+        self.sync()
+        for message in self.events:
+            if (message.object_id, message.opcode) == (self.registry, 0):
+                name, interface, version = message.arguments("usu")
+                self.names[interface.decode()] = (name, version)
+
+    def bind(self, interface: str, version: int | None = None) -> int:
+        """Bind a global in the version that was announced."""
+        name, announced = self.names[interface]
+        new = self.new_id()
+        self.send(encode(self.registry, 0, "usun", name, interface, version or announced, new))
+        return new
+
+    def request(self, object_id: int, opcode: int, signature: str = "", *values: Any, **kw: Any) -> None:
+        """Send a request."""
+        self.send(encode(object_id, opcode, signature, *values), **kw)
+
+    def create(self, object_id: int, opcode: int, signature: str = "n", *values: Any, **kw: Any) -> int:
+        """Send a request whose first argument is a new id, and return that."""
+        new = self.new_id()
+        self.send(encode(object_id, opcode, signature, new, *values), **kw)
+        return new
+
+    def sync(self) -> list[Message]:
+        """Wait until the host has handled everything; returns what it said meanwhile."""
+        callback = self.new_id()
+        self.send(encode(1, 0, "n", callback))
+        said: list[Message] = []
+        while True:
+            message = self.receive()
+            assert message is not None, f"the connection ended: {self.error_in(said)}"
+            if (message.object_id, message.opcode) == (callback, 0):
+                self.events += said
+                return said
+            said.append(message)
+
+    def until_end(self) -> list[Message]:
+        """Everything that comes until the connection ends."""
+        said = []
+        while (message := self.receive()) is not None:
+            said.append(message)
+        return said
+
+    @staticmethod
+    def error_in(messages: list[Message]) -> tuple[int, int, str] | None:
+        """The wl_display.error among messages: object, code and text."""
+        for message in messages:
+            if (message.object_id, message.opcode) == (1, 0):
+                object_id, code, text = message.arguments("ous")
+                return object_id, code, text.decode()
+        return None
+
+
+class HostConnection(Wire):
+    """A client's connection as the host sees it. Answers wl_display and wl_registry by itself.
+
+    :ivar requests: everything that came, the answered ones too.
+    """
+
+    def __init__(self, sock: socket.socket, globals_: list[tuple[str, int]]) -> None:
+        super().__init__(sock)
+        self.requests: list[Message] = []
+        self.registries: list[int] = []
+        self.bound: dict[str, list[int]] = {}
+        self.silent = False
+        self._globals = globals_
+        self._changed = threading.Condition()
+        self._thread = threading.Thread(target=self._run, daemon=True)
+        self._thread.start()
+
+    def wait(self, what: str, condition: Callable[[], _T]) -> _T:
+        """Wait until something is true of what came."""
+        with self._changed:
+            deadline = time.monotonic() + LIMIT
+            while not (value := condition()):
+                left = deadline - time.monotonic()
+                assert left > 0, f"it did not happen: {what}; came: {self.requests[-20:]}"
+                self._changed.wait(left)
+            return value
+
+    def wait_request(self, object_id: int, opcode: int) -> Message:
+        """Wait for a request."""
+
+        def find() -> Message | None:
+            found = [m for m in self.requests if (m.object_id, m.opcode) == (object_id, opcode)]
+            return found[-1] if found else None
+
+        message = self.wait(f"request {opcode} of object {object_id}", find)
+        assert message is not None
+        return message
+
+    def event(self, object_id: int, opcode: int, signature: str = "", *values: Any, **kw: Any) -> None:
+        """Send an event."""
+        self.send(encode(object_id, opcode, signature, *values), **kw)
+
+    @contextmanager
+    def not_reading(self) -> Iterator[None]:
+        """Read nothing meanwhile."""
+        with self._changed:  # the thread needs it for each message
+            yield
+
+    def join(self) -> None:
+        """End the connection and its thread."""
+        try:
+            self.sock.shutdown(socket.SHUT_RDWR)
+        except OSError:
+            pass
+        self._thread.join(LIMIT)
+        self.close()
+
+    def _run(self) -> None:
+        while True:
+            try:
+                message = self.receive()
+            except (OSError, AssertionError):
+                message = None
+            with self._changed:
+                if message is not None:
+                    self.requests.append(message)
+                    try:
+                        self._answer(message)
+                    except OSError:
+                        pass
+                self._changed.notify_all()
+            if message is None:
+                return
+
+    def _answer(self, message: Message) -> None:
+        if self.silent:
+            return
+        if (message.object_id, message.opcode) == (1, 0):
+            (callback,) = message.arguments("n")
+            self.send(encode(callback, 0, "u", 7), encode(1, 1, "u", callback))
+        elif (message.object_id, message.opcode) == (1, 1):
+            (registry,) = message.arguments("n")
+            self.registries.append(registry)
+            for name, (interface, version) in enumerate(self._globals, 1):
+                self.send(encode(registry, 0, "usu", name, interface, version))
+        elif message.object_id in self.registries:
+            _, interface, _, new = message.arguments("usun")
+            self.bound.setdefault(interface.decode(), []).append(new)
+
+
+class Host:
+    """A compositor's socket.
+
+    :ivar connections: of clients; the proxy's own is :attr:`own`.
+    """
+
+    def __init__(self, path: Path, globals_: tuple[tuple[str, int], ...] = GLOBALS) -> None:
+        self.path = path
+        self.globals = list(globals_)
+        self.connections: list[HostConnection] = []
+        self._changed = threading.Condition()
+        self._listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        self._listener.bind(str(path))
+        self._listener.listen(1024)
+        self._thread = threading.Thread(target=self._run, daemon=True)
+        self._thread.start()
+
+    def connection(self, number: int = -1, *, at_least: int = 2) -> HostConnection:
+        """A connection, once there are that many (the first is the proxy's own)."""
+        with self._changed:
+            assert self._changed.wait_for(lambda: len(self.connections) >= at_least, LIMIT)
+            return self.connections[number]
+
+    def close(self) -> None:
+        """End every connection and the socket."""
+        self._listener.shutdown(socket.SHUT_RDWR)
+        self._thread.join(LIMIT)
+        self._listener.close()
+        for connection in self.connections:
+            connection.join()
+        self.path.unlink()
+
+    def _run(self) -> None:
+        while True:
+            try:
+                sock, _ = self._listener.accept()
+            except OSError:
+                return
+            with self._changed:
+                self.connections.append(HostConnection(sock, self.globals))
+                self._changed.notify_all()
+
+
+class Between:
+    """A proxy that runs in a thread.
+
+    :ivar failures: the sentences with which clients were disconnected.
+    """
+
+    def __init__(self, host_path: Path, config: Config) -> None:
+        self.failures: list[str] = []
+        self.loop = Loop()
+        self.proxy = Proxy(config, {})
+        self.link = HostLink(self.loop, SocketChannel(str(host_path)), app_id="demo", use_security_context=True)
+        self.server = Server(self.loop, self.link, self.proxy.routes, self._failed)
+        self._wake, self._wakeup = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
+        self._calls: list[Callable[[], None]] = []
+        self.loop.add(self._wake, READABLE, lambda _: self._woken())
+        self._thread = threading.Thread(target=self.loop.run, daemon=True)
+        self._thread.start()
+
+    def do(self, function: Callable[[], _T]) -> _T:
+        """Run a function in the proxy's thread and return its result."""
+        done = threading.Event()
+        results: list[_T] = []
+
+        def call() -> None:
+            try:
+                results.append(function())
+            finally:
+                done.set()
+
+        self._calls.append(call)
+        os.write(self._wakeup, b"x")
+        assert done.wait(LIMIT)
+        return results[0]
+
+    def client(self) -> Client:
+        """A new client."""
+        ours, theirs = socket.socketpair()
+        self.do(lambda: self.server.serve(theirs))
+        return Client(ours)
+
+    def wait(self, what: str, condition: Callable[[], _T]) -> _T:
+        """Wait until something is true in the proxy's thread."""
+        deadline = time.monotonic() + LIMIT
+        while not (value := self.do(condition)):
+            assert time.monotonic() < deadline, f"it did not happen: {what}"
+            time.sleep(0.01)
+        return value
+
+    def close(self) -> None:
+        """Stop."""
+        self.do(self.loop.stop)
+        self._thread.join(LIMIT)
+        self.server.close()
+        self.link.close()
+        self.loop.close()
+        os.close(self._wake)
+        os.close(self._wakeup)
+
+    def _failed(self, session: Session, text: str) -> None:
+        self.failures.append(text)
+        self.proxy.failed(session, text)
+
+    def _woken(self) -> None:
+        os.read(self._wake, 64)
+        while self._calls:
+            self._calls.pop(0)()
+
+
+@contextmanager
+def stage(
+    directory: Path, config: Config | None = None, globals_: tuple[tuple[str, int], ...] = GLOBALS
+) -> Iterator[tuple[Between, Host]]:
+    """A proxy and its host."""
+    host = Host(directory / "host", globals_)
+    between = Between(host.path, config or Config({}))
+    try:
+        yield between, host
+    finally:
+        between.close()
+        host.close()
