@@ -1,12 +1,15 @@
 """Settings: one schema, read from switches, the environment and files, in this order of weight.
 
-A file holds ``key = value`` lines in sections named after the programs; what stands before the first section
-belongs to all of them::
-
-    token_file = /dev/.container_token
+A file holds ``key = value`` lines in sections named after the programs::
 
     [garcon]
+    token_file = /dev/.container_token
     icon_theme = Papirus
+
+    [sommelier]
+    scale = 1.5
+
+What stands before the first section counts for every program, so it may hold only keys that all of them have.
 """
 
 from __future__ import annotations
@@ -42,9 +45,7 @@ class Setting(Generic[_T]):
     :param meaning: one line for help texts and the manual page.
     """
 
-    def __init__(
-        self, key: str, variable: str, default: _T, parse: Callable[[str], _T], meaning: str
-    ) -> None:
+    def __init__(self, key: str, variable: str, default: _T, parse: Callable[[str], _T], meaning: str) -> None:
         self.key = key
         self.variable = variable
         self.default = default
@@ -123,7 +124,7 @@ def load(
                 continue
             if line.key in settings:
                 values[line.key] = _value(settings[line.key], line.value, line.place)
-            elif line.section == section:
+            else:
                 near = _closest(line.key, settings)
                 warnings.append(f"{line.place}: there is no setting {line.key!r}{near}")
     for setting in settings.values():

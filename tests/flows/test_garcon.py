@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
+import socket
 import subprocess
 import sys
 from collections.abc import AsyncIterator, Callable
@@ -340,6 +341,34 @@ async def test_a_wrong_setting_is_one_sentence(rig: Rig, variable: str, value: s
     assert done.returncode != 0
     assert said in done.stderr
     assert "Traceback" not in done.stderr
+
+
+async def test_a_tcp_port_in_use_is_named(rig: Rig) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        environ = rig.stage.guest_environ | {"GUESTLINK_GARCON_ADDRESS": f"tcp:127.0.0.1:{taken.getsockname()[1]}"}
+        argv = [sys.executable, "-m", "garcon", "--server", "--allow_any_user"]
+        done = await asyncio.to_thread(
+            subprocess.run, argv, env=environ, capture_output=True, text=True, timeout=LIMIT, check=False
+        )
+    assert done.returncode == 255
+    assert "cannot listen on tcp:127.0.0.1" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+async def test_on_a_vsock_without_a_host_it_serves_and_waits(rig: Rig) -> None:
+    try:
+        socket.socket(socket.AF_VSOCK, socket.SOCK_STREAM).close()
+    except OSError:
+        pytest.skip("this kernel has no vsock")
+    rig.stage.guest_environ |= {
+        "GUESTLINK_HOST_ADDRESS": "vsock:2:8889",
+        "GUESTLINK_GARCON_ADDRESS": "vsock:any:10000",
+    }
+    first = rig.stage.start_garcon()
+    await rig.until("it says so", lambda: "waiting for the host" in rig.stage.log("garcon").read_text())
+    assert "vsock:2:8889" in await rig.status()
+    assert first.poll() is None
+    assert await asyncio.to_thread(rig.stage.stop, "garcon") == 0
 
 
 @pytest.mark.parametrize(("argv", "said"), [([], "say either"), (["--server", "--client"], "say either")])
