@@ -1,6 +1,6 @@
 """Which package owns a desktop file: the host offers "Uninstall" for those that have one (garcon.md §3.7).
 
-Asks the package manager's own database in one batch. An answer is the PackageKit id
+Asks the package manager's own database in batches. An answer is the PackageKit id
 ``name;version;architecture;installed``; ``""`` means that nobody owns the file.
 """
 
@@ -10,7 +10,8 @@ import logging
 import os
 import re
 import shutil
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Collection, Sequence
+from typing import NamedTuple
 
 from guestlink.process import CommandFailed, run
 
@@ -22,88 +23,147 @@ _BATCH = 200
 """Files of one command line."""
 _SYSTEM = ("/usr/", "/opt/", "/etc/", "/var/lib/")
 """Where packages put files; others are never asked about."""
-_Ask = Callable[[Sequence[str]], Awaitable[dict[str, str]]]
 _PACMAN = re.compile(r"^(?P<path>/.+) is owned by (?P<name>\S+) (?P<version>\S+)$", re.MULTILINE)
 
 
-class PackageOwners:
-    """Remembers owners by file and modification time."""
+class Backend(NamedTuple):
+    """A package manager.
 
-    def __init__(self) -> None:
-        self._known: dict[tuple[str, int], str] = {}
-        self._ask = _backend()
+    :ivar program: the command that it has.
+    :ivar ask: finds the owners of files; those that nobody owns are missing in its answer.
+    :ivar database: files or directories whose modification times change with the installed packages.
+    """
+
+    program: str
+    ask: Callable[[Sequence[str]], Awaitable[dict[str, str]]]
+    database: tuple[str, ...]
+
+
+class _Answer(NamedTuple):
+    modified: int
+    database: tuple[int, ...]
+    owner: str
+
+
+class PackageOwners:
+    """Remembers owners until a file changes.
+
+    That nobody owns a file holds only until the database changes: a package manager puts files in their place
+    before it notes whose they are.
+
+    :param backend: the package manager; ``None`` knows no owners.
+    """
+
+    def __init__(self, backend: Backend | None) -> None:
+        self._backend = backend
+        self._answers: dict[str, _Answer] = {}
 
     def known(self, path: str) -> str:
         """The owner as far as it is known now; ``""`` otherwise."""
-        return self._known.get(_key(path), "")
+        answer = self._answers.get(path)
+        return answer.owner if answer is not None and answer.modified == _modified(path) else ""
 
-    async def look_up(self, paths: Iterable[str]) -> bool:
-        """Ask about files that are not known yet.
+    async def look_up(self, paths: Collection[str]) -> bool:
+        """Ask about files whose owners are not known.
 
-        :returns: whether :meth:`known` has new answers.
+        :param paths: every file of interest; what is known about others is forgotten.
+        :returns: whether :meth:`known` answers differently now.
         """
-        if self._ask is None:
+        self._answers = {path: self._answers[path] for path in paths if path in self._answers}
+        if self._backend is None:
             return False
-        keys = {path: key for path in paths if path.startswith(_SYSTEM) and (key := _key(path)) not in self._known}
+        # Read before asking: what changes meanwhile is asked again.
+        database = tuple(map(_modified, self._backend.database))
+        unknown = {path: _modified(path) for path in paths if path.startswith(_SYSTEM)}
+        unknown = {
+            path: modified for path, modified in unknown.items() if not self._holds(path, modified, database)
+        }
         learned = False
-        names = sorted(keys)
+        names = sorted(unknown)
         for start in range(0, len(names), _BATCH):
             batch = names[start : start + _BATCH]
             try:
-                owners = await self._ask(batch)
+                owners = await self._backend.ask(batch)
             except CommandFailed as error:
                 _log.info("package owners are not known: %s", error)
-                return learned
+                break
             for path in batch:
-                owner = self._known[keys[path]] = owners.get(path, "")
-                learned = learned or bool(owner)
+                owner = owners.get(path, "")
+                learned = learned or owner != self.known(path)
+                self._answers[path] = _Answer(unknown[path], database, owner)
         return learned
 
+    def _holds(self, path: str, modified: int, database: tuple[int, ...]) -> bool:
+        answer = self._answers.get(path)
+        return (
+            answer is not None and answer.modified == modified and bool(answer.owner or answer.database == database)
+        )
 
-def _key(path: str) -> tuple[str, int]:
+
+def _modified(path: str) -> int:
     try:
-        return path, os.stat(path).st_mtime_ns
+        return os.stat(path).st_mtime_ns
     except (OSError, ValueError):
-        return path, 0
+        return 0
 
 
-def _backend() -> _Ask | None:
-    for program, ask in (("dpkg-query", _ask_dpkg), ("rpm", _ask_rpm), ("pacman", _ask_pacman)):
-        if shutil.which(program):
-            return ask
-    return None
+def installed_backend() -> Backend | None:
+    """The package manager of this system."""
+    return next((backend for backend in BACKENDS if shutil.which(backend.program)), None)
 
 
 async def _ask_dpkg(paths: Sequence[str]) -> dict[str, str]:
-    # Paths that nobody owns give status 1 and a line on standard error.
-    found = await run(["dpkg-query", "-S", *paths], timeout=TIMEOUT)
+    # A path is a pattern here. Paths that nobody owns give status 1 and a line on standard error.
+    patterns = [re.sub(r"([*?\[\\])", r"\\\1", path) for path in paths]
+    found = await run(["dpkg-query", "-S", *patterns], timeout=TIMEOUT, environ=_plain_environ())
     owners: dict[str, str] = {}
     for line in found.stdout.decode(errors="replace").splitlines():
-        names, _, path = line.rpartition(": ")
-        if names and not names.startswith("diversion "):
-            owners[path] = names.split(",")[0]
+        names, _, path = line.partition(": ")
+        first = names.split(", ")[0]
+        if first and " " not in first:  # Unlike "diversion by … from".
+            owners[path] = first
     if not owners:
         return {}
     form = "${binary:Package}\t${Package};${Version};${Architecture};installed\n"
-    details = await run(["dpkg-query", "-W", "-f", form, *sorted(set(owners.values()))], timeout=TIMEOUT)
-    ids = dict(line.split("\t", 1) for line in details.stdout.decode().splitlines() if "\t" in line)
-    return {path: ids.get(name, "") for path, name in owners.items()}
+    packages = sorted(set(owners.values()))
+    details = await run(["dpkg-query", "-W", "-f", form, *packages], timeout=TIMEOUT)
+    ids = dict(line.split("\t", 1) for line in details.stdout.decode(errors="replace").splitlines() if "\t" in line)
+    return {path: ids[name] for path, name in owners.items() if name in ids}
 
 
 async def _ask_rpm(paths: Sequence[str]) -> dict[str, str]:
-    # One line per file in their order, an owner or a sentence; several owners would break the order.
-    form = "%{NAME};%{VERSION}-%{RELEASE};%{ARCH};installed\n"
-    owners = {}
-    for path in paths:
-        found = await run(["rpm", "-qf", "--qf", form, path], timeout=TIMEOUT)
-        if found.status == 0:
-            owners[path] = found.stdout.decode(errors="replace").splitlines()[0]
-    return owners
+    form = "%{NAME};%|EPOCH?{%{EPOCH}:}|%{VERSION}-%{RELEASE};%{ARCH};installed\n"
+    found = await run(["rpm", "-qf", "--qf", form, *paths], timeout=TIMEOUT, environ=_plain_environ())
+    lines = found.stdout.decode(errors="replace").splitlines()
+    if len(lines) != len(paths):
+        # A file that has gone gives no line, one with two owners two of them: which is whose must be asked singly.
+        return (
+            {path: owner for path in paths for owner in (await _ask_rpm([path])).values()} if len(paths) > 1 else {}
+        )
+    # In the order of the paths, an owner or a sentence.
+    return {path: line for path, line in zip(paths, lines, strict=True) if line.endswith(";installed")}
 
 
 async def _ask_pacman(paths: Sequence[str]) -> dict[str, str]:
-    found = await run(["pacman", "-Qo", *paths], timeout=TIMEOUT, environ={**os.environ, "LC_ALL": "C"})
+    found = await run(["pacman", "-Qo", *paths], timeout=TIMEOUT, environ=_plain_environ())
     return {
         match["path"]: f"{match['name']};{match['version']};{os.uname().machine};installed"
         for match in _PACMAN.finditer(found.stdout.decode(errors="replace"))
     }
+
+
+def _plain_environ() -> dict[str, str]:
+    return {**os.environ, "LC_ALL": "C"}
+
+
+_RPM_DATABASE = tuple(
+    f"{directory}/{name}"
+    for directory in ("/usr/lib/sysimage/rpm", "/var/lib/rpm")
+    for name in ("rpmdb.sqlite", "rpmdb.sqlite-wal", "Packages.db", "Packages")
+)
+BACKENDS = (
+    Backend("dpkg-query", _ask_dpkg, ("/var/lib/dpkg/info", "/var/lib/dpkg/status")),
+    Backend("rpm", _ask_rpm, _RPM_DATABASE),
+    Backend("pacman", _ask_pacman, ("/var/lib/pacman/local",)),
+)
+"""Package managers, the one that a system has first: some install another's tools besides their own."""

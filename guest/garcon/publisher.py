@@ -13,7 +13,7 @@ from garcon.app_scanner import AppScanner
 from garcon.host_link import HostLink, HostRefused, HostUnavailable
 from garcon.mime_cache import SIZE_LIMIT as MIME_CACHE_LIMIT
 from garcon.mime_cache import BrokenMimeCache, merge_mime_maps, parse_mime_cache
-from garcon.package_owner import PackageOwners
+from garcon.package_owner import PackageOwners, installed_backend
 from garcon.watch import DirectoryWatch
 from guestlink.coalesce import Coalescer
 from guestlink.tasks import TaskOwner
@@ -33,7 +33,7 @@ class Publisher:
 
     def __init__(self, environ: Mapping[str, str]) -> None:
         self._scanner = AppScanner(environ)
-        self._owners = PackageOwners()
+        self._owners = PackageOwners(installed_backend())
         home = environ.get("HOME") or os.path.expanduser("~")
         self._mime_directories = (SYSTEM_MIME, f"{home}/.local/share/mime")
         self._apps = Coalescer()
