@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+import heapq
+from collections.abc import Callable, Iterable, Mapping
 from typing import NamedTuple
 
 from garcon.app_list import Application
@@ -54,58 +55,63 @@ def _localised(message: container_host_pb2.Application.LocalizedString, texts: M
 
 
 def fit_list(applications: Iterable[Application], limit: int = SIZE_LIMIT) -> FittedList:
-    """Make the list small enough: first keywords go, then comments, then translations, then applications.
+    """Make the list small enough.
+
+    The largest application gives first, so that one absurd file costs only itself: its keywords go, then its
+    comments, its translations, and last it is left out.
 
     :param limit: bytes.
     """
     messages = [application_message(application) for application in applications]
-    lost = []
-    for what, shrink in _SHRINK:
-        if _size(messages) <= limit:
-            break
-        for message in messages:
-            shrink(message)
-        lost.append(what)
-    kept = _fitting(messages, limit)
-    if dropped := len(messages) - len(kept):
-        lost.append(f"the last {dropped} of {len(messages)} applications")
-    left_out = f"the application list is too long for the host; left out: {', '.join(lost)}" if lost else ""
-    return FittedList(kept, left_out)
+    sizes = [message.ByteSize() + _ENTRY_OVERHEAD for message in messages]
+    total = sum(sizes)
+    largest = [(-size, index, 0) for index, size in enumerate(sizes)] if total > limit else []
+    heapq.heapify(largest)
+    lost = [0] * len(_SHRINK)
+    dropped: set[int] = set()
+    while total > limit:
+        size, index, step = heapq.heappop(largest)
+        total += size
+        if step == len(_SHRINK):
+            dropped.add(index)
+            continue
+        lost[step] += _SHRINK[step][1](messages[index])
+        left = messages[index].ByteSize() + _ENTRY_OVERHEAD
+        total += left
+        heapq.heappush(largest, (-left, index, step + 1))
+    parts = [f"{what} of {count}" for (what, _), count in zip(_SHRINK, lost, strict=True) if count]
+    if dropped:
+        parts.append(
+            f"{len(dropped)} of {len(messages)} applications, such as {messages[min(dropped)].desktop_file_id}"
+        )
+    left_out = f"the application list is too long for the host; left out: {', '.join(parts)}" if parts else ""
+    return FittedList([message for index, message in enumerate(messages) if index not in dropped], left_out)
 
 
-def _size(messages: Sequence[container_host_pb2.Application]) -> int:
-    return sum(message.ByteSize() + _ENTRY_OVERHEAD for message in messages)
-
-
-def _fitting(
-    messages: Sequence[container_host_pb2.Application], limit: int
-) -> list[container_host_pb2.Application]:
-    kept = []
-    for message in messages:
-        limit -= message.ByteSize() + _ENTRY_OVERHEAD
-        if limit < 0:
-            break
-        kept.append(message)
-    return kept
-
-
-def _drop_keywords(message: container_host_pb2.Application) -> None:
+def _drop_keywords(message: container_host_pb2.Application) -> bool:
+    had = bool(message.keywords.values)
     message.keywords.ClearField("values")
+    return had
 
 
-def _drop_comments(message: container_host_pb2.Application) -> None:
+def _drop_comments(message: container_host_pb2.Application) -> bool:
+    had = bool(message.comment.values)
     message.comment.ClearField("values")
+    return had
 
 
-def _drop_translations(message: container_host_pb2.Application) -> None:
+def _drop_translations(message: container_host_pb2.Application) -> bool:
     default = [value.value for value in message.name.values if not value.locale]
+    had = len(message.name.values) > len(default)
     message.name.ClearField("values")
-    message.name.values.add(locale="", value=default[0])
+    for text in default:
+        message.name.values.add(locale="", value=text)
+    return had
 
 
-_SHRINK = (
+_SHRINK: tuple[tuple[str, Callable[[container_host_pb2.Application], bool]], ...] = (
     ("keywords", _drop_keywords),
     ("comments", _drop_comments),
     ("translations", _drop_translations),
 )
-"""What goes first when the list is too long."""
+"""What an application that is too large loses first; each tells whether there was anything to lose."""
