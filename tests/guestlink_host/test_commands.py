@@ -11,6 +11,7 @@ from collections.abc import AsyncIterator
 
 import pytest
 
+from guestlink.errors import GuestlinkError
 from support.fake_garcon import application, png
 from support.host import Host, host_in_test
 
@@ -207,3 +208,14 @@ async def test_commands_import_nothing_slow() -> None:
         subprocess.run, [sys.executable, "-c", program], check=False, capture_output=True, text=True, env=environ
     )
     assert (done.returncode, done.stderr) == (0, "")
+
+
+async def test_launch_takes_ten_thousand_files_and_no_nul(host: Host) -> None:
+    guest = await host.registered()
+    files = [f"/tmp/file {number}" for number in range(10_000)]
+    await host.ask("launch", name="demo", id="x", files=files)
+    assert list(guest.calls[-1][1].files) == files
+    for name, wrong in (("", []), ("a\0b", []), (None, []), ("x", ["a\0b"]), ("x", [3]), ("x", "text")):
+        with pytest.raises(GuestlinkError):
+            await host.ask("launch", name="demo", id=name, files=wrong)
+    assert len([call for call in guest.calls if call[0] == "launch_application"]) == 1
