@@ -1,0 +1,1 @@
+"""Protocol descriptions, and the generator that turns them into :mod:`sommelier_shim.tables`. Development only."""
