@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 from collections.abc import AsyncIterator
+from typing import Any
 
 import pytest
 
@@ -248,3 +249,21 @@ async def test_a_full_disk_refuses_to_add_and_leaves_nothing(monkeypatch: pytest
         finally:
             await host.close()
             subprocess.run(["umount", str(state)], check=True)
+
+
+async def test_icons_of_an_unknown_format_or_of_applications_nobody_asked_about_are_not_taken(host: Host) -> None:
+    guest = await host.add()
+    answer = guest.get_icon
+
+    async def odd(request: Any) -> Any:
+        response = await answer(request)
+        response.desktop_icons.add(desktop_file_id="b", icon=png(), format=7)
+        response.desktop_icons.add(desktop_file_id="other", icon=png(), format=0)
+        return response
+
+    guest.get_icon = odd  # type: ignore[method-assign]
+    guest.icons = {"a": (False, png())}
+    await guest.register()
+    await guest.publish(application("a"), application("b"))
+    await host.until(lambda: "application-x-executable" in host.launchers().get("guestlink-demo-b.desktop", ""))
+    assert host.icons() == ["48x48/apps/guestlink-demo-a.png"]
