@@ -12,13 +12,15 @@ applications = $(DESTDIR)$(PREFIX)/share/applications
 .PHONY: install
 install:
 	install -d $(share) $(libexec) $(bin) $(units) $(applications)
-	cp -r lib/guestlink guest/garcon host/guestlink_host $(share)/
+	cp -r lib/guestlink guest/garcon guest/sommelier_shim host/guestlink_host $(share)/
+	rm -r $(share)/sommelier_shim/protocols
 	find $(share) -name __pycache__ -prune -exec rm -r {} +
 	$(PYTHON) -m compileall -q -s $(DESTDIR) $(share)
 	packaging/launcher $(PREFIX) garcon.__main__ > $(libexec)/garcon
+	packaging/launcher $(PREFIX) sommelier_shim.__main__ > $(libexec)/sommelier
 	packaging/launcher $(PREFIX) garcon.client.people > $(bin)/guestlink
 	packaging/launcher $(PREFIX) guestlink_host.__main__ > $(bin)/guestlink-host
 	install guest/garcon/data/garcon-url-handler guest/garcon/data/garcon-terminal-handler $(bin)/
-	chmod 755 $(libexec)/garcon $(bin)/guestlink $(bin)/guestlink-host
+	chmod 755 $(libexec)/garcon $(libexec)/sommelier $(bin)/guestlink $(bin)/guestlink-host
 	install -m 644 guest/systemd-units/*.service $(units)/
 	install -m 644 guest/garcon/data/garcon_host_browser.desktop $(applications)/

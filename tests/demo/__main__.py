@@ -23,8 +23,8 @@ This editor runs in the container.
 The container's own package manager installed it. garcon
 found its desktop file and told the host. guestlink-host
 wrote a launcher and an icon for it. A click there has
-started it here, and the host's compositor shows its
-window.
+started it here, and sommelier passes its window
+on to the host's compositor.
 """
 
 
@@ -61,7 +61,8 @@ def _run(stage: Stage, compositor: Compositor) -> None:
     opener.write_text(f'#!/bin/sh\nprintf "%s\\n" "$1" >> {shlex.quote(str(opened))}\n')
     opener.chmod(0o755)
     stage.host_environ["GUESTLINK_HOST_OPENER"] = str(opener)
-    stage.guest_environ |= compositor.environ | {"GDK_BACKEND": "wayland", "GTK_A11Y": "none", "NO_AT_BRIDGE": "1"}
+    stage.start_sommelier(str(compositor.socket))
+    stage.guest_environ |= {"GDK_BACKEND": "wayland", "GTK_A11Y": "none", "NO_AT_BRIDGE": "1"}
     _install_url_handler(stage)
 
     stage.start_host()
@@ -134,7 +135,7 @@ def _show_window(stage: Stage, compositor: Compositor) -> None:
     _say(
         "A click in the launcher starts the application in the container",
         shlex.join(argv),
-        f"answered after {launched * 1000:.0f} ms; its window: {screenshot}",
+        f"answered after {launched * 1000:.0f} ms; its window, shown through sommelier: {screenshot}",
     )
 
 
@@ -181,11 +182,13 @@ def _stay(stage: Stage) -> None:
 
 
 def _shut_down(stage: Stage) -> None:
-    garcon = stage.stop("garcon")
+    guest = stage.stop("garcon") or stage.stop("sommelier")
     stage.host("remove", NAME)
     host = stage.stop("host")
-    if garcon or host or stage.launchers():
-        raise StageError(f"garcon ended with {garcon}, the host with {host}, launchers: {stage.launchers()}")
+    if guest or host or stage.launchers():
+        raise StageError(
+            f"the container side ended with {guest}, the host with {host}, launchers: {stage.launchers()}"
+        )
     _say("Clean shutdown", "both sides ended with 0; the launchers are gone from the host's directories")
 
 

@@ -111,6 +111,17 @@ class Stage:
         argv = [sys.executable, "-m", "garcon", "--server", "--allow_any_user"]
         return self.start("garcon", argv, self.guest_environ)
 
+    def start_sommelier(self, compositor: str) -> subprocess.Popen[bytes]:
+        """Start the Wayland proxy and let the container's programs use it.
+
+        :param compositor: path of the host compositor's socket.
+        """
+        argv = [sys.executable, "-m", "sommelier_shim", "--parent", "--socket=wayland-0", f"--display={compositor}"]
+        process = self.start("sommelier", [*argv, f"--container={self.name}"], self.guest_environ)
+        self.guest_environ["WAYLAND_DISPLAY"] = "wayland-0"
+        self.wait("the proxy's socket", Path(self.guest_environ["XDG_RUNTIME_DIR"], "wayland-0").exists)
+        return process
+
     def stop(self, role: str, number: int = signal.SIGTERM) -> int:
         """End a process and return its status."""
         process = self.processes.pop(role)
