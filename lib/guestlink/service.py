@@ -109,9 +109,7 @@ async def run_daemon(body: Callable[[Notifier], Awaitable[None]]) -> int:
         notifier.close()
 
 
-async def _run(
-    body: Callable[[Notifier], Awaitable[None]], notifier: Notifier, failures: list[Exception]
-) -> None:
+async def _run(body: Callable[[Notifier], Awaitable[None]], notifier: Notifier, failures: list[Exception]) -> None:
     try:
         await body(notifier)
     except Exception as error:
