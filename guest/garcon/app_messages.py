@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import NamedTuple
 
 from garcon.app_list import Application
+from garcon.desktop_entry import split_list
 from guestlink.pb import container_host_pb2
 
 SIZE_LIMIT = 4 * 1024 * 1024 - 64 * 1024
@@ -44,7 +45,7 @@ def application_message(application: Application) -> container_host_pb2.Applicat
     _localised(message.comment, entry.comments)
     message.keywords.SetInParent()  # The sub-messages are there even when they are empty.
     for locale, words in sorted(entry.keywords.items()):
-        message.keywords.values.add(locale=locale, value=words)
+        message.keywords.values.add(locale=locale, value=split_list(words))
     return message
 
 

@@ -7,14 +7,18 @@ is told. Pure: bytes in, a value out.
 from __future__ import annotations
 
 import re
+from sys import intern
 from typing import NamedTuple
 
 SIZE_LIMIT = 10 * 1024 * 1024
 """Bytes; a longer file is unreadable (garcon.md §3.2)."""
 
-_SPACE = " \t\n\r\v\f"
 _HEADER = re.compile(r"^[ \t\r\v\f]*\[Desktop Entry\][ \t\r\v\f]*$", re.MULTILINE)
-_NEXT_GROUP = re.compile(r"^[ \t\r\v\f]*\[", re.MULTILINE)
+_NEXT_GROUP = re.compile(r"\n[ \t\r\v\f]*\[")
+# A key, the locale in brackets, and a value without the white space around it.
+_LINE = re.compile(
+    r"^[ \t\r\v\f]*([A-Za-z]+)(?:\[([^\n=]+)\])?[ \t\r\v\f]*=[ \t\r\v\f]*([^\n]*[^ \t\r\v\f\n])", re.MULTILINE
+)
 _ESCAPE = re.compile(r"\\(.)", re.DOTALL)
 _ESCAPED = {"s": " ", "n": "\n", "t": "\t", "r": "\r"}
 _TYPES = frozenset({"Application", "Link", "Directory"})
@@ -43,17 +47,18 @@ class BrokenEntry(ValueError):
 
 
 class DesktopEntry(NamedTuple):
-    """A desktop entry. Texts are unescaped, except :attr:`icon`, which garcon takes raw.
+    """A desktop entry. Texts are unescaped, except :attr:`icon`, which garcon takes raw, and :attr:`keywords`.
 
     :ivar names: by locale as written in the file; ``""`` is the default and always there.
     :ivar comments: by locale.
-    :ivar keywords: by locale.
+    :ivar keywords: by locale, as written in the file: a list for each would be half the memory of a scan, and only
+        the message to the host has use for them. :func:`split_list` gives the words.
     """
 
     type: str
     names: dict[str, str]
     comments: dict[str, str]
-    keywords: dict[str, list[str]]
+    keywords: dict[str, str]
     exec: str
     icon: str
     path: str
@@ -89,7 +94,7 @@ def parse_desktop_entry(content: bytes) -> DesktopEntry:
     plain, lists = group.plain, group.lists
     kind = plain.get("Type", "")
     if kind not in _TYPES:
-        raise BrokenEntry(f"Type is {kind!r}" if kind else "no Type")
+        raise BrokenEntry(f"Type is {kind[:40]!r}" if kind else "no Type")
     if "" not in group.names:
         raise BrokenEntry("no Name")
     return DesktopEntry(
@@ -115,41 +120,33 @@ def parse_desktop_entry(content: bytes) -> DesktopEntry:
 
 
 class _Group(NamedTuple):
-    """The keys of the group; the values of ``plain`` are still escaped."""
+    """The keys of the group; the values of ``plain`` and ``keywords`` are still escaped."""
 
     plain: dict[str, str]
     lists: dict[str, list[str]]
     names: dict[str, str]
     comments: dict[str, str]
-    keywords: dict[str, list[str]]
+    keywords: dict[str, str]
 
 
 def _read_group(text: str) -> _Group:
     header = _HEADER.search(text)
     if header is None:
         raise BrokenEntry("no [Desktop Entry] group")
-    end = _NEXT_GROUP.search(text, header.end())
+    following = _NEXT_GROUP.search(text, header.end())
+    end = following.start() if following else len(text)
     group = _Group({}, {}, {}, {}, {})
     names, comments, keywords = group.names, group.comments, group.keywords
     # A file has a hundred lines and more, nearly all of them translations: this loop is what a scan costs, so it
-    # asks for those first and spells out what a table could say.
-    for line in text[header.end() : end.start() if end else len(text)].split("\n"):
-        key, _, value = line.partition("=")
-        value = value.strip(_SPACE)
-        if not value:
-            continue
-        if key[-1:] != "]":
-            key = key.strip(_SPACE)
-        base, bracket, locale = key.partition("[")
-        if bracket and not (locale := locale[:-1]):
-            continue
-        if base == "Name":
+    # spells out what a table could say.
+    for key, locale, value in _LINE.findall(text, header.end(), end):
+        locale = intern(locale)  # Every file names the same ones.
+        if key == "Name":
             names[locale] = value  # The last one wins; lists append.
-        elif base == "Comment":
+        elif key == "Comment":
             comments[locale] = value
-        elif base == "Keywords":
-            elements = split_list(value)
-            keywords[locale] = [*keywords[locale], *elements] if locale in keywords else elements
+        elif key == "Keywords":
+            keywords[locale] = _append(keywords[locale], value) if locale in keywords else value
         elif locale or key not in _KEYS:
             continue
         elif key in _LISTS:
@@ -167,6 +164,12 @@ def unescape(text: str) -> str:
     if "\\" not in text:
         return text
     return _ESCAPE.sub(lambda match: _ESCAPED.get(match[1], match[1]), text)
+
+
+def _append(first: str, second: str) -> str:
+    """One list value that has the elements of two."""
+    escaped = [part.replace("\\", "\\\\").replace(";", "\\;") for part in split_list(first)]
+    return "".join(f"{part};" for part in escaped) + second
 
 
 def split_list(text: str) -> list[str]:

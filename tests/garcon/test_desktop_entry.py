@@ -27,7 +27,7 @@ def test_d1_every_key_is_read_and_unknown_ones_are_passed_over() -> None:
         type="Application",
         names={"": "N", "de": "D"},
         comments={"": "C", "it": "I"},
-        keywords={"": ["a", "b"], "de": ["x", "y"]},
+        keywords={"": "a;b", "de": "x;y"},
         exec="e %f",
         icon="i",
         path="/p",
@@ -48,6 +48,18 @@ def test_d1_every_key_is_read_and_unknown_ones_are_passed_over() -> None:
 def test_d2_locales_are_passed_on_as_written() -> None:
     entry = parse(BASE + "Name[sr_YU@Latn]=1\nName[ab@xyz]=2\nName[ab_cd]=3\nName[ab]=4\nName[]=5\n")
     assert entry.names == {"": "N", "sr_YU@Latn": "1", "ab@xyz": "2", "ab_cd": "3", "ab": "4"}
+
+
+@pytest.mark.parametrize(
+    "line", ["Name[de=X", "Name[de]x=X", "Name[]=X", "Name]de[=X", "Name [de]=X", "name[de]=X"]
+)
+def test_brackets_that_hold_no_locale(line: str) -> None:
+    assert parse(f"{BASE}{line}\n").names == {"": "N"}
+
+
+def test_lines_may_be_indented() -> None:
+    entry = parse(" [Desktop Entry]\t\n\tType=Application\n  Name=N\n  Name[de] = D\n # no\n [Other]\nName=O\n")
+    assert entry.names == {"": "N", "de": "D"}
 
 
 def test_d3_escapes_of_strings() -> None:
@@ -102,6 +114,22 @@ def test_d10_d11_ids_are_relative_paths_with_hyphens(relative: str, expected: st
 def test_d12_scalars_are_replaced_and_lists_appended() -> None:
     entry = parse(BASE + "Exec=one\nExec=two\nCategories=A\nCategories=B\nName[de]=1\nName[de]=2\n")
     assert (entry.exec, entry.categories, entry.names["de"]) == ("two", ["A", "B"], "2")
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "words"),
+    [
+        ("a;b;", "c;", ["a", "b", "c"]),
+        ("a", "b", ["a", "b"]),
+        ("a\\;;", "b", ["a;", "b"]),
+        ("a\\\\;", ";b", ["a\\", "", "b"]),
+        ("a;;", "b\\sc", ["a", "", "b c"]),
+    ],
+)
+def test_d12_keywords_are_appended_too(first: str, second: str, words: list[str]) -> None:
+    entry = parse(BASE + f"Keywords={first}\nKeywords={second}\nKeywords[de]=x;y\n")
+    assert split_list(entry.keywords[""]) == words
+    assert split_list(entry.keywords["de"]) == ["x", "y"]
 
 
 @pytest.mark.parametrize(("value", "expected"), [("true", True), ("True", False), ("1", False), ("yes", False)])
