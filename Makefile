@@ -22,5 +22,5 @@ install:
 	packaging/launcher $(PREFIX) guestlink_host.__main__ > $(bin)/guestlink-host
 	install guest/garcon/data/garcon-url-handler guest/garcon/data/garcon-terminal-handler $(bin)/
 	chmod 755 $(libexec)/garcon $(libexec)/sommelier $(bin)/guestlink $(bin)/guestlink-host
-	install -m 644 guest/systemd-units/*.service $(units)/
+	install -m 644 guest/systemd-units/*.service host/systemd-units/*.service $(units)/
 	install -m 644 guest/garcon/data/garcon_host_browser.desktop $(applications)/

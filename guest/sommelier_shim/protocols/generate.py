@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import keyword
 import sys
-import xml.etree.ElementTree as ElementTree
 from pathlib import Path
 from typing import Any
+from xml.etree import ElementTree
 
 from pywayland.scanner.argument import ArgumentType
 from pywayland.scanner.protocol import Protocol
