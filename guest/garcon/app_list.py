@@ -95,7 +95,7 @@ def path_resolver(path: str | None) -> Resolves:
     An absolute name is that file, anything else is looked for in each directory; what counts is that the owner
     may execute it (garcon.md §3.4, 8). Results are kept for the life of the resolver, which is one scan.
 
-    :param path: the value of PATH; ``None`` finds nothing.
+    :param path: the value of PATH; ``None`` finds nothing but absolute names.
     """
     directories = [entry for entry in (path or "").split(":") if entry]
     known: dict[str, bool] = {}
@@ -103,7 +103,7 @@ def path_resolver(path: str | None) -> Resolves:
     def resolves(name: str) -> bool:
         if name not in known:
             candidates = [name] if name.startswith("/") else [os.path.join(entry, name) for entry in directories]
-            known[name] = path is not None and any(map(_owner_executable, candidates))
+            known[name] = any(map(_owner_executable, candidates))
         return known[name]
 
     return resolves

@@ -22,7 +22,7 @@ FILE_LIMIT = 20_000
 
 
 class _Known(NamedTuple):
-    signature: tuple[int, int, int, int]
+    signature: tuple[int, int, int, int, int]
     entry: DesktopEntry | None
 
 
@@ -69,7 +69,8 @@ class AppScanner:
             return None  # It went away, or is a link to nowhere or to itself.
         if not stat.S_ISREG(status.st_mode):
             return None
-        signature = (status.st_mtime_ns, status.st_size, status.st_ino, status.st_dev)
+        # The change time tells of permissions, and of package managers that set the modification time back.
+        signature = (status.st_mtime_ns, status.st_ctime_ns, status.st_size, status.st_ino, status.st_dev)
         known = self._known.get(path)
         if known is not None and known.signature == signature:
             return known
@@ -118,10 +119,11 @@ def _walk(root: str) -> Iterator[str]:
             continue
         subdirectories = []
         for entry in entries:
-            if entry.name.endswith(".desktop") and entry.name != ".desktop":
+            if _is_directory(entry):
+                if depth < DEPTH_LIMIT:
+                    subdirectories.append((entry.path, depth + 1))
+            elif entry.name.endswith(".desktop") and entry.name != ".desktop":
                 yield entry.path
-            elif depth < DEPTH_LIMIT and _is_directory(entry):
-                subdirectories.append((entry.path, depth + 1))
         pending.extend(reversed(subdirectories))
 
 

@@ -8,18 +8,8 @@ from collections.abc import Iterable, Sequence
 
 HYPHEN_LIMIT = 10
 """Hyphens up to which every combination of hyphen and slash is tried."""
-
-
-def is_plausible_id(desktop_file_id: str) -> bool:
-    """Whether an id can be a file's: not empty, no way out of the directory, no NUL."""
-    parts = desktop_file_id.replace("-", "/").split("/")
-    return (
-        0 < len(desktop_file_id) <= 4096
-        and "\0" not in desktop_file_id
-        and not desktop_file_id.startswith("/")
-        and not any(part in (".", "..") for part in parts)
-        and "" not in desktop_file_id.split("/")
-    )
+_LENGTH_LIMIT = 4096
+"""Characters; no path is longer."""
 
 
 def find_desktop_file(desktop_file_id: str, directories: Sequence[str]) -> str | None:
@@ -27,9 +17,9 @@ def find_desktop_file(desktop_file_id: str, directories: Sequence[str]) -> str |
 
     :param desktop_file_id: as the host sent it.
     :param directories: the ``applications`` directories in search order.
-    :returns: its path, or ``None``.
+    :returns: its path, or ``None``; never one outside the directories by name.
     """
-    if not is_plausible_id(desktop_file_id):
+    if len(desktop_file_id) > _LENGTH_LIMIT or "\0" in desktop_file_id:
         return None
     parts = desktop_file_id.split("-")
     if len(parts) - 1 > HYPHEN_LIMIT:
@@ -45,6 +35,8 @@ def find_desktop_file(desktop_file_id: str, directories: Sequence[str]) -> str |
 
 def _first_existing(candidates: Iterable[tuple[str, str]]) -> str | None:
     for directory, name in candidates:
+        if not {"", ".", ".."}.isdisjoint(name.split("/")):
+            continue  # It leads elsewhere, or to a file that has another id.
         path = f"{directory}/{name}.desktop"
         if os.path.isfile(path):
             return path

@@ -16,6 +16,7 @@ from garcon.mime_cache import BrokenMimeCache, merge_mime_maps, parse_mime_cache
 from garcon.package_owner import PackageOwners, installed_backend
 from garcon.watch import DirectoryWatch
 from guestlink.coalesce import Coalescer
+from guestlink.regular_file import read_regular
 from guestlink.tasks import TaskOwner
 
 _log = logging.getLogger(__name__)
@@ -177,8 +178,7 @@ class Publisher:
 
 def _read_mime_cache(path: str) -> dict[str, str] | None:
     try:
-        with open(path, "rb") as stream:
-            return parse_mime_cache(stream.read(MIME_CACHE_LIMIT + 1))
+        return parse_mime_cache(read_regular(path, MIME_CACHE_LIMIT + 1))
     except FileNotFoundError:
         return None
     except OSError as error:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import logging
 import os
 from pathlib import Path
@@ -10,6 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from garcon import app_scanner
 from garcon.app_list import AppList, is_published, path_resolver
 from garcon.app_scanner import AppScanner
 from garcon.data_directories import data_directories
@@ -57,7 +59,7 @@ def test_f10_try_exec_needs_the_owners_execute_bit(tmp_path: Path) -> None:
     assert [resolves(str(tmp_path / name)) for name in ("plain", "owner", "group")] == [False, True, False]
     assert [resolves(name) for name in ("plain", "owner", "missing", "a\0b")] == [False, True, False, False]
     assert resolves(f"{tmp_path.name}/x") is False
-    assert path_resolver(None)(str(tmp_path / "owner")) is False
+    assert [path_resolver(None)(name) for name in (str(tmp_path / "owner"), "owner")] == [True, False]
 
 
 class Tree:
@@ -93,7 +95,9 @@ def tree(tmp_path: Path) -> Tree:
 def test_directories_are_searched_as_given_and_the_users_last() -> None:
     environ = {"XDG_DATA_DIRS": " /a :: /b/ :relative:/a", "XDG_DATA_HOME": "/h"}
     assert data_directories(environ) == ["/a", "/b", "/h"]
-    assert data_directories({"HOME": "/u"}) == ["/usr/local/share", "/usr/share", "/u/.local/share"]
+    for unset in ({}, {"XDG_DATA_DIRS": "", "XDG_DATA_HOME": ""}, {"XDG_DATA_HOME": "relative"}):
+        found = data_directories({"HOME": "/u"} | unset)
+        assert found == ["/usr/local/share", "/usr/share", "/u/.local/share"]
 
 
 def test_f11_the_first_valid_file_claims_the_id_before_the_filter(tree: Tree) -> None:
@@ -144,6 +148,63 @@ def test_odd_things_cost_only_themselves(tree: Tree, caplog: pytest.LogCaptureFi
     assert not caplog.text  # Once is enough.
 
 
+def test_a_directory_named_like_a_file_is_a_directory(tree: Tree) -> None:
+    tree.add("d1/applications/a.desktop/b.desktop")
+    assert tree.ids() == ["a.desktop-b"]
+
+
+def test_a_file_that_becomes_readable_is_published(tree: Tree, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tree.add("d1/applications/a.desktop")
+    path.chmod(0)
+    real_open = os.open
+
+    def open_as_user(name: str, flags: int, *rest: int) -> int:
+        """As os.open, but root has no privilege."""
+        if name == str(path) and not path.stat().st_mode & 0o400:
+            raise PermissionError(errno.EACCES, "Permission denied", name)
+        return real_open(name, flags, *rest)
+
+    monkeypatch.setattr(os, "open", open_as_user)
+    assert tree.ids() == []
+    path.chmod(0o644)
+    assert tree.ids() == ["a"]
+
+
+def test_a_file_with_the_old_files_time_is_read_again(tree: Tree) -> None:
+    path = tree.add("d1/applications/a.desktop")
+    before = path.stat().st_mtime_ns
+    tree.scan()
+    path.write_text(BASE.replace("Name=N", "Name=M"))
+    os.utime(path, ns=(before, before))
+    assert tree.scan().applications[0].entry.name == "M"
+
+
+def test_a_scan_ends_at_its_limits(
+    tree: Tree, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    for number in range(6):
+        tree.add(f"d1/applications/{number}.desktop")
+    tree.add("d1/applications/" + "d/" * 40 + "deep.desktop")
+    assert tree.ids() == [str(number) for number in range(6)]
+    monkeypatch.setattr(app_scanner, "FILE_LIMIT", 4)
+    assert len(tree.ids()) == len(tree.ids()) == 4
+    assert caplog.text.count("more than 4 desktop files") == 1
+
+
+def test_one_file_among_unchanged_ones_is_read(tree: Tree, monkeypatch: pytest.MonkeyPatch) -> None:
+    for number in range(5):
+        tree.add(f"d1/applications/{number}.desktop")
+    tree.scan()
+    read: list[str] = []
+    real = app_scanner.read_desktop_file
+    monkeypatch.setattr(app_scanner, "read_desktop_file", lambda path: read.append(path) or real(path))
+    tree.scan()
+    assert read == []
+    path = tree.add("d1/applications/3.desktop", BASE + "Comment=C\n")
+    assert tree.scan().applications[3].entry.comments == {"": "C"}
+    assert read == [str(path)]
+
+
 def test_changed_files_are_read_again_and_removed_ones_forgotten(tree: Tree) -> None:
     path = tree.add("d1/applications/a.desktop")
     assert tree.scan().applications[0].entry.name == "N"
@@ -181,12 +242,22 @@ def test_i7_a_nested_file_in_a_later_directory_wins_on_disk(tree: Tree) -> None:
 
 
 @pytest.mark.parametrize(
-    "bad", ["", "..", "../x", "a/../../x", "..-..-etc-x", "/etc/x", "a//b", "a\0b", "x" * 5000]
+    "bad", ["", "..", "../x", "a/../../x", "..-..-etc-x", "/etc/x", "a//b", "a\0b", "x" * 5000, "-x", "--x", ".-x"]
 )
 def test_ids_that_lead_out_of_the_directory_find_nothing(tree: Tree, bad: str) -> None:
     tree.add("x.desktop")
     tree.add("d1/x.desktop")
+    tree.add("d1/applications/x.desktop")
+    tree.add("d1/applications/etc/x.desktop")
     assert tree.find(bad) is None
+
+
+@pytest.mark.parametrize("odd", ["-x", "a--b", "a-..-b", "a.-"])
+def test_odd_names_are_found_as_they_are(tree: Tree, odd: str) -> None:
+    tree.add("d1/applications/x.desktop")
+    tree.add("d1/applications/a/b.desktop")
+    tree.add(f"d1/applications/{odd}.desktop")
+    assert tree.find(odd) == f"d1/applications/{odd}.desktop"
 
 
 @given(st.text(max_size=60))
