@@ -9,13 +9,15 @@ from functools import lru_cache
 
 from guestlink.config import Config
 from guestlink.token import TokenError, read_token
-from sommelier_shim import options, registry
+from sommelier_shim import options, own_globals, registry, scaling
 from sommelier_shim.host_link import HostLink
 from sommelier_shim.policy import clipboard, identity
 from sommelier_shim.policy.interfaces import GlobalPolicy
 from sommelier_shim.routes import Hooks, Routes
+from sommelier_shim.scaling.arithmetic import Scale, usable
 from sommelier_shim.session import Session
 from sommelier_shim.trace import Trace
+from sommelier_shim.translation import TranslatingRoutes
 
 _log = logging.getLogger(__name__)
 
@@ -39,12 +41,27 @@ class Proxy:
         registry.install(hooks, self.policy)
         clipboard.install(hooks, config[options.CLIPBOARD])
         identity.install(hooks, self._naming(host), config[options.TITLE_PREFIX])
-        return Routes(hooks, self._trace)
+        wanted: dict[str, int] = {}
+        if config[options.SCALE] != 1.0:
+            wanted |= self._scale(hooks, host)
+        if not wanted:
+            return Routes(hooks, self._trace)
+        own_globals.install(hooks, wanted)
+        return TranslatingRoutes(hooks, self._trace)
 
     def failed(self, session: Session, text: str) -> None:
         """Write what is known about a client that was disconnected."""
         if self._trace is not None:
             self._trace.dump(session.relay)
+
+    def _scale(self, hooks: Hooks, host: HostLink) -> dict[str, int]:
+        config = self._config
+        has_viewporter = host.version_of("wp_viewporter") > 0
+        factor = usable(config[options.SCALE], has_viewporter=has_viewporter)
+        if factor == 1.0:
+            return {}
+        scale = Scale(factor, config[options.STABLE_SCALING])
+        return scaling.install(hooks, scale, config[options.DPI], has_viewporter=has_viewporter)
 
     def _naming(self, host: HostLink) -> identity.Naming:
         config = self._config

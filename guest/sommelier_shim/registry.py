@@ -10,6 +10,7 @@ from sommelier_shim.policy.interfaces import GlobalPolicy
 from sommelier_shim.relay import Flow, Hook
 from sommelier_shim.routes import Hooks
 from sommelier_shim.wire import (
+    DISPLAY,
     INVALID_OBJECT,
     UINT,
     Buffer,
@@ -32,8 +33,9 @@ def install(hooks: Hooks, policy: GlobalPolicy) -> None:
 
 
 def _delete_id(flow: Flow, object_id: int, at: int, stop: int) -> Buffer | None:
-    flow.relay.deleted(UINT.unpack_from(flow.buffer, at + 8)[0])
-    return None
+    mine = flow.relay.deleted(UINT.unpack_from(flow.buffer, at + 8)[0])
+    UINT.pack_into(flow.buffer, at + 8, mine)
+    return None if mine else b""
 
 
 def _error(flow: Flow, object_id: int, at: int, stop: int) -> Buffer | None:
@@ -43,6 +45,9 @@ def _error(flow: Flow, object_id: int, at: int, stop: int) -> Buffer | None:
     said = text.decode(errors="replace") if isinstance(text, bytes) else ""
     assert isinstance(error_code, int)
     interface = relay.interface(mine) if mine else ""
+    if not mine:
+        # An object of our own: the client knows only the display (sommelier.md §8.1.40).
+        UINT.pack_into(flow.buffer, at + 8, DISPLAY)
     relay.last_error = f"{interface or 'object'}#{mine}, code {error_code}: {said}"
     return None
 

@@ -248,10 +248,13 @@ class Relay:
         """The client destroyed an object; events for it may come until the host confirms."""
         del self.requests.objects[object_id]
 
-    def deleted(self, object_id: int) -> None:
-        """The host confirmed the end of an object."""
+    def deleted(self, object_id: int) -> int:
+        """The host confirmed the end of an object.
+
+        :returns: the client's number for it, 0 when the client need not know.
+        """
         if not DISPLAY < object_id < FIRST_SERVER_ID:
-            return
+            return 0
         theirs = self.events.objects
         waiting = self.waiting.get(object_id)
         if waiting:
@@ -261,6 +264,7 @@ class Relay:
         else:
             theirs.pop(object_id, None)
             self.requests.objects.pop(object_id, None)
+        return object_id
 
     def client_id(self, host_id: int) -> int:
         """The client's number for an object of the host's; 0 when it has none."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from typing import TypeAlias
 
-from sommelier_shim.relay import Entries, Entry, Flow, Hook, Relay
+from sommelier_shim.relay import Entries, Entry, Flow, Hook, Relay, Sink
 from sommelier_shim.shapes import Shape, interface_shape
 from sommelier_shim.trace import Trace
 from sommelier_shim.wire import UINT, Buffer, WireError, skip
@@ -24,12 +24,15 @@ class Hooks:
     :ivar at_start: called with each new relay.
     :ivar at_bind: by interface, called with the flow of requests, the global's name, the version that the client
         asked for and the new object's id.
+    :ivar own_handlers: by interface, what happens to events of the proxy's own objects; others are dropped. A
+        handler gets the host's object id, and returns what the client shall receive, in the client's numbers.
     """
 
     def __init__(self) -> None:
         self.requests: dict[tuple[str, str], list[Hook]] = {}
         self.events: dict[tuple[str, str], list[Hook]] = {}
         self.at_start: list[Callable[[Relay], None]] = []
+        self.own_handlers: dict[str, dict[str, Hook]] = {}
         self.at_bind: dict[str, list[Callable[[Flow, int, int, int], None]]] = {}
 
     def on_request(self, interface: str, name: str, hook: Hook) -> None:
@@ -53,6 +56,14 @@ class Routes:
         self._trace = trace
         self._entries: dict[str, tuple[Entries, Entries]] = {}
         self._names: dict[int, str] = {}
+
+    def relay(self, to_client: Sink, to_host: Sink) -> Relay:
+        """A new relay."""
+        return Relay(self, to_client, to_host)
+
+    def own(self, interface: str) -> Entries:
+        """Entries for an object of the proxy's own; see :mod:`sommelier_shim.translation`."""
+        raise NotImplementedError("only a translating relay has room for objects of the proxy's own")
 
     def start(self, relay: Relay) -> None:
         """Prepare a new relay."""
@@ -112,7 +123,7 @@ class Routes:
             return step
         if isinstance(step, tuple):
             step = self._track(shape, is_request=is_request)
-        return _hooked(shape, chain, step)
+        return hooked(shape, chain, step)
 
     def _step(self, shape: Shape, *, is_request: bool) -> Step | tuple[int, int, Entries, Entries] | None:
         """What must be done for a message apart from hooks; a tuple when it only makes one object."""
@@ -153,7 +164,7 @@ def _silencer(shape: Shape) -> Hook:
     return silence
 
 
-def _hooked(shape: Shape, hooks: tuple[Hook, ...], step: Step | None) -> Hook:
+def hooked(shape: Shape, hooks: tuple[Hook, ...], step: Step | None) -> Hook:
     """One entry that runs hooks and then does what the message itself needs."""
     name, least, descriptors = shape.name, shape.least, shape.descriptors
 

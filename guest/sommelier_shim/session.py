@@ -10,7 +10,7 @@ from collections.abc import Callable
 
 from sommelier_shim.loop import READABLE, WRITABLE, Loop, Timer
 from sommelier_shim.outlet import Outlet
-from sommelier_shim.relay import Flow, Relay
+from sommelier_shim.relay import Flow
 from sommelier_shim.routes import Routes
 from sommelier_shim.wire import DESCRIPTORS_RECEIVED, IMPLEMENTATION, SIZE_LIMIT, WireError, error_event
 
@@ -142,7 +142,7 @@ class Session:
         self._reported = False
         self.client = Peer(self, client)
         self.host = Peer(self, host)
-        self.relay = Relay(routes, self.client.outlet.send, self.host.outlet.send)
+        self.relay = routes.relay(self.client.outlet.send, self.host.outlet.send)
         self.client.flow = self.relay.requests
         self.host.flow = self.relay.events
         self.client.watch()
@@ -179,6 +179,11 @@ class Session:
             used = flow.feed(_buffer, _view, end)
         except WireError as error:
             self._failed(peer, error)
+            return
+        except Exception:
+            # A fault of our own ends this conversation, whose state nobody knows any more, and no other.
+            _log.exception("a message could not be handled")
+            self._failed(peer, WireError("the proxy has a fault; its log tells more", IMPLEMENTATION))
             return
         if used < end:
             peer.tail = bytes(_view[used:end])

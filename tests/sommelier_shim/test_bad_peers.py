@@ -408,6 +408,7 @@ def test_the_host_comes_back(tmp_path: Path) -> None:
     with stage(tmp_path) as (between, host):
         with between.client() as client:
             client.start()
+            host.connection(at_least=2)
             for connection in list(host.connections):
                 connection.sock.shutdown(socket.SHUT_RDWR)
             assert client.error_in(client.until_end()) is None

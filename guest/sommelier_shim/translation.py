@@ -1,0 +1,219 @@
+"""Relays in which the proxy has objects of its own on the host, so that both sides number objects differently.
+
+Every id of every message is replaced, which costs 0.1 µs per message; both number spaces stay dense
+(sommelier.md §6.2). Used when scaling or a host's extensions need objects that the client does not know of.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+
+from sommelier_shim.relay import OBJECT_LIMIT, Entries, Entry, Flow, Hook, Relay, Sink
+from sommelier_shim.routes import Routes, Step, hooked
+from sommelier_shim.shapes import Shape, interface_shape
+from sommelier_shim.wire import (
+    DISPLAY,
+    FIRST_SERVER_ID,
+    IMPLEMENTATION,
+    INVALID_OBJECT,
+    NO_MEMORY,
+    UINT,
+    Buffer,
+    WireError,
+    delete_id_event,
+    skip,
+)
+
+
+class TranslatingRelay(Relay):
+    """A conversation with two number spaces.
+
+    :ivar host_ids: the host's number by the client's; :ivar client_ids: the reverse.
+    """
+
+    __slots__ = ("_free", "_next", "_superseded", "_zombies", "client_ids", "host_ids")
+
+    def __init__(self, routes: Routes, to_client: Sink, to_host: Sink) -> None:
+        self.host_ids: dict[int, int] = {DISPLAY: DISPLAY}
+        self.client_ids: dict[int, int] = {DISPLAY: DISPLAY}
+        self._next = DISPLAY + 1
+        self._free: list[int] = []
+        self._zombies: dict[int, int] = {}
+        self._superseded: dict[int, int] = {}
+        super().__init__(routes, to_client, to_host)
+
+    def allocate(self) -> int:
+        """A number on the host's side: one that is free again, or the next."""
+        if self._free:
+            return self._free.pop()
+        self._next += 1
+        return self._next - 1
+
+    def upcoming(self) -> int:
+        """The number that :meth:`allocate` gives next."""
+        return self._free[-1] if self._free else self._next
+
+    def own(self, interface: str) -> int:
+        """The number for an object of the proxy's own, whose events go to the routes' handlers."""
+        host_id = self.allocate()
+        self.events.objects[host_id] = self.routes.own(interface)
+        return host_id
+
+    def disown(self, host_id: int, interface: str) -> None:
+        """The proxy destroyed an object of its own."""
+        self.events.objects[host_id] = self.routes.silent(interface)
+
+    def add(self, object_id: int, requests: Entries, events: Entries) -> int:
+        """See :meth:`Relay.add`."""
+        mine = self.requests.objects
+        if object_id in mine or not DISPLAY < object_id < FIRST_SERVER_ID:
+            raise WireError(f"invalid new id {object_id}", INVALID_OBJECT)
+        if len(mine) >= OBJECT_LIMIT or len(self.events.objects) >= 4 * OBJECT_LIMIT:
+            raise WireError(f"more than {OBJECT_LIMIT} objects", NO_MEMORY)
+        old = self._zombies.pop(object_id, 0)
+        if old:
+            # Events of the predecessor must not reach its successor.
+            self.events.objects[old] = self.routes.silent(self.routes.interface_of(self.events.objects[old]))
+            self.client_ids.pop(old, None)
+            self._superseded[old] = object_id
+        host_id = self.allocate()
+        mine[object_id] = requests
+        self.events.objects[host_id] = events
+        self.host_ids[object_id] = host_id
+        self.client_ids[host_id] = object_id
+        return host_id
+
+    def add_virtual(self, object_id: int, interface: str) -> None:
+        """An object of the client's that the host has no counterpart of; hooks answer all its requests.
+
+        :raises WireError: it may not have this id.
+        """
+        if object_id in self.requests.objects or not DISPLAY < object_id < FIRST_SERVER_ID:
+            raise WireError(f"invalid new id {object_id}", INVALID_OBJECT)
+        if len(self.requests.objects) >= OBJECT_LIMIT:
+            raise WireError(f"more than {OBJECT_LIMIT} objects", NO_MEMORY)
+        self.requests.objects[object_id] = self.routes.entries(interface)[0]
+
+    def remove_virtual(self, object_id: int) -> None:
+        """The client destroyed such an object; it may use the id again."""
+        del self.requests.objects[object_id]
+        self.to_client(delete_id_event(object_id), None)
+
+    def add_from_host(self, object_id: int, requests: Entries, events: Entries) -> None:
+        """See :meth:`Relay.add_from_host`. The host's numbers are the client's here: the proxy makes none."""
+        super().add_from_host(object_id, requests, events)
+        self.host_ids[object_id] = self.client_ids[object_id] = object_id
+
+    def destroyed(self, object_id: int) -> None:
+        """See :meth:`Relay.destroyed`."""
+        del self.requests.objects[object_id]
+        host_id = self.host_ids.pop(object_id)
+        if object_id < FIRST_SERVER_ID:
+            self._zombies[object_id] = host_id
+
+    def deleted(self, object_id: int) -> int:
+        """See :meth:`Relay.deleted`."""
+        if not DISPLAY < object_id < FIRST_SERVER_ID or object_id not in self.events.objects:
+            return 0
+        del self.events.objects[object_id]
+        self._free.append(object_id)
+        if object_id in self._superseded:
+            return self._superseded.pop(object_id)
+        mine = self.client_ids.pop(object_id, 0)
+        if mine and self._zombies.get(mine) == object_id:
+            del self._zombies[mine]
+        elif mine:
+            self.host_ids.pop(mine, None)
+            self.requests.objects.pop(mine, None)
+        return mine
+
+    def client_id(self, host_id: int) -> int:
+        """See :meth:`Relay.client_id`."""
+        return self.client_ids.get(host_id, 0)
+
+    def host_id(self, client_id: int) -> int:
+        """See :meth:`Relay.host_id`."""
+        return self.host_ids.get(client_id, 0)
+
+    def close(self) -> None:
+        """See :meth:`Relay.close`."""
+        super().close()
+        for table in (self.host_ids, self.client_ids, self._zombies, self._superseded):
+            table.clear()
+
+
+class TranslatingRoutes(Routes):
+    """The tables for :class:`TranslatingRelay`."""
+
+    def relay(self, to_client: Sink, to_host: Sink) -> Relay:
+        """A new relay."""
+        return TranslatingRelay(self, to_client, to_host)
+
+    def own(self, interface: str) -> Entries:
+        """Entries for an object of the proxy's own."""
+        key = f"{interface} (own)"
+        found = self._entries.get(key)
+        if found is None:
+            handlers: Mapping[str, Hook] = self.hooks.own_handlers.get(interface, {})
+            events = [
+                _own_entry(message, handlers.get(message.name)) for message in interface_shape(interface).events
+            ]
+            found = self._entries[key] = ([], events)
+            self._names[id(events)] = interface
+        return found[1]
+
+    def _entry(self, shape: Shape, hooks: Iterable[Hook], *, is_request: bool) -> Entry:
+        translate = self._translation(shape, is_request=is_request)
+        return hooked(shape, tuple(hooks), translate)
+
+    def _translation(self, shape: Shape, *, is_request: bool) -> Step:
+        name, least, descriptors = shape.name, shape.least, shape.descriptors
+        made = [(argument, *self.entries(argument.interface)) for argument in shape.new]
+        objects = shape.objects
+        destructor = shape.destructor and is_request
+
+        def translate(flow: Flow, buffer: bytearray, object_id: int, at: int, stop: int) -> None:
+            if stop - at < least:
+                raise WireError(f"{name} of object {object_id} is too short")
+            relay = flow.relay
+            assert isinstance(relay, TranslatingRelay)
+            ids = relay.host_ids if is_request else relay.client_ids
+            for before, offset, _ in objects:
+                place = (skip(before, buffer, at + 8, stop) if before else at) + offset
+                if place + 4 > stop:
+                    raise WireError(f"{name} of object {object_id} is too short")
+                named = UINT.unpack_from(buffer, place)[0]
+                if named:
+                    other = ids.get(named, 0)
+                    if is_request and not other:
+                        raise WireError(f"invalid object {named} in {name} of object {object_id}", INVALID_OBJECT)
+                    UINT.pack_into(buffer, place, other)
+            other = ids.get(object_id, 0)
+            if not other:
+                raise WireError(f"{name} for object {object_id}, which has no counterpart", IMPLEMENTATION)
+            UINT.pack_into(buffer, at, other)
+            for (before, offset, _), requests, events in made:
+                place = (skip(before, buffer, at + 8, stop) if before else at) + offset
+                if place + 4 > stop:
+                    raise WireError(f"{name} of object {object_id} is too short")
+                new = UINT.unpack_from(buffer, place)[0]
+                if is_request:
+                    UINT.pack_into(buffer, place, relay.add(new, requests, events))
+                else:
+                    relay.add_from_host(new, requests, events)
+            if descriptors:
+                flow.pass_descriptors(descriptors, object_id, name)
+            if destructor:
+                relay.destroyed(object_id)
+
+        return translate
+
+
+def _own_entry(shape: Shape, handler: Hook | None) -> Hook:
+    def take(flow: Flow, object_id: int, at: int, stop: int) -> Buffer:
+        if stop - at < shape.least:
+            raise WireError(f"{shape.name} of object {object_id} is too short", IMPLEMENTATION)
+        flow.drop_descriptors(shape.descriptors, object_id, shape.name)
+        return (handler(flow, object_id, at, stop) or b"") if handler is not None else b""
+
+    return take
