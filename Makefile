@@ -2,6 +2,8 @@
 PREFIX ?= /usr
 DESTDIR ?=
 PYTHON ?= /usr/bin/python3
+# no: the package manager compiles the modules on the target
+COMPILE ?= yes
 
 share = $(DESTDIR)$(PREFIX)/share/guestlink
 libexec = $(DESTDIR)$(PREFIX)/lib/guestlink
@@ -15,7 +17,7 @@ install:
 	cp -r lib/guestlink guest/garcon guest/sommelier_shim host/guestlink_host $(share)/
 	rm -r $(share)/sommelier_shim/protocols
 	find $(share) -name __pycache__ -prune -exec rm -r {} +
-	$(PYTHON) -m compileall -q -s $(DESTDIR) $(share)
+	[ $(COMPILE) = no ] || $(PYTHON) -m compileall -q -s $(DESTDIR) $(share)
 	packaging/launcher $(PREFIX) garcon.__main__ > $(libexec)/garcon
 	packaging/launcher $(PREFIX) sommelier_shim.__main__ > $(libexec)/sommelier
 	packaging/launcher $(PREFIX) garcon.client.people > $(bin)/guestlink
