@@ -10,12 +10,13 @@ libexec = $(DESTDIR)$(PREFIX)/lib/guestlink
 bin = $(DESTDIR)$(PREFIX)/bin
 units = $(DESTDIR)$(PREFIX)/lib/systemd/user
 applications = $(DESTDIR)$(PREFIX)/share/applications
+man1 = $(DESTDIR)$(PREFIX)/share/man/man1
 
 .PHONY: install
 install:
-	install -d $(share) $(libexec) $(bin) $(units) $(applications)
+	install -d $(share) $(libexec) $(bin) $(units) $(applications) $(man1)
 	cp -r lib/guestlink guest/garcon guest/sommelier_shim host/guestlink_host $(share)/
-	rm -r $(share)/sommelier_shim/protocols
+	rm -r $(share)/sommelier_shim/protocols $(share)/garcon/data
 	find $(share) -name __pycache__ -prune -exec rm -r {} +
 	[ $(COMPILE) = no ] || $(PYTHON) -m compileall -q -s $(DESTDIR) $(share)
 	packaging/launcher $(PREFIX) garcon.__main__ > $(libexec)/garcon
@@ -26,3 +27,6 @@ install:
 	chmod 755 $(libexec)/garcon $(libexec)/sommelier $(bin)/guestlink $(bin)/guestlink-host
 	install -m 644 guest/systemd-units/*.service host/systemd-units/*.service $(units)/
 	install -m 644 guest/garcon/data/garcon_host_browser.desktop $(applications)/
+	install -m 644 docs/man/*.1 $(man1)/
+	ln -sf garcon.1 $(man1)/garcon-url-handler.1
+	ln -sf garcon.1 $(man1)/garcon-terminal-handler.1

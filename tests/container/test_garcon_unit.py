@@ -1,8 +1,9 @@
-"""garcon as people run it: installed, as a user unit of a booted Debian, with the distribution's own libraries."""
+"""The packages as people use them: installed into a booted Debian, with the distribution's own libraries."""
 
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
@@ -32,23 +33,40 @@ class Pair:
 
 
 @pytest.fixture(scope="module")
-def pair() -> Iterator[Pair]:
+def packages(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    if shutil.which("dpkg-buildpackage") is None or shutil.which("dh_python3") is None:
+        assert os.environ.get("CI") != "true", "debhelper is missing"
+        pytest.skip("debhelper is not installed")
+    target = tmp_path_factory.mktemp("debs")
+    subprocess.run([str(CHECKOUT / "packaging" / "build-deb"), str(target)], check=True, timeout=300)
+    return target
+
+
+@pytest.fixture(scope="module", params=["bookworm", "trixie"])
+def pair(request: pytest.FixtureRequest, packages: Path) -> Iterator[Pair]:
     if missing := missing_tools():
         message = f"a system container needs {', '.join(missing)}"
         if os.environ.get("CI") == "true":
             pytest.fail(message)
         pytest.skip(message)
-    root = build_rootfs("bookworm", "foot")
-    subprocess.run(["make", "-s", "install", f"DESTDIR={root}"], cwd=CHECKOUT, check=True, timeout=120)
+    root = build_rootfs(request.param, "foot,init-system-helpers")
     stage = Stage("guest", as_uid=UID)
     try:
+        opener = stage.root / "opener"
+        opener.write_text(f'#!/bin/sh\necho "$1" >> {stage.root}/opened\n')
+        opener.chmod(0o755)
+        stage.host_environ["GUESTLINK_HOST_OPENER"] = str(opener)
         stage.start_host()
         stage.host("add", "guest")
         carried = stage.root / "host/run/guestlink-host/containers/guest"
         binds = [f"--bind={carried}:{CARRIED}", f"--bind-ro={carried}/token:/dev/.container_token"]
+        binds.append(f"--bind-ro={packages}:/packages")
         with Machine(root, binds) as machine:
             _write_application(machine)
-            machine.check_user("systemctl", "--user", "start", "guestlink-garcon.service")
+            done = machine.root("sh", "-c", "dpkg -i /packages/guestlink*.deb")
+            assert done.returncode == 0, done.stdout + done.stderr
+            machine.check_user("systemctl", "--user", "daemon-reload")
+            machine.check_user("systemctl", "--user", "start", "default.target")
             stage.wait_registered()
             yield Pair(stage, machine)
     finally:
@@ -128,6 +146,36 @@ def test_a_hanging_daemon_is_restarted_by_the_watchdog(pair: Pair) -> None:
     pair.machine.root("kill", "-STOP", before)
     pair.machine.wait("systemd starts another one", lambda: main_pid() not in ("0", before))
     pair.machine.wait("it registers", lambda: pair.status().startswith("registered with the host"))
+
+
+def test_links_open_on_the_host(pair: Pair) -> None:
+    chosen = pair.machine.check_user("readlink", "-f", "/usr/bin/x-www-browser")
+    assert chosen.strip() == "/usr/bin/garcon-url-handler"
+    pair.machine.check_user("xdg-open", "https://example.org/from-a-container")
+    opened = pair.stage.root / "opened"
+    pair.stage.wait("the host opens it", lambda: opened.exists() and "from-a-container" in opened.read_text())
+
+
+def test_an_upgrade_keeps_what_the_administrator_disabled_and_purge_leaves_nothing(pair: Pair) -> None:
+    assert pair.machine.user("systemctl", "--user", "is-enabled", "guestlink-garcon").stdout.strip() == "enabled"
+    pair.machine.root("systemctl", "--global", "disable", "guestlink-garcon.service")
+    done = pair.machine.root("sh", "-c", "dpkg -i /packages/guestlink-garcon_*.deb")
+    assert done.returncode == 0, done.stderr
+    assert pair.machine.root("systemctl", "--global", "is-enabled", "guestlink-garcon").stdout.strip() == "disabled"
+    pair.machine.root("systemctl", "--global", "enable", "guestlink-garcon.service")
+    pair.machine.check_user("systemctl", "--user", "stop", "guestlink-garcon.service")
+    done = pair.machine.root("sh", "-c", "dpkg --purge $(dpkg-query -W -f '${Package} ' 'guestlink*')")
+    assert done.returncode == 0, done.stderr
+    left = pair.machine.root(
+        "sh", "-c", "find /usr /etc /var/lib -path '*guestlink*' -not -path '/usr/share/python3/*'"
+    )
+    assert left.stdout == ""
+    assert "garcon" not in pair.machine.root("sh", "-c", "readlink -f /usr/bin/x-www-browser; true").stdout
+    done = pair.machine.root("sh", "-c", "dpkg -i /packages/guestlink*.deb")
+    assert done.returncode == 0, done.stderr
+    pair.machine.check_user("systemctl", "--user", "daemon-reload")
+    pair.machine.check_user("systemctl", "--user", "start", "guestlink-garcon.service")
+    pair.stage.wait_registered()
 
 
 def test_a_container_that_stops_says_so(pair: Pair) -> None:
