@@ -7,7 +7,7 @@ unknown interface cannot be followed, with versions no higher than the tables kn
 from __future__ import annotations
 
 from sommelier_shim.policy.interfaces import GlobalPolicy
-from sommelier_shim.relay import Flow, Hook
+from sommelier_shim.relay import Flow, Hook, deletes
 from sommelier_shim.routes import Hooks
 from sommelier_shim.wire import (
     DISPLAY,
@@ -25,17 +25,11 @@ GLOBAL_LIMIT = 4096
 
 def install(hooks: Hooks, policy: GlobalPolicy) -> None:
     """Add the hooks without which nothing works."""
-    hooks.on_event("wl_display", "delete_id", _delete_id)
+    hooks.on_event("wl_display", "delete_id", deletes)
     hooks.on_event("wl_display", "error", _error)
     hooks.on_event("wl_registry", "global", _announcement(policy))
     hooks.on_event("wl_registry", "global_remove", _withdrawal)
     hooks.on_request("wl_registry", "bind", _bind)
-
-
-def _delete_id(flow: Flow, object_id: int, at: int, stop: int) -> Buffer | None:
-    mine = flow.relay.deleted(UINT.unpack_from(flow.buffer, at + 8)[0])
-    UINT.pack_into(flow.buffer, at + 8, mine)
-    return None if mine else b""
 
 
 def _error(flow: Flow, object_id: int, at: int, stop: int) -> Buffer | None:

@@ -36,12 +36,31 @@ DESCRIPTOR_LIMIT = 512
 _DESCRIPTORS_OF_A_MESSAGE = 4
 """A run is cut before the next message could exceed what one send may carry; no message has more."""
 
+_DELETE_ID_SIZE = 12 << 16
+
 Hook: TypeAlias = Callable[["Flow", int, int, int], "Buffer | None"]
 """``hook(flow, object_id, at, stop)``: the message is ``flow.buffer[at:stop]``. Returns None to leave it (it may
 have been changed in place), other bytes to send instead, or ``b""`` to drop it."""
 Entry: TypeAlias = Any
 """None, the tuple of a message that only makes an object, or a :data:`Hook`."""
 Entries: TypeAlias = list[Entry]
+
+
+def destroys(flow: Flow, object_id: int, at: int, stop: int) -> None:
+    """The entry of a request that destroys its object and does nothing else."""
+    flow.relay.destroyed(object_id)
+
+
+def deletes(flow: Flow, object_id: int, at: int, stop: int) -> Buffer | None:
+    """The entry of wl_display.delete_id.
+
+    :raises WireError: the message is too short.
+    """
+    if stop - at < _DELETE_ID_SIZE >> 16:
+        raise WireError("delete_id is too short", IMPLEMENTATION)
+    mine = flow.relay.deleted(UINT.unpack_from(flow.buffer, at + 8)[0])
+    UINT.pack_into(flow.buffer, at + 8, mine)
+    return None if mine else b""
 
 
 class Sink(Protocol):
@@ -82,7 +101,9 @@ class Flow:
         """
         self.buffer = buffer
         objects = self.objects
-        unpack = HEADER.unpack_from
+        relay = self.relay
+        others = (relay.events if self.is_requests else relay.requests).objects
+        unpack, unpack_id = HEADER.unpack_from, UINT.unpack_from
         last = end - 8
         start = at = 0
         try:
@@ -100,13 +121,30 @@ class Flow:
                 if entry is None:
                     at = stop
                     continue
+                # The three kinds that floods are made of are worth their lines here: calls cost as much as the rest.
                 if entry.__class__ is tuple:
                     offset, least, requests, events = entry
                     if word < least:
                         raise WireError(f"a message to object {object_id} is too short")
-                    self.relay.add(UINT.unpack_from(buffer, at + offset)[0], requests, events)
+                    new = unpack_id(buffer, at + offset)[0]
+                    if DISPLAY < new < FIRST_SERVER_ID and new not in others and len(others) < OBJECT_LIMIT:
+                        objects[new] = requests
+                        others[new] = events
+                    else:
+                        relay.add(new, requests, events)
                     at = stop
                     continue
+                if entry is destroys:
+                    del objects[object_id]
+                    at = stop
+                    continue
+                if entry is deletes and word >= _DELETE_ID_SIZE and not relay.waiting:
+                    gone = unpack_id(buffer, at + 8)[0]
+                    if DISPLAY < gone < FIRST_SERVER_ID:
+                        objects.pop(gone, None)
+                        others.pop(gone, None)
+                        at = stop
+                        continue
                 replacement = entry(self, object_id, at, stop)
                 if replacement is not None:
                     if at > start:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from typing import TypeAlias
 
-from sommelier_shim.relay import Entries, Entry, Flow, Hook, Relay, Sink
+from sommelier_shim.relay import Entries, Entry, Flow, Hook, Relay, Sink, deletes, destroys
 from sommelier_shim.shapes import Shape, interface_shape
 from sommelier_shim.trace import Trace
 from sommelier_shim.wire import UINT, Buffer, WireError, skip
@@ -117,8 +117,12 @@ class Routes:
         return self._entry(shape, [traced, *hooks], is_request=is_request)
 
     def _entry(self, shape: Shape, hooks: Iterable[Hook], *, is_request: bool) -> Entry:
-        step = self._step(shape, is_request=is_request)
         chain = tuple(hooks)
+        if is_request and not chain and shape.destructor and not (shape.new or shape.descriptors):
+            return destroys
+        if chain == (deletes,):
+            return deletes
+        step = self._step(shape, is_request=is_request)
         if not chain and (step is None or isinstance(step, tuple)):
             return step
         if isinstance(step, tuple):
