@@ -5,7 +5,7 @@ from __future__ import annotations
 import enum
 import os
 import zlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 from garcon.data_directories import data_directories
@@ -17,6 +17,7 @@ from garcon.icon_theme import (
     fallback_order,
     inheritance,
     parse_index_theme,
+    parse_specified_theme,
     specified_order,
 )
 from garcon.xpm import xpm_to_png
@@ -26,8 +27,12 @@ SIZE_LIMIT = 1024 * 1024
 """Bytes of an icon (garcon.md §4)."""
 _THEMES = ("gnome", "hicolor")
 """The themes that garcon looks in."""
+_FALLBACK_THEMES = ("gnome", "Adwaita")
+"""Themes that complete the active one, as GTK has them; ``hicolor`` comes last by the specification."""
 _SUFFIXES = (".png", ".svg", ".svgz", ".xpm")
 _PNG = b"\x89PNG\r\n\x1a\n"
+_SETTINGS_LIMIT = 1024 * 1024
+"""Bytes of a settings file."""
 _DEFAULT_SIZE, _SIZE_MAX, _SCALE_MAX = 48, 1024, 8
 
 
@@ -45,17 +50,25 @@ class Icon(NamedTuple):
     format: IconFormat
 
 
+class _Index(NamedTuple):
+    """An index.theme read both ways; ``None`` where it is rejected."""
+
+    signature: tuple[int, int]
+    compatible: IconTheme | None
+    specified: IconTheme | None
+
+
 class IconLookup:
     """Looks icons up by the name in a desktop file. May be used from one thread at a time.
 
     :param environ: the session's environment.
-    :param theme: the user's choice of theme; ``""`` reads GTK's settings.
+    :param theme: the user's choice of theme; ``""`` reads the desktop's settings.
     """
 
     def __init__(self, environ: Mapping[str, str], theme: str = "") -> None:
         self._environ = environ
         self._theme = theme
-        self._indexes: dict[str, tuple[tuple[int, int], IconTheme | None]] = {}
+        self._indexes: dict[str, _Index] = {}
 
     def find(self, icon: str, size: int, scale: int) -> Icon | None:
         """Find and read an icon.
@@ -97,7 +110,8 @@ class IconLookup:
         themes = [f"{root}/icons/{theme}" for theme in _THEMES for root in roots]
         for directory in themes:
             index = self._index(directory)
-            names = compatible_order(index.directories, size, scale) if index else fallback_order(size)
+            theme = index.compatible if index else None
+            names = compatible_order(theme.directories, size, scale) if theme else fallback_order(size)
             for name in names:
                 yield f"{directory}/{name}/{icon}.png"
         for directory in themes:
@@ -107,30 +121,29 @@ class IconLookup:
         yield f"/usr/share/pixmaps/{icon}.png"
 
     def _specified(self, stem: str, size: int, scale: int, roots: Sequence[str]) -> Iterator[str]:
-        home = self._environ.get("HOME") or os.path.expanduser("~")
-        bases = [f"{home}/.icons", *(f"{root}/icons" for root in roots)]
-        active = self._theme or gtk_icon_theme(self._environ)
-        inherits: dict[str, tuple[str, ...]] = {}
-        pending = [active, "gnome", "Adwaita"]
-        while pending:
-            name = pending.pop()
-            if name in inherits or not name or "/" in name:
-                continue
-            indexes = [index for base in bases if (index := self._index(f"{base}/{name}"))]
-            inherits[name] = tuple(parent for index in indexes for parent in index.inherits)
-            pending.extend(inherits[name])
-        for theme in inheritance([name for name in (active, "gnome", "Adwaita") if name], inherits):
-            for base in bases:
-                index = self._index(f"{base}/{theme}")
-                directories = specified_order(index.directories, size, scale) if index else []
-                for directory in directories or fallback_order(size):
+        bases = [f"{_home(self._environ)}/.icons", *(f"{root}/icons" for root in roots)]
+        active = self._theme or desktop_icon_theme(self._environ)
+        for name in inheritance((active, *_FALLBACK_THEMES), lambda name: self._theme_of(bases, name).inherits):
+            # One index describes the theme's directories everywhere: a user's own have none.
+            theme = self._theme_of(bases, name)
+            directories = specified_order(theme.directories, size, scale)
+            installed = [path for base in bases if os.path.isdir(path := f"{base}/{name}")]
+            for directory in directories or [*fallback_order(size), "scalable/apps"]:
+                # Themes list hundreds of directories, and most are not there.
+                for path in filter(os.path.isdir, [f"{path}/{directory}" for path in installed]):
                     for suffix in _SUFFIXES:
-                        yield f"{base}/{theme}/{directory}/{stem}{suffix}"
+                        yield f"{path}/{stem}{suffix}"
         for base in bases:
             for suffix in _SUFFIXES:
                 yield f"{base}/{stem}{suffix}"
 
-    def _index(self, directory: str) -> IconTheme | None:
+    def _theme_of(self, bases: Sequence[str], name: str) -> IconTheme:
+        for base in bases:
+            if (index := self._index(f"{base}/{name}")) is not None and index.specified is not None:
+                return index.specified
+        return IconTheme(())
+
+    def _index(self, directory: str) -> _Index | None:
         path = f"{directory}/index.theme"
         try:
             status = os.stat(path)
@@ -139,14 +152,18 @@ class IconLookup:
             return None
         signature = (status.st_mtime_ns, status.st_size)
         known = self._indexes.get(directory)
-        if known is None or known[0] != signature:
-            content = _read_regular(path, INDEX_LIMIT)
-            try:
-                theme = parse_index_theme(content) if content is not None else None
-            except BrokenTheme:
-                theme = None
-            known = self._indexes[directory] = (signature, theme)
-        return known[1]
+        if known is None or known.signature != signature:
+            content = _read_regular(path, INDEX_LIMIT) or b""
+            known = _Index(signature, _parsed(parse_index_theme, content), _parsed(parse_specified_theme, content))
+            self._indexes[directory] = known
+        return known
+
+
+def _parsed(parse: Callable[[bytes], IconTheme], content: bytes) -> IconTheme | None:
+    try:
+        return parse(content)
+    except BrokenTheme:
+        return None
 
 
 def read_icon(path: str) -> Icon | None:
@@ -168,22 +185,32 @@ def read_icon(path: str) -> Icon | None:
     return Icon(converted, IconFormat.PNG) if converted is not None and len(converted) <= SIZE_LIMIT else None
 
 
-def gtk_icon_theme(environ: Mapping[str, str]) -> str:
-    """The icon theme that GTK's settings name, ``""`` where they name none."""
-    home = environ.get("HOME") or os.path.expanduser("~")
-    config = environ.get("XDG_CONFIG_HOME") or f"{home}/.config"
-    for path in (
-        f"{config}/gtk-4.0/settings.ini",
-        f"{config}/gtk-3.0/settings.ini",
-        "/etc/gtk-4.0/settings.ini",
-        "/etc/gtk-3.0/settings.ini",
-    ):
-        content = _read_regular(path, 65536)
-        for line in (content or b"").decode(errors="replace").splitlines():
-            key, _, value = line.partition("=")
-            if key.strip() == "gtk-icon-theme-name" and value.strip():
+def desktop_icon_theme(environ: Mapping[str, str]) -> str:
+    """The icon theme that GTK's or KDE's settings name, ``""`` where they name none."""
+    config = environ.get("XDG_CONFIG_HOME") or f"{_home(environ)}/.config"
+    gtk = [f"{directory}/gtk-{version}.0/settings.ini" for directory in (config, "/etc") for version in (4, 3)]
+    sources = [(path, "Settings", "gtk-icon-theme-name") for path in gtk]
+    for path, section, key in [*sources, (f"{config}/kdeglobals", "Icons", "Theme")]:
+        content = _read_regular(path, _SETTINGS_LIMIT)
+        if content and (value := _setting(content.decode(errors="replace"), section, key)):
+            return value
+    return ""
+
+
+def _setting(text: str, section: str, key: str) -> str:
+    inside = False
+    for line in map(str.strip, text.splitlines()):
+        if line.startswith("["):
+            inside = line == f"[{section}]"
+        elif inside:
+            name, _, value = line.partition("=")
+            if name.strip() == key:
                 return value.strip()
     return ""
+
+
+def _home(environ: Mapping[str, str]) -> str:
+    return environ.get("HOME") or os.path.expanduser("~")
 
 
 def _read_regular(path: str, limit: int) -> bytes | None:

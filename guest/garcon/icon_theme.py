@@ -1,12 +1,12 @@
 """Icon themes: an ``index.theme`` read once, and the order in which its directories are searched.
 
-Two orders live here. The *compatible* one is garcon's, so that what the original finds is found (garcon.md §4);
-the *specified* one follows the Icon Theme Specification and serves whatever the first does not find. Pure.
+Two readings and two orders live here. The *compatible* ones are garcon's, so that what the original finds is found
+(garcon.md §4); the *specified* ones follow the Icon Theme Specification and serve whatever those do not find. Pure.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import NamedTuple
 
 INDEX_LIMIT = 10 * 1024 * 1024
@@ -15,6 +15,8 @@ FALLBACK_SIZES = (1024, 512, 256, 128, 96, 64, 48, 32)
 """Sizes that are tried where there is no usable index.theme."""
 _LISTS = ("Directories", "ScaledDirectories")
 _NUMBER_LIMIT = 4095
+_THEME_LIMIT = 64
+"""Themes of one search; real ones inherit from three or four."""
 _SPACE = " \t\n\r\v\f"
 
 
@@ -24,7 +26,6 @@ class IconDirectory(NamedTuple):
     name: str
     size: int
     scale: int = 1
-    context: str = ""
     kind: str = "Threshold"
     min_size: int = 0
     max_size: int = 0
@@ -34,7 +35,7 @@ class IconDirectory(NamedTuple):
 class IconTheme(NamedTuple):
     """A theme.
 
-    :ivar directories: those that can hold an application's icon, in the order of index.theme.
+    :ivar directories: in the order of index.theme; by garcon's rules only those for applications and MIME types.
     :ivar inherits: names of the themes to search next.
     """
 
@@ -47,7 +48,7 @@ class BrokenTheme(ValueError):
 
 
 def parse_index_theme(content: bytes) -> IconTheme:
-    """Read an index.theme by garcon's rules.
+    """Read an index.theme by garcon's rules, which know no inheritance.
 
     A group that ``Directories`` does not list rejects the file, as does a file without any directory group; a
     directory whose numbers make no sense costs only itself.
@@ -68,14 +69,33 @@ def parse_index_theme(content: bytes) -> IconTheme:
                 listed = {part for key in _LISTS for part in keys.get(key, "").split(",")}
             continue
         if name not in listed:
-            raise BrokenTheme(f"the directory {name!r} is not listed")
+            raise BrokenTheme(f"the directory {name[:80]!r} is not listed")
         found = True
-        if (directory := _directory(name, keys)) is not None:
+        if _holds_applications(name, keys) and (directory := _directory(name, keys)) is not None:
             directories.append(directory)
     if head is None or not found:
         raise BrokenTheme("no directories")
-    inherits = tuple(part.strip(_SPACE) for part in head.get("Inherits", "").split(",") if part.strip(_SPACE))
-    return IconTheme(tuple(directories), inherits)
+    return IconTheme(tuple(directories))
+
+
+def parse_specified_theme(content: bytes) -> IconTheme:
+    """Read an index.theme by the specification: other groups than directories do not matter, every context counts.
+
+    :raises BrokenTheme: it is too long or no theme at all.
+    """
+    if len(content) > INDEX_LIMIT:
+        raise BrokenTheme(f"longer than {INDEX_LIMIT} bytes")
+    groups = dict(_groups(content.decode(errors="replace")))
+    head = groups.get("Icon Theme")
+    if head is None:
+        raise BrokenTheme("no [Icon Theme] group")
+    listed = dict.fromkeys(part for key in _LISTS for part in _split(head.get(key, "")))
+    directories = (_directory(name, groups[name]) for name in listed if name in groups)
+    return IconTheme(tuple(filter(None, directories)), tuple(_split(head.get("Inherits", ""))))
+
+
+def _split(text: str) -> list[str]:
+    return [part for part in (part.strip(_SPACE) for part in text.split(",")) if part]
 
 
 def _groups(text: str) -> list[tuple[str, dict[str, str]]]:
@@ -91,10 +111,11 @@ def _groups(text: str) -> list[tuple[str, dict[str, str]]]:
     return groups
 
 
+def _holds_applications(name: str, keys: dict[str, str]) -> bool:
+    return keys.get("Context") in ("Applications", "MimeTypes") or name.endswith(("apps", "mimetypes"))
+
+
 def _directory(name: str, keys: dict[str, str]) -> IconDirectory | None:
-    context = keys.get("Context", "")
-    if context not in ("Applications", "MimeTypes") and not name.endswith(("apps", "mimetypes")):
-        return None
     if name.startswith("/") or ".." in name.split("/"):
         return None
     size = _number(keys.get("Size"), 0)
@@ -102,7 +123,6 @@ def _directory(name: str, keys: dict[str, str]) -> IconDirectory | None:
         name,
         size,
         _number(keys.get("Scale"), 1),
-        context,
         keys.get("Type", "Threshold"),
         _number(keys.get("MinSize"), size),
         _number(keys.get("MaxSize"), size),
@@ -162,36 +182,47 @@ def specified_order(directories: Iterable[IconDirectory], size: int, scale: int)
     """Directories that match exactly, then the others by distance (Icon Theme Specification, "Icon Lookup")."""
 
     def key(directory: IconDirectory) -> tuple[bool, int]:
-        low, high = _range(directory)
-        matches = directory.scale == scale and low <= size <= high
-        wanted = size * scale
-        low, high = low * directory.scale, high * directory.scale
-        return not matches, 0 if matches else max(low - wanted, wanted - high, 0)
+        low, high = _served(directory)
+        if directory.scale == scale and low <= size <= high:
+            return False, 0
+        return True, _specified_distance(directory, size * scale)
 
     return [directory.name for directory in sorted(directories, key=key)]
 
 
-def _range(directory: IconDirectory) -> tuple[int, int]:
+def _served(directory: IconDirectory) -> tuple[int, int]:
+    """The sizes that a directory serves. Here Threshold means pixels."""
     if directory.kind == "Scalable":
         return directory.min_size, directory.max_size
+    margin = 0 if directory.kind == "Fixed" else directory.threshold
+    return directory.size - margin, directory.size + margin
+
+
+def _specified_distance(directory: IconDirectory, wanted: int) -> int:
+    """How many pixels are missing (DirectorySizeDistance of the specification)."""
     if directory.kind == "Fixed":
-        return directory.size, directory.size
-    # Here Threshold means pixels.
-    return directory.size - directory.threshold, directory.size + directory.threshold
+        return abs(directory.size * directory.scale - wanted)
+    low, high = _served(directory)
+    # Outside of what it serves, the distance is to MinSize and MaxSize for a Threshold directory too.
+    if wanted < low * directory.scale:
+        return abs(directory.min_size * directory.scale - wanted)
+    if wanted > high * directory.scale:
+        return abs(wanted - directory.max_size * directory.scale)
+    return 0
 
 
-def inheritance(active: Sequence[str], inherits: dict[str, tuple[str, ...]]) -> list[str]:
+def inheritance(active: Sequence[str], inherits: Callable[[str], Sequence[str]]) -> list[str]:
     """Theme names in search order: the active ones, depth first what they inherit, ``hicolor`` last.
 
     :param active: names to begin with.
-    :param inherits: by theme; a theme that is not installed is missing. Loops end by themselves.
+    :param inherits: gives the parents of a theme; loops end by themselves.
     """
-    order: list[str] = []
+    order: dict[str, None] = {}
     pending = list(reversed(active))
-    while pending:
+    while pending and len(order) < _THEME_LIMIT:
         name = pending.pop()
-        if name in order or name == "hicolor":
+        if name in order or name in ("", ".", "..", "hicolor") or "/" in name or "\0" in name:
             continue
-        order.append(name)
-        pending.extend(reversed(inherits.get(name, ())))
+        order[name] = None
+        pending.extend(reversed(inherits(name)))
     return [*order, "hicolor"]

@@ -9,7 +9,8 @@ import zlib
 SIDE_LIMIT = 512
 """Pixels; icons are smaller, and a header may claim anything."""
 _COLOUR_LIMIT = 65536
-_STRING = re.compile(rb'"((?:[^"\\]|\\.)*)"')
+_STRING = re.compile(rb'/\*.*?\*/|"((?:[^"\\]|\\.)*)"', re.DOTALL)
+"""A comment, or a string, which may look like a comment's begin."""
 _COLOURS = {
     "black": (0, 0, 0), "white": (255, 255, 255), "red": (255, 0, 0), "green": (0, 255, 0), "blue": (0, 0, 255),
     "yellow": (255, 255, 0), "cyan": (0, 255, 255), "magenta": (255, 0, 255), "gray": (190, 190, 190),
@@ -27,7 +28,7 @@ def xpm_to_png(content: bytes) -> bytes | None:
     """
     if b"XPM" not in content[:200]:
         return None
-    strings = [match[1] for match in _STRING.finditer(content)]
+    strings = [match[1] for match in _STRING.finditer(content) if match[1] is not None]
     numbers = strings[0].split()[:4] if strings else []
     if len(numbers) < 4 or not all(number.isdigit() and len(number) < 7 for number in numbers):
         return None

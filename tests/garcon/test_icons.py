@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from garcon.icon_lookup import SIZE_LIMIT, Icon, IconFormat, IconLookup, read_icon
+from garcon.icon_lookup import SIZE_LIMIT, Icon, IconFormat, IconLookup, desktop_icon_theme, read_icon
 from garcon.icon_theme import (
     BrokenTheme,
     IconDirectory,
@@ -21,6 +21,7 @@ from garcon.icon_theme import (
     fallback_order,
     inheritance,
     parse_index_theme,
+    parse_specified_theme,
     specified_order,
     within_limit,
 )
@@ -34,7 +35,7 @@ XPM = b'/* XPM */\nstatic char *x[] = {\n"2 1 2 1",\n"a c #ff0000",\n". c None",
 def directory(
     name: str, size: int, scale: int = 1, kind: str = "Threshold", low: int = 0, high: int = 0
 ) -> IconDirectory:
-    return IconDirectory(name, size, scale, "Applications", kind, low or size, high or size)
+    return IconDirectory(name, size, scale, kind, low or size, high or size)
 
 
 WORKED = [
@@ -203,10 +204,93 @@ def test_in_the_specified_order_threshold_means_pixels() -> None:
     assert specified_order([far, near], 48, 1) == ["47", "40"]
     scaled, plain = directory("24@2", 24, 2), directory("48", 48)
     assert specified_order([plain, scaled], 24, 2) == ["24@2", "48"]
+    # Outside its threshold a directory is as far as its size: 32 is 8 from 24, although it serves 30.
+    assert specified_order([directory("32", 32), directory("31", 31, kind="Fixed")], 24, 1) == ["31", "32"]
+    assert specified_order([directory("20", 20), directory("21", 21, kind="Fixed")], 24, 1) == ["21", "20"]
+    scalable = directory("s", 128, kind="Scalable", low=64, high=256)
+    assert specified_order([scalable, directory("48", 48)], 256, 1) == ["s", "48"]
+    assert specified_order([scalable, directory("48", 48)], 40, 1) == ["48", "s"]
+
+
+def test_the_specification_knows_every_context_and_other_groups() -> None:
+    content = theme(
+        "[48/devices]\nSize=48\nContext=Devices\n",
+        "[X-Extension]\nKey=1\n",
+        "[bad/apps]\nSize=-1\n",
+        listed=" 48/devices , bad/apps,/abs/apps,missing/apps,\nInherits= A ,,B",
+    )
+    with pytest.raises(BrokenTheme):
+        parse_index_theme(content)
+    parsed = parse_specified_theme(content)
+    assert [entry.name for entry in parsed.directories] == ["48/devices"]
+    assert parsed.inherits == ("A", "B")
+    with pytest.raises(BrokenTheme):
+        parse_specified_theme(b"[Other]\n")
+
+
+def test_an_icon_of_another_context(icons: Icons) -> None:
+    index = theme("[48/devices]\nSize=48\nContext=Devices\n", listed="48/devices")
+    icons.add("d1/icons/hicolor/index.theme", index)
+    icons.add("d1/icons/hicolor/48/devices/printer.png")
+    assert icons.find("printer") == Icon(PNG, IconFormat.PNG)
+
+
+def test_a_users_directories_follow_the_systems_index(icons: Icons) -> None:
+    """Nobody puts an index.theme into ~/.local/share/icons/hicolor."""
+    icons.add("d1/icons/hicolor/index.theme", theme("[22x22/apps]\nSize=22\n", listed="22x22/apps"))
+    icons.add("h/icons/hicolor/22x22/apps/x.png")
+    assert icons.find("x") == Icon(PNG, IconFormat.PNG)
+
+
+@pytest.mark.parametrize(
+    "place",
+    [
+        ".icons/hicolor/48x48/apps/x.png",
+        ".icons/x.png",
+        "d1/icons/x.svg",
+        "d2/icons/Adwaita/scalable/apps/x.svg",
+        "d1/pixmaps/x.svg",
+        "d2/pixmaps/x.svg",
+    ],
+)
+def test_places_beyond_the_original(icons: Icons, place: str) -> None:
+    icons.add(place, SVG if place.endswith("svg") else PNG)
+    assert icons.find("x") is not None
+
+
+@pytest.mark.parametrize("chosen", ["..", "../d1", "/", "a/b", "a\0b"])
+def test_a_theme_cannot_lead_elsewhere(icons: Icons, chosen: str) -> None:
+    icons.add("d1/48x48/apps/x.png")
+    icons.add("d1/icons/a/b/48x48/apps/x.png")
+    assert icons.find("x", theme=chosen) is None
+
+
+def test_kdes_theme_where_gtk_names_none(icons: Icons) -> None:
+    icons.add("d1/icons/Own/48x48/apps/x.png")
+    icons.add(".config/kdeglobals", b"[General]\nTheme=Other\n[Icons]\nTheme = Own\n")
+    assert icons.find("x") == Icon(PNG, IconFormat.PNG)
+    icons.add(
+        ".config/gtk-4.0/settings.ini", b"[Other]\ngtk-icon-theme-name=Own\n[Settings]\ngtk-icon-theme-name=Not\n"
+    )
+    assert desktop_icon_theme(icons.environ) == "Not"
+
+
+def test_a_changed_index_is_read_again(icons: Icons) -> None:
+    index = icons.add("d1/icons/hicolor/index.theme", theme("[a/apps]\nSize=48\n", listed="a/apps"))
+    icons.add("d1/icons/hicolor/bb/apps/x.png")
+    lookup = IconLookup(icons.environ)
+    assert lookup.find("x", 48, 1) is None
+    index.write_bytes(theme("[bb/apps]\nSize=48\n", listed="bb/apps"))
+    assert lookup.find("x", 48, 1) is not None
+    index.unlink()
+    assert lookup.find("x", 48, 1) is None
 
 
 def test_inheritance_ends_and_hicolor_is_last() -> None:
-    assert inheritance(["a"], {"a": ("b", "hicolor"), "b": ("a", "c")}) == ["a", "b", "c", "hicolor"]
+    parents = {"a": ("b", "hicolor", "../d", "..", ""), "b": ("a", "c")}
+    assert inheritance(["a"], lambda name: parents.get(name, ())) == ["a", "b", "c", "hicolor"]
+    endless = inheritance(["0"], lambda name: (str(int(name) + 1),))
+    assert len(endless) < 100
 
 
 def test_svgz_is_unpacked_within_bounds(icons: Icons) -> None:
@@ -225,6 +309,12 @@ def test_xpm_becomes_png(icons: Icons) -> None:
     assert struct.unpack_from(">II", found.content, 16) == (2, 1)
     data = found.content[found.content.index(b"IDAT") + 4 : found.content.index(b"IEND") - 8]
     assert zlib.decompress(data) == b"\0\xff\0\0\xff\0\0\0\0"
+
+
+def test_comments_in_an_xpm_are_no_strings() -> None:
+    odd = XPM.replace(b"static", b'/* by "somebody" */ static').replace(b"a.", b"/*").replace(b'"a c', b'"/ c')
+    odd = odd.replace(b'". c', b'"* c')
+    assert xpm_to_png(odd) == xpm_to_png(XPM) is not None
 
 
 @pytest.mark.parametrize(
