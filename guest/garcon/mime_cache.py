@@ -14,6 +14,10 @@ HEADER_SIZE = 40
 _ALIAS_LIST_AT, _SUFFIX_TREE_AT = 4, 16
 _CODE_POINT_LIMIT = 0x10FFFF
 _NODE_LIMIT = 30_000
+_LEAF_LIMIT = 100_000
+"""Leaves; the original has no such limit, and a tree whose nodes share their children has no end to speak of."""
+_TYPE_LIMIT = 255
+"""Bytes of a MIME type (RFC 6838 allows two names of 127); longer ones are passed over."""
 _SUFFIX_LIMIT = 100
 """Bytes of a suffix with its dot; a longer one is not followed."""
 
@@ -49,6 +53,7 @@ class _Parser:
     def __init__(self, content: bytes) -> None:
         self._content = content
         self._nodes = 0
+        self._leaves = 0
         self._best: dict[str, tuple[int, str]] = {}
 
     def parse(self) -> dict[str, str]:
@@ -87,13 +92,19 @@ class _Parser:
                 pending.append((children, first, longer))
 
     def _leaf(self, offset: int, suffix: str) -> None:
+        self._leaves += 1
+        if self._leaves > _LEAF_LIMIT:
+            raise BrokenMimeCache(f"more than {_LEAF_LIMIT} leaves")
         at = self._number(offset + 4)
         if not HEADER_SIZE <= at < self._aliases:
             raise BrokenMimeCache("a MIME type lies outside")
         weight = self._number(offset + 8) & 0xFF
         if not suffix.startswith(".") or len(suffix) < 2:
             return
-        kind = self._content[at : self._content.index(b"\0", at)].decode(errors="replace")
+        end = self._content.find(b"\0", at, at + _TYPE_LIMIT + 1)
+        if end < 0:
+            return
+        kind = self._content[at:end].decode(errors="replace")
         extension = suffix[1:]
         if extension not in self._best or weight > self._best[extension][0]:
             self._best[extension] = (weight, kind)

@@ -135,6 +135,40 @@ def test_a_tree_that_leads_into_itself_ends() -> None:
         writer.parse()
 
 
+def test_a_tree_of_leaves_ends() -> None:
+    writer = CacheWriter([("*.a", 50, "t/a")])
+    writer.content += bytes(12 * 200_000)
+    writer.put(writer.tree, 200_000)
+    for at in range(len(writer.content) - 12 * 200_000, len(writer.content), 12):
+        struct.pack_into(">III", writer.content, at, 0, 40, 50)
+    writer.put(writer.tree + 4, len(writer.content) - 12 * 200_000)
+    with pytest.raises(BrokenMimeCache, match="leaves"):
+        writer.parse()
+
+
+def test_a_type_that_is_too_long_costs_only_itself() -> None:
+    assert CacheWriter(
+        [("*.a", 50, "t/" + "a" * 253), ("*.b", 50, "t/" + "a" * 254), ("*.c", 1, "t/c")]
+    ).parse() == {
+        "a": "t/" + "a" * 253,
+        "c": "t/c",
+    }
+
+
+def test_a_suffix_that_is_too_long_is_not_followed() -> None:
+    assert CacheWriter(
+        [("*." + "a" * 99, 50, "t/a"), ("*." + "b" * 100, 50, "t/b"), ("*.c", 1, "t/c")]
+    ).parse() == {
+        "a" * 99: "t/a",
+        "c": "t/c",
+    }
+
+
+def test_only_suffixes_with_a_dot_count_and_their_case_stays() -> None:
+    globs = [("*.tar.gz", 50, "t/z"), ("*.C", 50, "t/c"), ("*.", 50, "t/d"), ("*x.y", 50, "t/x")]
+    assert CacheWriter(globs).parse() == {"tar.gz": "t/z", "C": "t/c"}
+
+
 def test_m8_the_users_map_over_the_systems() -> None:
     assert merge_mime_maps({"a": "1", "b": "2"}, {"a": "3"}) == {"a": "3", "b": "2"}
     assert merge_mime_maps({"a": "1"}, None) == {"a": "1"}
