@@ -26,6 +26,7 @@ from guestlink.paths import data_home, private_directory
 from guestlink.service import Notifier, run_daemon
 from guestlink.tasks import TaskOwner
 from guestlink_host.applications import to_json
+from guestlink_host.compositor_socket import INTERVAL, CompositorSocket
 from guestlink_host.container_service import ContainerService
 from guestlink_host.containers import SHARE_LIMIT, Container, Containers
 from guestlink_host.desktop import Desktop
@@ -38,6 +39,7 @@ from guestlink_host.publisher import Publisher
 from guestlink_host.rate_limit import RateLimit
 from guestlink_host.settings import (
     ASK,
+    COMPOSITOR,
     LOG_LEVEL,
     OPENER,
     POLICIES,
@@ -97,12 +99,15 @@ class Daemon:
             shell = config[SHELL] or own_program("vsh", "guestlink_host.vsh")
             self._desktop = Desktop(config[OPENER], config[TERMINAL], config[ASK], shell)
             self._openings = Openings(config, self._desktop)
+            self._compositor = CompositorSocket(config[COMPOSITOR])
             self._tasks = TaskOwner("guestlink-host")
             control = ControlServer(control_socket(), self._handlers())
             try:
                 self._tasks.start(self._databases.run(), name="refresh the desktop's databases")
                 for container in self._containers:
                     await self._start_or_retry(container)
+                if self._compositor.wanted:
+                    self._tasks.start(self._carry_compositor(), name="carry the compositor's socket")
                 await control.start()
                 self._show_status()
                 notifier.ready()
@@ -140,7 +145,14 @@ class Daemon:
         guest.start()
         self._services[name] = service
         await service.listen()
+        self._compositor.carry(self._containers.directory(name))
         return service
+
+    async def _carry_compositor(self) -> None:
+        while True:
+            await asyncio.sleep(INTERVAL)
+            for name in self._services:
+                self._compositor.carry(self._containers.directory(name))
 
     async def _start_or_retry(self, container: Container) -> None:
         """Serve a container of an earlier run; what is in the way of one stops no other."""

@@ -50,10 +50,17 @@ URL_SCHEMES = Setting(
     _schemes,
     "URL schemes that a container may open; file: needs a shared folder besides",
 )
+COMPOSITOR = Setting(
+    "compositor",
+    "GUESTLINK_HOST_COMPOSITOR",
+    "auto",
+    str,
+    "Wayland compositor for containers' windows: auto for the session's, off, or its socket's path",
+)
 LOG_LEVEL = Setting("log_level", "GUESTLINK_LOG", "info", str, "debug, info, warning or error")
 
 SCHEMA: tuple[Setting[Any], ...] = (
-    OPENER, TERMINAL, ASK, SHELL, URL_POLICY, TERMINAL_POLICY, URL_SCHEMES, LOG_LEVEL,
+    OPENER, TERMINAL, ASK, SHELL, URL_POLICY, TERMINAL_POLICY, URL_SCHEMES, COMPOSITOR, LOG_LEVEL,
 )  # fmt: skip
 
 

@@ -61,12 +61,13 @@ def _run(stage: Stage, compositor: Compositor) -> None:
     opener.write_text(f'#!/bin/sh\nprintf "%s\\n" "$1" >> {shlex.quote(str(opened))}\n')
     opener.chmod(0o755)
     stage.host_environ["GUESTLINK_HOST_OPENER"] = str(opener)
-    stage.start_sommelier(str(compositor.socket))
+    stage.host_environ |= compositor.environ
     stage.guest_environ |= {"GDK_BACKEND": "wayland", "GTK_A11Y": "none", "NO_AT_BRIDGE": "1"}
     _install_url_handler(stage)
 
     stage.start_host()
     stage.host("add", NAME)
+    stage.start_sommelier()
     began = time.monotonic()
     stage.start_garcon()
     entry = stage.wait_registered()

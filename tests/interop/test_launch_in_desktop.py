@@ -25,10 +25,11 @@ def desktop() -> Iterator[tuple[Stage, Compositor]]:
     stage = Stage("desk", system_applications=True)
     try:
         with Compositor(stage.root / "compositor") as compositor:
-            stage.guest_environ |= compositor.environ | {"GDK_BACKEND": "wayland", "NO_AT_BRIDGE": "1"}
+            stage.host_environ |= compositor.environ
+            stage.guest_environ |= {"GDK_BACKEND": "wayland", "NO_AT_BRIDGE": "1"}
             yield stage, compositor
-            if "garcon" in stage.processes:
-                stage.stop("garcon")
+            for role in {"garcon", "sommelier"} & stage.processes.keys():
+                assert stage.stop(role) == 0
     finally:
         stage.close()
 
@@ -36,6 +37,7 @@ def desktop() -> Iterator[tuple[Stage, Compositor]]:
 def _start(stage: Stage) -> None:
     stage.start_host()
     stage.host("add", stage.name)
+    stage.start_sommelier()
     stage.start_garcon()
     stage.wait_registered()
 
@@ -67,7 +69,8 @@ def test_a_terminal_application_runs_in_a_terminal(desktop: tuple[Stage, Composi
     stage.host("launch", stage.name, "org.example.Text")
     stage.wait("it has a terminal", mark.exists)
     assert mark.read_text().startswith("/dev/pts/")
-    stage.wait("the terminal's window is shown", lambda: "foot" in _windows(compositor))
+    # The name of the launcher that guestlink-host wrote: the host's dock puts the window under it.
+    stage.wait("the terminal's window is shown", lambda: "guestlink-desk-foot" in _windows(compositor))
 
 
 def test_every_launcher_of_the_distribution_is_valid(desktop: tuple[Stage, Compositor]) -> None:

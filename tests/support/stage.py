@@ -111,12 +111,10 @@ class Stage:
         argv = [sys.executable, "-m", "garcon", "--server", "--allow_any_user"]
         return self.start("garcon", argv, self.guest_environ)
 
-    def start_sommelier(self, compositor: str) -> subprocess.Popen[bytes]:
-        """Start the Wayland proxy and let the container's programs use it.
-
-        :param compositor: path of the host compositor's socket.
-        """
-        argv = [sys.executable, "-m", "sommelier_shim", "--parent", "--socket=wayland-0", f"--display={compositor}"]
+    def start_sommelier(self) -> subprocess.Popen[bytes]:
+        """Start the Wayland proxy on the compositor's socket that the host carries in, and let programs use it."""
+        carried = Path(self.guest_environ["GUESTLINK_TOKEN_FILE"]).with_name("wayland-0")
+        argv = [sys.executable, "-m", "sommelier_shim", "--parent", "--socket=wayland-0", f"--display={carried}"]
         process = self.start("sommelier", [*argv, f"--container={self.name}"], self.guest_environ)
         self.guest_environ["WAYLAND_DISPLAY"] = "wayland-0"
         self.wait("the proxy's socket", Path(self.guest_environ["XDG_RUNTIME_DIR"], "wayland-0").exists)
