@@ -25,6 +25,8 @@ install:
 	packaging/launcher $(PREFIX) guestlink_host.__main__ > $(bin)/guestlink-host
 	install guest/garcon/data/garcon-url-handler guest/garcon/data/garcon-terminal-handler $(bin)/
 	chmod 755 $(libexec)/garcon $(libexec)/sommelier $(bin)/guestlink $(bin)/guestlink-host
+	install -d $(units)/guestlink-sommelier@1.service.d
+	install -m 644 guest/systemd-units/guestlink-sommelier@1.service.d/*.conf $(units)/guestlink-sommelier@1.service.d/
 	install -m 644 guest/systemd-units/*.service host/systemd-units/*.service $(units)/
 	install -m 644 guest/garcon/data/garcon_host_browser.desktop $(applications)/
 	install -m 644 docs/man/*.1 $(man1)/

@@ -6,10 +6,12 @@ import os
 import shutil
 import subprocess
 from collections.abc import Iterator
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
 
+from support.compositor import Compositor
 from support.machine import UID, Machine, build_rootfs, missing_tools
 from support.stage import CHECKOUT, Stage
 
@@ -21,9 +23,10 @@ CARRIED = "/dev/.guestlink"
 class Pair:
     """A host outside and a container inside."""
 
-    def __init__(self, stage: Stage, machine: Machine) -> None:
+    def __init__(self, stage: Stage, machine: Machine, compositor: Compositor) -> None:
         self.stage = stage
         self.machine = machine
+        self.compositor = compositor
 
     def status(self) -> str:
         return self.machine.user("guestlink", "status").stdout.strip()
@@ -49,9 +52,12 @@ def pair(request: pytest.FixtureRequest, packages: Path) -> Iterator[Pair]:
         if os.environ.get("CI") == "true":
             pytest.fail(message)
         pytest.skip(message)
-    root = build_rootfs(request.param, "foot,init-system-helpers")
+    root = build_rootfs(request.param, "foot,fonts-dejavu-core,init-system-helpers")
     stage = Stage("guest", as_uid=UID)
+    contexts = ExitStack()
     try:
+        compositor = contexts.enter_context(Compositor(stage.root / "compositor"))
+        stage.host_environ |= compositor.environ
         opener = stage.root / "opener"
         opener.write_text(f'#!/bin/sh\necho "$1" >> {stage.root}/opened\n')
         opener.chmod(0o755)
@@ -68,9 +74,10 @@ def pair(request: pytest.FixtureRequest, packages: Path) -> Iterator[Pair]:
             machine.check_user("systemctl", "--user", "daemon-reload")
             machine.check_user("systemctl", "--user", "start", "default.target")
             stage.wait_registered()
-            yield Pair(stage, machine)
+            yield Pair(stage, machine, compositor)
     finally:
         stage.close()
+        contexts.close()
 
 
 def _write_application(machine: Machine) -> None:
@@ -146,6 +153,19 @@ def test_a_hanging_daemon_is_restarted_by_the_watchdog(pair: Pair) -> None:
     pair.machine.root("kill", "-STOP", before)
     pair.machine.wait("systemd starts another one", lambda: main_pid() not in ("0", before))
     pair.machine.wait("it registers", lambda: pair.status().startswith("registered with the host"))
+
+
+def test_a_window_of_the_container_is_shown_by_the_hosts_compositor(pair: Pair) -> None:
+    shown = pair.machine.check_user("systemctl", "--user", "show", "-p", "ActiveState", "guestlink-sommelier@0")
+    assert "ActiveState=active" in shown
+    assert "WAYLAND_DISPLAY=wayland-0" in pair.machine.check_user("systemctl", "--user", "show-environment")
+    pair.host("launch", "guest", "foot")
+    pair.stage.wait(
+        "its window is shown",
+        lambda: "guestlink-guest-foot" in [w["app_id"] for w in pair.compositor.windows()],
+        0.1,
+    )
+    pair.machine.check_user("systemctl", "--user", "stop", "app-guestlink-foot@*.service")
 
 
 def test_links_open_on_the_host(pair: Pair) -> None:
