@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from sommelier_shim.relay import Flow, Relay
 from sommelier_shim.routes import Hooks
+from sommelier_shim.shapes import is_known
 from sommelier_shim.translation import TranslatingRelay
 from sommelier_shim.wire import DISPLAY, decode, encode
 
@@ -56,7 +57,7 @@ def _announced(flow: Flow, object_id: int, at: int, stop: int) -> None:
     assert isinstance(version, int)
     interface = raw.decode("ascii", "replace") if isinstance(raw, bytes) else ""
     most = own.wanted.get(interface, 0)
-    if most and interface not in own.bound:
+    if most and interface not in own.bound and is_known(interface):
         new = own.bound[interface] = relay.own(interface)
         own.versions[interface] = min(version, most)
         relay.to_host(encode(own.registry, 0, "usun", name, interface, min(version, most), new), None)

@@ -7,11 +7,11 @@ import os
 from collections.abc import Mapping
 from functools import lru_cache
 
-from guestlink.config import Config
+from guestlink.config import Config, Setting
 from guestlink.token import TokenError, read_token
 from sommelier_shim import options, own_globals, registry, scaling
 from sommelier_shim.host_link import HostLink
-from sommelier_shim.policy import clipboard, identity
+from sommelier_shim.policy import accelerators, clipboard, identity
 from sommelier_shim.policy.interfaces import GlobalPolicy
 from sommelier_shim.routes import Hooks, Routes
 from sommelier_shim.scaling.arithmetic import Scale, usable
@@ -26,12 +26,15 @@ class Proxy:
     """What happens to messages, by the settings.
 
     :param environ: for the directories of desktop entries.
+    :raises GuestlinkError: an accelerator is wrong.
     """
 
     def __init__(self, config: Config, environ: Mapping[str, str] = os.environ) -> None:
         self._config = config
         self._environ = environ
         self._trace = Trace(config[options.TRACE]) if config[options.TRACE] else None
+        self._always = self._combinations(options.ACCELERATORS)
+        self._windowed = self._combinations(options.WINDOWED_ACCELERATORS)
         self.policy = GlobalPolicy(config[options.ALLOW], config[options.DENY])
 
     def routes(self, host: HostLink) -> Routes:
@@ -44,6 +47,7 @@ class Proxy:
         wanted: dict[str, int] = {}
         if config[options.SCALE] != 1.0:
             wanted |= self._scale(hooks, host)
+        wanted |= self._accelerate(hooks, host)
         if not wanted:
             return Routes(hooks, self._trace)
         own_globals.install(hooks, wanted)
@@ -53,6 +57,16 @@ class Proxy:
         """Write what is known about a client that was disconnected."""
         if self._trace is not None:
             self._trace.dump(session.relay)
+
+    def _combinations(self, setting: Setting[str]) -> frozenset[accelerators.Accelerator]:
+        text = self._config[setting]
+        return accelerators.parse(text) if text else frozenset()
+
+    def _accelerate(self, hooks: Hooks, host: HostLink) -> dict[str, int]:
+        if not (self._always or self._windowed):
+            return {}
+        has_extension = host.version_of(accelerators.EXTENSION) > 0
+        return accelerators.install(hooks, self._always, self._windowed, has_extension=has_extension)
 
     def _scale(self, hooks: Hooks, host: HostLink) -> dict[str, int]:
         config = self._config

@@ -76,10 +76,22 @@ class Flow:
     :param is_requests: from the client to the host.
     :ivar objects: the entries by object id, in the sender's numbering.
     :ivar received: descriptors that no message has used yet.
-    :ivar before: what a hook wants to be sent in front of its message; :ivar after: and behind it.
+    :ivar before: what a hook wants to be sent in front of its message; :ivar after: and behind it;
+        :ivar later: makes what goes behind it when it needs the number of an object that the message makes.
     """
 
-    __slots__ = ("_leaving", "after", "before", "buffer", "is_requests", "objects", "received", "relay", "sink")
+    __slots__ = (
+        "_leaving",
+        "after",
+        "before",
+        "buffer",
+        "is_requests",
+        "later",
+        "objects",
+        "received",
+        "relay",
+        "sink",
+    )
 
     def __init__(self, relay: Relay, sink: Sink, *, is_requests: bool) -> None:
         self.relay = relay
@@ -89,6 +101,7 @@ class Flow:
         self.received: deque[int] = deque()
         self.before = bytearray()
         self.after = bytearray()
+        self.later: Callable[[], bytes] | None = None
         self.buffer: bytearray = bytearray()
         self._leaving: list[int] = []
 
@@ -121,7 +134,7 @@ class Flow:
                 if entry is None:
                     at = stop
                     continue
-                # The three kinds that floods are made of are worth their lines here: calls cost as much as the rest.
+                # The three kinds that floods are made of are worth their lines: a call costs as much as the rest.
                 if entry.__class__ is tuple:
                     offset, least, requests, events = entry
                     if word < least:

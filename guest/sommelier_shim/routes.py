@@ -180,7 +180,7 @@ def hooked(shape: Shape, hooks: tuple[Hook, ...], step: Step | None) -> Hook:
             replacement = hook(flow, object_id, at, stop)
             if replacement is not None:
                 break  # a hook that replaces a message speaks last
-        if replacement is None and not flow.before and not flow.after:
+        if replacement is None and flow.later is None and not (flow.before or flow.after):
             if step is not None:
                 step(flow, flow.buffer, object_id, at, stop)
             return None
@@ -190,6 +190,9 @@ def hooked(shape: Shape, hooks: tuple[Hook, ...], step: Step | None) -> Hook:
                 flow.drop_descriptors(descriptors, object_id, name)
         elif step is not None:
             step(flow, message, object_id, 0, len(message))
+        if flow.later is not None:
+            flow.after += flow.later()
+            flow.later = None
         sent = bytes(flow.before + message + flow.after)
         flow.before.clear()
         flow.after.clear()

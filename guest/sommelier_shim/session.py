@@ -183,7 +183,9 @@ class Session:
         except Exception:
             # A fault of our own ends this conversation, whose state nobody knows any more, and no other.
             _log.exception("a message could not be handled")
-            self._failed(peer, WireError("the proxy has a fault; its log tells more", IMPLEMENTATION))
+            self._reported = True
+            self._on_failure(self, "the proxy has a fault")
+            self.fail("the proxy has a fault; its log tells more")
             return
         if used < end:
             peer.tail = bytes(_view[used:end])

@@ -49,10 +49,6 @@ class TranslatingRelay(Relay):
         self._next += 1
         return self._next - 1
 
-    def upcoming(self) -> int:
-        """The number that :meth:`allocate` gives next."""
-        return self._free[-1] if self._free else self._next
-
     def own(self, interface: str) -> int:
         """The number for an object of the proxy's own, whose events go to the routes' handlers."""
         host_id = self.allocate()

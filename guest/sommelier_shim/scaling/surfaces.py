@@ -14,6 +14,8 @@ from sommelier_shim.shapes import is_known
 from sommelier_shim.translation import TranslatingRelay
 from sommelier_shim.wire import INT, UINT, Buffer, WireError, encode
 
+_SET_BUFFER_SCALE = 8
+"""Opcode of wl_surface.set_buffer_scale."""
 _UNSET = -256
 """-1 in 24.8 fixed point."""
 _SURFACES, _BUFFERS, _VIEWPORTS = "surfaces", "buffers", "viewports"
@@ -118,7 +120,8 @@ def install(hooks: Hooks, scale: Scale, *, has_viewporter: bool) -> None:
         return None
 
     def create_without_viewports(flow: Flow, object_id: int, at: int, stop: int) -> Buffer | None:
-        _after_creation(flow, at, encode(0, 8, "i", int(scale.factor)))
+        new = UINT.unpack_from(flow.buffer, at + 8)[0]
+        flow.later = lambda: encode(flow.relay.host_id(new), _SET_BUFFER_SCALE, "i", int(scale.factor))
         return None
 
     hooks.on_request("wl_region", "add", rectangle)
@@ -162,15 +165,6 @@ def _buffers(relay: Relay) -> dict[int, tuple[int, int]]:
 def _viewports(relay: Relay) -> dict[int, int]:
     found: dict[int, int] = relay.features.setdefault(_VIEWPORTS, {})
     return found
-
-
-def _after_creation(flow: Flow, at: int, message: bytes) -> None:
-    """Send a request for the object that a request makes, behind it. Its number on the host's side is the next."""
-    relay = flow.relay
-    assert isinstance(relay, TranslatingRelay)
-    patched = bytearray(message)
-    UINT.pack_into(patched, 0, relay.upcoming())
-    flow.after += patched
 
 
 def _viewport_requests(flow: Flow, surface_id: int, surface: Surface, scale: Scale) -> bytes:

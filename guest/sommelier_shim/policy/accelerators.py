@@ -1,0 +1,237 @@
+"""Key combinations that belong to the host although a client has the focus (sommelier.md §1.3).
+
+A combination in the list does not reach the client; a host with ``zcr_keyboard_extension_v1`` is told for every key
+whether the client got it, and acts on those that it did not. Windowed accelerators count unless the window is
+fullscreen: the original parses them and then looks them up in the wrong list.
+"""
+
+from __future__ import annotations
+
+import logging
+from typing import NamedTuple
+
+from guestlink.errors import GuestlinkError
+from sommelier_shim.own_globals import own_globals
+from sommelier_shim.policy.keymap import ALT, CONTROL, SHIFT, Keymap, keysym
+from sommelier_shim.relay import Flow
+from sommelier_shim.routes import Hooks
+from sommelier_shim.translation import TranslatingRelay
+from sommelier_shim.wire import UINT, Buffer, decode, encode
+
+_log = logging.getLogger(__name__)
+
+EXTENSION = "zcr_keyboard_extension_v1"
+_PREFIXES = (("<control>", CONTROL), ("<alt>", ALT), ("<shift>", SHIFT))
+_PRESSED = 1
+_NOT_HANDLED, _HANDLED = 0, 1
+_ACK_KEY = 1
+_FULLSCREEN = 2
+"""xdg_toplevel.state"""
+_KEYBOARDS, _WINDOWS = "keyboards", "windows"
+
+
+class Accelerator(NamedTuple):
+    """A combination: bits of control, alt and shift, and a keysym."""
+
+    modifiers: int
+    keysym: int
+
+
+def parse(text: str) -> frozenset[Accelerator]:
+    """Read a list such as ``Super_L,<Alt>bracketleft``.
+
+    :raises GuestlinkError: a keysym is unknown.
+    """
+    found = set()
+    for word in text.split(","):
+        name, modifiers = word.strip(), 0
+        while match := next((item for item in _PREFIXES if name.lower().startswith(item[0])), None):
+            modifiers |= match[1]
+            name = name[len(match[0]) :]
+        if not name and not modifiers:
+            continue
+        number = keysym(name)
+        if not number:
+            raise GuestlinkError(
+                f"{word.strip()!r} is not a key combination",
+                hint="use <Control>, <Alt> or <Shift> and the name of a keysym, as in <Alt>bracketleft",
+            )
+        found.add(Accelerator(modifiers, number))
+    return frozenset(found)
+
+
+class Keyboard:
+    """One wl_keyboard.
+
+    :ivar passed: keys that the client knows to be pressed.
+    :ivar focus: the surface with the focus, the client's number.
+    :ivar extension: the host's object to which keys are acknowledged, 0 without.
+    """
+
+    __slots__ = ("extension", "focus", "keymap", "passed")
+
+    def __init__(self) -> None:
+        self.keymap: Keymap | None = None
+        self.passed: set[int] = set()
+        self.focus = 0
+        self.extension = 0
+
+
+class _Windows:
+    """Which surfaces are fullscreen."""
+
+    def __init__(self) -> None:
+        self.surface_of: dict[int, int] = {}
+        self.fullscreen: set[int] = set()
+
+
+def install(
+    hooks: Hooks, always: frozenset[Accelerator], windowed: frozenset[Accelerator], *, has_extension: bool
+) -> dict[str, int]:
+    """Keep accelerators from the clients.
+
+    :param has_extension: whether the host has ``zcr_keyboard_extension_v1``.
+    :returns: the host's globals that this needs, with the highest version of each.
+    """
+
+    def get_keyboard(flow: Flow, object_id: int, at: int, stop: int) -> Buffer | None:
+        new = UINT.unpack_from(flow.buffer, at + 8)[0]
+        keyboard = _keyboards(flow)[new] = Keyboard()
+        if has_extension:
+            relay = flow.relay
+            assert isinstance(relay, TranslatingRelay)
+            manager = own_globals(flow).bound.get(EXTENSION, 0)
+
+            def extend() -> bytes:
+                keyboard.extension = relay.own("zcr_extended_keyboard_v1")
+                return encode(manager, 0, "no", keyboard.extension, relay.host_id(new))
+
+            flow.later = extend if manager else None
+        return None
+
+    def release(flow: Flow, object_id: int, at: int, stop: int) -> Buffer | None:
+        keyboard = _keyboards(flow).pop(object_id, None)
+        if keyboard is not None and keyboard.extension:
+            relay = flow.relay
+            assert isinstance(relay, TranslatingRelay)
+            flow.before += encode(keyboard.extension, 0)
+            relay.disown(keyboard.extension, "zcr_extended_keyboard_v1")
+        return None
+
+    def key(flow: Flow, object_id: int, at: int, stop: int) -> Buffer | None:
+        keyboard = _keyboards(flow).get(flow.relay.client_id(object_id))
+        if keyboard is None:
+            return None
+        serial, _, code, state = decode("uuuu", flow.buffer[at:stop])
+        assert isinstance(serial, int)
+        assert isinstance(code, int)
+        if state == _PRESSED:
+            passes = not _is_accelerator(flow, keyboard, code)
+            if passes:
+                keyboard.passed.add(code)
+        else:
+            passes = code in keyboard.passed or state != 0
+            keyboard.passed.discard(code)
+        if keyboard.extension:
+            handled = _HANDLED if passes else _NOT_HANDLED
+            flow.relay.to_host(encode(keyboard.extension, _ACK_KEY, "uu", serial, handled), None)
+        return None if passes else b""
+
+    def _is_accelerator(flow: Flow, keyboard: Keyboard, code: int) -> bool:
+        if keyboard.keymap is None:
+            return False
+        pressed = Accelerator(keyboard.keymap.modifiers(), keyboard.keymap.keysym(code))
+        return pressed in always or (pressed in windowed and keyboard.focus not in _windows(flow).fullscreen)
+
+    hooks.on_request("wl_seat", "get_keyboard", get_keyboard)
+    hooks.on_request("wl_keyboard", "release", release)
+    hooks.on_event("wl_keyboard", "keymap", _keymap)
+    hooks.on_event("wl_keyboard", "enter", _enter)
+    hooks.on_event("wl_keyboard", "leave", _leave)
+    hooks.on_event("wl_keyboard", "modifiers", _modifiers)
+    hooks.on_event("wl_keyboard", "key", key)
+    if windowed:
+        hooks.on_request("xdg_wm_base", "get_xdg_surface", _get_xdg_surface)
+        hooks.on_request("xdg_surface", "get_toplevel", _get_toplevel)
+        hooks.on_event("xdg_toplevel", "configure", _configure)
+    return {EXTENSION: 1} if has_extension else {}
+
+
+def _keyboards(flow: Flow) -> dict[int, Keyboard]:
+    found: dict[int, Keyboard] = flow.relay.features.setdefault(_KEYBOARDS, {})
+    return found
+
+
+def _windows(flow: Flow) -> _Windows:
+    found = flow.relay.features.get(_WINDOWS)
+    if found is None:
+        found = flow.relay.features[_WINDOWS] = _Windows()
+    assert isinstance(found, _Windows)
+    return found
+
+
+def _keyboard(flow: Flow, object_id: int) -> Keyboard | None:
+    return _keyboards(flow).get(flow.relay.client_id(object_id))
+
+
+def _keymap(flow: Flow, object_id: int, at: int, stop: int) -> Buffer | None:
+    keyboard = _keyboard(flow, object_id)
+    if keyboard is not None and flow.received:
+        kind, _, size = decode("uhu", flow.buffer[at:stop])
+        assert isinstance(size, int)
+        try:
+            keyboard.keymap = Keymap(flow.received[0], size) if kind == 1 else None
+        except (OSError, ValueError) as error:
+            _log.warning("accelerators do not work with this keymap: %s", error)
+            keyboard.keymap = None
+    return None
+
+
+def _enter(flow: Flow, object_id: int, at: int, stop: int) -> Buffer | None:
+    keyboard = _keyboard(flow, object_id)
+    if keyboard is not None:
+        _, surface, keys = decode("uoa", flow.buffer[at:stop])
+        assert isinstance(surface, int)
+        assert isinstance(keys, bytes)
+        keyboard.focus = flow.relay.client_id(surface)
+        keyboard.passed = {code for (code,) in UINT.iter_unpack(keys[: len(keys) & ~3])}
+    return None
+
+
+def _leave(flow: Flow, object_id: int, at: int, stop: int) -> Buffer | None:
+    keyboard = _keyboard(flow, object_id)
+    if keyboard is not None:
+        keyboard.focus = 0
+        keyboard.passed.clear()
+    return None
+
+
+def _modifiers(flow: Flow, object_id: int, at: int, stop: int) -> Buffer | None:
+    keyboard = _keyboard(flow, object_id)
+    if keyboard is not None and keyboard.keymap is not None:
+        keyboard.keymap.update(*(UINT.unpack_from(flow.buffer, at + offset)[0] for offset in (12, 16, 20, 24)))
+    return None
+
+
+def _get_xdg_surface(flow: Flow, object_id: int, at: int, stop: int) -> Buffer | None:
+    new, surface = (UINT.unpack_from(flow.buffer, at + offset)[0] for offset in (8, 12))
+    _windows(flow).surface_of[new] = surface
+    return None
+
+
+def _get_toplevel(flow: Flow, object_id: int, at: int, stop: int) -> Buffer | None:
+    surfaces = _windows(flow).surface_of
+    surfaces[UINT.unpack_from(flow.buffer, at + 8)[0]] = surfaces.get(object_id, 0)
+    return None
+
+
+def _configure(flow: Flow, object_id: int, at: int, stop: int) -> Buffer | None:
+    states = decode("iia", flow.buffer[at:stop])[2]
+    assert isinstance(states, bytes)
+    windows = _windows(flow)
+    surface = windows.surface_of.get(flow.relay.client_id(object_id), 0)
+    if any(state == _FULLSCREEN for (state,) in UINT.iter_unpack(states[: len(states) & ~3])):
+        windows.fullscreen.add(surface)
+    else:
+        windows.fullscreen.discard(surface)
+    return None

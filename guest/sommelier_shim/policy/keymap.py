@@ -1,0 +1,107 @@
+"""The keyboard's state as libxkbcommon works it out, so that accelerators are found by what a key means.
+
+The library is loaded when accelerators are set and at no other time; every toolkit brings it.
+"""
+
+from __future__ import annotations
+
+import os
+
+from guestlink.errors import GuestlinkError
+
+KEYMAP_LIMIT = 4 * 1024 * 1024
+"""Bytes of a keymap; common ones have 60 KB."""
+_EVDEV_OFFSET = 8
+"""XKB key codes are the kernel's plus this."""
+_TEXT_V1 = 1
+_CASE_INSENSITIVE = 1
+_EFFECTIVE = 1 << 3
+CONTROL, ALT, SHIFT = 1, 2, 4
+_MODIFIERS = ((b"Control", CONTROL), (b"Mod1", ALT), (b"Shift", SHIFT))
+
+
+class _Library:
+    def __init__(self) -> None:
+        import ctypes  # needed by those alone who set accelerators
+
+        try:
+            xkb = ctypes.CDLL("libxkbcommon.so.0")
+        except OSError:
+            raise GuestlinkError(
+                "accelerators need libxkbcommon", hint="install the package libxkbcommon0 (libxkbcommon)"
+            ) from None
+        pointer, number, text = ctypes.c_void_p, ctypes.c_uint32, ctypes.c_char_p
+        for name, result, arguments in (
+            ("xkb_context_new", pointer, (ctypes.c_int,)),
+            ("xkb_context_set_log_level", None, (pointer, ctypes.c_int)),
+            ("xkb_keymap_new_from_buffer", pointer, (pointer, text, ctypes.c_size_t, ctypes.c_int, ctypes.c_int)),
+            ("xkb_keymap_unref", None, (pointer,)),
+            ("xkb_state_new", pointer, (pointer,)),
+            ("xkb_state_unref", None, (pointer,)),
+            ("xkb_state_update_mask", ctypes.c_int, (pointer, *(number,) * 6)),
+            ("xkb_state_key_get_one_sym", number, (pointer, number)),
+            ("xkb_state_mod_name_is_active", ctypes.c_int, (pointer, text, ctypes.c_int)),
+            ("xkb_keysym_from_name", number, (text, ctypes.c_int)),
+        ):
+            function = getattr(xkb, name)
+            function.restype, function.argtypes = result, arguments
+        self.xkb = xkb
+        self.context = xkb.xkb_context_new(1)  # no default include paths: keymaps come whole
+        xkb.xkb_context_set_log_level(self.context, 10)
+
+
+_library: _Library | None = None
+
+
+def _load() -> _Library:
+    global _library
+    if _library is None:
+        _library = _Library()
+    return _library
+
+
+def keysym(name: str) -> int:
+    """The number of a keysym by its name, in any case; 0 when there is none.
+
+    :raises GuestlinkError: libxkbcommon is not installed.
+    """
+    number: int = _load().xkb.xkb_keysym_from_name(name.encode(), _CASE_INSENSITIVE)
+    return number
+
+
+class Keymap:
+    """The keyboard's state by one keymap.
+
+    :param descriptor: of the keymap, which stays open; it is read, not mapped.
+    :raises ValueError: this is no keymap.
+    """
+
+    def __init__(self, descriptor: int, size: int) -> None:
+        self._state = None
+        library = _load()
+        text = os.pread(descriptor, size, 0) if 0 < size <= KEYMAP_LIMIT else b""
+        text = text.split(b"\0")[0]
+        keymap = library.xkb.xkb_keymap_new_from_buffer(library.context, text, len(text), _TEXT_V1, 0)
+        if not keymap:
+            raise ValueError("not a keymap")
+        self._xkb = library.xkb
+        self._state = self._xkb.xkb_state_new(keymap)
+        self._xkb.xkb_keymap_unref(keymap)  # the state holds it
+
+    def __del__(self) -> None:
+        if self._state:
+            self._xkb.xkb_state_unref(self._state)
+
+    def update(self, depressed: int, latched: int, locked: int, group: int) -> None:
+        """Take over wl_keyboard.modifiers."""
+        self._xkb.xkb_state_update_mask(self._state, depressed, latched, locked, 0, 0, group)
+
+    def keysym(self, key: int) -> int:
+        """What a key (the kernel's code) means now; 0 for nothing."""
+        number: int = self._xkb.xkb_state_key_get_one_sym(self._state, (key + _EVDEV_OFFSET) & 0xFFFFFFFF)
+        return number
+
+    def modifiers(self) -> int:
+        """Which of control, alt and shift are in force."""
+        active = self._xkb.xkb_state_mod_name_is_active
+        return sum(bit for name, bit in _MODIFIERS if active(self._state, name, _EFFECTIVE) == 1)

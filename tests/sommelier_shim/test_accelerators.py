@@ -1,0 +1,154 @@
+"""Accelerators with a real keymap: what belongs to the host does not reach the client."""
+
+from __future__ import annotations
+
+import ctypes
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from guestlink.config import Config
+from guestlink.errors import GuestlinkError
+from sommelier_shim.policy.accelerators import Accelerator, parse
+from sommelier_shim.policy.keymap import Keymap, keysym
+from sommelier_shim.shapes import is_known
+from support.wayland_peers import GLOBALS, Client, HostConnection, Message, stage
+
+KEY_Q, KEY_BRACKETLEFT, KEY_LEFTMETA = 16, 26, 125
+MOD_ALT, MOD_SHIFT = 1 << 3, 1 << 0
+EXTENDED = (*GLOBALS, ("zcr_keyboard_extension_v1", 1))
+
+
+@pytest.fixture(scope="module")
+def keymap() -> bytes:
+    """A keymap as a compositor sends it."""
+    xkb = ctypes.CDLL("libxkbcommon.so.0")
+    for name in ("xkb_context_new", "xkb_keymap_new_from_names"):
+        getattr(xkb, name).restype = ctypes.c_void_p
+    xkb.xkb_keymap_get_as_string.restype = ctypes.c_char_p
+    context = ctypes.c_void_p(xkb.xkb_context_new(0))
+    made = ctypes.c_void_p(xkb.xkb_keymap_new_from_names(context, None, 0))
+    text: bytes = xkb.xkb_keymap_get_as_string(made, 1)
+    return text + b"\0"
+
+
+class Typing:
+    """A client with a keyboard and a window, and the host that types."""
+
+    def __init__(self, client: Client, host: HostConnection, keymap: bytes) -> None:
+        self.client, self.host = client, host
+        self.keyboard = client.create(client.bind("wl_seat"), 1)
+        self.surface = client.create(client.bind("wl_compositor"), 0)
+        xdg = client.create(client.bind("xdg_wm_base"), 2, "no", self.surface)
+        self.toplevel = client.create(xdg, 1)
+        client.sync()
+        self._serial = 100
+        self._map(keymap)
+
+    def _map(self, keymap: bytes) -> None:
+        descriptor = os.memfd_create("keymap")
+        os.write(descriptor, keymap)
+        self.host.event(self.host_keyboard, 0, "uhu", 1, len(keymap), fds=[descriptor])
+        os.close(descriptor)
+
+    @property
+    def host_keyboard(self) -> int:
+        """The host's number of the keyboard: it is what the seat's get_keyboard made."""
+        (seat,) = self.host.bound["wl_seat"]
+        return int(self.host.wait_request(seat, 1).arguments("n")[0])
+
+    def press(self, key: int, modifiers: int = 0) -> list[Message]:
+        """Press and release a key; what the client hears of it."""
+        self.host.event(self.host_keyboard, 4, "uuuuu", 1, modifiers, 0, 0, 0)
+        for state in (1, 0):
+            self._serial += 1
+            self.host.event(self.host_keyboard, 3, "uuuu", self._serial, 5, key, state)
+        return [m for m in self.client.sync() if (m.object_id, m.opcode) == (self.keyboard, 3)]
+
+
+@pytest.fixture
+def typing(tmp_path: Path, keymap: bytes, request: pytest.FixtureRequest) -> Iterator[Typing]:
+    settings, globals_ = request.param
+    with stage(tmp_path, Config(settings), globals_) as (between, host), between.client() as client:
+        client.start()
+        yield Typing(client, host.connection(at_least=2), keymap)
+
+
+ALWAYS = ({"accelerators": "Super_L,<Alt>bracketleft"}, GLOBALS)
+
+
+@pytest.mark.parametrize("typing", [ALWAYS], indirect=True)
+@pytest.mark.parametrize(
+    ("key", "modifiers", "heard"),
+    [
+        (KEY_Q, 0, 2),
+        (KEY_BRACKETLEFT, 0, 2),
+        (KEY_BRACKETLEFT, MOD_ALT, 0),
+        (KEY_BRACKETLEFT, MOD_ALT | MOD_SHIFT, 2),
+        (KEY_LEFTMETA, 0, 0),
+    ],
+)
+def test_accelerators_do_not_reach_the_client(typing: Typing, key: int, modifiers: int, heard: int) -> None:
+    assert len(typing.press(key, modifiers)) == heard
+
+
+@pytest.mark.parametrize("typing", [({"windowed_accelerators": "<Alt>bracketleft"}, GLOBALS)], indirect=True)
+def test_windowed_accelerators_count_unless_the_window_is_fullscreen(typing: Typing) -> None:
+    typing.host.event(typing.keyboard, 1, "uoa", 1, typing.surface, b"")
+    assert typing.press(KEY_BRACKETLEFT, MOD_ALT) == []
+    fullscreen, activated = (2).to_bytes(4, "little"), (4).to_bytes(4, "little")
+    typing.host.event(typing.toplevel, 0, "iia", 1024, 768, fullscreen + activated)
+    assert len(typing.press(KEY_BRACKETLEFT, MOD_ALT)) == 2
+    typing.host.event(typing.toplevel, 0, "iia", 0, 0, activated)
+    assert typing.press(KEY_BRACKETLEFT, MOD_ALT) == []
+
+
+@pytest.mark.skipif(not is_known("zcr_keyboard_extension_v1"), reason="not in the tables")
+@pytest.mark.parametrize("typing", [(ALWAYS[0], EXTENDED)], indirect=True)
+def test_a_host_with_the_extension_hears_of_every_key_who_handled_it(typing: Typing) -> None:
+    assert "zcr_keyboard_extension_v1" not in typing.client.names
+    assert len(typing.press(KEY_Q)) == 2
+    assert typing.press(KEY_LEFTMETA) == []
+    (extension,) = typing.host.bound["zcr_keyboard_extension_v1"]
+    extended, keyboard = typing.host.wait_request(extension, 0).arguments("no")
+    assert keyboard == typing.host_keyboard
+
+    def acks() -> list[list[int]]:
+        return [m.arguments("uu") for m in typing.host.requests if (m.object_id, m.opcode) == (extended, 1)]
+
+    typing.host.wait("all acknowledged", lambda: len(acks()) == 4)
+    assert acks() == [[101, 1], [102, 1], [103, 0], [104, 0]]
+
+
+@pytest.mark.parametrize("typing", [ALWAYS], indirect=True)
+def test_a_keymap_that_is_none_switches_accelerators_off(typing: Typing) -> None:
+    typing._map(b"nonsense\0")
+    assert len(typing.press(KEY_LEFTMETA)) == 2
+
+
+@pytest.mark.parametrize("typing", [ALWAYS], indirect=True)
+def test_keys_that_were_held_at_enter_are_released_for_the_client(typing: Typing) -> None:
+    typing.host.event(typing.keyboard, 1, "uoa", 1, typing.surface, KEY_LEFTMETA.to_bytes(4, "little"))
+    typing.host.event(typing.keyboard, 3, "uuuu", 1, 5, KEY_LEFTMETA, 0)
+    assert [m.opcode for m in typing.client.sync() if m.object_id == typing.keyboard][-1] == 3
+
+
+def test_lists_are_read_in_any_case() -> None:
+    assert parse("super_l, <ALT>bracketleft") == {
+        Accelerator(0, keysym("Super_L")),
+        Accelerator(2, keysym("bracketleft")),
+    }
+    assert parse("<Control><Shift>a,") == {Accelerator(5, keysym("a"))}
+
+
+def test_an_unknown_key_is_named() -> None:
+    with pytest.raises(GuestlinkError, match="'<Alt>nokey'"):
+        parse("<Alt>nokey")
+
+
+@pytest.mark.parametrize("size", [0, 1, 1 << 30])
+def test_a_keymap_of_a_false_size_is_refused(size: int) -> None:
+    with open(os.devnull, "rb") as null, pytest.raises(ValueError, match="keymap"):
+        Keymap(null.fileno(), size)

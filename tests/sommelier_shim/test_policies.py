@@ -1,0 +1,233 @@
+"""What the proxy changes on purpose, seen from both ends of the wire."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from guestlink.config import Config
+from sommelier_shim.policy.identity import linux_naming, shortened
+from sommelier_shim.policy.interfaces import GlobalPolicy
+from sommelier_shim.shapes import is_known
+from sommelier_shim.wire import FIRST_SERVER_ID
+from support.wayland_peers import GLOBALS, Between, Client, HostConnection, stage
+
+CHROMEOS = (*GLOBALS, ("zaura_shell", 38))
+DATA_DEVICE = {
+    "wl_data_device_manager": {"source": 0, "device": 1, "set": 1, "offer": 0, "selection": 5, "destroy": 2},
+    "zwp_primary_selection_device_manager_v1": {
+        "source": 0,
+        "device": 1,
+        "set": 0,
+        "offer": 0,
+        "selection": 1,
+        "destroy": 1,
+    },
+}
+
+
+@contextmanager
+def connected(
+    tmp_path: Path, globals_: tuple[tuple[str, int], ...] = GLOBALS, **settings: Any
+) -> Iterator[tuple[Between, Client, HostConnection]]:
+    """One client that knows the globals, and its connection as the host sees it."""
+    with stage(tmp_path, Config(settings), globals_) as (between, host), between.client() as client:
+        client.start()
+        yield between, client, host.connection(at_least=2)
+
+
+def _toplevel(client: Client) -> int:
+    surface = client.create(client.bind("wl_compositor"), 0)
+    xdg_surface = client.create(client.bind("xdg_wm_base"), 2, "no", surface)
+    return client.create(xdg_surface, 1)
+
+
+def _app_id(tmp_path: Path, app_id: str | bytes, globals_: tuple[tuple[str, int], ...], **settings: Any) -> str:
+    with connected(tmp_path, globals_, **settings) as (_, client, host):
+        toplevel = _toplevel(client)
+        client.request(toplevel, 3, "s", app_id)
+        client.sync()
+        text: bytes = host.wait_request(toplevel, 3).arguments("s")[0]
+        return text.decode()
+
+
+def test_chromeos_gets_application_ids_of_its_exact_form(tmp_path: Path) -> None:
+    named = _app_id(tmp_path, "org.gnome.gedit", CHROMEOS, token_file="/nonexistent")
+    assert named == "org.chromium.guest_os.termina.wayland.org.gnome.gedit"
+
+
+def test_the_token_is_the_middle_part_on_a_chromebook(tmp_path: Path) -> None:
+    token = tmp_path / "token"
+    token.write_text("d4f35b4e-0f4f-4b4e-9a3f-0123456789ab\n")
+    named = _app_id(tmp_path, "foot", CHROMEOS, token_file=str(token))
+    assert named == "org.chromium.guest_os.d4f35b4e-0f4f-4b4e-9a3f-0123456789ab.wayland.foot"
+
+
+def test_the_identifier_that_is_set_wins(tmp_path: Path) -> None:
+    assert _app_id(tmp_path, "foot", CHROMEOS, vm_identifier="bruschetta").endswith("os.bruschetta.wayland.foot")
+
+
+def test_a_linux_host_gets_the_plain_id(tmp_path: Path) -> None:
+    assert _app_id(tmp_path, "foot", GLOBALS) == "foot"
+
+
+def test_a_long_application_id_stays_within_a_message(tmp_path: Path) -> None:
+    named = _app_id(tmp_path, "ä" * 2000, CHROMEOS, token_file="/nonexistent")
+    assert len(named.encode()) <= 4080
+    assert named.endswith("ä")
+
+
+@pytest.mark.parametrize(
+    ("container", "app_id", "has_entry", "expected"),
+    [
+        ("box", "foot", True, "guestlink-box-foot"),
+        ("box", "foot", False, "foot"),
+        ("", "foot", True, "foot"),
+        ("a-b", "foot", True, "foot"),  # the launcher's name has a hash there; its StartupWMClass matches
+        ("box", "../etc/passwd", True, "../etc/passwd"),
+    ],
+)
+def test_a_linux_host_gets_the_launchers_name_where_there_is_one(
+    container: str, app_id: str, has_entry: bool, expected: str
+) -> None:
+    assert linux_naming(container, lambda _: has_entry)(app_id) == expected
+
+
+def test_texts_are_cut_between_characters() -> None:
+    assert shortened("aä", 2) == b"a"
+    assert shortened("aä", 3) == "aä".encode()
+
+
+def test_titles_get_their_prefix(tmp_path: Path) -> None:
+    with connected(tmp_path, title_prefix="[box] ") as (_, client, host):
+        toplevel = _toplevel(client)
+        client.request(toplevel, 2, "s", "Notes")
+        client.sync()
+        assert host.wait_request(toplevel, 2).arguments("s") == [b"[box] Notes"]
+
+
+# -- globals -----------------------------------------------------------------------------------------------------
+
+
+def test_privileged_globals_are_hidden(tmp_path: Path) -> None:
+    offered = (*GLOBALS, ("zwlr_screencopy_manager_v1", 3), ("zwlr_data_control_manager_v1", 2))
+    with connected(tmp_path, offered) as (_, client, _host):
+        assert set(client.names) == {interface for interface, _ in GLOBALS}
+
+
+@pytest.mark.skipif(not is_known("zwlr_data_control_manager_v1"), reason="not in the tables")
+def test_globals_can_be_allowed_and_denied(tmp_path: Path) -> None:
+    offered = (*GLOBALS, ("zwlr_screencopy_manager_v1", 3), ("zwlr_data_control_manager_v1", 2))
+    settings = {"allow": ("zwlr_*",), "deny": ("zwlr_screencopy*", "wp_viewporter")}
+    with connected(tmp_path, offered, **settings) as (_, client, _host):
+        assert "zwlr_data_control_manager_v1" in client.names
+        assert not {"zwlr_screencopy_manager_v1", "wp_viewporter"} & set(client.names)
+
+
+def test_a_hidden_global_cannot_be_bound_by_guessing_its_name(tmp_path: Path) -> None:
+    offered = (*GLOBALS, ("zwlr_screencopy_manager_v1", 3))
+    with connected(tmp_path, offered) as (_, client, _host):
+        client.request(client.registry, 0, "usun", len(offered), "zwlr_screencopy_manager_v1", 1, client.new_id())
+        error = client.error_in(client.until_end())
+        assert error is not None
+        assert "invalid global" in error[2]
+
+
+def test_clients_never_see_what_chromeos_means_for_the_proxy() -> None:
+    policy = GlobalPolicy(allowed=("*",))
+    assert policy.offered_version("zaura_shell", 38) == 0
+
+
+# -- clipboard ---------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("manager", DATA_DEVICE)
+@pytest.mark.parametrize("policy", ["both", "to-host", "to-guest", "off"])
+def test_the_clipboard_policy_closes_directions(tmp_path: Path, manager: str, policy: str) -> None:
+    opcodes = DATA_DEVICE[manager]
+    with connected(tmp_path, clipboard=policy) as (_, client, host):
+        seat, bound = client.bind("wl_seat"), client.bind(manager)
+        device = client.create(bound, opcodes["device"], "no", seat)
+        client.sync()
+
+        host.event(device, opcodes["offer"], "n", FIRST_SERVER_ID)
+        host.event(FIRST_SERVER_ID, 0, "s", "text/plain")
+        host.event(device, opcodes["selection"], "o", FIRST_SERVER_ID)
+        heard = client.sync()
+        selection = [m.arguments("o") for m in heard if (m.object_id, m.opcode) == (device, opcodes["selection"])]
+        if policy in ("both", "to-guest"):
+            assert selection == [[FIRST_SERVER_ID]]
+            assert any(m.object_id == FIRST_SERVER_ID for m in heard)
+        else:
+            assert selection == [[0]]
+            assert not any(m.object_id == FIRST_SERVER_ID for m in heard)
+            host.wait_request(FIRST_SERVER_ID, opcodes["destroy"])
+
+        source = client.create(bound, opcodes["source"])
+        client.request(source, 0, "s", "text/plain")
+        client.request(device, opcodes["set"], "ou", source, 1)
+        heard = client.sync()
+        arrived = [m for m in host.requests if (m.object_id, m.opcode) == (device, opcodes["set"])]
+        cancelled = [m for m in heard if m.object_id == source]
+        assert (bool(arrived), bool(cancelled)) == (
+            (True, False) if policy in ("both", "to-host") else (False, True)
+        )
+
+
+def test_a_drag_is_refused_where_nothing_may_go_to_the_host(tmp_path: Path) -> None:
+    with connected(tmp_path, clipboard="to-guest") as (_, client, host):
+        seat, bound = client.bind("wl_seat"), client.bind("wl_data_device_manager")
+        surface = client.create(client.bind("wl_compositor"), 0)
+        device = client.create(bound, 1, "no", seat)
+        source = client.create(bound, 0)
+        client.request(device, 0, "ooou", source, surface, 0, 5)
+        heard = client.sync()
+        assert [m.opcode for m in heard if m.object_id == source] == [2]  # cancelled
+        assert not [m for m in host.requests if (m.object_id, m.opcode) == (device, 0)]
+
+
+def test_contents_pass_through_a_pipe_that_the_proxy_does_not_touch(tmp_path: Path) -> None:
+    with connected(tmp_path) as (_, client, host):
+        device = client.create(client.bind("wl_data_device_manager"), 1, "no", client.bind("wl_seat"))
+        client.sync()
+        host.event(device, 0, "n", FIRST_SERVER_ID)
+        client.sync()
+        reading, writing = os.pipe()
+        client.request(FIRST_SERVER_ID, 1, "sh", "image/png", fds=[writing])
+        os.close(writing)
+        client.sync()
+        os.write(host.fds[0], b"pixels")
+        os.close(host.fds.pop())
+        assert os.read(reading, 100) == b"pixels"
+        assert os.read(reading, 100) == b""
+        os.close(reading)
+
+
+# -- trace -------------------------------------------------------------------------------------------------------
+
+
+def test_the_last_messages_are_logged_when_a_client_breaks_the_protocol(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    with caplog.at_level("INFO"), connected(tmp_path, trace="ring") as (between, client, _):
+        client.bind("wl_compositor")
+        client.request(99, 0)
+        client.until_end()
+        between.wait("the failure is logged", lambda: "wl_registry#2.bind(1, 'wl_compositor', 4, 4)" in caplog.text)
+        assert "invalid object 99" in caplog.text
+
+
+def test_what_the_user_types_is_not_shown(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level("INFO"), connected(tmp_path, trace="events,-wl_registry") as (_, client, host):
+        keyboard = client.create(client.bind("wl_seat"), 1)
+        client.sync()
+        host.event(keyboard, 3, "uuuu", 1, 2, 30, 1)
+        client.sync()
+        assert f"<- wl_keyboard#{keyboard}.key(hidden)" in caplog.text
+        assert "wl_registry" not in caplog.text
+        assert "->" not in caplog.text

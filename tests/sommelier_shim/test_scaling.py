@@ -1,0 +1,347 @@
+"""Scaling: the arithmetic by sommelier.md §9.1, and what both ends see of a scaled client."""
+
+from __future__ import annotations
+
+import os
+import struct
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from guestlink.config import Config
+from sommelier_shim.scaling.arithmetic import Scale, usable
+from sommelier_shim.scaling.outputs import nearest_density
+from support.wayland_peers import GLOBALS, Client, HostConnection, Message, stage
+
+# -- arithmetic (§9.1) -------------------------------------------------------------------------------------------
+
+
+def test_stable_scaling_by_one_changes_nothing() -> None:
+    scale = Scale(1.0, stable=True)
+    assert all(scale.to_guest(v) == scale.to_host(v) == v for v in (-5, 0, 1, 16, 99999))
+
+
+@pytest.mark.parametrize(("factor", "buffer_scale", "expected"), [(2, 1, 8), (2, 1.5, 6), (0.9, 1.6, 12)])
+def test_viewport_destination(factor: float, buffer_scale: float, expected: int) -> None:
+    assert Scale(factor).destination(16, buffer_scale) == expected
+
+
+@pytest.mark.parametrize(
+    ("factor", "buffer_scale", "expected"),
+    [(1, 1, (15, 17)), (1, 1.6, (9, 11)), (0.9, 1, (16, 19)), (0.9, 1.6, (10, 12))],
+)
+def test_damage(factor: float, buffer_scale: float, expected: tuple[int, int]) -> None:
+    assert Scale(factor).damage(16, 16, buffer_scale) == expected
+
+
+def test_damage_of_everything_does_not_overflow() -> None:
+    low, high = Scale(0.1).damage(-(2**31), 2**32)
+    assert -(2**31) <= low < high < 2**31
+
+
+def test_host_to_guest_and_back() -> None:
+    scale = Scale(0.9, stable=True)
+    assert scale.to_guest(16) == 15
+    assert scale.to_host(15) == 16
+
+
+def test_truncation_is_toward_zero_unless_stable() -> None:
+    assert Scale(0.5).to_guest(-3) == -1
+    assert Scale(0.5, stable=True).to_guest(-3) == -1
+    assert Scale(2.0).to_host(-3) == -1
+    assert Scale(2.0, stable=True).to_host(-3) == -2
+
+
+@pytest.mark.parametrize(
+    ("desired", "viewporter", "expected"), [(0.01, True, 0.1), (50, True, 10), (1.5, True, 1.5), (1.6, False, 2)]
+)
+def test_the_factor_that_can_be_had(desired: float, viewporter: bool, expected: float) -> None:
+    assert usable(desired, has_viewporter=viewporter) == expected
+
+
+def test_the_nearest_density_of_the_list_is_reported() -> None:
+    # 1920 pixels on 344 mm are 142 dpi.
+    assert nearest_density((1920, 1080), (344, 193), (72, 96, 160, 240)) == (304, 171)
+    assert nearest_density((1920, 1080), (344, 193), ()) == (344, 193)
+
+
+# -- on the wire -------------------------------------------------------------------------------------------------
+
+
+class Scaled:
+    """A client of a scaling proxy and its host. Objects have other numbers on the host's side."""
+
+    def __init__(self, client: Client, host: HostConnection) -> None:
+        self.client, self.host = client, host
+        self.compositor = client.bind("wl_compositor")
+        self.shm = client.bind("wl_shm")
+        self.seat = client.bind("wl_seat")
+        self.wm = client.bind("xdg_wm_base")
+        client.sync()
+
+    def host_id(self, interface: str) -> int:
+        """The host's number of what the client bound."""
+        return self.host.bound[interface][-1]
+
+    def made(self, factory: int, opcode: int, signature: str = "n") -> int:
+        """The host's number of what a request made."""
+        return int(self.host.wait_request(factory, opcode).arguments(signature)[0])
+
+    def surface(self) -> tuple[int, int]:
+        """A surface: the client's and the host's number."""
+        mine = self.client.create(self.compositor, 0)
+        self.client.sync()
+        return mine, self.made(self.host_id("wl_compositor"), 0)
+
+    def toplevel(self) -> tuple[int, int]:
+        """A toplevel."""
+        surface, _ = self.surface()
+        xdg = self.client.create(self.wm, 2, "no", surface)
+        mine = self.client.create(xdg, 1)
+        self.client.sync()
+        return mine, self.made(self.made(self.host_id("xdg_wm_base"), 2, "no"), 1)
+
+    def buffer(self, width: int, height: int) -> int:
+        """A buffer of shared memory."""
+        descriptor = os.memfd_create("pool")
+        os.ftruncate(descriptor, width * height * 4)
+        pool = self.client.create(self.shm, 0, "nhi", width * height * 4, fds=[descriptor])
+        os.close(descriptor)
+        return self.client.create(pool, 0, "niiiiu", 0, width, height, width * 4, 0)
+
+    def viewport_requests(self) -> list[tuple[int, list[Any]]]:
+        """What the host heard of the proxy's viewport: opcode and arguments."""
+        self.client.sync()
+        (viewporter,) = self.host.bound["wp_viewporter"][:1]
+        viewport = self.made(viewporter, 1, "no")
+        return [
+            (m.opcode, m.arguments("iiii" if m.opcode == 1 else "ii" if m.opcode == 2 else ""))
+            for m in self.host.requests
+            if m.object_id == viewport
+        ]
+
+
+@pytest.fixture
+def scaled(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Scaled]:
+    settings = {"scale": 0.5} | getattr(request, "param", {})
+    globals_ = settings.pop("globals", GLOBALS)
+    with stage(tmp_path, Config(settings), globals_) as (between, host), between.client() as client:
+        client.start()
+        yield Scaled(client, host.connection(at_least=2))
+
+
+def _heard(messages: list[Message], object_id: int, opcode: int, signature: str) -> list[list[Any]]:
+    return [m.arguments(signature) for m in messages if (m.object_id, m.opcode) == (object_id, opcode)]
+
+
+def test_a_surface_is_shown_in_the_clients_size_divided_by_the_scale(scaled: Scaled) -> None:
+    surface, _ = scaled.surface()
+    scaled.client.request(surface, 1, "oii", scaled.buffer(101, 50), 0, 0)
+    scaled.client.request(surface, 6)
+    assert scaled.viewport_requests() == [(2, [202, 100])]
+    scaled.client.request(surface, 6)
+    assert scaled.viewport_requests() == [(2, [202, 100])], "nothing changed, nothing is said"
+
+
+def test_a_buffer_scale_is_divided_once(scaled: Scaled) -> None:
+    surface, host_surface = scaled.surface()
+    scaled.client.request(surface, 8, "i", 2)
+    scaled.client.request(surface, 1, "oii", scaled.buffer(100, 50), 0, 0)
+    scaled.client.request(surface, 6)
+    assert scaled.viewport_requests() == [(2, [100, 50])]
+    assert scaled.host.wait_request(host_surface, 8).arguments("i") == [2]
+
+
+def test_a_rotated_buffer_is_shown_rotated(scaled: Scaled) -> None:
+    surface, _ = scaled.surface()
+    scaled.client.request(surface, 7, "i", 1)
+    scaled.client.request(surface, 1, "oii", scaled.buffer(100, 50), 0, 0)
+    scaled.client.request(surface, 6)
+    assert scaled.viewport_requests() == [(2, [100, 200])]
+
+
+def test_a_clients_viewport_is_merged_and_never_seen_by_the_host(scaled: Scaled) -> None:
+    surface, _ = scaled.surface()
+    viewporter = scaled.client.bind("wp_viewporter")
+    viewport = scaled.client.create(viewporter, 1, "no", surface)
+    scaled.client.request(viewport, 1, "iiii", 0, 0, 32 * 256, 16 * 256)
+    scaled.client.request(viewport, 2, "ii", 64, 48)
+    scaled.client.request(surface, 8, "i", 2)
+    scaled.client.request(surface, 1, "oii", scaled.buffer(100, 50), 0, 0)
+    scaled.client.request(surface, 6)
+    # A destination is in the surface's units already: the buffer scale does not count (sommelier.md §8.2.10).
+    assert scaled.viewport_requests() == [(1, [0, 0, 32 * 256, 16 * 256]), (2, [128, 96])]
+    scaled.client.request(viewport, 0)
+    scaled.client.request(surface, 6)
+    assert scaled.viewport_requests()[2:] == [(1, [-256] * 4), (2, [100, 50])]
+    again = scaled.client.create(viewporter, 1, "no", surface)
+    assert again != viewport
+    scaled.client.sync()
+
+
+@pytest.mark.parametrize("destination", [(0, 5), (-1, 5), (-2, -2)])
+def test_an_invalid_destination_is_refused(scaled: Scaled, destination: tuple[int, int]) -> None:
+    surface, _ = scaled.surface()
+    viewport = scaled.client.create(scaled.client.bind("wp_viewporter"), 1, "no", surface)
+    scaled.client.request(viewport, 2, "ii", *destination)
+    assert scaled.client.error_in(scaled.client.until_end())
+
+
+def test_the_viewport_goes_before_its_surface(scaled: Scaled) -> None:
+    surface, host_surface = scaled.surface()
+    scaled.client.request(surface, 1, "oii", scaled.buffer(10, 10), 0, 0)
+    scaled.client.request(surface, 6)
+    scaled.client.request(surface, 0)
+    assert scaled.viewport_requests()[-1] == (0, [])
+    destroyed = [m.object_id for m in scaled.host.requests if (m.opcode, len(m.data)) == (0, 8)]
+    assert destroyed[-1] == host_surface
+    assert len(destroyed) == 2
+
+
+@pytest.mark.parametrize("commit", [(), (None,)])
+def test_a_commit_without_contents_says_nothing_of_sizes(scaled: Scaled, commit: tuple[None, ...]) -> None:
+    surface, host_surface = scaled.surface()
+    for _ in commit:
+        scaled.client.request(surface, 1, "oii", 0, 0, 0)
+    scaled.client.request(surface, 6)
+    scaled.client.sync()
+    assert scaled.host.wait_request(host_surface, 6)
+    (viewporter,) = scaled.host.bound["wp_viewporter"]
+    assert not [m for m in scaled.host.requests if m.object_id == viewporter]
+
+
+def test_window_sizes_are_converted_both_ways(scaled: Scaled) -> None:
+    toplevel, host_toplevel = scaled.toplevel()
+    scaled.host.event(host_toplevel, 0, "iia", 1000, 601, b"")
+    assert _heard(scaled.client.sync(), toplevel, 0, "iia") == [[500, 300, b""]]
+    scaled.client.request(toplevel, 8, "ii", 100, 50)  # set_min_size, which the original forgets
+    scaled.client.request(toplevel, 7, "ii", 0, 0)  # no maximum stays none
+    scaled.client.sync()
+    assert scaled.host.wait_request(host_toplevel, 8).arguments("ii") == [200, 100]
+    assert scaled.host.wait_request(host_toplevel, 7).arguments("ii") == [0, 0]
+
+
+@pytest.mark.parametrize("scaled", [{"scale": 2.0}], indirect=True)
+def test_positioners_at_scale_two(scaled: Scaled) -> None:
+    positioner = scaled.client.create(scaled.wm, 1)
+    scaled.client.request(positioner, 1, "ii", 100, 1)
+    scaled.client.request(positioner, 2, "iiii", 100, 20, 30, 40)
+    scaled.client.sync()
+    host = scaled.made(scaled.host_id("xdg_wm_base"), 1)
+    assert scaled.host.wait_request(host, 1).arguments("ii") == [50, 1], "a size never becomes nothing"
+    assert scaled.host.wait_request(host, 2).arguments("iiii") == [50, 10, 15, 20]
+
+
+def test_pointer_positions_are_exact(scaled: Scaled) -> None:
+    pointer = scaled.client.create(scaled.seat, 0)
+    scaled.client.sync()
+    host = scaled.made(scaled.host_id("wl_seat"), 0)
+    scaled.host.event(host, 2, "uff", 5, 101.5, -3)
+    assert _heard(scaled.client.sync(), pointer, 2, "uff") == [[5, 50.75, -1.5]]
+
+
+def test_regions_and_damage_are_converted(scaled: Scaled) -> None:
+    region = scaled.client.create(scaled.compositor, 1)
+    scaled.client.request(region, 1, "iiii", 5, 6, 7, 8)
+    surface, host_surface = scaled.surface()
+    scaled.client.request(surface, 2, "iiii", 0, 0, 0x7FFFFFFF, 0x7FFFFFFF)
+    scaled.client.request(surface, 9, "iiii", 1, 2, 3, 4)  # damage_buffer is in pixels
+    scaled.client.sync()
+    host_region = scaled.made(scaled.host_id("wl_compositor"), 1)
+    assert scaled.host.wait_request(host_region, 1).arguments("iiii") == [10, 12, 14, 16]
+    assert scaled.host.wait_request(host_surface, 2).arguments("iiii")[2] > 1_000_000
+    assert scaled.host.wait_request(host_surface, 9).arguments("iiii") == [1, 2, 3, 4]
+
+
+def _announce_output(host: HostConnection, output: int, scale: int = 1, transform: int = 0) -> None:
+    host.event(output, 0, "iiiiissi", 1920, 0, 344, 193, 0, "maker", "panel", transform)
+    host.event(output, 1, "uiii", 3, 1920, 1080, 60000)
+    host.event(output, 3, "i", scale)
+    host.event(output, 2)
+
+
+def _output(scaled: Scaled, version: int = 2) -> tuple[int, int]:
+    output = scaled.client.bind("wl_output", version)
+    scaled.client.sync()
+    return output, scaled.host_id("wl_output")
+
+
+def test_an_output_is_described_in_the_clients_units(scaled: Scaled) -> None:
+    output, host_output = _output(scaled)
+    _announce_output(scaled.host, host_output)
+    heard = scaled.client.sync()
+    assert [m.opcode for m in heard if m.object_id == output] == [0, 1, 3, 2]
+    assert _heard(heard, output, 3, "i") == [[2]]
+    assert _heard(heard, output, 1, "uiii") == [[1, 1920, 1080, 60000]]
+    assert _heard(heard, output, 0, "iiiiissi")[0][:4] == [960, 0, 344, 193]
+
+
+@pytest.mark.parametrize("scaled", [{"scale": 2.0, "dpi": (96, 160)}], indirect=True)
+def test_an_output_at_scale_two_with_densities(scaled: Scaled) -> None:
+    output, host_output = _output(scaled)
+    _announce_output(scaled.host, host_output)
+    heard = scaled.client.sync()
+    assert _heard(heard, output, 3, "i") == [[1]]
+    assert _heard(heard, output, 1, "uiii") == [[1, 3840, 2160, 60000]]
+    assert _heard(heard, output, 0, "iiiiissi")[0][2:4] == [609, 342]  # 160 dpi
+
+
+def test_the_first_version_of_outputs_has_no_end_of_a_set(scaled: Scaled) -> None:
+    output, host_output = _output(scaled, version=1)
+    scaled.host.event(host_output, 0, "iiiiissi", 0, 0, 344, 193, 0, "maker", "panel", 0)
+    scaled.host.event(host_output, 1, "uiii", 3, 1920, 1080, 60000)
+    assert [m.opcode for m in scaled.client.sync() if m.object_id == output] == [0, 1]
+
+
+XDG_OUTPUT = {"globals": (*GLOBALS, ("zxdg_output_manager_v1", 3))}
+
+
+@pytest.mark.parametrize("scaled", [XDG_OUTPUT], indirect=True)
+def test_a_fractional_host_scale_is_taken_from_its_logical_size(scaled: Scaled) -> None:
+    output, host_output = _output(scaled)
+    manager = scaled.host.bound["zxdg_output_manager_v1"][0]
+    xdg_output, named = scaled.host.wait_request(manager, 1).arguments("no")
+    assert named == host_output
+    _announce_output(scaled.host, host_output, scale=2)
+    assert not [m for m in scaled.client.sync() if m.object_id == output], "the logical size is still to come"
+    scaled.host.event(xdg_output, 0, "ii", 1280, 0)
+    scaled.host.event(xdg_output, 1, "ii", 1280, 720)
+    scaled.host.event(host_output, 2)
+    heard = scaled.client.sync()
+    assert _heard(heard, output, 3, "i") == [[2]]  # 1.5 / 0.5, at most 2
+    assert _heard(heard, output, 1, "uiii") == [[1, 1280, 720, 60000]]
+    assert _heard(heard, output, 0, "iiiiissi")[0][:2] == [640, 0]
+    scaled.host.event(host_output, 2)
+    assert [m.opcode for m in scaled.client.sync() if m.object_id == output] == [2], "what is known is not repeated"
+
+
+@pytest.mark.parametrize("scaled", [{"globals": (*GLOBALS, ("wp_fractional_scale_manager_v1", 1))}], indirect=True)
+def test_the_fractional_scale_is_divided(scaled: Scaled) -> None:
+    surface, _ = scaled.surface()
+    fractional = scaled.client.create(scaled.client.bind("wp_fractional_scale_manager_v1"), 1, "no", surface)
+    scaled.client.sync()
+    host = scaled.made(scaled.host_id("wp_fractional_scale_manager_v1"), 1, "no")
+    scaled.host.event(host, 0, "u", 180)
+    assert _heard(scaled.client.sync(), fractional, 0, "u") == [[360]]
+
+
+WITHOUT = {"scale": 2.0, "globals": tuple(item for item in GLOBALS if item[0] != "wp_viewporter")}
+
+
+@pytest.mark.parametrize("scaled", [WITHOUT], indirect=True)
+def test_without_viewports_a_whole_buffer_scale_must_do(scaled: Scaled) -> None:
+    surface, host_surface = scaled.surface()
+    assert scaled.host.wait_request(host_surface, 8).arguments("i") == [2]
+    scaled.client.request(surface, 8, "i", 2)
+    scaled.client.sync()
+    assert scaled.host.wait_request(host_surface, 8).arguments("i") == [4]
+
+
+def test_random_numbers_do_not_break_the_arithmetic(scaled: Scaled) -> None:
+    surface, _ = scaled.surface()
+    for values in ((-(2**31),) * 4, (2**31 - 1,) * 4, (-(2**31), 0, 2**31 - 1, 2**31 - 1)):
+        scaled.client.send(struct.pack("=II4i", surface, 24 << 16 | 2, *values))
+        scaled.client.request(surface, 1, "oii", 0, *values[:2])
+    scaled.client.sync()
