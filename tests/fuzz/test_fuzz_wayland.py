@@ -108,6 +108,7 @@ def messages(draw: st.DrawFn, *, requests: bool) -> bytes:
     return encode(draw(IDS), opcode, shapes[opcode].signature, *values)  # type: ignore[arg-type]
 
 
+@settings(deadline=None)
 @given(KINDS, st.booleans(), st.binary(max_size=300))
 def test_random_bytes(kind: str, requests: bool, data: bytes) -> None:
     talk = Conversation(kind)
@@ -116,7 +117,7 @@ def test_random_bytes(kind: str, requests: bool, data: bytes) -> None:
     talk.relay.close()
 
 
-@settings(max_examples=300)
+@settings(max_examples=300, deadline=None)
 @given(
     KINDS,
     st.lists(
@@ -140,6 +141,7 @@ def test_conversations_of_well_formed_nonsense(kind: str, said: list[tuple[bool,
     relay.close()
 
 
+@settings(deadline=None)
 @given(KINDS, messages(requests=True), st.data())
 def test_a_message_with_one_damaged_byte(kind: str, message: bytes, data: st.DataObject) -> None:
     place = data.draw(st.integers(0, len(message) - 1))
@@ -151,6 +153,7 @@ def test_a_message_with_one_damaged_byte(kind: str, message: bytes, data: st.Dat
     talk.relay.close()
 
 
+@settings(deadline=None)
 @given(st.text("iufsonah", max_size=8), st.binary(min_size=8, max_size=100))
 def test_decoding_anything(signature: str, data: bytes) -> None:
     with suppress(WireError):
@@ -158,6 +161,7 @@ def test_decoding_anything(signature: str, data: bytes) -> None:
         assert len(values) == len(signature)
 
 
+@settings(deadline=None)
 @given(st.lists(messages(requests=True), max_size=8), st.data())
 def test_where_the_input_is_cut_changes_nothing(said: list[bytes], data: st.DataObject) -> None:
     whole = b"".join(said)

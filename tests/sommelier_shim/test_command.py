@@ -1,0 +1,337 @@
+"""The program as people and systemd start it."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from pathlib import Path
+from typing import TypeVar
+
+import pytest
+
+from guestlink.config import Config
+from guestlink.control import ControlClient
+from guestlink.errors import GuestlinkError
+from sommelier_shim import options
+from support.wayland_peers import LIMIT, Client, Host
+
+_T = TypeVar("_T")
+CHECKOUT = Path(__file__).resolve().parents[2]
+
+
+class Program:
+    """``sommelier`` with a host to talk to, in its own runtime directory."""
+
+    def __init__(self, directory: Path) -> None:
+        self.runtime = directory
+        self.host = Host(directory / "host")
+        self.environ = {
+            "PATH": os.environ["PATH"],
+            "HOME": str(directory),
+            "XDG_RUNTIME_DIR": str(directory),
+            "PYTHONPATH": f"{CHECKOUT}/lib:{CHECKOUT}/guest",
+            "SOMMELIER_DISPLAY": "host",
+        }
+        self.processes: list[subprocess.Popen[bytes]] = []
+
+    def start(self, *words: str, **kw: object) -> subprocess.Popen[bytes]:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "sommelier_shim", *words],
+            env=self.environ,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            **kw,  # type: ignore[call-overload]
+        )
+        self.processes.append(process)
+        return process
+
+    def run(self, *words: str) -> tuple[int, str]:
+        process = self.start(*words)
+        output = process.communicate(timeout=LIMIT)[0].decode()
+        return process.returncode, output
+
+    def connect(self, name: str = "wayland-0") -> Client:
+        path = self.runtime / name
+        self.wait(f"{name} is served", lambda: _connects(path))
+        sock = socket.socket(socket.AF_UNIX)
+        sock.connect(str(path))
+        return Client(sock)
+
+    @staticmethod
+    def wait(what: str, condition: Callable[[], _T]) -> _T:
+        deadline = time.monotonic() + LIMIT
+        while not (value := condition()):
+            assert time.monotonic() < deadline, f"it did not happen: {what}"
+            time.sleep(0.01)
+        return value
+
+    def close(self) -> None:
+        for process in self.processes:
+            if process.poll() is None:
+                process.terminate()
+                process.wait(LIMIT)
+            assert process.stdout is not None
+            process.stdout.close()
+        self.host.close()
+
+
+def _connects(path: Path) -> bool:
+    with socket.socket(socket.AF_UNIX) as probe:
+        return probe.connect_ex(str(path)) == 0
+
+
+@pytest.fixture
+def program(tmp_path: Path) -> Iterator[Program]:
+    started = Program(tmp_path)
+    yield started
+    started.close()
+
+
+def _stop(process: subprocess.Popen[bytes], number: int = signal.SIGTERM) -> str:
+    process.send_signal(number)
+    output = process.communicate(timeout=LIMIT)[0].decode()
+    assert process.returncode == 0, output
+    return output
+
+
+def test_a_service_serves_its_socket_and_leaves_nothing_behind(program: Program) -> None:
+    process = program.start("--parent", "--socket=wayland-7")
+    with program.connect("wayland-7") as client:
+        client.start()
+        assert "wl_compositor" in client.names
+    assert (program.runtime / "wayland-7").stat().st_mode & 0o777 == 0o600
+    assert "Traceback" not in _stop(process)
+    assert not (program.runtime / "wayland-7").exists()
+    assert not list((program.runtime / "guestlink").iterdir())
+
+
+def test_a_stale_socket_is_replaced_and_a_live_one_is_not(program: Program) -> None:
+    with socket.socket(socket.AF_UNIX) as stale:
+        stale.bind(str(program.runtime / "wayland-0"))
+    process = program.start("--parent")
+    with program.connect() as client:
+        client.start()
+    status, said = program.run("--parent")
+    assert status == 1
+    assert "another proxy or compositor serves" in said
+    with program.connect() as client:
+        client.start()
+    _stop(process)
+
+
+_ACTIVATE = """
+import os, sys
+os.dup2(int(sys.argv[1]), 3)
+os.environ.update(LISTEN_PID=str(os.getpid()), LISTEN_FDS="1")
+os.execv(sys.executable, [sys.executable, "-m", "sommelier_shim", "--parent"])
+"""
+
+
+def test_systemd_hands_over_a_listening_socket(program: Program) -> None:
+    path = program.runtime / "activated"
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(str(path))
+        listener.listen()
+        process = subprocess.Popen(
+            [sys.executable, "-c", _ACTIVATE, str(listener.fileno())],
+            env=program.environ,
+            pass_fds=[listener.fileno()],
+            stdout=subprocess.PIPE,
+        )
+    program.processes.append(process)
+    with program.connect("activated") as client:
+        client.start()
+    _stop(process)
+    assert path.exists(), "the socket belongs to systemd"
+
+
+def test_readiness_is_notified_after_the_program_has_run(program: Program) -> None:
+    address = program.runtime / "notify"
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as notified:
+        notified.bind(str(address))
+        notified.settimeout(LIMIT)
+        program.environ["NOTIFY_SOCKET"] = str(address)
+        script = 'echo "$WAYLAND_DISPLAY $SOMMELIER_VERSION" > "$XDG_RUNTIME_DIR/said"'
+        process = program.start("--parent", "--sd-notify=READY=1", "/bin/sh", "-c", script)
+        texts = []
+        while "READY=1" not in texts:
+            texts.append(notified.recv(1000).decode())
+        assert (program.runtime / "said").read_text().startswith("wayland-0 0.")
+        _stop(process)
+        while "STOPPING=1" not in texts:
+            texts.append(notified.recv(1000).decode())
+
+
+def test_a_failing_program_fails_the_service(program: Program) -> None:
+    status, said = program.run("--parent", "/bin/sh", "-c", "exit 7")
+    assert status == 7
+    assert "/bin/sh failed with status 7" in said
+
+
+def test_the_wrapper_gives_its_program_a_display_and_ends_like_it(program: Program) -> None:
+    program.environ["DISPLAY"] = ":9"
+    status, said = program.run("sh", "-c", 'test -z "$DISPLAY" && echo "socket $WAYLAND_SOCKET"; exit 3')
+    assert status == 3
+    assert "socket" in said
+
+
+def test_the_wrapped_program_can_talk(program: Program) -> None:
+    script = (
+        "import os, socket\n"
+        "s = socket.socket(fileno=int(os.environ['WAYLAND_SOCKET']))\n"
+        "s.sendall(bytes.fromhex('01000000 01000c00 02000000'))\n"
+        "print(b'wl_compositor' in s.recv(65536))\n"
+    )
+    assert program.run(sys.executable, "-c", script) == (0, "True\n")
+
+
+def test_a_program_that_is_not_there(program: Program) -> None:
+    status, said = program.run("no-such-program")
+    assert (status, said) == (
+        127,
+        "sommelier: cannot run no-such-program: no such file or directory\n  install it, or check its name\n",
+    )
+
+
+def test_the_status_lists_clients(program: Program) -> None:
+    process = program.start("--parent")
+    with program.connect() as client:
+        client.start()
+        toplevel = client.create(client.create(client.bind("xdg_wm_base"), 2, "no", _surface(client)), 1)
+        client.request(toplevel, 3, "s", "org.example.App")
+        client.sync()
+        control = ControlClient(program.runtime / "guestlink" / "sommelier-0.sock", daemon="sommelier")
+        status = control.call("status", timeout=LIMIT)
+        (listed,) = status["clients"]
+        assert listed["pid"] == os.getpid()
+        assert listed["app_ids"] == ["org.example.App"]
+        assert listed["objects"] > 5
+        assert status["host"] == str(program.runtime / "host")
+        with pytest.raises(GuestlinkError, match="does not know"):
+            control.call("nonsense")
+    _stop(process)
+
+
+def _surface(client: Client) -> int:
+    return client.create(client.bind("wl_compositor"), 0)
+
+
+def test_nonsense_on_the_status_socket_harms_nobody(program: Program) -> None:
+    process = program.start("--parent")
+    with program.connect() as client:
+        for line in (b"\n", b"[]\n", b'{"call": []}\n', b"{" * 4000, b"x" * 9000, b"\xff\n"):
+            with socket.socket(socket.AF_UNIX) as sock:
+                sock.settimeout(LIMIT)
+                sock.connect(str(program.runtime / "guestlink" / "sommelier-0.sock"))
+                sock.sendall(line)
+                sock.shutdown(socket.SHUT_WR)
+                sock.recv(65536)
+        client.start()
+    _stop(process)
+
+
+def test_the_host_may_start_later(program: Program) -> None:
+    program.host.path.rename(program.runtime / "later")
+    process = program.start("--parent")
+    with program.connect() as client:
+        error = client.error_in(client.until_end())
+        assert error is not None
+        assert "cannot be reached" in error[2]
+    (program.runtime / "later").rename(program.host.path)
+    with program.connect() as client:
+        client.start()
+    _stop(process)
+
+
+def test_it_ends_within_a_moment_although_clients_are_connected(program: Program) -> None:
+    process = program.start("--parent")
+    with program.connect() as client:
+        client.start()
+        _stop(process, signal.SIGINT)
+        assert client.error_in(client.until_end()) is None
+
+
+# -- the command line --------------------------------------------------------------------------------------------
+
+
+def _parse(*words: str, **environ: str) -> options.Options:
+    return options.parse(words, {"XDG_CONFIG_HOME": "/nonexistent", "HOME": "/nonexistent", **environ})
+
+
+def test_the_originals_command_line_is_understood() -> None:
+    asked = _parse(
+        "--parent", "--sd-notify=READY=1", "--socket=wayland-1", "--virtwl-device=/dev/wl0", "--no-exit-with-child",
+        "--log-level=2", "/bin/sh", "-c", "systemctl --user set-environment X=$WAYLAND_DISPLAY", "--scale=3",
+    )  # fmt: skip
+    assert asked.parent
+    assert asked.config[options.SOCKET] == "wayland-1"
+    assert asked.config[options.SD_NOTIFY] == "READY=1"
+    assert asked.config[options.SCALE] == 1.0
+    assert asked.config[options.LOG_LEVEL] == "error"
+    assert asked.program[:2] == ("/bin/sh", "-c")
+    assert asked.warnings == ()
+
+
+def test_variables_of_the_units_are_understood() -> None:
+    asked = _parse("--master", SOMMELIER_SCALE="0.5", SOMMELIER_DPI="72,96,160", SOMMELIER_DISPLAY="wayland-9")
+    assert asked.parent
+    assert asked.config[options.SCALE] == 0.5
+    assert asked.config[options.DPI] == (72, 96, 160)
+    assert asked.config[options.DISPLAY] == "wayland-9"
+
+
+def test_unknown_switches_are_reported_and_passed_over() -> None:
+    asked = _parse("--frobnicate=1", "--", "--scale=2")
+    assert asked.warnings == ("there is no switch --frobnicate; it is passed over",)
+    assert asked.program == ("--scale=2",)
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["--scale=big"], "scale cannot be 'big'"),
+        (["--scale"], "--scale needs a value"),
+        (["--clipboard=maybe"], "clipboard cannot be 'maybe'"),
+        (["-X"], "X11 applications are not supported yet"),
+        (["--virtgpu-channel"], "virtio-gpu channel is not supported"),
+        (["--client-fd=x"], "--client-fd cannot be 'x'"),
+    ],
+)
+def test_what_cannot_be_done_is_said(words: list[str], said: str) -> None:
+    with pytest.raises(GuestlinkError, match=said):
+        _parse(*words)
+
+
+def test_where_the_host_is() -> None:
+    carried = options.CARRIED_SOCKET
+    environ = {"XDG_RUNTIME_DIR": "/run/user/1", "WAYLAND_DISPLAY": "wayland-3"}
+
+    def find(nested: bool, exists: bool, **settings: str) -> str:
+        return options.host_path(Config(settings), environ, nested=nested, is_socket=lambda path: exists)
+
+    assert find(False, True) == carried
+    assert find(True, False) == "/run/user/1/wayland-3"
+    assert find(False, True, display="/tmp/x") == "/tmp/x"
+    with pytest.raises(GuestlinkError, match="nothing tells where"):
+        find(False, False)
+    with pytest.raises(GuestlinkError, match="too long"):
+        find(False, False, display="/" + "x" * 107)
+
+
+def test_without_anything_to_do_it_says_so(program: Program) -> None:
+    assert program.run() == (
+        1, "sommelier: nothing to do\n  give a program to run, or --parent to serve a socket\n",
+    )  # fmt: skip
+
+
+def test_help_names_every_setting(program: Program) -> None:
+    status, said = program.run("--help")
+    assert status == 0
+    assert all(setting.meaning in said for setting in options.SCHEMA)
