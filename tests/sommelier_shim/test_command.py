@@ -232,7 +232,8 @@ def test_nonsense_on_the_status_socket_harms_nobody(program: Program) -> None:
                 sock.connect(str(program.runtime / "guestlink" / "sommelier-0.sock"))
                 sock.sendall(line)
                 sock.shutdown(socket.SHUT_WR)
-                sock.recv(65536)
+                with suppress(ConnectionResetError):  # it hung up with our nonsense unread
+                    sock.recv(65536)
         client.start()
     _stop(process)
 
