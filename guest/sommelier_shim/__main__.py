@@ -80,7 +80,7 @@ class _Application:
         self._host = HostLink(
             self._loop,
             SocketChannel(path),
-            app_id=config[options.CONTAINER] or socket.gethostname(),
+            app_id=options.container_name(config) or socket.gethostname(),
             use_security_context=config[options.SECURITY_CONTEXT],
         )
         self._server = Server(self._loop, self._host, self._proxy.routes, self._proxy.failed)

@@ -12,11 +12,13 @@ from typing import Any, NamedTuple
 
 from guestlink.config import Config, Setting, boolean, choice, load, standard_files
 from guestlink.errors import GuestlinkError
+from guestlink.regular_file import read_regular
 from guestlink.token import TOKEN_PATH
 
 SCALE_LEAST, SCALE_MOST = 0.1, 10.0
 DPI_LEAST, DPI_MOST = 72, 9600
 CARRIED_SOCKET = "/dev/.guestlink/wayland-0"
+_CARRIED_NAME = "/dev/.guestlink/name"
 """Where a Linux host's compositor is carried in."""
 DEFAULT_VM = "termina"
 
@@ -46,7 +48,6 @@ SOCKET = Setting("socket", "", "wayland-0", str, "name of the socket for clients
 DISPLAY = Setting("display", "SOMMELIER_DISPLAY", "", str, "the host's compositor: a path, or a name")
 SCALE = Setting("scale", "SOMMELIER_SCALE", 1.0, _number, "size of clients' units, in the host's; 0.1 to 10")
 DPI = Setting[Sequence[int]]("dpi", "SOMMELIER_DPI", (), _buckets, "densities that may be reported")
-DIRECT_SCALE = Setting("direct_scale", "", False, boolean, "pixel-exact scaling by output")
 STABLE_SCALING = Setting("stable_scaling", "", False, boolean, "rounding that survives a round trip")
 ACCELERATORS = Setting(
     "accelerators", "SOMMELIER_ACCELERATORS", "", str, "key combinations for the host, as in Super_L,<Alt>F1"
@@ -80,12 +81,12 @@ SD_NOTIFY = Setting("sd_notify", "", "", str, "what to tell systemd when ready")
 LOG_LEVEL = Setting("log_level", "GUESTLINK_LOG", "info", str, "debug, info, warning or error")
 
 SCHEMA: tuple[Setting[Any], ...] = (
-    SOCKET, DISPLAY, SCALE, DPI, DIRECT_SCALE, STABLE_SCALING, ACCELERATORS, WINDOWED_ACCELERATORS, VM_IDENTIFIER,
+    SOCKET, DISPLAY, SCALE, DPI, STABLE_SCALING, ACCELERATORS, WINDOWED_ACCELERATORS, VM_IDENTIFIER,
     TOKEN_FILE, CONTAINER, TITLE_PREFIX, CLIPBOARD, ALLOW, DENY, SECURITY_CONTEXT, TRACE, PUBLISH, SD_NOTIFY,
     LOG_LEVEL,
 )  # fmt: skip
 
-_FLAGS = ("direct_scale", "stable_scaling")
+_FLAGS = ("stable_scaling",)
 _PLAIN = ("parent", "noop_driver", "help", "version")
 _OF_OTHERS = frozenset(
     "allow_xwayland_emulate_screen_pos_size application_id application_id_x11_property dark_frame_color "
@@ -156,6 +157,8 @@ def parse(argv: Sequence[str], environ: Mapping[str, str] = os.environ) -> Optio
             raise GuestlinkError(
                 "the virtio-gpu channel is not supported yet", hint="name the host's socket with --display"
             )
+        elif name == "direct_scale":
+            warnings.append("direct scaling is not supported yet; ordinary scaling is used")
         elif name == "master":
             plain.add("parent")
         elif name not in _OF_OTHERS:
@@ -236,3 +239,14 @@ def _descriptor(text: str) -> int:
     if not text.isdecimal():
         raise GuestlinkError(f"--client-fd cannot be {text!r}", hint="use the number of an open descriptor")
     return int(text)
+
+
+def container_name(config: Config) -> str:
+    """The container's name on its host: what is set, else what a Linux host has carried in, else ""."""
+    if config[CONTAINER]:
+        return config[CONTAINER]
+    try:
+        name = read_regular(_CARRIED_NAME, 64).decode()
+    except (OSError, UnicodeDecodeError):
+        return ""
+    return name if name.replace("-", "").replace("_", "").isalnum() else ""

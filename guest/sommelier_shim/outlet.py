@@ -95,6 +95,10 @@ class Outlet:
         self.broken = True
         self._drop()
 
+    def dissolve(self) -> None:
+        """Let go of the owner; nothing may be called afterwards."""
+        del self._on_wait
+
     def _try(self, data: Buffer, descriptors: list[int] | None) -> int:
         """Send once.
 

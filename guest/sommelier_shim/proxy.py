@@ -82,7 +82,7 @@ class Proxy:
         if host.is_chromeos:
             vm = config[options.VM_IDENTIFIER] or _token(config[options.TOKEN_FILE]) or options.DEFAULT_VM
             return identity.chromeos_naming(vm)
-        return identity.linux_naming(config[options.CONTAINER], self._has_entry())
+        return identity.linux_naming(options.container_name(config), self._has_entry())
 
     def _has_entry(self) -> identity.EntryTest:
         environ = self._environ

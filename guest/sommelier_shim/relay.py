@@ -337,3 +337,7 @@ class Relay:
         self.features.clear()
         self.globals.clear()
         self.waiting.clear()
+
+    def dissolve(self) -> None:
+        """Break the circles of references; nothing may be called afterwards."""
+        del self.requests.relay, self.events.relay, self.to_client, self.to_host

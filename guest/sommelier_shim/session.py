@@ -90,7 +90,7 @@ class Peer:
             self.session.loop.call_later(_RETRY_TIME, self._retry)
 
     def _retry(self) -> None:
-        if self.session.is_open:
+        if not self.outlet.broken:
             self.outlet.flush()
             self._flushed()
 
@@ -229,6 +229,15 @@ class Session:
         self.host.close()
         self.relay.close()
         self._on_end(self)
+        self.loop.call_later(0, self._dissolve)  # whoever called us may still use our parts
+
+    def _dissolve(self) -> None:
+        """Break the circles of references: thousands of dead sessions would wait for the garbage collector."""
+        for peer in (self.client, self.host):
+            peer.outlet.dissolve()
+            del peer.session
+        self.relay.dissolve()
+        del self._on_end, self._on_failure
 
     def _ended(self, peer: Peer) -> None:
         """A peer closed its connection: the other one still gets everything that was said."""

@@ -280,6 +280,12 @@ def test_the_originals_command_line_is_understood() -> None:
     assert asked.warnings == ()
 
 
+def test_direct_scaling_is_said_to_be_missing() -> None:
+    assert _parse("--direct-scale", "true").warnings == (
+        "direct scaling is not supported yet; ordinary scaling is used",
+    )
+
+
 def test_variables_of_the_units_are_understood() -> None:
     asked = _parse("--master", SOMMELIER_SCALE="0.5", SOMMELIER_DPI="72,96,160", SOMMELIER_DISPLAY="wayland-9")
     assert asked.parent
