@@ -123,19 +123,19 @@ class Containers:
         return container
 
     def prepare(self, container: Container) -> None:
-        """Make the container's directory and its token file.
+        """Make the container's directory, and in it the files with its token and with its name on this host.
 
         :raises GuestlinkError: they cannot be made.
         """
         directory = private_directory(self.directory(container.name))
-        path = directory / "token"
-        try:
-            _write_in_place(path, container.token.encode())
-        except OSError as error:
-            raise GuestlinkError(
-                f"the token file {path} cannot be written: {(error.strerror or str(error)).lower()}",
-                hint="make room, or remove what stands there",
-            ) from error
+        for path, text in ((directory / "token", container.token), (directory / "name", container.name)):
+            try:
+                _write_in_place(path, text.encode())
+            except OSError as error:
+                raise GuestlinkError(
+                    f"the {path.name} file {path} cannot be written: {(error.strerror or str(error)).lower()}",
+                    hint="make room, or remove what stands there",
+                ) from error
 
     def _load(self) -> dict[str, Container]:
         try:

@@ -160,10 +160,8 @@ def test_a_window_of_the_container_is_shown_by_the_hosts_compositor(pair: Pair) 
     assert "ActiveState=active" in shown
     assert "WAYLAND_DISPLAY=wayland-0" in pair.machine.check_user("systemctl", "--user", "show-environment")
     pair.host("launch", "guest", "foot")
-    pair.stage.wait(
-        "its window is shown",
-        lambda: "guestlink-guest-foot" in [w["app_id"] for w in pair.compositor.windows()],
-        0.1,
+    pair.machine.wait(
+        "its window is shown", lambda: "guestlink-guest-foot" in [w["app_id"] for w in pair.compositor.windows()]
     )
     pair.machine.check_user("systemctl", "--user", "stop", "app-guestlink-foot@*.service")
 

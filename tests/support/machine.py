@@ -22,7 +22,7 @@ import psutil
 
 from support.stage import CHECKOUT
 
-LIMIT = 120.0
+LIMIT = 60.0
 USER, UID = "user", 1000
 _BASE = (
     "apt,systemd,systemd-sysv,dbus,dbus-user-session,libpam-systemd,procps,python3,python3-grpcio,python3-protobuf,"
