@@ -76,7 +76,7 @@ INTERFACES = {
 def generate() -> str:
     """The text of the tables module."""
     interfaces: dict[str, tuple[Any, ...]] = {}
-    for path in sorted(_HERE.glob("*.xml")):
+    for path in sorted(_HERE.rglob("*.xml")):
         for interface in Protocol.parse_file(str(path)).interface:
             version = int(interface.version)
             known = interfaces.get(interface.name)
