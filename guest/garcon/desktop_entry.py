@@ -7,6 +7,7 @@ is told. Pure: bytes in, a value out.
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from sys import intern
 from typing import NamedTuple
 
@@ -15,11 +16,14 @@ SIZE_LIMIT = 10 * 1024 * 1024
 
 _HEADER = re.compile(r"^[ \t\r\v\f]*\[Desktop Entry\][ \t\r\v\f]*$", re.MULTILINE)
 _NEXT_GROUP = re.compile(r"\n[ \t\r\v\f]*\[")
-# A key, the locale in brackets, and a value without the white space around it.
+# A key, the locale in brackets, and a value without the white space around it. Possessive, because a long run of
+# spaces that could belong to either of two parts would be tried in every division.
 _LINE = re.compile(
-    r"^[ \t\r\v\f]*([A-Za-z]+)(?:\[([^\n=]+)\])?[ \t\r\v\f]*=[ \t\r\v\f]*([^\n]*[^ \t\r\v\f\n])", re.MULTILINE
+    r"^[ \t\r\v\f]*+([A-Za-z]++)(?:\[([^\n=]+)\])?[ \t\r\v\f]*+=[ \t\r\v\f]*+([^\n]*[^ \t\r\v\f\n])",
+    re.MULTILINE,
 )
 _ESCAPE = re.compile(r"\\(.)", re.DOTALL)
+_LIST_TOKEN = re.compile(r"[^;\\]+|\\.?|;", re.DOTALL)
 _ESCAPED = {"s": " ", "n": "\n", "t": "\t", "r": "\r"}
 _TYPES = frozenset({"Application", "Link", "Directory"})
 _KEYS = {
@@ -137,6 +141,7 @@ def _read_group(text: str) -> _Group:
     end = following.start() if following else len(text)
     group = _Group({}, {}, {}, {}, {})
     names, comments, keywords = group.names, group.comments, group.keywords
+    repeated: dict[str, list[str]] = {}
     # A file has a hundred lines and more, nearly all of them translations: this loop is what a scan costs, so it
     # spells out what a table could say.
     for key, locale, value in _LINE.findall(text, header.end(), end):
@@ -146,13 +151,18 @@ def _read_group(text: str) -> _Group:
         elif key == "Comment":
             comments[locale] = value
         elif key == "Keywords":
-            keywords[locale] = _append(keywords[locale], value) if locale in keywords else value
+            if locale in keywords:
+                repeated.setdefault(locale, []).append(value)
+            else:
+                keywords[locale] = value
         elif locale or key not in _KEYS:
             continue
         elif key in _LISTS:
             group.lists.setdefault(key, []).extend(split_list(value))
         else:
             group.plain[key] = value
+    for locale, values in repeated.items():
+        keywords[locale] = _join_lists([keywords[locale], *values])
     if "\\" in text:
         for texts in (names, comments):
             texts.update({locale: unescape(value) for locale, value in texts.items()})
@@ -166,10 +176,10 @@ def unescape(text: str) -> str:
     return _ESCAPE.sub(lambda match: _ESCAPED.get(match[1], match[1]), text)
 
 
-def _append(first: str, second: str) -> str:
-    """One list value that has the elements of two."""
-    escaped = [part.replace("\\", "\\\\").replace(";", "\\;") for part in split_list(first)]
-    return "".join(f"{part};" for part in escaped) + second
+def _join_lists(values: Sequence[str]) -> str:
+    """One list value that has the elements of several."""
+    elements = (element for value in values for element in split_list(value))
+    return "".join(element.replace("\\", "\\\\").replace(";", "\\;") + ";" for element in elements)
 
 
 def split_list(text: str) -> list[str]:
@@ -180,16 +190,14 @@ def split_list(text: str) -> list[str]:
     if "\\" not in text:
         elements = text.split(";")
     else:
-        elements = [""]
-        characters = iter(text)
-        for char in characters:
-            if char == ";":
-                elements.append("")
-            elif char == "\\":
-                following = next(characters, "\\")
-                elements[-1] += _ESCAPED.get(following, following)
+        # Splits at semicolons alone: an escaped one is part of a longer token.
+        tokens: list[list[str]] = [[]]
+        for token in _LIST_TOKEN.findall(text):
+            if token == ";":
+                tokens.append([])
             else:
-                elements[-1] += char
+                tokens[-1].append(token)
+        elements = [unescape("".join(parts)) for parts in tokens]
     if not elements[-1]:
         elements.pop()
     return elements

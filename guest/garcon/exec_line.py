@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 
 from garcon.desktop_entry import DesktopEntry
 
-_SINGLE_FILE = re.compile(r"%[fu]")
-_MANY_FILES = re.compile(r"%[FU]")
+_MARKS = ("\0first\0", "\0second\0")
+"""Stand for files: no command line has them."""
 
 
 def expand_exec(entry: DesktopEntry, path: str, files: Sequence[str]) -> list[str]:
@@ -71,9 +70,11 @@ def expand_per_file(entry: DesktopEntry, path: str, files: Sequence[str]) -> lis
     A program that takes a single file is started once for each of several files (Desktop Entry Specification,
     "Exec"); the original opens only the first. For no file and for one the result is the original's.
     """
-    unquoted = re.sub(r'"(?:\\.|[^"\\])*"?', "", entry.exec).replace("%%", "")
-    if len(files) > 1 and _SINGLE_FILE.search(unquoted) and not _MANY_FILES.search(unquoted):
-        return [expand_exec(entry, path, [file]) for file in files]
+    if len(files) > 1:
+        words = expand_exec(entry, path, _MARKS)
+        takes_first, takes_second = (any(mark in word for word in words) for mark in _MARKS)
+        if takes_first and not takes_second:
+            return [expand_exec(entry, path, [file]) for file in files]
     return [expand_exec(entry, path, files)]
 
 

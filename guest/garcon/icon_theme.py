@@ -15,6 +15,8 @@ FALLBACK_SIZES = (1024, 512, 256, 128, 96, 64, 48, 32)
 """Sizes that are tried where there is no usable index.theme."""
 _LISTS = ("Directories", "ScaledDirectories")
 _NUMBER_LIMIT = 4095
+_GROUP_LIMIT = 10_000
+"""Groups of an index.theme; the largest themes have some hundred."""
 _THEME_LIMIT = 64
 """Themes of one search; real ones inherit from three or four."""
 _SPACE = " \t\n\r\v\f"
@@ -104,6 +106,8 @@ def _groups(text: str) -> list[tuple[str, dict[str, str]]]:
         line = line.strip(_SPACE)
         if line.startswith("[") and line.endswith("]"):
             groups.append((line[1:-1], {}))
+            if len(groups) > _GROUP_LIMIT:
+                raise BrokenTheme(f"more than {_GROUP_LIMIT} groups")
         elif groups and "=" in line and not line.startswith("#"):
             key, _, value = line.partition("=")
             if value := value.strip(_SPACE):

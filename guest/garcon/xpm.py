@@ -9,8 +9,8 @@ import zlib
 SIDE_LIMIT = 512
 """Pixels; icons are smaller, and a header may claim anything."""
 _COLOUR_LIMIT = 65536
-_STRING = re.compile(rb'/\*.*?\*/|"((?:[^"\\]|\\.)*)"', re.DOTALL)
-"""A comment, or a string, which may look like a comment's begin."""
+_STRING = re.compile(rb'/\*.*?(?:\*/|\Z)|"((?:[^"\\]|\\.?)*+)(?:"|\Z)', re.DOTALL)
+"""A comment, or a string, which may look like a comment's begin. What is not closed reaches to the end."""
 _COLOURS = {
     "black": (0, 0, 0), "white": (255, 255, 255), "red": (255, 0, 0), "green": (0, 255, 0), "blue": (0, 0, 255),
     "yellow": (255, 255, 0), "cyan": (0, 255, 255), "magenta": (255, 0, 255), "gray": (190, 190, 190),

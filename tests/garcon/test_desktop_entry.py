@@ -163,6 +163,33 @@ def test_what_is_not_utf8_is_repaired() -> None:
     assert entry.comments == {"": "Caf\ufffd"}
 
 
+LONG = 4 * 1024 * 1024
+
+
+@pytest.mark.parametrize(
+    "keys",
+    [
+        "Comment=" + "\t" * LONG,
+        "Comment" + "\t" * LONG,
+        "\t" * LONG,
+        "Comment=" + " x" * (LONG // 2),
+        "Name[" * (LONG // 5),
+        "Name[" + "]" * LONG,
+        "MimeType=" + "\\;" * (LONG // 2),
+        "MimeType=" + "\\s;" * (LONG // 8),
+        "Keywords=a\n" * (LONG // 11),
+        "Categories=a\n" * (LONG // 13),
+        "\n" * LONG,
+    ],
+    ids=["value", "key", "indent", "words", "open", "close", "escapes", "elements", "keywords", "lists", "lines"],
+)
+def test_no_content_takes_longer_than_its_length(keys: str) -> None:
+    """A division tried at every place would take hours here."""
+    entry = parse(BASE + keys)
+    split_list(entry.keywords.get("", ""))
+    assert entry.name == "N"
+
+
 @given(st.binary(max_size=400))
 def test_any_bytes_are_an_entry_or_one_error(content: bytes) -> None:
     for candidate in (content, BASE.encode() + content):

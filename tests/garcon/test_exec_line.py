@@ -83,6 +83,8 @@ def test_e4_executable_file_name(exec_value: str, name: str) -> None:
         ("p %f %F", [["p", "1", "1", "2"]]),
         ('p "%f"', [["p", "%f"]]),
         ("p %%f", [["p", "%f"]]),
+        ('p "\\\n" %f', [["p", "\n", "1"], ["p", "\n", "2"]]),
+        ('p "open %f', [["p", "open %f"]]),
         ("p", [["p"]]),
     ],
 )

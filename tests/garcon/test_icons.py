@@ -311,6 +311,18 @@ def test_xpm_becomes_png(icons: Icons) -> None:
     assert zlib.decompress(data) == b"\0\xff\0\0\xff\0\0\0\0"
 
 
+@pytest.mark.parametrize("piece", [b"/* ", b"/*", b'"\\', b'\\"', b'"a\\', b'"" '])
+def test_no_xpm_takes_longer_than_its_length(piece: bytes) -> None:
+    for start in (b"/* XPM */", b'/* XPM */"'):
+        assert xpm_to_png((start + piece * SIZE_LIMIT)[:SIZE_LIMIT]) is None
+
+
+def test_an_index_has_a_sensible_number_of_groups() -> None:
+    for parse in (parse_index_theme, parse_specified_theme):
+        with pytest.raises(BrokenTheme, match="groups"):
+            parse(b"[Icon Theme]\nDirectories=a\n" + b"[a]\nSize=48\n" * 20_000)
+
+
 def test_comments_in_an_xpm_are_no_strings() -> None:
     odd = XPM.replace(b"static", b'/* by "somebody" */ static').replace(b"a.", b"/*").replace(b'"a c', b'"/ c')
     odd = odd.replace(b'". c', b'"* c')
