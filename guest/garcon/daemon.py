@@ -124,7 +124,7 @@ class Daemon:
         runtime = runtime_dir(environ=self._environ)
         tasks = TaskOwner("garcon")
         bus = SessionBus()
-        programs = Programs(UserManager(bus), self._environ)
+        programs = self._programs = Programs(UserManager(bus), self._environ)
         publisher = self._publisher = Publisher(self._environ)
         entries = PublishedEntries(lambda: publisher.current, publisher.directories)
         launcher = Launcher(
@@ -216,6 +216,7 @@ class Daemon:
             "phase": registration.phase.value,
             "host": str(self._host),
             "registrations": registration.registrations,
+            "detached_programs": self._programs.detached,
             "applications": len(self._publisher.current.applications),
             "warnings": [*self._config.warnings, *filter(None, [self._publisher.left_out])],
         }

@@ -76,6 +76,11 @@ class Programs:
                 _log.info("no user manager (%s), starting %s by ourselves", error, name)
         self._start_detached(name, argv, complete, directory)
 
+    @property
+    def detached(self) -> int:
+        """How many programs run that no user manager looks after."""
+        return len(self._children)
+
     def close(self) -> None:
         """Stop watching the programs that we started; they go on."""
         loop = asyncio.get_running_loop()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 
 from garcon.app_list import Application, AppList
 from garcon.app_messages import fit_list
@@ -109,7 +109,6 @@ class Publisher:
         self._changed.set()
 
     async def _run(self) -> None:
-        loop = asyncio.get_running_loop()
         while True:
             self._changed.clear()
             times = [time for coalescer in (self._apps, self._mime) if (time := coalescer.due()) is not None]
@@ -118,19 +117,23 @@ class Publisher:
                     await self._changed.wait()
             except TimeoutError:
                 pass
-            if (due := self._apps.due()) is not None and due <= loop.time():
-                self._apps.begin(loop.time())
-                try:
-                    await self._publish_apps()
-                finally:
-                    self._apps.end()
+            if await self._publish_if_due(self._apps, self._publish_apps):
                 await self._tell_pending()
-            if (due := self._mime.due()) is not None and due <= loop.time():
-                self._mime.begin(loop.time())
-                try:
-                    await self._publish_mime()
-                finally:
-                    self._mime.end()
+            await self._publish_if_due(self._mime, self._publish_mime)
+
+    async def _publish_if_due(self, coalescer: Coalescer, publish: Callable[[], Awaitable[None]]) -> bool:
+        now = asyncio.get_running_loop().time()
+        if (due := coalescer.due()) is None or due > now:
+            return False
+        coalescer.begin(now)
+        try:
+            await publish()
+        except Exception:
+            # One list that cannot be made must not be the last one.
+            _log.exception("the list could not be published; the next change tries again")
+        finally:
+            coalescer.end()
+        return True
 
     async def _tell_pending(self) -> None:
         await self._tell("PendingUpdateApplicationListCalls", count=self._apps.pending_count)

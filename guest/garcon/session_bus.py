@@ -6,8 +6,9 @@ dbus-fast is imported when it is needed: registration does not wait for what onl
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 if TYPE_CHECKING:
@@ -103,9 +104,16 @@ class SessionBus:
 
     async def close(self) -> None:
         """Disconnect."""
-        if self._bus is not None:
-            self._bus.disconnect()
-            self._bus = None
+        bus, self._bus = self._bus, None
+        if bus is None:
+            return
+        bus.disconnect()
+        with contextlib.suppress(Exception):  # Versions differ in what they raise after a wanted disconnection.
+            ended: Awaitable[None] = getattr(bus, "wait_for_disconnect")()  # noqa: B009  (untyped in the library)
+            await asyncio.wait_for(ended, _CONNECT_TIMEOUT)
+        for name in ("_stream", "_sock"):  # dbus-fast before 2 leaves both to the garbage collector.
+            if (held := getattr(bus, name, None)) is not None:
+                held.close()
 
     async def _connected(self) -> MessageBus:
         async with self._lock:

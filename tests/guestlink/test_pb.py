@@ -147,7 +147,7 @@ def _check_class(node: ast.ClassDef, message: Any) -> None:
         *descriptor.nested_types_by_name,
         *descriptor.enum_types_by_name,
     }
-    expected |= descriptor.enum_values_by_name.keys()
+    expected |= set(descriptor.enum_values_by_name)
     assert _declared(node) == expected - maps
     (constructor,) = (part for part in node.body if isinstance(part, ast.FunctionDef) and part.name == "__init__")
     assert [argument.arg for argument in constructor.args.kwonlyargs] == [field.name for field in descriptor.fields]
