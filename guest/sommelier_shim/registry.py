@@ -6,6 +6,8 @@ unknown interface cannot be followed, with versions no higher than the tables kn
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 from sommelier_shim.policy.interfaces import GlobalPolicy
 from sommelier_shim.relay import Flow, Hook, deletes
 from sommelier_shim.routes import Hooks
@@ -46,20 +48,41 @@ def _error(flow: Flow, object_id: int, at: int, stop: int) -> Buffer | None:
     return None
 
 
+class _Announced(NamedTuple):
+    """A global as the host announced it: what clients are told, and under what name."""
+
+    name: int
+    offered: tuple[str, int] | None
+    is_changed: bool
+
+
 def _announcement(policy: GlobalPolicy) -> Hook:
-    def announce(flow: Flow, object_id: int, at: int, stop: int) -> Buffer | None:
-        name, raw, version = decode("usu", flow.buffer[at:stop])
+    # Every client hears the same: announcements are taken apart once.
+    known: dict[bytes, _Announced] = {}
+
+    def examine(message: bytearray) -> _Announced:
+        name, raw, version = decode("usu", message)
         assert isinstance(name, int)
         assert isinstance(version, int)
         interface = raw.decode("ascii", "replace") if isinstance(raw, bytes) else ""
         offered = policy.offered_version(interface, version)
-        if offered == 0:
+        return _Announced(name, (interface, offered) if offered else None, offered != version)
+
+    def announce(flow: Flow, object_id: int, at: int, stop: int) -> Buffer | None:
+        key = bytes(flow.buffer[at + 8 : stop])
+        found = known.get(key)
+        if found is None:
+            found = examine(flow.buffer[at:stop])
+            if len(known) < GLOBAL_LIMIT:
+                known[key] = found
+        name, offered, is_changed = found
+        if offered is None:
             return b""
-        known = flow.relay.globals
-        if name not in known and len(known) >= GLOBAL_LIMIT:
+        mine = flow.relay.globals
+        if name not in mine and len(mine) >= GLOBAL_LIMIT:
             return b""
-        known[name] = (interface, offered)
-        return None if offered == version else encode(object_id, 0, "usu", name, interface, offered)
+        mine[name] = offered
+        return encode(object_id, 0, "usu", name, *offered) if is_changed else None
 
     return announce
 

@@ -40,6 +40,17 @@ class ClientInfo(NamedTuple):
     app_ids: tuple[str, ...]
 
 
+class _Waiting:
+    """A client that has no connection to the host yet."""
+
+    __slots__ = ("pid", "timer", "when_gone")
+
+    def __init__(self, pid: int, when_gone: Callable[[], None] | None) -> None:
+        self.pid = pid
+        self.when_gone = when_gone
+        self.timer: Timer | None = None
+
+
 class Server:
     """The clients of one density.
 
@@ -63,7 +74,8 @@ class Server:
         self._routes_for: tuple[object, ...] = ()
         self._listeners: list[socket.socket] = []
         self._sessions: dict[Session, int] = {}
-        self._pending: dict[socket.socket, tuple[Timer | None, Callable[[], None] | None]] = {}
+        self._pending: dict[socket.socket, _Waiting] = {}
+        self._allowed = same_user()
         self._pause: Timer | None = None
         self.failures = 0
         self.served = 0
@@ -73,13 +85,14 @@ class Server:
         self._listeners.append(listener)
         self._loop.add(listener.fileno(), READABLE, lambda _: self._accept(listener))
 
-    def serve(self, client: socket.socket, when_gone: Callable[[], None] | None = None) -> None:
+    def serve(self, client: socket.socket, when_gone: Callable[[], None] | None = None, *, pid: int = 0) -> None:
         """Serve a connected client.
 
         :param when_gone: called when the client has left or could not be served.
+        :param pid: its process, where that is known already.
         """
         client.setblocking(False)
-        self._pending[client] = (None, when_gone)
+        self._pending[client] = _Waiting(pid or peer_of(client).pid or 0, when_gone)
         self._host.when_known(lambda trouble: self._connect(client, trouble, 0))
 
     @property
@@ -95,9 +108,9 @@ class Server:
             self._loop.remove(listener.fileno())
             listener.close()
         self._listeners.clear()
-        for client, (timer, _) in list(self._pending.items()):
-            if timer is not None:
-                timer.cancel()
+        for client, waiting in list(self._pending.items()):
+            if waiting.timer is not None:
+                waiting.timer.cancel()
             client.close()
         self._pending.clear()
         for session in list(self._sessions):
@@ -115,31 +128,31 @@ class Server:
                     self._rest(listener)
                     return
                 continue  # the client left before it was accepted
-            refusal = same_user().refusal(peer_of(client))
+            peer = peer_of(client)
+            refusal = self._allowed.refusal(peer)
             if refusal is None and len(self._sessions) + len(self._pending) >= CLIENT_LIMIT:
                 refusal = f"there are {CLIENT_LIMIT} clients already"
             if refusal is not None:
                 _log.warning("a client is refused: %s", refusal)
                 _refuse(client, refusal)
                 continue
-            self.serve(client)
+            self.serve(client, pid=peer.pid or 0)
 
     def _rest(self, listener: socket.socket) -> None:
         self._loop.change(listener.fileno(), 0)
         self._pause = self._loop.call_later(1.0, lambda: self._loop.change(listener.fileno(), READABLE))
 
     def _connect(self, client: socket.socket, trouble: str, tries: int) -> None:
-        if client not in self._pending:
+        waiting = self._pending.get(client)
+        if waiting is None:
             return
-        when_gone = self._pending[client][1]
         host: socket.socket | None = None
         if not trouble:
             try:
                 host = self._host.connect_client()
             except HostBusy:
                 if tries < _BUSY_TRIES:
-                    timer = self._loop.call_later(_BUSY_TIME, lambda: self._connect(client, "", tries + 1))
-                    self._pending[client] = (timer, when_gone)
+                    waiting.timer = self._loop.call_later(_BUSY_TIME, lambda: self._connect(client, "", tries + 1))
                     return
                 trouble = "the host compositor accepts no connections"
             except HostUnreachable as error:
@@ -150,19 +163,19 @@ class Server:
         if host is None:
             _log.warning("a client is turned away: %s", trouble)
             _refuse(client, trouble)
-            if when_gone is not None:
-                when_gone()
+            if waiting.when_gone is not None:
+                waiting.when_gone()
             return
-        self._start(client, host, when_gone)
+        self._start(client, host, waiting)
 
-    def _start(self, client: socket.socket, host: socket.socket, when_gone: Callable[[], None] | None) -> None:
+    def _start(self, client: socket.socket, host: socket.socket, waiting: _Waiting) -> None:
         def ended(session: Session) -> None:
             self._sessions.pop(session, None)
-            if when_gone is not None:
-                when_gone()
+            if waiting.when_gone is not None:
+                waiting.when_gone()
 
         session = Session(self._loop, self._current_routes(), client, host, ended, self._failed)
-        self._sessions[session] = peer_of(client).pid or 0
+        self._sessions[session] = waiting.pid
         self.served += 1
 
     def _current_routes(self) -> Routes:
