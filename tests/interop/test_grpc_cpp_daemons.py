@@ -1,0 +1,112 @@
+"""garcon and guestlink-host as real processes, with gRPC's C++ library on the other side of every RPC."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from guestlink.pb import service_methods
+from guestlink.rpc import GARCON
+from support.grpc_cpp import CppPeer
+from support.stage import Stage
+
+pytestmark = pytest.mark.interop
+
+TOKEN = "8a3f2b1c-0d4e-4f5a-9b6c-7d8e9f0a1b2c"
+OK, INVALID_ARGUMENT, FAILED_PRECONDITION, UNIMPLEMENTED = 0, 3, 9, 12
+
+
+@pytest.fixture
+def stage() -> Iterator[Stage]:
+    stage = Stage("peer", system_applications=False)
+    yield stage
+    stage.close()
+
+
+def _hear(peer: CppPeer, rpc: str) -> dict[str, Any]:
+    """The next request of an RPC; others are passed over."""
+    while True:
+        heard: dict[str, Any] = peer.line()
+        if heard.get("rpc") == rpc:
+            return dict(heard["request"])
+
+
+async def test_garcon_speaks_to_a_host_in_cpp(stage: Stage) -> None:
+    carried = Path(stage.guest_environ["GUESTLINK_TOKEN_FILE"]).parent
+    carried.mkdir(parents=True)
+    (carried / "token").write_text(TOKEN)
+    mark = stage.root / "mark"
+    stage.add_application("org.example.One", Name="One", Exec=f"touch {mark}", MimeType="text/plain;")
+
+    def converse() -> None:
+        with CppPeer("serve", f"unix:{carried}/listener.sock") as host:
+            assert "serving" in host.line()
+            stage.start_garcon()
+            assert _hear(host, "ContainerReady")["token"] == TOKEN
+            (app,) = _hear(host, "UpdateApplicationList")["application"]
+            assert (app["desktop_file_id"], app["executable_file_name"]) == ("org.example.One", "touch")
+            assert app["mime_types"] == ["text/plain"]
+            assert _hear(host, "UpdateMimeTypes")["mime_type_mappings"]["png"] == "image/png"
+            stage.guestlink("open", "https://example.org/")
+            assert _hear(host, "OpenUrl") == {"url": "https://example.org/", "token": TOKEN}
+            stage.guestlink("terminal", "--", "top", "-b")
+            assert _hear(host, "OpenTerminal") == {"token": TOKEN, "params": ["top", "-b"]}
+            stage.add_application("org.example.Two")
+            assert _hear(host, "PendingUpdateApplicationListCalls")["count"] == 1
+            assert len(_hear(host, "UpdateApplicationList")["application"]) == 2
+            _call_garcon(carried)
+            stage.stop("garcon")
+
+    await asyncio.to_thread(converse)
+    stage.wait("the application ran", mark.exists)
+
+
+def _call_garcon(carried: Path) -> None:
+    with CppPeer("call", f"unix:{carried}/garcon.sock") as client:
+        launched = client.call("LaunchApplication", {"desktop_file_id": "org.example.One"})
+        assert (launched["code"], launched["response"]["success"]) == (OK, True)
+        refused = client.call("LaunchApplication", {"desktop_file_id": "unknown"})
+        assert (refused["code"], refused["response"]["failure_reason"]) == (OK, "Desktop file does not exist")
+        assert client.call("LaunchApplication", {})["code"] == INVALID_ARGUMENT
+        icon = {"desktop_file_ids": ["org.example.One"], "icon_size": 48, "scale": 1}
+        assert client.call("GetIcon", icon)["code"] == OK
+        info = client.call("GetGarconSessionInfo", {})
+        assert (info["code"], info["response"]["status"]) == (OK, "SUCCEEDED")
+        for method in service_methods(GARCON).keys() - {"LaunchApplication", "GetIcon", "GetGarconSessionInfo"}:
+            assert client.call(method, {})["code"] == UNIMPLEMENTED, method
+
+
+async def test_guestlink_host_serves_a_container_in_cpp(stage: Stage) -> None:
+    stage.start_host()
+    stage.host("add", stage.name)
+    carried = Path(stage.guest_environ["GUESTLINK_TOKEN_FILE"]).parent
+    token = (carried / "token").read_text()
+
+    def converse() -> None:
+        with CppPeer("call", f"unix:{carried}/listener.sock") as container:
+
+            def call(method: str, token: str, **fields: Any) -> int:
+                return int(container.call(method, {"token": token, **fields})["code"])
+
+            app = {"desktop_file_id": "one", "name": {"values": [{"value": "One"}]}, "exec": "x"}
+            assert call("UpdateApplicationList", token, application=[app]) == FAILED_PRECONDITION  # T5
+            assert call("ContainerReady", "wrong", garcon_port=1) == FAILED_PRECONDITION  # T1
+            assert call("ContainerReady", token, garcon_port=1) == OK
+            assert call("ContainerReady", token, garcon_port=2) == OK  # T2
+            assert call("UpdateApplicationList", "wrong", application=[app]) == FAILED_PRECONDITION
+            assert call("UpdateApplicationList", token, application=[app]) == OK
+            assert call("UpdateMimeTypes", token, mime_type_mappings={"txt": "text/plain"}) == OK
+            assert call("PendingUpdateApplicationListCalls", "", count=1) == INVALID_ARGUMENT
+            assert call("PendingUpdateApplicationListCalls", token, count=1) == OK
+            assert call("OpenUrl", token, url="file:///etc/passwd") == FAILED_PRECONDITION
+            assert call("ReportMetrics", token) == UNIMPLEMENTED
+            stage.wait("the launcher", stage.launchers)
+            assert call("ContainerShutdown", token) == OK
+            assert call("ContainerReady", token, garcon_port=1) == FAILED_PRECONDITION  # T3
+
+    await asyncio.to_thread(converse)
+    assert (carried / "token").read_text() != token
