@@ -96,6 +96,8 @@ class Publisher:
         return self.current
 
     async def _publish_now(self) -> None:
+        if self._apps.pending_count:  # Scheduled before the host could be told.
+            await self._tell_pending()
         await self._publish_apps()
         await self._publish_mime()
 

@@ -52,6 +52,9 @@ def test_a_toolkit_application_shows_its_window(desktop: tuple[Stage, Compositor
     stage.wait("it is published", lambda: any("mousepad" in path.name for path in stage.launchers()))
     stage.host("launch", stage.name, "org.xfce.mousepad")
     stage.wait("its window is shown", lambda: "mousepad" in _windows(compositor))
+    shown = stage.guestlink("status").stdout
+    assert "wayland-0: shows 1 program on the host's compositor" in shown
+    assert "mousepad (pid " in shown
 
 
 def test_a_terminal_application_runs_in_a_terminal(desktop: tuple[Stage, Compositor]) -> None:

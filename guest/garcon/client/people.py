@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import argparse
+import glob
 import json
+import os
 import sys
 from typing import Any
 
-from garcon.client.daemon import garcon, to_url
+from garcon.client.daemon import control_path, garcon, to_url
 from guestlink import __version__
-from guestlink.errors import run_command
+from guestlink.control import ControlClient, DaemonNotRunning
+from guestlink.errors import GuestlinkError, run_command
 
 _EXAMPLES = """\
 examples:
@@ -60,14 +63,44 @@ def _main(argv: list[str]) -> int:
 
 
 def _status(arguments: argparse.Namespace) -> int:
-    answer = garcon().call("status")
+    proxies = _proxies()
+    try:
+        answer = garcon().call("status")
+    except DaemonNotRunning as error:
+        if not proxies:
+            raise
+        answer = {"sentence": str(error), "registered": False, "warnings": []}
     if arguments.json:
-        _print_json(answer)
+        _print_json(answer | {"proxies": proxies})
     else:
         print(answer["sentence"])
         for warning in answer["warnings"]:
             print(f"  {warning}")
+        for proxy in proxies:
+            print(_proxy_sentence(proxy))
+            for client in proxy["clients"]:
+                windows = ", ".join(client["app_ids"]) or "no window yet"
+                print(f"  {client['program']} (pid {client['pid']}): {windows}")
     return 0 if answer["registered"] else 1
+
+
+def _proxies() -> list[dict[str, Any]]:
+    """What the running Wayland proxies say of themselves."""
+    found = []
+    for path in sorted(glob.glob(os.path.join(os.path.dirname(control_path()), "sommelier-*.sock"))):
+        try:
+            found.append(ControlClient(path, daemon="sommelier").call("status", timeout=5))
+        except GuestlinkError:
+            continue  # A proxy that has ended, or is about to.
+    return found
+
+
+def _proxy_sentence(proxy: dict[str, Any]) -> str:
+    count = len(proxy["clients"])
+    programs = "1 program" if count == 1 else f"{count} programs"
+    if not proxy["host_known"]:
+        return f"{proxy['socket']}: waiting for the host's compositor at {proxy['host']}"
+    return f"{proxy['socket']}: shows {programs} on the host's compositor"
 
 
 def _open(arguments: argparse.Namespace) -> int:
