@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fcntl
+import gc
 import logging
 import os
 import signal
@@ -104,6 +105,7 @@ class _Application:
             self._start_parent()
         else:
             self._start_wrapper()
+        gc.freeze()  # the tables live as long as the process: the collector need not look at them
         self._loop.run()
         self._manager.stopping()
         return self._result

@@ -13,7 +13,6 @@ from guestlink.config import Config
 from guestlink.errors import GuestlinkError
 from sommelier_shim.policy.accelerators import Accelerator, parse
 from sommelier_shim.policy.keymap import Keymap, keysym
-from sommelier_shim.shapes import is_known
 from support.wayland_peers import GLOBALS, Client, HostConnection, Message, stage
 
 KEY_Q, KEY_BRACKETLEFT, KEY_LEFTMETA = 16, 26, 125
@@ -105,7 +104,6 @@ def test_windowed_accelerators_count_unless_the_window_is_fullscreen(typing: Typ
     assert typing.press(KEY_BRACKETLEFT, MOD_ALT) == []
 
 
-@pytest.mark.skipif(not is_known("zcr_keyboard_extension_v1"), reason="not in the tables")
 @pytest.mark.parametrize("typing", [(ALWAYS[0], EXTENDED)], indirect=True)
 def test_a_host_with_the_extension_hears_of_every_key_who_handled_it(typing: Typing) -> None:
     assert "zcr_keyboard_extension_v1" not in typing.client.names
