@@ -8,15 +8,17 @@ forwarded in one piece, untouched. The others keep track of objects and descript
 from __future__ import annotations
 
 import os
+import sys
 from collections import deque
 from collections.abc import Callable
+from struct import Struct
 from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
 
 from sommelier_shim.wire import (
     DESCRIPTORS_PER_SEND,
     DISPLAY,
     FIRST_SERVER_ID,
-    HEADER,
+    HEADER_SIZE,
     IMPLEMENTATION,
     INVALID_METHOD,
     INVALID_OBJECT,
@@ -36,7 +38,20 @@ DESCRIPTOR_LIMIT = 512
 _DESCRIPTORS_OF_A_MESSAGE = 4
 """A run is cut before the next message could exceed what one send may carry; no message has more."""
 
-_DELETE_ID_SIZE = 12 << 16
+_DELETE_ID_SIZE = 12
+_PLAIN_IDS = 1 << 28
+"""Ids below this are compared fastest; others take the long way."""
+_START = Struct("IHHI")
+
+
+def _start_of_big_endian(buffer: Buffer, at: int) -> tuple[int, ...]:
+    object_id, size, opcode, argument = _START.unpack_from(buffer, at)
+    return object_id, opcode, size, argument
+
+
+_unpack_start: Callable[[bytearray, int], tuple[int, ...]]
+_unpack_start = _START.unpack_from if sys.byteorder == "little" else _start_of_big_endian
+"""Object, opcode, size and first argument of a message; one that has no argument is followed by anything."""
 
 Hook: TypeAlias = Callable[["Flow", int, int, int], "Buffer | None"]
 """``hook(flow, object_id, at, stop)``: the message is ``flow.buffer[at:stop]``. Returns None to leave it (it may
@@ -56,7 +71,7 @@ def deletes(flow: Flow, object_id: int, at: int, stop: int) -> Buffer | None:
 
     :raises WireError: the message is too short.
     """
-    if stop - at < _DELETE_ID_SIZE >> 16:
+    if stop - at < _DELETE_ID_SIZE:
         raise WireError("delete_id is too short", IMPLEMENTATION)
     mine = flow.relay.deleted(UINT.unpack_from(flow.buffer, at + 8)[0])
     UINT.pack_into(flow.buffer, at + 8, mine)
@@ -108,6 +123,7 @@ class Flow:
     def feed(self, buffer: bytearray, view: memoryview, end: int) -> int:
         """Relay the whole messages in ``buffer[:end]``; they may be changed in place.
 
+        :param buffer: longer than ``end`` by another word at least.
         :param view: of the buffer.
         :returns: how many bytes were used; the rest is the beginning of a message.
         :raises WireError: the sender broke the protocol; what came before has been sent on.
@@ -116,48 +132,50 @@ class Flow:
         objects = self.objects
         relay = self.relay
         others = (relay.events if self.is_requests else relay.requests).objects
-        unpack, unpack_id = HEADER.unpack_from, UINT.unpack_from
+        waiting = relay.waiting
+        has_room = len(others) + end // 12 < OBJECT_LIMIT  # whatever is made here
+        unpack = _unpack_start
         last = end - 8
         start = at = 0
         try:
             while at <= last:
-                object_id, word = unpack(buffer, at)
-                stop = at + (word >> 16)
-                if stop > end or word & 0x30000 or word < 0x80000:
-                    if word & 0x30000 or word < 0x80000:
-                        raise WireError(f"a message to object {object_id} has the size {word >> 16}")
+                object_id, opcode, size, argument = unpack(buffer, at)
+                stop = at + size
+                if stop > end or size & 3 or size < HEADER_SIZE:
+                    if size & 3 or size < HEADER_SIZE:
+                        raise WireError(f"a message to object {object_id} has the size {size}")
                     break
                 try:
-                    entry = objects[object_id][word & 0xFFFF]
+                    entry = objects[object_id][opcode]
                 except (KeyError, IndexError):
-                    entry = self._unknown(object_id, word & 0xFFFF)
+                    entry = self._unknown(object_id, opcode)
                 if entry is None:
                     at = stop
                     continue
                 # The three kinds that floods are made of are worth their lines: a call costs as much as the rest.
-                if entry.__class__ is tuple:
-                    offset, least, requests, events = entry
-                    if word < least:
-                        raise WireError(f"a message to object {object_id} is too short")
-                    new = unpack_id(buffer, at + offset)[0]
-                    if DISPLAY < new < FIRST_SERVER_ID and new not in others and len(others) < OBJECT_LIMIT:
-                        objects[new] = requests
-                        others[new] = events
-                    else:
-                        relay.add(new, requests, events)
-                    at = stop
-                    continue
-                if entry is destroys:
+                if entry is deletes:
+                    known = argument in objects and DISPLAY < argument < _PLAIN_IDS
+                    if known and size == _DELETE_ID_SIZE and not waiting:
+                        del objects[argument]
+                        if argument in others:
+                            del others[argument]
+                        at = stop
+                        continue
+                elif entry is destroys:
                     del objects[object_id]
                     at = stop
                     continue
-                if entry is deletes and word >= _DELETE_ID_SIZE and not relay.waiting:
-                    gone = unpack_id(buffer, at + 8)[0]
-                    if DISPLAY < gone < FIRST_SERVER_ID:
-                        objects.pop(gone, None)
-                        others.pop(gone, None)
-                        at = stop
-                        continue
+                elif type(entry) is tuple:
+                    least, requests, events = entry
+                    if size < least:
+                        raise WireError(f"a message to object {object_id} is too short")
+                    if DISPLAY < argument < _PLAIN_IDS and argument not in others and has_room:
+                        objects[argument] = requests
+                        others[argument] = events
+                    else:
+                        relay.add(argument, requests, events)
+                    at = stop
+                    continue
                 replacement = entry(self, object_id, at, stop)
                 if replacement is not None:
                     if at > start:
@@ -174,6 +192,8 @@ class Flow:
                 self._send(view[start:at])
         if len(self.received) > DESCRIPTOR_LIMIT:
             raise WireError("too many descriptors that no message uses")
+        if self.is_requests and len(others) > OBJECT_LIMIT:
+            raise WireError(f"more than {OBJECT_LIMIT} objects", NO_MEMORY)
         return at
 
     def pass_descriptors(self, count: int, object_id: int, name: str) -> None:
@@ -265,8 +285,6 @@ class Relay:
         mine = self.requests.objects
         if object_id in mine or not DISPLAY < object_id < FIRST_SERVER_ID:
             raise WireError(f"invalid new id {object_id}", INVALID_OBJECT)
-        if len(mine) >= OBJECT_LIMIT:
-            raise WireError(f"more than {OBJECT_LIMIT} objects", NO_MEMORY)
         mine[object_id] = requests
         theirs = self.events.objects
         if object_id in theirs:

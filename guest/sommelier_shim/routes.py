@@ -12,7 +12,7 @@ from typing import TypeAlias
 from sommelier_shim.relay import Entries, Entry, Flow, Hook, Relay, Sink, deletes, destroys
 from sommelier_shim.shapes import Shape, interface_shape
 from sommelier_shim.trace import Trace
-from sommelier_shim.wire import UINT, Buffer, WireError, skip
+from sommelier_shim.wire import HEADER_SIZE, UINT, Buffer, WireError, skip
 
 Step: TypeAlias = Callable[[Flow, bytearray, int, int, int], None]
 """``step(flow, buffer, object_id, at, stop)``: keeps track of the objects and descriptors of a message."""
@@ -129,14 +129,13 @@ class Routes:
             step = self._track(shape, is_request=is_request)
         return hooked(shape, chain, step)
 
-    def _step(self, shape: Shape, *, is_request: bool) -> Step | tuple[int, int, Entries, Entries] | None:
-        """What must be done for a message apart from hooks; a tuple when it only makes one object."""
+    def _step(self, shape: Shape, *, is_request: bool) -> Step | tuple[int, Entries, Entries] | None:
+        """What must be done for a message apart from hooks; a tuple when its first argument makes an object."""
         if not (shape.new or shape.descriptors or (shape.destructor and is_request)):
             return None
-        simple = len(shape.new) == 1 and not (shape.new[0].before or shape.descriptors or shape.destructor)
-        if simple and is_request:
-            argument = shape.new[0]
-            return (argument.offset, shape.least << 16, *self.entries(argument.interface))
+        only = len(shape.new) == 1 and not (shape.descriptors or shape.destructor)
+        if only and is_request and not shape.new[0].before and shape.new[0].offset == HEADER_SIZE:
+            return (shape.least, *self.entries(shape.new[0].interface))
         return self._track(shape, is_request=is_request)
 
     def _track(self, shape: Shape, *, is_request: bool) -> Step:

@@ -12,7 +12,14 @@ from sommelier_shim.loop import READABLE, WRITABLE, Loop, Timer
 from sommelier_shim.outlet import Outlet
 from sommelier_shim.relay import Flow
 from sommelier_shim.routes import Routes
-from sommelier_shim.wire import DESCRIPTORS_RECEIVED, IMPLEMENTATION, SIZE_LIMIT, WireError, error_event
+from sommelier_shim.wire import (
+    DESCRIPTORS_RECEIVED,
+    HEADER_SIZE,
+    IMPLEMENTATION,
+    SIZE_LIMIT,
+    WireError,
+    error_event,
+)
 
 _log = logging.getLogger(__name__)
 
@@ -27,7 +34,7 @@ _RETRY_TIME = 0.01
 _ANCILLARY = socket.CMSG_SPACE(DESCRIPTORS_RECEIVED * 4)
 _FLAGS = socket.MSG_DONTWAIT | socket.MSG_CMSG_CLOEXEC
 
-_buffer = bytearray(SIZE_LIMIT + RECEIVE_SIZE)
+_buffer = bytearray(SIZE_LIMIT + RECEIVE_SIZE + HEADER_SIZE)
 _view = memoryview(_buffer)
 _whole = [_view[:RECEIVE_SIZE]]
 """One receive buffer for all: a client keeps only the beginning of a message between two reads."""

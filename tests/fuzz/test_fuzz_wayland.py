@@ -73,10 +73,10 @@ class Conversation:
 
     @staticmethod
     def feed(flow: Flow, data: bytes) -> None:
-        buffer = bytearray(data)
+        buffer = bytearray(data + bytes(8))
         with memoryview(buffer) as view:
-            used = flow.feed(buffer, view, len(buffer))
-        assert 0 <= used <= len(buffer)
+            used = flow.feed(buffer, view, len(data))
+        assert 0 <= used <= len(data)
 
 
 KINDS = st.sampled_from(sorted(ROUTES))
@@ -178,9 +178,10 @@ def test_where_the_input_is_cut_changes_nothing(said: list[bytes], data: st.Data
         rest = b""
         try:
             for piece in pieces:
-                buffer = bytearray(rest + piece)
-                used = relay.requests.feed(buffer, memoryview(buffer), len(buffer))
-                rest = bytes(buffer[used:])
+                end = len(rest + piece)
+                buffer = bytearray(rest + piece + bytes(8))
+                used = relay.requests.feed(buffer, memoryview(buffer), end)
+                rest = bytes(buffer[used:end])
         except WireError as error:
             collected += str(error).encode()
         outputs.append(bytes(collected))

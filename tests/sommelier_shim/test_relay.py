@@ -60,8 +60,8 @@ class Conversation:
     @staticmethod
     def _feed(flow: Flow, data: bytes, fds: tuple[int, ...]) -> int:
         flow.received.extend(fds)
-        buffer = bytearray(data)
-        return flow.feed(buffer, memoryview(buffer), len(buffer))
+        buffer = bytearray(data + bytes(8))
+        return flow.feed(buffer, memoryview(buffer), len(data))
 
 
 @pytest.fixture

@@ -51,8 +51,8 @@ class Conversation:
 
 
 def _feed(flow: Flow, data: bytes) -> None:
-    buffer = bytearray(data)
-    flow.feed(buffer, memoryview(buffer), len(buffer))
+    buffer = bytearray(data + bytes(8))
+    flow.feed(buffer, memoryview(buffer), len(data))
 
 
 @pytest.fixture
