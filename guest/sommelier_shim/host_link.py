@@ -163,9 +163,10 @@ class HostLink:
             function(text)
 
     def _readable(self, events: int) -> None:
-        assert self._sock is not None
+        sock = self._sock
+        assert sock is not None
         try:
-            data = self._sock.recv(16384)
+            data = sock.recv(16384)
         except BlockingIOError:
             return
         except OSError:
@@ -184,8 +185,8 @@ class HostLink:
                 if at + size > len(data):
                     break
                 self._event(object_id, word & 0xFFFF, data[at : at + size])
-                if self._sock is None:
-                    return
+                if self._sock is not sock:
+                    return  # closed, or opened anew: what is left belongs to nobody
                 at += size
             self._tail = data[at:]
         except WireError as error:

@@ -196,11 +196,15 @@ class Client(Wire):
 class HostConnection(Wire):
     """A client's connection as the host sees it. Answers wl_display and wl_registry by itself.
 
+    :param refused: the object and opcode of a request that is answered with an error.
     :ivar requests: everything that came, the answered ones too.
     """
 
-    def __init__(self, sock: socket.socket, globals_: list[tuple[str, int]]) -> None:
+    def __init__(
+        self, sock: socket.socket, globals_: list[tuple[str, int]], refused: tuple[int, int] = (0, 0)
+    ) -> None:
         super().__init__(sock)
+        self._refused = refused
         self.requests: list[Message] = []
         self.registries: list[int] = []
         self.bound: dict[str, list[int]] = {}
@@ -270,6 +274,10 @@ class HostConnection(Wire):
     def _answer(self, message: Message) -> None:
         if self.silent:
             return
+        if (message.object_id, message.opcode) == self._refused:
+            self.silent = True
+            self.send(encode(1, 0, "ous", message.object_id, 1, "refused"))
+            return
         if (message.object_id, message.opcode) == (1, 0):
             (callback,) = message.arguments("n")
             self.send(encode(callback, 0, "u", 7), encode(1, 1, "u", callback))
@@ -286,12 +294,14 @@ class HostConnection(Wire):
 class Host:
     """A compositor's socket.
 
-    :ivar connections: of clients; the proxy's own is :attr:`own`.
+    :ivar connections: the proxy's own and those of clients.
+    :ivar refused: the object and opcode of a request that connections from now on answer with an error.
     """
 
     def __init__(self, path: Path, globals_: tuple[tuple[str, int], ...] = GLOBALS) -> None:
         self.path = path
         self.globals = list(globals_)
+        self.refused = (0, 0)
         self.connections: list[HostConnection] = []
         self._changed = threading.Condition()
         self._listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
@@ -322,7 +332,7 @@ class Host:
             except OSError:
                 return
             with self._changed:
-                self.connections.append(HostConnection(sock, self.globals))
+                self.connections.append(HostConnection(sock, self.globals, self.refused))
                 self._changed.notify_all()
 
 

@@ -1,0 +1,140 @@
+"""The proxy's own connection: which host this is, the sandbox for clients, and hosts that answer badly."""
+
+from __future__ import annotations
+
+import os
+import select
+import socket
+from pathlib import Path
+
+import pytest
+
+from guestlink.config import Config
+from sommelier_shim.host_link import SECURITY_CONTEXT
+from sommelier_shim.wire import encode
+from support.wayland_peers import GLOBALS, HostConnection, stage
+
+WITH_CONTEXT = (*GLOBALS, (SECURITY_CONTEXT, 1))
+
+
+def _context_requests(own: HostConnection) -> list[tuple[int, int]]:
+    return [(m.object_id, m.opcode) for m in own.requests if m.object_id in (4, 5)]
+
+
+def test_clients_connect_inside_a_security_context(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path))
+    with stage(tmp_path, Config({}), WITH_CONTEXT) as (between, host), between.client() as client:
+        own = host.connection(0, at_least=1)
+        between.wait("the sandbox is made", lambda: between.link.is_sandboxed and between.link.is_known)
+        assert _context_requests(own) == [(4, 1), (5, 1), (5, 2), (5, 3), (5, 4), (5, 0), (4, 0)]
+        assert own.wait_request(5, 1).arguments("s") == [b"org.guestlink"]
+        assert own.wait_request(5, 2).arguments("s") == [b"demo"]
+        listening, closing = own.fds
+        listener = socket.socket(fileno=os.dup(listening))
+        listener.settimeout(60)
+        accepted, _ = listener.accept()
+        listener.close()
+        inside = HostConnection(accepted, host.globals)
+        host.connections.append(inside)
+        client.start()
+        assert "wl_compositor" in client.names
+        assert SECURITY_CONTEXT not in client.names
+        assert len(host.connections) == 2, "the client came by the sandbox's socket alone"
+
+        poll = select.poll()
+        poll.register(closing, 0)
+        assert poll.poll(0) == [], "the context lives as long as the proxy"
+        between.do(between.link.close)
+        assert poll.poll(60_000)[0][1] & select.POLLHUP
+    assert not list(tmp_path.glob("guestlink-*")), "the sandbox's directory is removed"
+
+
+def test_a_host_that_refuses_a_context_is_used_without(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path))
+    with stage(tmp_path, Config({}), WITH_CONTEXT) as (between, host):
+        host.refused = (5, 4)  # commit
+        with between.client() as client:
+            client.start()
+            assert "wl_compositor" in client.names
+            assert host.connection(0).wait_request(5, 4)
+        assert not between.do(lambda: between.link.is_sandboxed)
+    assert not list(tmp_path.glob("guestlink-*"))
+
+
+@pytest.mark.parametrize(
+    "nonsense",
+    [
+        encode(1, 0, "ous", 1, 3, "out of memory"),
+        (2).to_bytes(4, "little") + (4 << 16).to_bytes(4, "little"),
+        encode(2, 0, "u", 1),
+        encode(2, 0, "uuu", 1, 0xFFFFFFFF, 1),
+    ],
+    ids=["error", "size", "short", "string"],
+)
+def test_a_host_that_answers_badly_costs_the_client_its_connection_alone(tmp_path: Path, nonsense: bytes) -> None:
+    host = _Mute(tmp_path / "mute")
+    with stage(tmp_path) as (between, good):
+        good.path.rename(tmp_path / "good")
+        host.path.rename(good.path)
+        with between.client() as client:
+            host.say(nonsense)
+            error = client.error_in(client.until_end())
+            assert error is not None
+            assert "the host compositor" in error[2]
+        good.path.unlink()
+        (tmp_path / "good").rename(good.path)
+        with between.client() as client:
+            client.start()
+    host.close()
+
+
+class _Mute:
+    """A host that accepts and says what it is told to."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        self._listener.bind(str(path))
+        self._listener.listen()
+        self._listener.settimeout(60)
+        self._accepted: list[socket.socket] = []
+
+    def say(self, data: bytes) -> None:
+        sock, _ = self._listener.accept()
+        self._accepted.append(sock)
+        sock.sendall(data)
+
+    def close(self) -> None:
+        for sock in (self._listener, *self._accepted):
+            sock.close()
+
+
+def test_globals_that_come_and_go_are_followed(tmp_path: Path) -> None:
+    with stage(tmp_path) as (between, host), between.client() as client:
+        client.start()
+        own = host.connection(0, at_least=1)
+        own.event(2, 0, "usu", 70, "zaura_shell", 38)
+        between.wait("it is ChromeOS", lambda: between.link.is_chromeos)
+        own.event(2, 1, "u", 70)
+        between.wait("it is not", lambda: not between.link.is_chromeos)
+
+
+def test_a_global_that_appears_later_reaches_clients_that_are_connected(tmp_path: Path) -> None:
+    with stage(tmp_path) as (between, host), between.client() as client:
+        client.start()
+        connection: HostConnection = host.connection(at_least=2)
+        connection.event(client.registry, 0, "usu", 70, "wl_output", 4)
+        heard = client.sync()
+        assert [m.arguments("usu") for m in heard if m.object_id == client.registry] == [[70, b"wl_output", 4]]
+        connection.event(client.registry, 1, "u", 70)
+        assert [m.opcode for m in client.sync() if m.object_id == client.registry] == [1]
+
+
+def test_hosts_are_told_apart_by_what_they_offer(tmp_path: Path) -> None:
+    with (
+        stage(tmp_path, Config({}), (*GLOBALS, ("zaura_shell", 38))) as (between, host),
+        between.client() as client,
+    ):
+        client.start()
+        assert host.connection(0, at_least=1).bound == {}
+        assert between.do(lambda: (between.link.is_chromeos, between.link.version_of("zaura_shell"))) == (True, 38)
