@@ -33,6 +33,8 @@ if TYPE_CHECKING:
 
 OBJECT_LIMIT = 65536
 """Objects of one client; the largest programs have a few thousand (sommelier.md §8.3)."""
+UNCONFIRMED_LIMIT = 65536
+"""What a client may be ahead of the host, see :attr:`Relay.is_ahead`; then it is not read for a while."""
 DESCRIPTOR_LIMIT = 512
 """Descriptors that may wait for their message: twice what one read can bring."""
 _DESCRIPTORS_OF_A_MESSAGE = 4
@@ -133,7 +135,6 @@ class Flow:
         relay = self.relay
         others = (relay.events if self.is_requests else relay.requests).objects
         waiting = relay.waiting
-        has_room = len(others) + end // 12 < OBJECT_LIMIT  # whatever is made here
         unpack = _unpack_start
         last = end - 8
         start = at = 0
@@ -169,8 +170,9 @@ class Flow:
                     least, requests, events = entry
                     if size < least:
                         raise WireError(f"a message to object {object_id} is too short")
-                    if DISPLAY < argument < _PLAIN_IDS and argument not in others and has_room:
-                        objects[argument] = requests
+                    if DISPLAY < argument < _PLAIN_IDS and argument not in others:
+                        if requests:  # nobody can say anything to a wl_callback
+                            objects[argument] = requests
                         others[argument] = events
                     else:
                         relay.add(argument, requests, events)
@@ -192,7 +194,7 @@ class Flow:
                 self._send(view[start:at])
         if len(self.received) > DESCRIPTOR_LIMIT:
             raise WireError("too many descriptors that no message uses")
-        if self.is_requests and len(others) > OBJECT_LIMIT:
+        if self.is_requests and len(objects) > OBJECT_LIMIT:
             raise WireError(f"more than {OBJECT_LIMIT} objects", NO_MEMORY)
         return at
 
@@ -334,6 +336,19 @@ class Relay:
             theirs.pop(object_id, None)
             self.requests.objects.pop(object_id, None)
         return object_id
+
+    @property
+    def unconfirmed(self) -> int:
+        """Callbacks under way, and destroyed objects whose end the host has not confirmed."""
+        return len(self.events.objects) - len(self.requests.objects)
+
+    @property
+    def is_ahead(self) -> bool:
+        """Whether the client is too far ahead of the host: reading on would fill memory with what is not confirmed.
+
+        A flood of short-lived objects comes here, not to an error: nothing is wrong with it.
+        """
+        return self.unconfirmed > UNCONFIRMED_LIMIT
 
     def client_id(self, host_id: int) -> int:
         """The client's number for an object of the host's; 0 when it has none."""

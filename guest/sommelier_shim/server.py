@@ -34,6 +34,7 @@ class ClientInfo(NamedTuple):
     program: str
     since: float
     objects: int
+    unconfirmed: int
     queued: int
     sent: int
     received: int
@@ -209,6 +210,7 @@ def _info(session: Session, pid: int) -> ClientInfo:
         program=program_of(pid),
         since=session.started,
         objects=len(relay.requests.objects),
+        unconfirmed=relay.unconfirmed,
         queued=session.client.outlet.queued + session.host.outlet.queued,
         sent=session.client.outlet.sent_bytes,
         received=session.host.outlet.sent_bytes,

@@ -199,18 +199,19 @@ class Session:
         elif size:
             peer.tail = b""
         other = self.host if peer is self.client else self.client
-        if other.outlet.is_full:
+        if other.outlet.is_full or (peer is self.client and self.relay.is_ahead):
             peer.paused = True
             peer.watch()
+        if self.client.paused and peer is self.host:
+            self._resume(self.client)
         if other.outlet.broken:
             self._send_failed(other)
 
     def sent(self, peer: Peer) -> None:
         """Something left the queue of a peer: its source may be read again, or the session may be over."""
         other = self.host if peer is self.client else self.client
-        if other.paused and peer.outlet.has_room:
-            other.paused = False
-            other.watch()
+        if other.paused:
+            self._resume(other)
         if peer.outlet.broken:
             self._send_failed(peer)
         elif other.ended and not peer.outlet.queued:
@@ -237,6 +238,14 @@ class Session:
         self.relay.close()
         self._on_end(self)
         self.loop.call_later(0, self._dissolve)  # whoever called us may still use our parts
+
+    def _resume(self, peer: Peer) -> None:
+        """Read a paused peer again, if what held it back is over."""
+        other = self.host if peer is self.client else self.client
+        if other.outlet.broken or not other.outlet.has_room or (peer is self.client and self.relay.is_ahead):
+            return
+        peer.paused = False
+        peer.watch()
 
     def _dissolve(self) -> None:
         """Break the circles of references: thousands of dead sessions would wait for the garbage collector."""

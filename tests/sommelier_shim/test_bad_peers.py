@@ -5,15 +5,18 @@ from __future__ import annotations
 import os
 import random
 import socket
+import threading
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 
 import pytest
 
 from sommelier_shim.outlet import QUEUE_HIGH
+from sommelier_shim.relay import UNCONFIRMED_LIMIT
 from sommelier_shim.server import raise_descriptor_limit
 from sommelier_shim.wire import FIRST_SERVER_ID, encode
-from support.wayland_peers import Between, Client, Host, stage
+from support.wayland_peers import Between, Client, Host, HostConnection, stage
 
 
 @pytest.fixture(autouse=True, scope="module")
@@ -229,6 +232,41 @@ def test_a_client_that_floods_loses_nothing(staged: tuple[Between, Host]) -> Non
         client.sync()
         connection = host.connection(at_least=3)
         assert sum((m.object_id, m.opcode) == (surface, 2) for m in connection.requests) == 100_000
+
+
+def test_a_flood_of_short_lived_objects_waits_for_the_host_and_loses_nothing(staged: tuple[Between, Host]) -> None:
+    between, host = staged
+    count = UNCONFIRMED_LIMIT + 30_000
+    with between.client() as client:
+        client.start()
+        compositor = client.bind("wl_compositor")
+        client.sync()
+        connection = host.connection(at_least=3)
+
+        def flood() -> None:
+            for first in range(0, count, 1000):
+                ids = range(1000 + first, 2000 + first)
+                client.send(*(encode(compositor, 1, "n", new) + encode(new, 0) for new in ids))
+
+        flooding = threading.Thread(target=flood)
+        flooding.start()
+
+        def unconfirmed() -> int:
+            return max(info.unconfirmed for info in between.server.clients)
+
+        between.wait("the proxy holds the client back", lambda: unconfirmed() > UNCONFIRMED_LIMIT)
+        for new in range(1000, 1000 + count):
+            if new % 1000 == 0:
+                connection.wait("it was made", partial(_has_made, connection, compositor, new))
+            connection.event(1, 1, "u", new)
+            if new % 10_000 == 0:
+                assert between.do(unconfirmed) < UNCONFIRMED_LIMIT + 5000
+        flooding.join(60)
+        client.sync()
+
+
+def _has_made(connection: HostConnection, factory: int, new: int) -> bool:
+    return encode(factory, 1, "n", new) in [m.data for m in connection.requests[-200_000:]]
 
 
 def test_a_client_that_never_reads_is_bounded(staged: tuple[Between, Host]) -> None:

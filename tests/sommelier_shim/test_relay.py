@@ -148,7 +148,7 @@ def test_a_message_too_short_for_its_new_id_is_refused(talk: Conversation) -> No
 
 def test_objects_are_limited() -> None:
     talk = Conversation()
-    free = OBJECT_LIMIT - len(talk.relay.events.objects)
+    free = OBJECT_LIMIT - len(talk.relay.requests.objects)
     talk.client(*(encode(3, 0, "n", 100 + i) for i in range(free)))
     with pytest.raises(WireError, match="objects"):
         talk.client(encode(3, 0, "n", 99))
