@@ -23,16 +23,16 @@ def main() -> int:
     switches = argv[: argv.index("--")] if "--" in argv else argv
     if ("--server" in switches) == ("--client" in switches):
         return _usage(argv)
-    if "--client" in switches:
-        from garcon.client import original
+    if "--server" in switches:
+        from garcon.daemon import main as serve
 
-        try:
-            return original.run(argv)
-        except KeyboardInterrupt:
-            return 130
-    from garcon.daemon import main as serve
+        serve(argv)
+    from garcon.client import original
 
-    return serve(argv)
+    try:
+        return original.run(argv)
+    except KeyboardInterrupt:
+        return 130
 
 
 def _usage(argv: Sequence[str]) -> int:

@@ -8,7 +8,7 @@ import os
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 from garcon.entries import PublishedEntries
 from garcon.garcon_server import GarconServer
@@ -40,7 +40,7 @@ from guestlink.errors import GuestlinkError, report
 from guestlink.logs import setup_logging
 from guestlink.paths import runtime_dir
 from guestlink.process import CommandFailed, run
-from guestlink.service import Notifier, run_daemon
+from guestlink.service import Notifier, leave, run_daemon
 from guestlink.tasks import TaskOwner
 
 _log = logging.getLogger(__name__)
@@ -59,11 +59,10 @@ _DESKTOP_UID = 1000
 """The uid that ChromeOS's host expects (garcon.md §2.2)."""
 
 
-def main(argv: Sequence[str]) -> int:
-    """Run ``garcon --server``.
+def main(argv: Sequence[str]) -> NoReturn:
+    """Run ``garcon --server`` and end the process with its status.
 
     :param argv: the original's switches; unknown ones are named and passed over.
-    :returns: the exit status.
     """
     environ = _own_environ()
     try:
@@ -77,10 +76,11 @@ def main(argv: Sequence[str]) -> int:
                 f"garcon serves the user with uid {_DESKTOP_UID}, and this is uid {os.getuid()}",
                 hint="run it as that user, or with --allow_any_user",
             )
-        return asyncio.run(run_daemon(Daemon(config, environ).run))
+        status = asyncio.run(run_daemon(Daemon(config, environ).run))
     except GuestlinkError as error:
         report("garcon", error)
-        return error.exit_code if error.exit_code != 1 else 255
+        status = error.exit_code if error.exit_code != 1 else 255
+    leave(status)
 
 
 def _own_environ() -> dict[str, str]:

@@ -15,15 +15,15 @@ import time
 from collections import deque
 from collections.abc import Awaitable, Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 from guestlink.address import TcpAddress, UnixAddress, VsockAddress, parse_address
 from guestlink.config import Config
 from guestlink.control import ControlServer
-from guestlink.errors import GuestlinkError
+from guestlink.errors import GuestlinkError, report
 from guestlink.logs import setup_logging
 from guestlink.paths import data_home, private_directory
-from guestlink.service import Notifier, run_daemon
+from guestlink.service import Notifier, leave, run_daemon
 from guestlink.tasks import TaskOwner
 from guestlink_host.applications import to_json
 from guestlink_host.compositor_socket import INTERVAL, CompositorSocket
@@ -61,15 +61,17 @@ _EVENTS = 200
 """Events remembered for `guestlink-host events`."""
 
 
-def serve(config: Config) -> int:
-    """Run the daemon.
-
-    :raises GuestlinkError: another one runs, or a socket cannot be made.
-    """
+def serve(config: Config) -> NoReturn:
+    """Run the daemon and end the process with its status; that another one runs, for example, is said first."""
     setup_logging("guestlink-host", config[LOG_LEVEL])
     for warning in config.warnings:
         _log.warning("%s", warning)
-    return asyncio.run(run_daemon(Daemon(config).run))
+    try:
+        status = asyncio.run(run_daemon(Daemon(config).run))
+    except GuestlinkError as error:
+        report("guestlink-host", error)
+        status = error.exit_code
+    leave(status)
 
 
 class Daemon:
