@@ -74,13 +74,15 @@ def private_directory(path: Path) -> Path:
 def atomic_write(path: Path, content: bytes, mode: int = 0o644) -> None:
     """Write a file so that a reader sees the old content or the new one, never half of either.
 
+    A file has one writer at a time. The half-written file has a fixed name, so that what a killed writer left is
+    gone with the next write.
+
     :raises OSError: the file system refuses; the old content is still there and nothing else is left behind.
     """
-    import tempfile  # slow to import, and commands that only look for a path do not need it
-
-    descriptor, temporary = tempfile.mkstemp(prefix=f".{path.name[:40]}.", dir=path.parent)
+    temporary = path.with_name(f".{path.name}.new")
+    temporary.unlink(missing_ok=True)
     try:
-        with open(descriptor, "wb") as stream:
+        with open(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600), "wb") as stream:
             stream.write(content)
             stream.flush()
             os.fchmod(stream.fileno(), mode)
@@ -88,7 +90,7 @@ def atomic_write(path: Path, content: bytes, mode: int = 0o644) -> None:
         os.replace(temporary, path)
     except BaseException:
         with contextlib.suppress(OSError):
-            os.unlink(temporary)
+            temporary.unlink()
         raise
 
 

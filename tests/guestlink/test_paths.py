@@ -41,7 +41,9 @@ def test_relative_and_missing_variables_give_the_defaults() -> None:
 
 def test_a_file_is_replaced_whole_or_not_at_all(tmp_path: Path) -> None:
     path = tmp_path / "f"
+    (tmp_path / ".f.new").write_bytes(b"what a killed writer left")
     atomic_write(path, b"one", 0o600)
+    assert os.listdir(tmp_path) == ["f"]
     atomic_write(path, b"two", 0o600)
     assert path.read_bytes() == b"two"
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
