@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import os
 import pkgutil
 import re
 import shutil
@@ -13,8 +14,6 @@ from xml.etree import ElementTree
 import pytest
 
 from sommelier_shim import protocols, tables
-
-pytest.importorskip("pywayland")
 
 SOURCES = sorted(Path(protocols.__file__).parent.rglob("*.xml"))
 
@@ -54,6 +53,7 @@ def test_libwayland_s_scanner_agrees(source: Path) -> None:
     """Names, signatures, first versions and the interfaces of arguments, as wayland-scanner compiles them."""
     scanner = shutil.which("wayland-scanner")
     if scanner is None:
+        assert os.environ.get("CI") != "true", "wayland-scanner is missing: apt install libwayland-bin"
         pytest.skip("needs wayland-scanner (Debian package libwayland-bin)")
     code = subprocess.run(
         [scanner, "private-code", str(source), "/dev/stdout"], capture_output=True, text=True, check=True

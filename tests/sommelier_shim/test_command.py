@@ -58,11 +58,15 @@ class Program:
         return process.returncode, output
 
     def connect(self, name: str = "wayland-0") -> Client:
+        return Client(self.reach(name))
+
+    def reach(self, name: str) -> socket.socket:
         path = self.runtime / name
         self.wait(f"{name} is served", lambda: _connects(path))
         sock = socket.socket(socket.AF_UNIX)
+        sock.settimeout(LIMIT)
         sock.connect(str(path))
-        return Client(sock)
+        return sock
 
     @staticmethod
     def wait(what: str, condition: Callable[[], _T]) -> _T:
@@ -227,9 +231,7 @@ def test_nonsense_on_the_status_socket_harms_nobody(program: Program) -> None:
     process = program.start("--parent")
     with program.connect() as client:
         for line in (b"\n", b"[]\n", b'{"call": []}\n', b"{" * 4000, b"x" * 9000, b"\xff\n"):
-            with socket.socket(socket.AF_UNIX) as sock:
-                sock.settimeout(LIMIT)
-                sock.connect(str(program.runtime / "guestlink" / "sommelier-0.sock"))
+            with program.reach("guestlink/sommelier-0.sock") as sock:
                 sock.sendall(line)
                 sock.shutdown(socket.SHUT_WR)
                 with suppress(ConnectionResetError):  # it hung up with our nonsense unread
