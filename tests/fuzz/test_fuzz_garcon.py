@@ -32,7 +32,7 @@ from garcon.mime_cache import BrokenMimeCache, parse_mime_cache
 from garcon.xpm import SIDE_LIMIT, xpm_to_png
 from guestlink.pb import container_host_pb2
 
-relaxed = settings(deadline=None, max_examples=int(os.environ.get("GUESTLINK_FUZZ_EXAMPLES", "200")))
+relaxed = settings(max_examples=int(os.environ.get("GUESTLINK_FUZZ_EXAMPLES", "200")))
 
 # -- desktop entries ---------------------------------------------------------------------------------------------
 

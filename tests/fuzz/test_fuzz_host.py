@@ -26,7 +26,6 @@ METHODS = service_methods(CONTAINER_LISTENER)
 EXAMPLES = int(os.environ.get("GUESTLINK_FUZZ_EXAMPLES", "150"))
 SETTINGS = settings(
     max_examples=EXAMPLES,
-    deadline=None,
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow, HealthCheck.data_too_large],
 )
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from garcon.app_list import Application
@@ -101,7 +101,6 @@ def test_keywords_go_before_comments_and_applications_last() -> None:
     assert [value.value for value in tiny.messages[0].name.values] == ["N"]
 
 
-@settings(deadline=None)
 @given(
     st.lists(st.tuples(st.integers(0, 3000), st.integers(0, 3000), st.integers(0, 3000))), st.integers(0, 20_000)
 )

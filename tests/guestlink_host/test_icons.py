@@ -144,7 +144,7 @@ def test_other_pictures_belong_to_nobody(content: bytes) -> None:
 
 
 @given(st.data())
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 def test_whatever_is_changed_it_is_a_picture_or_refused(data: st.DataObject) -> None:
     is_svg = data.draw(st.booleans())
     content = bytearray(SVG if is_svg else png(4))
