@@ -89,6 +89,7 @@ class HostLink:
         self._channel: HostChannel | None = None
         self._wake = asyncio.Event()
         self._doubt = asyncio.Event()
+        self._moved = False
         self._said = ""
 
     def wake(self) -> None:
@@ -97,7 +98,7 @@ class HostLink:
 
     def announce_again(self) -> None:
         """Register once more although the link is up: our address changed (garcon.md §7.4)."""
-        self.registration.lost("our network address changed")
+        self._moved = True
         self._doubt.set()
         self._wake.set()
 
@@ -115,7 +116,14 @@ class HostLink:
         """Register, stay registered, for ever."""
         while True:
             self._wake.clear()
-            await self._attempt()
+            # What happens from now on, while the host is being told, counts as happening afterwards.
+            self._doubt.clear()
+            self._moved = False
+            try:
+                await self._attempt()
+            except Exception:
+                _log.exception("registration failed in a way that nobody expected; it is tried again")
+                self.registration.unreachable("an error of garcon's own, which its log describes")
             self._tell()
             if (delay := self.registration.delay()) > 0:
                 with contextlib.suppress(TimeoutError):
@@ -196,15 +204,16 @@ class HostLink:
         try:
             lost = owner.start(channel.lost(), name="watch the connection")
             while True:
-                self._doubt.clear()
                 doubt = owner.start(self._doubt.wait(), name="wait for doubt")
                 await asyncio.wait({lost, doubt}, timeout=HEARTBEAT, return_when=asyncio.FIRST_COMPLETED)
                 doubt.cancel()
                 if lost.done():
                     self.registration.lost(lost.result())
                     return
-                if not self.registration.registered:
+                if self._moved:
+                    self.registration.lost("our network address changed")
                     return
+                self._doubt.clear()
                 if not await self._still_known(channel):
                     return
         finally:

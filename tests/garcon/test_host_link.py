@@ -26,9 +26,12 @@ class Host:
 
     def __init__(self) -> None:
         self.there = True
+        self.broken = False
         self.tokens = {"token-1"}
         self.calls: list[tuple[str, Any]] = []
         self.answers: dict[str, str] = {}
+        self.ready = asyncio.Event()
+        self.ready.set()
         self.connections: list[Connection] = []
 
     async def probe(self) -> None:
@@ -36,6 +39,8 @@ class Host:
             raise GuestlinkError("refused")
 
     async def dial(self) -> Connection:
+        if self.broken:
+            raise RuntimeError("broken")
         return Connection(self)
 
     def leave(self) -> None:
@@ -56,6 +61,8 @@ class Connection:
 
     async def call(self, method: str, request: Any, *, timeout: float | None) -> Any:
         self.host.calls.append((method, request))
+        if method == "ContainerReady":
+            await self.host.ready.wait()
         if not self.host.there:
             raise CallFailed("UNAVAILABLE", "gone")
         if code := self.host.answers.get(method):
@@ -177,6 +184,38 @@ async def test_a_missing_token_is_waited_for(rig: Rig) -> None:
 async def test_a_changed_address_is_announced(rig: Rig) -> None:
     await rig.until(lambda: rig.registered == 1)
     rig.link.announce_again()
+    await rig.until(lambda: rig.registered == 2)
+
+
+@pytest.mark.parametrize("what", ["token", "address"])
+async def test_what_changes_during_a_registration_means_another_one(tmp_path: Path, what: str) -> None:
+    """The host may have looked at the old token or address before the change."""
+    rig = Rig(tmp_path)
+    rig.host.tokens = {"token-1", "token-2"}
+    rig.host.ready.clear()
+    owner = TaskOwner("test")
+    owner.start(rig.link.run(), name="link")
+    try:
+        await rig.until(lambda: rig.host.count("ContainerReady") == 1)
+        if what == "token":
+            rig.token_file.write_text("token-2")
+            rig.link.token_changed()
+        else:
+            rig.link.announce_again()
+        rig.host.ready.set()
+        await rig.until(lambda: rig.registered == 2)
+        assert rig.host.calls[-1][1].token == ("token-2" if what == "token" else "token-1")
+    finally:
+        await owner.close()
+
+
+async def test_an_error_of_our_own_is_not_the_end(rig: Rig, caplog: pytest.LogCaptureFixture) -> None:
+    await rig.until(lambda: rig.registered == 1)
+    rig.host.broken = True
+    rig.link.announce_again()
+    await rig.until(lambda: "nobody expected" in caplog.text)
+    assert "an error of garcon's own" in rig.link.registration.sentence
+    rig.host.broken = False
     await rig.until(lambda: rig.registered == 2)
 
 
