@@ -2,22 +2,17 @@
 
 from __future__ import annotations
 
-import os
-import shutil
 from pathlib import Path
-
-import pytest
 
 import guestlink.pb
 from guestlink.pb import generate
+from support.needs import need
 
 COMMITTED = Path(guestlink.pb.__file__).parent
 
 
 def test_generated_files_are_up_to_date(tmp_path: Path) -> None:
-    if shutil.which("protoc") is None:
-        assert os.environ.get("CI") != "true", "protoc is missing: apt install protobuf-compiler"
-        pytest.skip("protoc is not installed (apt install protobuf-compiler)")
+    need("protoc", packages="protobuf-compiler")
     assert generate.main([str(tmp_path)]) == 0
     made = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
     committed = {

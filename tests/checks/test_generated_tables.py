@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import importlib
-import os
 import pkgutil
 import re
-import shutil
 import subprocess
 from pathlib import Path
 from xml.etree import ElementTree
@@ -14,6 +12,7 @@ from xml.etree import ElementTree
 import pytest
 
 from sommelier_shim import protocols, tables
+from support.needs import need
 
 SOURCES = sorted(Path(protocols.__file__).parent.rglob("*.xml"))
 
@@ -51,12 +50,9 @@ def test_destructors_are_those_of_the_sources() -> None:
 @pytest.mark.parametrize("source", SOURCES, ids=lambda path: path.stem)
 def test_libwayland_s_scanner_agrees(source: Path) -> None:
     """Names, signatures, first versions and the interfaces of arguments, as wayland-scanner compiles them."""
-    scanner = shutil.which("wayland-scanner")
-    if scanner is None:
-        assert os.environ.get("CI") != "true", "wayland-scanner is missing: apt install libwayland-bin"
-        pytest.skip("needs wayland-scanner (Debian package libwayland-bin)")
+    need("wayland-scanner", packages="libwayland-bin")
     code = subprocess.run(
-        [scanner, "private-code", str(source), "/dev/stdout"], capture_output=True, text=True, check=True
+        ["wayland-scanner", "private-code", str(source), "/dev/stdout"], capture_output=True, text=True, check=True
     ).stdout
     types = re.findall(r"^\t&?(\w+),$", code[code.index("_types[] = {") :].split("};")[0], re.MULTILINE)
     arrays = {

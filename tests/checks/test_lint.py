@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import os
-import shutil
 import subprocess
 import sys
 from pathlib import Path
 
-import pytest
+from support.needs import need
 
 CHECKOUT = Path(__file__).resolve().parents[2]
 PACKAGES = ("guestlink", "garcon", "vshd", "sommelier_shim", "guestlink_host")
@@ -17,12 +15,8 @@ PACKAGES = ("guestlink", "garcon", "vshd", "sommelier_shim", "guestlink_host")
 def _run(*argv: str) -> None:
     program = Path(sys.executable).with_name(argv[0])
     if not program.exists():
-        found = shutil.which(argv[0])
-        if found is None:
-            if os.environ.get("CI") == "true":
-                pytest.fail(f"{argv[0]} is missing")
-            pytest.skip(f"{argv[0]} is not installed")
-        program = Path(found)
+        need(argv[0], packages=argv[0])
+        program = Path(argv[0])
     done = subprocess.run(
         [str(program), *argv[1:]], cwd=CHECKOUT, capture_output=True, text=True, timeout=600, check=False
     )

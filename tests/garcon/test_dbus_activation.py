@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import os
-import shutil
 import signal
 import subprocess
 import sys
@@ -20,6 +18,7 @@ from garcon.launcher import Launcher
 from garcon.programs import Programs
 from garcon.session_bus import BusError, SessionBus
 from garcon.user_manager import UserManager
+from support.needs import need
 
 SERVICE = """
 import asyncio, json, sys
@@ -58,9 +57,7 @@ CONFIG = """<!DOCTYPE busconfig PUBLIC "-//freedesktop//DTD D-Bus Bus Configurat
 
 @pytest.fixture
 def bus_address(tmp_path: Path) -> Iterator[str]:
-    if shutil.which("dbus-daemon") is None:
-        assert os.environ.get("CI") != "true", "dbus-daemon is missing: apt install dbus"
-        pytest.skip("dbus-daemon is not installed")
+    need("dbus-daemon", packages="dbus")
     (tmp_path / "services").mkdir()
     (tmp_path / "service.py").write_text(SERVICE)
     (tmp_path / "services" / "org.example.Active.service").write_text(

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import shutil
 import struct
 import subprocess
 from pathlib import Path
@@ -13,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from garcon.mime_cache import BrokenMimeCache, merge_mime_maps, parse_mime_cache
+from support.needs import need
 
 GLOBS = [
     ("*.aa", 50, "t/a"),
@@ -179,10 +178,7 @@ def test_m8_the_users_map_over_the_systems() -> None:
 
 @pytest.mark.interop
 def test_what_update_mime_database_writes_is_read(tmp_path: Path) -> None:
-    if shutil.which("update-mime-database") is None:
-        if os.environ.get("CI") == "true":
-            pytest.fail("shared-mime-info is missing")
-        pytest.skip("shared-mime-info is not installed")
+    need("update-mime-database", packages="shared-mime-info")
     packages = tmp_path / "packages"
     packages.mkdir()
     (packages / "own.xml").write_text(

@@ -13,6 +13,7 @@ import pytest
 from garcon import package_owner
 from garcon.package_owner import BACKENDS, Backend, PackageOwners, installed_backend
 from guestlink.process import CommandFailed
+from support.needs import need
 
 
 class Manager:
@@ -126,20 +127,13 @@ async def test_a_system_without_a_package_manager(tmp_path: Path, monkeypatch: p
     assert not await PackageOwners(None).look_up(["/usr/share/applications/a.desktop"])
 
 
-def need(*programs: str) -> None:
-    if missing := [program for program in programs if shutil.which(program) is None]:
-        if os.environ.get("CI") == "true":
-            pytest.fail(f"missing: {missing}")
-        pytest.skip(f"not installed: {missing}")
-
-
 def backend(program: str) -> Backend:
     return next(backend for backend in BACKENDS if backend.program == program)
 
 
 @pytest.mark.interop
 async def test_dpkg_knows_owner_version_and_architecture() -> None:
-    need("dpkg-query")
+    need("dpkg-query", packages="dpkg")
     owned = "/usr/share/doc/dpkg/copyright"
     owners = await backend("dpkg-query").ask([owned, "/usr/share/doc/*", "/usr/share/nobody[s].desktop"])
     form = "${Package};${Version};${Architecture};installed"
@@ -149,7 +143,7 @@ async def test_dpkg_knows_owner_version_and_architecture() -> None:
 
 @pytest.mark.interop
 async def test_rpm_knows_owner_version_and_architecture(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    need("rpm", "rpmbuild")
+    need("rpm", "rpmbuild", packages="rpm")
     files = [tmp_path / "share" / f"{name}.desktop" for name in ("a", "b", "nobody")]
     monkeypatch.setenv("HOME", str(tmp_path))
     (tmp_path / ".rpmmacros").write_text(f"%_dbpath {tmp_path}/db\n%_topdir {tmp_path}/top\n")
@@ -175,7 +169,7 @@ async def test_rpm_knows_owner_version_and_architecture(tmp_path: Path, monkeypa
 
 @pytest.mark.interop
 async def test_pacman_knows_owner_and_version(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    need("pacman")
+    need("pacman", packages="pacman-package-manager")
     owned = "/usr/share/doc/dpkg/copyright"
     package = tmp_path / "db" / "local" / "second-2.0-1"
     package.mkdir(parents=True)

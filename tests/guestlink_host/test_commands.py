@@ -14,6 +14,7 @@ import pytest
 from guestlink.errors import GuestlinkError
 from support.fake_garcon import application, png
 from support.host import Host, host_in_test
+from support.needs import need_status_0
 
 CHECKED = "guestlink_host.commands"
 
@@ -90,8 +91,7 @@ async def test_the_command_in_a_launcher_starts_what_the_container_published(hos
         argv = ("/usr/bin/python3", "-c", *argv)
         return subprocess.run(argv, check=False, capture_output=True, env=environ, timeout=60).returncode
 
-    if await asyncio.to_thread(run_glib, "import gi"):
-        pytest.skip("python3-gi is not installed")
+    need_status_0("/usr/bin/python3", "-c", "import gi", packages="python3-gi gir1.2-glib-2.0")
     guest = await host.registered()
     await guest.publish(application(name, exec="x %U"))
     await host.until(host.launchers)

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import re
 import shlex
-import shutil
 import subprocess
 import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from xdg.DesktopEntry import DesktopEntry
 
@@ -19,6 +18,7 @@ from guestlink.pb import container_host_pb2
 from guestlink_host.applications import from_json, read_applications, to_json
 from guestlink_host.launchers import diff, plan, takes_files
 from support.fake_garcon import application
+from support.needs import need
 
 PROGRAM = ["/usr/bin/guestlink-host"]
 
@@ -60,8 +60,7 @@ def command_of(value: str) -> list[str]:
 
 def validate(files: Mapping[str, str]) -> str:
     """What desktop-file-validate says about files: nothing, if it likes them."""
-    if shutil.which("desktop-file-validate") is None:
-        pytest.skip("desktop-file-validate is not installed")
+    need("desktop-file-validate", packages="desktop-file-utils")
     with tempfile.TemporaryDirectory() as directory:
         for name, text in files.items():
             Path(directory, name).write_text(text)
@@ -261,7 +260,7 @@ APPLICATIONS = st.builds(
 
 
 @given(st.lists(APPLICATIONS, max_size=30), st.sampled_from(["demo", "debian-12", "a.b_c"]))
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
+@settings(max_examples=60)
 def test_the_validator_accepts_every_launcher_and_nothing_is_injected(
     messages: list[container_host_pb2.Application], container: str
 ) -> None:
@@ -280,7 +279,7 @@ def test_the_validator_accepts_every_launcher_and_nothing_is_injected(
 
 
 @given(st.lists(APPLICATIONS, max_size=8))
-@settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=100)
 def test_a_list_survives_the_disk(messages: list[container_host_pb2.Application]) -> None:
     applications, _ = read_applications(messages)
     assert from_json(to_json(applications)) == applications

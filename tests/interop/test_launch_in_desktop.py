@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import os
-import shutil
 import subprocess
 from collections.abc import Iterator
 
 import pytest
 
-from support.compositor import Compositor, is_available
+from support.compositor import Compositor
+from support.needs import need
 from support.stage import Stage
 
 pytestmark = pytest.mark.interop
@@ -17,11 +16,7 @@ pytestmark = pytest.mark.interop
 
 @pytest.fixture
 def desktop() -> Iterator[tuple[Stage, Compositor]]:
-    missing = [tool for tool in ("foot", "mousepad") if shutil.which(tool) is None]
-    if missing or not is_available():
-        message = f"a desktop needs sway, grim, foot and mousepad; missing: {missing}"
-        assert os.environ.get("CI") != "true", message
-        pytest.skip(message)
+    need("sway", "grim", "foot", "mousepad", packages="sway grim foot mousepad")
     stage = Stage("desk", system_applications=True)
     try:
         with Compositor(stage.root / "compositor") as compositor:

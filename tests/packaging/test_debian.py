@@ -3,21 +3,17 @@
 from __future__ import annotations
 
 import hashlib
-import os
-import shutil
 import subprocess
 from pathlib import Path
 
 import pytest
 
+from support.needs import need
 from support.stage import CHECKOUT
 
 
 def _build(target: Path) -> Path:
-    missing = [tool for tool in ("dpkg-buildpackage", "dh_python3", "lintian") if shutil.which(tool) is None]
-    if missing:
-        assert os.environ.get("CI") != "true", f"missing: {missing}"
-        pytest.skip(f"{', '.join(missing)} not installed")
+    need("dpkg-buildpackage", "dh_python3", "lintian", packages="dpkg-dev debhelper dh-python lintian")
     subprocess.run([str(CHECKOUT / "packaging" / "build-deb"), str(target)], check=True, timeout=300)
     return target
 

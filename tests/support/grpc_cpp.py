@@ -14,9 +14,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-import pytest
-
 from guestlink.pb import generate
+from support.needs import need, need_status_0
 
 CHECKOUT = Path(__file__).resolve().parents[2]
 SOURCE = CHECKOUT / "tests/interop/grpc_cpp/peer.cc"
@@ -31,14 +30,9 @@ def build() -> Path:
 
     Skips the test at home, and fails it in continuous integration, when a tool is missing.
     """
-    missing = [tool for tool in TOOLS if shutil.which(tool) is None]
-    if not missing and subprocess.run(["pkg-config", "--exists", "grpc++", "protobuf"], check=False).returncode:
-        missing = ["gRPC's C++ library"]
-    if missing:
-        words = (CHECKOUT / "tests/apt/grpc_cpp.txt").read_text().strip()
-        reason = f"{', '.join(missing)} missing: apt install {words}"
-        assert os.environ.get("CI") != "true", reason
-        pytest.skip(reason)
+    packages = (CHECKOUT / "tests/apt/grpc_cpp.txt").read_text().strip()
+    need(*TOOLS, packages=packages)
+    need_status_0("pkg-config", "--exists", "grpc++", "protobuf", packages=packages)
     protos = [PROTOS / f"{name}.proto" for name in ("common", "container_guest", "container_host")]
     key = hashlib.sha256(subprocess.run(["g++", "--version"], check=True, capture_output=True).stdout)
     for path in (SOURCE, *protos, Path(__file__)):
