@@ -24,6 +24,8 @@ from garcon.session_bus import SessionBus
 from garcon.settings import (
     ICON_THEME,
     LOG_LEVEL,
+    SFTP_LIMIT,
+    SFTP_SERVER,
     STARTUP_NOTIFY,
     TERMINAL,
     TOKEN_FILE,
@@ -31,6 +33,7 @@ from garcon.settings import (
     host_address,
     load_settings,
 )
+from garcon.sftp import SftpStream, sftp_address
 from garcon.user_manager import UserManager
 from garcon.watch import DirectoryWatch
 from guestlink.address import Address, VsockAddress
@@ -134,12 +137,15 @@ class Daemon:
             terminal=self._config[TERMINAL],
             startup_notify=self._config[STARTUP_NOTIFY],
         )
+        sftp = SftpStream(
+            self._config[SFTP_SERVER], self._config[SFTP_LIMIT], self._config[TOKEN_FILE], self._environ
+        )
         service = GarconService(
             launcher=launcher,
             entries=entries,
             icons=IconLookup(self._environ, self._config[ICON_THEME]),
             environ=self._environ,
-            sftp_port=lambda: 0,
+            sftp_port=lambda: sftp.port,
         )
         server = GarconServer(service, runtime)
         dial = HostDial(self._host, runtime)
@@ -149,11 +155,13 @@ class Daemon:
         try:
             # The control socket first: it is what tells a second garcon that it is the second.
             await control.start()
-            garcon_port = await server.start(garcon_address(self._config, self._host))
+            address = garcon_address(self._config, self._host)
+            garcon_port = await server.start(address)
+            sftp_port = sftp.start(sftp_address(address))
             link = self._link = HostLink(
                 self._host,
                 self._config[TOKEN_FILE],
-                ports=lambda: (garcon_port, 0),
+                ports=lambda: (garcon_port, sftp_port),
                 dial=dial.dial,
                 probe=dial.probe,
                 pending_count=lambda: publisher.pending_count,
@@ -176,6 +184,7 @@ class Daemon:
             await publisher.close()
             await token_watch.close()
             await control.close()
+            await sftp.close()
             await server.close()
             await dial.close()
             await bus.close()

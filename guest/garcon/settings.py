@@ -19,6 +19,13 @@ CONTAINER_LISTENER_PORT = 8889
 GARCON_FIRST_PORT, GARCON_LAST_PORT = 10000, 19999
 """vsock ports that garcon tries in turn (garcon.md §2.4)."""
 
+
+def _count(text: str) -> int:
+    if not text.isdecimal() or not 0 < int(text) <= 4096:
+        raise ValueError("use a number from 1 to 4096")
+    return int(text)
+
+
 TOKEN_FILE = Setting("token_file", "GUESTLINK_TOKEN_FILE", TOKEN_PATH, str, "file that holds the token")
 HOST_ADDRESS = Setting[Address | None](
     "host_address", "GUESTLINK_HOST_ADDRESS", None, parse_address, "where the host serves ContainerListener"
@@ -35,9 +42,12 @@ TERMINAL: Setting[Sequence[str]] = Setting(
     "terminal", "", (), shlex.split, "terminal program with the switch before a command, as in `foot -e`"
 )
 STARTUP_NOTIFY = Setting("startup_notify", "", True, boolean, "set DESKTOP_STARTUP_ID for launched programs")
+SFTP_SERVER = Setting("sftp_server", "", "", str, "path of sftp-server; empty looks where distributions have it")
+SFTP_LIMIT = Setting("sftp_limit", "", 64, _count, "SFTP connections at a time")
 
 SCHEMA: tuple[Setting[Any], ...] = (
     TOKEN_FILE, HOST_ADDRESS, GARCON_ADDRESS, VSH_ADDRESS, LOG_LEVEL, ICON_THEME, TERMINAL, STARTUP_NOTIFY,
+    SFTP_SERVER, SFTP_LIMIT,
 )  # fmt: skip
 
 

@@ -19,6 +19,7 @@ from guestlink.address import UnixAddress
 from guestlink.pb import common_pb2
 from guestlink.pb import container_guest_pb2 as guest_pb
 from guestlink.rpc import CONTAINER_LISTENER, GARCON, CallFailed, Channel, Refusal, Server, service_methods
+from guestlink.sockets import connect
 from support.stage import Stage
 
 LIMIT = 60
@@ -126,6 +127,12 @@ async def test_it_serves_before_it_registers_and_publishes_after(rig: Rig) -> No
     info = await rig.call("GetGarconSessionInfo")
     assert info.status == guest_pb.GetGarconSessionInfoResponse.SUCCEEDED
     assert info.container_homedir == rig.stage.guest_environ["HOME"]
+    ready = rig.host.requests("container_ready")[0]
+    assert ready.sftp_port == info.sftp_vsock_port == 1
+    # X7: the stream is served before the registration (vsh.md §11.4).
+    with connect(UnixAddress(str(rig.carried / "sftp.sock"))) as sock:
+        sock.sendall(bytes.fromhex("000000050100000003"))
+        assert sock.recv(9, socket.MSG_WAITALL)[4:] == bytes.fromhex("0200000003")
 
 
 async def test_applications_come_and_go_while_it_runs(rig: Rig) -> None:

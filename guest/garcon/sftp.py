@@ -1,0 +1,228 @@
+"""The SFTP byte stream: one ``sftp-server`` per connection, with the socket itself as its input and output.
+
+What travels is SFTP version 3 as on an SSH subsystem's channel, without SSH around it (vsh.md §4, garcon.md §6.12).
+No byte passes through Python.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import hmac
+import logging
+import os
+import shutil
+import socket
+import subprocess
+from collections.abc import Mapping
+from pathlib import Path
+
+from guestlink.address import CID_ANY, CID_HOST, Address, TcpAddress, UnixAddress, VsockAddress
+from guestlink.sockets import PeerPolicy, listen, peer_of
+from guestlink.tasks import TaskOwner
+from guestlink.token import TokenError, read_token
+
+_log = logging.getLogger(__name__)
+
+SERVERS = (
+    "/usr/lib/openssh/sftp-server",  # Debian, Ubuntu
+    "/usr/libexec/openssh/sftp-server",  # Fedora
+    "/usr/lib/ssh/sftp-server",  # Arch, openSUSE, Alpine
+    "/usr/libexec/ssh/sftp-server",  # openSUSE since 2023
+    "/usr/libexec/sftp-server",  # Void
+    "/usr/lib/misc/sftp-server",  # Gentoo
+)
+"""Where distributions have it; the first that exists is used (vsh.md §4.2)."""
+UNIX_PORT = 1
+"""What is announced for a Unix socket, which has no port: the host takes 0 for "no SFTP" (vsh.md §4.1)."""
+_VSOCK_ANY_PORT = 0xFFFFFFFF
+_PREFACE_TIMEOUT = 10.0
+"""Seconds in which a TCP peer must have sent its secret."""
+_ACCEPT_PAUSE = 0.2
+"""Seconds to wait after a failed accept."""
+_STOP_TIMEOUT = 2.0
+"""Seconds that running servers get at the end."""
+_PEERS = PeerPolicy(cids=frozenset({CID_HOST}))
+
+
+def sftp_address(garcon: Address) -> Address:
+    """Where the stream is served: beside garcon's own service, on a port that the kernel chooses."""
+    if isinstance(garcon, UnixAddress):
+        return UnixAddress(os.path.join(os.path.dirname(garcon.path), "sftp.sock"))
+    if isinstance(garcon, TcpAddress):
+        return TcpAddress(garcon.host, 0)
+    return VsockAddress(CID_ANY, _VSOCK_ANY_PORT)
+
+
+class SftpStream:
+    """Listens, and starts a server for each connection.
+
+    :param program: path of ``sftp-server``; ``""`` looks at :data:`SERVERS` and ``PATH``, anew each time.
+    :param limit: servers at a time; further connections are closed.
+    :param token_file: the container's token, which a TCP peer has to send first, with a newline behind it.
+    :param environ: the environment of the servers, which begin in its ``HOME``.
+    """
+
+    def __init__(self, program: str, limit: int, token_file: str, environ: Mapping[str, str]) -> None:
+        self._program = program
+        self._limit = limit
+        self._token_file = token_file
+        self._environ = dict(environ)
+        self._tasks = TaskOwner("sftp")
+        self._listener: socket.socket | None = None
+        self._path: Path | None = None
+        self._running: set[subprocess.Popen[bytes]] = set()
+        self._connections = 0
+        self._said = ""
+        self.port: int | None = None
+
+    def start(self, address: Address) -> int:
+        """Begin to accept.
+
+        :returns: the port for ContainerStartupInfo; :data:`UNIX_PORT` for a Unix socket.
+        :raises GuestlinkError: the address cannot be had.
+        """
+        self._listener = listen(address)
+        if isinstance(address, UnixAddress):
+            self._path, self.port = Path(address.path), UNIX_PORT
+        else:
+            self.port = int(self._listener.getsockname()[1])
+        if self._find() is None:
+            self._warn_missing()
+        self._tasks.start(self._accept(self._listener), name="accept")
+        return self.port
+
+    def __len__(self) -> int:
+        """How many servers run."""
+        return len(self._running)
+
+    async def close(self) -> None:
+        """Stop accepting and end every server."""
+        for process in self._running:
+            process.terminate()
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(_STOP_TIMEOUT):
+                while self._running:
+                    await asyncio.sleep(0.01)
+        await self._tasks.close()
+        if self._listener is not None:
+            self._listener.close()
+        if self._path is not None:
+            self._path.unlink(missing_ok=True)
+
+    async def _accept(self, listener: socket.socket) -> None:
+        loop = asyncio.get_running_loop()
+        while True:
+            try:
+                connection, _ = await loop.sock_accept(listener)
+            except OSError as error:
+                self._warn(f"cannot accept SFTP connections: {error.strerror}")
+                await asyncio.sleep(_ACCEPT_PAUSE)
+                continue
+            if refusal := self._refusal(connection):
+                self._warn(f"refused an SFTP connection: {refusal}")
+                connection.close()
+                continue
+            self._connections += 1
+            self._tasks.start(self._serve(connection), name="serve a connection")
+
+    def _refusal(self, connection: socket.socket) -> str | None:
+        if self._connections >= self._limit:
+            return f"there are {self._limit} already (setting sftp_limit)"
+        try:
+            return _PEERS.refusal(peer_of(connection))
+        except OSError:
+            return "it went away"
+
+    async def _serve(self, connection: socket.socket) -> None:
+        try:
+            with connection:
+                connection.setblocking(False)
+                if connection.family in (socket.AF_INET, socket.AF_INET6):
+                    connection.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+                    connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+                    if not await self._knows_token(connection):
+                        self._warn("refused an SFTP connection: it did not send the container's token")
+                        return
+                process = self._spawn(connection)
+            if process is not None:
+                await self._wait(process)
+        finally:
+            self._connections -= 1
+
+    async def _knows_token(self, connection: socket.socket) -> bool:
+        try:
+            expected = read_token(self._token_file).encode() + b"\n"
+        except TokenError:
+            return False
+        received = b""
+        loop = asyncio.get_running_loop()
+        try:
+            async with asyncio.timeout(_PREFACE_TIMEOUT):
+                while len(received) < len(expected):
+                    part = await loop.sock_recv(connection, len(expected) - len(received))
+                    if not part:
+                        break
+                    received += part
+        except OSError:
+            return False
+        return hmac.compare_digest(received, expected)
+
+    def _spawn(self, connection: socket.socket) -> subprocess.Popen[bytes] | None:
+        program = self._find()
+        if program is None:
+            self._warn_missing()
+            return None
+        home = self._environ.get("HOME", "")
+        connection.setblocking(True)
+        try:
+            # Not asyncio's: its watcher would keep a thread for each.
+            process = subprocess.Popen(
+                [program],
+                stdin=connection.fileno(),
+                stdout=connection.fileno(),
+                env=self._environ,
+                cwd=home if os.path.isdir(home) else "/",
+                start_new_session=True,
+            )
+        except (OSError, ValueError) as error:
+            self._warn(f"{program} cannot be started: {getattr(error, 'strerror', None) or error}")
+            return None
+        self._said = ""
+        self._running.add(process)
+        return process
+
+    async def _wait(self, process: subprocess.Popen[bytes]) -> None:
+        loop = asyncio.get_running_loop()
+        ended = asyncio.Event()
+        descriptor = os.pidfd_open(process.pid)
+        loop.add_reader(descriptor, ended.set)
+        try:
+            await ended.wait()
+        finally:
+            loop.remove_reader(descriptor)
+            os.close(descriptor)
+            if process.poll() is None:
+                process.kill()
+                process.wait()
+            self._running.discard(process)
+
+    def _find(self) -> str | None:
+        if self._program:
+            return shutil.which(self._program)
+        for path in SERVERS:
+            if os.access(path, os.X_OK):
+                return path
+        return shutil.which("sftp-server", path=self._environ.get("PATH"))
+
+    def _warn_missing(self) -> None:
+        if self._program:
+            self._warn(f"{self._program} (setting sftp_server) cannot be run, so the host cannot show files")
+        else:
+            self._warn("there is no sftp-server, so the host cannot show files; install OpenSSH's server package")
+
+    def _warn(self, text: str) -> None:
+        # Whoever is refused may try a thousand times a second; the log need not follow.
+        if text != self._said:
+            self._said = text
+            _log.warning("%s", text)
