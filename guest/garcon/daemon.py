@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import os
-import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NoReturn
@@ -13,7 +13,7 @@ from typing import Any, NoReturn
 from garcon.entries import PublishedEntries
 from garcon.garcon_server import GarconServer
 from garcon.host_dial import HostDial
-from garcon.host_link import HostLink
+from garcon.host_link import CALL_TIMEOUT, HostLink, HostUnavailable
 from garcon.icon_lookup import IconLookup
 from garcon.launcher import Launcher
 from garcon.network import AddressWatch, wait_for_address
@@ -29,6 +29,7 @@ from garcon.settings import (
     STARTUP_NOTIFY,
     TERMINAL,
     TOKEN_FILE,
+    NoHost,
     garcon_address,
     host_address,
     load_settings,
@@ -50,6 +51,8 @@ _log = logging.getLogger(__name__)
 
 _ADDRESS_TIMEOUT = 30.0
 """Seconds to wait for an address on eth0 before ContainerReady on ChromeOS (garcon.md §7.4)."""
+_NO_HOST_DELAY = 2.0
+"""Seconds between two looks for a host where nothing tells of one."""
 _PRIVATE_VARIABLES = (
     "GRPC_VERBOSITY",
     "INVOCATION_ID",
@@ -117,8 +120,8 @@ class Daemon:
     def __init__(self, config: Config, environ: Mapping[str, str]) -> None:
         self._config = config
         self._environ = environ
-        self._host = host_address(config)
-        self._started = time.monotonic()
+        self._host: Address | None = None
+        self._link: HostLink | None = None
         self._sentence = "starting"
 
     async def run(self, notifier: Notifier) -> None:
@@ -148,18 +151,20 @@ class Daemon:
             sftp_port=lambda: sftp.port,
         )
         server = GarconServer(service, runtime)
-        dial = HostDial(self._host, runtime)
+        dial: HostDial | None = None
         control = ControlServer(runtime / "garcon.sock", self._handlers())
         token_watch = DirectoryWatch()
         address_watch: AddressWatch | None = None
         try:
             # The control socket first: it is what tells a second garcon that it is the second.
             await control.start()
-            address = garcon_address(self._config, self._host)
+            host = self._host = await self._await_host()
+            dial = HostDial(host, runtime)
+            address = garcon_address(self._config, host)
             garcon_port = await server.start(address)
             sftp_port = sftp.start(sftp_address(address))
             link = self._link = HostLink(
-                self._host,
+                host,
                 self._config[TOKEN_FILE],
                 ports=lambda: (garcon_port, sftp_port),
                 dial=dial.dial,
@@ -174,7 +179,7 @@ class Daemon:
             address_watch = AddressWatch(link.announce_again)
             address_watch.start()
             notifier.ready()
-            tasks.start(self._register(link, self._host), name="registration")
+            tasks.start(self._register(link, host), name="registration")
             await asyncio.Event().wait()
         finally:
             await self._tell_shutdown()
@@ -186,9 +191,28 @@ class Daemon:
             await control.close()
             await sftp.close()
             await server.close()
-            await dial.close()
+            if dial is not None:
+                await dial.close()
             await bus.close()
             programs.close()
+
+    async def _await_host(self) -> Address:
+        """The host's address; waits while nothing tells which host there is, because one may be attached later."""
+        while True:
+            try:
+                return host_address(self._config)
+            except NoHost as error:
+                self._changed(error.message)
+                self._notifier.ready()
+            while not self._host_shows():
+                await asyncio.sleep(_NO_HOST_DELAY)
+            # What is carried in comes piece by piece, and the token alone looks like ChromeOS.
+            await asyncio.sleep(_NO_HOST_DELAY)
+
+    def _host_shows(self) -> bool:
+        with contextlib.suppress(NoHost):
+            return bool(host_address(self._config))
+        return False
 
     async def _register(self, link: HostLink, host: Address) -> None:
         if isinstance(host, VsockAddress):
@@ -197,11 +221,13 @@ class Daemon:
 
     async def _tell_shutdown(self) -> None:
         """Say ContainerShutdown when the container stops, never else: it voids the token (garcon.md §2.3)."""
-        link = getattr(self, "_link", None)
+        link = self._link
         if link is not None and link.registration.registered and await system_is_stopping():
             await link.shut_down()
 
     def _changed(self, sentence: str) -> None:
+        if sentence == self._sentence:
+            return
         self._sentence = sentence
         self._notifier.status(sentence)
         _log.info("%s", sentence)
@@ -218,13 +244,13 @@ class Daemon:
         }
 
     async def _do_status(self, fields: dict[str, Any]) -> dict[str, Any]:
-        registration = self._link.registration
+        registration = self._link.registration if self._link is not None else None
         return {
             "sentence": self._sentence,
-            "registered": registration.registered,
-            "phase": registration.phase.value,
-            "host": str(self._host),
-            "registrations": registration.registrations,
+            "registered": registration is not None and registration.registered,
+            "phase": registration.phase.value if registration is not None else "no host",
+            "host": str(self._host or ""),
+            "registrations": registration.registrations if registration is not None else 0,
             "detached_programs": self._programs.detached,
             "applications": len(self._publisher.current.applications),
             "warnings": [*self._config.warnings, *filter(None, [self._publisher.left_out])],
@@ -247,27 +273,34 @@ class Daemon:
             ]
         }
 
+    async def _ask_host(self, method: str, timeout: float | None = CALL_TIMEOUT, **fields: Any) -> Any:
+        if self._link is None:
+            raise HostUnavailable(
+                f"the host cannot be asked now: {self._sentence}", hint="`guestlink doctor` says what to do"
+            )
+        return await self._link.call(method, timeout, **fields)
+
     async def _do_open_url(self, fields: dict[str, Any]) -> dict[str, Any]:
-        await self._link.call("OpenUrl", url=_text(fields, "url"))
+        await self._ask_host("OpenUrl", url=_text(fields, "url"))
         return {}
 
     async def _do_open_terminal(self, fields: dict[str, Any]) -> dict[str, Any]:
         params = fields.get("params", [])
         if not isinstance(params, list) or not all(isinstance(word, str) for word in params):
             raise GuestlinkError("a terminal's command is a list of words")
-        await self._link.call("OpenTerminal", params=[_valid(word) for word in params])
+        await self._ask_host("OpenTerminal", params=[_valid(word) for word in params])
         return {}
 
     async def _do_select_file(self, fields: dict[str, Any]) -> dict[str, Any]:
         names = ("type", "title", "default_path", "allowed_extensions")
-        answer = await self._link.call("SelectFile", None, **{name: _text(fields, name) for name in names})
+        answer = await self._ask_host("SelectFile", None, **{name: _text(fields, name) for name in names})
         return {"files": list(answer.files)}
 
     async def _do_report_metrics(self, fields: dict[str, Any]) -> dict[str, Any]:
         from guestlink.pb import container_host_pb2
 
         metrics = [container_host_pb2.Metric(name=name, value=value) for name, value in fields.get("metrics", [])]
-        answer = await self._link.call("ReportMetrics", metric=metrics)
+        answer = await self._ask_host("ReportMetrics", metric=metrics)
         return {"error": answer.error}
 
     async def _do_shader_cache(self, fields: dict[str, Any]) -> dict[str, Any]:
@@ -275,11 +308,11 @@ class Daemon:
         timeout = None if wait else 60.0
         match fields["verb"]:
             case "install":
-                await self._link.call("InstallShaderCache", timeout, steam_app_id=app_id, mount=mount, wait=wait)
+                await self._ask_host("InstallShaderCache", timeout, steam_app_id=app_id, mount=mount, wait=wait)
             case "unmount":
-                await self._link.call("UnmountShaderCache", timeout, steam_app_id=app_id, wait=wait)
+                await self._ask_host("UnmountShaderCache", timeout, steam_app_id=app_id, wait=wait)
             case _:
-                await self._link.call("UninstallShaderCache", timeout, steam_app_id=app_id)
+                await self._ask_host("UninstallShaderCache", timeout, steam_app_id=app_id)
         return {}
 
 

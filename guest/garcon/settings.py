@@ -14,6 +14,7 @@ from guestlink.token import TOKEN_PATH
 
 HOST_DIRECTORY = "/dev/.guestlink"
 """Where a Linux host's directory for this container is carried in."""
+VSOCK_DEVICE = "/dev/vsock"
 CONTAINER_LISTENER_PORT = 8889
 """vsock port of ContainerListener on ChromeOS (garcon.md §1.2)."""
 GARCON_FIRST_PORT, GARCON_LAST_PORT = 10000, 19999
@@ -78,7 +79,7 @@ def host_address(config: Config) -> Address:
         return address
     if os.path.isdir(HOST_DIRECTORY):
         return UnixAddress(f"{HOST_DIRECTORY}/listener.sock")
-    if os.path.exists("/dev/vsock") or os.path.exists(config[TOKEN_FILE]):
+    if os.path.exists(VSOCK_DEVICE) or os.path.exists(config[TOKEN_FILE]):
         return VsockAddress(CID_HOST, CONTAINER_LISTENER_PORT)
     raise NoHost(
         f"no host: there is neither {HOST_DIRECTORY} nor {config[TOKEN_FILE]}",

@@ -77,13 +77,16 @@ TRACE = Setting("trace", "SOMMELIER_TRACE", "", str, "what to log of the convers
 PUBLISH = Setting(
     "publish", "", "", str, "variable of the user manager that gets the socket's name, as in WAYLAND_DISPLAY"
 )
+IMPLEMENTATION = Setting(
+    "implementation", "", "auto", choice("auto", "guestlink", "native"), "whose proxy the user units run"
+)
 SD_NOTIFY = Setting("sd_notify", "", "", str, "what to tell systemd when ready")
 LOG_LEVEL = Setting("log_level", "GUESTLINK_LOG", "info", str, "debug, info, warning or error")
 
 SCHEMA: tuple[Setting[Any], ...] = (
     SOCKET, DISPLAY, SCALE, DPI, STABLE_SCALING, ACCELERATORS, WINDOWED_ACCELERATORS, VM_IDENTIFIER,
     TOKEN_FILE, CONTAINER, TITLE_PREFIX, CLIPBOARD, ALLOW, DENY, SECURITY_CONTEXT, TRACE, PUBLISH, SD_NOTIFY,
-    LOG_LEVEL,
+    LOG_LEVEL, IMPLEMENTATION,
 )  # fmt: skip
 
 _FLAGS = ("stable_scaling",)

@@ -1,0 +1,158 @@
+"""``sommelier-unit``: what the Wayland and X11 units run.
+
+On a host that carries its own proxy in, that one runs, with the original units' command line (sommelier.md §2.3);
+elsewhere ours does. The setting ``implementation`` of ``[sommelier]`` decides otherwise.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+import sys
+from collections.abc import Mapping
+from typing import NamedTuple
+
+from guestlink.config import Config, ConfigError
+from guestlink.errors import GuestlinkError, run_command
+from guestlink.token import TokenError, read_token
+from sommelier_shim import options
+
+NATIVE = "/opt/google/cros-containers/bin/sommelier"
+"""ChromeOS's own proxy, in a tree that its host mounts (sommelier.md §2.3)."""
+_RENDER_NODE = "/dev/dri/renderD128"
+_FONTS = ("misc", "cyrillic", "100dpi/:unscaled", "75dpi/:unscaled", "Type1", "100dpi", "75dpi")
+
+_WAYLAND_IS_UP = """\
+systemctl --user set-environment "$WAYLAND_DISPLAY_VAR=$WAYLAND_DISPLAY"
+systemctl --user import-environment SOMMELIER_VERSION
+"""
+_X11_IS_UP = """\
+systemctl --user set-environment "$DISPLAY_VAR=$DISPLAY" "$XCURSOR_SIZE_VAR=$XCURSOR_SIZE"
+systemctl --user import-environment SOMMELIER_VERSION
+touch "$HOME/.Xauthority"
+if command -v xauth > /dev/null; then
+    cookie=$(od -An -N16 -tx1 /dev/urandom | tr -d ' \\n')
+    echo "add $(uname -n)$DISPLAY . $cookie" | xauth -q -f "$HOME/.Xauthority" source -
+fi
+[ ! -r /etc/sommelierrc ] || . /etc/sommelierrc
+"""
+"""Run by the proxy when programs can connect; what they print is the unit's log."""
+
+
+class Plan(NamedTuple):
+    """What a unit runs.
+
+    :ivar native: whether it is the host's program.
+    :ivar argv: its words; the first is the program where it is the host's.
+    :ivar environ: variables on top of the unit's.
+    """
+
+    native: bool
+    argv: list[str]
+    environ: dict[str, str]
+
+
+def main() -> int:
+    """Run ``sommelier-unit [--check] wayland|x INSTANCE``; with ``--check`` only say whether there is anything to
+    run: status 0, or 1 with a sentence."""
+    return run_command("sommelier-unit", _main)
+
+
+def plan(
+    kind: str,
+    instance: int,
+    config: Config,
+    environ: Mapping[str, str],
+    *,
+    native_there: bool,
+    render_node: bool = False,
+    token: str = "",
+) -> Plan:
+    """Decide what a unit runs.
+
+    :param kind: ``wayland`` or ``x``.
+    :param instance: the number of the display.
+    :param native_there: whether the host's program exists.
+    :param render_node: whether the container has a GPU node.
+    :param token: the container's token, or "".
+    :raises ConfigError: the program that is set does not exist.
+    :raises GuestlinkError: nothing can serve X11 here.
+    """
+    implementation = config[options.IMPLEMENTATION]
+    if implementation == "native" and not native_there:
+        raise ConfigError(
+            f"implementation = native, and there is no {NATIVE}",
+            hint="set implementation = auto in the section [sommelier] of guestlink.conf",
+        )
+    if implementation == "guestlink" or not native_there:
+        if kind == "x":
+            raise GuestlinkError(
+                "X11 programs are shown only by a host's own proxy so far, and that one is not used here",
+                hint="run programs with Wayland, or set implementation = auto where the host has a proxy",
+            )
+        argv = ["--parent", f"--socket=wayland-{instance}", f"--publish={environ.get('WAYLAND_DISPLAY_VAR', '')}"]
+        # The carried-in socket may appear later; the proxy waits for it.
+        return Plan(False, argv + ([] if config[options.DISPLAY] else [f"--display={options.CARRIED_SOCKET}"]), {})
+    additions = {"SOMMELIER_VM_IDENTIFIER": token} if token else {}
+    if render_node:
+        additions["SOMMELIER_DRM_DEVICE"] = _RENDER_NODE
+    if kind == "wayland":
+        argv = [NATIVE, "--parent", "--sd-notify=READY=1", f"--socket=wayland-{instance}"]
+        return Plan(True, [*argv, "/bin/sh", "-c", _WAYLAND_IS_UP], additions)
+    if render_node:
+        additions["SOMMELIER_GLAMOR"] = "1"
+    additions["SOMMELIER_XFONT_PATH"] = ",".join(
+        [*(f"/usr/share/fonts/X11/{name}" for name in _FONTS), "built-ins"]
+    )
+    argv = [NATIVE, "-X", f"--x-display={instance}", "--sd-notify=READY=1", "--no-exit-with-child"]
+    argv += [f"--x-auth={environ.get('HOME', '')}/.Xauthority", "--stable-scaling", "--enable-xshape"]
+    return Plan(True, [*argv, "/bin/sh", "-c", _X11_IS_UP], additions)
+
+
+def _main(argv: list[str]) -> int:
+    check = argv[:1] == ["--check"]
+    words = argv[1:] if check else argv
+    if len(words) != 2 or words[0] not in ("wayland", "x") or not words[1].isdecimal():
+        raise GuestlinkError("usage: sommelier-unit [--check] wayland|x INSTANCE", exit_code=2)
+    config = options.parse([]).config
+    try:
+        token = read_token(config[options.TOKEN_FILE])
+    except TokenError:
+        token = ""
+    decided = plan(
+        words[0],
+        int(words[1]),
+        config,
+        os.environ,
+        native_there=os.access(NATIVE, os.X_OK),
+        render_node=_is_character_device(_RENDER_NODE),
+        token=token,
+    )
+    if check:
+        return 0
+    if decided.native:
+        _stop_watchdog()
+        os.execve(decided.argv[0], decided.argv, os.environ | decided.environ)
+    from sommelier_shim.__main__ import main as serve
+
+    return serve(decided.argv)
+
+
+def _stop_watchdog() -> None:
+    """The host's program gives no signs of life: tell systemd not to wait for them (sd_notify(3))."""
+    import sdnotify
+
+    sdnotify.SystemdNotifier().notify("WATCHDOG_USEC=0")
+    for name in ("WATCHDOG_USEC", "WATCHDOG_PID"):
+        os.environ.pop(name, None)
+
+
+def _is_character_device(path: str) -> bool:
+    try:
+        return stat.S_ISCHR(os.stat(path).st_mode)
+    except OSError:
+        return False
+
+
+if __name__ == "__main__":
+    sys.exit(main())

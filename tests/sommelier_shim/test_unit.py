@@ -1,0 +1,109 @@
+"""Which proxy the user units run, and how."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from guestlink.config import Config, ConfigError
+from guestlink.errors import GuestlinkError
+from sommelier_shim import options, unit
+from sommelier_shim.unit import NATIVE, plan
+
+UNIT = {"WAYLAND_DISPLAY_VAR": "WAYLAND_DISPLAY", "HOME": "/home/user"}
+
+
+def _config(**values: str) -> Config:
+    return Config(values)
+
+
+def test_ours_runs_where_the_host_brings_none_and_waits_for_the_carried_in_socket() -> None:
+    decided = plan("wayland", 0, _config(), UNIT, native_there=False)
+    assert not decided.native
+    assert decided.argv == [
+        "--parent", "--socket=wayland-0", "--publish=WAYLAND_DISPLAY", "--display=/dev/.guestlink/wayland-0",
+    ]  # fmt: skip
+
+
+def test_a_display_that_is_set_is_not_overridden() -> None:
+    decided = plan("wayland", 0, _config(display="/run/other"), UNIT, native_there=False)
+    assert not [word for word in decided.argv if word.startswith("--display")]
+
+
+@pytest.mark.parametrize("implementation", ["auto", "native"])
+def test_the_hosts_own_proxy_runs_with_the_original_units_command_line(implementation: str) -> None:
+    decided = plan(
+        "wayland", 1, _config(implementation=implementation), UNIT, native_there=True, render_node=True, token="t"
+    )
+    assert decided.native
+    assert decided.argv[:4] == [NATIVE, "--parent", "--sd-notify=READY=1", "--socket=wayland-1"]
+    assert decided.environ == {"SOMMELIER_VM_IDENTIFIER": "t", "SOMMELIER_DRM_DEVICE": "/dev/dri/renderD128"}
+
+
+def test_the_hosts_own_proxy_serves_x11() -> None:
+    decided = plan("x", 0, _config(), UNIT, native_there=True, render_node=True)
+    assert decided.argv[1:3] == ["-X", "--x-display=0"]
+    assert "--x-auth=/home/user/.Xauthority" in decided.argv
+    assert decided.environ["SOMMELIER_GLAMOR"] == "1"
+    assert decided.environ["SOMMELIER_XFONT_PATH"].endswith(",built-ins")
+
+
+def test_ours_runs_beside_the_hosts_own_when_it_is_set() -> None:
+    assert not plan("wayland", 0, _config(implementation="guestlink"), UNIT, native_there=True).native
+    with pytest.raises(GuestlinkError, match="X11"):
+        plan("x", 0, _config(implementation="guestlink"), UNIT, native_there=True)
+
+
+def test_a_proxy_that_is_set_and_missing_is_a_wrong_setting() -> None:
+    with pytest.raises(ConfigError, match="there is no /opt/google"):
+        plan("wayland", 0, _config(implementation="native"), UNIT, native_there=False)
+
+
+def _run(tmp_path: Path, *words: str, native: str, **environ: str) -> subprocess.CompletedProcess[str]:
+    program = f"from sommelier_shim import unit; unit.NATIVE = {native!r}; raise SystemExit(unit.main())"
+    kept = {"PATH": os.environ["PATH"], "HOME": str(tmp_path), "PYTHONPATH": os.pathsep.join(sys.path)}
+    return subprocess.run(
+        [sys.executable, "-c", program, *words], env=kept | environ, capture_output=True, text=True, timeout=60,
+        check=False,
+    )  # fmt: skip
+
+
+def test_the_hosts_program_is_executed_and_systemd_expects_no_signs_of_life_of_it(tmp_path: Path) -> None:
+    native = tmp_path / "sommelier"
+    native.write_text('#!/bin/sh\nprintf "%s " "$@" "${WATCHDOG_USEC-none}"\n')
+    native.chmod(0o755)
+    done = _run(tmp_path, "wayland", "0", native=str(native), WATCHDOG_USEC="60000000")
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.startswith("--parent --sd-notify=READY=1 --socket=wayland-0 /bin/sh -c ")
+    assert done.stdout.rstrip().endswith("none")
+
+
+def test_x11_without_the_hosts_program_is_a_sentence(tmp_path: Path) -> None:
+    done = _run(tmp_path, "--check", "x", "0", native=str(tmp_path / "missing"))
+    assert done.returncode == 1
+    assert done.stderr.startswith("sommelier-unit: X11 programs are shown only by a host's own proxy so far")
+
+
+def test_the_setting_is_read_from_the_users_file(tmp_path: Path) -> None:
+    (tmp_path / ".config/guestlink").mkdir(parents=True)
+    (tmp_path / ".config/guestlink/guestlink.conf").write_text("[sommelier]\nimplementation = native\n")
+    done = _run(tmp_path, "wayland", "0", native=str(tmp_path / "missing"))
+    assert done.returncode == 78
+    assert "implementation = native, and there is no" in done.stderr
+
+
+def test_scripts_for_the_hosts_program_are_valid_shell() -> None:
+    for script in (unit._WAYLAND_IS_UP, unit._X11_IS_UP):
+        done = subprocess.run(["sh", "-n"], input=script, text=True, capture_output=True, timeout=60, check=False)
+        assert done.returncode == 0, done.stderr
+
+
+def test_the_setting_has_three_values() -> None:
+    for value in ("auto", "guestlink", "native"):
+        assert options.IMPLEMENTATION.parse(value) == value
+    with pytest.raises(ValueError, match="auto"):
+        options.IMPLEMENTATION.parse("both")
