@@ -37,11 +37,12 @@ from garcon.settings import (
 from garcon.sftp import SftpStream, sftp_address
 from garcon.user_manager import UserManager
 from garcon.watch import DirectoryWatch
+from guestlink import __version__
 from guestlink.address import Address, VsockAddress
 from guestlink.config import Config
 from guestlink.control import ControlServer
 from guestlink.errors import GuestlinkError, report
-from guestlink.logs import setup_logging
+from guestlink.logs import recent_messages, setup_logging
 from guestlink.paths import runtime_dir
 from guestlink.process import CommandFailed, run
 from guestlink.service import Notifier, leave, run_daemon
@@ -236,6 +237,7 @@ class Daemon:
         return {
             "status": self._do_status,
             "apps": self._do_apps,
+            "log": self._do_log,
             "open_url": self._do_open_url,
             "open_terminal": self._do_open_terminal,
             "select_file": self._do_select_file,
@@ -246,6 +248,7 @@ class Daemon:
     async def _do_status(self, fields: dict[str, Any]) -> dict[str, Any]:
         registration = self._link.registration if self._link is not None else None
         return {
+            "version": __version__,
             "sentence": self._sentence,
             "registered": registration is not None and registration.registered,
             "phase": registration.phase.value if registration is not None else "no host",
@@ -255,6 +258,9 @@ class Daemon:
             "applications": len(self._publisher.current.applications),
             "warnings": [*self._config.warnings, *filter(None, [self._publisher.left_out])],
         }
+
+    async def _do_log(self, fields: dict[str, Any]) -> dict[str, Any]:
+        return {"lines": recent_messages()}
 
     async def _do_apps(self, fields: dict[str, Any]) -> dict[str, Any]:
         await self._publisher.rescan()

@@ -12,6 +12,7 @@ from collections.abc import Callable, Mapping
 from garcon.icon_lookup import Icon, IconLookup
 from garcon.launch_plan import CannotLaunch
 from garcon.launcher import Entries, Launcher
+from guestlink.logs import recent_messages
 from guestlink.pb import container_guest_pb2 as pb
 from guestlink.rpc import RECEIVE_LIMIT, Refusal
 
@@ -48,6 +49,7 @@ class GarconService:
         self._environ = environ
         self._sftp_port = sftp_port
         self._reading_icons = asyncio.Lock()
+        self._reporting = asyncio.Lock()
 
     async def launch_application(self, request: pb.LaunchApplicationRequest) -> pb.LaunchApplicationResponse:
         """Start an application (garcon.md §5)."""
@@ -91,6 +93,14 @@ class GarconService:
             container_homedir=self._environ.get("HOME", ""),
             sftp_vsock_port=port,
         )
+
+    async def get_debug_information(self, request: pb.GetDebugInformationRequest) -> pb.GetDebugInformationResponse:
+        """Tell what a feedback report wants to know (garcon.md §6.9)."""
+        from garcon.diagnosis.report import debug_text
+
+        async with self._reporting:
+            text = await asyncio.to_thread(debug_text, self._environ, recent_messages())
+        return pb.GetDebugInformationResponse(debug_information=text)
 
     def _find_icon(self, desktop_file_id: str, size: int, scale: int) -> Icon | None:
         try:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import collections
 import logging
 import os
 import sys
@@ -10,6 +11,9 @@ from guestlink.errors import GuestlinkError
 
 _PRIORITIES = ((logging.CRITICAL, 2), (logging.ERROR, 3), (logging.WARNING, 4), (logging.INFO, 6), (0, 7))
 """syslog priorities in the form that systemd reads from a service's output (sd-daemon(3))."""
+
+RECENT_LIMIT = 500
+"""Messages kept for reports: a user may not be allowed to read the journal (packaging.md §2.7)."""
 
 LEVELS = ("debug", "info", "warning", "error")
 
@@ -21,6 +25,32 @@ class JournalFormatter(logging.Formatter):
         priority = next(number for level, number in _PRIORITIES if record.levelno >= level)
         text = super().format(record)
         return "\n".join(f"<{priority}>{line}" for line in text.splitlines() or [""])
+
+
+class RecentMessages(logging.Handler):
+    """Remembers the last messages of the process."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
+        self._lines: collections.deque[str] = collections.deque(maxlen=RECENT_LIMIT)
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Remember a message."""
+        self._lines.append(self.format(record)[:2000])
+
+    @property
+    def lines(self) -> list[str]:
+        """The messages, oldest first."""
+        return list(self._lines)
+
+
+_recent = RecentMessages()
+
+
+def recent_messages() -> list[str]:
+    """The last messages of this process, oldest first."""
+    return _recent.lines
 
 
 def setup_logging(name: str, level: str = "info") -> None:
@@ -43,6 +73,7 @@ def setup_logging(name: str, level: str = "info") -> None:
     for old in root.handlers[:]:
         root.removeHandler(old)
     root.addHandler(handler)
+    root.addHandler(_recent)
     root.setLevel(threshold.upper())
     for module in modules:
         logging.getLogger(module).setLevel(logging.DEBUG)

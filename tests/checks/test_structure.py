@@ -66,6 +66,8 @@ def test_tasks_are_started_by_their_owners_alone() -> None:
         "garcon.__main__",
         "garcon.client.original",
         "garcon.client.people",
+        "garcon.diagnosis.doctor",
+        "garcon.diagnosis.bugreport",
         "guestlink_host.__main__",
         "guestlink.control",
     ],

@@ -246,11 +246,25 @@ async def test_rpcs_of_later_say_that_they_are_not_there(rig: Rig) -> None:
     await rig.start_host()
     rig.stage.start_garcon()
     await rig.registered()
-    implemented = {"LaunchApplication", "GetIcon", "GetGarconSessionInfo"}
+    implemented = {"LaunchApplication", "GetIcon", "GetGarconSessionInfo", "GetDebugInformation"}
     for method in service_methods(GARCON).keys() - implemented - {"LaunchVshd"}:
         with pytest.raises(CallFailed, match=method) as caught:
             await rig.call(method)
         assert caught.value.code == "UNIMPLEMENTED"
+
+
+async def test_a_feedback_report_is_answered_without_names_and_secrets(rig: Rig) -> None:
+    await rig.start_host()
+    rig.stage.start_garcon()
+    await rig.registered()
+    answer = await rig.call("GetDebugInformation")
+    text = answer.debug_information
+    headings = [line.rstrip(":") for line in text.splitlines() if not line.startswith("\t")]
+    assert headings[:3] == ["Installed Crostini Packages", "systemctl status", "systemctl user status"]
+    assert {"guestlink doctor", "System", "Variables", "garcon's last messages"} <= set(headings)
+    assert "registered with the host at" in text
+    assert rig.stage.guest_environ["HOME"] not in text
+    assert Path(rig.stage.guest_environ["GUESTLINK_TOKEN_FILE"]).read_text().strip() not in text
 
 
 async def test_the_host_goes_and_returns(rig: Rig) -> None:

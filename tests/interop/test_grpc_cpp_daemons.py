@@ -76,7 +76,11 @@ def _call_garcon(carried: Path) -> None:
         assert client.call("GetIcon", icon)["code"] == OK
         info = client.call("GetGarconSessionInfo", {})
         assert (info["code"], info["response"]["status"]) == (OK, "SUCCEEDED")
-        for method in service_methods(GARCON).keys() - {"LaunchApplication", "GetIcon", "GetGarconSessionInfo"}:
+        report = client.call("GetDebugInformation", {})
+        assert report["code"] == OK
+        assert "Installed Crostini Packages:" in report["response"]["debug_information"]
+        implemented = {"LaunchApplication", "GetIcon", "GetGarconSessionInfo", "GetDebugInformation"}
+        for method in service_methods(GARCON).keys() - implemented:
             assert client.call(method, {})["code"] == UNIMPLEMENTED, method
 
 

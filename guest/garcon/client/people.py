@@ -20,6 +20,7 @@ examples:
   guestlink open report.pdf        open a file or a URL on the host
   guestlink terminal -- htop       open a terminal of the host that runs htop here
   guestlink apps                   what the host's launcher is told
+  guestlink doctor                 what is wrong, and what to do about it
 """
 
 
@@ -53,6 +54,15 @@ def _parser() -> argparse.ArgumentParser:
     apps = commands.add_parser("apps", help="list the applications that the host is told")
     apps.add_argument("--json", action="store_true", help="print JSON")
     apps.set_defaults(run=_apps)
+
+    doctor = commands.add_parser("doctor", help="what works, what does not, and what to do about it")
+    doctor.add_argument("--json", action="store_true", help="print JSON")
+    doctor.add_argument("-v", "--verbose", action="store_true", help="name what works too")
+    doctor.set_defaults(run=_doctor)
+
+    bugreport = commands.add_parser("bugreport", help="write an archive for those who help")
+    bugreport.add_argument("-o", "--output", default="", metavar="FILE", help="where to; - is standard output")
+    bugreport.set_defaults(run=_bugreport)
     return parser
 
 
@@ -124,6 +134,18 @@ def _apps(arguments: argparse.Namespace) -> int:
     for application in applications:
         print(f"{application['id']:{width}}  {application['name']}" + _note(application))
     return 0
+
+
+def _doctor(arguments: argparse.Namespace) -> int:
+    from garcon.diagnosis.doctor import doctor
+
+    return doctor(as_json=arguments.json, verbose=arguments.verbose)
+
+
+def _bugreport(arguments: argparse.Namespace) -> int:
+    from garcon.diagnosis.bugreport import bugreport
+
+    return bugreport(arguments.output)
 
 
 def _note(application: dict[str, Any]) -> str:

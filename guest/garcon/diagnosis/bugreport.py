@@ -1,0 +1,89 @@
+"""``guestlink bugreport``: an archive with everything that a person who helps wants to see, and no secret."""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import sys
+import tarfile
+import time
+from collections.abc import Iterator
+
+from garcon.client.daemon import garcon
+from garcon.diagnosis.checks import run_checks
+from garcon.diagnosis.commands import Commands
+from garcon.diagnosis.doctor import become_desktop_user
+from garcon.diagnosis.facts import UNITS, Facts
+from garcon.diagnosis.gather import gather, session_environ
+from garcon.diagnosis.report import join, redaction_for, sections
+from guestlink.config import standard_files
+from guestlink.errors import GuestlinkError
+from guestlink.regular_file import read_regular
+
+_FILE_LIMIT = 64 * 1024
+
+
+def bugreport(output: str) -> int:
+    """Write the archive.
+
+    :param output: its path; "" names one in the current directory, ``-`` writes to standard output.
+    """
+    moment = time.localtime()
+    path = output or time.strftime("guestlink-report-%Y%m%d-%H%M%S.tar.gz", moment)
+    # Opened first: root looks as the container's user from here on, who may not be allowed to write here.
+    stream = sys.stdout.buffer if path == "-" else os.fdopen(_create(path), "wb")
+    become_desktop_user()
+    with stream, tarfile.open(fileobj=stream, mode="w:gz") as archive:
+        for name, text in _files():
+            data = text.encode(errors="replace")
+            entry = tarfile.TarInfo(f"guestlink-report/{name}")
+            entry.size, entry.mtime = len(data), int(time.mktime(moment))
+            archive.addfile(entry, io.BytesIO(data))
+    if path != "-":
+        print(f"{path} has been written; look into it before you give it away")
+    return 0
+
+
+def _create(path: str) -> int:
+    try:
+        return os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+    except OSError as error:
+        reason = (error.strerror or str(error)).lower()
+        raise GuestlinkError(
+            f"{path} cannot be written: {reason}", hint="name another one with --output"
+        ) from error
+
+
+def _files() -> Iterator[tuple[str, str]]:
+    """Names and contents."""
+    facts = gather()
+    findings = run_checks(facts)
+    commands = Commands(60, session_environ())
+    redaction = redaction_for(facts, os.environ)
+    yield "report.txt", join(sections(facts, findings, commands, os.environ, _garcons_log()), redaction)
+    yield "doctor.json", redaction.apply(json.dumps([finding.to_json() for finding in findings], indent=2) + "\n")
+    yield "garcon.json", redaction.apply(json.dumps(facts.garcon, indent=2, default=str) + "\n")
+    for name, text in _unit_files(facts, commands):
+        yield name, redaction.apply(text)
+    for path in standard_files("guestlink.conf"):
+        try:
+            content = read_regular(path, _FILE_LIMIT).decode(errors="replace")
+        except OSError:
+            continue
+        yield ("system" if path.startswith("/etc/") else "user") + ".guestlink.conf", redaction.apply(content)
+
+
+def _unit_files(facts: Facts, commands: Commands) -> Iterator[tuple[str, str]]:
+    for unit in UNITS:
+        if facts.units.get(unit) is not None and facts.units[unit].load != "not-found":
+            shown = commands.run(["systemctl", "--user", "cat", unit]).text
+            shown += "\n" + commands.run(["systemctl", "--user", "status", "-n0", "--no-pager", unit]).text
+            yield f"units/{unit}.txt", shown
+
+
+def _garcons_log() -> list[str]:
+    try:
+        return [str(line) for line in garcon().call("log", timeout=5)["lines"]]
+    except GuestlinkError:
+        return []  # An older garcon, or none: the journal has to do.

@@ -1,0 +1,386 @@
+"""The checks: a table from causes to consequences. A check whose cause was found is not asked, so that what is
+named is what has to be mended.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import NamedTuple
+
+from garcon.diagnosis.facts import DESKTOP_UID, Facts
+from garcon.diagnosis.findings import Finding, Severity
+
+LEAST_VERSIONS = {
+    "google.protobuf": ("protobuf", (3, 19, 6)),
+    "grpc": ("grpcio", (1, 48)),
+    "watchdog": ("watchdog", (2, 2, 1)),
+    "dbus_fast": ("dbus-fast", (1, 84)),
+    "sdnotify": ("sdnotify", (0, 3, 1)),
+}
+"""Modules that garcon imports, and the oldest versions it works with (CONTRIBUTING.md)."""
+
+DISK_FULL, DISK_LOW = 1 << 20, 1 << 30
+"""Free bytes below which nothing works, and below which ChromeOS warns (garcon.md §6.10)."""
+_INODES_LOW = 16
+
+_ERROR, _WARNING, _NOTE = Severity.ERROR, Severity.WARNING, Severity.NOTE
+_Said = Iterator[tuple[Severity, str, str]]
+
+
+class Check(NamedTuple):
+    """One question.
+
+    :ivar ask: yields severity, sentence and advice of everything that it finds wrong.
+    :ivar after: checks that have to be in order before this one says anything.
+    """
+
+    name: str
+    what: str
+    ask: Callable[[Facts], _Said]
+    after: tuple[str, ...] = ()
+
+
+def run_checks(facts: Facts) -> list[Finding]:
+    """Ask every check whose causes are in order.
+
+    :returns: findings in the order of the table: causes first.
+    """
+    findings: list[Finding] = []
+    broken: set[str] = set()
+    for check in CHECKS:
+        if broken.intersection(check.after):
+            broken.add(check.name)  # What comes after a consequence is one too.
+            continue
+        said = [Finding(check.name, *words) for words in check.ask(facts)]
+        if any(finding.severity is _ERROR for finding in said):
+            broken.add(check.name)
+        findings += said
+    return findings
+
+
+def _place(facts: Facts) -> _Said:
+    if not facts.container and facts.garcon is None:
+        yield (
+            _ERROR,
+            "this is neither a container nor a virtual machine of ChromeOS",
+            "install the package guestlink inside the container; a host needs guestlink-host",
+        )
+
+
+def _system(facts: Facts) -> _Said:
+    if not facts.systemd:
+        yield (
+            _ERROR,
+            "systemd does not run here, and it is what starts the services",
+            "start the container with its init system, or run /usr/lib/guestlink/garcon --server by yourself",
+        )
+
+
+def _user(facts: Facts) -> _Said:
+    if facts.garcon is not None or facts.uid == DESKTOP_UID:
+        return
+    you = f"you are {facts.user} (uid {facts.uid})"
+    if facts.desktop_user:
+        yield (
+            _ERROR,
+            f"the services run for {facts.desktop_user} (uid {DESKTOP_UID}), and {you}",
+            f"look again as {facts.desktop_user}, or move the services to {facts.user}: "
+            f"sudo guestlink adopt --user {facts.user}",
+        )
+    else:
+        yield (
+            _ERROR,
+            f"the services run for uid {DESKTOP_UID}, and no user has it; {you}",
+            f"sudo guestlink adopt makes such a user, sudo guestlink adopt --user {facts.user} takes this one",
+        )
+
+
+def _disk(facts: Facts) -> _Said:
+    for directory, (free, inodes) in facts.free.items():
+        if free < DISK_FULL or inodes < _INODES_LOW:
+            what = "bytes" if free < DISK_FULL else "file entries"
+            advice = f"delete something; `du -xh -d1 {directory}` shows what is large"
+            yield _ERROR, f"{directory} is full: no {what} are free", advice
+        elif free < DISK_LOW and not directory.startswith("/run/"):
+            yield _WARNING, f"only {free >> 20} MiB are free at {directory}", "delete what you do not need"
+
+
+def _runtime(facts: Facts) -> _Said:
+    if facts.runtime_trouble:
+        yield (
+            _ERROR,
+            facts.runtime_trouble,
+            "install libpam-systemd (Debian, Ubuntu) and log in again; never make the directory by hand",
+        )
+
+
+def _manager(facts: Facts) -> _Said:
+    if not facts.manager_runs:
+        linger = "" if facts.lingers else f"sudo loginctl enable-linger {facts.user} starts it at boot; "
+        yield (
+            _ERROR,
+            f"no user manager runs for {facts.user}: {facts.manager}",
+            f"{linger}sudo systemctl start user@{facts.uid}.service starts it now",
+        )
+    elif not facts.lingers:
+        yield (
+            _WARNING,
+            f"the services run only while {facts.user} is logged in",
+            f"sudo loginctl enable-linger {facts.user}",
+        )
+
+
+def _bus(facts: Facts) -> _Said:
+    if not facts.session_bus:
+        yield (
+            _WARNING,
+            "there is no session bus, so applications cannot be activated by D-Bus",
+            "install dbus-user-session (Debian, Ubuntu) and restart the container",
+        )
+
+
+def _libraries(facts: Facts) -> _Said:
+    for module, (name, least) in LEAST_VERSIONS.items():
+        if module not in facts.libraries:
+            continue
+        version = facts.libraries[module]
+        if version is None:
+            reason = facts.import_troubles.get(module, "it cannot be imported")
+            advice = f"install python3-{name.removesuffix('io')} (Debian, Ubuntu), or what has it elsewhere"
+            yield _ERROR, f"the Python library {name} is not usable: {reason}", advice
+        elif version and _numbers(version) < least:
+            oldest = ".".join(map(str, least))
+            yield (
+                _ERROR,
+                f"the Python library {name} {version} is too old; {oldest} is the oldest that works",
+                "upgrade it with the package manager, and see that nothing older is in /usr/local/lib/python3*",
+            )
+
+
+def _settings(facts: Facts) -> _Said:
+    if facts.config_trouble:
+        yield _ERROR, facts.config_trouble, "correct the setting, then: systemctl --user restart guestlink-garcon"
+    for warning in facts.config_warnings:
+        yield _WARNING, warning, "guestlink.conf(5) lists the settings" if "setting" in warning else ""
+
+
+def _rival(facts: Facts) -> _Said:
+    if facts.original_garcon:
+        yield (
+            _ERROR,
+            "the original garcon runs too, and the host can have only one",
+            "systemctl --user mask --now cros-garcon.service, or remove the package cros-garcon",
+        )
+
+
+def _units(facts: Facts) -> _Said:
+    for name, unit in facts.units.items():
+        log = f"journalctl --user -u {name} says why"
+        if unit.load == "masked" or unit.enabled == "masked":
+            yield (
+                _ERROR,
+                f"{name} is masked",
+                f"systemctl --user unmask {name}, then: systemctl --user start {name}",
+            )
+        elif unit.load == "not-found":
+            if name == "guestlink-garcon.service":
+                yield _ERROR, f"{name} is not installed", "install the package guestlink-garcon"
+        elif unit.active == "failed":
+            advice = f"{log}; then: systemctl --user restart {name}"
+            yield _ERROR, f"{name} has failed ({unit.result}) and is not started again", advice
+        elif unit.active == "activating" and unit.restarts > 2:
+            yield _ERROR, f"{name} ends again and again ({unit.restarts} restarts)", log
+        elif (
+            unit.active == "inactive" and unit.condition and unit.result == "success" and unit.enabled == "disabled"
+        ):
+            if name.startswith(("guestlink-garcon", "guestlink-sommelier@0")):
+                yield _ERROR, f"{name} is disabled", f"systemctl --user enable --now {name}"
+        elif unit.active == "inactive" and unit.condition and name == "guestlink-garcon.service":
+            yield _ERROR, f"{name} does not run", f"systemctl --user start {name}"
+
+
+def _garcon(facts: Facts) -> _Said:
+    if facts.garcon is None:
+        yield _ERROR, f"garcon does not answer: {facts.garcon_trouble}", "systemctl --user restart guestlink-garcon"
+        return
+    running = str(facts.garcon.get("version", facts.version))
+    if running != facts.version:
+        yield (
+            _WARNING,
+            f"garcon {running} still runs although {facts.version} is installed",
+            "systemctl --user daemon-reload; systemctl --user restart guestlink-garcon",
+        )
+    for warning in facts.garcon.get("warnings", ()):
+        if warning not in facts.config_warnings:
+            yield _WARNING, str(warning), ""
+
+
+def _host(facts: Facts) -> _Said:
+    if facts.host_trouble:
+        yield (
+            _ERROR,
+            facts.host_trouble,
+            "start the container from its host; on a Linux host run guestlink-host attach NAME first",
+        )
+
+
+def _token(facts: Facts) -> _Said:
+    if facts.token_trouble:
+        advice = (
+            "start the container from the host (Terminal, or vmc), not with lxc"
+            if facts.chromeos
+            else "on the host: guestlink-host attach NAME, then restart the container"
+        )
+        yield _ERROR, facts.token_trouble, advice
+
+
+def _listener(facts: Facts) -> _Said:
+    if facts.listener_trouble and not (facts.garcon or {}).get("registered"):
+        advice = (
+            "restart the container from the host"
+            if facts.chromeos
+            else "on the host: systemctl --user start guestlink-host, and guestlink-host status"
+        )
+        yield _ERROR, f"the host does not answer: {facts.listener_trouble}", advice
+
+
+def _registration(facts: Facts) -> _Said:
+    garcon = facts.garcon or {}
+    if garcon.get("registered"):
+        return
+    sentence = str(garcon.get("sentence", "garcon is not registered"))
+    if garcon.get("phase") == "rejected":
+        yield (
+            _ERROR,
+            sentence,
+            "the host knows another token: restart the container from its host"
+            + ("" if facts.chromeos else ", or on the host: guestlink-host attach NAME"),
+        )
+    else:
+        yield _WARNING, sentence, "wait a moment and look again"
+
+
+def _network(facts: Facts) -> _Said:
+    if facts.chromeos and not facts.address:
+        yield (
+            _WARNING,
+            "eth0 has no IPv4 address, which ChromeOS needs to register this container",
+            "`ip address show eth0` shows it; restart the container from the host",
+        )
+
+
+def _windows(facts: Facts) -> _Said:
+    unit = facts.units.get("guestlink-sommelier@0.service")
+    if unit is None or unit.load == "not-found":
+        advice = "install the package guestlink-sommelier if you want some"
+        yield _NOTE, "the Wayland proxy is not installed, so programs have no windows", advice
+        return
+    if facts.chromeos:
+        return
+    if not facts.compositor_there:
+        yield (
+            _WARNING,
+            "the host carries no compositor's socket in, so programs have no windows",
+            "on the host: start guestlink-host inside the desktop's session, or log in to the desktop",
+        )
+    elif facts.compositor:
+        yield (
+            _ERROR,
+            f"the host's compositor does not answer: {facts.compositor}",
+            "the desktop has ended or was started again: restart guestlink-host inside the new session",
+        )
+
+
+def _graphics(facts: Facts) -> _Said:
+    for node in facts.nodes:
+        if node.trouble:
+            yield (
+                _WARNING,
+                f"{node.path} cannot be opened: {node.trouble}; drawing is done without the GPU",
+                "sudo guestlink adopt puts the user into the node's group; a new login makes it count",
+            )
+
+
+def _groups(facts: Facts) -> _Said:
+    if facts.groups_missing:
+        yield (
+            _WARNING,
+            f"groups that hosts put the user into do not exist: {', '.join(facts.groups_missing)}",
+            "sudo guestlink adopt",
+        )
+
+
+def _files(facts: Facts) -> _Said:
+    if facts.files_missing:
+        missing = ", ".join(facts.files_missing)
+        yield _WARNING, f"files that hosts rely on are missing: {missing}", "sudo guestlink adopt"
+
+
+def _locale(facts: Facts) -> _Said:
+    if facts.locale_missing:
+        yield (
+            _WARNING,
+            f"the locale {facts.locale_missing} is set and does not exist",
+            "generate it (Debian, Ubuntu: sudo dpkg-reconfigure locales), or set LANG=C.UTF-8",
+        )
+
+
+def _system_units(facts: Facts) -> _Said:
+    if facts.failed_system_units:
+        yield (
+            _NOTE,
+            f"system units have failed: {', '.join(facts.failed_system_units)}",
+            "systemctl status UNIT; in a container some cannot work (status 226) and can be masked",
+        )
+
+
+def _journal(facts: Facts) -> _Said:
+    if not facts.journal_readable:
+        yield (
+            _NOTE,
+            f"{facts.user} may not read the journal, so reports hold only what garcon remembers itself",
+            f"sudo usermod -aG systemd-journal {facts.user}",
+        )
+
+
+CHECKS: tuple[Check, ...] = (
+    Check("place", "this is a container", _place),
+    Check("disk", "there is room on the disk", _disk),
+    Check("system", "systemd runs", _system, ("place",)),
+    Check("user", "the services are this user's", _user, ("place",)),
+    Check("runtime", "the user has a runtime directory", _runtime, ("place", "system", "user", "disk")),
+    Check("manager", "the user manager runs", _manager, ("system", "user", "runtime")),
+    Check("bus", "there is a session bus", _bus, ("manager",)),
+    Check("libraries", "the Python libraries are usable", _libraries),
+    Check("settings", "the settings are valid", _settings),
+    Check("rival", "no other garcon runs", _rival, ("manager",)),
+    Check("units", "the user units run", _units, ("manager", "libraries", "settings", "disk")),
+    Check("garcon", "garcon answers", _garcon, ("manager", "libraries", "settings", "units", "disk")),
+    Check("host", "there is a host", _host, ("place",)),
+    Check("token", "the host has given a token", _token, ("place", "host")),
+    Check("listener", "the host answers", _listener, ("host", "token")),
+    Check("network", "the container has an address", _network, ("place",)),
+    Check(
+        "registration",
+        "the host knows this container",
+        _registration,
+        ("user", "garcon", "host", "token", "listener", "rival"),
+    ),
+    Check("windows", "programs can show windows", _windows, ("manager", "host", "units", "listener")),
+    Check("graphics", "the GPU can be used", _graphics, ("user",)),
+    Check("groups", "the expected groups exist", _groups, ("place",)),
+    Check("files", "the expected files exist", _files, ("place",)),
+    Check("locale", "the locale exists", _locale),
+    Check("system units", "no system unit has failed", _system_units, ("place", "system")),
+    Check("journal", "the journal is readable", _journal, ("place", "system")),
+)
+
+
+def _numbers(version: str) -> tuple[int, ...]:
+    numbers = []
+    for part in version.split("."):
+        digits = "".join(char for char in part if char.isdecimal())
+        if not digits:
+            break
+        numbers.append(int(digits))
+    return tuple(numbers)

@@ -1,0 +1,86 @@
+"""``guestlink doctor``: what works, what does not, and what to do about it."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+
+from garcon.client.daemon import control_path
+from garcon.diagnosis.checks import CHECKS, run_checks
+from garcon.diagnosis.facts import DESKTOP_UID, Facts
+from garcon.diagnosis.findings import Finding, Severity, status_of
+from garcon.diagnosis.gather import gather
+
+
+def doctor(*, as_json: bool, verbose: bool) -> int:
+    """Look, tell, and return the exit status: 0 fine, 1 warnings, 2 errors.
+
+    :param verbose: name the checks that found nothing too.
+    """
+    become_desktop_user()
+    facts = gather()
+    findings = run_checks(facts)
+    if as_json:
+        answer = {
+            "status": status_of(findings),
+            "findings": [finding.to_json() for finding in findings],
+            "version": facts.version,
+            "distribution": facts.distribution,
+            "user": facts.user,
+            "host": facts.host,
+            "registered": bool((facts.garcon or {}).get("registered")),
+        }
+        json.dump(answer, sys.stdout, indent=2, ensure_ascii=False)
+        print()
+    else:
+        print(text(facts, findings, verbose=verbose))
+    return status_of(findings)
+
+
+def text(facts: Facts, findings: list[Finding], *, verbose: bool) -> str:
+    """The answer for people."""
+    lines = []
+    if verbose:
+        found = {finding.check for finding in findings}
+        reached = _reached(findings)
+        lines += [f"ok       {check.what}" for check in CHECKS if check.name not in found and check.name in reached]
+    for finding in findings:
+        lines.append(f"{finding.severity.name.lower():9}{finding.sentence}")
+        if finding.advice:
+            lines.append(f"{'':9}{finding.advice}")
+    serious = [finding for finding in findings if finding.severity is not Severity.NOTE]
+    if not serious:
+        sentence = str((facts.garcon or {}).get("sentence", ""))
+        lines.append("everything is in order" + (f": {sentence}" if sentence else ""))
+    return "\n".join(lines)
+
+
+def _reached(findings: list[Finding]) -> set[str]:
+    """Names of the checks that were asked."""
+    broken = {finding.check for finding in findings if finding.severity is Severity.ERROR}
+    reached = set()
+    for check in CHECKS:
+        if broken.intersection(check.after):
+            broken.add(check.name)
+        else:
+            reached.add(check.name)
+    return reached
+
+
+def become_desktop_user() -> None:
+    """Root looks with the eyes of the container's user, unless root has a garcon of its own."""
+    import pwd
+
+    if os.getuid() != 0 or os.path.exists(control_path()):
+        return
+    try:
+        entry = pwd.getpwuid(DESKTOP_UID)
+    except KeyError:
+        return
+    os.initgroups(entry.pw_name, entry.pw_gid)
+    os.setgid(entry.pw_gid)
+    os.setuid(entry.pw_uid)
+    os.environ |= {"HOME": entry.pw_dir, "USER": entry.pw_name, "XDG_RUNTIME_DIR": f"/run/user/{entry.pw_uid}"}
+    for name in ("DBUS_SESSION_BUS_ADDRESS", "XDG_CONFIG_HOME", "XDG_DATA_HOME", "WAYLAND_DISPLAY", "DISPLAY"):
+        os.environ.pop(name, None)

@@ -1,0 +1,121 @@
+"""What there is to know about a container, as plain values. The defaults are those of a healthy one."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+
+DESKTOP_UID = 1000
+"""The uid that the units run for and that ChromeOS expects (garcon.md §2.2)."""
+
+UNITS = (
+    "guestlink-garcon.service",
+    "guestlink-sommelier@0.service",
+    "guestlink-sommelier@1.service",
+    "guestlink-sommelier-x@0.service",
+    "guestlink-sommelier-x@1.service",
+)
+"""Our user units, those of a missing package too."""
+
+EXPECTED_GROUPS = (
+    "audio", "cdrom", "dialout", "floppy", "kvm", "netdev", "plugdev", "render", "sudo", "tss", "users", "video",
+)  # fmt: skip
+"""Groups that hosts put the user into; the agent of a virtual machine refuses a user whose groups do not all exist
+(packaging.md §1.3, garcon.md §7.8)."""
+
+
+class UnitState(NamedTuple):
+    """A unit as systemd shows it.
+
+    :ivar load: ``loaded``, ``not-found``, ``masked`` …
+    :ivar active: ``active``, ``inactive``, ``failed`` …
+    :ivar enabled: ``enabled``, ``disabled``, ``masked`` …; "" where it is not known.
+    :ivar result: ``success``, ``exit-code``, ``watchdog`` …
+    :ivar restarts: how often systemd has started it again.
+    :ivar condition: whether its conditions held when it was started last.
+    :ivar text: its own status sentence.
+    """
+
+    load: str = "loaded"
+    active: str = "active"
+    enabled: str = "enabled"
+    result: str = "success"
+    restarts: int = 0
+    condition: bool = True
+    text: str = ""
+
+
+class Node(NamedTuple):
+    """A device file: why it cannot be opened, "" where it can."""
+
+    path: str
+    trouble: str = ""
+
+
+def _healthy_units() -> dict[str, UnitState]:
+    return {name: UnitState() for name in UNITS[:2]}
+
+
+@dataclass(frozen=True)
+class Facts:
+    """One look at a container.
+
+    Troubles are sentences, "" where there is none.
+
+    :ivar uid: who looks.
+    :ivar desktop_user: the name of the user with uid 1000, "" where there is none.
+    :ivar container: whether this is a container or a host's virtual machine.
+    :ivar chromeos: whether the host is ChromeOS.
+    :ivar manager: what ``systemctl --user is-system-running`` says, or why it says nothing.
+    :ivar manager_runs: whether a user manager answers.
+    :ivar libraries: version by module; ``None`` where it cannot be imported, which ``import_troubles`` explains.
+    :ivar free: bytes and inodes that are free, by directory.
+    :ivar garcon: garcon's own status, ``None`` where it does not answer.
+    :ivar proxies: the status of every Wayland proxy that answers.
+    :ivar compositor: why the host's compositor cannot be reached by its carried-in socket.
+    :ivar groups_missing: expected groups that do not exist.
+    :ivar locale_missing: the locale that is set and does not exist, or "".
+    :ivar failed_system_units: names.
+    """
+
+    version: str = "0"
+    uid: int = DESKTOP_UID
+    user: str = "user"
+    home: str = "/home/user"
+    host_name: str = "container"
+    desktop_user: str = "user"
+    distribution: str = "Debian GNU/Linux 12 (bookworm)"
+    python: str = "3.11.2"
+    container: bool = True
+    chromeos: bool = False
+    runtime_directory: str = "/run/user/1000"
+    runtime_trouble: str = ""
+    systemd: bool = True
+    manager: str = "running"
+    manager_runs: bool = True
+    lingers: bool = True
+    session_bus: bool = True
+    units: Mapping[str, UnitState] = field(default_factory=_healthy_units)
+    libraries: Mapping[str, str | None] = field(default_factory=dict)
+    import_troubles: Mapping[str, str] = field(default_factory=dict)
+    free: Mapping[str, tuple[int, int]] = field(default_factory=dict)
+    config_trouble: str = ""
+    config_warnings: tuple[str, ...] = ()
+    token_trouble: str = ""
+    host: str = "unix:/dev/.guestlink/listener.sock"
+    host_trouble: str = ""
+    listener_trouble: str = ""
+    garcon: Mapping[str, Any] | None = field(default_factory=lambda: {"registered": True, "phase": "registered"})
+    garcon_trouble: str = ""
+    original_garcon: bool = False
+    proxies: tuple[Mapping[str, Any], ...] = ()
+    compositor: str = ""
+    compositor_there: bool = True
+    nodes: tuple[Node, ...] = ()
+    groups_missing: tuple[str, ...] = ()
+    files_missing: tuple[str, ...] = ()
+    locale_missing: str = ""
+    failed_system_units: tuple[str, ...] = ()
+    journal_readable: bool = True
+    address: bool = True

@@ -1,0 +1,36 @@
+"""What a check found out."""
+
+from __future__ import annotations
+
+import enum
+from typing import Any, NamedTuple
+
+
+class Severity(enum.IntEnum):
+    """How bad it is; the value is the command's exit status."""
+
+    NOTE = 0
+    WARNING = 1
+    ERROR = 2
+
+
+class Finding(NamedTuple):
+    """One thing that is not as it should be.
+
+    :ivar sentence: what is wrong, without a full stop.
+    :ivar advice: what to do about it.
+    """
+
+    check: str
+    severity: Severity
+    sentence: str
+    advice: str = ""
+
+    def to_json(self) -> dict[str, Any]:
+        """The finding as ``--json`` prints it."""
+        return self._asdict() | {"severity": self.severity.name.lower()}
+
+
+def status_of(findings: list[Finding]) -> int:
+    """The exit status for findings: 0 when nothing is wrong, 1 for warnings, 2 for errors."""
+    return max((finding.severity for finding in findings), default=Severity.NOTE)

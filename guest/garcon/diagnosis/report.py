@@ -1,0 +1,161 @@
+"""The text for GetDebugInformation and bug reports, with the original's headings (garcon.md §6.9, vsh.md §7.2)."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Iterable, Mapping, Sequence
+
+from garcon.diagnosis.checks import run_checks
+from garcon.diagnosis.commands import Commands
+from garcon.diagnosis.facts import UNITS, Facts
+from garcon.diagnosis.findings import Finding
+from garcon.diagnosis.gather import gather, session_environ
+from garcon.diagnosis.redaction import Redaction
+from garcon.settings import TOKEN_FILE, load_settings
+from guestlink.errors import GuestlinkError
+from guestlink.token import TokenError, read_token
+
+TEXT_LIMIT = 1 << 20
+"""Bytes of the whole text: the host receives no more than 4 MiB."""
+SECONDS = 40.0
+"""For all commands; the host waits 60 (garcon.md §7.2)."""
+_SECTION_LIMIT = 128 * 1024
+_PACKAGES = (
+    ("dpkg-query", ("-W", "-f", "${db:Status-Abbrev}\t${Package}-${Version}\n", "cros-*", "guestlink*")),
+    ("rpm", ("-qa", "--qf", "ii \t%{NAME}-%{VERSION}-%{RELEASE}\n", "cros-*", "guestlink*")),
+    ("pacman", ("-Q",)),
+)
+_VARIABLES = (
+    "BROWSER", "DBUS_SESSION_BUS_ADDRESS", "DISPLAY", "DISPLAY_LOW_DENSITY", "GTK_IM_MODULE", "LANG",
+    "LC_ALL", "PATH", "QT_IM_MODULE", "QT_QPA_PLATFORMTHEME", "SHELL", "TERM", "WAYLAND_DISPLAY",
+    "WAYLAND_DISPLAY_LOW_DENSITY", "XAUTHORITY", "XCURSOR_SIZE", "XCURSOR_THEME", "XDG_CONFIG_HOME",
+    "XDG_CURRENT_DESKTOP", "XDG_DATA_DIRS", "XDG_DATA_HOME", "XDG_RUNTIME_DIR", "XDG_SESSION_TYPE",
+    "GUESTLINK_TOKEN_FILE", "GUESTLINK_HOST_ADDRESS", "GUESTLINK_GARCON_ADDRESS", "GUESTLINK_VSH_ADDRESS",
+    "GUESTLINK_LOG",
+)  # fmt: skip
+"""What a report shows of an environment: nothing else, because people keep passwords there."""
+
+
+class Section:
+    """A heading and the lines below it."""
+
+    def __init__(self, heading: str, text: str) -> None:
+        self.heading = heading
+        self.lines = text[-_SECTION_LIMIT:].rstrip("\n").splitlines()
+
+    def __str__(self) -> str:
+        return "\n".join([f"{self.heading}:", *(f"\t{line}" for line in self.lines)]) + "\n"
+
+
+def debug_text(environ: Mapping[str, str] = os.environ, log: Sequence[str] = (), seconds: float = SECONDS) -> str:
+    """Everything that a person who helps needs to know, without names and secrets.
+
+    :param environ: the session's environment.
+    :param log: the last lines of garcon's own log.
+    :param seconds: the longest that it may take, roughly.
+    """
+    facts = gather(environ, seconds / 2)
+    commands = Commands(seconds / 2, session_environ(environ))
+    return join(sections(facts, run_checks(facts), commands, environ, log), redaction_for(facts, environ))
+
+
+def join(parts: Iterable[Section], redaction: Redaction) -> str:
+    """One text, redacted and not too long."""
+    text = redaction.apply("".join(map(str, parts)))
+    return text.encode()[:TEXT_LIMIT].decode(errors="ignore")
+
+
+def sections(
+    facts: Facts, findings: Sequence[Finding], commands: Commands, environ: Mapping[str, str], log: Sequence[str]
+) -> list[Section]:
+    """The parts of the text: the original's first, in its order."""
+    made = [
+        Section("Installed Crostini Packages", installed_packages(commands)),
+        Section("systemctl status", commands.run(["systemctl", "--no-legend", "--no-pager"]).text),
+        Section("systemctl user status", commands.run(["systemctl", "--user", "--no-legend", "--no-pager"]).text),
+    ]
+    for unit in UNITS:
+        if unit in facts.units and facts.units[unit].load == "not-found":
+            continue
+        made.append(Section(f"Filtered journalctl for {unit.removesuffix('.service')}", journal(commands, unit)))
+    made.append(Section("guestlink doctor", findings_text(findings)))
+    made.append(Section("System", system_text(facts)))
+    made.append(Section("Variables", variables_text(environ)))
+    if log:
+        made.append(Section("garcon's last messages", "\n".join(log)))
+    return made
+
+
+def installed_packages(commands: Commands) -> str:
+    """Our packages and ChromeOS's, ``name-version`` a line, from the package manager that this system has."""
+    for program, words in _PACKAGES:
+        if shutil.which(program) is None:
+            continue
+        lines = []
+        for line in commands.run([program, *words]).text.splitlines():
+            if program == "pacman":
+                name, _, version = line.partition(" ")
+                if name.startswith(("cros-", "guestlink")):
+                    lines.append(f"{name}-{version}")
+            else:
+                state, tab, package = line.partition("\t")
+                if tab and state.strip() == "ii":
+                    lines.append(package)
+        return "\n".join(sorted(lines))
+    return "(no package manager is known here)"
+
+
+def journal(commands: Commands, unit: str) -> str:
+    """A day of a unit's log."""
+    words = ["journalctl", "--user-unit", unit, "--since", "1 day ago", "--no-pager", "-q", "-n", "2000"]
+    return commands.run(words, 15).text
+
+
+def findings_text(findings: Sequence[Finding]) -> str:
+    """What the doctor found, for people."""
+    if not findings:
+        return "everything is in order"
+    lines = []
+    for finding in findings:
+        lines.append(f"{finding.severity.name.lower():8}{finding.sentence}")
+        if finding.advice:
+            lines.append(f"{'':8}{finding.advice}")
+    return "\n".join(lines)
+
+
+def system_text(facts: Facts) -> str:
+    """Versions and the state of the parts."""
+    lines = [
+        f"Guestlink {facts.version}, Python {facts.python}, {facts.distribution}",
+        f"kernel {os.uname().release} {os.uname().machine}, host {facts.host or 'unknown'}",
+        *(f"{name} {version or facts.import_troubles.get(name, '')}" for name, version in facts.libraries.items()),
+        *(f"{path}: {free >> 20} MiB and {inodes} inodes free" for path, (free, inodes) in facts.free.items()),
+        *(f"{node.path}: {node.trouble or 'can be opened'}" for node in facts.nodes),
+    ]
+    for name, unit in facts.units.items():
+        lines.append(
+            f"{name}: {unit.load}, {unit.enabled or '-'}, {unit.active}, result {unit.result}, "
+            f"{unit.restarts} restarts{': ' + unit.text if unit.text else ''}"
+        )
+    for proxy in facts.proxies:
+        lines.append(
+            f"proxy {proxy.get('socket')}: host {proxy.get('host')}, known {proxy.get('host_known')}, "
+            f"{len(proxy.get('clients', ()))} programs"
+        )
+    return "\n".join(lines)
+
+
+def variables_text(environ: Mapping[str, str]) -> str:
+    """The variables that matter."""
+    return "\n".join(f"{name}={environ[name]}" for name in _VARIABLES if name in environ)
+
+
+def redaction_for(facts: Facts, environ: Mapping[str, str]) -> Redaction:
+    """What has to be kept out of this container's reports."""
+    secrets = []
+    try:
+        secrets.append(read_token(load_settings(environ)[TOKEN_FILE]))
+    except (TokenError, GuestlinkError):
+        pass  # Without a token there is none to hide.
+    return Redaction(facts.user, facts.home, facts.host_name, secrets)
