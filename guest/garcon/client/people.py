@@ -60,6 +60,14 @@ def _parser() -> argparse.ArgumentParser:
     doctor.add_argument("-v", "--verbose", action="store_true", help="name what works too")
     doctor.set_defaults(run=_doctor)
 
+    adopt = commands.add_parser("adopt", help="make this container what hosts expect of one (needs root)")
+    adopt.add_argument("--user", default="", metavar="NAME", help="whom the services run for; default: uid 1000")
+    adopt.add_argument("--dry-run", action="store_true", help="only say what would be done")
+    adopt.add_argument("--undo", action="store_true", help="take back what earlier runs have changed")
+    adopt.add_argument("--json", action="store_true", help="print JSON")
+    adopt.add_argument("--root", default="/", metavar="DIRECTORY", help="another root file system than this one")
+    adopt.set_defaults(run=_adopt)
+
     bugreport = commands.add_parser("bugreport", help="write an archive for those who help")
     bugreport.add_argument("-o", "--output", default="", metavar="FILE", help="where to; - is standard output")
     bugreport.set_defaults(run=_bugreport)
@@ -140,6 +148,18 @@ def _doctor(arguments: argparse.Namespace) -> int:
     from garcon.diagnosis.doctor import doctor
 
     return doctor(as_json=arguments.json, verbose=arguments.verbose)
+
+
+def _adopt(arguments: argparse.Namespace) -> int:
+    from garcon.adoption.adopt import adopt
+
+    return adopt(
+        directory=arguments.root,
+        user=arguments.user,
+        dry_run=arguments.dry_run,
+        undo=arguments.undo,
+        as_json=arguments.json,
+    )
 
 
 def _bugreport(arguments: argparse.Namespace) -> int:

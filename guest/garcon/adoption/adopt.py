@@ -1,0 +1,73 @@
+"""``guestlink adopt``: one line for each thing that a guest has, with its reason."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from typing import Any
+
+from garcon.adoption.guest_root import GuestRoot
+from garcon.adoption.steps import choose_user, take_steps
+from guestlink.errors import GuestlinkError
+
+_FAILED = 1
+
+
+def adopt(*, directory: str, user: str, dry_run: bool, undo: bool, as_json: bool) -> int:
+    """Check and create, or take back.
+
+    :param directory: the container's root file system.
+    :param user: whom the services are for; "" chooses.
+    :returns: 1 when a step failed.
+    :raises GuestlinkError: it cannot begin.
+    """
+    if not os.path.isdir(os.path.join(directory, "etc")):
+        raise GuestlinkError(f"{directory} is no root file system", hint="name the directory that has etc and usr")
+    if os.getuid() != 0 and not dry_run:
+        raise GuestlinkError(
+            "adopt changes the system, so it needs root", hint="sudo guestlink adopt, or --dry-run"
+        )
+    root = GuestRoot(directory, dry_run=dry_run)
+    if undo:
+        return _undo(root, as_json)
+    account = choose_user(root, user)
+    taken = take_steps(root, account)
+    states = {"made": "would"} if dry_run else {}
+    rows = [
+        {
+            "step": step.name,
+            "state": states.get(outcome.state, outcome.state),
+            "sentence": outcome.sentence,
+            "reason": step.reason,
+            "advice": outcome.advice,
+        }
+        for step, outcome in taken
+    ]
+    if as_json:
+        _print_json({"user": account.name, "uid": account.uid, "steps": rows})
+    else:
+        for row in rows:
+            print(f"{row['state']:8}{row['step']}: {row['sentence']} ({row['reason']})")
+            if row["advice"]:
+                print(f"{'':8}{row['advice']}")
+    return _FAILED if any(row["state"] == "failed" for row in rows) else 0
+
+
+def _undo(root: GuestRoot, as_json: bool) -> int:
+    told = root.undo()
+    if root.dry_run:
+        told = [("would" if state == "undone" else state, what, why) for state, what, why in told]
+    if as_json:
+        _print_json([{"state": state, "what": what, "reason": why} for state, what, why in told])
+    else:
+        for state, what, why in told:
+            print(f"{state:8}{what}" + (f" ({why})" if why else ""))
+        if not told:
+            print("there is nothing to take back")
+    return _FAILED if any(state == "failed" for state, _, _ in told) else 0
+
+
+def _print_json(value: Any) -> None:
+    json.dump(value, sys.stdout, indent=2, ensure_ascii=False)
+    print()

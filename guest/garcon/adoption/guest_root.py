@@ -1,0 +1,217 @@
+"""A container's root file system as adoption sees it: reads, and changes that can be taken back."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+from garcon.adoption.ledger import Change, Ledger
+from guestlink.errors import GuestlinkError
+from guestlink.paths import atomic_write
+
+_TIMEOUT = 60.0
+_PATHS = ("usr/local/sbin", "usr/local/bin", "usr/sbin", "usr/bin", "sbin", "bin", "run/current-system/sw/bin")
+
+
+class Account(NamedTuple):
+    """A line of ``/etc/passwd``."""
+
+    name: str
+    uid: int
+    gid: int
+    home: str
+
+
+class GuestRoot:
+    """One root file system.
+
+    :param directory: where it is; ``/`` for the running container.
+    :param dry_run: change nothing, only say that it would be done.
+    """
+
+    def __init__(self, directory: str, *, dry_run: bool) -> None:
+        self.directory = Path(directory)
+        self.dry_run = dry_run
+        self.is_live = os.path.realpath(directory) == "/"
+        self._ledger = Ledger(self.directory)
+
+    # -- looking -------------------------------------------------------------------------------------------------
+
+    def path(self, path: str) -> Path:
+        """Where a path of the container is."""
+        return self.directory / path.lstrip("/")
+
+    def exists(self, path: str) -> bool:
+        """Whether there is something; a link that leads nowhere in the container is nothing."""
+        return self._resolved(path) is not None
+
+    def lists(self, directory: str) -> list[str]:
+        """Names in a directory, sorted; none where there is no such directory."""
+        try:
+            return sorted(os.listdir(self.path(directory)))
+        except OSError:
+            return []
+
+    def lines(self, path: str) -> list[str]:
+        """Lines of a file; none where it cannot be read."""
+        found = self._resolved(path)
+        if found is None:
+            return []
+        try:
+            return found.read_text(errors="replace").splitlines()
+        except OSError:
+            return []
+
+    def program(self, name: str) -> str:
+        """The path of a program in the container, or ""."""
+        return next((f"/{path}/{name}" for path in _PATHS if self.exists(f"{path}/{name}")), "")
+
+    def accounts(self) -> list[Account]:
+        """Every user."""
+        found = []
+        for line in self.lines("/etc/passwd"):
+            fields = line.split(":")
+            if len(fields) >= 7 and fields[2].isdecimal() and fields[3].isdecimal():
+                found.append(Account(fields[0], int(fields[2]), int(fields[3]), fields[5]))
+        return found
+
+    def groups(self) -> dict[str, list[str]]:
+        """The members of every group, by its name."""
+        found = {}
+        for line in self.lines("/etc/group"):
+            fields = line.split(":")
+            if len(fields) == 4:
+                found[fields[0]] = [name for name in fields[3].split(",") if name]
+        return found
+
+    def _resolved(self, path: str) -> Path | None:
+        # Absolute links lead to the container's files, not to ours.
+        current = self.path(path)
+        for _ in range(40):
+            if not current.is_symlink():
+                return current if current.exists() else None
+            target = os.readlink(current)
+            current = self.path(target) if target.startswith("/") else current.parent / target
+        return None
+
+    # -- changing ------------------------------------------------------------------------------------------------
+
+    def write(self, path: str, content: str) -> None:
+        """Make a file that does not exist yet."""
+        if not self.dry_run:
+            self._make_parents(path)
+            self._ledger.add({"do": "file", "path": path, "content": content})
+            atomic_write(self.path(path), content.encode())
+
+    def link(self, path: str, target: str) -> None:
+        """Make a symbolic link that does not exist yet."""
+        if not self.dry_run:
+            self._make_parents(path)
+            self._ledger.add({"do": "link", "path": path, "target": target})
+            self.path(path).unlink(missing_ok=True)
+            self.path(path).symlink_to(target)
+
+    def run(self, argv: Sequence[str], change: Change) -> None:
+        """Run one of the container's programs, which makes a change.
+
+        :param change: what :meth:`undo` has to know.
+        :raises GuestlinkError: the program is missing or fails.
+        """
+        if not self.dry_run:
+            self._ledger.add(change)
+            self._execute(argv)
+
+    def _make_parents(self, path: str) -> None:
+        missing = []
+        parent = Path(path).parent
+        while not self.path(str(parent)).exists():
+            missing.append(parent)
+            parent = parent.parent
+        for directory in reversed(missing):
+            self._ledger.add({"do": "directory", "path": str(directory)})
+            self.path(str(directory)).mkdir()
+
+    def _execute(self, argv: Sequence[str]) -> None:
+        program = self.program(argv[0])
+        if not program:
+            raise GuestlinkError(f"there is no program {argv[0]}", hint="install the package passwd or shadow")
+        command = [program, *argv[1:]] if self.is_live else ["chroot", str(self.directory), program, *argv[1:]]
+        try:
+            done = subprocess.run(
+                command,
+                stdin=subprocess.DEVNULL,
+                capture_output=True,
+                text=True,
+                timeout=_TIMEOUT,
+                check=False,
+            )
+        except (OSError, subprocess.TimeoutExpired) as error:
+            raise GuestlinkError(f"{argv[0]} could not be run: {error}") from error
+        if done.returncode != 0:
+            said = (done.stderr or done.stdout).strip().splitlines()
+            raise GuestlinkError(said[-1] if said else f"{argv[0]} failed with {done.returncode}")
+
+    # -- taking back ---------------------------------------------------------------------------------------------
+
+    def undo(self) -> list[tuple[str, str, str]]:
+        """Take every change back, the newest first. What others have changed since stays.
+
+        :returns: state (``undone``, ``kept``, ``failed``), what, and why for each.
+        """
+        told = []
+        for change in list(reversed(self._ledger.changes)):
+            what = " ".join(str(change[key]) for key in ("path", "name", "user", "group") if key in change)
+            try:
+                reason = self._undo(change)
+            except (GuestlinkError, OSError) as error:
+                told.append(("failed", what, str(error)))
+                continue
+            told.append(("kept" if reason else "undone", what, reason))
+            if not self.dry_run:
+                self._ledger.changes.remove(change)
+                self._ledger.save()
+        return told
+
+    def _undo(self, change: Change) -> str:
+        """Take one change back; returns why it stays, or ""."""
+        kind = change["do"]
+        path = self.path(str(change.get("path", "")))
+        match kind:
+            case "file":
+                if path.exists() and path.read_text(errors="replace") != change["content"]:
+                    return "it has been changed since"
+                self._remove(path)
+            case "link":
+                if path.is_symlink() and os.readlink(path) != change["target"]:
+                    return "it leads elsewhere now"
+                self._remove(path)
+            case "directory":
+                if path.is_dir() and any(path.iterdir()):
+                    return "" if self.dry_run else "it is not empty"
+                if path.is_dir() and not self.dry_run:
+                    path.rmdir()
+            case "gshadow":
+                if self.exists("/etc/gshadow") and not self.dry_run:
+                    self._execute(["grpunconv"])
+            case "group":
+                members = self.groups().get(change["name"])
+                if members:
+                    return f"it has members: {', '.join(members)}"
+                if members is not None and not self.dry_run:
+                    self._execute(["groupdel", change["name"]])
+            case "member":
+                if change["user"] in self.groups().get(change["group"], ()) and not self.dry_run:
+                    self._execute(["gpasswd", "-d", change["user"], change["group"]])
+            case "user":
+                if any(account.name == change["name"] for account in self.accounts()) and not self.dry_run:
+                    self._execute(["userdel", change["name"]])
+            case _:
+                return "this version does not know this kind of change"
+        return ""
+
+    def _remove(self, path: Path) -> None:
+        if not self.dry_run:
+            path.unlink(missing_ok=True)

@@ -1,0 +1,57 @@
+"""What adoption has changed, so that it can be taken back."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+from guestlink.errors import GuestlinkError
+from guestlink.paths import atomic_write
+
+LEDGER = "/var/lib/guestlink/adopted.json"
+
+Change = dict[str, Any]
+"""``do`` names the kind of change; the other fields are the kind's own."""
+
+
+class Ledger:
+    """The list of changes, oldest first.
+
+    :param root: directory of the container's root file system.
+    :raises GuestlinkError: the list on disk cannot be understood.
+    """
+
+    def __init__(self, root: Path) -> None:
+        self._path = root / LEDGER.lstrip("/")
+        self.changes: list[Change] = []
+        try:
+            content = json.loads(self._path.read_text())
+        except FileNotFoundError:
+            return
+        except (OSError, ValueError) as error:
+            raise GuestlinkError(
+                f"{self._path} cannot be read: {error}", hint="remove it; nothing can be taken back then"
+            ) from error
+        if not isinstance(content, list) or not all(isinstance(change, dict) for change in content):
+            raise GuestlinkError(f"{self._path} is no list of changes", hint="remove it")
+        self.changes = content
+
+    def add(self, change: Change) -> None:
+        """Remember a change that is about to be made: a change that is not made is harmless to take back."""
+        if change not in self.changes:
+            self.changes.append(change)
+            self.save()
+
+    def save(self) -> None:
+        """Write the list; an empty one is no file."""
+        if self.changes:
+            self._path.parent.mkdir(parents=True, exist_ok=True)
+            atomic_write(self._path, json.dumps(self.changes, indent=1).encode() + b"\n")
+            return
+        self._path.unlink(missing_ok=True)
+        try:
+            os.rmdir(self._path.parent)
+        except OSError:
+            pass  # Somebody else keeps things there.
