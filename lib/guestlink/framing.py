@@ -1,0 +1,68 @@
+"""The frames of vsh: a little-endian length and as many bytes of one message (vsh.md §3.1). No I/O."""
+
+from __future__ import annotations
+
+from struct import Struct
+
+MESSAGE_LIMIT = 4096
+"""Bytes of the largest message; a longer one is fatal for the connection."""
+LENGTH = Struct("<I")
+"""What stands in front of a message."""
+
+
+class FrameTooLong(ValueError):
+    """A length is above the limit."""
+
+
+class FrameReader:
+    """Cuts a stream of bytes into messages.
+
+    :param limit: bytes of the longest message.
+    """
+
+    __slots__ = ("_limit", "_rest")
+
+    def __init__(self, limit: int = MESSAGE_LIMIT) -> None:
+        self._limit = limit
+        self._rest = b""
+
+    @property
+    def pending(self) -> int:
+        """Bytes of a message that is not complete yet."""
+        return len(self._rest)
+
+    def feed(self, data: bytes, most: int | None = None) -> list[memoryview]:
+        """Take bytes and return the messages that they complete, in their order.
+
+        The messages are views of the bytes; nothing that is complete is copied.
+
+        :param most: return no more messages than this, and keep the rest for the next call.
+        :raises FrameTooLong: a length is above the limit; what came before it is lost.
+        """
+        if self._rest:
+            data = self._rest + data
+        view = memoryview(data)
+        end = len(data)
+        messages: list[memoryview] = []
+        at = 0
+        while end - at >= 4 and most != len(messages):
+            (length,) = LENGTH.unpack_from(data, at)
+            if length > self._limit:
+                raise FrameTooLong(f"a message of {length} bytes, where {self._limit} are allowed")
+            stop = at + 4 + length
+            if stop > end:
+                break
+            messages.append(view[at + 4 : stop])
+            at = stop
+        self._rest = data[at:] if at else data
+        return messages
+
+
+def frame(message: bytes) -> bytes:
+    """A message with its length in front.
+
+    :raises FrameTooLong: the message is above the limit.
+    """
+    if len(message) > MESSAGE_LIMIT:
+        raise FrameTooLong(f"a message of {len(message)} bytes, where {MESSAGE_LIMIT} are allowed")
+    return LENGTH.pack(len(message)) + message
