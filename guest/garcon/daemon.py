@@ -87,6 +87,9 @@ def main(argv: Sequence[str]) -> NoReturn:
     except GuestlinkError as error:
         report("garcon", error)
         status = error.exit_code if error.exit_code != 1 else 255
+    except Exception:
+        _log.critical("an error of garcon's own ends it", exc_info=True)
+        status = 255
     leave(status)
 
 
@@ -104,8 +107,8 @@ def _parse(argv: Sequence[str]) -> dict[str, str | None]:
     for word in words:
         if word == "--no_startup_notify":
             switches["startup_notify"] = "no"
-        elif word == "--log-level":
-            switches["log_level"] = next(words, "")
+        elif word.partition("=")[0] == "--log-level":
+            switches["log_level"] = word.partition("=")[2] or next(words, "")
         elif word not in ("--server", "--allow_any_user"):
             report("garcon", GuestlinkError(f"there is no switch {word!r}; it is passed over"))
     return switches
@@ -305,7 +308,11 @@ class Daemon:
     async def _do_report_metrics(self, fields: dict[str, Any]) -> dict[str, Any]:
         from guestlink.pb import container_host_pb2
 
-        metrics = [container_host_pb2.Metric(name=name, value=value) for name, value in fields.get("metrics", [])]
+        # The command's numbers have no sign and the field's do: the original passes the bits on (garcon.md §1.8).
+        metrics = [
+            container_host_pb2.Metric(name=name, value=value if value < 1 << 63 else value - (1 << 64))
+            for name, value in fields.get("metrics", [])
+        ]
         answer = await self._ask_host("ReportMetrics", metric=metrics)
         return {"error": answer.error}
 

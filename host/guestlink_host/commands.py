@@ -93,8 +93,8 @@ def _parser() -> argparse.ArgumentParser:
     launch.add_argument("--percent-encoded", action="store_true", help="the id is written like a part of a URL")
     launch.add_argument("name", metavar="NAME")
     launch.add_argument("id", metavar="ID")
-    launch.add_argument("files", nargs="*", metavar="FILE", help="file or URL; in a shared folder (see share) the "
-                        "path is translated, otherwise the container must see the same path")  # fmt: skip
+    launch.add_argument("files", nargs="*", default=[], metavar="FILE", help="file or URL; in a shared folder (see "
+                        "share) its path is translated, elsewhere the container must see the same one")  # fmt: skip
 
     icon = command("icon", _icon, "fetch an application's icon", example="icon work gedit --size 128 -o gedit.png")
     icon.add_argument("name", metavar="NAME")

@@ -71,6 +71,9 @@ def serve(config: Config) -> NoReturn:
     except GuestlinkError as error:
         report("guestlink-host", error)
         status = error.exit_code
+    except Exception:
+        _log.critical("an error of guestlink-host's own ends it", exc_info=True)
+        status = 1
     leave(status)
 
 

@@ -74,7 +74,7 @@ def _run(stage: Stage, compositor: Compositor) -> None:
     registered = time.monotonic() - began
     _say(
         "The container registers with the host",
-        f"{stage.guestlink('status').stdout.strip()}",
+        *stage.guestlink("status").stdout.splitlines(),
         f"container {entry['name']!r}, {registered * 1000:.0f} ms after the start of garcon",
     )
 

@@ -18,6 +18,7 @@ import pytest_asyncio
 from guestlink.address import UnixAddress
 from guestlink.pb import common_pb2
 from guestlink.pb import container_guest_pb2 as guest_pb
+from guestlink.pb import container_host_pb2 as host_pb
 from guestlink.rpc import CONTAINER_LISTENER, GARCON, CallFailed, Channel, Refusal, Server, service_methods
 from guestlink.sockets import connect
 from support.stage import Stage
@@ -32,16 +33,18 @@ class Host:
     def __init__(self) -> None:
         self.calls: list[tuple[str, Any]] = []
         self.tokens = {TOKEN}
+        self.answers: dict[str, Any] = {}
 
     def __getattr__(self, name: str) -> Any:
-        if name.startswith("_") or name in ("select_file", "report_metrics", "forward_security_key_message"):
+        without = {"select_file", "report_metrics", "forward_security_key_message"} - self.answers.keys()
+        if name.startswith("_") or name in without:
             raise AttributeError(name)
 
         async def note(request: Any) -> Any:
             self.calls.append((name, request))
             if request.token not in self.tokens:
                 raise Refusal("FAILED_PRECONDITION", "unknown token")
-            return common_pb2.EmptyMessage()
+            return self.answers.get(name, common_pb2.EmptyMessage())
 
         return note
 
@@ -330,6 +333,54 @@ async def test_opening_urls_and_terminals_from_inside(rig: Rig) -> None:
     refused = await asyncio.to_thread(rig.stage.guest, *garcon, "--selectfile", check=False)
     assert refused.returncode == 255
     assert "SelectFile" in refused.stderr
+
+
+async def test_the_originals_other_commands_and_their_statuses(rig: Rig) -> None:
+    files = ["file:///home/u/a%20b", "file:///home/u/c"]
+    rig.host.answers["select_file"] = host_pb.SelectFileResponse(files=files)
+    rig.host.answers["report_metrics"] = host_pb.ReportMetricsResponse()
+    await rig.start_host()
+    rig.stage.start_garcon()
+    await rig.registered()
+    await rig.until("the control socket", (rig.stage.root / "guest/run/guestlink/garcon.sock").exists)
+
+    async def run(*words: str) -> tuple[int, str]:
+        argv = [sys.executable, "-m", "garcon", "--client", *words]
+        done = await asyncio.to_thread(rig.stage.guest, *argv, check=False)
+        assert "Traceback" not in done.stderr
+        return done.returncode, done.stdout
+
+    selected = await run("--selectfile", "--type=open-multi-file", "--title=T", "--path=/p", "--extensions=txt")
+    assert selected == (0, "".join(f"{file}\n" for file in files))
+    (request,) = rig.host.requests("select_file")
+    assert (request.type, request.title, request.default_path, request.allowed_extensions) == (
+        "open-multi-file",
+        "T",
+        "/p",
+        "txt",
+    )
+    rig.host.answers["select_file"] = host_pb.SelectFileResponse()
+    assert await run("--selectfile") == (0, "")  # cancelled
+
+    assert await run("--metrics", f"a=1,b={2**64 - 1}") == (0, "")
+    sent = [(metric.name, metric.value) for metric in rig.host.requests("report_metrics")[0].metric]
+    assert sent == [("a", 1), ("b", -1)]
+    rig.host.answers["report_metrics"] = host_pb.ReportMetricsResponse(error=1)
+    assert await run("--metrics", "a=1") == (255, "")
+    rig.host.tokens.clear()
+    assert await run("--metrics", "a=1") == (1, "")  # the call failed: it may be tried again
+    rig.host.tokens.add(TOKEN)
+    await rig.registered(2)
+
+    cache = ("--borealis-shader-cache", "--app-id=620")
+    assert await run(*cache, "--install", "--mount", "--wait") == (0, "")
+    assert await run(*cache, "--unmount", "--wait") == (0, "")
+    assert await run(*cache, "--uninstall") == (0, "")
+    (install,) = rig.host.requests("install_shader_cache")
+    assert (install.steam_app_id, install.mount, install.wait) == (620, True, True)
+    (unmount,) = rig.host.requests("unmount_shader_cache")
+    assert (unmount.steam_app_id, unmount.wait) == (620, True)
+    assert [request.steam_app_id for request in rig.host.requests("uninstall_shader_cache")] == [620]
 
 
 async def test_a_second_daemon_says_that_it_is_the_second(rig: Rig) -> None:

@@ -37,7 +37,9 @@ def test_metrics_are_unsigned_numbers() -> None:
     assert parse_metrics("a=1,b=18446744073709551615") == [("a", 1), ("b", 2**64 - 1)]
 
 
-@pytest.mark.parametrize("text", ["", "a", "a=", "=1", "a=-1", "a=1,", "a=18446744073709551616", "a=²"])
+@pytest.mark.parametrize(
+    "text", ["", "a", "a=", "=1", "a=-1", "a=1,", "a=18446744073709551616", "a=²", "a=" + "9" * 5000]
+)
 def test_a_wrong_metric_is_named(text: str) -> None:
     with pytest.raises(GuestlinkError, match="NAME=NUMBER"):
         parse_metrics(text)
@@ -69,6 +71,7 @@ def test_text_that_is_not_utf8_is_refused() -> None:
         ["--client", "--metrics"],
         ["--client", "--borealis-shader-cache", "--app-id=1"],
         ["--client", "--borealis-shader-cache", "--app-id=x", "--install"],
+        ["--client", "--borealis-shader-cache", "--app-id=" + "9" * 5000, "--install"],
         ["--client", "--borealis-shader-cache", "--app-id=1", "--install", "--unmount"],
     ],
 )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -55,6 +56,7 @@ async def test_garcon_speaks_to_a_host_in_cpp(stage: Stage) -> None:
             assert _hear(host, "OpenUrl") == {"url": "https://example.org/", "token": TOKEN}
             stage.guestlink("terminal", "--", "top", "-b")
             assert _hear(host, "OpenTerminal") == {"token": TOKEN, "params": ["top", "-b"]}
+            _ask_for_the_rest(stage, host)
             stage.add_application("org.example.Two")
             assert _hear(host, "PendingUpdateApplicationListCalls")["count"] == 1
             assert len(_hear(host, "UpdateApplicationList")["application"]) == 2
@@ -63,6 +65,22 @@ async def test_garcon_speaks_to_a_host_in_cpp(stage: Stage) -> None:
 
     await asyncio.to_thread(converse)
     stage.wait("the application ran", mark.exists)
+
+
+def _ask_for_the_rest(stage: Stage, host: CppPeer) -> None:
+    garcon = (sys.executable, "-m", "garcon", "--client")
+    assert stage.guest(*garcon, "--selectfile", "--title=T", "--path=/p").stdout == ""
+    asked = _hear(host, "SelectFile")
+    assert (asked["token"], asked["title"], asked["default_path"]) == (TOKEN, "T", "/p")
+    stage.guest(*garcon, "--metrics", "a=1,b=2")
+    metrics = [{"name": "a", "value": "1"}, {"name": "b", "value": "2"}]
+    assert _hear(host, "ReportMetrics")["metric"] == metrics
+    cache = (*garcon, "--borealis-shader-cache", f"--app-id={2**64 - 1}")
+    for verb, rpc in (("install", "InstallShaderCache"), ("uninstall", "UninstallShaderCache")):
+        stage.guest(*cache, f"--{verb}")
+        assert _hear(host, rpc)["steam_app_id"] == str(2**64 - 1)
+    stage.guest(*cache, "--unmount", "--wait")
+    assert _hear(host, "UnmountShaderCache")["wait"] is True
 
 
 def _call_garcon(carried: Path) -> None:

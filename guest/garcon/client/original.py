@@ -128,24 +128,33 @@ def parse_metrics(text: str) -> list[tuple[str, int]]:
     metrics = []
     for part in text.split(","):
         name, equals, value = part.partition("=")
-        if not name or not equals or not (value.isascii() and value.isdecimal()) or int(value) >= 1 << 64:
-            raise GuestlinkError(f"{part!r} is not of the form NAME=NUMBER")
-        metrics.append((name, int(value)))
+        number = _unsigned(value)
+        if not name or not equals or number is None:
+            raise GuestlinkError(
+                f"{part!r:.200} is not of the form NAME=NUMBER", hint="garcon --client --metrics swap-kb-read=12"
+            )
+        metrics.append((name, number))
     return metrics
+
+
+def _unsigned(text: str) -> int | None:
+    """An unsigned 64-bit decimal number, or ``None`` for what is none."""
+    good = text.isascii() and text.isdecimal() and len(text) <= 20 and int(text) < 1 << 64
+    return int(text) if good else None
 
 
 def _shader_cache(arguments: Arguments) -> int:
     switches = arguments.switches
     verbs = [verb for verb in ("install", "unmount", "uninstall") if verb in switches]
-    app_id = switches.get("app-id", "")
+    app_id = _unsigned(switches.get("app-id", ""))
     if len(verbs) != 1:
         raise GuestlinkError("name exactly one of --install, --unmount and --uninstall")
-    if not (app_id.isascii() and app_id.isdecimal()) or int(app_id) >= 1 << 64:
+    if app_id is None:
         raise GuestlinkError("--app-id needs the application's number", hint="--app-id=620")
     garcon().call(
         "shader_cache",
         verb=verbs[0],
-        app_id=int(app_id),
+        app_id=app_id,
         mount="mount" in switches,
         wait="wait" in switches,
         timeout=None if "wait" in switches else 70.0,
