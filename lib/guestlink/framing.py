@@ -37,7 +37,7 @@ class FrameReader:
         The messages are views of the bytes; nothing that is complete is copied.
 
         :param most: return no more messages than this, and keep the rest for the next call.
-        :raises FrameTooLong: a length is above the limit; what came before it is lost.
+        :raises FrameTooLong: a length is above the limit; the messages before it were returned by an earlier call.
         """
         if self._rest:
             data = self._rest + data
@@ -48,6 +48,8 @@ class FrameReader:
         while end - at >= 4 and most != len(messages):
             (length,) = LENGTH.unpack_from(data, at)
             if length > self._limit:
+                if messages:
+                    break
                 raise FrameTooLong(f"a message of {length} bytes, where {self._limit} are allowed")
             stop = at + 4 + length
             if stop > end:

@@ -8,7 +8,7 @@ tests compare the two.
 from __future__ import annotations
 
 import enum
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple, TypeAlias
 
 from guestlink.fields import Malformed, bytes_field, fields, int32, int_field, message_field, varint
@@ -41,7 +41,14 @@ class Stream(enum.IntEnum):
 
 
 class ProtocolError(ValueError):
-    """The other side broke the protocol; the connection is of no more use."""
+    """The other side broke the protocol; the connection is of no more use.
+
+    :ivar events: what it said before that.
+    """
+
+    def __init__(self, reason: str, events: Sequence[ServerEvent | ClientEvent] = ()) -> None:
+        super().__init__(reason)
+        self.events = tuple(events)
 
 
 class SetupTooLarge(ValueError):
@@ -159,9 +166,11 @@ class ServerProtocol:
                     self.is_set_up = True
                 data = b""
             if self.is_set_up:
-                events.extend(map(decode_from_client, self._frames.feed(data)))
+                while messages := self._frames.feed(data):
+                    events.extend(map(decode_from_client, messages))
+                    data = b""
         except (FrameTooLong, Malformed) as error:
-            raise ProtocolError(str(error)) from error
+            raise ProtocolError(str(error), events) from error
         return events
 
 
@@ -185,9 +194,11 @@ class ClientProtocol:
                     self.is_answered = True
                 data = b""
             if self.is_answered:
-                events.extend(map(decode_from_server, self._frames.feed(data)))
+                while messages := self._frames.feed(data):
+                    events.extend(map(decode_from_server, messages))
+                    data = b""
         except (FrameTooLong, Malformed) as error:
-            raise ProtocolError(str(error)) from error
+            raise ProtocolError(str(error), events) from error
         return events
 
 

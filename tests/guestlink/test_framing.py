@@ -36,6 +36,13 @@ def test_a_length_above_the_limit_is_refused_before_its_message_has_come(length:
         FrameReader().feed(length.to_bytes(4, "little"))
 
 
+def test_what_came_before_a_length_above_the_limit_is_not_lost() -> None:
+    reader = FrameReader()
+    assert reader.feed(frame(b"good") + (4097).to_bytes(4, "little")) == [b"good"]
+    with pytest.raises(FrameTooLong):
+        reader.feed(b"")
+
+
 def test_an_incomplete_message_waits() -> None:
     reader = FrameReader()
     assert reader.feed(frame(b"hello")[:-1]) == []

@@ -249,6 +249,17 @@ def test_too_long_a_frame_ends_the_conversation(length: int) -> None:
             protocol.feed(length.to_bytes(4, "little"))
 
 
+@pytest.mark.parametrize("bad", [(4097).to_bytes(4, "little"), bytes.fromhex("01000000ff")])
+def test_what_was_said_before_an_error_is_not_lost(bad: bytes) -> None:
+    answer = SetupAnswer(1, "", 7)
+    with pytest.raises(ProtocolError) as caught:
+        ClientProtocol().feed(encode_setup_answer(answer) + encode_data(2, b"last") + bad)
+    assert caught.value.events == (answer, Data(2, b"last"))
+    with pytest.raises(ProtocolError) as caught:
+        server().feed(encode_data(1, b"last") + bad)
+    assert caught.value.events == (Data(1, b"last"),)
+
+
 MALFORMED = {
     "number of eleven bytes": "20 ff ff ff ff ff ff ff ff ff ff 01",
     "number without an end": "20 80",
