@@ -27,8 +27,9 @@ install:
 	packaging/launcher $(PREFIX) sommelier_shim.unit > $(libexec)/sommelier-unit
 	packaging/launcher $(PREFIX) garcon.client.people > $(bin)/guestlink
 	packaging/launcher $(PREFIX) guestlink_host.__main__ > $(bin)/guestlink-host
+	packaging/launcher $(PREFIX) guestlink_host.vsh.__main__ > $(bin)/vsh
 	install guest/garcon/data/garcon-url-handler guest/garcon/data/garcon-terminal-handler $(bin)/
-	chmod 755 $(libexec)/garcon $(libexec)/sommelier $(libexec)/sommelier-unit $(bin)/guestlink $(bin)/guestlink-host
+	chmod 755 $(libexec)/garcon $(libexec)/sommelier $(libexec)/sommelier-unit $(bin)/guestlink $(bin)/guestlink-host $(bin)/vsh
 	install -d $(units)/guestlink-sommelier@1.service.d $(units)/guestlink-sommelier-x@1.service.d
 	install -m 644 guest/systemd-units/guestlink-sommelier@1.service.d/*.conf $(units)/guestlink-sommelier@1.service.d/
 	install -m 644 guest/systemd-units/guestlink-sommelier-x@1.service.d/*.conf $(units)/guestlink-sommelier-x@1.service.d/

@@ -17,7 +17,7 @@ import subprocess
 from collections.abc import Mapping
 from pathlib import Path
 
-from guestlink.address import CID_ANY, CID_HOST, Address, TcpAddress, UnixAddress, VsockAddress
+from guestlink.address import CID_ANY, CID_HOST, VSOCK_ANY_PORT, Address, TcpAddress, UnixAddress, VsockAddress
 from guestlink.sockets import PeerPolicy, listen, peer_of
 from guestlink.tasks import TaskOwner
 from guestlink.token import TokenError, read_token
@@ -35,7 +35,6 @@ SERVERS = (
 """Where distributions have it; the first that exists is used (vsh.md §4.2)."""
 UNIX_PORT = 1
 """What is announced for a Unix socket, which has no port: the host takes 0 for "no SFTP" (vsh.md §4.1)."""
-_VSOCK_ANY_PORT = 0xFFFFFFFF
 _PREFACE_TIMEOUT = 10.0
 """Seconds in which a TCP peer must have sent its secret."""
 _ACCEPT_PAUSE = 0.2
@@ -51,7 +50,7 @@ def sftp_address(garcon: Address) -> Address:
         return UnixAddress(os.path.join(os.path.dirname(garcon.path), "sftp.sock"))
     if isinstance(garcon, TcpAddress):
         return TcpAddress(garcon.host, 0)
-    return VsockAddress(CID_ANY, _VSOCK_ANY_PORT)
+    return VsockAddress(CID_ANY, VSOCK_ANY_PORT)
 
 
 class SftpStream:

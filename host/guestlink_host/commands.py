@@ -11,9 +11,9 @@ from collections.abc import Callable
 from typing import Any
 
 from guestlink import __version__
-from guestlink.control import ControlClient
 from guestlink.errors import GuestlinkError
-from guestlink_host.settings import POLICIES, control_socket
+from guestlink_host.control_client import daemon
+from guestlink_host.settings import POLICIES, own_program
 
 _EXAMPLES = """\
 examples:
@@ -24,6 +24,9 @@ examples:
   guestlink-host launch work org.gnome.gedit a.txt
   guestlink-host icon work org.gnome.gedit --size 48 -o gedit.png
   guestlink-host policy work url ask             ask the user before the container opens a URL here
+  guestlink-host shell work -- make test         run a command in a container, as vsh does
+  guestlink-host files work                      its files in a folder of this machine
+  guestlink-host ssh-config work >> ~/.ssh/config; ssh work.guestlink
   guestlink-host share work ~/Documents          the container sees this folder under the same path
 """
 
@@ -36,6 +39,8 @@ def run(argv: list[str]) -> int:
     :param argv: the words behind ``guestlink-host``.
     :raises GuestlinkError: it cannot be done.
     """
+    if argv and (plumbing := _PLUMBING.get(argv[0])) is not None:
+        return plumbing(argv[1:])
     arguments = _parser().parse_args(argv)
     status: int = arguments.run(arguments)
     return status
@@ -120,18 +125,29 @@ def _parser() -> argparse.ArgumentParser:
     share.add_argument("inside", nargs="?", metavar="INSIDE", help="its path inside (default: the same)")
     share.add_argument("--forget", metavar="FOLDER", help="the container does not see this folder any more")
 
+    command("shell", _status, "open a shell, or run a command; `vsh --help` tells the rest", prints_data=False)
+
+    files = command(
+        "files", _files, "show a container's files in a folder of this machine", example="files work --at ~/work",
+        prints_data=False,
+    )  # fmt: skip
+    files.add_argument("name", metavar="NAME")
+    files.add_argument("--at", metavar="FOLDER", help="where to show them (default: ~/guestlink/NAME)")
+    files.add_argument("--inside", metavar="FOLDER", default="", help="what to show (default: the user's home)")
+    doing = files.add_mutually_exclusive_group()
+    doing.add_argument("--unmount", action="store_true", help="stop showing them")
+    doing.add_argument("--prompt", action="store_true", help="open an sftp prompt instead")
+
+    ssh_config = command(
+        "ssh-config", _ssh_config, "print what ssh's configuration needs for `ssh NAME.guestlink`",
+        example="ssh-config work >> ~/.ssh/config", prints_data=False,
+    )  # fmt: skip
+    ssh_config.add_argument("names", nargs="*", metavar="NAME", help="these containers only")
+
     command("status", _status, "show the daemon and its containers")
     events = command("events", _events, "show what containers did lately")
     events.add_argument("name", nargs="?", metavar="NAME", help="this container only")
     return parser
-
-
-def _daemon() -> ControlClient:
-    return ControlClient(
-        control_socket(),
-        daemon="guestlink-host",
-        hint="start it with `systemctl --user start guestlink-host`, or run `guestlink-host serve`",
-    )
 
 
 def _serve(arguments: argparse.Namespace) -> int:
@@ -144,7 +160,7 @@ def _serve(arguments: argparse.Namespace) -> int:
 
 def _add(arguments: argparse.Namespace) -> int:
     options = {name: getattr(arguments, name) for name in ("ip", "listen", "garcon")}
-    answer = _daemon().call("add", name=arguments.name, **options)
+    answer = daemon().call("add", name=arguments.name, **options)
     if arguments.json:
         return _print_json(answer)
     print(f"{answer['name']} is known. Carry into the container:")
@@ -154,12 +170,12 @@ def _add(arguments: argparse.Namespace) -> int:
 
 
 def _remove(arguments: argparse.Namespace) -> int:
-    _daemon().call("remove", name=arguments.name)
+    daemon().call("remove", name=arguments.name)
     return 0
 
 
 def _list(arguments: argparse.Namespace) -> int:
-    containers = _daemon().call("list")["containers"]
+    containers = daemon().call("list")["containers"]
     return _print_json(containers) if arguments.json else _print_containers(containers)
 
 
@@ -173,7 +189,7 @@ def _print_containers(containers: list[dict[str, Any]]) -> int:
 
 
 def _apps(arguments: argparse.Namespace) -> int:
-    applications = _daemon().call("apps", name=arguments.name)["applications"]
+    applications = daemon().call("apps", name=arguments.name)["applications"]
     if arguments.json:
         return _print_json(applications)
     width = max((len(application["id"]) for application in applications), default=0)
@@ -192,7 +208,7 @@ def _launch(arguments: argparse.Namespace) -> int:
         name = unquote(name)
     files = [_absolute(file) for file in arguments.files]
     try:
-        _daemon().call("launch", name=arguments.name, id=name, files=files)
+        daemon().call("launch", name=arguments.name, id=name, files=files)
     except GuestlinkError as error:
         if not sys.stderr.isatty():
             _notify(error)  # Started by a click: nobody reads standard error.
@@ -224,9 +240,7 @@ def _notify(error: GuestlinkError) -> None:
 
 
 def _icon(arguments: argparse.Namespace) -> int:
-    answer = _daemon().call(
-        "icon", name=arguments.name, id=arguments.id, size=arguments.size, scale=arguments.scale
-    )
+    answer = daemon().call("icon", name=arguments.name, id=arguments.id, size=arguments.size, scale=arguments.scale)
     content = base64.b64decode(answer["content"])
     if arguments.output == "-":
         sys.stdout.buffer.write(content)
@@ -244,7 +258,7 @@ def _policy(arguments: argparse.Namespace) -> int:
     if arguments.what and not arguments.policy:
         raise GuestlinkError("say which policy", hint=f"one of {', '.join(POLICIES)}")
     change = {arguments.what: arguments.policy} if arguments.what else {}
-    policies = _daemon().call("policy", name=arguments.name, **change)
+    policies = daemon().call("policy", name=arguments.name, **change)
     if arguments.json:
         return _print_json(policies)
     for what, policy in policies.items():
@@ -258,7 +272,7 @@ def _share(arguments: argparse.Namespace) -> int:
         "inside": arguments.inside,
         "forget": os.path.abspath(arguments.forget) if arguments.forget else None,
     }
-    shares = _daemon().call("share", name=arguments.name, **change)["shares"]
+    shares = daemon().call("share", name=arguments.name, **change)["shares"]
     if arguments.json:
         return _print_json(shares)
     for share in shares:
@@ -266,8 +280,76 @@ def _share(arguments: argparse.Namespace) -> int:
     return 0
 
 
+def _files(arguments: argparse.Namespace) -> int:
+    from guestlink_host import files
+
+    name, stream = arguments.name, [*own_program(), "sftp-stream", arguments.name]
+    if arguments.prompt:
+        daemon().call("sftp_place", name=name)  # Its sentence is better than sftp's.
+        files.prompt(name, stream)
+    folder = files.folder_of(name, arguments.at)
+    if arguments.unmount:
+        files.unmount(name, folder)
+        return 0
+    daemon().call("sftp_place", name=name)
+    files.mount(name, arguments.inside, folder, stream)
+    print(folder)
+    return 0
+
+
+def _sftp_stream(words: list[str]) -> int:
+    from guestlink_host import sftp_stream
+
+    # sshfs and lftp put words for ssh behind the name.
+    if not words:
+        raise GuestlinkError("which container?", hint="write `guestlink-host sftp-stream NAME`")
+    return sftp_stream.run(words[0])
+
+
+def _ssh_config(arguments: argparse.Namespace) -> int:
+    from guestlink_host.ssh_access import stanza
+
+    containers = {entry["name"]: entry for entry in daemon().call("list")["containers"]}
+    for name in arguments.names or containers:
+        entry = containers.get(name, {})
+        if not entry.get("username"):
+            if not arguments.names:
+                print(f"# {name} is not registered: its user is not known\n")
+                continue
+            raise GuestlinkError(
+                f"the user of {name} is not known: it is not registered", hint="start the container first"
+            )
+        print(stanza(name, entry["username"], [*own_program(), "ssh-proxy", name]))
+    return 0
+
+
+def _ssh_proxy(words: list[str]) -> int:
+    from guestlink_host.ssh_access import server_command
+    from guestlink_host.vsh.arguments import Arguments
+    from guestlink_host.vsh.main import run as run_vsh
+
+    if len(words) != 1:
+        raise GuestlinkError("which container?", hint="write `guestlink-host ssh-proxy NAME`")
+    env, argv = server_command()
+    return run_vsh(Arguments(name=words[0], terminal=False, env=tuple(env), argv=tuple(argv)))
+
+
+def _shell(words: list[str]) -> int:
+    from guestlink_host.vsh.main import main
+
+    return main(words)
+
+
+_PLUMBING: dict[str, Callable[[list[str]], int]] = {
+    "shell": _shell,
+    "sftp-stream": _sftp_stream,
+    "ssh-proxy": _ssh_proxy,
+}
+"""Commands that take their words as they are: vsh's own, and what ssh, sshfs and sftp start."""
+
+
 def _status(arguments: argparse.Namespace) -> int:
-    answer = _daemon().call("status")
+    answer = daemon().call("status")
     if arguments.json:
         return _print_json(answer)
     print(answer["sentence"])
@@ -275,7 +357,7 @@ def _status(arguments: argparse.Namespace) -> int:
 
 
 def _events(arguments: argparse.Namespace) -> int:
-    events = _daemon().call("events", name=arguments.name)["events"]
+    events = daemon().call("events", name=arguments.name)["events"]
     if arguments.json:
         return _print_json(events)
     import time

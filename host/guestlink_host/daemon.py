@@ -200,6 +200,8 @@ class Daemon:
             "list": self._do_list,
             "apps": self._do_apps,
             "launch": self._do_launch,
+            "meeting_place": self._do_meeting_place,
+            "sftp_place": self._do_sftp_place,
             "launch_vshd": self._do_launch_vshd,
             "icon": self._do_icon,
             "policy": self._do_policy,
@@ -258,9 +260,22 @@ class Daemon:
         await self._guest(fields).launch(_text(fields, "id"), _files(fields))
         return {}
 
+    async def _do_meeting_place(self, fields: dict[str, Any]) -> dict[str, Any]:
+        return self._guest(fields).meeting_place()
+
+    async def _do_sftp_place(self, fields: dict[str, Any]) -> dict[str, Any]:
+        return self._guest(fields).sftp_place()
+
     async def _do_launch_vshd(self, fields: dict[str, Any]) -> dict[str, Any]:
         guest = self._guest(fields)
-        await guest.launch_vshd(_number(fields, "port", 1, 2**32 - 1))
+        features = fields.get("features") or []
+        if (
+            not isinstance(features, list)
+            or len(features) > 64
+            or not all(isinstance(feature, int) and 0 <= feature < 256 for feature in features)
+        ):
+            raise GuestlinkError("the features are no list of numbers")
+        await guest.launch_vshd(_number(fields, "port", 1, 2**32 - 1), features)
         return {}
 
     async def _do_icon(self, fields: dict[str, Any]) -> dict[str, Any]:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
-import stat
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -17,6 +16,7 @@ from guestlink.rpc import GARCON, CallFailed, Channel
 from guestlink.sockets import listen, same_user
 from guestlink.vsock_bridge import Bridge
 from guestlink_host.names import visible_line
+from guestlink_host.pinned_socket import pin_socket, pinned_address, server_uid
 
 _log = logging.getLogger(__name__)
 
@@ -45,15 +45,24 @@ class GarconLink:
     :param container: the container's name, for messages.
     :param address: where garcon serves.
     :param private: a path for a socket of our own, used for vsock alone.
+    :ivar address: likewise.
     :raises GuestlinkError: nothing can be connected to there.
     """
 
     def __init__(self, container: str, address: Address, private: Path) -> None:
+        self.address = address
         self._container = container
         self._pinned: int | None = None
         self._bridge: Bridge | None = None
         if isinstance(address, UnixAddress):
-            target: UnixAddress | TcpAddress = UnixAddress(f"/proc/self/fd/{self._pin(address.path)}")
+            try:
+                self._pinned = pin_socket(address.path)
+            except OSError as error:
+                raise GuestlinkError(
+                    f"garcon of {container} has no socket {address.path}: {(error.strerror or str(error)).lower()}",
+                    hint="GUESTLINK_GARCON_ADDRESS inside must name garcon.sock in the carried directory",
+                ) from error
+            target: UnixAddress | TcpAddress = pinned_address(self._pinned)
         elif isinstance(address, VsockAddress):
             target = UnixAddress(str(private))
             self._bridge = Bridge(listen(target), address, same_user())
@@ -63,23 +72,10 @@ class GarconLink:
             target = address
         self._channel = Channel(target, GARCON, receive_limit=_RECEIVE_LIMIT)
 
-    def _pin(self, path: str) -> int:
-        """Hold on to the socket as it is now.
-
-        The container may put anything at the path, also a link to a socket of the host that it must not reach.
-        """
-        try:
-            descriptor = os.open(path, os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC)
-        except OSError as error:
-            raise GuestlinkError(
-                f"garcon of {self._container} has no socket {path}: {(error.strerror or str(error)).lower()}",
-                hint="GUESTLINK_GARCON_ADDRESS inside must name garcon.sock in the carried directory",
-            ) from error
-        if not stat.S_ISSOCK(os.fstat(descriptor).st_mode):
-            os.close(descriptor)
-            raise GuestlinkError(f"{path} of {self._container} is not a socket")
-        self._pinned = descriptor
-        return descriptor
+    @property
+    def uid(self) -> int | None:
+        """The uid that garcon runs as, seen from here; ``None`` where the address does not tell."""
+        return None if self._pinned is None else server_uid(self._pinned)
 
     async def close(self) -> None:
         """End the connection and every call on it."""
@@ -129,9 +125,9 @@ class GarconLink:
         )
         return "" if response.success else _reason(response.failure_reason)
 
-    async def launch_vshd(self, port: int) -> str:
+    async def launch_vshd(self, port: int, features: Sequence[int] = ()) -> str:
         """Let garcon start a vshd that connects to a port of ours; returns as :meth:`launch`."""
-        response = await self.call("LaunchVshd", pb.LaunchVshdRequest(port=port))
+        response = await self.call("LaunchVshd", pb.LaunchVshdRequest(port=port, container_features=features))
         return "" if response.success else _reason(response.failure_reason)
 
     async def icons(self, ids: Sequence[str], size: int, scale: int) -> dict[str, tuple[bool, bytes]]:

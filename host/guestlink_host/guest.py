@@ -6,8 +6,16 @@ import asyncio
 import logging
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
-from guestlink.address import Address, TcpAddress, UnixAddress, parse_address
+from guestlink.address import (
+    VSOCK_ANY_PORT,
+    Address,
+    TcpAddress,
+    UnixAddress,
+    VsockAddress,
+    parse_address,
+)
 from guestlink.errors import GuestlinkError
 from guestlink.rpc import CallFailed
 from guestlink.tasks import TaskOwner
@@ -124,14 +132,52 @@ class Guest:
             )
         self.event("launched", desktop_file_id)
 
-    async def launch_vshd(self, port: int) -> None:
+    def meeting_place(self) -> dict[str, Any]:
+        """Where a shell of this container is to be awaited, and by what its connection is recognised.
+
+        :returns: ``address``, with ``{port}`` where a Unix socket's name has the number that LaunchVshd carries,
+            and one of ``uid``, ``cid`` and ``token``.
+        :raises GuestlinkError: the container cannot be called.
+        """
+        link = self._reach()
+        if isinstance(link.address, UnixAddress):
+            return {"address": f"unix:{self._directory}/vsh-{{port}}.sock", "uid": link.uid}
+        if isinstance(link.address, VsockAddress):
+            return {"address": f"vsock:any:{VSOCK_ANY_PORT}", "cid": link.address.cid}
+        listening = parse_address(self.container.listen) if self.container.listen else None
+        if not isinstance(listening, TcpAddress):
+            raise GuestlinkError(
+                f"{self.container.name} has no address of this machine to connect to",
+                hint="remove it, and add it again with --listen tcp:HOST:PORT",
+            )
+        return {"address": str(TcpAddress(listening.host, 0)), "token": self.container.token}
+
+    def sftp_place(self) -> dict[str, Any]:
+        """Where the container serves its files (garcon.md §6.12).
+
+        :returns: ``address``, and ``token`` where that has to be sent first.
+        :raises GuestlinkError: the container cannot be called, or serves none.
+        """
+        link = self._reach()
+        port = self.info.sftp_port
+        if not port:
+            raise GuestlinkError(
+                f"{self.container.name} serves no files", hint="its garcon is older than this; update it"
+            )
+        if isinstance(link.address, UnixAddress):
+            return {"address": f"unix:{self._directory}/sftp.sock"}
+        if isinstance(link.address, VsockAddress):
+            return {"address": str(link.address._replace(port=port))}
+        return {"address": str(link.address._replace(port=port)), "token": self.container.token}
+
+    async def launch_vshd(self, port: int, features: Sequence[int] = ()) -> None:
         """Let the container start a shell server that connects to a port of ours.
 
         :raises GuestlinkError: with the container's reason.
         """
         link = self._reach()
         try:
-            reason = await link.launch_vshd(port)
+            reason = await link.launch_vshd(port, features)
         except CallFailed as error:
             raise self._unanswered(error) from error
         if reason:

@@ -11,6 +11,9 @@ CID_ANY = 0xFFFFFFFF
 CID_HOST = 2
 """VMADDR_CID_HOST: the host, seen from a virtual machine (garcon.md, vocabulary)."""
 
+VSOCK_ANY_PORT = 0xFFFFFFFF
+"""VMADDR_PORT_ANY: bind on a port that the kernel chooses."""
+
 _UNIX_PATH_MAX = 107
 """sun_path holds 108 bytes with the closing NUL (unix(7))."""
 

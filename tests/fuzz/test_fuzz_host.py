@@ -150,9 +150,38 @@ VALUES = st.recursive(
     max_leaves=4,
 )
 KEYS = st.sampled_from(
-    ["name", "id", "files", "size", "scale", "url", "terminal", "host", "inside", "forget", "port", "ip", "garcon"]
+    [
+        "name",
+        "id",
+        "files",
+        "size",
+        "scale",
+        "url",
+        "terminal",
+        "host",
+        "inside",
+        "forget",
+        "port",
+        "ip",
+        "garcon",
+        "features",
+    ]
 )
-NAMES = ["list", "apps", "launch", "launch_vshd", "icon", "policy", "share", "status", "events", "add", "nonsense"]
+NAMES = [
+    "list",
+    "apps",
+    "launch",
+    "launch_vshd",
+    "meeting_place",
+    "sftp_place",
+    "icon",
+    "policy",
+    "share",
+    "status",
+    "events",
+    "add",
+    "nonsense",
+]
 
 
 @given(st.sampled_from(NAMES), st.dictionaries(KEYS, VALUES, max_size=6))

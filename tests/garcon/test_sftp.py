@@ -19,14 +19,11 @@ from garcon import sftp
 from garcon.sftp import SERVERS, UNIX_PORT, SftpStream, sftp_address
 from guestlink.address import CID_ANY, TcpAddress, UnixAddress, VsockAddress
 from guestlink.sockets import Peer, connect_soon
+from support.needs import absent
 
 LIMIT = 60.0
 INIT = bytes.fromhex("000000050100000003")
 TOKEN = "8a3f2b1c-0d4e-4f5a-9b6c-7d8e9f0a1b2c"
-
-pytestmark = pytest.mark.skipif(
-    not any(map(os.path.exists, SERVERS)) and not os.environ.get("CI"), reason="there is no sftp-server"
-)
 
 Make = Callable[..., Awaitable[tuple[SftpStream, UnixAddress]]]
 
@@ -236,5 +233,7 @@ def test_the_stream_is_served_beside_garcon() -> None:
 
 
 @pytest.fixture(autouse=True)
-def _warnings(caplog: pytest.LogCaptureFixture) -> None:
+def _ready(caplog: pytest.LogCaptureFixture) -> None:
+    if not any(map(os.path.exists, SERVERS)):
+        absent("sftp-server missing: apt install openssh-sftp-server")
     caplog.set_level(logging.WARNING)

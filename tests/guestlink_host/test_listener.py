@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import socket
 import uuid
 from collections.abc import AsyncIterator
 
 import pytest
 
-from guestlink.address import TcpAddress, UnixAddress, VsockAddress
+from guestlink.address import VSOCK_ANY_PORT, TcpAddress, UnixAddress, VsockAddress
 from guestlink.errors import GuestlinkError
 from guestlink.pb import container_host_pb2
 from guestlink.rpc import CONTAINER_LISTENER, GARCON, CallFailed, Channel, Server
@@ -404,6 +405,7 @@ async def test_a_container_on_tcp(host: Host) -> None:
     with socket.create_server(("127.0.0.1", 0)) as probe:
         port = probe.getsockname()[1]
     guest = await host.add(listen=f"tcp:127.0.0.1:{port}", garcon="tcp:127.0.0.1:0")
+    guest.sftp_port = 4711
     garcon = Server(GARCON, guest)
     garcon_port = garcon.bind(TcpAddress("127.0.0.1", 0))
     await garcon.start()
@@ -421,6 +423,10 @@ async def test_a_container_on_tcp(host: Host) -> None:
         await host.until(lambda: host._reachable("demo"))
         await host.ask("launch", name="demo", id="x", files=[])
         assert guest.calls[-1][0] == "launch_application"
+        # A shell is awaited on the same address of the host, and both channels begin with the token.
+        token = guest.token
+        assert await host.ask("meeting_place", name="demo") == {"address": "tcp:127.0.0.1:0", "token": token}
+        assert await host.ask("sftp_place", name="demo") == {"address": "tcp:127.0.0.1:4711", "token": token}
     finally:
         await channel.close()
         await garcon.stop(0)
@@ -444,6 +450,8 @@ async def test_a_virtual_machines_garcon_is_reached_through_a_private_bridge(
     private = host.root / "run/guestlink-host/private"
     assert len(list(private.iterdir())) == 1
     await host.ask("launch", name="demo", id="x", files=[])
+    place = await host.ask("meeting_place", name="demo")
+    assert place == {"address": f"vsock:any:{VSOCK_ANY_PORT}", "cid": 7}
     await guest.call("ContainerShutdown")
     await host.until(lambda: not list(private.iterdir()))
 
@@ -458,3 +466,25 @@ async def test_launch_vshd_passes_the_port(host: Host) -> None:
     for port in (0, 2**32, "5", None):
         with pytest.raises(GuestlinkError, match="port"):
             await host.ask("launch_vshd", name="demo", port=port)
+    guest.failure = ""
+    await host.ask("launch_vshd", name="demo", port=5, features=[1, 3])
+    assert list(guest.calls[-1][1].container_features) == [1, 3]
+    for features in ("1", [-1], [256], ["1"], [1] * 65):
+        with pytest.raises(GuestlinkError, match="features"):
+            await host.ask("launch_vshd", name="demo", port=5, features=features)
+
+
+async def test_a_shell_is_awaited_and_files_are_found_in_the_containers_directory(host: Host) -> None:
+    guest = await host.registered()
+    place = await host.ask("meeting_place", name="demo")
+    assert place == {"address": f"unix:{guest.directory}/vsh-{{port}}.sock", "uid": os.getuid()}
+    with pytest.raises(GuestlinkError, match="serves no files"):
+        await host.ask("sftp_place", name="demo")
+    guest.sftp_port = 1
+    await guest.register()
+    await host.until(lambda: host.sftp_port("demo"))
+    assert await host.ask("sftp_place", name="demo") == {"address": f"unix:{guest.directory}/sftp.sock"}
+    await guest.call("ContainerShutdown")
+    for call in ("meeting_place", "sftp_place"):
+        with pytest.raises(GuestlinkError, match="not registered"):
+            await host.ask(call, name="demo")

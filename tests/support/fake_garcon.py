@@ -56,6 +56,7 @@ class FakeGarcon:
     :param directory: the carried directory.
     :ivar icons: what GetIcon answers, by id: whether it is an SVG, and the bytes.
     :ivar failure: the reason that LaunchApplication gives; ``""`` is success.
+    :ivar sftp_port: what it announces for its files.
     :ivar calls: every request that came, with the RPC's name in snake case.
     """
 
@@ -63,6 +64,7 @@ class FakeGarcon:
         self.directory = directory
         self.icons: Mapping[str, tuple[bool, bytes]] = {}
         self.failure = ""
+        self.sftp_port = 0
         self.calls: list[tuple[str, Any]] = []
         self._server: Server | None = None
         self._channel: Channel | None = None
@@ -95,7 +97,7 @@ class FakeGarcon:
         """Serve and say ContainerReady."""
         if self._server is None:
             await self.serve()
-        await self.call("ContainerReady", garcon_port=port)
+        await self.call("ContainerReady", garcon_port=port, sftp_port=self.sftp_port)
 
     async def publish(self, *applications: container_host_pb2.Application) -> None:
         """Send a complete list."""
@@ -113,7 +115,12 @@ class FakeGarcon:
     async def get_garcon_session_info(self, request: Any) -> Any:
         self.calls.append(("get_garcon_session_info", request))
         response = container_guest_pb2.GetGarconSessionInfoResponse
-        return response(status=response.SUCCEEDED, container_username="user", container_homedir="/home/user")
+        return response(
+            status=response.SUCCEEDED,
+            container_username="user",
+            container_homedir="/home/user",
+            sftp_vsock_port=self.sftp_port,
+        )
 
     async def launch_application(self, request: Any) -> Any:
         self.calls.append(("launch_application", request))

@@ -76,6 +76,11 @@ class Host:
     async def _reachable(self, name: str) -> bool:
         return bool((await self.entry(name))["reachable"])
 
+    async def sftp_port(self, name: str) -> int:
+        """What the container announces for its files, once it can be called."""
+        entry = await self.entry(name)
+        return int(entry["sftp_port"]) if entry["reachable"] else 0
+
     async def entry(self, name: str = "demo") -> dict[str, Any]:
         """What ``list`` says of a container."""
         containers = (await self.ask("list"))["containers"]

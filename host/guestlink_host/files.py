@@ -1,0 +1,126 @@
+"""``guestlink-host files``: a container's files as a folder of this machine, or at a prompt."""
+
+from __future__ import annotations
+
+import os
+import shlex
+import shutil
+import subprocess
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from guestlink.errors import GuestlinkError
+from guestlink.paths import home
+
+_TIMEOUT = 60.0
+"""Seconds that mounting and unmounting may take."""
+
+
+def folder_of(name: str, at: str | None, environ: Mapping[str, str] = os.environ) -> Path:
+    """Where a container's files appear: what was asked for, else ``~/guestlink/NAME``."""
+    return Path(os.path.abspath(at)) if at else home(environ) / "guestlink" / name
+
+
+def mount(name: str, inside: str, folder: Path, stream: Sequence[str]) -> None:
+    """Mount with sshfs; it stays when this command ends, and connects again when the container returns.
+
+    :param inside: the folder inside; ``""`` for the user's home.
+    :param stream: the words that start :mod:`guestlink_host.sftp_stream` for this container.
+    :raises GuestlinkError: it cannot be mounted.
+    """
+    _need("sshfs", "sshfs")
+    if os.path.ismount(folder):
+        raise GuestlinkError(
+            f"something is mounted at {folder} already", hint=f"`guestlink-host files {name} --unmount` ends it"
+        )
+    made = not folder.exists()
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        if any(folder.iterdir()):
+            raise GuestlinkError(f"the folder {folder} is not empty", hint="name another one with --at")
+    except OSError as error:
+        raise GuestlinkError(f"the folder {folder} cannot be used: {(error.strerror or '').lower()}") from error
+    options = ",".join(
+        (
+            f"ssh_command={_escaped(stream)}",
+            "reconnect",
+            "idmap=user",
+            # The container is not trusted: its links are followed inside it, and nothing of it is executed here.
+            "follow_symlinks",
+            "nosuid,nodev,noexec",
+            f"fsname={name},subtype=guestlink",
+        )
+    )
+    done = subprocess.run(
+        ["sshfs", f"{name}:{inside}", str(folder), "-o", options],
+        check=False,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        timeout=_TIMEOUT,
+    )
+    if done.returncode != 0 or not os.path.ismount(folder):
+        if made:
+            _remove_empty(folder)
+        said = done.stderr.decode(errors="replace").strip() or f"sshfs ended with {done.returncode}"
+        raise GuestlinkError(f"{name} cannot be mounted at {folder}: {said.splitlines()[0]}")
+
+
+def unmount(name: str, folder: Path) -> None:
+    """End the mount and remove the folder.
+
+    :raises GuestlinkError: nothing is mounted there, or it is in use.
+    """
+    if not _is_mounted(folder):
+        raise GuestlinkError(f"nothing is mounted at {folder}", hint=f"`guestlink-host files {name}` mounts it")
+    program = "fusermount3" if shutil.which("fusermount3") else "fusermount"
+    _need(program, "fuse3")
+    done = subprocess.run(
+        [program, "-u", "--", str(folder)],
+        check=False,
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        timeout=_TIMEOUT,
+    )
+    if done.returncode != 0:
+        said = done.stderr.decode(errors="replace").strip().splitlines()
+        raise GuestlinkError(
+            f"{folder} cannot be unmounted: {said[0] if said else f'{program} failed'}",
+            hint="close the programs that use files there",
+        )
+    _remove_empty(folder)
+
+
+def prompt(name: str, stream: Sequence[str]) -> None:
+    """Become an sftp prompt.
+
+    :raises GuestlinkError: sftp is not installed.
+    """
+    _need("sftp", "openssh-client")
+    os.execvp("sftp", ["sftp", "-q", "-D", shlex.join(stream)])
+
+
+def _is_mounted(folder: Path) -> bool:
+    try:
+        return os.path.ismount(folder)
+    except OSError:
+        return True  # A mount whose server is gone answers nothing else.
+
+
+def _need(program: str, package: str) -> None:
+    if shutil.which(program) is None:
+        raise GuestlinkError(f"{program} is not installed", hint=f"install the package {package}")
+
+
+def _remove_empty(folder: Path) -> None:
+    try:
+        folder.rmdir()
+        folder.parent.rmdir()
+    except OSError:
+        pass  # Not empty, or not ours.
+
+
+def _escaped(words: Sequence[str]) -> str:
+    """Words for sshfs's ``ssh_command`` within ``-o``: a backslash before what either of two readers would take."""
+    command = " ".join(word.replace("\\", "\\\\").replace(" ", "\\ ") for word in words)
+    return command.replace("\\", "\\\\").replace(",", "\\,")

@@ -1,0 +1,64 @@
+"""A container's SFTP stream on standard input and output: what sshfs, sftp and lftp start instead of ssh."""
+
+from __future__ import annotations
+
+import _thread
+import contextlib
+import os
+import socket
+
+from guestlink.address import UnixAddress, parse_address
+from guestlink.errors import GuestlinkError
+from guestlink.sockets import connect
+from guestlink_host.control_client import daemon
+from guestlink_host.pinned_socket import pin_socket, pinned_address
+
+_CHUNK = 256 * 1024
+
+
+def run(name: str) -> int:
+    """Carry the stream until either side ends it.
+
+    :raises GuestlinkError: the container has none, or it cannot be reached.
+    """
+    place = daemon().call("sftp_place", name=name)
+    with _connected(name, place["address"]) as sock:
+        if "token" in place:
+            sock.sendall(str(place["token"]).encode() + b"\n")
+        _thread.start_new_thread(_send, (sock,))
+        buffer = memoryview(bytearray(_CHUNK))
+        with contextlib.suppress(ConnectionError, BrokenPipeError):
+            while count := sock.recv_into(buffer):
+                _write(buffer[:count])
+    # The other thread may wait for standard input for ever.
+    os._exit(0)
+
+
+def _connected(name: str, text: str) -> socket.socket:
+    address = parse_address(text)
+    if not isinstance(address, UnixAddress):
+        return connect(address)
+    try:
+        descriptor = pin_socket(address.path)
+    except OSError as error:
+        raise GuestlinkError(
+            f"{name} serves no files: there is no socket {address.path}",
+            hint="`guestlink status` inside shows whether its garcon runs",
+        ) from error
+    try:
+        return connect(pinned_address(descriptor))
+    finally:
+        os.close(descriptor)
+
+
+def _send(sock: socket.socket) -> None:
+    with contextlib.suppress(OSError):
+        while data := os.read(0, _CHUNK):
+            sock.sendall(data)
+    with contextlib.suppress(OSError):
+        sock.shutdown(socket.SHUT_WR)  # sftp-server ends, and with it the stream.
+
+
+def _write(data: memoryview) -> None:
+    while data:
+        data = data[os.write(1, data) :]

@@ -1,0 +1,118 @@
+"""ssh into a container through vsh, without a network port: an sshd in inetd mode at the other end of a session.
+
+The session itself proves who is there on both sides, so the keys are only what ssh insists on: one of ours, kept
+beside the daemon's state, and one that the container makes for itself.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+from collections.abc import Sequence
+from pathlib import Path
+
+from guestlink.errors import GuestlinkError
+from guestlink.paths import private_directory
+from guestlink_host.settings import state_directory
+
+SUFFIX = ".guestlink"
+"""Behind a container's name in ssh's configuration."""
+_VARIABLE = "GUESTLINK_SSH_KEY"
+
+_SERVER = f"""\
+set -e
+PATH=$PATH:/usr/sbin:/usr/local/sbin:/sbin
+sshd=$(command -v sshd) || {{
+  echo 'there is no sshd in this container; install its OpenSSH server package' >&2
+  exit 127
+}}
+umask 077
+dir=${{XDG_STATE_HOME:-$HOME/.local/state}}/guestlink/ssh
+mkdir -p "$dir"
+[ -s "$dir/host_key" ] || {{
+  ssh-keygen -q -t ed25519 -N '' -C guestlink -f "$dir/new.$$"
+  mv "$dir/new.$$" "$dir/host_key"
+  rm -f "$dir/new.$$.pub"
+}}
+printf '%s\\n' "${_VARIABLE}" > "$dir/keys.$$"
+mv "$dir/keys.$$" "$dir/authorized_keys"
+set --
+for name in XDG_RUNTIME_DIR DBUS_SESSION_BUS_ADDRESS WAYLAND_DISPLAY DISPLAY XAUTHORITY; do
+  eval "value=\\${{$name-}}"
+  case $value in ''|*[!A-Za-z0-9_./:,=@+-]*) ;; *) set -- "$@" "$name=$value" ;; esac
+done
+[ $# = 0 ] || set -- -o "SetEnv=$*"
+[ "$(id -u)" != 0 ] || mkdir -p /run/sshd
+exec "$sshd" -i -e -f /dev/null -o LogLevel=ERROR -o HostKey="$dir/host_key" \\
+  -o AuthorizedKeysFile="$dir/authorized_keys" -o StrictModes=no -o UsePAM=no -o PermitRootLogin=yes \\
+  -o PasswordAuthentication=no -o KbdInteractiveAuthentication=no -o PrintMotd=no -o PrintLastLog=no \\
+  -o 'AcceptEnv=LANG LC_*' -o 'Subsystem=sftp internal-sftp' "$@"
+"""
+
+
+def server_command() -> tuple[list[tuple[str, str]], list[str]]:
+    """Variables and words that start the container's end of an ssh connection.
+
+    :raises GuestlinkError: we have no key and cannot make one.
+    """
+    return [(_VARIABLE, _public_key())], ["/bin/sh", "-c", _SERVER]
+
+
+def stanza(name: str, user: str, proxy: Sequence[str]) -> str:
+    """What ssh's configuration has to say about a container.
+
+    :param user: the container's user.
+    :param proxy: the words that start the connection.
+    :raises GuestlinkError: we have no key and cannot make one.
+    """
+    _public_key()
+    words = " ".join(_quoted(word) for word in proxy)
+    return f"""\
+Host {name}{SUFFIX}
+    User {user}
+    ProxyCommand {words}
+    IdentityFile {_quoted(str(_key()))}
+    IdentitiesOnly yes
+    # The session is the proof that this is the container; its key says nothing more.
+    HostKeyAlias {name}{SUFFIX}
+    StrictHostKeyChecking no
+    UserKnownHostsFile /dev/null
+    LogLevel ERROR
+"""
+
+
+def _key() -> Path:
+    return state_directory() / "ssh" / "id_ed25519"
+
+
+def _public_key() -> str:
+    key = _key()
+    public = key.with_suffix(".pub")
+    if not public.exists():
+        _make(key)
+    return public.read_text().strip()
+
+
+def _make(key: Path) -> None:
+    if shutil.which("ssh-keygen") is None:
+        raise GuestlinkError("ssh-keygen is not installed", hint="install the package openssh-client")
+    directory = private_directory(key.parent)
+    fresh = directory / f"new-{os.getpid()}"
+    done = subprocess.run(
+        ["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", "guestlink-host", "-f", str(fresh)],
+        check=False,
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        timeout=60,
+    )
+    if done.returncode != 0:
+        said = done.stderr.decode(errors="replace").strip().splitlines()
+        raise GuestlinkError(f"no key can be made in {directory}: {said[0] if said else 'ssh-keygen failed'}")
+    # The public half last: it is what says that both are there.
+    os.replace(fresh, key)
+    os.replace(f"{fresh}.pub", key.with_suffix(".pub"))
+
+
+def _quoted(word: str) -> str:
+    return f'"{word}"' if any(char.isspace() for char in word) else word

@@ -1,0 +1,1 @@
+"""``vsh``: shells and commands in containers."""

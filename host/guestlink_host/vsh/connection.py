@@ -1,0 +1,175 @@
+"""Ways to a vshd: ours listens and the container connects to it, or we connect to one that listens (vsh.md §2)."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import select
+import socket
+import time
+from collections.abc import Iterator
+from typing import Any
+
+from guestlink.address import Address, UnixAddress, VsockAddress, parse_address
+from guestlink.errors import GuestlinkError
+from guestlink.sockets import PeerPolicy, connect, listen, peer_of
+from guestlink_host.control_client import daemon
+from guestlink_host.settings import host_runtime_directory
+from guestlink_host.vsh.arguments import Arguments
+
+VSHD_PORT = 9001
+"""Where the vshd of a machine listens (vsh.md §1.2)."""
+ACCEPT_TIMEOUT = 10.0
+"""Seconds for the container's connection once its garcon has answered; the original waits 5 (vsh.md §2.2)."""
+_PENDING_LIMIT = 16
+"""TCP connections that have not shown the token yet."""
+_TRIES = 8
+
+
+def connected(arguments: Arguments) -> socket.socket:
+    """Return a connection to a vshd that waits for our setup.
+
+    :raises GuestlinkError: there is none.
+    """
+    if not arguments.direct:
+        return _from_container(arguments)
+    if arguments.connect:
+        return connect(parse_address(arguments.connect))
+    assert arguments.cid is not None
+    return connect(VsockAddress(arguments.cid, VSHD_PORT))
+
+
+def _from_container(arguments: Arguments) -> socket.socket:
+    place = daemon().call("meeting_place", name=arguments.name)
+    with _listening(place["address"], arguments.listen_port) as (listener, port):
+        # First listen, then ask: the connection may be here before the answer.
+        daemon().call("launch_vshd", name=arguments.name, port=port, features=list(arguments.features))
+        connection = _accept(listener, place)
+    if connection is None:
+        raise GuestlinkError(
+            f"{arguments.name} did not connect within {ACCEPT_TIMEOUT:g} s",
+            hint="is guestlink-vshd installed there? garcon's log in the container says more",
+        )
+    return connection
+
+
+@contextlib.contextmanager
+def _listening(template: str, port: int) -> Iterator[tuple[socket.socket, int]]:
+    """Listen where the container will look for us.
+
+    :param template: an address; one of a Unix socket has ``{port}`` in its name.
+    :param port: the number to use; 0 for any.
+    """
+    if not template.startswith("unix:"):
+        address: Address = parse_address(template)
+        if port:
+            address = address._replace(port=port) if not isinstance(address, UnixAddress) else address
+        with listen(address, backlog=_PENDING_LIMIT) as listener:
+            yield listener, listener.getsockname()[1]
+        return
+    # Made where the container cannot interfere and then moved to its place, under a name that it cannot guess.
+    private = UnixAddress(str(host_runtime_directory() / "private" / f"vsh-{os.getpid()}.sock"))
+    with listen(private, backlog=1) as listener:
+        try:
+            path, number = _move(private.path, template, port)
+        except BaseException:
+            os.unlink(private.path)
+            raise
+        try:
+            yield listener, number
+        finally:
+            with contextlib.suppress(OSError):
+                os.unlink(path)
+
+
+def _move(private: str, template: str, port: int) -> tuple[str, int]:
+    for attempt in range(_TRIES):
+        number = port or int.from_bytes(os.urandom(4)) or 1
+        address = parse_address(template.replace("{port}", str(number)))
+        assert isinstance(address, UnixAddress)
+        try:
+            os.replace(private, address.path)
+        except IsADirectoryError:
+            if port or attempt == _TRIES - 1:
+                break
+            continue  # The container's own doing.
+        return address.path, number
+    raise GuestlinkError(f"{address} is a directory", hint="remove it in the container")
+
+
+def _accept(listener: socket.socket, place: dict[str, Any]) -> socket.socket | None:
+    """Wait for the one connection that is the container's; others are hung up on."""
+    token = str(place["token"]).encode() + b"\n" if "token" in place else b""
+    uid, cid = place.get("uid"), place.get("cid")
+    policy = PeerPolicy(None if uid is None else {uid}, None if cid is None else {cid})
+    deadline = time.monotonic() + ACCEPT_TIMEOUT
+    poller = select.poll()
+    poller.register(listener, select.POLLIN)
+    pending: dict[int, tuple[socket.socket, bytearray]] = {}
+    try:
+        while (left := deadline - time.monotonic()) > 0:
+            for descriptor, _ in poller.poll(left * 1000):
+                if descriptor == listener.fileno():
+                    connection = _new(listener, policy)
+                    if connection is None:
+                        continue
+                    if not token:
+                        return connection
+                    if len(pending) >= _PENDING_LIMIT:
+                        connection.close()
+                        continue
+                    pending[connection.fileno()] = (connection, bytearray())
+                    poller.register(connection, select.POLLIN)
+                    continue
+                connection, received = pending[descriptor]
+                done = _read_token(connection, received, len(token))
+                if done is None:
+                    continue
+                poller.unregister(connection)
+                del pending[descriptor]
+                if done and _same(received, token):
+                    return connection
+                connection.close()
+        return None
+    finally:
+        for connection, _ in pending.values():
+            connection.close()
+
+
+def _new(listener: socket.socket, policy: PeerPolicy) -> socket.socket | None:
+    try:
+        connection, _ = listener.accept()
+    except OSError:
+        return None  # It has gone again.
+    connection.setblocking(False)
+    try:
+        refused = policy.refusal(peer_of(connection)) is not None
+        if connection.family in (socket.AF_INET, socket.AF_INET6):
+            connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            connection.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+    except OSError:
+        refused = True
+    if refused:
+        connection.close()
+        return None
+    return connection
+
+
+def _read_token(connection: socket.socket, received: bytearray, length: int) -> bool | None:
+    """Read towards a token, never past it; ``None`` while it is not complete."""
+    try:
+        part = connection.recv(length - len(received))
+    except BlockingIOError:
+        return None
+    except OSError:
+        return False
+    received += part
+    if not part:
+        return False
+    return True if len(received) == length else None
+
+
+def _same(received: bytes | bytearray, token: bytes) -> bool:
+    from hmac import compare_digest  # loads OpenSSL, which takes as long as the interpreter's start
+
+    return compare_digest(received, token)

@@ -1,0 +1,78 @@
+"""What ``vsh`` does: reads its command line, finds the vshd, runs the session."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+from collections.abc import Sequence
+from types import FrameType
+
+from guestlink import __version__
+from guestlink.errors import GuestlinkError
+from guestlink.vsh import Setup, SetupTooLarge, encode_setup
+from guestlink_host.vsh.arguments import HELP, Arguments, parse
+from guestlink_host.vsh.connection import connected
+from guestlink_host.vsh.session import Session
+from guestlink_host.vsh.terminal import Terminal, window_size
+
+
+def main(words: Sequence[str]) -> int:
+    """Run ``vsh`` and return its exit status.
+
+    :param words: the command line without the program's name.
+    :raises GuestlinkError: no session came about.
+    """
+    arguments = parse(words)
+    if arguments.help:
+        print(HELP, end="")
+        return 0
+    if arguments.version:
+        print(f"vsh (Guestlink) {__version__}")
+        return 0
+    return run(arguments)
+
+
+def run(arguments: Arguments) -> int:
+    """Run a session and return its exit status; otherwise as :func:`main`."""
+    _open_standard_streams()
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, _end)  # On the way out a socket of ours is removed.
+    on_terminal = os.isatty(0)
+    has_terminal = on_terminal and os.isatty(1) if arguments.terminal is None else arguments.terminal
+    rows, columns = window_size() if has_terminal else (0, 0)
+    setup = Setup(
+        target=arguments.target,
+        user=os.fsencode(arguments.user),
+        env=_variables(arguments),
+        argv=tuple(os.fsencode(word) for word in arguments.argv),
+        rows=rows,
+        cols=columns,
+        nopty=not has_terminal,
+        cwd=os.fsencode(arguments.cwd),
+        cwd_pid=arguments.cwd_pid,
+    )
+    try:
+        encode_setup(setup)  # Before anything is started for it.
+    except SetupTooLarge as error:
+        raise GuestlinkError(str(error), hint="send what is long through standard input") from error
+    terminal = Terminal(0) if has_terminal and on_terminal else None
+    return Session(connected(arguments), setup, terminal, arguments.escape).run()
+
+
+def _variables(arguments: Arguments) -> dict[bytes, bytes]:
+    """TERM, and what the command line sets."""
+    term = os.environb.get(b"TERM")
+    given = {os.fsencode(name): os.fsencode(value) for name, value in arguments.env}
+    return ({} if term is None else {b"TERM": term}) | given
+
+
+def _open_standard_streams() -> None:
+    """Fill gaps: a socket that got the number of a closed standard stream would be taken for it."""
+    while (descriptor := os.open(os.devnull, os.O_RDWR | os.O_CLOEXEC)) <= 2:
+        os.set_inheritable(descriptor, True)
+    os.close(descriptor)
+
+
+def _end(number: int, frame: FrameType | None) -> None:
+    sys.exit(128 + number)

@@ -1,0 +1,340 @@
+"""One session from the client's side: terminal, pipes and signals on one end, a vshd on the other (vsh.md §3).
+
+One poll loop that never waits for one thing alone: it goes on reading while it writes, which the original does not
+and can lock up for ever (vsh.md §3.12).
+"""
+
+from __future__ import annotations
+
+import os
+import select
+import signal
+import socket
+import time
+from collections import deque
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, suppress
+from itertools import islice
+from types import FrameType
+
+from guestlink.errors import GuestlinkError, report
+from guestlink.vsh import (
+    Bytes,
+    ClientProtocol,
+    Data,
+    ProtocolError,
+    Setup,
+    SetupAnswer,
+    Status,
+    StatusChange,
+    Stream,
+    death_signal,
+    encode_data,
+    encode_much_data,
+    encode_resize,
+    encode_setup,
+    encode_signal,
+)
+from guestlink_host.vsh.escape import DISCONNECT, HELP, SUSPEND, EscapeFilter, help_text
+from guestlink_host.vsh.outlet import Outlet
+from guestlink_host.vsh.terminal import Terminal, window_size
+
+BROKEN = 123
+"""Exit status where the session breaks after READY (vsh.md §3.14)."""
+READY_TIMEOUT = 30.0
+"""Seconds for the answer to the setup."""
+HIGH_WATER = 256 * 1024
+"""Bytes that wait in one direction before its source is no longer read."""
+_READ = 64 * 1024
+_BATCH = 64
+"""Pieces sent by one call."""
+_FORWARDED = (signal.SIGHUP, signal.SIGINT, signal.SIGQUIT, signal.SIGTERM)
+_FATAL = (signal.SIGUSR1, signal.SIGUSR2, signal.SIGALRM, signal.SIGVTALRM, signal.SIGPROF, signal.SIGXCPU)
+"""Other signals that end a process: the terminal is restored first."""
+
+
+class _Over(Exception):
+    """The session has ended.
+
+    :ivar status: the exit status.
+    :ivar why: what the user has to be told, or ``""``.
+    """
+
+    def __init__(self, status: int, why: str = "") -> None:
+        super().__init__(status)
+        self.status = status
+        self.why = why
+
+
+class Session:
+    """A session over a connection.
+
+    :param sock: connected to a vshd that waits for our setup; closed by :meth:`run`.
+    :param setup: what to run.
+    :param terminal: our terminal where the session has one and standard input is it.
+    :param escape: the escape character's byte; counts with a terminal alone.
+    """
+
+    def __init__(self, sock: socket.socket, setup: Setup, terminal: Terminal | None, escape: int | None) -> None:
+        self._sock = sock
+        self._setup = setup
+        self._protocol = ClientProtocol()
+        self._terminal = terminal
+        self._escape = EscapeFilter(escape if terminal is not None else None)
+        self._escape_character = escape or 0
+        self._out: deque[Bytes] = deque()
+        self._queued = 0
+        self._size = (setup.rows, setup.cols)
+        self._ready = False
+        self._closed = False
+        self._input_open = True
+        self._terminated = False
+        self._poller = select.poll()
+        self._outlets: dict[int, Outlet] = {
+            Stream.STDOUT: Outlet(1, self._poller),
+            Stream.STDERR: Outlet(2, self._poller),
+        }
+        self._masks: dict[int, int] = {}
+        self._signals, self._wakeup = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
+
+    def run(self) -> int:
+        """Run to the end.
+
+        :returns: the exit status.
+        :raises GuestlinkError: no session came about.
+        """
+        self._sock.setblocking(False)
+        self._send([encode_setup(self._setup)])
+        deadline = time.monotonic() + READY_TIMEOUT
+        try:
+            with self._handling_signals():
+                while True:
+                    self._turn(deadline)
+        except _Over as over:
+            return self._finish(over)
+        finally:
+            if self._terminal is not None:
+                self._terminal.leave()
+            self._sock.close()
+            for outlet in self._outlets.values():
+                outlet.close()
+            os.close(self._signals)
+            os.close(self._wakeup)
+
+    def _finish(self, over: _Over) -> int:
+        for outlet in self._outlets.values():
+            outlet.finish()
+        if self._terminal is not None:
+            self._terminal.leave()
+        if over.why:
+            report("vsh", GuestlinkError(over.why))
+        return over.status
+
+    # -- one turn of the loop --------------------------------------------------------------------------------------
+
+    def _turn(self, deadline: float) -> None:
+        slow = any(outlet.queued >= HIGH_WATER for outlet in self._outlets.values())
+        self._want(self._sock.fileno(), (0 if slow else select.POLLIN) | (select.POLLOUT if self._out else 0))
+        reading = self._input_open and self._ready and self._queued < HIGH_WATER
+        self._want(0, select.POLLIN if reading else 0)
+        for outlet in self._outlets.values():
+            outlet.watch()
+        timeout = None
+        if not self._ready and (timeout := (deadline - time.monotonic()) * 1000) <= 0:
+            raise GuestlinkError(f"the shell server did not answer within {READY_TIMEOUT:g} s")
+        for descriptor, events in self._poller.poll(timeout):
+            if descriptor == self._signals:
+                self._take_signals()
+            elif descriptor == self._sock.fileno():
+                if events & select.POLLOUT:
+                    self._flush()
+                if events & ~select.POLLOUT:
+                    self._receive()
+            elif descriptor == 0:
+                self._read_input()
+            else:
+                self._write_output()
+
+    def _want(self, descriptor: int, mask: int) -> None:
+        """Ask poll(2) about a descriptor; not at all with an empty mask, which would still report its end."""
+        if mask == self._masks.get(descriptor, 0):
+            return
+        self._masks[descriptor] = mask
+        if mask:
+            self._poller.register(descriptor, mask)
+        else:
+            self._poller.unregister(descriptor)
+
+    # -- from the other side ---------------------------------------------------------------------------------------
+
+    def _receive(self) -> None:
+        try:
+            data = self._sock.recv(HIGH_WATER)
+        except BlockingIOError:
+            return
+        except OSError as error:
+            raise self._broken((error.strerror or str(error)).lower()) from error
+        if not data:
+            raise self._broken("the other side hung up")
+        try:
+            self._handle(self._protocol.feed(data))
+        except ProtocolError as error:
+            self._handle(error.events)
+            raise self._broken(f"the other side does not speak vsh: {error}") from error
+        self._write_output()
+
+    def _handle(self, events: Iterable[object]) -> None:
+        for event in events:
+            if isinstance(event, Data):
+                if (outlet := self._outlets.get(event.stream)) is None:
+                    continue
+                if event.data:
+                    outlet.put(event.data)
+                else:
+                    outlet.end()
+            elif isinstance(event, StatusChange):
+                self._change(event)
+            elif isinstance(event, SetupAnswer):
+                self._begin(event)
+
+    def _begin(self, answer: SetupAnswer) -> None:
+        if answer.status != Status.READY:
+            raise GuestlinkError(_visible(answer.description) or "the other side refused the session")
+        self._ready = True
+        if self._terminal is not None:
+            self._terminal.enter()
+            self._resize()
+
+    def _change(self, change: StatusChange) -> None:
+        if change.status == Status.EXITED:
+            number = death_signal(change)
+            raise _Over(128 + number if number else change.code & 0xFF)
+        if change.status != Status.READY:
+            raise self._broken(_visible(change.description) or f"the other side said status {change.status}")
+
+    def _broken(self, why: str) -> Exception:
+        if self._ready:
+            return _Over(BROKEN, f"the session broke: {why}")
+        return GuestlinkError(f"no session came about: {why}")
+
+    def _write_output(self) -> None:
+        for outlet in self._outlets.values():
+            outlet.write()
+        if self._outlets[Stream.STDOUT].broken:
+            raise _Over(128 + signal.SIGPIPE)  # As any program whose reader has gone.
+
+    # -- to the other side -----------------------------------------------------------------------------------------
+
+    def _read_input(self) -> None:
+        try:
+            data = os.read(0, _READ)
+        except OSError:
+            data = b""  # A terminal that hung up.
+        if not data and self._terminal is not None:
+            raise _Over(128 + signal.SIGHUP)
+        if not data:
+            self._input_open = False
+            self._send([encode_data(Stream.STDIN, b"")])
+            return
+        for part in self._escape.feed(data):
+            if isinstance(part, bytes):
+                self._send(encode_much_data(Stream.STDIN, part))
+            elif part == DISCONNECT:
+                raise _Over(BROKEN, "the session was ended from here")
+            elif part == SUSPEND:
+                self._suspend()
+            elif part == HELP:
+                self._outlets[Stream.STDOUT].put(help_text(self._escape_character).encode())
+                self._write_output()
+
+    def _send(self, buffers: Iterable[Bytes]) -> None:
+        if self._closed:
+            return
+        for buffer in buffers:
+            self._out.append(buffer)
+            self._queued += len(buffer)
+        self._flush()
+
+    def _flush(self) -> None:
+        while self._out:
+            try:
+                count = self._sock.sendmsg(list(islice(self._out, _BATCH)))
+            except BlockingIOError:
+                return
+            except OSError:
+                # It takes no more; what it has sent before, perhaps the exit status, is still read.
+                self._closed = True
+                self._input_open = False
+                self._out.clear()
+                self._queued = 0
+                return
+            self._queued -= count
+            while count and count >= len(self._out[0]):
+                count -= len(self._out.popleft())
+            if count:
+                self._out[0] = memoryview(self._out[0])[count:]
+
+    # -- signals ---------------------------------------------------------------------------------------------------
+
+    @contextmanager
+    def _handling_signals(self) -> Iterator[None]:
+        """Signals arrive in the loop; those that would end us restore the terminal first."""
+        noted = (*_FORWARDED, signal.SIGWINCH, signal.SIGTSTP, signal.SIGCONT)
+        before = {number: signal.signal(number, lambda *_: None) for number in noted}
+        before |= {number: signal.signal(number, self._die) for number in _FATAL}
+        wakeup = signal.set_wakeup_fd(self._wakeup, warn_on_full_buffer=False)
+        self._want(self._signals, select.POLLIN)
+        try:
+            yield
+        finally:
+            signal.set_wakeup_fd(wakeup)
+            for number, handler in before.items():
+                signal.signal(number, handler)
+
+    def _die(self, number: int, frame: FrameType | None) -> None:
+        if self._terminal is not None:
+            self._terminal.leave()
+        signal.signal(number, signal.SIG_DFL)
+        os.kill(os.getpid(), number)
+
+    def _take_signals(self) -> None:
+        with suppress(BlockingIOError):
+            for number in os.read(self._signals, 256):
+                self._take_signal(number)
+
+    def _take_signal(self, number: int) -> None:
+        if number == signal.SIGWINCH:
+            self._resize()
+        elif number == signal.SIGTSTP:
+            self._suspend()
+        elif number == signal.SIGCONT:
+            if self._terminal is not None:
+                self._terminal.again()
+                self._resize()
+        elif number in _FORWARDED:
+            if not self._ready or (number == signal.SIGTERM and self._terminated):
+                raise _Over(128 + number)  # What does not react to the first is not waited for.
+            self._terminated |= number == signal.SIGTERM
+            self._send([encode_signal(number)])
+
+    def _resize(self) -> None:
+        size = window_size()
+        if self._terminal is not None and self._ready and size != self._size and all(size):
+            self._size = size
+            self._send([encode_resize(*size)])
+
+    def _suspend(self) -> None:
+        """Give the terminal back to the shell that started us, until it continues us."""
+        if self._terminal is not None:
+            self._terminal.leave()
+        handler = signal.signal(signal.SIGTSTP, signal.SIG_DFL)
+        os.kill(os.getpid(), signal.SIGTSTP)
+        signal.signal(signal.SIGTSTP, handler)
+        if self._terminal is not None:
+            self._terminal.enter()
+            self._resize()
+
+
+def _visible(text: str) -> str:
+    """A text of the other side without what a terminal would act on."""
+    return "".join(char if char.isprintable() else " " for char in text[:1000]).strip()

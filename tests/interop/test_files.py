@@ -1,0 +1,185 @@
+"""A container's files through programs that are not ours: OpenSSH's sftp, sshfs and lftp."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import shlex
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from support.needs import need
+from support.stage import LIMIT, Stage, stage
+
+NAME = "demo"
+PROGRAM = [sys.executable, "-m", "guestlink_host"]
+SIZE = 3 * 1024 * 1024 + 17
+
+
+@contextmanager
+def files_stage() -> Iterator[Stage]:
+    with stage(NAME) as made:
+        made.start_host()
+        made.host("add", NAME)
+        made.start_garcon()
+        made.wait_registered()
+        made.wait("the container can be called", lambda: made.host_json("list")[0]["sftp_port"])
+        (made.root / "guest/home/letter.txt").write_text("from inside\n")
+        (made.root / "here").mkdir()
+        (made.root / "here/picture").write_bytes(os.urandom(SIZE))
+        yield made
+
+
+@pytest.fixture(scope="module")
+def rig() -> Iterator[Stage]:
+    with files_stage() as made:
+        yield made
+
+
+def inside(rig: Stage) -> Path:
+    return rig.root / "guest/home"
+
+
+def digest(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def run(rig: Stage, argv: list[str], **more: str) -> str:
+    """Run a program on the host side; returns what it printed."""
+    done = subprocess.run(
+        argv, env=rig.host_environ | more, capture_output=True, text=True, timeout=LIMIT, cwd=rig.root / "here",
+        check=False, input="",
+    )  # fmt: skip
+    assert done.returncode == 0, f"{argv}: {done.returncode}\n{done.stdout}\n{done.stderr}\n{rig.logs()}"
+    return done.stdout
+
+
+def test_sftp_at_a_prompt_copies_each_way(rig: Stage) -> None:
+    need("sftp", packages="openssh-client openssh-sftp-server")
+    commands = "pwd\nput picture sent\nget sent received\nget letter.txt\nbye\n"
+    done = subprocess.run(
+        [*PROGRAM, "files", NAME, "--prompt"], env=rig.host_environ, input=commands, capture_output=True, text=True,
+        timeout=LIMIT, cwd=rig.root / "here", check=True,
+    )  # fmt: skip
+    assert str(inside(rig)) in done.stdout
+    here = rig.root / "here"
+    assert digest(here / "picture") == digest(inside(rig) / "sent") == digest(here / "received")
+    assert (here / "letter.txt").read_text() == "from inside\n"
+
+
+def test_lftp_copies_each_way(rig: Stage) -> None:
+    need("lftp", packages="lftp openssh-sftp-server")
+    program = shlex.join([*PROGRAM, "sftp-stream", NAME])
+    script = f"""
+        set sftp:connect-program "{program}"
+        set net:max-retries 1; set cmd:fail-exit yes
+        open sftp://user:none@{NAME}
+        put picture -o by-lftp
+        get by-lftp -o back
+        ls
+    """
+    assert "by-lftp" in run(rig, ["lftp", "--norc", "-c", script], LFTP_HOME=str(rig.root / "lftp"))
+    here = rig.root / "here"
+    assert digest(here / "picture") == digest(inside(rig) / "by-lftp") == digest(here / "back")
+
+
+@contextmanager
+def mount(rig: Stage) -> Iterator[Path]:
+    need("sshfs", "fusermount3", packages="sshfs fuse3 openssh-sftp-server")
+    if not os.path.exists("/dev/fuse"):
+        pytest.skip("this machine has no FUSE")
+    folder = Path(rig.host("files", NAME).stdout.strip())
+    try:
+        yield folder
+    finally:
+        deadline = time.monotonic() + LIMIT
+        while rig.host("files", NAME, "--unmount", check=False).returncode != 0:
+            assert time.monotonic() < deadline, "it cannot be unmounted"
+            time.sleep(0.05)
+        wait_until_sshfs_ended(rig)
+
+
+@pytest.fixture
+def mounted(rig: Stage) -> Iterator[Path]:
+    with mount(rig) as folder:
+        yield folder
+
+
+def wait_until_sshfs_ended(rig: Stage) -> None:
+    """sshfs goes to the background, so that it is nobody's child; its stream's end shows in the container side."""
+
+    def streams() -> bool:
+        listing = subprocess.run(["ps", "-eo", "args"], capture_output=True, text=True, check=True).stdout
+        return f"sftp-stream {NAME}" not in listing
+
+    rig.wait("sshfs has ended", streams)
+
+
+def test_sshfs_shows_the_home_and_writes_into_it(rig: Stage, mounted: Path) -> None:
+    assert mounted == rig.root / "host/home/guestlink" / NAME
+    assert (mounted / "letter.txt").read_text() == "from inside\n"
+    shutil.copyfile(rig.root / "here/picture", mounted / "by-sshfs")
+    assert digest(inside(rig) / "by-sshfs") == digest(mounted / "by-sshfs") == digest(rig.root / "here/picture")
+    (mounted / "folder").mkdir()
+    (mounted / "by-sshfs").rename(mounted / "folder/moved")
+    assert sorted(path.name for path in (inside(rig) / "folder").iterdir()) == ["moved"]
+    shutil.rmtree(mounted / "folder")
+    assert not (inside(rig) / "folder").exists()
+
+
+def test_links_of_the_container_lead_nowhere_on_the_host(rig: Stage, mounted: Path) -> None:
+    """A link names a file of the container even if the host has one of the same name."""
+    secret = rig.root / "host/home/secret"
+    secret.write_text("of the host\n")
+    (inside(rig) / "link").symlink_to("letter.txt")
+    assert not (mounted / "link").is_symlink()
+    assert (mounted / "link").read_text() == "from inside\n"
+    script = inside(rig) / "script"
+    script.write_text("#!/bin/sh\necho ran\n")
+    script.chmod(0o755)
+    with pytest.raises(PermissionError):
+        subprocess.run([str(mounted / "script")], check=True, timeout=LIMIT)
+
+
+def test_a_mount_survives_a_restart_of_garcon() -> None:
+    with files_stage() as rig, mount(rig) as mounted:
+        assert (mounted / "letter.txt").exists()
+        rig.stop("garcon")
+        rig.start_garcon()
+
+        def back() -> bool:
+            try:
+                return (mounted / "letter.txt").read_text() == "from inside\n"
+            except OSError:
+                return False
+
+        rig.wait("the files are back", back, 0.1)
+
+
+def test_mounting_twice_and_unmounting_nothing_are_told(rig: Stage, mounted: Path) -> None:
+    again = rig.host("files", NAME, check=False)
+    assert again.returncode == 1
+    assert "something is mounted at" in again.stderr
+    nothing = rig.host("files", NAME, "--unmount", "--at", str(rig.root / "here"), check=False)
+    assert f"nothing is mounted at {rig.root}/here" in nothing.stderr
+
+
+def test_a_folder_that_holds_something_is_left_alone(rig: Stage) -> None:
+    need("sshfs", packages="sshfs")
+    done = rig.host("files", NAME, "--at", str(rig.root / "here"), check=False)
+    assert done.returncode == 1
+    assert "is not empty" in done.stderr
+
+
+def test_a_container_that_is_not_there_is_named(rig: Stage) -> None:
+    for words in (["files", "nobody"], ["files", "nobody", "--prompt"], ["sftp-stream", "nobody"]):
+        done = rig.host(*words, check=False)
+        assert done.returncode == 1
+        assert "there is no container 'nobody'" in done.stderr

@@ -1,0 +1,206 @@
+"""Both ends of a vsh connection for tests: a server that plays bytes, and ``vsh`` as people start it."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import pty
+import select
+import signal
+import socket
+import struct
+import subprocess
+import sys
+import tempfile
+import termios
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from support.stage import CHECKOUT, LIMIT
+
+VSH = [sys.executable, "-m", "guestlink_host.vsh"]
+READY = bytes.fromhex("100000000801120976736820726561647918c805")  # F4
+
+
+def environ(**more: str) -> dict[str, str]:
+    """A small environment in which vsh runs from the checkout."""
+    return {
+        "PATH": os.environ["PATH"],
+        "PYTHONPATH": os.pathsep.join(str(CHECKOUT / part) for part in ("lib", "guest", "host")),
+        "TERM": "xterm-256color",
+    } | more
+
+
+class FakeServer:
+    """A vshd whose every byte the test decides.
+
+    :ivar address: what ``--connect`` takes.
+    """
+
+    def __init__(self, directory: Path) -> None:
+        path = directory / "vshd.sock"
+        self.address = f"unix:{path}"
+        self._listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        self._listener.bind(str(path))
+        self._listener.listen(4)
+        self._listener.settimeout(LIMIT)
+        self.connection = self._listener  # until accept()
+
+    def accept(self) -> bytes:
+        """Take the client's connection; returns its setup frame."""
+        self.connection, _ = self._listener.accept()
+        self.connection.settimeout(LIMIT)
+        return self.frame()
+
+    def frame(self) -> bytes:
+        """The next frame with its length; nothing at the end of the stream."""
+        length = self._exactly(4)
+        return length + self._exactly(int.from_bytes(length, "little")) if length else b""
+
+    def _exactly(self, count: int) -> bytes:
+        received = b""
+        while len(received) < count:
+            try:
+                part = self.connection.recv(count - len(received))
+            except ConnectionError:
+                return b""
+            if not part:
+                return b""
+            received += part
+        return received
+
+    def play(self, *frames: str | bytes) -> None:
+        """Send bytes, or bytes written in hexadecimal."""
+        for frame in frames:
+            self.connection.sendall(bytes.fromhex(frame) if isinstance(frame, str) else frame)
+
+    def hang_up(self) -> None:
+        """Close the connection."""
+        self.connection.close()
+
+    def close(self) -> None:
+        """Close everything."""
+        self.connection.close()
+        self._listener.close()
+
+
+@contextmanager
+def fake_server() -> Iterator[FakeServer]:
+    """A fake server in a directory of its own."""
+    with tempfile.TemporaryDirectory(prefix="vsh-") as directory:
+        server = FakeServer(Path(directory))
+        try:
+            yield server
+        finally:
+            server.close()
+
+
+@contextmanager
+def vsh(*words: str, env: Mapping[str, str] | None = None, **options: Any) -> Iterator[subprocess.Popen[bytes]]:
+    """``vsh`` with pipes, unless told otherwise; killed at the end if it has not ended."""
+    streams: dict[str, Any] = dict.fromkeys(("stdin", "stdout", "stderr"), subprocess.PIPE) | options
+    process = subprocess.Popen([*VSH, *words], env=dict(env or environ()), **streams)
+    try:
+        yield process
+    finally:
+        process.kill()
+        process.wait()
+        for stream in (process.stdin, process.stdout, process.stderr):
+            if stream is not None:
+                stream.close()
+
+
+class Terminal:
+    """A program on a terminal of its own, as in a terminal window; the test is the person in front of it.
+
+    :param argv: the program.
+    :param env: its environment.
+    """
+
+    def __init__(self, argv: Sequence[str], env: Mapping[str, str], rows: int = 24, columns: int = 80) -> None:
+        self.seen = b""
+        self.pid, self.master = pty.fork()
+        if self.pid == 0:
+            try:
+                os.execvpe(argv[0], list(argv), dict(env))
+            finally:
+                os._exit(126)
+        self.resize(rows, columns)
+        self._status: int | None = None
+
+    def resize(self, rows: int, columns: int) -> None:
+        """Change the window's size."""
+        fcntl.ioctl(self.master, termios.TIOCSWINSZ, struct.pack("4H", rows, columns, 0, 0))
+
+    def type(self, keys: bytes) -> None:
+        """Press keys."""
+        while keys:
+            keys = keys[os.write(self.master, keys) :]
+
+    def read(self, seconds: float = 0.05) -> bytes:
+        """What has appeared within some time; nothing if nothing did."""
+        if not select.select([self.master], [], [], seconds)[0]:
+            return b""
+        try:
+            data = os.read(self.master, 65536)
+        except OSError:
+            data = b""
+        self.seen += data
+        return data
+
+    def wait_for(self, text: bytes | Callable[[bytes], object]) -> bytes:
+        """Wait until a text has appeared behind what was waited for before; returns what came until then."""
+        deadline = time.monotonic() + LIMIT
+        while True:
+            if callable(text):
+                if text(self.seen):
+                    return self.seen
+            elif text in self.seen:
+                before, _, self.seen = self.seen.partition(text)
+                return before + text
+            assert time.monotonic() < deadline, f"{text!r} did not appear; there was {self.seen[-2000:]!r}"
+            self.read()
+
+    def is_raw(self) -> bool:
+        """Whether the terminal is in raw mode."""
+        return not termios.tcgetattr(self.master)[3] & (termios.ICANON | termios.ECHO)
+
+    def wait_raw(self, raw: bool = True) -> None:
+        """Wait until the terminal is in raw mode, or is not."""
+        self.wait_for(lambda _: self.is_raw() is raw)
+
+    def kill(self, number: int) -> None:
+        """Send the program a signal."""
+        os.kill(self.pid, number)
+
+    def status(self) -> int:
+        """Wait for the end; the exit status, negative for a signal."""
+        deadline = time.monotonic() + LIMIT
+        while self._status is None:
+            pid, status = os.waitpid(self.pid, os.WNOHANG)
+            if pid:
+                self._status = os.waitstatus_to_exitcode(status)
+                break
+            assert time.monotonic() < deadline, f"it does not end; there was {self.seen[-2000:]!r}"
+            self.read(0.02)
+        return self._status
+
+    def close(self) -> None:
+        """End the program and the terminal."""
+        if self._status is None:
+            os.kill(self.pid, signal.SIGKILL)
+            os.waitpid(self.pid, 0)
+        os.close(self.master)
+
+
+@contextmanager
+def terminal(argv: Sequence[str], env: Mapping[str, str] | None = None, **size: int) -> Iterator[Terminal]:
+    """A program on a terminal, ended afterwards."""
+    made = Terminal(argv, env or environ(), **size)
+    try:
+        yield made
+    finally:
+        made.close()
