@@ -1,46 +1,79 @@
-# make install DESTDIR=… PREFIX=… : the one list of what is installed where; ./dev is for everything else.
+# make install DESTDIR=… PREFIX=… : what is installed where, package by package; ./dev is for everything else.
+# The Debian, rpm and Arch packages are made of the same targets: `make install-garcon` is guestlink-garcon.
 PREFIX ?= /usr
+SYSCONFDIR ?= /etc
 DESTDIR ?=
 PYTHON ?= /usr/bin/python3
 # no: the package manager compiles the modules on the target
 COMPILE ?= yes
+# Debian's zsh looks into vendor-completions.
+ZSH_COMPLETIONS ?= share/zsh/site-functions
 
-share = $(DESTDIR)$(PREFIX)/share/guestlink
-libexec = $(DESTDIR)$(PREFIX)/lib/guestlink
-bin = $(DESTDIR)$(PREFIX)/bin
-systemd = $(DESTDIR)$(PREFIX)/lib/systemd
-units = $(systemd)/user
+PACKAGES = common garcon sommelier host
+
+root := $(if $(DESTDIR),$(abspath $(DESTDIR)))
+usr = $(root)$(PREFIX)
+modules = $(usr)/share/guestlink
+units = lib/systemd/user
 # The original units' names, for a host that asks by them; not where the originals have their files.
-aliases = $(DESTDIR)$(PREFIX)/share/systemd/user
-applications = $(DESTDIR)$(PREFIX)/share/applications
-man1 = $(DESTDIR)$(PREFIX)/share/man/man1
+aliases = $(usr)/share/systemd/user
 
-.PHONY: install
-install:
-	install -d $(share) $(libexec) $(bin) $(units) $(applications) $(man1)
-	cp -r lib/guestlink guest/garcon guest/sommelier_shim host/guestlink_host $(share)/
-	rm -r $(share)/sommelier_shim/protocols $(share)/garcon/data
-	find $(share) -name __pycache__ -prune -exec rm -r {} +
-	[ $(COMPILE) = no ] || $(PYTHON) -m compileall -q -s $(DESTDIR) $(share)
-	packaging/launcher $(PREFIX) garcon.__main__ > $(libexec)/garcon
-	packaging/launcher $(PREFIX) sommelier_shim.__main__ > $(libexec)/sommelier
-	packaging/launcher $(PREFIX) sommelier_shim.unit > $(libexec)/sommelier-unit
-	packaging/launcher $(PREFIX) garcon.client.people > $(bin)/guestlink
-	packaging/launcher $(PREFIX) guestlink_host.__main__ > $(bin)/guestlink-host
-	packaging/launcher $(PREFIX) guestlink_host.vsh.__main__ > $(bin)/vsh
-	install guest/garcon/data/garcon-url-handler guest/garcon/data/garcon-terminal-handler $(bin)/
-	chmod 755 $(libexec)/garcon $(libexec)/sommelier $(libexec)/sommelier-unit $(bin)/guestlink $(bin)/guestlink-host $(bin)/vsh
-	install -d $(units)/guestlink-sommelier@1.service.d $(units)/guestlink-sommelier-x@1.service.d
-	install -m 644 guest/systemd-units/guestlink-sommelier@1.service.d/*.conf $(units)/guestlink-sommelier@1.service.d/
-	install -m 644 guest/systemd-units/guestlink-sommelier-x@1.service.d/*.conf $(units)/guestlink-sommelier-x@1.service.d/
-	install -d $(systemd)/user-preset $(systemd)/user-environment-generators $(aliases)
-	install -m 644 guest/systemd-units/presets/*.preset $(systemd)/user-preset/
-	install guest/systemd-units/environment-generators/* $(systemd)/user-environment-generators/
-	ln -sf ../../../lib/systemd/user/guestlink-garcon.service $(aliases)/cros-garcon.service
-	ln -sf ../../../lib/systemd/user/guestlink-sommelier@.service $(aliases)/sommelier@.service
-	ln -sf ../../../lib/systemd/user/guestlink-sommelier-x@.service $(aliases)/sommelier-x@.service
-	install -m 644 guest/systemd-units/*.service host/systemd-units/*.service $(units)/
-	install -m 644 guest/garcon/data/garcon_host_browser.desktop $(applications)/
-	install -m 644 docs/man/*.1 $(man1)/
-	ln -sf garcon.1 $(man1)/garcon-url-handler.1
-	ln -sf garcon.1 $(man1)/garcon-terminal-handler.1
+# $(call python,SOURCE,PACKAGE): an import package into the private directory. Hashes instead of times in the
+# byte code: it does not depend on when it was built.
+define python
+install -d $(modules)
+cd $1 && find $2 \( -name '*.py' -o -name '*.binpb' \) -not -path '*/protocols/*' -exec cp --parents -t $(modules) {} +
+find $(modules)/$2 -type f -exec chmod 644 {} +
+[ $(COMPILE) = no ] || $(PYTHON) -m compileall -q --invalidation-mode unchecked-hash -s "$(root)" $(modules)/$2
+endef
+
+# $(call files,FILES,DIRECTORY), $(call programs,FILES,DIRECTORY): below the prefix
+files = install -D -m 644 -t $(usr)/$2 $1
+programs = install -D -m 755 -t $(usr)/$2 $1
+
+# $(call launcher,PROGRAM,MODULE): a program that runs the module's main()
+define launcher
+install -d $(dir $(usr)/$1)
+packaging/launcher $(PREFIX) $2 > $(usr)/$1
+chmod 755 $(usr)/$1
+endef
+
+.PHONY: install $(PACKAGES:%=install-%)
+install: $(PACKAGES:%=install-%)
+
+install-common:
+	$(call python,lib,guestlink)
+	$(call files,guest/systemd-units/presets/80-guestlink.preset,lib/systemd/user-preset)
+
+install-garcon:
+	$(call python,guest,garcon)
+	$(call launcher,lib/guestlink/garcon,garcon.__main__)
+	$(call launcher,bin/guestlink,garcon.client.people)
+	$(call programs,guest/garcon/data/garcon-url-handler guest/garcon/data/garcon-terminal-handler,bin)
+	$(call programs,guest/systemd-units/environment-generators/20-guestlink,lib/systemd/user-environment-generators)
+	$(call files,guest/systemd-units/guestlink-garcon.service,$(units))
+	install -d $(aliases)
+	ln -sf ../../../$(units)/guestlink-garcon.service $(aliases)/cros-garcon.service
+	$(call files,guest/garcon/data/garcon_host_browser.desktop,share/applications)
+	$(call files,docs/man/garcon.1 docs/man/guestlink.1,share/man/man1)
+	ln -sf garcon.1 $(usr)/share/man/man1/garcon-url-handler.1
+	ln -sf garcon.1 $(usr)/share/man/man1/garcon-terminal-handler.1
+
+install-sommelier:
+	$(call python,guest,sommelier_shim)
+	$(call launcher,lib/guestlink/sommelier,sommelier_shim.__main__)
+	$(call launcher,lib/guestlink/sommelier-unit,sommelier_shim.unit)
+	$(call files,$(wildcard guest/systemd-units/guestlink-sommelier*.service),$(units))
+	for unit in guestlink-sommelier@1 guestlink-sommelier-x@1; do \
+	    install -D -m 644 -t $(usr)/$(units)/$$unit.service.d guest/systemd-units/$$unit.service.d/*.conf || exit; \
+	done
+	install -d $(aliases)
+	ln -sf ../../../$(units)/guestlink-sommelier@.service $(aliases)/sommelier@.service
+	ln -sf ../../../$(units)/guestlink-sommelier-x@.service $(aliases)/sommelier-x@.service
+	$(call files,docs/man/sommelier.1,share/man/man1)
+
+install-host:
+	$(call python,host,guestlink_host)
+	$(call launcher,bin/guestlink-host,guestlink_host.__main__)
+	$(call files,host/systemd-units/guestlink-host.service,$(units))
+	$(call files,docs/man/guestlink-host.1,share/man/man1)
