@@ -75,5 +75,6 @@ install-sommelier:
 install-host:
 	$(call python,host,guestlink_host)
 	$(call launcher,bin/guestlink-host,guestlink_host.__main__)
+	$(call launcher,bin/vsh,guestlink_host.vsh.__main__)
 	$(call files,host/systemd-units/guestlink-host.service,$(units))
-	$(call files,docs/man/guestlink-host.1,share/man/man1)
+	$(call files,docs/man/guestlink-host.1 docs/man/vsh.1,share/man/man1)

@@ -1,7 +1,6 @@
 """A list of 1,000 desktop entries, built by garcon and read by GLib's own parser, in turn.
 
-``./dev bench desktop_entries``: medians of interleaved rounds, each in a fresh process; needs a C compiler and
-libglib2.0-dev.
+``./dev bench desktop_entries``: medians of interleaved rounds, each in a fresh process.
 """
 
 from __future__ import annotations

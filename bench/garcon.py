@@ -1,6 +1,7 @@
 """How quickly garcon registers, publishes and launches, and what it costs while nothing happens.
 
-``./dev bench garcon``: medians of real processes on this machine; nothing here is a test.
+``./dev bench garcon``: medians of real processes on this machine; nothing here is a test. The peer of the idle rows
+is a bare gRPC server with one connection, in the same interpreter: what is gRPC's part cannot be less.
 """
 
 from __future__ import annotations
@@ -19,6 +20,29 @@ from support.stage import Stage, stage
 ROUNDS = 9
 ENTRIES = 300
 IDLE_SECONDS = 30
+GRPC_THREADS = ("grpc_", "event_engine", "lifeguard", "timer_manager", "default-exec", "resolver-exec")
+"""How the names of gRPC's own threads begin, in its versions from 1.48 to 1.85."""
+
+PEER = """
+import asyncio, sys
+import grpc
+
+async def main():
+    async def answer(request, context):
+        return request
+
+    server = grpc.aio.server()
+    method = grpc.unary_unary_rpc_method_handler(answer)
+    server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler("peer.Peer", {"Call": method}),))
+    server.add_insecure_port(sys.argv[1])
+    await server.start()
+    channel = grpc.aio.insecure_channel(sys.argv[1])
+    await channel.unary_unary("/peer.Peer/Call", bytes, bytes)(b"x")
+    print("ready", flush=True)
+    await asyncio.Event().wait()
+
+asyncio.run(main())
+"""
 
 
 def main() -> None:
@@ -26,6 +50,7 @@ def main() -> None:
     rows = []
     with stage("bench") as measured:
         _install(measured, ENTRIES)
+        measured.host_environ["GUESTLINK_HOST_OPENER"] = "true"
         measured.start_host()
         measured.host("add", measured.name)
         rows.append((f"start to registered, {ENTRIES} entries", _registration(measured), "ms", 150))
@@ -35,10 +60,20 @@ def main() -> None:
         rows.append(("new .desktop file to launcher on the host", _appearing(measured), "ms", 400))
         rows.append(("launch request to exec", _launching(measured), "ms", 30))
         rows.append(("xdg-open helper, whole process", _helper(measured), "ms", 40))
-        rss, pss, wakeups = _idle(measured)
-        rows.append(("RSS idle", rss, "MB", None))
-        rows.append(("PSS idle", pss, "MB", 35))
-        rows.append((f"wake-ups idle, over {IDLE_SECONDS} s", wakeups, "/s", 1))
+        pid = measured.processes["garcon"].pid
+        with subprocess.Popen(
+            [sys.executable, "-c", PEER, f"unix:{measured.root}/peer.sock"], stdout=subprocess.PIPE
+        ) as peer:
+            assert peer.stdout is not None
+            peer.stdout.readline()
+            (own, grpcs), (_, peers) = _wakeups(pid, peer.pid)
+            rows.append(("RSS idle", _memory(pid, "Rss"), "MB", None))
+            rows.append(("PSS idle", _memory(pid, "Pss"), "MB", 35))
+            rows.append(("  a bare gRPC server", _memory(peer.pid, "Pss"), "MB", None))
+            rows.append((f"wake-ups idle, over {IDLE_SECONDS} s", own, "/s", 1))
+            rows.append(("  besides, in gRPC's own threads", grpcs, "/s", None))
+            rows.append(("  a bare gRPC server", peers, "/s", None))
+            peer.terminate()
     print(f"{'':44} {'median':>9} {'aim':>9}")
     for what, value, unit, aim in rows:
         print(f"{what:44} {value:7.1f} {unit:3}" + (f" ≤ {aim:4} {unit}" if aim else ""))
@@ -119,42 +154,50 @@ def _launching(measured: Stage) -> float:
 
 
 def _helper(measured: Stage) -> float:
-    """The program behind xdg-open; the host's answer is part of it, so an opener that ends at once is set."""
+    """The program behind xdg-open; the host's answer is part of it."""
     times = []
     python = os.environ.get("BENCH_PYTHON", sys.executable)
     for _ in range(ROUNDS):
         began = time.monotonic()
         subprocess.run(
-            [python, "-m", "garcon", "--client", "--terminal"],
+            [python, "-m", "garcon", "--client", "--url", "https://example.org/"],
             env=measured.guest_environ,
             stdin=subprocess.DEVNULL,
-            capture_output=True,
-            check=False,
+            check=True,
             timeout=60,
         )
         times.append((time.monotonic() - began) * 1000)
     return statistics.median(times)
 
 
-def _idle(measured: Stage) -> tuple[float, float, float]:
-    pid = measured.processes["garcon"].pid
+def _memory(pid: int, key: str) -> float:
+    """A value of smaps_rollup in MB."""
+    text = Path(f"/proc/{pid}/smaps_rollup").read_text()
+    (line,) = (line for line in text.splitlines() if line.startswith(f"{key}:"))
+    return int(line.split()[1]) / 1024
+
+
+def _wakeups(*pids: int) -> list[tuple[float, float]]:
+    """How often a second each of some processes goes to sleep: in its own threads, and in gRPC's."""
     time.sleep(5)
-    before = _switches(pid)
+    before = [_switches(pid) for pid in pids]
     time.sleep(IDLE_SECONDS)
-    wakeups = (_switches(pid) - before) / IDLE_SECONDS
-    fields = dict(
-        line.split(":", 1) for line in Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()[1:] if ":" in line
-    )
-    return int(fields["Rss"].split()[0]) / 1024, int(fields["Pss"].split()[0]) / 1024, wakeups
+    after = [_switches(pid) for pid in pids]
+    return [
+        ((own - own_before) / IDLE_SECONDS, (grpcs - grpcs_before) / IDLE_SECONDS)
+        for (own_before, grpcs_before), (own, grpcs) in zip(before, after, strict=True)
+    ]
 
 
-def _switches(pid: int) -> int:
-    total = 0
-    for status in Path(f"/proc/{pid}/task").glob("*/status"):
-        for line in status.read_text().splitlines():
-            if line.startswith("voluntary_ctxt_switches"):
-                total += int(line.split()[1])
-    return total
+def _switches(pid: int) -> tuple[int, int]:
+    own = grpcs = 0
+    for task in Path(f"/proc/{pid}/task").iterdir():
+        (line,) = (t for t in (task / "status").read_text().splitlines() if t.startswith("voluntary_ctxt_switches"))
+        if (task / "comm").read_text().startswith(GRPC_THREADS):
+            grpcs += int(line.split()[1])
+        else:
+            own += int(line.split()[1])
+    return own, grpcs
 
 
 if __name__ == "__main__":
