@@ -47,7 +47,7 @@ asyncio.run(main())
 
 def main() -> None:
     """Measure and print."""
-    rows = []
+    rows: list[tuple[str, float, str, int | None]] = []
     with stage("bench") as measured:
         _install(measured, ENTRIES)
         measured.host_environ["GUESTLINK_HOST_OPENER"] = "true"
