@@ -19,5 +19,20 @@ def data_directories(environ: Mapping[str, str]) -> list[str]:
     listed = [entry.strip() for entry in (environ.get("XDG_DATA_DIRS") or DEFAULT_DATA_DIRS).split(":")]
     data_home = environ.get("XDG_DATA_HOME") or ""
     if not data_home.startswith("/"):
-        data_home = f"{environ.get('HOME') or os.path.expanduser('~')}/.local/share"
+        data_home = f"{_home(environ)}/.local/share"
     return list(dict.fromkeys(os.path.normpath(entry) for entry in [*listed, data_home] if entry.startswith("/")))
+
+
+def mime_directories(environ: Mapping[str, str]) -> list[str]:
+    """The directories that hold a MIME cache, the least important first.
+
+    The original knows the first and the last of them alone (garcon.md §3.10); those between are where Flatpak and
+    administrators add types (garcon.md §8.2).
+    """
+    system, user = "/usr/share/mime", f"{_home(environ)}/.local/share/mime"
+    others = [f"{directory}/mime" for directory in reversed(data_directories(environ))]
+    return [system, *(directory for directory in others if directory not in (system, user)), user]
+
+
+def _home(environ: Mapping[str, str]) -> str:
+    return environ.get("HOME") or os.path.expanduser("~")

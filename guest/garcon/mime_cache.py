@@ -7,6 +7,7 @@ The file is binary and big-endian; its suffix tree holds names backwards. Any vi
 from __future__ import annotations
 
 import struct
+from collections.abc import Iterable
 
 SIZE_LIMIT = 10 * 1024 * 1024
 """Bytes of a cache file."""
@@ -36,17 +37,16 @@ def parse_mime_cache(content: bytes) -> dict[str, str]:
     return _Parser(content).parse()
 
 
-def merge_mime_maps(system: dict[str, str] | None, user: dict[str, str] | None) -> dict[str, str] | None:
-    """One map; the user's entries replace the system's.
+def merge_mime_maps(maps: Iterable[dict[str, str] | None]) -> dict[str, str] | None:
+    """One map; the entries of later ones replace those of earlier ones.
 
-    Where one of the two is missing or broken the other is sent: the original sends nothing without a good system
-    file (garcon.md §8.2).
+    What is missing or broken (``None``) is passed over: the original sends nothing without a good system file
+    (garcon.md §8.2).
 
-    :returns: ``None`` when there is neither.
+    :returns: ``None`` when there is none at all.
     """
-    if system is None and user is None:
-        return None
-    return (system or {}) | (user or {})
+    there = [mapping for mapping in maps if mapping is not None]
+    return {extension: kind for mapping in there for extension, kind in mapping.items()} if there else None
 
 
 class _Parser:

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import os
 from collections.abc import Awaitable, Callable, Mapping
 
 from garcon.app_list import Application, AppList
 from garcon.app_messages import fit_list
 from garcon.app_scanner import AppScanner
+from garcon.data_directories import mime_directories
 from garcon.host_link import HostLink, HostRefused, HostUnavailable
 from garcon.mime_cache import SIZE_LIMIT as MIME_CACHE_LIMIT
 from garcon.mime_cache import BrokenMimeCache, merge_mime_maps, parse_mime_cache
@@ -21,7 +21,6 @@ from guestlink.tasks import TaskOwner
 
 _log = logging.getLogger(__name__)
 
-SYSTEM_MIME = "/usr/share/mime"
 LIST_TIMEOUT = 60.0
 """Seconds for a whole list; a host that shows thousands of applications takes its time."""
 
@@ -35,8 +34,7 @@ class Publisher:
     def __init__(self, environ: Mapping[str, str]) -> None:
         self._scanner = AppScanner(environ)
         self._owners = PackageOwners(installed_backend())
-        home = environ.get("HOME") or os.path.expanduser("~")
-        self._mime_directories = (SYSTEM_MIME, f"{home}/.local/share/mime")
+        self._mime_directories = mime_directories(environ)
         self._apps = Coalescer()
         self._mime = Coalescer()
         self._changed = asyncio.Event()
@@ -165,8 +163,7 @@ class Publisher:
             await self._tell("UpdateMimeTypes", mime_type_mappings=mappings)
 
     def _read_mime(self) -> dict[str, str] | None:
-        system, user = (_read_mime_cache(f"{directory}/mime.cache") for directory in self._mime_directories)
-        return merge_mime_maps(system, user)
+        return merge_mime_maps(_read_mime_cache(f"{directory}/mime.cache") for directory in self._mime_directories)
 
     async def _tell(self, method: str, **fields: object) -> bool:
         """Tell the host, if it listens: after its return everything is told again."""

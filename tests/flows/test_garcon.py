@@ -196,6 +196,47 @@ async def test_launching_runs_the_program_with_its_files(rig: Rig) -> None:
     assert mark.read_text().splitlines() == [str(rig.stage.root), "prog", "--open", "/a b", "https://x"]
 
 
+async def test_scaling_and_features_reach_the_program(rig: Rig) -> None:
+    mark = rig.stage.root / "mark"
+    script = rig.stage.root / "program"
+    script.write_text(f"#!/bin/sh\nenv > {mark}.new\nmv {mark}.new {mark}\n")
+    script.chmod(0o755)
+    rig.stage.guest_environ |= {
+        "DISPLAY": ":0",
+        "WAYLAND_DISPLAY": "wayland-0",
+        "DISPLAY_LOW_DENSITY": ":1",
+        "WAYLAND_DISPLAY_LOW_DENSITY": "wayland-1",
+        "QT_IM_MODULE": "own",
+    }
+    rig.stage.add_application("prog", Exec=str(script))
+    await rig.start_host()
+    rig.stage.start_garcon()
+    await rig.registered()
+    for scaling, displays in ((guest_pb.LaunchApplicationRequest.SCALED, "1"), (0, "0")):
+        answer = await rig.call(
+            "LaunchApplication", desktop_file_id="prog", display_scaling=scaling, container_features=[1, 2, 3, 99]
+        )
+        assert (answer.success, answer.failure_reason) == (True, "")
+        await rig.until("it ran", mark.exists)
+        environ = dict(line.partition("=")[::2] for line in mark.read_text().splitlines())
+        assert (environ["DISPLAY"], environ["WAYLAND_DISPLAY"]) == (f":{displays}", f"wayland-{displays}")
+        assert (environ["GTK_IM_MODULE"], environ["QT_IM_MODULE"]) == ("cros", "own")
+        assert environ["CROS_IM_VIRTUAL_KEYBOARD"] == "1"
+        assert not {"NOTIFY_SOCKET", "GRPC_VERBOSITY", "DESKTOP_STARTUP_ID"} & environ.keys()
+        mark.unlink()
+
+
+async def test_a_list_that_is_too_long_for_the_host_is_cut_and_said(rig: Rig) -> None:
+    for number in range(500):
+        rig.stage.add_application(f"app{number:03}", Comment=f"{number} " + "words " * 2500)
+    await rig.start_host()
+    rig.stage.start_garcon()
+    await rig.until("the list", lambda: len(rig.host.last_ids()) == 500)
+    sentence = "the application list is too long for the host; left out: comments of"
+    assert sentence in rig.stage.log("garcon").read_text()
+    assert sentence in await rig.status()
+
+
 async def test_l1_and_l2_a_launch_that_cannot_work_says_why(rig: Rig) -> None:
     rig.stage.add_application("missing", Exec="no-such-program-anywhere")
     rig.stage.add_application("badpath", Path="/no/such/directory")

@@ -26,6 +26,7 @@ from garcon.icon_theme import (
     within_limit,
 )
 from garcon.xpm import xpm_to_png
+from support.privileges import unprivileged
 
 PNG = b"\x89PNG\r\n\x1a\n" + b"picture"
 SVG = b'<svg xmlns="http://www.w3.org/2000/svg"/>'
@@ -151,6 +152,15 @@ def test_c1_gnome_before_hicolor_in_every_directory(icons: Icons) -> None:
     for number, place in reversed(list(enumerate(order))):
         icons.add(f"{place}/48x48/apps/x.png", PNG + str(number).encode())
         assert icons.find("x") == Icon(PNG + str(number).encode(), IconFormat.PNG)
+
+
+@pytest.mark.parametrize("environ", [{}, {"XDG_DATA_DIRS": "", "XDG_DATA_HOME": ""}])
+def test_c2_without_variables_the_systems_directories_are_searched(environ: dict[str, str]) -> None:
+    candidates = list(IconLookup({"HOME": "/u"} | environ)._candidates("x", 48, 1))
+    roots = ("/usr/local/share", "/usr/share", "/u/.local/share")
+    gnome = [candidates.index(f"{root}/icons/gnome/48x48/apps/x.png") for root in roots]
+    assert gnome == sorted(gnome)
+    assert all(any(path.startswith(f"{root}/icons/hicolor/") for path in candidates) for root in roots)
 
 
 def test_c14_every_place_and_format(icons: Icons) -> None:
@@ -335,6 +345,14 @@ def test_comments_in_an_xpm_are_no_strings() -> None:
 )
 def test_odd_xpm_files_are_refused(content: bytes) -> None:
     assert xpm_to_png(content) is None
+
+
+def test_an_unreadable_file_is_no_icon(tmp_path: Path) -> None:
+    path = tmp_path / "x.png"
+    path.write_bytes(PNG)
+    path.chmod(0)
+    with unprivileged():
+        assert read_icon(str(path)) is None
 
 
 def test_odd_files_are_no_icons(tmp_path: Path) -> None:

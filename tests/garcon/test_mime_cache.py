@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from garcon.data_directories import mime_directories
 from garcon.mime_cache import BrokenMimeCache, merge_mime_maps, parse_mime_cache
 from support.needs import need
 
@@ -169,11 +170,21 @@ def test_only_suffixes_with_a_dot_count_and_their_case_stays() -> None:
 
 
 def test_m8_the_users_map_over_the_systems() -> None:
-    assert merge_mime_maps({"a": "1", "b": "2"}, {"a": "3"}) == {"a": "3", "b": "2"}
-    assert merge_mime_maps({"a": "1"}, None) == {"a": "1"}
+    assert merge_mime_maps([{"a": "1", "b": "2"}, {"a": "3"}]) == {"a": "3", "b": "2"}
+    assert merge_mime_maps([{"a": "1"}, None]) == {"a": "1"}
     # The original sends nothing here; what there is, is better (garcon.md §8.2).
-    assert merge_mime_maps(None, {"a": "3"}) == {"a": "3"}
-    assert merge_mime_maps(None, None) is None
+    assert merge_mime_maps([None, {"a": "3"}]) == {"a": "3"}
+    assert merge_mime_maps([None, None]) is None
+
+
+def test_what_other_data_directories_add_lies_between_the_systems_and_the_users() -> None:
+    environ = {"HOME": "/u", "XDG_DATA_DIRS": "/u/.local/share:/first:/second:/usr/share"}
+    assert mime_directories(environ) == ["/usr/share/mime", "/second/mime", "/first/mime", "/u/.local/share/mime"]
+    assert mime_directories({"HOME": "/u"}) == [
+        "/usr/share/mime",
+        "/usr/local/share/mime",
+        "/u/.local/share/mime",
+    ]
 
 
 @pytest.mark.interop
