@@ -77,10 +77,15 @@ BROKEN: dict[str, tuple[dict[str, Any], str, str]] = {
         "no user manager runs for user",
         "sudo loginctl enable-linger user",
     ),
-    "no session": (
-        NO_MANAGER | {"runtime_trouble": "there is no runtime directory /run/user/1000"},
-        "there is no runtime directory",
+    "no PAM module": (
+        NO_MANAGER | {"pam_module": False},
+        "no user manager runs for user",
         "libpam-systemd",
+    ),
+    "somebody else's runtime directory": (
+        NO_MANAGER | {"runtime_trouble": "the runtime directory /run/user/1000 belongs to uid 0"},
+        "the runtime directory /run/user/1000 belongs to uid 0",
+        "remove it",
     ),
     "wrong uid": (
         NO_MANAGER | {"uid": 1001, "user": "anna", "desktop_user": "ubuntu"},

@@ -44,7 +44,9 @@ def test_a_secret_never_survives(before: str, after: str) -> None:
 
 
 def test_a_section_is_indented_by_a_tab_under_its_heading() -> None:
-    assert str(Section("systemctl status", "a\nb\n")) == "systemctl status:\n\ta\n\tb\n"
+    parts = [Section("systemctl status", "a\nb\n"), Section("systemctl user status", "of user\n")]
+    text = join(parts, Redaction("user", "", ""))
+    assert text == "systemctl status:\n\ta\n\tb\nsystemctl user status:\n\tof $USERNAME\n"
 
 
 def test_the_text_is_bounded() -> None:

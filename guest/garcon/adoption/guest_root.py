@@ -65,6 +65,13 @@ class GuestRoot:
         except OSError:
             return []
 
+    def is_socket(self, path: str) -> bool:
+        """Whether a path is a socket that we may look at."""
+        try:
+            return self.path(path).is_socket()
+        except OSError:
+            return False
+
     def program(self, name: str) -> str:
         """The path of a program in the container, or ""."""
         return next((f"/{path}/{name}" for path in _PATHS if self.exists(f"{path}/{name}")), "")

@@ -124,12 +124,13 @@ def choose_user(root: GuestRoot, name: str) -> Account:
 
 def _account_files(root: GuestRoot, user: Account) -> Outcome:
     for path in ("/etc/passwd", "/etc/shadow", "/etc/group"):
-        if not any(line.startswith("root:") for line in root.lines(path)) and root.exists(path):
-            return Outcome("advice", f"root has no line in {path}", "add one: pwck and grpck show what is wrong")
         if not root.exists(path):
             return Outcome(
                 "advice", f"there is no {path}", "pwconv makes /etc/shadow; the others come with the system"
             )
+        lines = root.lines(path)  # none where only root may read
+        if lines and not any(line.startswith("root:") for line in lines):
+            return Outcome("advice", f"root has no line in {path}", "pwck and grpck show what is wrong")
     if root.exists("/etc/gshadow"):
         return Outcome("ok", "passwd, shadow, group and gshadow are there")
     root.run(["grpconv"], {"do": "gshadow"})
@@ -290,7 +291,7 @@ def _mentions(archive: object, name: str) -> bool:
 
 def _sound(root: GuestRoot, user: Account) -> Outcome:
     for socket in _SOUND_SOCKETS:
-        if root.path(socket).is_socket():
+        if root.is_socket(socket):
             path = "/etc/pulse/client.conf.d/50-guestlink.conf"
             if root.exists(path):
                 return Outcome("ok", f"programs play on {socket}")

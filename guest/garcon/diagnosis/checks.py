@@ -15,7 +15,7 @@ LEAST_VERSIONS = {
     "grpc": ("grpcio", (1, 48)),
     "watchdog": ("watchdog", (2, 2, 1)),
     "dbus_fast": ("dbus-fast", (1, 84)),
-    "sdnotify": ("sdnotify", (0, 3, 1)),
+    "sdnotify": ("sdnotify", (0, 3)),  # 0.3.1 says of itself that it is 0.3.0
 }
 """Modules that garcon imports, and the oldest versions it works with (CONTRIBUTING.md)."""
 
@@ -110,17 +110,18 @@ def _runtime(facts: Facts) -> _Said:
         yield (
             _ERROR,
             facts.runtime_trouble,
-            "install libpam-systemd (Debian, Ubuntu) and log in again; never make the directory by hand",
+            "remove it and log in again: systemd makes it, nobody else should",
         )
 
 
 def _manager(facts: Facts) -> _Said:
     if not facts.manager_runs:
+        first = "" if facts.pam_module else "install libpam-systemd (Debian, Ubuntu); "
         linger = "" if facts.lingers else f"sudo loginctl enable-linger {facts.user} starts it at boot; "
         yield (
             _ERROR,
             f"no user manager runs for {facts.user}: {facts.manager}",
-            f"{linger}sudo systemctl start user@{facts.uid}.service starts it now",
+            f"{first}{linger}sudo systemctl start user@{facts.uid}.service starts it now",
         )
     elif not facts.lingers:
         yield (
@@ -348,7 +349,7 @@ CHECKS: tuple[Check, ...] = (
     Check("disk", "there is room on the disk", _disk),
     Check("system", "systemd runs", _system, ("place",)),
     Check("user", "the services are this user's", _user, ("place",)),
-    Check("runtime", "the user has a runtime directory", _runtime, ("place", "system", "user", "disk")),
+    Check("runtime", "the runtime directory is the user's", _runtime, ("place", "system", "user", "disk")),
     Check("manager", "the user manager runs", _manager, ("system", "user", "runtime")),
     Check("bus", "there is a session bus", _bus, ("manager",)),
     Check("libraries", "the Python libraries are usable", _libraries),
@@ -357,8 +358,8 @@ CHECKS: tuple[Check, ...] = (
     Check("units", "the user units run", _units, ("manager", "libraries", "settings", "disk")),
     Check("garcon", "garcon answers", _garcon, ("manager", "libraries", "settings", "units", "disk")),
     Check("host", "there is a host", _host, ("place",)),
-    Check("token", "the host has given a token", _token, ("place", "host")),
-    Check("listener", "the host answers", _listener, ("host", "token")),
+    Check("token", "the host has given a token", _token, ("place", "user", "host")),
+    Check("listener", "the host answers", _listener, ("user", "host", "token")),
     Check("network", "the container has an address", _network, ("place",)),
     Check(
         "registration",

@@ -67,6 +67,8 @@ class Facts:
     :ivar desktop_user: the name of the user with uid 1000, "" where there is none.
     :ivar container: whether this is a container or a host's virtual machine.
     :ivar chromeos: whether the host is ChromeOS.
+    :ivar runtime_trouble: why the runtime directory cannot be used; that there is none is the manager's trouble.
+    :ivar pam_module: whether logins can open a session of systemd.
     :ivar manager: what ``systemctl --user is-system-running`` says, or why it says nothing.
     :ivar manager_runs: whether a user manager answers.
     :ivar libraries: version by module; ``None`` where it cannot be imported, which ``import_troubles`` explains.
@@ -91,6 +93,7 @@ class Facts:
     chromeos: bool = False
     runtime_directory: str = "/run/user/1000"
     runtime_trouble: str = ""
+    pam_module: bool = True
     systemd: bool = True
     manager: str = "running"
     manager_runs: bool = True

@@ -29,6 +29,7 @@ from guestlink.token import TOKEN_PATH, TokenError, read_token
 SECONDS = 20.0
 """For everything together."""
 _NODES = ("/dev/dri/renderD*", "/dev/wl0")
+_PAM_MODULES = ("/usr/lib/*/security/pam_systemd.so", "/usr/lib*/security/pam_systemd.so")
 _EXPECTED_FILES = ("/etc/gshadow", "/usr/sbin/usermod")
 _VERSIONS = """
 import importlib, json, sys
@@ -139,6 +140,7 @@ def _session(environ: Mapping[str, str], commands: Commands) -> dict[str, Any]:
     return {
         "runtime_directory": runtime,
         "runtime_trouble": _runtime_trouble(runtime),
+        "pam_module": any(glob.glob(pattern) for pattern in _PAM_MODULES),
         "manager": manager,
         "manager_runs": manager in ("initializing", "starting", "running", "degraded", "maintenance", "stopping"),
         "session_bus": _bus_answers(environ["DBUS_SESSION_BUS_ADDRESS"]),
@@ -148,8 +150,8 @@ def _session(environ: Mapping[str, str], commands: Commands) -> dict[str, Any]:
 def _runtime_trouble(runtime: str) -> str:
     try:
         status = os.stat(runtime)
-    except OSError as error:
-        return f"there is no runtime directory {runtime}: {(error.strerror or '').lower()}"
+    except OSError:
+        return ""  # It comes and goes with the user manager.
     if not stat.S_ISDIR(status.st_mode) or status.st_uid != os.getuid():
         return f"the runtime directory {runtime} belongs to uid {status.st_uid}, not to this user"
     return ""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 from collections.abc import Iterable, Mapping, Sequence
+from typing import NamedTuple
 
 from garcon.diagnosis.checks import run_checks
 from garcon.diagnosis.commands import Commands
@@ -37,15 +38,11 @@ _VARIABLES = (
 """What a report shows of an environment: nothing else, because people keep passwords there."""
 
 
-class Section:
-    """A heading and the lines below it."""
+class Section(NamedTuple):
+    """A heading and what stands below it."""
 
-    def __init__(self, heading: str, text: str) -> None:
-        self.heading = heading
-        self.lines = text[-_SECTION_LIMIT:].rstrip("\n").splitlines()
-
-    def __str__(self) -> str:
-        return "\n".join([f"{self.heading}:", *(f"\t{line}" for line in self.lines)]) + "\n"
+    heading: str
+    text: str
 
 
 def debug_text(environ: Mapping[str, str] = os.environ, log: Sequence[str] = (), seconds: float = SECONDS) -> str:
@@ -62,8 +59,12 @@ def debug_text(environ: Mapping[str, str] = os.environ, log: Sequence[str] = (),
 
 def join(parts: Iterable[Section], redaction: Redaction) -> str:
     """One text, redacted and not too long."""
-    text = redaction.apply("".join(map(str, parts)))
-    return text.encode()[:TEXT_LIMIT].decode(errors="ignore")
+    lines = []
+    for part in parts:
+        # Headings stay: a user may be called "user".
+        body = redaction.apply(part.text[-_SECTION_LIMIT:])
+        lines += [f"{part.heading}:", *(f"\t{line}" for line in body.splitlines())]
+    return "\n".join([*lines, ""]).encode()[:TEXT_LIMIT].decode(errors="ignore")
 
 
 def sections(
