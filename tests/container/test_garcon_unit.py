@@ -2,89 +2,36 @@
 
 from __future__ import annotations
 
-import subprocess
 from collections.abc import Iterator
-from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
 
-from support.compositor import Compositor
-from support.machine import UID, Machine, build_rootfs, missing_tools
-from support.needs import absent, need
-from support.stage import CHECKOUT, Stage
+from support.machine import Machine
+from support.pair import SUITES, Pair, booted_pair, write
 
 pytestmark = pytest.mark.container
 
-CARRIED = "/dev/.guestlink"
 
-
-class Pair:
-    """A host outside and a container inside."""
-
-    def __init__(self, stage: Stage, machine: Machine, compositor: Compositor) -> None:
-        self.stage = stage
-        self.machine = machine
-        self.compositor = compositor
-
-    def status(self) -> str:
-        return self.machine.user("guestlink", "status").stdout.strip()
-
-    def host(self, *words: str, check: bool = True) -> subprocess.CompletedProcess[str]:
-        return self.stage.host(*words, check=check)
-
-
-@pytest.fixture(scope="module")
-def packages(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    need("dpkg-buildpackage", "dh_python3", packages="dpkg-dev debhelper dh-python")
-    target = tmp_path_factory.mktemp("debs")
-    subprocess.run([str(CHECKOUT / "packaging" / "build-deb"), str(target)], check=True, timeout=300)
-    return target
-
-
-@pytest.fixture(scope="module", params=["bookworm", "trixie"])
+@pytest.fixture(scope="module", params=SUITES)
 def pair(request: pytest.FixtureRequest, packages: Path) -> Iterator[Pair]:
-    if missing := missing_tools():
-        absent(f"a system container needs {', '.join(missing)}")
-    root = build_rootfs(request.param, "foot,fonts-dejavu-core,init-system-helpers")
-    stage = Stage("guest", as_uid=UID)
-    contexts = ExitStack()
-    try:
-        compositor = contexts.enter_context(Compositor(stage.root / "compositor"))
-        stage.host_environ |= compositor.environ
-        opener = stage.root / "opener"
-        opener.write_text(f'#!/bin/sh\necho "$1" >> {stage.root}/opened\n')
-        opener.chmod(0o755)
-        stage.host_environ["GUESTLINK_HOST_OPENER"] = str(opener)
-        stage.start_host()
-        stage.host("add", "guest")
-        carried = stage.root / "host/run/guestlink-host/containers/guest"
-        binds = [f"--bind={carried}:{CARRIED}", f"--bind-ro={carried}/token:/dev/.container_token"]
-        binds.append(f"--bind-ro={packages}:/packages")
-        with Machine(root, binds) as machine:
-            _write_application(machine)
-            done = machine.root("sh", "-c", "dpkg -i /packages/guestlink*.deb")
-            assert done.returncode == 0, done.stdout + done.stderr
-            machine.check_user("systemctl", "--user", "daemon-reload")
-            machine.check_user("systemctl", "--user", "start", "default.target")
-            stage.wait_registered()
-            yield Pair(stage, machine, compositor)
-    finally:
-        stage.close()
-        contexts.close()
+    with booted_pair(request.param, packages) as made:
+        _write_application(made.machine)
+        done = made.machine.root("sh", "-c", "dpkg -i /packages/guestlink*.deb")
+        assert done.returncode == 0, done.stdout + done.stderr
+        made.machine.check_user("systemctl", "--user", "daemon-reload")
+        made.machine.check_user("systemctl", "--user", "start", "default.target")
+        made.stage.wait_registered()
+        yield made
 
 
 def _write_application(machine: Machine) -> None:
     speaker = '#!/bin/sh\necho "it speaks $DESKTOP_STARTUP_ID"\nexec sleep 1000\n'
-    _write(machine, "/usr/local/bin/speaker", speaker)
+    write(machine, "/usr/local/bin/speaker", speaker)
     machine.root("chmod", "755", "/usr/local/bin/speaker")
     for name, program in (("Speaker", "speaker"), ("Gone", "/bin/false-friend")):
         entry = f"[Desktop Entry]\nType=Application\nName={name}\nExec={program}\nStartupNotify=true\n"
-        _write(machine, f"/usr/share/applications/org.example.{name}.desktop", entry)
-
-
-def _write(machine: Machine, path: str, text: str) -> None:
-    machine.root("sh", "-c", 'printf "%s" "$1" > "$0"', path, text)
+        write(machine, f"/usr/share/applications/org.example.{name}.desktop", entry)
 
 
 def test_the_unit_says_where_it_stands(pair: Pair) -> None:
@@ -132,6 +79,69 @@ def test_a_program_that_cannot_start_is_told_to_the_host_and_the_journal(pair: P
     assert "cannot launch org.example.Gone" in log
 
 
+@pytest.mark.parametrize("unit", ["guestlink-garcon.service", "guestlink-sommelier@0.service"])
+def test_a_restart_of_a_unit_keeps_the_container_registered(pair: Pair, unit: str) -> None:
+    token = pair.outside.token
+    before = pair.stage.wait_registered()
+    pair.machine.check_user("systemctl", "--user", "restart", unit)
+    pair.machine.wait("it says so", lambda: pair.status().startswith("registered with the host"))
+    assert pair.outside.token == token
+    assert pair.stage.wait_registered()["name"] == before["name"]
+
+
+def test_no_unit_of_the_user_has_failed(pair: Pair) -> None:
+    assert pair.machine.check_user("systemctl", "--user", "list-units", "--failed", "--no-legend", "--plain") == ""
+    for unit in ("guestlink-sommelier@1", "guestlink-sommelier-x@0", "guestlink-sommelier-x@1"):
+        shown = pair.machine.check_user("systemctl", "--user", "show", "-p", "ActiveState,LoadState", unit)
+        assert "LoadState=loaded" in shown, unit
+        assert "ActiveState=inactive" in shown, unit
+
+
+def test_the_units_answer_to_the_originals_names(pair: Pair) -> None:
+    for name in ("cros-garcon", "sommelier@0"):
+        assert pair.machine.check_user("systemctl", "--user", "is-active", name) == "active\n", name
+
+
+def test_launched_programs_and_the_user_manager_have_the_originals_variables(pair: Pair) -> None:
+    block = pair.machine.check_user("systemctl", "--user", "show-environment")
+    for line in (
+        "BROWSER=/usr/bin/garcon-url-handler",
+        "QT_QPA_PLATFORMTHEME=gtk2",
+        "XDG_CURRENT_DESKTOP=X-Generic",
+        "XDG_DATA_DIRS=/home/user/.local/share:/home/user/.local/share/flatpak/exports/share:",
+    ):
+        assert line in block
+    write(pair.machine, "/usr/local/bin/teller", "#!/bin/sh\nexec env > /tmp/told\n")
+    pair.machine.root("chmod", "755", "/usr/local/bin/teller")
+    entry = "[Desktop Entry]\nType=Application\nName=Teller\nExec=teller\n"
+    write(pair.machine, "/usr/share/applications/org.example.Teller.desktop", entry)
+    pair.machine.wait(
+        "it is published",
+        lambda: "org.example.Teller" in [app["id"] for app in pair.stage.host_json("apps", "guest")],
+    )
+    pair.host("launch", "guest", "org.example.Teller")
+    pair.machine.wait("it has told", lambda: "XDG_CURRENT_DESKTOP" in pair.machine.root("cat", "/tmp/told").stdout)
+    told = pair.machine.root("cat", "/tmp/told").stdout
+    for variable in (
+        "BROWSER=/usr/bin/garcon-url-handler",
+        "WAYLAND_DISPLAY=wayland-0",
+        "XDG_SESSION_TYPE=wayland",
+    ):
+        assert variable in told.splitlines()
+    # No limits of the daemons' units reach programs: sudo would refuse (packaging.md §2.6).
+    write(pair.machine, "/usr/local/bin/teller", "#!/bin/sh\nexec grep NoNewPrivs /proc/self/status > /tmp/told\n")
+    pair.host("launch", "guest", "org.example.Teller")
+    pair.machine.wait("it has told", lambda: "NoNewPrivs:\t0" in pair.machine.root("cat", "/tmp/told").stdout)
+
+
+def test_what_the_units_run_is_checked_by_the_containers_own_systemd(pair: Pair) -> None:
+    for name in ("guestlink-garcon", "guestlink-sommelier@0", "guestlink-sommelier@1", "guestlink-sommelier-x@0"):
+        done = pair.machine.user("systemd-analyze", "--user", "--man=no", "verify", f"{name}.service")
+        said = [line for line in done.stderr.splitlines() if "guestlink" in line]
+        assert done.returncode == 0, done.stderr
+        assert not said, said
+
+
 def test_a_hanging_daemon_is_restarted_by_the_watchdog(pair: Pair) -> None:
     override = "[Service]\\nWatchdogSec=2\\n"
     directory = "/home/user/.config/systemd/user/guestlink-garcon.service.d"
@@ -164,7 +174,7 @@ def test_links_open_on_the_host(pair: Pair) -> None:
     chosen = pair.machine.check_user("readlink", "-f", "/usr/bin/x-www-browser")
     assert chosen.strip() == "/usr/bin/garcon-url-handler"
     pair.machine.check_user("xdg-open", "https://example.org/from-a-container")
-    opened = pair.stage.root / "opened"
+    opened = pair.outside.opened
     pair.stage.wait("the host opens it", lambda: opened.exists() and "from-a-container" in opened.read_text())
 
 

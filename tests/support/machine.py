@@ -80,6 +80,21 @@ def build_rootfs(suite: str, extra: str = "") -> Path:
     return root
 
 
+def install_packages(root: Path, packages: Path) -> None:
+    """Install every package of ours into a root file system that does not run.
+
+    :param root: is changed: a copy.
+    :raises MachineError: dpkg fails.
+    """
+    target = root / "packages"
+    shutil.copytree(packages, target)
+    words = ["chroot", str(root), "sh", "-c", "dpkg -i /packages/guestlink*.deb"]
+    done = subprocess.run(words, capture_output=True, text=True, timeout=300, check=False)
+    shutil.rmtree(target)
+    if done.returncode != 0:
+        raise MachineError(done.stdout + done.stderr)
+
+
 class Machine:
     """A booted container.
 
@@ -104,12 +119,9 @@ class Machine:
                 group.mkdir()
                 self._groups.append(group)
         enter = "".join(f"echo $$ > {group}/cgroup.procs; " for group in self._groups)
-        argv = ["systemd-nspawn", f"--directory={self._root}", "--boot", "--volatile=overlay", "--register=no"]
-        argv += ["--keep-unit", f"--machine={self._name}", "--private-network", "--console=read-only"]
-        argv += self._arguments
         with open(self._scratch / "console", "wb") as console:
             self._process = subprocess.Popen(
-                ["sh", "-c", f'{enter}exec "$@"', "sh", *argv],
+                ["sh", "-c", f'{enter}exec "$@"', "sh", *self._command()],
                 env=os.environ | {"SYSTEMD_NSPAWN_UNIFIED_HIERARCHY": "1"},
                 stdin=subprocess.DEVNULL,
                 stdout=console,
@@ -122,6 +134,12 @@ class Machine:
             self.__exit__(None, None, None)
             raise
         return self
+
+    def _command(self) -> list[str]:
+        """The command that starts it in the foreground."""
+        argv = ["systemd-nspawn", f"--directory={self._root}", "--boot", "--volatile=overlay", "--register=no"]
+        argv += ["--keep-unit", f"--machine={self._name}", "--private-network", "--console=read-only"]
+        return argv + self._arguments
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
@@ -190,3 +208,40 @@ class Machine:
                 self._leader = child.pid
                 return self.root("systemctl", "is-active", "-q", f"user@{UID}.service").returncode == 0
         return False
+
+
+class UnprivilegedMachine(Machine):
+    """A container of plain LXC whose root is nobody outside; the user's uid is the same on both sides, as on a
+    Chromebook.
+
+    :param root: its root file system, which is changed: a copy.
+    :param mounts: what is carried in: outside, inside.
+    """
+
+    def __init__(self, root: Path, mounts: Sequence[tuple[Path, str]] = ()) -> None:
+        super().__init__(root)
+        self._mounts = list(mounts)
+
+    def _command(self) -> list[str]:
+        maps = [(0, 1000000, UID), (UID, UID, 1), (UID + 1, 1000000 + UID + 1, 65535 - UID)]
+        lines = [
+            "lxc.include = /usr/share/lxc/config/common.conf",
+            "lxc.include = /usr/share/lxc/config/userns.conf",
+        ]
+        lines += [
+            f"lxc.idmap = {kind} {inside} {outside} {count}" for kind in "ug" for inside, outside, count in maps
+        ]
+        lines += [f"lxc.rootfs.path = dir:{self._root}", "lxc.rootfs.options = idmap=container"]
+        lines += [f"lxc.uts.name = {self._name}", "lxc.apparmor.profile = unconfined", "lxc.net.0.type = empty"]
+        for outside, inside in self._mounts:
+            kind = "dir" if outside.is_dir() else "file"
+            lines.append(f"lxc.mount.entry = {outside} {inside.lstrip('/')} none bind,create={kind} 0 0")
+        (self._scratch / self._name).mkdir()
+        (self._scratch / self._name / "config").write_text("\n".join(lines) + "\n")
+        subordinate = self._scratch / "subordinate"
+        subordinate.write_text("".join(f"root:{outside}:{count}\n" for _, outside, count in maps))
+        self._scratch.chmod(0o755)
+        # The identities that root may hand out are allowed to this one container, not to the machine.
+        script = 'mount --bind "$0" /etc/subuid && mount --bind "$0" /etc/subgid && exec "$@"'
+        words = ["lxc-start", "-P", str(self._scratch), "-n", self._name, "-F", "-o", str(self._scratch / "log")]
+        return ["unshare", "-m", "--propagation", "private", "sh", "-c", script, str(subordinate), *words]

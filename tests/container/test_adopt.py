@@ -1,0 +1,113 @@
+"""Adoption of a container that lacks nearly everything that hosts expect."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from support.machine import UID, Machine
+from support.pair import SUITES, Pair, booted_pair
+
+pytestmark = pytest.mark.container
+
+BARE = f"""
+systemctl stop user@{UID} user-{UID}.slice
+userdel -r user
+for group in render kvm video floppy; do groupdel -f $group || true; done
+rm -f /var/lib/systemd/linger/* /etc/gshadow /etc/gshadow- /etc/sommelierrc
+rm -f /etc/systemd/user/default.target.wants/guestlink*
+mv /usr/sbin/usermod /usr/local/bin/
+"""
+LOOK = "cat /etc/passwd /etc/group; ls -ld /etc/gshadow /usr/sbin/usermod /etc/sommelierrc; " + (
+    "ls /var/lib/systemd/linger /var/lib/guestlink /etc/systemd/user /etc/systemd/user/default.target.wants; true"
+)
+
+
+@pytest.fixture(scope="module", params=SUITES)
+def pair(request: pytest.FixtureRequest, packages: Path) -> Iterator[Pair]:
+    with booted_pair(request.param, packages) as made:
+        done = made.machine.root("sh", "-c", "dpkg -i /packages/guestlink*.deb")
+        assert done.returncode == 0, done.stdout + done.stderr
+        done = made.machine.root("sh", "-c", BARE)
+        assert made.machine.root("id", "user").returncode != 0, done.stderr
+        yield made
+
+
+def _adopt(machine: Machine, *words: str) -> dict[str, tuple[str, str]]:
+    done = machine.root("guestlink", "adopt", "--json", *words)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return {row["step"]: (row["state"], row["sentence"]) for row in json.loads(done.stdout)["steps"]}
+
+
+def _look(machine: Machine) -> str:
+    return machine.root("sh", "-c", LOOK).stdout
+
+
+def test_a_user_may_look_but_not_adopt(pair: Pair) -> None:
+    become = ("setpriv", "--reuid=1234", "--clear-groups")
+    done = pair.machine.root(*become, "guestlink", "adopt")
+    assert done.returncode == 1
+    assert "needs root" in done.stderr
+    done = pair.machine.root(*become, "guestlink", "adopt", "--dry-run")
+    assert done.returncode == 0, done.stderr
+    assert "would   lingering" in done.stdout
+
+
+def test_a_bare_container_becomes_a_guest_and_registers(pair: Pair) -> None:
+    machine = pair.machine
+    before = _look(machine)
+    planned = _adopt(machine, "--user", "anna", "--dry-run")
+    assert _look(machine) == before
+    made = _adopt(machine, "--user", "anna")
+    assert {step for step, (state, _) in made.items() if state == "made"} >= {
+        "account files", "user", "groups", "memberships", "account tools", "lingering", "units", "/etc/sommelierrc",
+    }  # fmt: skip
+    assert {step for step, (state, _) in planned.items() if state == "would"} == {
+        step for step, (state, _) in made.items() if state == "made"
+    }
+    assert machine.root("id", "-u", "anna").stdout == f"{UID}\n"
+    assert "video" in machine.root("id", "-Gn", "anna").stdout.split()
+    assert "sudo" not in machine.root("id", "-Gn", "anna").stdout.split()
+    assert machine.root("systemctl", "restart", f"user@{UID}").returncode == 0
+    pair.stage.wait_registered()
+    again = _adopt(machine)
+    assert "made" not in {state for state, _ in again.values()}
+
+
+def test_all_of_it_is_taken_back(pair: Pair) -> None:
+    machine = pair.machine
+    machine.root("systemctl", "stop", f"user@{UID}", f"user-{UID}.slice")
+    done = machine.root("guestlink", "adopt", "--undo")
+    assert done.returncode == 0, done.stdout
+    assert machine.root("id", "anna").returncode != 0
+    for path in ("/etc/gshadow", "/usr/sbin/usermod", "/var/lib/systemd/linger/anna", "/etc/sommelierrc"):
+        assert machine.root("test", "-e", path).returncode != 0, path
+    assert machine.root("test", "-d", "/home/anna").returncode == 0, "a home directory is nobody's to remove"
+    assert "there is nothing to take back" in machine.root("guestlink", "adopt", "--undo").stdout
+
+
+def test_the_services_of_another_user(pair: Pair) -> None:
+    machine = pair.machine
+    machine.root(
+        "sh", "-c", "mv /usr/local/bin/usermod /usr/sbin/; useradd -m -u 1000 anna; useradd -m -u 1001 bea"
+    )
+    made = _adopt(machine, "--user", "bea")
+    assert made["units' user"][0] == "made"
+    assert machine.root("systemctl", "start", "user@1001").returncode == 0
+    run = ("setpriv", "--reuid=1001", "--regid=1001", "--init-groups", "env", "XDG_RUNTIME_DIR=/run/user/1001")
+    machine.wait(
+        "the proxy of the other user runs",
+        lambda: (
+            machine.root(*run, "systemctl", "--user", "is-active", "guestlink-sommelier@0").stdout == "active\n"
+        ),
+    )
+
+    def condition(unit: str) -> str:
+        return machine.root(*run, "systemctl", "--user", "show", "-P", "ConditionResult", unit).stdout
+
+    # What this host carries in belongs to uid 1000, so garcon itself would be refused.
+    machine.wait("garcon is started", lambda: condition("guestlink-garcon") == "yes\n")
+    assert condition("guestlink-sommelier@1") == "no\n", "the low-density proxy keeps its own condition"

@@ -1,0 +1,71 @@
+"""A cold boot of an unprivileged LXC container in which the packages are installed: nothing is started by hand."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from support.needs import need
+from support.pair import SUITES, Pair, unprivileged_pair
+
+pytestmark = pytest.mark.container
+
+
+@pytest.fixture(scope="module", params=SUITES)
+def pair(request: pytest.FixtureRequest, packages: Path) -> Iterator[Pair]:
+    need("lxc-start", "unshare", packages="lxc util-linux")
+    with unprivileged_pair(request.param, packages) as made:
+        made.stage.wait_registered()
+        yield made
+
+
+def test_the_user_manager_comes_up_without_a_failed_unit(pair: Pair) -> None:
+    assert pair.machine.check_user("systemctl", "--user", "--wait", "is-system-running") == "running\n"
+    for unit in ("guestlink-garcon", "guestlink-sommelier@0"):
+        assert pair.machine.check_user("systemctl", "--user", "is-active", unit) == "active\n"
+
+
+def test_root_inside_is_nobody_outside(pair: Pair) -> None:
+    assert "1000000" in pair.machine.root("cat", "/proc/self/uid_map").stdout
+    assert pair.machine.root("stat", "-c", "%u", "/home/user").stdout.strip() == "1000"
+
+
+def test_applications_are_published_and_one_shows_its_window(pair: Pair) -> None:
+    pair.stage.wait(
+        "foot is published", lambda: "foot" in [app["id"] for app in pair.stage.host_json("apps", "guest")]
+    )
+    pair.host("launch", "guest", "foot")
+    pair.machine.wait(
+        "its window is shown", lambda: "guestlink-guest-foot" in [w["app_id"] for w in pair.compositor.windows()]
+    )
+    pair.machine.check_user("systemctl", "--user", "stop", "app-guestlink-foot@*.service")
+
+
+def test_links_open_on_the_host(pair: Pair) -> None:
+    pair.machine.check_user("xdg-open", "https://example.org/unprivileged")
+    pair.stage.wait(
+        "the host opens it",
+        lambda: pair.outside.opened.exists() and "unprivileged" in pair.outside.opened.read_text(),
+    )
+
+
+def test_the_doctor_finds_nothing_serious(pair: Pair) -> None:
+    done = pair.machine.user("guestlink", "doctor", "--json")
+    errors = [finding for finding in json.loads(done.stdout)["findings"] if finding["severity"] == "error"]
+    assert errors == []
+
+
+def test_a_report_can_be_written(pair: Pair) -> None:
+    done = pair.machine.user("sh", "-c", "cd && guestlink bugreport && tar -tzf guestlink-report-*.tar.gz")
+    assert done.returncode == 0, done.stderr
+    assert "guestlink-report/report.txt" in done.stdout
+
+
+def test_a_container_that_stops_says_so(pair: Pair) -> None:
+    token = pair.outside.token
+    pair.machine.root("systemctl", "poweroff")
+    pair.stage.wait("the host gives the next start a new token", lambda: pair.outside.token != token)
+    assert not pair.stage.host_json("list")[0]["registered"]
