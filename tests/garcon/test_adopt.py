@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import socket
 from pathlib import Path
 
 import pytest
@@ -206,3 +207,23 @@ def test_a_list_of_changes_that_is_broken_is_a_sentence(tree: Path) -> None:
         _write(tree, LEDGER.lstrip("/"), content)
         with pytest.raises(GuestlinkError, match=r"adopted\.json"):
             Ledger(tree)
+
+
+def test_programs_play_on_the_hosts_pulseaudio_where_it_is_carried_in(tree: Path) -> None:
+    (tree / "dev/.guestlink").mkdir(parents=True)
+    with socket.socket(socket.AF_UNIX) as sock:
+        sock.bind(os.path.relpath(tree / "dev/.guestlink/pulse"))
+        assert _take(tree)["sound"].state == "made"
+    lines = (tree / "etc/pulse/client.conf.d/50-guestlink.conf").read_text().splitlines()
+    assert "default-server = unix:/dev/.guestlink/pulse" in lines
+
+
+def test_pipewire_plays_on_a_card_that_the_host_passes_in(tree: Path) -> None:
+    for path in ("dev/snd/pcmC0D0p", "usr/share/pipewire/pipewire.conf"):
+        _write(tree, path)
+    assert _take(tree)["sound"].state == "made"
+    assert 'api.alsa.path = "hw:0"' in (tree / "etc/pipewire/pipewire.conf.d/50-guestlink.conf").read_text()
+
+
+def test_without_sound_nothing_is_made(tree: Path) -> None:
+    assert _take(tree)["sound"] == Outcome("ok", "the host gives no sound")

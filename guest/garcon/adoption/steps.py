@@ -32,7 +32,8 @@ _CONDITIONS = {
 }
 """The units' conditions but the user's; a test compares them with the units."""
 _SFTP_PATH = "/usr/lib/openssh/sftp-server"
-_SOUND_SOCKETS = ("/dev/.guestlink/pulse", "/dev/.guestlink/pulse/native")
+_PULSE, _PULSE_COOKIE = "/dev/.guestlink/pulse", "/dev/.guestlink/pulse-cookie"
+"""PulseAudio's socket as a Linux host carries it in, and what shows that we may use it."""
 _SOMMELIERRC = """\
 # Run by /bin/sh when X11 programs can connect. Yours is ~/.sommelierrc.
 [ ! -r "$HOME/.sommelierrc" ] || . "$HOME/.sommelierrc"
@@ -290,13 +291,12 @@ def _mentions(archive: object, name: str) -> bool:
 
 
 def _sound(root: GuestRoot, user: Account) -> Outcome:
-    for socket in _SOUND_SOCKETS:
-        if root.is_socket(socket):
-            path = "/etc/pulse/client.conf.d/50-guestlink.conf"
-            if root.exists(path):
-                return Outcome("ok", f"programs play on {socket}")
-            root.write(path, f"default-server = unix:{socket}\nautospawn = no\n")
-            return Outcome("made", f"{path}: programs play on {socket}")
+    if root.is_socket(_PULSE):
+        path = "/etc/pulse/client.conf.d/50-guestlink.conf"
+        if not root.exists(path):
+            root.write(path, f"default-server = unix:{_PULSE}\ncookie-file = {_PULSE_COOKIE}\nautospawn = no\n")
+            return Outcome("made", f"{path}: programs play on {_PULSE}")
+        return Outcome("ok", f"programs play on {_PULSE}")
     if any(name.startswith("pcm") for name in root.lists("/dev/snd")) and root.exists("/usr/share/pipewire"):
         path = "/etc/pipewire/pipewire.conf.d/50-guestlink.conf"
         if root.exists(path) or root.exists("/etc/pipewire/pipewire.conf.d/crostini.conf"):
