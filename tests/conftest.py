@@ -13,6 +13,8 @@ import psutil
 import pytest
 from hypothesis import HealthCheck, settings
 
+from guestlink.service import leave
+
 # How long an example takes says something about the machine, not about the code. Continuous integration tries the
 # same examples every time, so that a change answers only for itself.
 settings.register_profile(
@@ -24,6 +26,20 @@ settings.register_profile(
 settings.load_profile("guestlink")
 
 _Item = tuple[int, str]
+_status = pytest.StashKey[int]()
+
+
+def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
+    session.config.stash[_status] = int(exitstatus)
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_unconfigure(config: pytest.Config) -> None:
+    """Leave as the daemons do, where gRPC is loaded: its threads can keep the interpreter from ever ending."""
+    if "grpc" in sys.modules and _status in config.stash:
+        if sys.__stdout__ is not None:
+            sys.__stdout__.flush()  # pytest captures the other one
+        leave(config.stash[_status])
 
 
 @pytest.fixture(autouse=True)
@@ -49,7 +65,7 @@ def _opened_since(before: dict[int, str]) -> set[tuple[int, str]]:
     return opened
 
 
-def _settle(left: Callable[[], set[_Item]], limit: float = 5.0) -> set[_Item]:
+def _settle(left: Callable[[], set[_Item]], limit: float = 30.0) -> set[_Item]:
     """Ask again until nothing is left or the limit has passed: a process takes a moment to be gone."""
     deadline = time.monotonic() + limit
     while (rest := left()) and time.monotonic() < deadline:
