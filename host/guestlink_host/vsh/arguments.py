@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from guestlink.errors import GuestlinkError
+from guestlink.vsh import VM_SHELL
 
 EX_USAGE = 64
 """Exit status for a flag that does not exist."""
@@ -80,8 +81,8 @@ class Arguments(NamedTuple):
 
     @property
     def target(self) -> str:
-        """The target of the setup request."""
-        return self.name or "/vm_shell"
+        """The target of the setup request: the machine's shell by its context id alone."""
+        return VM_SHELL if self.cid is not None else self.name
 
 
 def parse(words: Sequence[str]) -> Arguments:

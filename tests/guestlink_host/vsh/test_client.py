@@ -167,12 +167,12 @@ def test_k10_and_k11_the_setup_says_what_the_command_line_asks(server: FakeServe
     for words, frame in (
         (
             ["--", "K=v", "PATH=", "cmd", "a=b"],
-            b"\x0a\x09/vm_shell\x1a\x16\x0a\x04TERM\x12\x0exterm-256color\x1a\x06\x0a\x01K\x12\x01v"
+            b"\x1a\x16\x0a\x04TERM\x12\x0exterm-256color\x1a\x06\x0a\x01K\x12\x01v"
             b"\x2a\x05PATH=\x2a\x03cmd\x2a\x03a=b\x40\x01",
         ),
-        (["--cwd=42"], b"\x0a\x09/vm_shell\x1a\x16\x0a\x04TERM\x12\x0exterm-256color\x40\x01\x50\x2a"),
-        (["--cwd=/srv/x"], b"\x0a\x09/vm_shell\x1a\x16\x0a\x04TERM\x12\x0exterm-256color\x40\x01\x4a\x06/srv/x"),
-        (["--user=ana", "-T"], b"\x0a\x09/vm_shell\x12\x03ana\x1a\x16\x0a\x04TERM\x12\x0exterm-256color\x40\x01"),
+        (["--cwd=42"], b"\x1a\x16\x0a\x04TERM\x12\x0exterm-256color\x40\x01\x50\x2a"),
+        (["--cwd=/srv/x"], b"\x1a\x16\x0a\x04TERM\x12\x0exterm-256color\x40\x01\x4a\x06/srv/x"),
+        (["--user=ana", "-T"], b"\x12\x03ana\x1a\x16\x0a\x04TERM\x12\x0exterm-256color\x40\x01"),
     ):
         with vsh(f"--connect={server.address}", *words, stdin=subprocess.DEVNULL) as process:
             setup = server.accept()
