@@ -7,7 +7,7 @@ import shlex
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from guestlink.address import CID_ANY, CID_HOST, Address, UnixAddress, VsockAddress, parse_address
+from guestlink.address import CID_ANY, CID_HOST, Address, TcpAddress, UnixAddress, VsockAddress, parse_address
 from guestlink.config import Config, Setting, boolean, load, standard_files
 from guestlink.errors import GuestlinkError
 from guestlink.token import TOKEN_PATH
@@ -105,6 +105,8 @@ def vsh_address(config: Config, host: Address, port: int) -> Address:
     if not template:
         if isinstance(host, UnixAddress):
             template = f"unix:{os.path.dirname(host.path)}/vsh-{{port}}.sock"
+        elif isinstance(host, TcpAddress):
+            template = str(host).removesuffix(str(host.port)) + "{port}"
         else:
             template = f"vsock:{CID_HOST}:{{port}}"
     return parse_address(template.replace("{port}", str(port)))
