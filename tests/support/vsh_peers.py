@@ -19,7 +19,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from support.stage import CHECKOUT, LIMIT
+from support.stage import CHECKOUT, LIMIT, StageError
 
 VSH = [sys.executable, "-m", "guestlink_host.vsh"]
 READY = bytes.fromhex("100000000801120976736820726561647918c805")  # F4
@@ -161,7 +161,8 @@ class Terminal:
             elif text in self.seen:
                 before, _, self.seen = self.seen.partition(text)
                 return before + text
-            assert time.monotonic() < deadline, f"{text!r} did not appear; there was {self.seen[-2000:]!r}"
+            if time.monotonic() > deadline:
+                raise StageError(f"{text!r} did not appear; there was {self.seen[-2000:]!r}")
             self.read()
 
     def is_raw(self) -> bool:
@@ -184,7 +185,8 @@ class Terminal:
             if pid:
                 self._status = os.waitstatus_to_exitcode(status)
                 break
-            assert time.monotonic() < deadline, f"it does not end; there was {self.seen[-2000:]!r}"
+            if time.monotonic() > deadline:
+                raise StageError(f"it does not end; there was {self.seen[-2000:]!r}")
             self.read(0.02)
         return self._status
 

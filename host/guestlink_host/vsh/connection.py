@@ -23,6 +23,8 @@ ACCEPT_TIMEOUT = 10.0
 """Seconds for the container's connection once its garcon has answered; the original waits 5 (vsh.md §2.2)."""
 _PENDING_LIMIT = 16
 """TCP connections that have not shown the token yet."""
+_BACKLOG = 1024
+"""Connections that wait while the container is asked; everybody on the machine may open some over TCP."""
 _TRIES = 8
 
 
@@ -64,7 +66,7 @@ def _listening(template: str, port: int) -> Iterator[tuple[socket.socket, int]]:
         address: Address = parse_address(template)
         if port:
             address = address._replace(port=port) if not isinstance(address, UnixAddress) else address
-        with listen(address, backlog=_PENDING_LIMIT) as listener:
+        with listen(address, backlog=_BACKLOG) as listener:
             yield listener, listener.getsockname()[1]
         return
     # Made where the container cannot interfere and then moved to its place, under a name that it cannot guess.
@@ -116,11 +118,15 @@ def _accept(listener: socket.socket, place: dict[str, Any]) -> socket.socket | N
                     if not token:
                         return connection
                     if len(pending) >= _PENDING_LIMIT:
-                        connection.close()
-                        continue
+                        # Whoever may come says so at once: the one that has been silent for longest is not ours.
+                        silent, _ = pending.pop(next(iter(pending)))
+                        poller.unregister(silent)
+                        silent.close()
                     pending[connection.fileno()] = (connection, bytearray())
                     poller.register(connection, select.POLLIN)
                     continue
+                if descriptor not in pending:
+                    continue  # Hung up on in this round.
                 connection, received = pending[descriptor]
                 done = _read_token(connection, received, len(token))
                 if done is None:

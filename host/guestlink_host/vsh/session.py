@@ -142,10 +142,13 @@ class Session:
         timeout = None
         if not self._ready and (timeout := (deadline - time.monotonic()) * 1000) <= 0:
             raise GuestlinkError(f"the shell server did not answer within {READY_TIMEOUT:g} s")
-        for descriptor, events in self._poller.poll(timeout):
+        ready = self._poller.poll(timeout)
+        # First the signals: a window's new size is told before what was typed into it.
+        self._take_signals()
+        for descriptor, events in ready:
             if descriptor == self._signals:
-                self._take_signals()
-            elif descriptor == self._sock.fileno():
+                continue
+            if descriptor == self._sock.fileno():
                 if events & select.POLLOUT:
                     self._flush()
                 if events & ~select.POLLOUT:

@@ -345,6 +345,20 @@ def test_k13_keys_travel_as_they_are_and_a_resize_is_one_frame(server: FakeServe
         assert not screen.is_raw()
 
 
+def test_a_new_size_is_told_before_what_is_typed_into_the_window(server: FakeServer) -> None:
+    with terminal([*VSH, f"--connect={server.address}"]) as screen:
+        server.accept()
+        server.play(READY)
+        screen.wait_raw()
+        for rows in range(25, 60):
+            screen.resize(rows, 80)
+            screen.type(b"x")
+            assert server.frame() == bytes([6, 0, 0, 0, 0x1A, 4, 8, rows, 0x10, 80])
+            assert server.frame() == data(1, b"x")
+        server.play(exited(0))
+        assert screen.status() == 0
+
+
 def test_what_was_typed_before_the_session_is_not_lost(server: FakeServer) -> None:
     with terminal([*VSH, f"--connect={server.address}"]) as screen:
         server.accept()

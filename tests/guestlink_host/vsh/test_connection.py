@@ -1,0 +1,210 @@
+"""How vsh and a container's vshd meet: a real daemon, and a garcon that does what the test says."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import socket
+import stat
+import sys
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from guestlink.address import TcpAddress, UnixAddress
+from guestlink.errors import GuestlinkError
+from guestlink.sockets import connect, listen
+from guestlink_host.vsh import connection
+from guestlink_host.vsh.arguments import Arguments
+from support.fake_garcon import FakeGarcon
+from support.host import Host, host_in_test
+from support.stage import LIMIT
+from support.vsh_peers import VSH, environ
+
+TOKEN = "8a3f2b1c-0d4e-4f5a-9b6c-7d8e9f0a1b2c"
+
+
+@pytest.fixture
+async def host(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Host]:
+    async with host_in_test(monkeypatch) as running:
+        yield running
+
+
+def meet(port: int = 0) -> asyncio.Future[socket.socket]:
+    """Begin to connect as vsh does."""
+    arguments = Arguments(name="demo", listen_port=port)
+    return asyncio.get_running_loop().run_in_executor(None, connection.connected, arguments)
+
+
+def sockets(guest: FakeGarcon) -> list[Path]:
+    return [path for path in guest.directory.iterdir() if path.name.startswith("vsh-")]
+
+
+async def asked(host: Host, guest: FakeGarcon) -> int:
+    """Wait until garcon was asked for a vshd; returns the port."""
+    await host.until(lambda: guest.calls[-1][0] == "launch_vshd")
+    return int(guest.calls[-1][1].port)
+
+
+async def test_the_container_finds_a_private_socket_under_the_number_that_it_was_told(host: Host) -> None:
+    guest = await host.registered()
+    meeting = meet()
+    port = await asked(host, guest)
+    path = guest.directory / f"vsh-{port}.sock"
+    assert sockets(guest) == [path]
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+    with connect(UnixAddress(str(path))) as vshd, await meeting as client:
+        vshd.sendall(b"from vshd")
+        assert client.recv(9) == b"from vshd"
+    assert not sockets(guest)
+    assert not list((host.root / "run/guestlink-host/private").glob("vsh-*"))
+
+
+async def test_numbers_are_not_guessable(host: Host) -> None:
+    guest = await host.registered()
+    ports = set()
+    for _ in range(5):
+        meeting = meet()
+        await host.until(lambda: len(sockets(guest)) == 1)
+        port = await asked(host, guest)
+        ports.add(port)
+        connect(UnixAddress(str(guest.directory / f"vsh-{port}.sock"))).close()
+        (await meeting).close()
+        guest.calls.append(("", None))
+    assert len(ports) == 5
+    assert max(ports) > 65535
+
+
+async def test_a_port_that_was_asked_for_is_used(host: Host) -> None:
+    guest = await host.registered()
+    meeting = meet(port=4711)
+    assert await asked(host, guest) == 4711
+    connect(UnixAddress(str(guest.directory / "vsh-4711.sock"))).close()
+    (await meeting).close()
+
+
+async def test_a_container_that_does_not_connect_is_given_up(host: Host, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(connection, "ACCEPT_TIMEOUT", 0.1)
+    guest = await host.registered()
+    with pytest.raises(GuestlinkError, match=r"demo did not connect within 0\.1 s"):
+        await meet()
+    assert not sockets(guest)
+
+
+async def test_the_containers_reason_is_told(host: Host) -> None:
+    guest = await host.registered()
+    guest.failure = "no vshd here"
+    with pytest.raises(GuestlinkError, match="no vshd here"):
+        await meet()
+    assert not sockets(guest)
+
+
+async def test_what_the_container_puts_in_the_way_is_gone_around(
+    host: Host, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    guest = await host.registered()
+    victim = host.root / "victim"
+    victim.write_text("of the host")
+    (guest.directory / "vsh-1.sock").mkdir()
+    (guest.directory / "vsh-2.sock").symlink_to(victim)
+    numbers = [bytes([0, 0, 0, number]) for number in (2, 1)]
+    real = os.urandom
+    monkeypatch.setattr(connection.os, "urandom", lambda size: numbers.pop() if numbers else real(size))
+    meeting = meet()
+    assert await asked(host, guest) == 2
+    connect(UnixAddress(str(guest.directory / "vsh-2.sock"))).close()
+    (await meeting).close()
+    assert victim.read_text() == "of the host"
+    with pytest.raises(GuestlinkError, match="is a directory"):
+        await meet(port=1)
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
+async def test_a_client_that_is_ended_while_it_waits_leaves_no_socket(host: Host, number: int) -> None:
+    guest = await host.registered()
+    process = await asyncio.create_subprocess_exec(
+        *VSH, "demo", "--", "x", env=environ(**os.environ), stdin=asyncio.subprocess.DEVNULL
+    )
+    await asked(host, guest)
+    process.send_signal(number)
+    assert await asyncio.wait_for(process.wait(), LIMIT) == 128 + number
+    assert not sockets(guest)
+
+
+async def test_a_server_that_says_nothing_is_given_up(tmp_path: Path) -> None:
+    address = UnixAddress(str(tmp_path / "silent"))
+    program = (
+        "import sys; from guestlink_host.vsh import session, __main__; session.READY_TIMEOUT = 0.1;"
+        f"sys.argv[1:] = ['--connect={address}', '--', 'x']; sys.exit(__main__.main())"
+    )
+    with listen(address):
+        process = await asyncio.create_subprocess_exec(
+            sys.executable, "-c", program, env=environ(), stderr=asyncio.subprocess.PIPE
+        )
+        _, err = await asyncio.wait_for(process.communicate(), LIMIT)
+    assert process.returncode == 1
+    assert err == b"vsh: the shell server did not answer within 0.1 s\n"
+
+
+async def test_nobody_at_an_address_is_one_sentence() -> None:
+    for address in ("unix:/does/not/exist", "tcp:127.0.0.1:1"):
+        process = await asyncio.create_subprocess_exec(
+            *VSH, f"--connect={address}", env=environ(), stderr=asyncio.subprocess.PIPE
+        )
+        _, err = await asyncio.wait_for(process.communicate(), LIMIT)
+        assert process.returncode == 1
+        assert err.startswith(f"vsh: cannot connect to {address}: ".encode())
+        assert err.count(b"\n") == 1
+
+
+@pytest.fixture
+def brief(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(connection, "ACCEPT_TIMEOUT", 0.2)
+
+
+def accepted(listener: socket.socket, place: dict[str, Any]) -> bool:
+    """Whether one of the connections that wait is taken."""
+    found = connection._accept(listener, place)
+    if found is not None:
+        found.close()
+    return found is not None
+
+
+@pytest.mark.usefixtures("brief")
+def test_a_peer_with_another_uid_is_not_taken(tmp_path: Path) -> None:
+    address = UnixAddress(str(tmp_path / "socket"))
+    with listen(address) as listener:
+        for place, taken in (
+            ({"uid": os.getuid() + 1}, False),
+            ({"uid": os.getuid()}, True),
+            ({"uid": None}, True),
+        ):
+            with connect(address):
+                assert accepted(listener, {"uid": uid}) is taken
+
+
+@pytest.mark.usefixtures("brief")
+@pytest.mark.parametrize(
+    ("said", "taken"),
+    [
+        (TOKEN + "\n", True),
+        (TOKEN, False),
+        (TOKEN.replace("8", "9", 1) + "\n", False),
+        ("", False),
+        ("\n" + TOKEN, False),
+    ],
+)
+def test_over_tcp_the_token_comes_first_and_nothing_behind_it_is_eaten(said: str, taken: bool) -> None:
+    with listen(TcpAddress("127.0.0.1", 0)) as listener:
+        address = TcpAddress("127.0.0.1", listener.getsockname()[1])
+        with connect(address) as peer:
+            peer.sendall(said.encode() + (b"behind" if taken else b""))
+            found = connection._accept(listener, {"token": TOKEN})
+            assert (found is not None) is taken
+            if found is not None:
+                found.setblocking(True)
+                assert found.recv(6, socket.MSG_WAITALL) == b"behind"
+                found.close()
