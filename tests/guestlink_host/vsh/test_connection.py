@@ -177,11 +177,7 @@ def accepted(listener: socket.socket, place: dict[str, Any]) -> bool:
 def test_a_peer_with_another_uid_is_not_taken(tmp_path: Path) -> None:
     address = UnixAddress(str(tmp_path / "socket"))
     with listen(address) as listener:
-        for place, taken in (
-            ({"uid": os.getuid() + 1}, False),
-            ({"uid": os.getuid()}, True),
-            ({"uid": None}, True),
-        ):
+        for uid, taken in ((os.getuid() + 1, False), (os.getuid(), True), (None, True)):
             with connect(address):
                 assert accepted(listener, {"uid": uid}) is taken
 
