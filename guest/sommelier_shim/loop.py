@@ -84,16 +84,16 @@ class Loop:
     def run(self) -> None:
         """Serve until :meth:`stop`. What a handler raises is logged and ends nothing else."""
         poll = self._epoll.poll
-        handlers = self._handlers
+        handlers, timers = self._handlers, self._timers
         while not self._stopped:
-            for descriptor, events in poll(self._timeout()):
+            for descriptor, events in poll(self._timeout() if timers else -1):
                 handler = handlers.get(descriptor)
                 if handler is not None:  # an earlier handler of this round may have removed it
                     try:
                         handler(events)
                     except Exception:
                         _log.exception("a handler failed")
-            if self._timers:
+            if timers:
                 self._run_timers()
 
     def close(self) -> None:

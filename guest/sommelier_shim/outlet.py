@@ -30,18 +30,22 @@ class Outlet:
     :param on_wait: called when something waits, and again when nothing waits any more.
     :ivar queued: bytes that wait; :ivar descriptors: descriptors that wait.
     :ivar broken: whether the peer takes nothing any more; what is sent then is dropped.
+    :ivar is_clear: whether nothing waits and the peer takes more.
     :ivar retry: whether to try again by time, because the kernel holds too many descriptors under way.
     """
 
-    __slots__ = ("_on_wait", "_queue", "_sock", "broken", "descriptors", "queued", "retry", "sent_bytes")
+    __slots__ = ("_on_wait", "_queue", "_send", "_sock", "broken", "descriptors", "is_clear", "queued", "retry",
+                 "sent_bytes")  # fmt: skip
 
     def __init__(self, sock: socket.socket, on_wait: Callable[[bool], None]) -> None:
         self._sock = sock
+        self._send = sock.send
         self._on_wait = on_wait
         self._queue: deque[tuple[bytearray, list[int] | None]] = deque()
         self.queued = 0
         self.descriptors = 0
         self.broken = False
+        self.is_clear = True
         self.retry = False
         self.sent_bytes = 0
 
@@ -57,7 +61,7 @@ class Outlet:
 
     def send(self, data: Buffer, descriptors: list[int] | None) -> None:
         """Send or keep. The descriptors belong to the outlet from now on and go with the first byte."""
-        if not self._queue and not self.broken:
+        if self.is_clear:
             sent = self._try(data, descriptors)
             if sent == len(data):
                 return
@@ -88,16 +92,17 @@ class Outlet:
         if self.broken:
             self._drop()
         if not queue:
+            self.is_clear = not self.broken
             self._on_wait(False)
 
     def close(self) -> None:
         """Drop what waits and close its descriptors. The socket is the caller's."""
-        self.broken = True
+        self._break()
         self._drop()
 
     def dissolve(self) -> None:
         """Let go of the owner; nothing may be called afterwards."""
-        del self._on_wait
+        del self._on_wait, self._send
 
     def _try(self, data: Buffer, descriptors: list[int] | None) -> int:
         """Send once.
@@ -111,20 +116,25 @@ class Outlet:
                 sent = self._sock.sendmsg([data], rights, _FLAGS)
                 _close(descriptors)
             else:
-                sent = self._sock.send(data, _FLAGS)
+                sent = self._send(data, _FLAGS)
         except BlockingIOError:
             return 0
         except OSError as error:
             if error.errno == errno.ETOOMANYREFS:
                 self.retry = True
                 return 0
-            self.broken = True
+            self._break()
             return 0
         self.sent_bytes += sent
         return sent
 
+    def _break(self) -> None:
+        self.broken = True
+        self.is_clear = False
+
     def _keep(self, data: Buffer, descriptors: list[int] | None) -> None:
         queue = self._queue
+        self.is_clear = False
         self.queued += len(data)
         if descriptors:
             self.descriptors += len(descriptors)

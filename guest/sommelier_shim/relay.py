@@ -91,7 +91,7 @@ class Flow:
 
     :param relay: the conversation that it belongs to.
     :param is_requests: from the client to the host.
-    :ivar objects: the entries by object id, in the sender's numbering.
+    :ivar objects: the entries by object id, in the sender's numbering; :ivar others: the other direction's.
     :ivar received: descriptors that no message has used yet.
     :ivar before: what a hook wants to be sent in front of its message; :ivar after: and behind it;
         :ivar later: makes what goes behind it when it needs the number of an object that the message makes.
@@ -105,6 +105,7 @@ class Flow:
         "is_requests",
         "later",
         "objects",
+        "others",
         "received",
         "relay",
         "sink",
@@ -115,6 +116,7 @@ class Flow:
         self.sink = sink
         self.is_requests = is_requests
         self.objects: dict[int, Entries] = {}
+        self.others: dict[int, Entries] = {}
         self.received: deque[int] = deque()
         self.before = bytearray()
         self.after = bytearray()
@@ -133,7 +135,7 @@ class Flow:
         self.buffer = buffer
         objects = self.objects
         relay = self.relay
-        others = (relay.events if self.is_requests else relay.requests).objects
+        others = self.others
         waiting = relay.waiting
         unpack = _unpack_start
         last = end - 8
@@ -191,8 +193,11 @@ class Flow:
                 at = stop
         finally:
             if at > start:
-                self._send(view[start:at])
-        if len(self.received) > DESCRIPTOR_LIMIT:
+                if self._leaving:
+                    self._send(view[start:at])
+                else:
+                    self.sink(view[start:at], None)
+        if self.received and len(self.received) > DESCRIPTOR_LIMIT:
             raise WireError("too many descriptors that no message uses")
         if self.is_requests and len(objects) > OBJECT_LIMIT:
             raise WireError(f"more than {OBJECT_LIMIT} objects", NO_MEMORY)
@@ -269,6 +274,7 @@ class Relay:
         self.to_host = to_host
         self.requests = Flow(self, to_host, is_requests=True)
         self.events = Flow(self, to_client, is_requests=False)
+        self.requests.others, self.events.others = self.events.objects, self.requests.objects
         self.globals: dict[int, tuple[str, int]] = {}
         self.features: dict[Any, Any] = {}
         self.waiting: dict[int, deque[Entries]] = {}
@@ -348,7 +354,7 @@ class Relay:
 
         A flood of short-lived objects comes here, not to an error: nothing is wrong with it.
         """
-        return self.unconfirmed > UNCONFIRMED_LIMIT
+        return len(self.events.objects) - len(self.requests.objects) > UNCONFIRMED_LIMIT
 
     def client_id(self, host_id: int) -> int:
         """The client's number for an object of the host's; 0 when it has none."""

@@ -47,9 +47,11 @@ class Peer:
     :ivar ended: whether nothing more is read from there.
     :ivar paused: whether reading waits until the other end has taken more.
     :ivar hung_up: whether it went away while reading was paused.
+    :ivar other: the other end.
     """
 
-    __slots__ = ("ended", "flow", "hung_up", "outlet", "paused", "session", "sock", "tail", "watched")
+    __slots__ = ("ended", "flow", "hung_up", "other", "outlet", "paused", "receive", "session", "sock", "tail",
+                 "watched")  # fmt: skip
 
     def __init__(self, session: Session, sock: socket.socket) -> None:
         self.session = session
@@ -60,7 +62,9 @@ class Peer:
         self.hung_up = False
         self.watched = NOT_WATCHED
         self.outlet = Outlet(sock, self._waiting)
+        self.receive = sock.recvmsg_into
         self.flow: Flow | None = None
+        self.other = self
 
     def watch(self) -> None:
         """Wait for what this end needs now."""
@@ -101,7 +105,15 @@ class Peer:
             self.outlet.flush()
             self._flushed()
 
+    def dissolve(self) -> None:
+        """Let go of everything; nothing may be called afterwards."""
+        self.outlet.dissolve()
+        del self.session, self.other, self.receive
+
     def _ready(self, events: int) -> None:
+        if events == READABLE and not (self.paused or self.ended):
+            self.session.receive(self)
+            return
         if events & WRITABLE:
             self.outlet.flush()
             self._flushed()
@@ -149,6 +161,7 @@ class Session:
         self._reported = False
         self.client = Peer(self, client)
         self.host = Peer(self, host)
+        self.client.other, self.host.other = self.host, self.client
         self.relay = routes.relay(self.client.outlet.send, self.host.outlet.send)
         self.client.flow = self.relay.requests
         self.host.flow = self.relay.events
@@ -157,15 +170,13 @@ class Session:
 
     def receive(self, peer: Peer) -> None:
         """Read once from a peer and pass on what is complete."""
-        tail = peer.tail
-        size = len(tail)
-        if size:
-            _buffer[:size] = tail
+        size, space = 0, _whole
+        if peer.tail:
+            size = len(peer.tail)
+            _buffer[:size] = peer.tail
             space = [_view[size : size + RECEIVE_SIZE]]
-        else:
-            space = _whole
         try:
-            count, ancillary, flags, _ = peer.sock.recvmsg_into(space, _ANCILLARY, _FLAGS)
+            count, ancillary, flags, _ = peer.receive(space, _ANCILLARY, _FLAGS)
         except BlockingIOError:
             return
         except OSError:
@@ -198,18 +209,25 @@ class Session:
             peer.tail = bytes(_view[used:end])
         elif size:
             peer.tail = b""
-        other = self.host if peer is self.client else self.client
+        other = peer.other
+        is_client = peer is self.client
+        if not other.outlet.is_clear or (is_client and self.relay.is_ahead):
+            self._hold(peer)
+        if not is_client and other.paused:
+            self._resume(other)
+
+    def _hold(self, peer: Peer) -> None:
+        """Stop reading a peer when the other one has too much to take, and see whether that one is still there."""
+        other = peer.other
         if other.outlet.is_full or (peer is self.client and self.relay.is_ahead):
             peer.paused = True
             peer.watch()
-        if self.client.paused and peer is self.host:
-            self._resume(self.client)
         if other.outlet.broken:
             self._send_failed(other)
 
     def sent(self, peer: Peer) -> None:
         """Something left the queue of a peer: its source may be read again, or the session may be over."""
-        other = self.host if peer is self.client else self.client
+        other = peer.other
         if other.paused:
             self._resume(other)
         if peer.outlet.broken:
@@ -241,7 +259,7 @@ class Session:
 
     def _resume(self, peer: Peer) -> None:
         """Read a paused peer again, if what held it back is over."""
-        other = self.host if peer is self.client else self.client
+        other = peer.other
         if other.outlet.broken or not other.outlet.has_room or (peer is self.client and self.relay.is_ahead):
             return
         peer.paused = False
@@ -250,8 +268,7 @@ class Session:
     def _dissolve(self) -> None:
         """Break the circles of references: thousands of dead sessions would wait for the garbage collector."""
         for peer in (self.client, self.host):
-            peer.outlet.dissolve()
-            del peer.session
+            peer.dissolve()
         self.relay.dissolve()
         del self._on_end, self._on_failure
 
@@ -259,7 +276,7 @@ class Session:
         """A peer closed its connection: the other one still gets everything that was said."""
         peer.ended = True
         peer.watch()
-        other = self.host if peer is self.client else self.client
+        other = peer.other
         if peer is self.host and self.relay.last_error and not self._reported:
             self._reported = True
             self._on_failure(self, f"the host ended it: {self.relay.last_error}")
@@ -272,7 +289,7 @@ class Session:
 
     def _send_failed(self, peer: Peer) -> None:
         """A peer takes nothing any more, but may have said something that the other one must hear."""
-        other = self.host if peer is self.client else self.client
+        other = peer.other
         if peer.ended or peer is self.client:
             self.close()
             return
