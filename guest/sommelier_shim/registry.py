@@ -103,15 +103,18 @@ def _bind(flow: Flow, object_id: int, at: int, stop: int) -> Buffer | None:
     interface = raw.decode("ascii", "replace") if isinstance(raw, bytes) else ""
     announced = relay.globals.get(name)
     if announced is None:
-        raise WireError(f"invalid global {interface} ({name})", INVALID_OBJECT)
+        raise WireError(f"invalid global {interface} ({name})", INVALID_OBJECT, object_id)
     if interface != announced[0]:
         raise WireError(
-            f"invalid interface for global {name}: have {interface}, wanted {announced[0]}", INVALID_OBJECT
+            f"invalid interface for global {name}: have {interface}, wanted {announced[0]}",
+            INVALID_OBJECT,
+            object_id,
         )
     if not 1 <= version <= announced[1]:
         raise WireError(
             f"invalid version for global {interface} ({name}): have {announced[1]}, wanted {version}",
             INVALID_OBJECT,
+            object_id,
         )
     host_id = relay.add(new, *relay.routes.entries(interface))
     UINT.pack_into(flow.buffer, stop - 4, host_id)

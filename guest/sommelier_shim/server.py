@@ -12,6 +12,7 @@ from guestlink.sockets import peer_of, same_user
 from sommelier_shim.channel import HostBusy, HostUnreachable
 from sommelier_shim.host_link import HostLink
 from sommelier_shim.loop import READABLE, Loop, Timer
+from sommelier_shim.policy.identity import APP_IDS
 from sommelier_shim.routes import Routes
 from sommelier_shim.session import Session
 from sommelier_shim.wire import IMPLEMENTATION, error_event
@@ -204,7 +205,7 @@ def program_of(pid: int) -> str:
 
 def _info(session: Session, pid: int) -> ClientInfo:
     relay = session.relay
-    names = relay.features.get("app_ids", {})
+    names = relay.features.get(APP_IDS, {})
     return ClientInfo(
         pid=pid,
         program=program_of(pid),

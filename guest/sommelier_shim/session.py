@@ -302,8 +302,10 @@ class Session:
         who = "the client" if peer is self.client else "the host"
         self._reported = True
         self._on_failure(self, f"{who} broke the protocol: {error}")
-        text = str(error) if peer is self.client else f"the host compositor broke the protocol: {error}"
-        self._farewell_to_client(error_event(error.code if peer is self.client else IMPLEMENTATION, text))
+        if peer is self.client:
+            self._farewell_to_client(error_event(error.code, str(error), error.object_id))
+        else:
+            self.fail(f"the host compositor broke the protocol: {error}")
 
     def _farewell_to_client(self, last: bytes) -> None:
         self.client.outlet.send(last, None)

@@ -40,12 +40,14 @@ class WireError(Exception):
     """A peer broke the protocol. The connection ends with ``wl_display.error``.
 
     :param text: what was wrong, for the peer's developer.
-    :param code: of wl_display.error.
+    :param code: of wl_display.error, or of the object's interface.
+    :param object_id: whose error it is, in the sender's numbering.
     """
 
-    def __init__(self, text: str, code: int = INVALID_METHOD) -> None:
+    def __init__(self, text: str, code: int = INVALID_METHOD, object_id: int = DISPLAY) -> None:
         super().__init__(text)
         self.code = code
+        self.object_id = object_id
 
 
 def encode(object_id: int, opcode: int, signature: str = "", *values: Value) -> bytes:

@@ -18,6 +18,11 @@ CHROMEOS_PREFIX = "org.chromium.guest_os"
 _TEXT_LIMIT = MESSAGE_LIMIT - 16
 """Bytes of a string that leave a message short enough for every libwayland."""
 
+APP_IDS = "app ids"
+"""The feature of a relay that holds the ids that its client has set, by window."""
+_SHOWN = 128
+"""Characters of an id that are kept to be shown."""
+
 Naming: TypeAlias = Callable[[str], str]
 """From a program's own application id to the one that the host gets."""
 EntryTest: TypeAlias = Callable[[str], bool]
@@ -55,6 +60,7 @@ def install(hooks: Hooks, naming: Naming, title_prefix: str) -> None:
     """Rename what windows are called."""
     rename = _rename(naming)
     hooks.on_request("xdg_toplevel", "set_app_id", rename)
+    hooks.on_request("xdg_toplevel", "destroy", _forget)
     hooks.on_request("wl_shell_surface", "set_class", rename)
     if title_prefix:
         prefix = _prefix(title_prefix)
@@ -65,10 +71,14 @@ def install(hooks: Hooks, naming: Naming, title_prefix: str) -> None:
 def _rename(naming: Naming) -> Hook:
     def rename(flow: Flow, object_id: int, at: int, stop: int) -> Buffer | None:
         app_id = _text(flow, at, stop)
-        flow.relay.features.setdefault("app_ids", {})[object_id] = app_id
+        flow.relay.features.setdefault(APP_IDS, {})[object_id] = app_id[:_SHOWN]
         return _with_text(flow, object_id, at, app_id, naming(app_id))
 
     return rename
+
+
+def _forget(flow: Flow, object_id: int, at: int, stop: int) -> None:
+    flow.relay.features.get(APP_IDS, {}).pop(object_id, None)
 
 
 def _prefix(prefix: str) -> Hook:

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from sommelier_shim.routes import Hooks
 from sommelier_shim.scaling import coordinates, outputs, surfaces
 from sommelier_shim.scaling.arithmetic import Scale
+from sommelier_shim.shapes import version_of
 
 
 def install(hooks: Hooks, scale: Scale, buckets: Sequence[int], *, has_viewporter: bool) -> dict[str, int]:
@@ -19,4 +20,4 @@ def install(hooks: Hooks, scale: Scale, buckets: Sequence[int], *, has_viewporte
     coordinates.install(hooks, scale)
     surfaces.install(hooks, scale, has_viewporter=has_viewporter)
     outputs.install(hooks, scale, buckets)
-    return {"wp_viewporter": 1, outputs.XDG_OUTPUT: 3, outputs.AURA: 8}
+    return {"wp_viewporter": 1, outputs.XDG_OUTPUT: 3, outputs.AURA: version_of(outputs.AURA)}

@@ -25,6 +25,8 @@ _GEOMETRY, _MODE, _DONE, _SCALE = range(4)
 """Opcodes of wl_output's events."""
 _MILLIMETRES = 25.4
 XDG_OUTPUT, AURA = "zxdg_output_manager_v1", "zaura_shell"
+_AURA_OUTPUTS, _AURA_RELEASES = 2, 38
+"""Versions of zaura_shell from which it makes objects for outputs, and from which these can be destroyed."""
 
 
 class Output:
@@ -32,6 +34,7 @@ class Output:
 
     :ivar logical: position and size in the host's units, as far as xdg-output tells; zeros otherwise.
     :ivar zoom: applied scale where ChromeOS tells it (device scale factor times current zoom), else 0.
+    :ivar sources: the proxy's own objects that tell of it: interface by the host's number.
     """
 
     def __init__(self, client_id: int, version: int, *, awaits_logical: bool) -> None:
@@ -50,6 +53,7 @@ class Output:
         self.logical_size: tuple[int, int] | None = None
         self.device_scale = 1.0
         self.zoom = 0.0
+        self.sources: dict[int, str] = {}
         self._told = b""
 
     @property
@@ -65,14 +69,14 @@ class Output:
     def events(self, scale: Scale, buckets: Sequence[int]) -> bytes:
         """What the client is told now: the whole set, when any of it has changed."""
         shown = max(1, min(_MOST_SCALE, math.ceil(self.applied / scale.factor)))
-        width, height = (int(pixels * scale.factor * shown / self.applied) for pixels in self.pixels)
+        width, height = (clamped(int(pixels * scale.factor * shown / self.applied)) for pixels in self.pixels)
         x, y = self.logical_position or (self.x, self.y)
         millimetres = nearest_density((width, height), self.millimetres, buckets)
         events = encode(
             self.client_id, _GEOMETRY, "iiiiissi", scale.to_guest(x), scale.to_guest(y), *millimetres,
             self.subpixel, self.make, self.model, self.transform,
         )  # fmt: skip
-        events += encode(self.client_id, _MODE, "uiii", _CURRENT, clamped(width), clamped(height), self.refresh)
+        events += encode(self.client_id, _MODE, "uiii", _CURRENT, width, height, self.refresh)
         if self.version < 2:
             return events
         events += encode(self.client_id, _SCALE, "i", shown)
@@ -105,14 +109,23 @@ def install(hooks: Hooks, scale: Scale, buckets: Sequence[int]) -> None:
         manager, aura = own.bound.get(XDG_OUTPUT, 0), own.bound.get(AURA, 0)
         output = Output(object_id, version, awaits_logical=bool(manager))
         relay.features.setdefault(_OUTPUTS, {})[object_id] = output
-        if manager:
-            new = relay.own("zxdg_output_v1")
-            relay.features.setdefault(_OWN, {})[new] = output
-            flow.after += encode(manager, 1, "no", new, relay.host_id(object_id))
-        if aura and own.versions[AURA] >= 2:
-            new = relay.own("zaura_output")
-            relay.features.setdefault(_OWN, {})[new] = output
-            flow.after += encode(aura, 1, "no", new, relay.host_id(object_id))
+        for factory, interface in ((manager, "zxdg_output_v1"), (aura, "zaura_output")):
+            if factory and (factory == manager or own.versions[AURA] >= _AURA_OUTPUTS):
+                new = relay.own(interface)
+                output.sources[new] = interface
+                relay.features.setdefault(_OWN, {})[new] = output
+                flow.after += encode(factory, 1, "no", new, relay.host_id(object_id))
+
+    def release(flow: Flow, object_id: int, at: int, stop: int) -> Buffer | None:
+        relay = flow.relay
+        assert isinstance(relay, TranslatingRelay)
+        output: Output | None = relay.features.get(_OUTPUTS, {}).pop(object_id, None)
+        for own, interface in output.sources.items() if output is not None else ():
+            del relay.features[_OWN][own]
+            if interface == "zxdg_output_v1" or own_globals(flow).versions[AURA] >= _AURA_RELEASES:
+                flow.before += encode(own, 0)
+                relay.disown(own, interface)
+        return None
 
     def geometry(flow: Flow, object_id: int, at: int, stop: int) -> Buffer | None:
         output = _of(flow, object_id)
@@ -208,6 +221,7 @@ def install(hooks: Hooks, scale: Scale, buckets: Sequence[int]) -> None:
         return None
 
     hooks.at_bind.setdefault("wl_output", []).append(bound)
+    hooks.on_request("wl_output", "release", release)
     for name, hook in (("geometry", geometry), ("mode", mode), ("scale", output_scale), ("done", done)):
         hooks.on_event("wl_output", name, hook)
     hooks.own_handlers["zxdg_output_v1"] = {

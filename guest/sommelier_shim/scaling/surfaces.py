@@ -12,12 +12,16 @@ from sommelier_shim.routes import Hooks
 from sommelier_shim.scaling.arithmetic import Scale, clamped
 from sommelier_shim.shapes import is_known
 from sommelier_shim.translation import TranslatingRelay
-from sommelier_shim.wire import INT, UINT, Buffer, WireError, encode
+from sommelier_shim.wire import INT, INVALID_OBJECT, UINT, Buffer, WireError, encode
 
 _SET_BUFFER_SCALE = 8
 """Opcode of wl_surface.set_buffer_scale."""
 _UNSET = -256
 """-1 in 24.8 fixed point."""
+_VIEWPORT_EXISTS = 0
+"""Error code of wp_viewporter."""
+_BAD_VALUE, _NO_SURFACE = 0, 3
+"""Error codes of wp_viewport."""
 _SURFACES, _BUFFERS, _VIEWPORTS = "surfaces", "buffers", "viewports"
 _ROTATED = (1, 3, 5, 7)
 """wl_output.transform values that swap width and height."""
@@ -220,27 +224,28 @@ def _get_viewport(flow: Flow, object_id: int, at: int, stop: int) -> Buffer:
     new, surface_id = (UINT.unpack_from(flow.buffer, at + offset)[0] for offset in (8, 12))
     surface = _surfaces(relay).get(surface_id)
     if surface is None:
-        raise WireError(f"invalid object {surface_id} in get_viewport of object {object_id}", 0)
+        raise WireError(f"invalid object {surface_id} in get_viewport of object {object_id}", INVALID_OBJECT)
     if surface.viewport:
-        raise WireError(f"surface {surface_id} has a viewport already", 0)
+        raise WireError(f"surface {surface_id} has a viewport already", _VIEWPORT_EXISTS, object_id)
     relay.add_virtual(new, "wp_viewport")
     surface.viewport = new
     _viewports(relay)[new] = surface_id
     return b""
 
 
-def _surface_of(flow: Flow, viewport: int) -> Surface | None:
-    return _surfaces(flow.relay).get(_viewports(flow.relay).get(viewport, 0))
+def _surface_of(flow: Flow, viewport: int) -> Surface:
+    surface = _surfaces(flow.relay).get(_viewports(flow.relay).get(viewport, 0))
+    if surface is None or surface.viewport != viewport:
+        raise WireError(f"the surface of viewport {viewport} is gone", _NO_SURFACE, viewport)
+    return surface
 
 
 def _set_source(flow: Flow, object_id: int, at: int, stop: int) -> Buffer:
     x, y, width, height = (INT.unpack_from(flow.buffer, at + offset)[0] for offset in (8, 12, 16, 20))
     unset = (x, y, width, height) == (_UNSET,) * 4
     if not unset and (x < 0 or y < 0 or width <= 0 or height <= 0):
-        raise WireError(f"invalid source of viewport {object_id}", 0)
-    surface = _surface_of(flow, object_id)
-    if surface is not None:
-        surface.source = None if unset else (x, y, width, height)
+        raise WireError(f"invalid source of viewport {object_id}", _BAD_VALUE, object_id)
+    _surface_of(flow, object_id).source = None if unset else (x, y, width, height)
     return b""
 
 
@@ -248,21 +253,18 @@ def _set_destination(flow: Flow, object_id: int, at: int, stop: int) -> Buffer:
     width, height = (INT.unpack_from(flow.buffer, at + offset)[0] for offset in (8, 12))
     unset = (width, height) == (-1, -1)
     if not unset and (width <= 0 or height <= 0):
-        raise WireError(f"invalid destination of viewport {object_id}", 0)
-    surface = _surface_of(flow, object_id)
-    if surface is not None:
-        surface.destination = None if unset else (width, height)
+        raise WireError(f"invalid destination of viewport {object_id}", _BAD_VALUE, object_id)
+    _surface_of(flow, object_id).destination = None if unset else (width, height)
     return b""
 
 
 def _destroy_viewport(flow: Flow, object_id: int, at: int, stop: int) -> Buffer:
     relay = flow.relay
     assert isinstance(relay, TranslatingRelay)
-    surface = _surface_of(flow, object_id)
+    surface = _surfaces(relay).get(_viewports(relay).pop(object_id, 0))
     if surface is not None and surface.viewport == object_id:
         surface.viewport = 0
         surface.source = surface.destination = None
-    _viewports(relay).pop(object_id, None)
     relay.remove_virtual(object_id)
     return b""
 

@@ -1,0 +1,351 @@
+"""Cases of sommelier.md §9 and §8.1 that no other module has, each with its number.
+
+What those sections say of X11, direct scale, copied buffers, GPU memory and channels across a virtual machine's
+border does not concern the proxy as it is.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from guestlink.config import Config
+from sommelier_shim.scaling.arithmetic import Scale
+from sommelier_shim.scaling.outputs import Output
+from sommelier_shim.wire import MESSAGE_LIMIT, decode, encode
+from support.wayland_peers import GLOBALS, Between, Client, Host, HostConnection, Message, stage
+
+
+@pytest.fixture
+def staged(tmp_path: Path) -> Iterator[tuple[Between, Host]]:
+    with stage(tmp_path) as found:
+        yield found
+
+
+@pytest.fixture(params=[{}, {"scale": 2.0}], ids=["as it is", "scaled"])
+def both(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[tuple[Client, HostConnection]]:
+    """A client and its host without and with a scale."""
+    with stage(tmp_path, Config(request.param)) as (between, host), between.client() as client:
+        client.start()
+        yield client, host.connection(at_least=2)
+
+
+def _made(host: HostConnection, interface: str, opcode: int, signature: str = "n") -> int:
+    """The host's number of what the client made with a global."""
+    return int(host.wait_request(host.bound[interface][-1], opcode).arguments(signature)[0])
+
+
+def _surface(client: Client, host: HostConnection) -> tuple[int, int]:
+    mine = client.create(client.bind("wl_compositor"), 0)
+    client.sync()
+    return mine, _made(host, "wl_compositor", 0)
+
+
+def _buffer(client: Client, width: int, height: int) -> int:
+    descriptor = os.memfd_create("pool")
+    os.ftruncate(descriptor, 4096)
+    pool = client.create(client.bind("wl_shm"), 0, "nhi", 4096, fds=[descriptor])
+    os.close(descriptor)
+    return client.create(pool, 0, "niiiiu", 0, width, height, max(4, width * 4), 0)
+
+
+# -- §9.1 coordinate arithmetic ------------------------------------------------------------------------------------
+
+
+def test_9_1_a_destination_for_contents_of_scale_three() -> None:
+    assert Scale(1.0).destination(16, 3) == 6
+
+
+@pytest.mark.parametrize("raw", [0, 1, -1, 16 * 256, -16 * 256, 256 + 128])
+def test_9_1_fixed_point_is_multiplied_and_divided_exactly(raw: int) -> None:
+    for scale in (Scale(2.0), Scale(0.5), Scale(2.0, stable=True)):
+        assert scale.fixed_to_guest(raw) == round(raw * scale.factor)
+        assert scale.fixed_to_host(raw) == round(raw / scale.factor)
+
+
+# -- §9.2 outputs --------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("zoom", "transform", "logical"), [(1.5, 0, (1280, 720)), (0.8, 1, (1350, 2400))], ids=["1500", "800, rotated"]
+)
+def test_9_2_the_logical_size_of_a_zoomed_output(zoom: float, transform: int, logical: tuple[int, int]) -> None:
+    output = Output(9, 2, awaits_logical=False)
+    output.pixels, output.zoom, output.transform = (1920, 1080), zoom, transform
+    told = output.events(Scale(1.0), ())
+    geometry, mode, scale = (told[start:] for start in _starts(told)[:3])
+    _, width, height, _ = decode("uiii", mode[:24])
+    (shown,) = decode("i", scale[:12])
+    assert decode("iiiiissi", geometry[: len(geometry) - len(mode)])[7] == transform
+    assert isinstance(width, int)
+    assert isinstance(height, int)
+    assert isinstance(shown, int)
+    size = width // shown, height // shown
+    assert (size if transform == 0 else size[::-1]) == logical
+
+
+def _starts(data: bytes) -> list[int]:
+    found, at = [], 0
+    while at < len(data):
+        found.append(at)
+        at += int.from_bytes(data[at + 6 : at + 8], sys.byteorder)
+    return found
+
+
+def test_9_2_a_released_output_leaves_nothing_of_the_proxys_on_the_host(tmp_path: Path) -> None:
+    globals_ = (*GLOBALS, ("zxdg_output_manager_v1", 3), ("zaura_shell", 38))
+    with stage(tmp_path, Config({"scale": 0.5}), globals_) as (between, host), between.client() as client:
+        client.start()
+        connection = host.connection(at_least=2)
+        seen = []
+        for _ in range(3):
+            output = client.bind("wl_output", 3)
+            client.sync()
+            made = [
+                connection.wait_request(connection.bound["zxdg_output_manager_v1"][0], 1).arguments("no")[0],
+                connection.wait_request(connection.bound["zaura_shell"][0], 1).arguments("no")[0],
+            ]
+            seen.append(made)
+            client.request(output, 0)
+            client.sync()
+            last = connection.requests[-4:-1]
+            assert [(m.object_id, m.opcode) for m in last[:2]] == [(own, 0) for own in made]
+            assert (last[2].object_id, last[2].opcode) == (connection.bound["wl_output"][-1], 0)
+            for gone in (*made, last[2].object_id):
+                connection.event(1, 1, "u", gone)
+            client.sync()
+        assert len({number for made in seen for number in made}) <= 4, "their numbers are used again"
+
+
+# -- §9.5 protocol -------------------------------------------------------------------------------------------------
+
+
+def test_9_5_positioner_and_geometry_at_scale_two(tmp_path: Path) -> None:
+    with stage(tmp_path, Config({"scale": 2.0})) as (between, host), between.client() as client:
+        client.start()
+        connection = host.connection(at_least=2)
+        surface, _ = _surface(client, connection)
+        wm = client.bind("xdg_wm_base")
+        xdg = client.create(wm, 2, "no", surface)
+        client.request(xdg, 3, "iiii", 100, 100, 100, 100)
+        positioner = client.create(wm, 1)
+        client.request(positioner, 1, "ii", 100, 100)
+        client.sync()
+        made = _made(connection, "xdg_wm_base", 2, "no")
+        assert connection.wait_request(made, 3).arguments("iiii") == [50, 50, 50, 50]
+        assert connection.wait_request(_made(connection, "xdg_wm_base", 1), 1).arguments("ii") == [50, 50]
+
+
+def test_9_5_serials_of_ping_pong_and_configure_are_not_touched(both: tuple[Client, HostConnection]) -> None:
+    client, host = both
+    surface, _ = _surface(client, host)
+    wm = client.bind("xdg_wm_base")
+    xdg = client.create(wm, 2, "no", surface)
+    client.sync()
+    host_wm, host_xdg = host.bound["xdg_wm_base"][-1], _made(host, "xdg_wm_base", 2, "no")
+    host.event(host_wm, 0, "u", 0xFEDCBA98)
+    host.event(host_xdg, 0, "u", 77)
+    heard = client.sync()
+    assert [m.arguments("u") for m in heard if (m.object_id, m.opcode) == (wm, 0)] == [[0xFEDCBA98]]
+    assert [m.arguments("u") for m in heard if (m.object_id, m.opcode) == (xdg, 0)] == [[77]]
+    client.request(wm, 3, "u", 0xFEDCBA98)
+    client.request(xdg, 4, "u", 77)
+    client.sync()
+    assert host.wait_request(host_wm, 3).arguments("u") == [0xFEDCBA98]
+    assert host.wait_request(host_xdg, 4).arguments("u") == [77]
+
+
+@pytest.mark.parametrize("kind", ["no buffer", "destroyed buffer", "size 0"])
+def test_9_5_a_commit_that_shows_nothing(both: tuple[Client, HostConnection], kind: str) -> None:
+    client, host = both
+    surface, host_surface = _surface(client, host)
+    if kind != "no buffer":
+        buffer = _buffer(client, *((0, 0) if kind == "size 0" else (16, 16)))
+        client.request(surface, 1, "oii", buffer, 0, 0)
+        if kind == "destroyed buffer":
+            client.request(buffer, 0)
+    client.request(surface, 2, "iiii", 0, 0, 0x7FFFFFFF, 0x7FFFFFFF)
+    client.request(surface, 6)
+    client.sync()
+    assert host.wait_request(host_surface, 6)
+
+
+# -- §9.6 of this project ------------------------------------------------------------------------------------------
+
+
+def test_9_6_a_descriptor_with_any_byte_of_its_message(both: tuple[Client, HostConnection]) -> None:
+    """It may come with the first byte or with the last one, in one piece or byte by byte."""
+    client, host = both
+    shm = client.bind("wl_shm")
+    client.sync()
+    with open(os.devnull, "rb") as null:
+        for place in range(16):
+            message = encode(shm, 0, "nhi", client.new_id(), 1000 + place)
+            for at, byte in enumerate(message):
+                client.send(bytes([byte]), fds=[null.fileno()] if at == place else ())
+    client.sync()
+    host_shm = host.bound["wl_shm"][-1]
+    sizes = [m.arguments("nhi")[2] for m in host.requests if (m.object_id, m.opcode) == (host_shm, 0)]
+    assert sizes == list(range(1000, 1016))
+    assert len(host.fds) == 16
+
+
+def test_9_6_messages_of_4096_bytes_pass_both_ways(both: tuple[Client, HostConnection]) -> None:
+    client, host = both
+    surface, _ = _surface(client, host)
+    xdg = client.create(client.bind("xdg_wm_base"), 2, "no", surface)
+    toplevel = client.create(xdg, 1)
+    title = "x" * (MESSAGE_LIMIT - 13)
+    client.request(toplevel, 2, "s", title)
+    client.sync()
+    host_toplevel = int(host.wait_request(_made(host, "xdg_wm_base", 2, "no"), 1).arguments("n")[0])
+    request = host.wait_request(host_toplevel, 2)
+    assert len(request.data) == MESSAGE_LIMIT
+    assert request.arguments("s") == [title.encode()]
+    states = bytes(MESSAGE_LIMIT - 20)
+    host.event(host_toplevel, 0, "iia", 0, 0, states)
+    (heard,) = [m for m in client.sync() if (m.object_id, m.opcode) == (toplevel, 0)]
+    assert heard.arguments("iia") == [0, 0, states]
+
+
+_DIES = """
+import os, signal, socket, sys
+sock = socket.socket(fileno=int(sys.argv[1]))
+sock.sendall(bytes.fromhex(sys.argv[2]))
+print("said", flush=True)
+signal.pause()
+"""
+
+
+def test_9_6_a_client_that_is_killed_with_events_unread(staged: tuple[Between, Host]) -> None:
+    between, host = staged
+    client = between.client()
+    said = encode(1, 1, "n", 2) + encode(1, 0, "n", 3)[:9]
+    with (
+        client,
+        subprocess.Popen(
+            [sys.executable, "-c", _DIES, str(client.sock.fileno()), said.hex()],
+            pass_fds=[client.sock.fileno()],
+            stdout=subprocess.PIPE,
+        ) as process,
+    ):
+        assert process.stdout is not None
+        assert process.stdout.readline()
+        connection = host.connection(at_least=2)
+        connection.wait("it asked for the registry", lambda: connection.registries)
+        client.sock.close()
+        process.send_signal(signal.SIGKILL)
+    connection.wait("the host sees the end", lambda: connection.ended)
+    between.wait("the session ended", lambda: not between.server.clients)
+
+
+# -- §8.1 what a naive proxy gets wrong ----------------------------------------------------------------------------
+
+
+def test_8_1_2_events_of_a_destroyed_object_are_read_with_their_descriptors(
+    both: tuple[Client, HostConnection],
+) -> None:
+    client, host = both
+    keyboard = client.create(client.bind("wl_seat"), 1)
+    client.sync()
+    host_keyboard = _made(host, "wl_seat", 1)
+    client.request(keyboard, 0)
+    client.sync()
+    with open(os.devnull, "rb") as null:
+        host.event(host_keyboard, 0, "uhu", 1, 1, fds=[null.fileno()])
+    # The descriptors of what follows are not mixed up with it.
+    again = client.create(client.bind("wl_seat"), 1)
+    client.sync()
+    descriptor = os.memfd_create("keymap")
+    os.ftruncate(descriptor, 321)
+    host.event(_made(host, "wl_seat", 1), 0, "uhu", 1, 321, fds=[descriptor])
+    os.close(descriptor)
+    heard = client.sync()
+    assert [m.arguments("uhu") for m in heard if m.object_id == again] == [[1, None, 321]]
+    assert os.fstat(client.fds[-1]).st_size == 321
+
+
+@pytest.mark.parametrize(
+    ("opcode", "signature", "values", "blamed", "code"),
+    [
+        (1, "iiii", (0, 0, 0, 256), "viewport", 0),
+        (2, "ii", (0, 1), "viewport", 0),
+        (2, "ii", (5, 5), "viewport", 3),
+    ],
+    ids=["source", "destination", "surface gone"],
+)
+def test_8_1_13_errors_of_a_viewport_are_its_interfaces_own(
+    tmp_path: Path, opcode: int, signature: str, values: tuple[int, ...], blamed: str, code: int
+) -> None:
+    with stage(tmp_path, Config({"scale": 2.0})) as (between, _), between.client() as client:
+        client.start()
+        surface = client.create(client.bind("wl_compositor"), 0)
+        viewport = client.create(client.bind("wp_viewporter"), 1, "no", surface)
+        if code == 3:
+            client.request(surface, 0)
+        client.request(viewport, opcode, signature, *values)
+        error = client.error_in(client.until_end())
+        assert error is not None
+        assert error[:2] == (viewport, code)
+
+
+def test_8_1_13_a_second_viewport_is_an_error_of_the_viewporter(tmp_path: Path) -> None:
+    with stage(tmp_path, Config({"scale": 2.0})) as (between, _), between.client() as client:
+        client.start()
+        surface = client.create(client.bind("wl_compositor"), 0)
+        viewporter = client.bind("wp_viewporter")
+        client.create(viewporter, 1, "no", surface)
+        client.create(viewporter, 1, "no", surface)
+        error = client.error_in(client.until_end())
+        assert error is not None
+        assert error[:2] == (viewporter, 0)
+
+
+def test_8_1_15_a_descriptor_that_cannot_be_written_passes(both: tuple[Client, HostConnection]) -> None:
+    client, host = both
+    with open(__file__, "rb") as file:
+        client.create(client.bind("wl_shm"), 0, "nhi", 4096, fds=[file.fileno()])
+        client.sync()
+        assert os.fstat(host.fds[-1]).st_ino == os.fstat(file.fileno()).st_ino
+
+
+def test_8_1_25_a_seat_that_lost_and_found_its_pointer_gives_a_new_one(both: tuple[Client, HostConnection]) -> None:
+    client, host = both
+    seat = client.bind("wl_seat")
+    first = client.create(seat, 0)
+    client.sync()
+    host_seat, host_first = host.bound["wl_seat"][-1], _made(host, "wl_seat", 0)
+    host.event(host_seat, 0, "u", 0)
+    client.request(first, 1)
+    host.event(host_seat, 0, "u", 1)
+    client.sync()
+    second = client.create(seat, 0)
+    client.sync()
+    host_second = _made(host, "wl_seat", 0)
+    assert host_second != host_first
+    host.event(host_second, 2, "uff", 5, 10, 10)
+    assert _of(client.sync(), second) == [2]
+
+
+def test_8_1_24_an_output_that_is_gone_may_still_be_named(both: tuple[Client, HostConnection]) -> None:
+    client, host = both
+    surface, host_surface = _surface(client, host)
+    output = client.bind("wl_output")
+    client.sync()
+    host_output = host.bound["wl_output"][-1]
+    name = client.names["wl_output"][0]
+    for registry in host.registries:
+        host.event(registry, 1, "u", name)
+    host.event(host_surface, 1, "o", host_output)
+    heard = client.sync()
+    assert [m.arguments("o") for m in heard if (m.object_id, m.opcode) == (surface, 1)] == [[output]]
+
+
+def _of(messages: list[Message], object_id: int) -> list[int]:
+    return [m.opcode for m in messages if m.object_id == object_id]
