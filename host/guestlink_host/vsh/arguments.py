@@ -29,6 +29,7 @@ number where a signal ended it, 1 where no session came about, and 123 where the
   -e CHARACTER        escape character at the beginning of a line (default: ~), or "none"; ~? lists what follows it
   --cid=CID           connect to the vshd that listens on port 9001 of this vsock context id
   --connect=ADDRESS   connect to the vshd that listens at vsock:CID:PORT, unix:/path or tcp:HOST:PORT
+  --token-file=FILE   holds the container's token, which a connection over TCP begins with
   --target_container=NAME, --vm_name=NAME, --owner_id=ID, --listen_port=PORT, --container_features=N,N
                       as with the original vsh; the second and third name nothing on this kind of host
   --help, --version
@@ -42,7 +43,7 @@ examples:
 _FLAGS = {"help", "version"}
 _VALUES = {
     "user", "cwd", "env", "cid", "connect", "target_container", "vm_name", "owner_id", "listen_port",
-    "container_features",
+    "container_features", "token_file",
 }  # fmt: skip
 
 
@@ -52,6 +53,7 @@ class Arguments(NamedTuple):
     :ivar name: the container; ``""`` in direct mode.
     :ivar cid: of the machine to connect to in direct mode.
     :ivar connect: a listening vshd's address in direct mode, as text.
+    :ivar token_file: what a TCP connection begins with.
     :ivar cwd: a directory, or ``""``; :ivar cwd_pid: a process whose directory is meant, or 0.
     :ivar terminal: whether a terminal is used; ``None`` decides by what standard input and output are.
     :ivar escape: the escape character's byte, or ``None`` for none.
@@ -62,6 +64,7 @@ class Arguments(NamedTuple):
     name: str = ""
     cid: int | None = None
     connect: str = ""
+    token_file: str = ""
     user: str = ""
     cwd: str = ""
     cwd_pid: int = 0
@@ -110,6 +113,7 @@ def parse(words: Sequence[str]) -> Arguments:
         name=name,
         cid=_number(given, "cid", 2**32 - 1) if direct and "cid" in given else None,
         connect=str(given.get("connect", "")) if direct else "",
+        token_file=str(given.get("token_file", "")),
         user=str(given.get("user", DIRECT_USER if direct and "connect" not in given else "")),
         cwd="" if is_pid else cwd,
         cwd_pid=_number(given, "cwd", 2**31 - 1) if is_pid else 0,
@@ -146,6 +150,7 @@ def _split(words: list[str]) -> tuple[dict[str, str], list[tuple[str, str]], lis
             given["escape"] = word[2:] or _next(words, word)
             continue
         key, equals, value = word.lstrip("-").partition("=")
+        key = key.replace("-", "_")
         if key in _FLAGS or word == "-h":
             given["help" if word == "-h" else key] = ""
         elif key in _VALUES:

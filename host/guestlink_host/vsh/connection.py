@@ -10,9 +10,10 @@ import time
 from collections.abc import Iterator
 from typing import Any
 
-from guestlink.address import Address, UnixAddress, VsockAddress, parse_address
+from guestlink.address import Address, TcpAddress, UnixAddress, VsockAddress, parse_address
 from guestlink.errors import GuestlinkError
 from guestlink.sockets import PeerPolicy, connect, listen, peer_of
+from guestlink.token import read_token
 from guestlink_host.control_client import daemon
 from guestlink_host.settings import host_runtime_directory
 from guestlink_host.vsh.arguments import Arguments
@@ -36,7 +37,17 @@ def connected(arguments: Arguments) -> socket.socket:
     if not arguments.direct:
         return _from_container(arguments)
     if arguments.connect:
-        return connect(parse_address(arguments.connect))
+        address = parse_address(arguments.connect)
+        if not isinstance(address, TcpAddress):
+            return connect(address)
+        if not arguments.token_file:
+            raise GuestlinkError(
+                "over TCP a vshd wants the container's token", hint="name its file with --token-file"
+            )
+        token = read_token(arguments.token_file)
+        connection = connect(address)
+        connection.sendall(token.encode() + b"\n")
+        return connection
     assert arguments.cid is not None
     return connect(VsockAddress(arguments.cid, VSHD_PORT))
 

@@ -149,15 +149,33 @@ async def test_a_server_that_says_nothing_is_given_up(tmp_path: Path) -> None:
     assert err == b"vsh: the shell server did not answer within 0.1 s\n"
 
 
-async def test_nobody_at_an_address_is_one_sentence() -> None:
+async def test_nobody_at_an_address_is_one_sentence(tmp_path: Path) -> None:
+    (tmp_path / "token").write_text(TOKEN)
     for address in ("unix:/does/not/exist", "tcp:127.0.0.1:1"):
         process = await asyncio.create_subprocess_exec(
-            *VSH, f"--connect={address}", env=environ(), stderr=asyncio.subprocess.PIPE
+            *VSH,
+            f"--connect={address}",
+            f"--token-file={tmp_path}/token",
+            env=environ(),
+            stderr=asyncio.subprocess.PIPE,
         )
         _, err = await asyncio.wait_for(process.communicate(), LIMIT)
         assert process.returncode == 1
         assert err.startswith(f"vsh: cannot connect to {address}: ".encode())
         assert err.count(b"\n") == 1
+
+
+def test_a_vshd_that_listens_on_tcp_is_told_the_token(tmp_path: Path) -> None:
+    (tmp_path / "token").write_text(TOKEN)
+    with listen(TcpAddress("127.0.0.1", 0)) as listener:
+        address = TcpAddress("127.0.0.1", listener.getsockname()[1])
+        with pytest.raises(GuestlinkError, match="wants the container's token"):
+            connection.connected(Arguments(connect=str(address)))
+        with connection.connected(Arguments(connect=str(address), token_file=str(tmp_path / "token"))):
+            listener.setblocking(True)
+            vshd, _ = listener.accept()
+            with vshd:
+                assert vshd.recv(37, socket.MSG_WAITALL) == f"{TOKEN}\n".encode()
 
 
 @pytest.fixture
