@@ -83,7 +83,7 @@ class Way:
 
     def pss(self) -> float:
         """Its memory in KB, each shared page counted in proportion."""
-        return sum(_pss(pid) for pid in self._pids())
+        return sum(pss_of(pid) for pid in self._pids())
 
     def _pids(self) -> list[int]:
         found = [process.pid for process in self.processes]
@@ -105,16 +105,16 @@ def main() -> int:
         os.setpriority(os.PRIO_PROCESS, 0, -15)
     except PermissionError:
         pass
-    compositor, client = _build("null_compositor", "wayland-server"), _build("client", "wayland-client")
+    compositor, client = build("null_compositor", "wayland-server"), build("client", "wayland-client")
     figures: dict[str, dict[str, list[float]]] = {}
     lost: dict[str, int] = {}
-    with tempfile.TemporaryDirectory() as scratch, _compositor(compositor, Path(scratch)) as host:
+    with tempfile.TemporaryDirectory() as scratch, run_compositor(compositor, Path(scratch)) as host:
         ways = ["direct", "sommelier", *(["waypipe"] if shutil.which("waypipe") else [])]
         for number in range(rounds):
             for name in ways:
                 directory = Path(scratch) / f"{name}{number}"
                 directory.mkdir()
-                with _way(name, host, directory) as (way, start):
+                with open_way(name, host, directory) as (way, start):
                     rows = figures.setdefault(name, {})
                     rows.setdefault("start to listening socket, ms", []).append(start * 1e3)
                     for row, value in _measure(way, client, seconds, tests):
@@ -134,16 +134,16 @@ def _measure(way: Way, client: Path, seconds: str, tests: tuple[Test, ...]) -> I
     if way.processes:
         idle = way.pss()
         yield "PSS idle, MB", idle / 1024
-        with _client(client, way, f"hold 0 {HELD}") as hold:
-            _figures(hold)
+        with run_client(client, way, f"hold 0 {HELD}") as hold:
+            read_figures(hold)
             yield "PSS for each idle client, KB", (way.pss() - idle) / HELD
     done: dict[str, dict[str, float]] = {}
     for test in tests:
         if test.words not in done:
             kind, *size = test.words.split()
-            with _client(client, way, " ".join((kind, seconds, *size))) as process:
+            with run_client(client, way, " ".join((kind, seconds, *size))) as process:
                 before = way.cpu()
-                values = _figures(process)
+                values = read_figures(process)
                 if not values:
                     yield "lost", 1
                     continue
@@ -159,13 +159,13 @@ def _measure(way: Way, client: Path, seconds: str, tests: tuple[Test, ...]) -> I
                 (values["cpu"] / values["count"] * 1e6),
             )
     # Unpinned, the client runs ahead of what is in between: this is where connections get lost.
-    with _client(client, way, f"damage {seconds}", pinned=False) as process:
-        if not _figures(process):
+    with run_client(client, way, f"damage {seconds}", pinned=False) as process:
+        if not read_figures(process):
             yield "lost", 1
 
 
 @contextmanager
-def _client(program: Path, way: Way, words: str, *, pinned: bool = True) -> Iterator[subprocess.Popen[bytes]]:
+def run_client(program: Path, way: Way, words: str, *, pinned: bool = True) -> Iterator[subprocess.Popen[bytes]]:
     environ = {
         "WAYLAND_DISPLAY": str(way.socket),
         "XDG_RUNTIME_DIR": str(way.socket.parent),
@@ -188,7 +188,7 @@ def _client(program: Path, way: Way, words: str, *, pinned: bool = True) -> Iter
     time.sleep(0.02)  # let what is in between notice
 
 
-def _figures(process: subprocess.Popen[bytes]) -> dict[str, float]:
+def read_figures(process: subprocess.Popen[bytes]) -> dict[str, float]:
     """Let the client run; nothing when it was disconnected."""
     assert process.stdout is not None
     assert process.stdin is not None
@@ -208,7 +208,7 @@ def _cpu(pid: int) -> float:
         return 0.0
 
 
-def _pss(pid: int) -> float:
+def pss_of(pid: int) -> float:
     try:
         lines = Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()
     except OSError:
@@ -220,7 +220,7 @@ def _pss(pid: int) -> float:
 
 
 @contextmanager
-def _compositor(program: Path, directory: Path) -> Iterator[Path]:
+def run_compositor(program: Path, directory: Path) -> Iterator[Path]:
     socket = directory / "host"
     argv = _pinned([str(program), str(socket)])
     environ = {"XDG_RUNTIME_DIR": str(directory)}
@@ -235,15 +235,17 @@ def _compositor(program: Path, directory: Path) -> Iterator[Path]:
 
 
 @contextmanager
-def _way(name: str, host: Path, directory: Path) -> Iterator[tuple[Way, float]]:
+def open_way(name: str, host: Path, directory: Path) -> Iterator[tuple[Way, float]]:
     """A way, and the seconds until its socket was there."""
     socket = directory / "wayland-0"
     if name == "direct":
         yield Way(name, host, []), 0.0
         return
     link = directory / "link"
+    proxy = [*_python(), "-m", "sommelier_shim", "--parent", "--socket=wayland-0", f"--display={host}"]
     commands = {
-        "sommelier": [[*_python(), "-m", "sommelier_shim", "--parent", "--socket=wayland-0", f"--display={host}"]],
+        "sommelier": [proxy],
+        "sommelier --scale=2": [[*proxy, "--scale=2"]],
         "waypipe": [
             ["waypipe", "-c", "none", "-s", str(link), "client"],
             [
@@ -307,7 +309,7 @@ def _python() -> list[str]:
     return ["/usr/bin/python3" if os.path.exists("/usr/bin/python3") else sys.executable]
 
 
-def _build(name: str, library: str) -> Path:
+def build(name: str, library: str) -> Path:
     source, program = HERE / "wayland" / f"{name}.c", CACHE / f"wayland_{name}"
     if not program.exists() or program.stat().st_mtime < source.stat().st_mtime:
         CACHE.mkdir(parents=True, exist_ok=True)

@@ -1,0 +1,121 @@
+"""What the Wayland proxy keeps of a long day: a million frames and ten thousand connections through one process.
+
+``./dev bench wayland_soak [FRAMES [CONNECTIONS]]``, as it is and with translated numbers (``--scale=2``). Some
+clients are killed in the middle of what they do. Prints descriptors, objects and memory before and after, and ends
+with 1 when any is left over. Needs a C compiler and libwayland-dev.
+"""
+
+from __future__ import annotations
+
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from wayland import LIMIT, Way, build, open_way, read_figures, run_client, run_compositor
+
+from guestlink.control import ControlClient
+
+FRAMES_TIME, CONNECTIONS_TIME = "0.5", "0.03"
+"""Seconds of one client that shows frames, and of one that connects again and again."""
+MEMORY_LEFT = 2048
+"""KB that the process may have grown by: the allocator's business. A leak of 200 bytes for each connection is
+as much."""
+
+
+class State(NamedTuple):
+    """The proxy at a moment when nobody is connected."""
+
+    descriptors: int
+    resident: int
+    served: int
+
+
+def main() -> int:
+    """Soak and print; 1 when something is left."""
+    frames = int(sys.argv[1]) if len(sys.argv) > 1 else 1_000_000
+    connections = int(sys.argv[2]) if len(sys.argv) > 2 else 10_000
+    failed = False
+    for name in ("sommelier", "sommelier --scale=2"):
+        with tempfile.TemporaryDirectory() as scratch, ExitStack() as stack:
+            host = stack.enter_context(run_compositor(build("null_compositor", "wayland-server"), Path(scratch)))
+            way, _ = stack.enter_context(open_way(name, host, Path(scratch)))
+            failed |= not _soak(way, frames, connections)
+    return 1 if failed else 0
+
+
+def _soak(way: Way, frames: int, connections: int) -> bool:
+    client = build("client", "wayland-client")
+    _use(way, client, min(frames, 20_000), min(connections, 500))  # whatever is made once is made now
+    before = _state(way)
+    start = time.monotonic()
+    done, grown, killed = _use(way, client, frames, connections)
+    after = _state(way)
+    served = after.served - before.served
+    left = after.descriptors - before.descriptors
+    growth = after.resident - before.resident
+    took = time.monotonic() - start
+    print(
+        f"{way.name}: {done} frames, {served} connections, {killed} of them killed, {took:.0f} s\n"
+        f"  descriptors {before.descriptors} and {after.descriptors}, objects that frames left {grown}, "
+        f"resident memory {before.resident} and {after.resident} KB"
+    )
+    return left == 0 and grown == 0 and growth <= MEMORY_LEFT and done >= frames and served >= connections
+
+
+def _use(way: Way, client: Path, frames: int, connections: int) -> tuple[int, int, int]:
+    """Frames that were shown, objects that a client has more after them, and clients that were killed."""
+    done = grown = killed = 0
+    while done < frames:
+        with run_client(client, way, f"frames {FRAMES_TIME} 256 256 16", pinned=False) as process:
+            figures = read_figures(process)
+            assert figures, "a client was disconnected"
+            done += int(figures["count"])
+            # A surface, a pool, two buffers, the compositor, the shm, the registry and the display.
+            grown = max(grown, _call(way)["clients"][0]["objects"] - 8)
+    first = _call(way)["served"]
+    while _call(way)["served"] - first < connections:
+        with run_client(client, way, f"connections {CONNECTIONS_TIME}", pinned=False) as process:
+            assert read_figures(process), "a client was disconnected"
+        with run_client(client, way, "frames 60 64 64 8", pinned=False) as process:
+            assert process.stdin is not None
+            process.stdin.write(b"\n")
+            process.stdin.flush()
+            _wait(lambda: any(shown["received"] > 20_000 for shown in _call(way)["clients"]))
+            process.kill()
+            killed += 1
+    _wait(lambda: not _call(way)["clients"])
+    return done, grown, killed
+
+
+def _state(way: Way) -> State:
+    pid = way.processes[0].pid
+    status = Path(f"/proc/{pid}/status").read_text()
+    resident = int(next(line.split()[1] for line in status.splitlines() if line.startswith("VmRSS")))
+    descriptors: list[int] = []
+
+    def settled() -> bool:
+        descriptors.append(len(list(Path(f"/proc/{pid}/fd").iterdir())))
+        return len(descriptors) > 1 and descriptors[-1] == descriptors[-2]
+
+    _wait(settled)
+    return State(descriptors[-1], resident, int(_call(way)["served"]))
+
+
+def _call(way: Way) -> dict[str, Any]:
+    path = way.socket.parent / "guestlink/sommelier-0.sock"
+    return ControlClient(path, daemon="sommelier").call("status", timeout=LIMIT)
+
+
+def _wait(condition: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + LIMIT
+    while not condition():
+        assert time.monotonic() < deadline, "it did not happen"
+        time.sleep(0.05)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
