@@ -1,83 +1,17 @@
-"""Nonsense for the wire and the relay from both sides: the only exception is WireError, nothing leaks, and what is
-passed on is always whole messages."""
+"""Nonsense for the wire and the relay from both sides: the only exception is WireError, nothing leaks, and both
+peers hear what their models of objects allow (support/wayland_fuzz.py)."""
 
 from __future__ import annotations
 
-import os
 from contextlib import suppress
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sommelier_shim import own_globals, registry, scaling
-from sommelier_shim.policy import accelerators, clipboard, identity
-from sommelier_shim.policy.interfaces import GlobalPolicy
-from sommelier_shim.relay import Flow, Relay
-from sommelier_shim.routes import Hooks, Routes
-from sommelier_shim.scaling.arithmetic import Scale
+from fuzz.wayland_atheris import read_corpus
 from sommelier_shim.shapes import interface_shape
-from sommelier_shim.trace import Trace
-from sommelier_shim.translation import TranslatingRelay, TranslatingRoutes
-from sommelier_shim.wire import FIRST_SERVER_ID, HEADER, Buffer, WireError, decode, encode
-
-GLOBALS = (
-    "wl_compositor", "wl_shm", "wl_seat", "wl_output", "wl_data_device_manager", "xdg_wm_base", "wp_viewporter",
-    "zwp_linux_dmabuf_v1",
-)  # fmt: skip
-
-
-def _plain() -> Routes:
-    hooks = Hooks()
-    registry.install(hooks, GlobalPolicy())
-    return Routes(hooks)
-
-
-def _everything() -> Routes:
-    hooks = Hooks()
-    registry.install(hooks, GlobalPolicy())
-    clipboard.install(hooks, "off")
-    identity.install(hooks, identity.chromeos_naming("vm"), "[box] ")
-    wanted = scaling.install(hooks, Scale(0.5), (96,), has_viewporter=True)
-    some = frozenset({accelerators.Accelerator(0, 65515)})
-    wanted |= accelerators.install(hooks, some, some, has_extension=True)
-    own_globals.install(hooks, wanted)
-    return TranslatingRoutes(hooks, Trace("ring"))
-
-
-ROUTES = {"plain": _plain(), "everything": _everything()}
-
-
-class Conversation:
-    """A relay with every global bound once, whose output is checked to be whole messages."""
-
-    def __init__(self, kind: str) -> None:
-        self.relay: Relay = ROUTES[kind].relay(self._take, self._take)
-        self.feed(self.relay.requests, encode(1, 1, "n", 2))
-        mine = self.relay.host_id(2)
-        for name, interface in enumerate(GLOBALS, 1):
-            version = interface_shape(interface).version
-            if isinstance(self.relay, TranslatingRelay):
-                self.feed(self.relay.events, encode(2, 0, "usu", name, interface, version))
-            self.feed(self.relay.events, encode(mine, 0, "usu", name, interface, version))
-            self.feed(self.relay.requests, encode(2, 0, "usun", name, interface, version, name + 2))
-
-    def _take(self, data: Buffer, descriptors: list[int] | None) -> None:
-        for descriptor in descriptors or ():
-            os.close(descriptor)
-        at = 0
-        while at < len(data):
-            _, word = HEADER.unpack_from(data, at)
-            assert word >> 16 >= 8
-            at += word >> 16
-        assert at == len(data)
-
-    @staticmethod
-    def feed(flow: Flow, data: bytes) -> None:
-        buffer = bytearray(data + bytes(8))
-        with memoryview(buffer) as view:
-            used = flow.feed(buffer, view, len(data))
-        assert 0 <= used <= len(data)
-
+from sommelier_shim.wire import FIRST_SERVER_ID, Buffer, WireError, decode, encode
+from support.wayland_fuzz import GLOBALS, ROUTES, Conversation, tell
 
 KINDS = st.sampled_from(sorted(ROUTES))
 IDS = st.one_of(st.integers(0, 24), st.integers(FIRST_SERVER_ID, FIRST_SERVER_ID + 3), st.integers(0, 2**32 - 1))
@@ -113,8 +47,8 @@ def messages(draw: st.DrawFn, *, requests: bool) -> bytes:
 def test_random_bytes(kind: str, requests: bool, data: bytes) -> None:
     talk = Conversation(kind)
     with suppress(WireError):
-        talk.feed(talk.relay.requests if requests else talk.relay.events, data)
-    talk.relay.close()
+        talk.say(requests, data)
+    talk.close()
 
 
 @settings(max_examples=300, deadline=None)
@@ -122,23 +56,18 @@ def test_random_bytes(kind: str, requests: bool, data: bytes) -> None:
     KINDS,
     st.lists(
         st.one_of(
-            st.tuples(st.just(True), messages(requests=True)), st.tuples(st.just(False), messages(requests=False))
+            st.tuples(st.just(True), messages(requests=True), st.integers(0, 40)),
+            st.tuples(st.just(False), messages(requests=False), st.integers(0, 40)),
         ),
         max_size=30,
     ),
-    st.integers(0, 40),
 )
-def test_conversations_of_well_formed_nonsense(kind: str, said: list[tuple[bool, bytes]], descriptors: int) -> None:
+def test_conversations_of_well_formed_nonsense(kind: str, said: list[tuple[bool, bytes, int]]) -> None:
     talk = Conversation(kind)
-    relay = talk.relay
-    for flow in (relay.requests, relay.events):
-        flow.received.extend(os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC) for _ in range(descriptors))
-    for is_request, message in said:
-        try:
-            talk.feed(relay.requests if is_request else relay.events, message)
-        except WireError:
-            break
-    relay.close()
+    with suppress(WireError):
+        for is_request, message, descriptors in said:
+            talk.say(is_request, message, descriptors)
+    talk.close()
 
 
 @settings(deadline=None)
@@ -149,8 +78,8 @@ def test_a_message_with_one_damaged_byte(kind: str, message: bytes, data: st.Dat
     damaged[place] ^= data.draw(st.integers(1, 255))
     talk = Conversation(kind)
     with suppress(WireError):
-        talk.feed(talk.relay.requests, bytes(damaged))
-    talk.relay.close()
+        talk.say(True, bytes(damaged))
+    talk.close()
 
 
 @settings(deadline=None)
@@ -186,3 +115,16 @@ def test_where_the_input_is_cut_changes_nothing(said: list[bytes], data: st.Data
             collected += str(error).encode()
         outputs.append(bytes(collected))
     assert outputs[0] == outputs[1]
+
+
+@settings(deadline=None)
+@given(st.binary(max_size=200))
+def test_conversations_that_bytes_tell(data: bytes) -> None:
+    tell(data)
+
+
+def test_what_fuzzing_found_before() -> None:
+    corpus = read_corpus()
+    assert len(corpus) > 100
+    for data in corpus:
+        tell(data)

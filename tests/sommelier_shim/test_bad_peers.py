@@ -413,6 +413,33 @@ def test_300_descriptors_from_the_host(staged: tuple[Between, Host]) -> None:
         assert [os.fstat(descriptor).st_size for descriptor in client.fds] == list(range(1, 301))
 
 
+def test_a_missing_descriptor_from_the_host(staged: tuple[Between, Host]) -> None:
+    between, host = staged
+    with between.client() as client:
+        client.start()
+        keyboard = client.create(client.bind("wl_seat"), 1)
+        client.sync()
+        host.connection(at_least=3).event(keyboard, 0, "uhu", 1, 10)
+        error = client.error_in(client.until_end())
+        assert error is not None
+        assert error[1] == 3
+        assert "file descriptor" in error[2]
+
+
+def test_surplus_descriptors_from_the_host_are_closed_with_the_connection(staged: tuple[Between, Host]) -> None:
+    between, host = staged
+    reading, writing = os.pipe()
+    with between.client() as client:
+        client.start()
+        connection = host.connection(at_least=3)
+        for number in range(10):
+            connection.event(client.registry, 1, "u", 5000 + number, fds=[writing] * 28)
+        os.close(writing)
+        client.sync()
+    assert os.read(reading, 1) == b""  # all 280 copies of the other end are closed
+    os.close(reading)
+
+
 def test_a_host_that_announces_endless_globals(staged: tuple[Between, Host]) -> None:
     between, host = staged
     with between.client() as client:

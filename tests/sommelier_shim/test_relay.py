@@ -240,14 +240,13 @@ def test_a_bind_is_checked_against_what_was_announced(
         talk.client(encode(2, 0, "usun", name, interface, version, 20))
 
 
-def test_every_request_cut_at_every_byte_is_refused_or_waits(talk: Conversation) -> None:
+def test_a_bind_cut_at_every_word_is_refused() -> None:
     whole = encode(2, 0, "usun", 1, "wl_compositor", 1, 20)
-    for size in range(0, len(whole), 4):
-        shortened = bytearray(whole[:size]) if size >= 8 else bytearray(whole[:8])
+    for size in range(8, len(whole), 4):
+        shortened = bytearray(whole[:size])
         shortened[4:8] = (size << 16).to_bytes(4, "little")
-        fresh = Conversation()
         with pytest.raises(WireError):
-            fresh.client(bytes(shortened))
+            Conversation().client(bytes(shortened))
 
 
 def test_globals_that_the_tables_do_not_know_are_not_offered(talk: Conversation) -> None:

@@ -1,0 +1,115 @@
+"""Every request and event of the tables, whole and damaged: the only exception is WireError, nothing is kept."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+
+import pytest
+
+from sommelier_shim.relay import Flow, Relay
+from sommelier_shim.shapes import Shape, interface_shape
+from sommelier_shim.tables import INTERFACES
+from sommelier_shim.wire import FIRST_SERVER_ID, Buffer, Value, WireError, encode
+from support.wayland_fuzz import ROUTES
+
+OBJECT = 2
+NEW = 3
+DIRECTIONS = pytest.mark.parametrize("is_request", [True, False], ids=["requests", "events"])
+KINDS = pytest.mark.parametrize("kind", ["plain", "everything"])
+
+
+class _Talk:
+    """A client that has one object, and what came out on the other side."""
+
+    def __init__(self, kind: str, interface: str, *, is_request: bool) -> None:
+        self.output = bytearray()
+        self.relay: Relay = ROUTES[kind].relay(self._take, self._take)
+        self.output.clear()
+        host_id = self.relay.add(OBJECT, *self.relay.routes.entries(interface))
+        self.flow: Flow = self.relay.requests if is_request else self.relay.events
+        self.object_id = OBJECT if is_request else host_id
+
+    def _take(self, data: Buffer, descriptors: list[int] | None) -> None:
+        self.output += data
+        for descriptor in descriptors or ():
+            os.close(descriptor)
+
+    def feed(self, data: bytes, descriptors: int = 0) -> int:
+        """What was used of the data, which a number of descriptors comes with."""
+        self.flow.received.extend(os.open(os.devnull, os.O_RDONLY) for _ in range(descriptors))
+        buffer = bytearray(data + bytes(8))
+        with memoryview(buffer) as view:
+            return self.flow.feed(buffer, view, len(data))
+
+    def message(self, opcode: int, shape: Shape, *, is_request: bool) -> bytes:
+        """A whole message of a kind."""
+        values: list[Value] = []
+        for letter in shape.signature.replace("h", ""):
+            new = NEW if is_request else FIRST_SERVER_ID
+            letters: dict[str, Value] = {"s": "text", "a": b"abcd", "f": 1.5, "o": self.object_id, "n": new}
+            values.append(letters.get(letter, 7))
+        return encode(self.object_id, opcode, shape.signature, *values)
+
+
+def _every(is_request: bool) -> Iterator[tuple[str, int, Shape]]:
+    for interface in INTERFACES:
+        if interface in ("wl_display", "wl_registry"):
+            continue  # They are there already, and have tests of their own.
+        shape = interface_shape(interface)
+        for opcode, message in enumerate(shape.requests if is_request else shape.events):
+            yield interface, opcode, message
+
+
+@pytest.fixture(autouse=True)
+def _no_descriptor_is_left() -> Iterator[None]:
+    before = len(os.listdir("/proc/self/fd"))
+    yield
+    assert len(os.listdir("/proc/self/fd")) == before
+
+
+@KINDS
+@DIRECTIONS
+def test_a_message_that_has_come_in_part_waits(kind: str, is_request: bool) -> None:
+    for interface, opcode, shape in _every(is_request):
+        talk = _Talk(kind, interface, is_request=is_request)
+        message = talk.message(opcode, shape, is_request=is_request)
+        for size in range(len(message)):
+            assert talk.feed(message[:size]) == 0, f"{interface}.{shape.name}"
+        assert not talk.output
+        talk.relay.close()
+
+
+@KINDS
+@DIRECTIONS
+def test_a_message_whose_header_says_less_harms_nobody(kind: str, is_request: bool) -> None:
+    for interface, opcode, shape in _every(is_request):
+        for size in range(8, 8 + 4 * len(shape.signature), 4):
+            talk = _Talk(kind, interface, is_request=is_request)
+            message = bytearray(talk.message(opcode, shape, is_request=is_request)[:size])
+            message[4:8] = (len(message) << 16 | opcode).to_bytes(4, "little")
+            needs_all = bool(shape.new or shape.descriptors) and len(message) < shape.least
+            try:
+                assert talk.feed(bytes(message), shape.descriptors) == len(message)
+                assert not needs_all, f"{interface}.{shape.name} was followed in {len(message)} bytes"
+            except WireError:
+                assert bytes(message) not in talk.output
+            talk.relay.close()
+
+
+@KINDS
+@DIRECTIONS
+@pytest.mark.parametrize("surplus", [-1, 0, 3], ids=["missing", "right", "surplus"])
+def test_descriptors_are_passed_on_or_closed(kind: str, is_request: bool, surplus: int) -> None:
+    seen = 0
+    for interface, opcode, shape in _every(is_request):
+        talk = _Talk(kind, interface, is_request=is_request)
+        message = talk.message(opcode, shape, is_request=is_request)
+        try:
+            talk.feed(message, max(0, shape.descriptors + surplus))
+            assert surplus >= 0 or not shape.descriptors, f"{interface}.{shape.name} needs a descriptor"
+            seen += shape.descriptors
+        except WireError:
+            assert surplus < 0 or kind != "plain", f"{interface}.{shape.name}"
+        talk.relay.close()
+    assert surplus < 0 or seen > 5
