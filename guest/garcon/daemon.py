@@ -52,6 +52,8 @@ _log = logging.getLogger(__name__)
 
 _ADDRESS_TIMEOUT = 30.0
 """Seconds to wait for an address on eth0 before ContainerReady on ChromeOS (garcon.md §7.4)."""
+_STATE_ATTEMPTS = 3
+"""Times that systemctl is asked whether the system stops."""
 _NO_HOST_DELAY = 2.0
 """Seconds between two looks for a host where nothing tells of one."""
 _PRIVATE_VARIABLES = (
@@ -347,7 +349,13 @@ def _valid(text: str) -> str:
 async def system_is_stopping() -> bool:
     """Whether this container, not only this service, goes down."""
     try:
-        answer = await run(["systemctl", "is-system-running"], timeout=2)
-    except CommandFailed:
+        for _ in range(_STATE_ATTEMPTS):
+            answer = await run(["systemctl", "is-system-running"], timeout=2)
+            if answer.status >= 0:
+                break
+            # A manager that stops a service signals all its processes, this one among them if it is quick.
+    except CommandFailed as error:
+        _log.warning("whether the container stops is not known: %s", error)
         return False
+    _log.debug("the system is %s", (answer.stdout or answer.stderr).decode(errors="replace").strip())
     return answer.stdout.strip() == b"stopping"
