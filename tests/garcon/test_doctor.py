@@ -206,6 +206,7 @@ def test_a_broken_set_up_is_named_by_its_cause_alone(name: str) -> None:
             "garcon 1.0 still runs although 2.0 is installed",
             1,
         ),
+        ({"sftp_server": False}, "there is no sftp-server", 0),
         ({"journal_readable": False}, "user may not read the journal", 0),
         ({"failed_system_units": ("a.mount",)}, "system units have failed: a.mount", 0),
         (

@@ -317,6 +317,15 @@ def _files(facts: Facts) -> _Said:
         yield _WARNING, f"files that hosts rely on are missing: {missing}", "sudo guestlink adopt"
 
 
+def _sftp(facts: Facts) -> _Said:
+    if not facts.sftp_server:
+        yield (
+            _NOTE,
+            "there is no sftp-server, so the host's file manager cannot show this container's files",
+            "install openssh-sftp-server (Debian, Ubuntu) or openssh",
+        )
+
+
 def _locale(facts: Facts) -> _Said:
     if facts.locale_missing:
         yield (
@@ -371,6 +380,7 @@ CHECKS: tuple[Check, ...] = (
     Check("graphics", "the GPU can be used", _graphics, ("user",)),
     Check("groups", "the expected groups exist", _groups, ("place",)),
     Check("files", "the expected files exist", _files, ("place",)),
+    Check("sftp", "the host can show files", _sftp, ("place",)),
     Check("locale", "the locale exists", _locale),
     Check("system units", "no system unit has failed", _system_units, ("place", "system")),
     Check("journal", "the journal is readable", _journal, ("place", "system")),

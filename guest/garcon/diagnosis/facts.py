@@ -116,6 +116,7 @@ class Facts:
     compositor: str = ""
     compositor_there: bool = True
     nodes: tuple[Node, ...] = ()
+    sftp_server: bool = True
     groups_missing: tuple[str, ...] = ()
     files_missing: tuple[str, ...] = ()
     locale_missing: str = ""

@@ -17,7 +17,7 @@ from typing import Any
 from garcon.client.daemon import control_path, garcon
 from garcon.diagnosis.commands import Commands
 from garcon.diagnosis.facts import DESKTOP_UID, EXPECTED_GROUPS, UNITS, Facts, Node, UnitState
-from garcon.settings import HOST_DIRECTORY, TOKEN_FILE, NoHost, host_address, load_settings
+from garcon.settings import HOST_DIRECTORY, SFTP_SERVER, TOKEN_FILE, NoHost, host_address, load_settings
 from guestlink import __version__
 from guestlink.address import Address, UnixAddress, VsockAddress
 from guestlink.config import ConfigError
@@ -183,12 +183,20 @@ def _host(environ: Mapping[str, str]) -> dict[str, Any]:
         address = host_address(config)
     except NoHost as error:
         return known | {"host_trouble": error.message}
+    known["sftp_server"] = _has_sftp_server(config[SFTP_SERVER])
     known |= {"host": str(address), "chromeos": isinstance(address, VsockAddress)}
     try:
         read_token(config[TOKEN_FILE])
     except TokenError as error:
         known["token_trouble"] = error.message
     return known | {"listener_trouble": _listener_trouble(address)}
+
+
+def _has_sftp_server(program: str) -> bool:
+    from garcon.sftp import SERVERS
+
+    candidates = [program] if program else [*SERVERS, shutil.which("sftp-server") or ""]
+    return any(os.access(path, os.X_OK) for path in candidates if path)
 
 
 def _listener_trouble(address: Address) -> str:
