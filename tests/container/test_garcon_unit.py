@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import json
+import re
+import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -11,6 +14,24 @@ from support.machine import Machine
 from support.pair import SUITES, Pair, booted_pair, write
 
 pytestmark = pytest.mark.container
+
+NATIVE_DIRECTORY = "/opt/google/cros-containers"
+NATIVE = """\
+#!/bin/sh
+words=$*
+for word; do
+    case $word in
+        --socket=*) export WAYLAND_DISPLAY=${word#*=}; file=/tmp/native-$WAYLAND_DISPLAY ;;
+        --x-display=*) export DISPLAY=:${word#*=}; file=/tmp/native-x-${word#*=} ;;
+        /bin/sh) break ;;
+    esac
+done
+printf '%s' "$words" > "$file"
+while [ "$1" != /bin/sh ]; do shift; done
+export SOMMELIER_VERSION=native XCURSOR_SIZE=24
+"$@" && systemd-notify --ready
+exec sleep infinity
+"""
 
 
 @pytest.fixture(scope="module", params=SUITES)
@@ -142,21 +163,71 @@ def test_what_the_units_run_is_checked_by_the_containers_own_systemd(pair: Pair)
         assert not said, said
 
 
-def test_a_hanging_daemon_is_restarted_by_the_watchdog(pair: Pair) -> None:
-    override = "[Service]\\nWatchdogSec=2\\n"
-    directory = "/home/user/.config/systemd/user/guestlink-garcon.service.d"
-    pair.machine.check_user("sh", "-c", f"mkdir -p {directory}; printf '{override}' > {directory}/watchdog.conf")
+@pytest.mark.parametrize("unit", ["guestlink-garcon.service", "guestlink-sommelier@0.service"])
+def test_a_hanging_daemon_is_restarted_by_the_watchdog(pair: Pair, unit: str) -> None:
+    directory = f"/home/user/.config/systemd/user/{unit}.d"
+    pair.machine.check_user(
+        "sh", "-c", f"mkdir -p {directory}; printf '[Service]\\nWatchdogSec=2\\n' > {directory}/watchdog.conf"
+    )
     pair.machine.check_user("systemctl", "--user", "daemon-reload")
-    pair.machine.check_user("systemctl", "--user", "restart", "guestlink-garcon.service")
+    pair.machine.check_user("systemctl", "--user", "restart", unit)
 
     def main_pid() -> str:
-        return pair.machine.check_user("systemctl", "--user", "show", "-P", "MainPID", "guestlink-garcon").strip()
+        return pair.machine.check_user("systemctl", "--user", "show", "-P", "MainPID", unit).strip()
 
     pair.stage.wait_registered()
     before = main_pid()
     pair.machine.root("kill", "-STOP", before)
     pair.machine.wait("systemd starts another one", lambda: main_pid() not in ("0", before))
     pair.machine.wait("it registers", lambda: pair.status().startswith("registered with the host"))
+    pair.machine.check_user("rm", "-r", directory)
+    pair.machine.check_user("systemctl", "--user", "daemon-reload")
+    pair.machine.check_user("systemctl", "--user", "restart", unit)
+
+
+def test_a_persons_environment_wins(pair: Pair) -> None:
+    directory = "/home/user/.config/environment.d"
+    pair.machine.check_user(
+        "sh", "-c", f"mkdir -p {directory}; echo QT_QPA_PLATFORMTHEME=kde > {directory}/mine.conf"
+    )
+    pair.machine.check_user("systemctl", "--user", "daemon-reload")
+    block = pair.machine.check_user("systemctl", "--user", "show-environment").splitlines()
+    pair.machine.check_user("rm", "-r", directory)
+    assert "QT_QPA_PLATFORMTHEME=kde" in block
+    assert "BROWSER=/usr/bin/garcon-url-handler" in block
+
+
+def test_the_hosts_own_proxy_runs_where_it_is_mounted(pair: Pair) -> None:
+    """A script stands for ChromeOS's program: it says how it was called, and behaves as sommelier.md §2.4 tells."""
+    machine = pair.machine
+    write(machine, f"{NATIVE_DIRECTORY}/bin/sommelier", NATIVE)
+    machine.root("chmod", "755", f"{NATIVE_DIRECTORY}/bin/sommelier")
+    units = [f"guestlink-sommelier{kind}@{number}" for kind in ("", "-x") for number in (0, 1)]
+    machine.check_user("systemctl", "--user", "restart", *units)
+    for unit in units:
+        shown = machine.check_user("systemctl", "--user", "show", "-p", "ActiveState,WatchdogUSec", unit)
+        assert "ActiveState=active" in shown, unit
+        assert "WatchdogUSec=0" in shown, "the program gives no signs of life"
+    block = machine.check_user("systemctl", "--user", "show-environment").splitlines()
+    for line in (
+        "WAYLAND_DISPLAY=wayland-0", "WAYLAND_DISPLAY_LOW_DENSITY=wayland-1", "DISPLAY=:0",
+        "DISPLAY_LOW_DENSITY=:1", "XCURSOR_SIZE=24", "SOMMELIER_VERSION=native",
+    ):  # fmt: skip
+        assert line in block
+    called = machine.root("cat", "/tmp/native-wayland-0", "/tmp/native-x-0").stdout
+    assert "--parent --sd-notify=READY=1 --socket=wayland-0" in called
+    assert "-X --x-display=0 --sd-notify=READY=1 --no-exit-with-child --x-auth=/home/user/.Xauthority" in called
+    write(machine, "/home/user/.config/guestlink/guestlink.conf", "[sommelier]\nimplementation = guestlink\n")
+    machine.check_user("systemctl", "--user", "restart", *units)
+    for unit, state in zip(units, ("active", "active", "inactive", "inactive"), strict=True):
+        assert machine.user("systemctl", "--user", "is-active", unit).stdout.strip() == state, unit
+    status = pair.machine.check_user("guestlink", "status")
+    assert "wayland-0: shows" in status
+    log = machine.user("journalctl", "--user", "-o", "cat", "-u", "guestlink-sommelier-x@0").stdout
+    assert "X11 programs are shown only by a host's own proxy so far" in log
+    machine.root("rm", "-r", NATIVE_DIRECTORY, "/home/user/.config/guestlink")
+    machine.check_user("systemctl", "--user", "unset-environment", "DISPLAY", "DISPLAY_LOW_DENSITY", "XCURSOR_SIZE")
+    machine.check_user("systemctl", "--user", "restart", *units)
 
 
 def test_a_window_of_the_container_is_shown_by_the_hosts_compositor(pair: Pair) -> None:
@@ -176,6 +247,52 @@ def test_links_open_on_the_host(pair: Pair) -> None:
     pair.machine.check_user("xdg-open", "https://example.org/from-a-container")
     opened = pair.outside.opened
     pair.stage.wait("the host opens it", lambda: opened.exists() and "from-a-container" in opened.read_text())
+
+
+def test_an_upgrade_of_a_running_container_is_told_and_a_restart_keeps_it_registered(
+    pair: Pair, packages: Path, tmp_path: Path
+) -> None:
+    machine, token = pair.machine, pair.outside.token
+    newer = _with_version(packages, tmp_path, "0.1.0+newer")
+    machine.root("mkdir", "-p", "/newer")
+    for path in newer:
+        machine.put(path, f"/newer/{path.name}")
+    done = machine.root("sh", "-c", "dpkg -i /newer/*.deb")
+    assert done.returncode == 0, done.stdout + done.stderr
+    machine.wait("it is registered", lambda: pair.status().startswith("registered with the host"))
+    running = json.loads(machine.check_user("guestlink", "status", "--json"))["version"]
+    said = machine.user("guestlink", "doctor").stdout
+    if running != "0.1.0+newer":
+        assert f"garcon {running} still runs although 0.1.0+newer is installed" in said
+    machine.check_user("systemctl", "--user", "daemon-reload")
+    machine.check_user("systemctl", "--user", "restart", "guestlink-garcon")
+    machine.wait("it is registered", lambda: pair.status().startswith("registered with the host"))
+    assert json.loads(machine.check_user("guestlink", "status", "--json"))["version"] == "0.1.0+newer"
+    assert pair.outside.token == token
+    done = machine.root("sh", "-c", "dpkg -i --force-downgrade /packages/guestlink*.deb")
+    assert done.returncode == 0, done.stderr
+    machine.check_user("systemctl", "--user", "restart", "guestlink-garcon")
+
+
+def _with_version(packages: Path, directory: Path, version: str) -> list[Path]:
+    """The packages again, as if they were another version's."""
+    made = []
+    for package in sorted(packages.glob("guestlink*.deb")):
+        tree = directory / package.stem
+        subprocess.run(["dpkg-deb", "-R", str(package), str(tree)], check=True, timeout=60)
+        control = tree / "DEBIAN/control"
+        old = re.search(r"^Version: (.*)$", control.read_text(), re.MULTILINE)
+        assert old is not None
+        text = control.read_text().replace(f"Version: {old[1]}\n", f"Version: {version}\n")
+        control.write_text(text.replace(f"(= {old[1]})", f"(= {version})"))
+        module = tree / "usr/share/guestlink/guestlink/__init__.py"
+        if module.exists():
+            module.write_text(re.sub(r'__version__ = ".*"', f'__version__ = "{version}"', module.read_text()))
+        made.append(directory / f"{package.name.partition('_')[0]}_{version}_all.deb")
+        subprocess.run(
+            ["dpkg-deb", "-Znone", "--root-owner-group", "-b", str(tree), str(made[-1])], check=True, timeout=60
+        )
+    return made
 
 
 def test_an_upgrade_keeps_what_the_administrator_disabled_and_purge_leaves_nothing(pair: Pair) -> None:

@@ -180,6 +180,16 @@ class Machine:
         become = ["setpriv", f"--reuid={UID}", f"--regid={UID}", "--init-groups", "env", *session]
         return self.root(*become, *argv, timeout=timeout)
 
+    def put(self, path: Path, inside: str) -> None:
+        """Copy a file in, as root's."""
+        with path.open("rb") as stream:
+            subprocess.run(
+                ["nsenter", "-t", str(self._leader), "-a", "--", "sh", "-c", 'cat > "$0"', inside],
+                stdin=stream,
+                check=True,
+                timeout=LIMIT,
+            )
+
     def check_user(self, *argv: str) -> str:
         """Like :meth:`user`, for commands that must succeed; returns their output."""
         done = self.user(*argv)
