@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import os
-import pty
 import select
-import signal
 import socket
 import struct
 import subprocess
@@ -122,14 +120,15 @@ class Terminal:
 
     def __init__(self, argv: Sequence[str], env: Mapping[str, str], rows: int = 24, columns: int = 80) -> None:
         self.seen = b""
-        self.pid, self.master = pty.fork()
-        if self.pid == 0:
-            try:
-                os.execvpe(argv[0], list(argv), dict(env))
-            finally:
-                os._exit(126)
+        self.master, slave = os.openpty()
         self.resize(rows, columns)
-        self._status: int | None = None
+        try:
+            # setsid makes the terminal the controlling one; a fork of ours would take gRPC's threads along.
+            command = ["setsid", "--ctty", *argv]
+            self.process = subprocess.Popen(command, env=dict(env), stdin=slave, stdout=slave, stderr=slave)
+        finally:
+            os.close(slave)
+        self.pid = self.process.pid
 
     def resize(self, rows: int, columns: int) -> None:
         """Change the window's size."""
@@ -180,21 +179,18 @@ class Terminal:
     def status(self) -> int:
         """Wait for the end; the exit status, negative for a signal."""
         deadline = time.monotonic() + LIMIT
-        while self._status is None:
-            pid, status = os.waitpid(self.pid, os.WNOHANG)
-            if pid:
-                self._status = os.waitstatus_to_exitcode(status)
-                break
+        while self.process.poll() is None:
             if time.monotonic() > deadline:
                 raise StageError(f"it does not end; there was {self.seen[-2000:]!r}")
             self.read(0.02)
-        return self._status
+        while self.read(0):
+            pass
+        return self.process.returncode
 
     def close(self) -> None:
         """End the program and the terminal."""
-        if self._status is None:
-            os.kill(self.pid, signal.SIGKILL)
-            os.waitpid(self.pid, 0)
+        self.process.kill()
+        self.process.wait()
         os.close(self.master)
 
 

@@ -24,8 +24,9 @@ class Terminal:
         """Make it raw, as cfmakeraw(3) does. What was typed before is kept."""
         if self._saved is not None:
             return
-        self._saved = termios.tcgetattr(self._descriptor)
-        self.again()
+        with contextlib.suppress(termios.error):  # It has hung up, which the next read shows.
+            self._saved = termios.tcgetattr(self._descriptor)
+            self.again()
 
     def again(self) -> None:
         """Make it raw once more, after a shell had it in between; nothing where it is not ours now."""
@@ -41,7 +42,8 @@ class Terminal:
         mode[_LFLAG] &= ~(termios.ECHO | termios.ECHONL | termios.ICANON | termios.ISIG | termios.IEXTEN)
         mode[_CFLAG] = mode[_CFLAG] & ~(termios.CSIZE | termios.PARENB) | termios.CS8
         mode[_CC][termios.VMIN], mode[_CC][termios.VTIME] = 1, 0
-        termios.tcsetattr(self._descriptor, termios.TCSANOW, mode)
+        with contextlib.suppress(termios.error):
+            termios.tcsetattr(self._descriptor, termios.TCSANOW, mode)
 
     def leave(self) -> None:
         """Make it what it was. May be called at any time, also from a signal handler.

@@ -517,8 +517,7 @@ def test_a_terminal_that_is_closed_ends_the_session(server: FakeServer) -> None:
         os.close(master)
         while server.frame():
             pass  # perhaps the signal first
-        os.waitpid(screen.pid, 0)
-        screen._status = 0
+        assert screen.process.wait(LIMIT) == 129
 
 
 def test_a_terminal_can_be_forced_and_refused(server: FakeServer) -> None:
