@@ -1,4 +1,4 @@
-"""Child processes: bounded runs of helper commands, and a child's way back to ordinary signal handling."""
+"""Helper commands: bounded in time and output."""
 
 from __future__ import annotations
 
@@ -112,15 +112,3 @@ async def _read_bounded(stream: asyncio.StreamReader | None, limit: int) -> byte
     while chunk := await stream.read(65536):
         kept += chunk[: limit - len(kept)]
     return bytes(kept)
-
-
-def reset_signals() -> None:
-    """Give signals their default action and unblock them all; for a child between fork and exec.
-
-    Python ignores SIGPIPE and SIGXFSZ, and a daemon may ignore more; a program that inherits that misbehaves
-    (garcon.md §5.4).
-    """
-    for number in signal.valid_signals() - {signal.SIGKILL, signal.SIGSTOP}:
-        with contextlib.suppress(OSError, ValueError):
-            signal.signal(number, signal.SIG_DFL)
-    signal.pthread_sigmask(signal.SIG_SETMASK, ())

@@ -295,12 +295,15 @@ class DataBlock:
 
     :param stream: the stream that the frames belong to.
     :param count: how many frames of :data:`DATA_LIMIT` bytes there is room for.
+    :ivar spaces: where to read to.
+    :ivar size: bytes that the spaces take together.
     """
 
-    __slots__ = ("_step", "_stream", "_view", "spaces")
+    __slots__ = ("_step", "_stream", "_view", "size", "spaces")
 
     def __init__(self, stream: int, count: int) -> None:
         header = data_header(stream, DATA_LIMIT)
+        self.size = count * DATA_LIMIT
         self._stream = stream
         self._step = len(header) + DATA_LIMIT
         self._view = memoryview(bytearray((header + bytes(DATA_LIMIT)) * count))

@@ -1,0 +1,113 @@
+"""Entry point of ``vshd``."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import sys
+
+from guestlink.address import CID_HOST, UnixAddress
+from guestlink.errors import run_command
+from guestlink.logs import setup_logging
+from guestlink.preface import demand
+from guestlink.sockets import Peer, PeerPolicy, activated_sockets, listen, same_user
+from guestlink.token import TokenError, read_token
+from vshd.arguments import USAGE, Arguments, parse_arguments
+from vshd.fork_server import ForkServer
+from vshd.session import Session, Surroundings
+from vshd.warm import dial, serve_request
+
+
+def main() -> int:
+    """Run vshd."""
+    return run_command("vshd", _run)
+
+
+def _run(argv: list[str]) -> int:
+    inherited = dict(os.environb)
+    sockets = list(activated_sockets().values())
+    arguments = parse_arguments(argv, activated=bool(sockets))
+    if arguments.help:
+        return _help(arguments.help)
+    setup_logging("vshd", arguments.log_level)
+    surroundings = Surroundings(
+        inherited if arguments.inherit else None, False, arguments.default_user, arguments.may_switch
+    )
+    if arguments.connect is not None:
+        signal.signal(signal.SIGPIPE, signal.SIG_IGN)
+        Session(dial(arguments.connect, arguments.token_file), surroundings).run()
+        return 0
+    if arguments.warm:
+        return _serve_garcon(arguments)
+    if arguments.listen is not None:
+        sockets.append(listen(arguments.listen))
+    return _serve_host(sockets, arguments, surroundings)
+
+
+def _serve_host(listeners: list[socket.socket], arguments: Arguments, surroundings: Surroundings) -> int:
+    policy = PeerPolicy(uids=same_user().uids, cids=frozenset({CID_HOST}))
+
+    def serve(connection: socket.socket) -> int:
+        if connection.family in (socket.AF_INET, socket.AF_INET6):
+            connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            connection.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+            try:
+                token = read_token(arguments.token_file)
+            except TokenError:
+                return 1
+            if not demand(connection, token):
+                return 1
+        Session(connection, surroundings).run()
+        return 0
+
+    _notify_ready()
+    ForkServer(listeners, policy.refusal, serve).run()
+    _remove(arguments.listen)
+    return 0
+
+
+def _serve_garcon(arguments: Arguments) -> int:
+    address = UnixAddress(arguments.warm)
+    policy = same_user()
+
+    def serve(connection: socket.socket) -> int:
+        return serve_request(connection, arguments.default_user, arguments.may_switch)
+
+    def refusal(peer: Peer) -> str | None:
+        return policy.refusal(peer)
+
+    listener = listen(address)
+    ForkServer([listener], refusal, serve).run()
+    return 0
+
+
+def _notify_ready() -> None:
+    """Tell systemd that we listen; the library for it is slower to import than this is long."""
+    address = os.environ.pop("NOTIFY_SOCKET", "")
+    if not address:
+        return
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as sock:
+        sock.sendto(b"READY=1", "\0" + address[1:] if address.startswith("@") else address)
+
+
+def _remove(address: object) -> None:
+    if isinstance(address, UnixAddress):
+        try:
+            os.unlink(address.path)
+        except OSError:
+            pass
+
+
+def _help(switch: str) -> int:
+    if switch == "--version":
+        from guestlink import __version__
+
+        print(f"vshd (Guestlink) {__version__}")
+    else:
+        print(USAGE, end="")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,130 @@
+"""vshd's command line: the original's switches as they are (vsh.md §2.5), and clearer ones beside them."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from guestlink.address import CID_ANY, CID_HOST, Address, VsockAddress, parse_address
+from guestlink.errors import GuestlinkError
+from guestlink.token import TOKEN_PATH
+
+PORT = 9001
+"""vsock port of a virtual machine's shell (vsh.md §1.2)."""
+UNKNOWN_SWITCH, BAD_VALUE = 64, 65
+"""Exit codes of the original's switches."""
+
+USAGE = """\
+usage: vshd [--connect ADDRESS | --listen ADDRESS | --warm SOCKET] [SWITCH...]
+       vshd [--forward_to_host_port=PORT]
+
+Serves shells and commands to the host: --connect for one session on a connection to the host, --listen for as many
+as the host opens, or on the sockets that systemd hands over. Without either it listens on vsock port 9001, and with
+--forward_to_host_port it connects to that port of the host, as ChromeOS's own vshd does.
+
+  --inherit_env             put vshd's own variables under the client's (always so with --connect and --listen)
+  --default_user=NAME       whose shell a virtual machine's is; chronos
+  --allow_to_switch_user=B  whether another user may be asked for; true
+  --token-file=PATH         the token that a TCP connection begins with; /dev/.container_token
+  --log-level=LEVEL         debug, info, warning or error
+  --log_kmsg=B              accepted without effect: what there is to say goes to the journal
+"""
+
+
+class Arguments(NamedTuple):
+    """What vshd was told to do.
+
+    :ivar connect: one session with whoever listens there.
+    :ivar listen: as many sessions as somebody opens there.
+    :ivar warm: serve requests of garcon on this socket.
+    """
+
+    connect: Address | None = None
+    listen: Address | None = None
+    warm: str = ""
+    inherit: bool = False
+    default_user: str = "chronos"
+    may_switch: bool = True
+    token_file: str = TOKEN_PATH
+    log_level: str = "info"
+    help: str = ""
+
+
+def parse_arguments(argv: Sequence[str], *, activated: bool = False) -> Arguments:
+    """Read the command line.
+
+    :param activated: systemd hands over sockets, so that no address is needed.
+    :raises GuestlinkError: with the original's exit code.
+    """
+    values: dict[str, str] = {}
+    words = iter(argv)
+    for word in words:
+        if word in ("--help", "-h", "--version"):
+            return Arguments(help=word)
+        if not word.startswith("-"):
+            raise GuestlinkError(f"{word!r} is one word too many", hint="`vshd --help` shows the switches")
+        name, equals, value = word.lstrip("-").partition("=")
+        name = name.replace("-", "_")
+        if name.startswith("no") and name[2:] in _FLAGS and not equals:
+            name, value = name[2:], "false"  # the original's flag library knows --noinherit_env
+        elif name in _FLAGS and not equals:
+            value = "true"
+        elif name not in _FLAGS and name not in _VALUES:
+            hint = "`vshd --help` shows the switches"
+            raise GuestlinkError(f"there is no switch {word!r}", hint=hint, exit_code=UNKNOWN_SWITCH)
+        elif not equals:
+            value = next(words, "")
+        values[name] = value
+    modes = [name for name in ("connect", "listen", "warm", "forward_to_host_port") if values.get(name, "0") != "0"]
+    if len(modes) > 1:
+        raise GuestlinkError(f"--{modes[0]} and --{modes[1]} exclude each other", hint="say one of them")
+    ours = bool(values.keys() & {"connect", "listen"}) or activated
+    connect, listen = _endpoints(values, activated)
+    return Arguments(
+        connect=connect,
+        listen=listen,
+        warm=values.get("warm", ""),
+        inherit=_flag(values, "inherit_env", ours),
+        default_user=values.get("default_user", "chronos"),
+        may_switch=_flag(values, "allow_to_switch_user", True),
+        token_file=values.get("token_file") or os.environ.get("GUESTLINK_TOKEN_FILE") or TOKEN_PATH,
+        log_level=values.get("log_level") or os.environ.get("GUESTLINK_LOG") or "info",
+    )
+
+
+_FLAGS = {"inherit_env", "allow_to_switch_user", "log_kmsg"}
+_VALUES = {"forward_to_host_port", "default_user", "connect", "listen", "warm", "token_file", "log_level"}
+
+
+def _endpoints(values: dict[str, str], activated: bool) -> tuple[Address | None, Address | None]:
+    _flag(values, "log_kmsg", True)
+    if "connect" in values:
+        return parse_address(values["connect"]), None
+    if "listen" in values:
+        return None, parse_address(values["listen"])
+    port = values.get("forward_to_host_port", "0")
+    if not (port.isascii() and port.isdecimal()):
+        raise _bad("forward_to_host_port", port, "a number from 1 to 4294967295")
+    if int(port) > 0xFFFFFFFF:
+        raise GuestlinkError(f"the port {port} has more than 32 bits", hint="use a number from 1 to 4294967295")
+    if int(port):
+        return VsockAddress(CID_HOST, int(port)), None
+    if activated or "warm" in values:
+        return None, None
+    return None, VsockAddress(CID_ANY, PORT)
+
+
+def _flag(values: dict[str, str], name: str, default: bool) -> bool:
+    value = values.get(name)
+    if value is None:
+        return default
+    if value.lower() in ("true", "t", "yes", "y", "1"):
+        return True
+    if value.lower() in ("false", "f", "no", "n", "0"):
+        return False
+    raise _bad(name, value, "true or false")
+
+
+def _bad(name: str, value: str, allowed: str) -> GuestlinkError:
+    return GuestlinkError(f"--{name} cannot be {value!r}", hint=f"use {allowed}", exit_code=BAD_VALUE)

@@ -1,0 +1,96 @@
+"""Bytes that a slow reader has not taken yet."""
+
+from __future__ import annotations
+
+import os
+import socket
+from collections import deque
+from collections.abc import Callable, Sequence
+
+Buffer = bytes | bytearray | memoryview
+
+_PIECES = 512
+"""Buffers in one call; the kernel takes 1024 at most (IOV_MAX)."""
+_SMALL, _JOINED = 1024, 64 * 1024
+"""Buffers below the first size are copied behind each other up to the second: objects cost memory too."""
+
+
+class Backlog:
+    """A queue in front of a non-blocking descriptor.
+
+    :ivar size: bytes that wait.
+    """
+
+    __slots__ = ("_pieces", "size")
+
+    def __init__(self) -> None:
+        self._pieces: deque[Buffer] = deque()
+        self.size = 0
+
+    def add(self, data: Buffer) -> None:
+        """Put bytes at the end. The buffer must not change any more."""
+        size = len(data)
+        self.size += size
+        pieces = self._pieces
+        if size >= _SMALL:
+            pieces.append(data)
+        elif pieces and type(pieces[-1]) is bytearray and len(pieces[-1]) < _JOINED:
+            pieces[-1] += data
+        else:
+            pieces.append(bytearray(data))
+
+    def clear(self) -> None:
+        """Forget everything."""
+        self._pieces.clear()
+        self.size = 0
+
+    def send(self, sock: socket.socket, new: Sequence[Buffer] = ()) -> None:
+        """Send what waits and then the new buffers, as far as the socket takes them.
+
+        The new ones are copied where they have to wait, so that their memory can be used again.
+
+        :raises OSError: the connection is broken.
+        """
+        if self._pieces:
+            self._drain(sock.sendmsg)
+        if not new:
+            return
+        sent = 0
+        if not self._pieces:
+            try:
+                sent = sock.sendmsg(new)
+            except BlockingIOError:
+                pass
+        for buffer in new:
+            size = len(buffer)
+            if sent < size:
+                self.add(bytes(buffer[sent:]))
+            sent = max(sent - size, 0)
+
+    def write(self, descriptor: int) -> None:
+        """Write what waits, as far as the descriptor takes it.
+
+        :raises OSError: nobody reads.
+        """
+        self._drain(lambda pieces: os.writev(descriptor, pieces))
+
+    def _drain(self, output: Callable[[list[Buffer]], int]) -> None:
+        pieces = self._pieces
+        while pieces:
+            batch = list(pieces) if len(pieces) <= _PIECES else [pieces[n] for n in range(_PIECES)]
+            try:
+                taken = output(batch)
+            except BlockingIOError:
+                return
+            self.size -= taken
+            for piece in batch:
+                size = len(piece)
+                if taken < size:
+                    pieces[0] = memoryview(piece)[taken:]
+                    break
+                taken -= size
+                pieces.popleft()
+            else:
+                continue
+            if taken:
+                return

@@ -1,0 +1,425 @@
+"""One session: the client's socket on one side, the target's terminal or pipes on the other (vsh.md §3.3 to §3.12).
+
+Everything is non-blocking, in one loop of one process. The target is read while little waits for the client. The
+client is read while little waits for the target, and also while the client itself takes nothing: the original
+client does not read while it writes, and would never write again if it were not read (vsh.md §3.12).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import fcntl
+import logging
+import os
+import select
+import signal
+import socket
+import struct
+import termios
+import time
+from collections.abc import Callable, Mapping
+from typing import NamedTuple
+
+from guestlink.vsh import (
+    DATA_LIMIT,
+    Data,
+    DataBlock,
+    ProtocolError,
+    Resize,
+    ServerProtocol,
+    Setup,
+    SetupAnswer,
+    SignalRequest,
+    Status,
+    StatusChange,
+    Stream,
+    encode_data,
+    encode_setup_answer,
+    encode_status,
+    killed_by,
+)
+from vshd.account import Account, Refused, choose_account
+from vshd.backlog import Backlog
+from vshd.environment import Environ, session_environ, target_environ
+from vshd.login import login_environ
+from vshd.target import Target, start_target
+
+_log = logging.getLogger(__name__)
+
+SETUP_TIMEOUT = 10.0
+"""Seconds in which a client must have said what it wants; the original waits for ever (vsh.md §3.3)."""
+QUIET_TIME = 0.1
+"""Seconds without output after which a session ends although somebody else holds the target's pipes."""
+GRACE_TIME = 1.0
+"""Seconds that somebody else's output may go on after the end of the target."""
+HANG_UP_TIME = 3.0
+"""Seconds between SIGHUP and SIGKILL for the target of a client that vanished."""
+LINGER_TIME = 2.0
+"""Seconds that a client has to hang up after it was told the end."""
+OUTPUT_MARK = 256 * 1024
+"""Bytes waiting for the client above which the target is not read."""
+INPUT_MARK = 256 * 1024
+"""Bytes waiting for the target above which the client is not read, unless it takes nothing itself."""
+INPUT_LIMIT = 64 * 1024 * 1024
+"""Bytes waiting for the target above which the client is not read at all."""
+_RECEIVE_SIZE = 256 * 1024
+_SMALL_BLOCK, _LARGE_BLOCK = 4, 64
+"""Frames that one read fills: enough for a person, and for a flood."""
+_TERMINAL_RETRY = 0.25
+"""Seconds after which a terminal that everybody has closed is looked at again: somebody may have opened it."""
+_SIGNALS = frozenset({signal.SIGHUP, signal.SIGINT, signal.SIGQUIT, signal.SIGTERM})
+
+
+class Surroundings(NamedTuple):
+    """What a session has from its daemon.
+
+    :ivar inherited: variables under the client's; none for the originals without ``--inherit_env``.
+    :ivar is_complete: they are the whole session's already; nobody else needs to be asked.
+    :ivar default_user: for ``/vm_shell``.
+    :ivar may_switch: whether sessions of other users may be asked for.
+    """
+
+    inherited: Mapping[bytes, bytes] | None = None
+    is_complete: bool = False
+    default_user: str = "chronos"
+    may_switch: bool = True
+
+
+class _Gone(Exception):
+    """The client is not there any more, or is of no more use."""
+
+
+class Session:
+    """Serves one client until its end.
+
+    :param client: a connected socket, which the session closes.
+    """
+
+    def __init__(self, client: socket.socket, surroundings: Surroundings) -> None:
+        client.setblocking(False)
+        self._client = client
+        self._surroundings = surroundings
+        self._protocol = ServerProtocol()
+        self._target: Target | None = None
+        self._to_client = Backlog()
+        self._to_target = Backlog()
+        self._closing_stdin = False
+        self._early: list[Data | Resize | SignalRequest] | None = []
+        self._blocks: dict[int, DataBlock] = {}
+        self._exit: StatusChange | None = None
+        self._told_end = self._lingers = False
+        self._deadline = time.monotonic() + SETUP_TIMEOUT
+        self._last_word = 0.0
+        self._owed: dict[int, int] = {}
+        self._poll = select.poll()
+        self._interests: dict[int, int] = {}
+        self._handlers: dict[int, Callable[[int], None]] = {client.fileno(): self._client_ready}
+
+    def run(self) -> None:
+        """Serve, and leave nothing behind. A fault of ours ends the session like a client that went away."""
+        try:
+            while not self._is_over():
+                self._wait()
+        except _Gone as reason:
+            _log.debug("the client is gone: %s", reason)
+            self._end_target()
+        finally:
+            if self._target is not None:
+                self._target.close()
+            self._client.close()
+
+    # The loop.
+
+    def _wait(self) -> None:
+        wanted = self._wanted()
+        for descriptor in self._interests.keys() - wanted.keys():
+            self._poll.unregister(descriptor)
+        for descriptor, events in wanted.items():
+            if self._interests.get(descriptor) != events:
+                self._poll.register(descriptor, events)
+        self._interests = wanted
+        limit = self._time_left()
+        for descriptor, events in self._poll.poll(None if limit is None else limit * 1000):
+            handler = self._handlers.get(descriptor)
+            if handler is not None and descriptor in self._interests:
+                handler(events)
+
+    def _wanted(self) -> dict[int, int]:
+        """What is waited for now: events by descriptor."""
+        waiting_out, waiting_in = self._to_client.size, self._to_target.size
+        target = self._target
+        if target is not None and target.report >= 0:
+            return {self._client.fileno(): 0, target.report: select.POLLIN}
+        events = select.POLLIN if waiting_in < INPUT_MARK or (waiting_out and waiting_in < INPUT_LIMIT) else 0
+        if waiting_out:
+            events |= select.POLLOUT
+        wanted = {self._client.fileno(): events}
+        if target is None:
+            return wanted
+        if self._exit is None:
+            wanted[target.pidfd] = select.POLLIN
+        if waiting_out < OUTPUT_MARK:
+            for descriptor in target.outputs:
+                wanted[descriptor] = select.POLLIN
+        if waiting_in and target.stdin >= 0 and (target.outputs or target.terminal < 0):
+            wanted[target.stdin] = wanted.get(target.stdin, 0) | select.POLLOUT
+        return wanted
+
+    def _time_left(self) -> float | None:
+        if self._protocol.is_set_up and self._exit is None:
+            target = self._target
+            lost = target is not None and target.terminal >= 0 and not target.outputs and target.report < 0
+            return _TERMINAL_RETRY if lost else None
+        if self._exit is not None and self._to_client.size:
+            return None  # a slow reader has all the time that it needs
+        deadline = self._deadline
+        if self._exit is not None and not self._told_end:
+            deadline = min(deadline, self._last_word + QUIET_TIME)
+        return max(deadline - time.monotonic(), 0.0)
+
+    def _is_over(self) -> bool:
+        now = time.monotonic()
+        if not self._protocol.is_set_up:
+            if now >= self._deadline:
+                raise _Gone(f"it did not say within {SETUP_TIMEOUT:g} s what it wants")
+            return False
+        if self._exit is None:
+            self._look_at_lost_terminal()
+            return False
+        if self._told_end:
+            if self._to_client.size:
+                return False
+            if not self._lingers:
+                # Closing a socket with unread bytes in it could take away what the client has not read yet.
+                self._lingers, self._deadline = True, now + LINGER_TIME
+                with contextlib.suppress(OSError):
+                    self._client.shutdown(socket.SHUT_WR)
+            return now >= self._deadline
+        if self._is_drained(now):
+            self._tell_end()
+        return False
+
+    # The client.
+
+    def _client_ready(self, events: int) -> None:
+        if events & select.POLLOUT:
+            self._flush()
+        if not events & ~select.POLLOUT:
+            return
+        try:
+            data = self._client.recv(_RECEIVE_SIZE)
+        except BlockingIOError:
+            return
+        except OSError as error:
+            raise _Gone(error.strerror) from error
+        if not data:
+            raise _Gone("it hung up")
+        if self._told_end:
+            return
+        try:
+            for event in self._protocol.feed(data):
+                self._said(event)
+        except ProtocolError as error:
+            raise _Gone(f"it broke the protocol: {error}") from error
+
+    def _said(self, event: object) -> None:
+        if isinstance(event, Setup):
+            self._begin(event)
+        elif isinstance(event, StatusChange):
+            if event.status != Status.READY:
+                raise _Gone(f"it said {event.status} {event.description}".rstrip())
+        elif isinstance(event, Data | Resize | SignalRequest):
+            if self._early is not None:
+                self._early.append(event)
+            else:
+                self._act(event)
+        else:
+            _log.debug("passed over a message with nothing in it that is known")
+
+    def _act(self, event: Data | Resize | SignalRequest) -> None:
+        target = self._target
+        if target is None or self._exit is not None:
+            return
+        if isinstance(event, Data):
+            self._input(target, event)
+        elif isinstance(event, Resize):
+            target.resize(event.rows, event.cols)
+        elif event.number in _SIGNALS:
+            target.send_signal(event.number)
+        else:
+            _log.debug("passed over the signal %d", event.number)
+
+    def _flush(self) -> None:
+        try:
+            self._to_client.send(self._client)
+        except OSError as error:
+            raise _Gone(error.strerror) from error
+
+    # From the setup to the target.
+
+    def _begin(self, setup: Setup) -> None:
+        try:
+            words = (setup.user, setup.cwd, *setup.argv, *setup.env.keys(), *setup.env.values())
+            if any(b"\0" in word for word in words):
+                raise Refused("an argument or variable has a NUL byte in it")
+            surroundings = self._surroundings
+            account = choose_account(setup, surroundings.default_user, surroundings.may_switch)
+            environ = target_environ(self._session_environ(account), setup.env, account)
+            target = start_target(setup, account, environ)
+        except (Refused, OSError) as error:
+            reason = (
+                str(error) if isinstance(error, Refused) else f"the program cannot be started: {error.strerror}"
+            )
+            self._say(encode_setup_answer(SetupAnswer(Status.FAILED, reason)))
+            self._exit, self._told_end = StatusChange(Status.FAILED), True
+            return
+        self._target = target
+        self._handlers |= {target.report: self._executed, target.pidfd: self._target_ended}
+        for descriptor in {target.stdin, *target.outputs}:
+            self._handlers[descriptor] = self._target_ready(descriptor)
+        for descriptor, stream in target.outputs.items():
+            self._blocks[descriptor] = DataBlock(stream, _SMALL_BLOCK)
+
+    def _session_environ(self, account: Account) -> Environ:
+        surroundings = self._surroundings
+        if surroundings.inherited is None:
+            return {}
+        manager: Environ = {}
+        if not surroundings.is_complete:
+            manager = login_environ(account, surroundings.inherited)
+        return session_environ(surroundings.inherited, manager, account)
+
+    def _executed(self, _events: int) -> None:
+        assert self._target is not None
+        failure = self._target.execution()
+        self._say(encode_setup_answer(SetupAnswer(Status.READY, failure or "vsh ready", self._target.pid)))
+        early, self._early = self._early, None
+        for event in early or ():
+            self._act(event)
+
+    # The target.
+
+    def _target_ready(self, descriptor: int) -> Callable[[int], None]:
+        def handler(events: int) -> None:
+            target = self._target
+            assert target is not None
+            if events & (select.POLLOUT | select.POLLERR) and descriptor == target.stdin:
+                self._write_input(target)
+            if descriptor in target.outputs and events & (select.POLLIN | select.POLLHUP | select.POLLERR):
+                self._output(target, descriptor)
+
+        return handler
+
+    def _input(self, target: Target, event: Data) -> None:
+        if target.stdin < 0 or self._closing_stdin:
+            return
+        if event.data:
+            self._to_target.add(event.data)
+        elif target.terminal >= 0:
+            self._to_target.add(b"\x04")
+        else:
+            self._closing_stdin = True
+        self._write_input(target)
+
+    def _write_input(self, target: Target) -> None:
+        try:
+            self._to_target.write(target.stdin)
+        except OSError:
+            # It has closed its input: what it does not want is dropped, and the session goes on.
+            self._to_target.clear()
+            self._closing_stdin = True
+        if self._closing_stdin and not self._to_target.size:
+            target.close_stdin()
+
+    def _output(self, target: Target, descriptor: int) -> None:
+        block = self._blocks[descriptor]
+        try:
+            count = os.readv(descriptor, block.spaces)
+        except BlockingIOError:
+            return
+        except OSError as error:
+            if error.errno != errno.EIO:  # the end of a terminal
+                _log.warning("the target's output cannot be read: %s", error.strerror)
+            count = 0
+        if not count:
+            self._output_ended(target, descriptor)
+            return
+        self._last_word = time.monotonic() if self._exit is not None else 0.0
+        if descriptor in self._owed:
+            self._owed[descriptor] -= count
+        self._say(*block.frames(count))
+        if count == block.size < _LARGE_BLOCK * DATA_LIMIT:
+            self._blocks[descriptor] = DataBlock(target.outputs[descriptor], _LARGE_BLOCK)
+
+    def _output_ended(self, target: Target, descriptor: int) -> None:
+        stream = target.outputs[descriptor]
+        target.close_output(descriptor)
+        self._owed.pop(descriptor, None)
+        if descriptor != target.terminal:
+            self._say(encode_data(stream, b""))
+
+    def _look_at_lost_terminal(self) -> None:
+        """Everybody has closed the terminal, but the target lives: read again if somebody has opened it."""
+        target = self._target
+        if target is not None and target.terminal >= 0 and not target.outputs and target.report < 0:
+            target.outputs[target.terminal] = Stream.STDOUT
+            self._output(target, target.terminal)
+
+    def _target_ended(self, _events: int) -> None:
+        target = self._target
+        assert target is not None
+        code, by_signal = target.ended()
+        description = killed_by(code) if by_signal else "exited"
+        self._exit = StatusChange(Status.EXITED, description, code)
+        self._to_target.clear()
+        if target.terminal < 0:
+            target.close_stdin()
+        if target.terminal >= 0 and not target.outputs:
+            target.outputs[target.terminal] = Stream.STDOUT
+        self._last_word = time.monotonic()
+        self._deadline = self._last_word + GRACE_TIME
+        # What is in the pipes now is the target's own, and is owed to the client whatever comes behind it.
+        if target.terminal < 0:
+            self._owed = {descriptor: _bytes_in(descriptor) for descriptor in target.outputs}
+
+    def _is_drained(self, now: float) -> bool:
+        assert self._target is not None
+        if not self._target.outputs:
+            return True
+        if self._to_client.size or any(left > 0 for left in self._owed.values()):
+            self._deadline = now + GRACE_TIME
+            return False
+        return now >= self._deadline or now - self._last_word >= QUIET_TIME
+
+    def _tell_end(self) -> None:
+        assert self._exit is not None
+        self._told_end = True
+        self._say(encode_status(self._exit))
+
+    def _say(self, *buffers: bytes | memoryview) -> None:
+        try:
+            self._to_client.send(self._client, buffers)
+        except OSError as error:
+            raise _Gone(error.strerror) from error
+
+    def _end_target(self) -> None:
+        """Take the program of a vanished client with it."""
+        target = self._target
+        if target is None or (self._exit is not None):
+            return
+        target.hang_up()
+        poll = select.poll()
+        poll.register(target.pidfd, select.POLLIN)
+        if not poll.poll(HANG_UP_TIME * 1000):
+            target.kill()
+            poll.poll(HANG_UP_TIME * 1000)
+
+
+def _bytes_in(descriptor: int) -> int:
+    """How many bytes can be read without waiting."""
+    try:
+        (count,) = struct.unpack("i", fcntl.ioctl(descriptor, termios.FIONREAD, bytes(4)))
+    except OSError:
+        return 0
+    return int(count)

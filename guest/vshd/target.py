@@ -1,0 +1,285 @@
+"""The program that a session runs: on a terminal or on three pipes, as its user (vsh.md §3.4, §3.7)."""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import errno
+import fcntl
+import os
+import pty
+import signal
+import struct
+import termios
+from collections.abc import Mapping
+from typing import NamedTuple, NoReturn
+
+from guestlink.vsh import Setup, Stream
+from vshd.account import Account
+
+NOT_FOUND, NOT_EXECUTABLE = 127, 126
+"""Exit codes of a target that could not be executed, as a shell has them."""
+_TERMINAL_IFLAG = 0
+_IUTF8 = 0o40000
+"""termios(3); Python's module has no name for it before 3.13."""
+_SIZES = range(1, 65536)
+_TIOCSIG = 0x40045436
+"""Send a signal to the foreground of the terminal (ioctl_tty(2)); Python's module has no name for it."""
+_REPORT = 3
+"""The descriptor on which a child reports that it could not execute its program; closed by the execution."""
+_libc = ctypes.CDLL(None)
+_PR_SET_PDEATHSIG = 1
+
+
+class Program(NamedTuple):
+    """What is executed: a path or a name to be looked up, the words, and how messages call it."""
+
+    path: bytes
+    argv: tuple[bytes, ...]
+
+
+class Target:
+    """A running program.
+
+    :ivar pid: its process id; it leads its own session and process group.
+    :ivar pidfd: readable when it has ended.
+    :ivar report: readable when it has been executed, or could not be: see :meth:`execution`.
+    :ivar stdin: where its input is written, or -1 when that is closed.
+    :ivar outputs: the streams that it writes, by descriptor. A terminal is both its input and its output.
+    :ivar terminal: the terminal's master, or -1.
+    """
+
+    def __init__(self, pid: int, report: int, stdin: int, outputs: dict[int, Stream], terminal: int) -> None:
+        self.pid = pid
+        self.pidfd = os.pidfd_open(pid)
+        self.report = report
+        self.stdin = stdin
+        self.outputs = outputs
+        self.terminal = terminal
+        self._reaped = False
+
+    def execution(self) -> str:
+        """How the execution went, once ``report`` is readable: "" when it was well, else the reason it failed."""
+        message = os.read(self.report, 4096)
+        os.close(self.report)
+        self.report = -1
+        return message.decode(errors="replace")
+
+    def ended(self) -> tuple[int, bool]:
+        """Take notice of the end, which ``pidfd`` has told.
+
+        :returns: the exit status or the number of the signal, and whether it was a signal.
+        """
+        result = os.waitid(os.P_PIDFD, self.pidfd, os.WEXITED)
+        assert result is not None
+        self._reaped = True
+        return result.si_status, result.si_code != os.CLD_EXITED
+
+    def resize(self, rows: int, cols: int) -> None:
+        """Give its terminal another size; sizes that no terminal has are passed over."""
+        if self.terminal >= 0:
+            _set_size(self.terminal, rows, cols)
+
+    def send_signal(self, number: int) -> None:
+        """Deliver a signal: on a terminal an interrupt or quit to the foreground, as the key would do.
+
+        Without a terminal the whole process group gets it (vsh.md §3.10).
+        """
+        if self._reaped:
+            return
+        with contextlib.suppress(OSError):
+            if self.terminal < 0:
+                os.killpg(self.pid, number)
+            elif number in (signal.SIGINT, signal.SIGQUIT):
+                fcntl.ioctl(self.terminal, _TIOCSIG, number)
+            else:
+                signal.pidfd_send_signal(self.pidfd, number)
+
+    def close_stdin(self) -> None:
+        """End its input. A terminal has none that could be closed."""
+        if self.stdin >= 0 and self.stdin != self.terminal:
+            os.close(self.stdin)
+        self.stdin = -1
+
+    def close_output(self, descriptor: int) -> None:
+        """Read no more from one of its outputs."""
+        del self.outputs[descriptor]
+        if descriptor != self.terminal:
+            os.close(descriptor)
+
+    def hang_up(self) -> None:
+        """Let go of everything; the program is told with SIGHUP, by the kernel where it has a terminal."""
+        self.close_stdin()
+        for descriptor in list(self.outputs):
+            self.close_output(descriptor)
+        if self.terminal >= 0:
+            os.close(self.terminal)
+            self.terminal = -1
+        elif not self._reaped:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(self.pid, signal.SIGHUP)
+
+    def kill(self) -> None:
+        """End it and its process group for good."""
+        if not self._reaped:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(self.pid, signal.SIGKILL)
+
+    def close(self) -> None:
+        """Close what is left of our side."""
+        self.hang_up()
+        for descriptor in (self.pidfd, self.report):
+            if descriptor >= 0:
+                os.close(descriptor)
+
+
+def start_target(setup: Setup, account: Account, environ: Mapping[bytes, bytes]) -> Target:
+    """Start what a client asks for.
+
+    Whether it could be executed is told by the target's ``report``.
+
+    :raises OSError: there are no more processes, descriptors or terminals.
+    """
+    program = choose_program(setup, account)
+    opened: list[int] = []
+    report, reporter = os.pipe()
+    try:
+        opened += (report, reporter)
+        if setup.nopty:
+            pipes = [os.pipe() for _ in range(3)]
+            opened += (end for pipe in pipes for end in pipe)
+            (theirs_in, stdin), (stdout, theirs_out), (stderr, theirs_err) = pipes
+            theirs = (theirs_in, theirs_out, theirs_err)
+            outputs = {stdout: Stream.STDOUT, stderr: Stream.STDERR}
+            terminal = -1
+        else:
+            terminal, slave = pty.openpty()
+            opened += (terminal, slave)
+            _prepare_terminal(terminal, slave, setup, account)
+            theirs = (slave, slave, slave)
+            stdin, outputs = terminal, {terminal: Stream.STDOUT}
+        pid = os.fork()
+        if pid == 0:
+            _become(program, setup, account, environ, theirs, reporter)
+    except BaseException:
+        for descriptor in opened:
+            os.close(descriptor)
+        raise
+    for descriptor in {reporter, *theirs}:
+        os.close(descriptor)
+    for descriptor in {stdin, *outputs}:
+        os.set_blocking(descriptor, False)
+    return Target(pid, report, stdin, outputs, terminal)
+
+
+def choose_program(setup: Setup, account: Account) -> Program:
+    """What a setup asks for: its words, or the account's shell as a login shell in either mode."""
+    if setup.argv:
+        return Program(setup.argv[0], setup.argv)
+    shell = os.fsencode(account.shell)
+    return Program(shell, (b"-" + os.path.basename(shell),))
+
+
+def _prepare_terminal(terminal: int, slave: int, setup: Setup, account: Account) -> None:
+    _set_size(terminal, setup.rows, setup.cols)
+    mode = termios.tcgetattr(slave)
+    mode[_TERMINAL_IFLAG] |= _IUTF8  # erase removes whole characters
+    termios.tcsetattr(slave, termios.TCSANOW, mode)
+    if account.switches:
+        with contextlib.suppress(OSError):
+            os.fchown(slave, account.uid, -1)
+
+
+def _set_size(terminal: int, rows: int, cols: int) -> None:
+    if rows in _SIZES and cols in _SIZES:
+        fcntl.ioctl(terminal, termios.TIOCSWINSZ, struct.pack("4H", rows, cols, 0, 0))
+
+
+def _become(
+    program: Program,
+    setup: Setup,
+    account: Account,
+    environ: Mapping[bytes, bytes],
+    standard: tuple[int, ...],
+    reporter: int,
+) -> NoReturn:
+    """Turn this child into the target."""
+    status = NOT_EXECUTABLE
+    text = ""
+    try:
+        os.setsid()
+        for number in signal.valid_signals() - {signal.SIGKILL, signal.SIGSTOP}:
+            with contextlib.suppress(OSError, ValueError):
+                signal.signal(number, signal.SIG_DFL)  # Python ignores SIGPIPE; a target must not (vsh.md §3.7)
+        signal.pthread_sigmask(signal.SIG_SETMASK, ())
+        # Above the standard ones first, so that none is overwritten before it is used.
+        parked = [fcntl.fcntl(descriptor, fcntl.F_DUPFD_CLOEXEC, 10) for descriptor in (*standard, reporter)]
+        for standard_number, descriptor in enumerate(parked[:3]):
+            os.dup2(descriptor, standard_number, inheritable=True)
+        os.dup2(parked[3], _REPORT, inheritable=False)
+        os.closerange(_REPORT + 1, 1 << 20)
+        if setup.nopty:
+            _die_with_parent()
+        else:
+            fcntl.ioctl(0, termios.TIOCSCTTY, 0)
+        os.umask(0o022)
+        if account.switches:
+            os.initgroups(account.name, account.gid)
+            os.setresgid(account.gid, account.gid, account.gid)
+            os.setresuid(account.uid, account.uid, account.uid)
+        _enter_directory(setup, account)
+        _execute(program, environ)
+    except OSError as error:
+        if error.errno in (errno.ENOENT, errno.ENOTDIR):
+            status = NOT_FOUND
+        text = f"{os.fsdecode(program.path)}: {(error.strerror or str(error)).lower()}"
+    except BaseException as error:
+        text = f"{os.fsdecode(program.path)}: {error}"
+    message = text.encode(errors="replace")[:2000]
+    with contextlib.suppress(OSError):
+        os.write(_REPORT, message)
+        os.write(2, b"vshd: " + message + b"\n")
+    os._exit(status)
+
+
+def _die_with_parent() -> None:
+    """Have the kernel hang up on us when our vshd is killed; a terminal does the same by itself."""
+    _libc.prctl(_PR_SET_PDEATHSIG, int(signal.SIGHUP), 0, 0, 0)
+
+
+def _enter_directory(setup: Setup, account: Account) -> None:
+    """The home, then what was asked for, as the target's user; where one cannot be entered, the last one stays."""
+    places: list[bytes | str] = ["/", account.home]
+    if setup.cwd:
+        places.append(setup.cwd)
+    if setup.cwd_pid:
+        places.append(f"/proc/{setup.cwd_pid}/cwd")
+    for place in places:
+        with contextlib.suppress(OSError):
+            os.chdir(place)
+
+
+def _execute(program: Program, environ: Mapping[bytes, bytes]) -> NoReturn:
+    """As execvp(3) does, with the target's own PATH."""
+    if b"/" in program.path:
+        candidates = [program.path]
+    else:
+        path = environ.get(b"PATH") or os.fsencode(os.defpath)
+        candidates = [(folder or b".") + b"/" + program.path for folder in path.split(b":")] if program.path else []
+    denied: OSError | None = None
+    for candidate in candidates:
+        try:
+            try:
+                os.execve(candidate, program.argv, environ)
+            except OSError as error:
+                if error.errno != errno.ENOEXEC:
+                    raise
+                os.execve(
+                    "/bin/sh", (b"sh", candidate, *program.argv[1:]), environ
+                )  # a script without a first line
+        except OSError as error:
+            if error.errno not in (errno.ENOENT, errno.ENOTDIR):
+                denied = error
+    if denied is not None:
+        raise denied
+    raise FileNotFoundError(errno.ENOENT, "no such program" if b"/" not in program.path else "no such file")

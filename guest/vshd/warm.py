@@ -1,0 +1,109 @@
+"""Sessions that garcon asks for: a process that is up already forks them (vsh.md §2.2).
+
+garcon connects to a private socket and writes one line of JSON, :class:`Request`'s fields; it gets ``{"ok": PID}``
+when the session's process is connected to the host, or ``{"error": SENTENCE}``.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import socket
+from typing import Any, NamedTuple
+
+from guestlink.address import Address, parse_address
+from guestlink.errors import GuestlinkError
+from guestlink.preface import needs_preface, preface
+from guestlink.sockets import connect
+from guestlink.token import read_token
+from vshd.session import Session, Surroundings
+
+_log = logging.getLogger(__name__)
+
+REQUEST_LIMIT = 1 << 20
+"""Bytes of a request: an environment and an address."""
+_TIMEOUT = 10.0
+"""Seconds for the request itself and for connecting to the host."""
+
+
+class Request(NamedTuple):
+    """What garcon asks for.
+
+    :ivar address: where the host's client listens.
+    :ivar token_file: whose content a TCP connection begins with.
+    :ivar environ: the session's variables, complete.
+    """
+
+    address: Address
+    token_file: str
+    environ: dict[bytes, bytes]
+
+
+def serve_request(connection: socket.socket, default_user: str, may_switch: bool) -> int:
+    """Serve one request: answer it, connect to the host, and be the session.
+
+    :returns: the exit status of the session's process.
+    """
+    try:
+        request = parse_request(_line(connection))
+        session = dial(request.address, request.token_file)
+    except (GuestlinkError, OSError, ValueError) as error:
+        _answer(connection, {"error": str(error)})
+        return 1
+    _answer(connection, {"ok": os.getpid()})
+    connection.close()
+    Session(session, Surroundings(request.environ, True, default_user, may_switch)).run()
+    return 0
+
+
+def dial(address: Address, token_file: str) -> socket.socket:
+    """Connect to the host's client, and prove who we are where the address does not.
+
+    :raises GuestlinkError: nobody listens there, or there is no token.
+    """
+    token = read_token(token_file) if needs_preface(address) else ""
+    session = connect(address, _TIMEOUT)
+    if token:
+        session.sendall(preface(token))
+        session.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+    return session
+
+
+def parse_request(line: bytes) -> Request:
+    """Read a request.
+
+    :raises ValueError: it is none.
+    :raises GuestlinkError: its address is none.
+    """
+    fields: Any = json.loads(line)
+    try:
+        environ = {_encoded(name): _encoded(value) for name, value in fields["environ"].items()}
+        address, token_file = str(fields["address"]), str(fields["token_file"])
+    except (TypeError, KeyError, AttributeError) as error:
+        raise ValueError(f"this is no request for a session: {error}") from error
+    return Request(parse_address(address), token_file, environ)
+
+
+def _encoded(text: object) -> bytes:
+    if not isinstance(text, str):
+        raise TypeError("a variable is not a text")
+    return os.fsencode(text)
+
+
+def _line(connection: socket.socket) -> bytes:
+    connection.settimeout(_TIMEOUT)
+    received = bytearray()
+    while not received.endswith(b"\n"):
+        part = connection.recv(65536)
+        if not part or len(received) > REQUEST_LIMIT:
+            raise ValueError("the request has no end")
+        received += part
+    return bytes(received)
+
+
+def _answer(connection: socket.socket, fields: dict[str, object]) -> None:
+    try:
+        connection.sendall(json.dumps(fields).encode() + b"\n")
+    except OSError as error:
+        _log.debug("garcon did not wait for the answer: %s", error)

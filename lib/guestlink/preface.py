@@ -1,0 +1,48 @@
+"""What the container's side says first on a TCP connection: its token (vsh.md §9).
+
+A socket in a directory proves who is behind it, and so does a vsock address; TCP proves nothing. The side that needs
+no proof, a Unix socket or a vsock address, neither sends nor expects a preface.
+"""
+
+from __future__ import annotations
+
+import hmac
+import socket
+import time
+
+from guestlink.address import Address, TcpAddress
+
+TIMEOUT = 10.0
+"""Seconds in which a preface must have come."""
+
+
+def needs_preface(address: Address) -> bool:
+    """Whether the container's side has to prove itself at an address."""
+    return isinstance(address, TcpAddress)
+
+
+def preface(token: str) -> bytes:
+    """The bytes: the token and a newline."""
+    return token.encode() + b"\n"
+
+
+def demand(sock: socket.socket, token: str, timeout: float = TIMEOUT) -> bool:
+    """Read a preface and compare it in constant time. Not a byte behind it is read.
+
+    :param sock: a connection; it blocks afterwards.
+    :returns: whether it was the right one and came in time.
+    """
+    expected = preface(token)
+    received = b""
+    deadline = time.monotonic() + timeout
+    try:
+        while len(received) < len(expected):
+            sock.settimeout(max(deadline - time.monotonic(), 0.001))
+            part = sock.recv(len(expected) - len(received))
+            if not part:
+                break
+            received += part
+        sock.settimeout(None)
+    except OSError:
+        return False
+    return hmac.compare_digest(received, expected)
