@@ -33,8 +33,10 @@ from garcon.settings import (
     garcon_address,
     host_address,
     load_settings,
+    vsh_address,
 )
 from garcon.sftp import SftpStream, sftp_address
+from garcon.shells import Shells
 from garcon.user_manager import UserManager
 from garcon.watch import DirectoryWatch
 from guestlink import __version__
@@ -149,10 +151,12 @@ class Daemon:
         sftp = SftpStream(
             self._config[SFTP_SERVER], self._config[SFTP_LIMIT], self._config[TOKEN_FILE], self._environ
         )
+        shells = Shells(programs, runtime, self._vsh_address, self._config[TOKEN_FILE])
         service = GarconService(
             launcher=launcher,
             entries=entries,
             icons=IconLookup(self._environ, self._config[ICON_THEME]),
+            shells=shells,
             environ=self._environ,
             sftp_port=lambda: sftp.port,
         )
@@ -185,6 +189,7 @@ class Daemon:
             address_watch = AddressWatch(link.announce_again)
             address_watch.start()
             notifier.ready()
+            shells.start()
             tasks.start(self._register(link, host), name="registration")
             await asyncio.Event().wait()
         finally:
@@ -192,6 +197,7 @@ class Daemon:
             if address_watch is not None:
                 address_watch.close()
             await tasks.close()
+            await shells.close()
             await publisher.close()
             await token_watch.close()
             await control.close()
@@ -219,6 +225,10 @@ class Daemon:
         with contextlib.suppress(NoHost):
             return bool(host_address(self._config))
         return False
+
+    def _vsh_address(self, port: int) -> Address:
+        assert self._host is not None
+        return vsh_address(self._config, self._host, port)
 
     async def _register(self, link: HostLink, host: Address) -> None:
         if isinstance(host, VsockAddress):

@@ -12,6 +12,7 @@ from collections.abc import Callable, Mapping
 from garcon.icon_lookup import Icon, IconLookup
 from garcon.launch_plan import CannotLaunch
 from garcon.launcher import Entries, Launcher
+from garcon.shells import Shells
 from guestlink.logs import recent_messages
 from guestlink.pb import container_guest_pb2 as pb
 from guestlink.rpc import RECEIVE_LIMIT, Refusal
@@ -30,6 +31,7 @@ class GarconService:
     :param launcher: starts applications.
     :param entries: finds desktop files.
     :param icons: finds icons.
+    :param shells: starts sessions of a shell.
     :param environ: the session's environment: USER and HOME.
     :param sftp_port: returns the port of the SFTP stream, or ``None`` while it is not known.
     """
@@ -40,12 +42,14 @@ class GarconService:
         launcher: Launcher,
         entries: Entries,
         icons: IconLookup,
+        shells: Shells,
         environ: Mapping[str, str],
         sftp_port: Callable[[], int | None],
     ) -> None:
         self._launcher = launcher
         self._entries = entries
         self._icons = icons
+        self._shells = shells
         self._environ = environ
         self._sftp_port = sftp_port
         self._reading_icons = asyncio.Lock()
@@ -62,6 +66,13 @@ class GarconService:
             features=list(request.container_features),
         )
         return pb.LaunchApplicationResponse(success=not reason, failure_reason=reason)
+
+    async def launch_vshd(self, request: pb.LaunchVshdRequest) -> pb.LaunchVshdResponse:
+        """Have a vshd connect to the host's client (garcon.md §6.1)."""
+        if not request.port:
+            raise Refusal("INVALID_ARGUMENT", "missing port")
+        reason = await self._shells.launch(request.port, list(request.container_features))
+        return pb.LaunchVshdResponse(success=not reason, failure_reason=reason)
 
     async def get_icon(self, request: pb.IconRequest) -> pb.IconResponse:
         """Read icons; ids without one are missing in the answer (garcon.md §4)."""

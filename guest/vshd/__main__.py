@@ -77,8 +77,9 @@ def _serve_garcon(arguments: Arguments) -> int:
     def refusal(peer: Peer) -> str | None:
         return policy.refusal(peer)
 
-    listener = listen(address)
-    ForkServer([listener], refusal, serve).run()
+    until = os.pidfd_open(arguments.until) if arguments.until else -1
+    ForkServer([listen(address)], refusal, serve, until).run()
+    _remove(address)
     return 0
 
 

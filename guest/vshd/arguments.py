@@ -16,7 +16,7 @@ UNKNOWN_SWITCH, BAD_VALUE = 64, 65
 """Exit codes of the original's switches."""
 
 USAGE = """\
-usage: vshd [--connect ADDRESS | --listen ADDRESS | --warm SOCKET] [SWITCH...]
+usage: vshd [--connect ADDRESS | --listen ADDRESS] [SWITCH...]
        vshd [--forward_to_host_port=PORT]
 
 Serves shells and commands to the host: --connect for one session on a connection to the host, --listen for as many
@@ -28,6 +28,7 @@ as the host opens, or on the sockets that systemd hands over. Without either it 
   --allow_to_switch_user=B  whether another user may be asked for; true
   --token-file=PATH         the token that a TCP connection begins with; /dev/.container_token
   --log-level=LEVEL         debug, info, warning or error
+  --warm=SOCKET --until=PID  serve the sessions that garcon asks for on a socket, while the process runs
   --log_kmsg=B              accepted without effect: what there is to say goes to the journal
 """
 
@@ -37,12 +38,13 @@ class Arguments(NamedTuple):
 
     :ivar connect: one session with whoever listens there.
     :ivar listen: as many sessions as somebody opens there.
-    :ivar warm: serve requests of garcon on this socket.
+    :ivar warm: serve requests of garcon on this socket; :ivar until: while this process runs.
     """
 
     connect: Address | None = None
     listen: Address | None = None
     warm: str = ""
+    until: int = 0
     inherit: bool = False
     default_user: str = "chronos"
     may_switch: bool = True
@@ -85,6 +87,7 @@ def parse_arguments(argv: Sequence[str], *, activated: bool = False) -> Argument
         connect=connect,
         listen=listen,
         warm=values.get("warm", ""),
+        until=_number(values, "until"),
         inherit=_flag(values, "inherit_env", ours),
         default_user=values.get("default_user", "chronos"),
         may_switch=_flag(values, "allow_to_switch_user", True),
@@ -94,7 +97,7 @@ def parse_arguments(argv: Sequence[str], *, activated: bool = False) -> Argument
 
 
 _FLAGS = {"inherit_env", "allow_to_switch_user", "log_kmsg"}
-_VALUES = {"forward_to_host_port", "default_user", "connect", "listen", "warm", "token_file", "log_level"}
+_VALUES = {"forward_to_host_port", "default_user", "connect", "listen", "warm", "until", "token_file", "log_level"}
 
 
 def _endpoints(values: dict[str, str], activated: bool) -> tuple[Address | None, Address | None]:
@@ -103,16 +106,21 @@ def _endpoints(values: dict[str, str], activated: bool) -> tuple[Address | None,
         return parse_address(values["connect"]), None
     if "listen" in values:
         return None, parse_address(values["listen"])
-    port = values.get("forward_to_host_port", "0")
-    if not (port.isascii() and port.isdecimal()):
-        raise _bad("forward_to_host_port", port, "a number from 1 to 4294967295")
-    if int(port) > 0xFFFFFFFF:
+    port = _number(values, "forward_to_host_port")
+    if port > 0xFFFFFFFF:
         raise GuestlinkError(f"the port {port} has more than 32 bits", hint="use a number from 1 to 4294967295")
-    if int(port):
-        return VsockAddress(CID_HOST, int(port)), None
+    if port:
+        return VsockAddress(CID_HOST, port), None
     if activated or "warm" in values:
         return None, None
     return None, VsockAddress(CID_ANY, PORT)
+
+
+def _number(values: dict[str, str], name: str) -> int:
+    value = values.get(name, "0")
+    if not (value.isascii() and value.isdecimal()) or len(value) > 20:
+        raise _bad(name, value, "a number")
+    return int(value)
 
 
 def _flag(values: dict[str, str], name: str, default: bool) -> bool:

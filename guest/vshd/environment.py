@@ -37,9 +37,8 @@ def session_environ(inherited: Mapping[bytes, bytes], manager: Mapping[bytes, by
     """
     foreign = _SERVICE_VARIABLES | (_SESSION_VARIABLES if account.switches else frozenset())
     environ = dict(manager)
-    environ |= {
-        key: value for key, value in inherited.items() if key not in foreign and not key.startswith(b"PYTHON")
-    }
+    own = {key: value for key, value in inherited.items() if key not in foreign}
+    environ |= {key: value for key, value in own.items() if not key.startswith(b"PYTHON")}
     return environ | {key: manager[key] for key in DISPLAYS & manager.keys()}
 
 

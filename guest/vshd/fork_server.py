@@ -25,6 +25,7 @@ CHILD_LIMIT = 1024
 """Sessions at a time; further connections are closed."""
 _PAUSE = 0.2
 """Seconds without accepting when the system is short of something."""
+_SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGCHLD)
 _SHORTAGES = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM, errno.EAGAIN)
 
 
@@ -34,6 +35,8 @@ class ForkServer:
     :param listeners: non-blocking listening sockets.
     :param refusal: why a peer may not connect, or ``None``.
     :param serve: serves a connection, in the child; what it returns is the child's exit status.
+    :param until: a descriptor that becomes readable when no more connections shall be accepted, as a pidfd does
+        when its process has ended; or -1. The server stays until its last session is over.
     """
 
     def __init__(
@@ -41,18 +44,20 @@ class ForkServer:
         listeners: Sequence[socket.socket],
         refusal: Callable[[Peer], str | None],
         serve: Callable[[socket.socket], int],
+        until: int = -1,
     ) -> None:
         self._listeners = list(listeners)
         self._refusal = refusal
         self._serve = serve
+        self._until = until
         self._children: set[int] = set()
         self._stop = False
         self._retire = False
         self._wakeup, self._waker = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
 
     def run(self) -> None:
-        """Serve until SIGTERM or SIGINT, which end the sessions too, or until everybody is gone after SIGUSR1."""
-        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1, signal.SIGCHLD):
+        """Serve until SIGTERM or SIGINT, which end the sessions too, or until nobody needs us any more."""
+        for number in _SIGNALS:
             signal.signal(number, self._signalled)
         signal.set_wakeup_fd(self._waker, warn_on_full_buffer=False)
         gc.collect()
@@ -62,6 +67,8 @@ class ForkServer:
         poll.register(self._wakeup, select.POLLIN)
         for listener in self._listeners:
             poll.register(listener, select.POLLIN)
+        if self._until >= 0:
+            poll.register(self._until, select.POLLIN)
         by_number = {listener.fileno(): listener for listener in self._listeners}
         try:
             while not self._stop and not (self._retire and not self._children):
@@ -69,6 +76,9 @@ class ForkServer:
                     if descriptor in by_number:
                         if not self._accept(by_number[descriptor]):
                             time.sleep(_PAUSE)
+                    elif descriptor == self._until:
+                        self._retire = True
+                        poll.unregister(descriptor)
                     else:
                         with contextlib.suppress(BlockingIOError):
                             os.read(self._wakeup, 512)
@@ -90,8 +100,6 @@ class ForkServer:
     def _signalled(self, number: int, _frame: object) -> None:
         if number in (signal.SIGTERM, signal.SIGINT):
             self._stop = True
-        elif number == signal.SIGUSR1:
-            self._retire = True
 
     def _accept(self, listener: socket.socket) -> bool:
         """Take one connection; returns ``False`` where the system is short of something."""
@@ -128,7 +136,7 @@ class ForkServer:
         status = 1
         try:
             signal.set_wakeup_fd(-1)
-            for number in (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1, signal.SIGCHLD):
+            for number in _SIGNALS:
                 signal.signal(number, signal.SIG_DFL)
             os.close(self._wakeup)
             os.close(self._waker)

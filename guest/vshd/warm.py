@@ -1,7 +1,7 @@
 """Sessions that garcon asks for: a process that is up already forks them (vsh.md §2.2).
 
 garcon connects to a private socket and writes one line of JSON, :class:`Request`'s fields; it gets ``{"ok": PID}``
-when the session's process is connected to the host, or ``{"error": SENTENCE}``.
+when the session's process is about to connect to the host, or ``{"error": SENTENCE}``.
 """
 
 from __future__ import annotations
@@ -47,12 +47,17 @@ def serve_request(connection: socket.socket, default_user: str, may_switch: bool
     """
     try:
         request = parse_request(_line(connection))
-        session = dial(request.address, request.token_file)
     except (GuestlinkError, OSError, ValueError) as error:
         _answer(connection, {"error": str(error)})
         return 1
+    # The host is told that the session begins before we connect to it: it may take its time (vsh.md §2.2).
     _answer(connection, {"ok": os.getpid()})
     connection.close()
+    try:
+        session = dial(request.address, request.token_file)
+    except GuestlinkError as error:
+        _log.warning("no session: %s", error)
+        return 1
     Session(session, Surroundings(request.environ, True, default_user, may_switch)).run()
     return 0
 

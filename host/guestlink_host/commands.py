@@ -12,8 +12,9 @@ from typing import Any
 
 from guestlink import __version__
 from guestlink.errors import GuestlinkError
+from guestlink.own_program import own_program
 from guestlink_host.control_client import daemon
-from guestlink_host.settings import POLICIES, own_program
+from guestlink_host.settings import POLICIES, PROGRAM
 
 _EXAMPLES = """\
 examples:
@@ -283,7 +284,7 @@ def _share(arguments: argparse.Namespace) -> int:
 def _files(arguments: argparse.Namespace) -> int:
     from guestlink_host import files
 
-    name, stream = arguments.name, [*own_program(), "sftp-stream", arguments.name]
+    name, stream = arguments.name, [*own_program(PROGRAM, "guestlink_host"), "sftp-stream", arguments.name]
     if arguments.prompt:
         daemon().call("sftp_place", name=name)  # Its sentence is better than sftp's.
         files.prompt(name, stream)
@@ -319,7 +320,7 @@ def _ssh_config(arguments: argparse.Namespace) -> int:
             raise GuestlinkError(
                 f"the user of {name} is not known: it is not registered", hint="start the container first"
             )
-        print(stanza(name, entry["username"], [*own_program(), "ssh-proxy", name]))
+        print(stanza(name, entry["username"], [*own_program(PROGRAM, "guestlink_host"), "ssh-proxy", name]))
     return 0
 
 

@@ -22,6 +22,7 @@ from guestlink.config import Config
 from guestlink.control import ControlServer
 from guestlink.errors import GuestlinkError, report
 from guestlink.logs import setup_logging
+from guestlink.own_program import own_program
 from guestlink.paths import data_home, private_directory
 from guestlink.service import Notifier, leave, run_daemon
 from guestlink.tasks import TaskOwner
@@ -50,7 +51,6 @@ from guestlink_host.settings import (
     carried_directory,
     control_socket,
     host_runtime_directory,
-    own_program,
     state_directory,
 )
 from guestlink_host.url_policy import Share
@@ -85,7 +85,7 @@ class Daemon:
         self._services: dict[str, ContainerService] = {}
         self._limit = RateLimit(OPENINGS, OPENING_WINDOW)
         self._events: deque[dict[str, Any]] = deque(maxlen=_EVENTS)
-        self._program = own_program()
+        self._program = own_program("guestlink-host", "guestlink_host")
         self._changing = asyncio.Lock()
         self._numbers = itertools.count(1)
 

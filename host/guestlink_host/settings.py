@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import shlex
-import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -71,22 +70,6 @@ def load_settings(environ: Mapping[str, str] = os.environ, **switches: str | Non
     """
     files = standard_files(f"{PROGRAM}.conf", environ)
     return load(SCHEMA, section=PROGRAM, files=files, environ=environ, switches=switches)
-
-
-def own_program(name: str = PROGRAM, module: str = "guestlink_host") -> list[str]:
-    """The words that start one of our programs, the first an absolute path; none where it is not installed.
-
-    The installed command where we were started as one or it lies beside the interpreter; else the module.
-    """
-    from importlib.util import find_spec
-
-    started = os.path.abspath(sys.argv[0]) if sys.argv[0] else ""
-    beside = os.path.join(os.path.dirname(sys.executable), name)
-    same_place = os.path.join(os.path.dirname(started), name)
-    for candidate in (same_place, beside):
-        if os.path.isfile(candidate) and os.access(candidate, os.X_OK):
-            return [candidate]
-    return [sys.executable, "-m", module] if find_spec(module) is not None else []
 
 
 def host_runtime_directory() -> Path:

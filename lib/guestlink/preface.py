@@ -1,7 +1,7 @@
 """What the container's side says first on a TCP connection: its token (vsh.md §9).
 
-A socket in a directory proves who is behind it, and so does a vsock address; TCP proves nothing. The side that needs
-no proof, a Unix socket or a vsock address, neither sends nor expects a preface.
+A socket in a directory proves who is behind it, and so does a vsock address; TCP proves nothing. On those two
+nobody sends or expects a preface.
 """
 
 from __future__ import annotations

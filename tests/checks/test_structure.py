@@ -63,6 +63,7 @@ def test_tasks_are_started_by_their_owners_alone() -> None:
     "module",
     [
         "sommelier_shim.__main__",
+        "vshd.__main__",
         "garcon.__main__",
         "garcon.client.original",
         "garcon.client.people",

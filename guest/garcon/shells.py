@@ -1,0 +1,140 @@
+"""LaunchVshd: sessions of a shell, forked by a vshd that is up already (garcon.md §6.1, vsh.md §2.2).
+
+garcon starts one warm vshd beside itself, in a service of its own where there is a user manager. It needs no more
+than a fork for a session. Its sessions go on when garcon ends; it accepts no more requests then, and leaves with the
+last of them.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import logging
+import os
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from garcon.launch_plan import feature_environ
+from garcon.programs import Programs
+from garcon.user_manager import StartFailed
+from guestlink.address import Address
+from guestlink.errors import GuestlinkError
+from guestlink.own_program import own_program
+from guestlink.tasks import TaskOwner
+
+_log = logging.getLogger(__name__)
+
+_START_TIME = 10.0
+"""Seconds until a warm vshd that was started must answer."""
+_ANSWER_TIME = 5.0
+"""Seconds for the answer to a request; a fork takes milliseconds."""
+_TRY_AGAIN = 0.02
+_LINE_LIMIT = 4096
+
+
+class Shells:
+    """Starts sessions.
+
+    :param programs: starts processes.
+    :param runtime: our private directory.
+    :param address: turns the port of a request into the address where the host's client listens.
+    :param token_file: the container's token, which vshd shows on a TCP connection.
+    """
+
+    def __init__(
+        self, programs: Programs, runtime: Path, address: Callable[[int], Address], token_file: str
+    ) -> None:
+        self._programs = programs
+        self._socket = runtime / f"vshd-{os.getpid()}.sock"
+        self._address = address
+        self._token_file = token_file
+        self._tasks = TaskOwner("shells")
+        self._starting: asyncio.Task[None] | None = None
+
+    def start(self) -> None:
+        """Begin to start the warm vshd, where one is installed."""
+        if _vshd():
+            self._warm_up()
+
+    async def close(self) -> None:
+        """Stop; the sessions go on."""
+        await self._tasks.close()
+
+    async def launch(self, port: int, features: Sequence[int] = ()) -> str:
+        """Have a session connect to the host.
+
+        :param port: of a LaunchVshd request.
+        :param features: ContainerFeature values.
+        :returns: why there will be none; ``""`` when it is on its way.
+        """
+        session = await self._programs.session_environ()
+        environ = session | feature_environ(features, session)
+        try:
+            address = self._address(port)
+            if not _vshd():
+                raise StartFailed("guestlink-vshd is not installed in the container")
+            if self._starting is not None:
+                await asyncio.wait({self._starting}, timeout=_START_TIME)
+            try:
+                await self._request(address, environ)
+            except (OSError, ValueError, EOFError) as error:
+                _log.warning("the warm vshd does not answer (%s); starting one for this session", error)
+                self._warm_up()
+                words = [*_vshd(), f"--connect={address}", f"--token-file={self._token_file}"]
+                await self._programs.start("vshd", words, environ, None)
+        except (StartFailed, GuestlinkError) as error:
+            _log.warning("cannot start a shell: %s", error)
+            return str(error)
+        return ""
+
+    def _warm_up(self) -> None:
+        if self._starting is None or self._starting.done():
+            self._starting = self._tasks.start(self._start_warm(), name="start vshd")
+
+    async def _start_warm(self) -> None:
+        words = [*_vshd(), f"--warm={self._socket}", f"--until={os.getpid()}"]
+        try:
+            await self._programs.start("vshd", words, {}, None)
+            async with asyncio.timeout(_START_TIME):
+                while not await self._answers():
+                    await asyncio.sleep(_TRY_AGAIN)
+        except StartFailed as error:
+            _log.warning("no vshd for shells: %s", error)
+        except TimeoutError:
+            _log.warning("vshd did not start within %g s", _START_TIME)
+
+    async def _answers(self) -> bool:
+        try:
+            _, writer = await asyncio.open_unix_connection(self._socket)
+        except OSError:
+            return False
+        writer.close()
+        return True
+
+    async def _request(self, address: Address, environ: dict[str, str]) -> None:
+        """Ask the warm vshd for a session.
+
+        :raises OSError: it is not there or too slow.
+        :raises EOFError: it went away.
+        :raises ValueError: it answered nonsense.
+        :raises StartFailed: it refused.
+        """
+        fields = {"address": str(address), "token_file": self._token_file, "environ": environ}
+        async with asyncio.timeout(_ANSWER_TIME):
+            reader, writer = await asyncio.open_unix_connection(self._socket, limit=_LINE_LIMIT)
+            try:
+                writer.write(json.dumps(fields).encode() + b"\n")
+                await writer.drain()
+                answer: Any = json.loads(await reader.readuntil(b"\n"))
+            finally:
+                writer.close()
+                with contextlib.suppress(OSError):
+                    await writer.wait_closed()
+        if not isinstance(answer, dict) or "ok" not in answer:
+            raise StartFailed(str(answer.get("error", answer)) if isinstance(answer, dict) else "no answer")
+
+
+def _vshd() -> list[str]:
+    return own_program("vshd", "vshd")
