@@ -51,7 +51,7 @@ SETUP_TIMEOUT = 10.0
 """Seconds in which a client must have said what it wants; the original waits for ever (vsh.md §3.3)."""
 QUIET_TIME = 0.1
 """Seconds without output after which a session ends although somebody else holds the target's pipes."""
-GRACE_TIME = 1.0
+GRACE_TIME = 0.5
 """Seconds that somebody else's output may go on after the end of the target."""
 HANG_UP_TIME = 3.0
 """Seconds between SIGHUP and SIGKILL for the target of a client that vanished."""
@@ -171,10 +171,13 @@ class Session:
             target = self._target
             lost = target is not None and target.terminal >= 0 and not target.outputs and target.report < 0
             return _TERMINAL_RETRY if lost else None
-        if self._exit is not None and self._to_client.size:
-            return None  # a slow reader has all the time that it needs
         deadline = self._deadline
-        if self._exit is not None and not self._told_end:
+        if self._told_end:
+            if self._to_client.size:
+                return None  # a slow reader has all the time that it needs
+        elif self._exit is not None:
+            if self._owes():
+                return None
             deadline = min(deadline, self._last_word + QUIET_TIME)
         return max(deadline - time.monotonic(), 0.0)
 
@@ -187,18 +190,16 @@ class Session:
         if self._exit is None:
             self._look_at_lost_terminal()
             return False
-        if self._told_end:
-            if self._to_client.size:
-                return False
-            if not self._lingers:
-                # Closing a socket with unread bytes in it could take away what the client has not read yet.
-                self._lingers, self._deadline = True, now + LINGER_TIME
-                with contextlib.suppress(OSError):
-                    self._client.shutdown(socket.SHUT_WR)
-            return now >= self._deadline
-        if self._is_drained(now):
+        if not self._told_end and self._is_drained(now):
             self._tell_end()
-        return False
+        if not self._told_end or self._to_client.size:
+            return False
+        if not self._lingers:
+            # Closing a socket with unread bytes in it could take away what the client has not read yet.
+            self._lingers, self._deadline = True, now + LINGER_TIME
+            with contextlib.suppress(OSError):
+                self._client.shutdown(socket.SHUT_WR)
+        return now >= self._deadline
 
     # The client.
 
@@ -387,10 +388,14 @@ class Session:
         assert self._target is not None
         if not self._target.outputs:
             return True
-        if self._to_client.size or any(left > 0 for left in self._owed.values()):
+        if self._owes():
             self._deadline = now + GRACE_TIME
             return False
         return now >= self._deadline or now - self._last_word >= QUIET_TIME
+
+    def _owes(self) -> bool:
+        """Whether something of the target's own has not been read yet."""
+        return any(left > 0 for left in self._owed.values())
 
     def _tell_end(self) -> None:
         assert self._exit is not None
