@@ -19,6 +19,10 @@ from vshd.session import Session, Surroundings
 from vshd.warm import dial, serve_request
 
 
+_BACKLOG = 1024
+"""Connections that may wait for a fork."""
+
+
 def main() -> int:
     """Run vshd."""
     return run_command("vshd", _run)
@@ -41,7 +45,7 @@ def _run(argv: list[str]) -> int:
     if arguments.warm:
         return _serve_garcon(arguments)
     if arguments.listen is not None:
-        sockets.append(listen(arguments.listen))
+        sockets.append(listen(arguments.listen, backlog=_BACKLOG))
     return _serve_host(sockets, arguments, surroundings)
 
 
@@ -78,7 +82,7 @@ def _serve_garcon(arguments: Arguments) -> int:
         return policy.refusal(peer)
 
     until = os.pidfd_open(arguments.until) if arguments.until else -1
-    ForkServer([listen(address)], refusal, serve, until).run()
+    ForkServer([listen(address, backlog=_BACKLOG)], refusal, serve, until).run()
     _remove(address)
     return 0
 

@@ -38,8 +38,8 @@ class VshPeer:
 
     def __init__(self, path: str) -> None:
         self.sock = socket.socket(socket.AF_UNIX)
+        self.sock.connect(path)  # waits while the server is busy with others
         self.sock.settimeout(LIMIT)
-        self.sock.connect(path)
         self.answer: SetupAnswer | None = None
         self.end: StatusChange | None = None
         self.streams = {Stream.STDOUT: bytearray(), Stream.STDERR: bytearray()}
@@ -148,10 +148,17 @@ class Vshd:
                 stderr=log,
             )
         deadline = time.monotonic() + LIMIT
-        while not os.path.exists(self.path):
+        while not self._listens():
             assert self.process.poll() is None, self.log.read_text()
             assert time.monotonic() < deadline, self.log.read_text()
             time.sleep(0.01)
+
+    def _listens(self) -> bool:
+        try:
+            VshPeer(self.path).sock.close()
+        except (FileNotFoundError, ConnectionRefusedError):
+            return False
+        return True
 
     def peer(self) -> VshPeer:
         """A new connection."""

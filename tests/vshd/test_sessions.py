@@ -205,7 +205,7 @@ def test_a_signal_on_a_terminal_goes_to_the_foreground(vshd: Vshd) -> None:
     """The shell does not end of it, as with the key."""
     with vshd.peer() as peer:
         peer.begin(terminal("bash", "--norc", "--noediting", "-i"))
-        peer.type(b"echo go; sleep 1000\n")
+        peer.type(b"sh -c 'echo go; exec sleep 1000'\n")
         peer.until(lambda: b"go\r\n" in peer.out)
         peer.say(encode_signal(2))
         peer.type(b"echo on; exit 7\n")
@@ -454,9 +454,7 @@ def test_input_that_the_program_does_not_want_is_dropped(vshd: Vshd) -> None:
 
 def test_a_program_may_close_its_terminal_and_open_it_again(vshd: Vshd) -> None:
     with vshd.peer() as peer:
-        peer.begin(
-            terminal("sh", "-c", "exec </dev/null >/dev/null 2>&1; sleep 0.5; echo on >/dev/tty")
-        )
+        peer.begin(terminal("sh", "-c", "exec </dev/null >/dev/null 2>&1; sleep 0.5; echo on >/dev/tty"))
         assert peer.finish().out == b"on\r\n"
 
 
