@@ -18,7 +18,6 @@ from vshd.fork_server import ForkServer
 from vshd.session import Session, Surroundings
 from vshd.warm import dial, serve_request
 
-
 _BACKLOG = 1024
 """Connections that may wait for a fork."""
 

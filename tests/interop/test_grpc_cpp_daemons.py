@@ -98,7 +98,10 @@ def _call_garcon(carried: Path) -> None:
         assert report["code"] == OK
         assert "Installed Crostini Packages:" in report["response"]["debug_information"]
         implemented = {"LaunchApplication", "GetIcon", "GetGarconSessionInfo", "GetDebugInformation"}
-        for method in service_methods(GARCON).keys() - implemented:
+        assert client.call("LaunchVshd", {})["code"] == INVALID_ARGUMENT
+        shell = client.call("LaunchVshd", {"port": 2254857830})
+        assert (shell["code"], shell["response"]["success"]) == (OK, True)
+        for method in service_methods(GARCON).keys() - implemented - {"LaunchVshd"}:
             assert client.call(method, {})["code"] == UNIMPLEMENTED, method
 
 
