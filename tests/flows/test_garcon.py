@@ -441,7 +441,7 @@ async def test_a_second_daemon_says_that_it_is_the_second(rig: Rig) -> None:
     ("variable", "value", "said"),
     [
         ("GUESTLINK_HOST_ADDRESS", "nonsense", "GUESTLINK_HOST_ADDRESS: 'nonsense' is not an address"),
-        ("GUESTLINK_GARCON_ADDRESS", "unix:/nonexistent/garcon.sock", "cannot listen on"),
+        ("GUESTLINK_GARCON_ADDRESS", "unix:/proc/nonexistent/garcon.sock", "cannot listen on"),
         ("GUESTLINK_LOG", "loud", "no log level"),
     ],
 )
