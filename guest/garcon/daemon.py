@@ -58,6 +58,8 @@ _STATE_ATTEMPTS = 3
 """Times that systemctl is asked whether the system stops."""
 _NO_HOST_DELAY = 2.0
 """Seconds between two looks for a host where nothing tells of one."""
+_STATE_TIMEOUT = 5.0
+"""Seconds in which systemd says whether the container stops; it has much to do then."""
 _PRIVATE_VARIABLES = (
     "GRPC_VERBOSITY",
     "INVOCATION_ID",
@@ -360,7 +362,7 @@ async def system_is_stopping() -> bool:
     """Whether this container, not only this service, goes down."""
     try:
         for _ in range(_STATE_ATTEMPTS):
-            answer = await run(["systemctl", "is-system-running"], timeout=2)
+            answer = await run(["systemctl", "is-system-running"], timeout=_STATE_TIMEOUT)
             if answer.status >= 0:
                 break
             # A manager that stops a service signals all its processes, this one among them if it is quick.

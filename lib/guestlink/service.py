@@ -16,8 +16,11 @@ from guestlink.tasks import TaskOwner
 
 _log = logging.getLogger(__name__)
 
-STOP_TIMEOUT = 5.0
-"""Seconds that a daemon may need to end before it is left to the kernel."""
+STOP_TIMEOUT = 8.0
+"""Seconds that a daemon may need to end before it is left to the kernel; its unit gives it ten.
+
+One that is well needs a fraction of one, but a machine that shuts down is busy.
+"""
 
 
 class Notifier:

@@ -6,6 +6,7 @@ writes into memory alone.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import os
 import shutil
@@ -148,15 +149,12 @@ class Machine:
         if self._leader and self._process.poll() is None:
             self.root("systemctl", "poweroff")
         try:
-            self._process.wait(30)
+            self._process.wait(LIMIT if self._leader else 0)
         except subprocess.TimeoutExpired:
             self._process.send_signal(signal.SIGKILL)
             self._process.wait()
         for group in self._groups:
-            for path in sorted(group.rglob("*"), reverse=True):
-                if path.is_dir():
-                    path.rmdir()
-            group.rmdir()
+            _end(group)
         shutil.rmtree(self._scratch, ignore_errors=True)
 
     def root(self, *argv: str, timeout: float = LIMIT) -> subprocess.CompletedProcess[str]:
@@ -214,10 +212,26 @@ class Machine:
     def _find_leader(self) -> bool:
         assert self._process is not None
         for child in psutil.Process(self._process.pid).children(recursive=True):
-            if child.name() == "systemd" and child.ppid() != 1:
-                self._leader = child.pid
-                return self.root("systemctl", "is-active", "-q", f"user@{UID}.service").returncode == 0
+            with contextlib.suppress(psutil.NoSuchProcess):  # nspawn's helpers come and go
+                if child.name() == "systemd" and child.ppid() != 1:
+                    self._leader = child.pid
+                    return self.root("systemctl", "is-active", "-q", f"user@{UID}.service").returncode == 0
         return False
+
+
+def _end(group: Path) -> None:
+    """Remove a control group and those below it, with whatever still runs there."""
+    deadline = time.monotonic() + LIMIT
+    while group.exists():
+        for path in sorted([group, *(path for path in group.rglob("*") if path.is_dir())], reverse=True):
+            try:
+                for pid in (path / "cgroup.procs").read_text().split():
+                    os.kill(int(pid), signal.SIGKILL)
+                path.rmdir()
+            except OSError:  # Its processes take a moment to be gone.
+                if time.monotonic() > deadline:
+                    raise
+        time.sleep(0.02)
 
 
 class UnprivilegedMachine(Machine):
