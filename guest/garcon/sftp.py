@@ -18,6 +18,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from guestlink.address import CID_ANY, CID_HOST, VSOCK_ANY_PORT, Address, TcpAddress, UnixAddress, VsockAddress
+from guestlink.preface import TIMEOUT, preface
 from guestlink.sockets import PeerPolicy, listen, peer_of
 from guestlink.tasks import TaskOwner
 from guestlink.token import TokenError, read_token
@@ -35,8 +36,6 @@ SERVERS = (
 """Where distributions have it; the first that exists is used (vsh.md §4.2)."""
 UNIX_PORT = 1
 """What is announced for a Unix socket, which has no port: the host takes 0 for "no SFTP" (vsh.md §4.1)."""
-_PREFACE_TIMEOUT = 10.0
-"""Seconds in which a TCP peer must have sent its secret."""
 _ACCEPT_PAUSE = 0.2
 """Seconds to wait after a failed accept."""
 _STOP_TIMEOUT = 2.0
@@ -151,13 +150,13 @@ class SftpStream:
 
     async def _knows_token(self, connection: socket.socket) -> bool:
         try:
-            expected = read_token(self._token_file).encode() + b"\n"
+            expected = preface(read_token(self._token_file))
         except TokenError:
             return False
         received = b""
         loop = asyncio.get_running_loop()
         try:
-            async with asyncio.timeout(_PREFACE_TIMEOUT):
+            async with asyncio.timeout(TIMEOUT):
                 while len(received) < len(expected):
                     part = await loop.sock_recv(connection, len(expected) - len(received))
                     if not part:

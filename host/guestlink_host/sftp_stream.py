@@ -24,7 +24,9 @@ def run(name: str) -> int:
     place = daemon().call("sftp_place", name=name)
     with _connected(name, place["address"]) as sock:
         if "token" in place:
-            sock.sendall(str(place["token"]).encode() + b"\n")
+            from guestlink.preface import preface  # loads OpenSSL
+
+            sock.sendall(preface(str(place["token"])))
         _thread.start_new_thread(_send, (sock,))
         buffer = memoryview(bytearray(_CHUNK))
         with contextlib.suppress(ConnectionError, BrokenPipeError):

@@ -1,4 +1,4 @@
-"""What the container's side says first on a TCP connection: its token (vsh.md §9).
+"""What the side that connects over TCP says first: the container's token (vsh.md §9).
 
 A socket in a directory proves who is behind it, and so does a vsock address; TCP proves nothing. On those two
 nobody sends or expects a preface.
@@ -17,7 +17,7 @@ TIMEOUT = 10.0
 
 
 def needs_preface(address: Address) -> bool:
-    """Whether the container's side has to prove itself at an address."""
+    """Whether the side that connects to an address has to prove itself."""
     return isinstance(address, TcpAddress)
 
 

@@ -11,6 +11,7 @@ import sys
 import time
 from pathlib import Path
 
+from demo.shell import show_shell
 from support.compositor import Compositor, is_available
 from support.stage import Stage, StageError
 
@@ -95,6 +96,8 @@ def _run(stage: Stage, compositor: Compositor) -> None:
 
     _show_window(stage, compositor)
 
+    show_shell(stage, _say)
+
     stage.guest("xdg-open", "https://example.org/from-inside")
     url = stage.wait("the URL is opened on the host", lambda: opened.exists() and opened.read_text().strip())
     _say("xdg-open inside opens a link on the host", f"the host's opener was given {url}")
@@ -172,6 +175,7 @@ def _stay(stage: Stage) -> None:
         "Everything stays up until Ctrl-C. Try, in another terminal:",
         f"env {host} {programs}/guestlink-host list",
         f"env {host} {programs}/guestlink-host apps {NAME}",
+        f"env {host} {programs}/vsh {NAME}",
         f"env {guest} {programs}/guestlink status",
         f"env {guest} {programs}/guestlink open https://example.org",
         f"logs: {stage.root}/*.log",

@@ -178,7 +178,7 @@ async def test_a_failing_accept_is_survived(make: Make, monkeypatch: pytest.Monk
 async def test_a_tcp_peer_without_the_token_gets_nothing(
     tmp_path: Path, preface: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr(sftp, "_PREFACE_TIMEOUT", 0.2)  # what is too short is given up after that
+    monkeypatch.setattr(sftp, "TIMEOUT", 0.2)  # what is too short is given up after that
     (tmp_path / "token").write_text(TOKEN)
     stream = SftpStream("", 16, str(tmp_path / "token"), {})
     port = stream.start(TcpAddress("127.0.0.1", 0))

@@ -46,7 +46,7 @@ def connected(arguments: Arguments) -> socket.socket:
             )
         token = read_token(arguments.token_file)
         connection = connect(address)
-        connection.sendall(token.encode() + b"\n")
+        connection.sendall(_preface(token))
         return connection
     assert arguments.cid is not None
     return connect(VsockAddress(arguments.cid, VSHD_PORT))
@@ -112,7 +112,7 @@ def _move(private: str, template: str, port: int) -> tuple[str, int]:
 
 def _accept(listener: socket.socket, place: dict[str, Any]) -> socket.socket | None:
     """Wait for the one connection that is the container's; others are hung up on."""
-    token = str(place["token"]).encode() + b"\n" if "token" in place else b""
+    expected = _preface(place["token"]) if "token" in place else b""
     uid, cid = place.get("uid"), place.get("cid")
     policy = PeerPolicy(None if uid is None else {uid}, None if cid is None else {cid})
     deadline = time.monotonic() + ACCEPT_TIMEOUT
@@ -126,7 +126,7 @@ def _accept(listener: socket.socket, place: dict[str, Any]) -> socket.socket | N
                     connection = _new(listener, policy)
                     if connection is None:
                         continue
-                    if not token:
+                    if not expected:
                         return connection
                     if len(pending) >= _PENDING_LIMIT:
                         # Whoever may come says so at once: the one that has been silent for longest is not ours.
@@ -139,12 +139,12 @@ def _accept(listener: socket.socket, place: dict[str, Any]) -> socket.socket | N
                 if descriptor not in pending:
                     continue  # Hung up on in this round.
                 connection, received = pending[descriptor]
-                done = _read_token(connection, received, len(token))
+                done = _read_token(connection, received, len(expected))
                 if done is None:
                     continue
                 poller.unregister(connection)
                 del pending[descriptor]
-                if done and _same(received, token):
+                if done and _same(received, expected):
                     return connection
                 connection.close()
         return None
@@ -186,7 +186,16 @@ def _read_token(connection: socket.socket, received: bytearray, length: int) -> 
     return True if len(received) == length else None
 
 
-def _same(received: bytes | bytearray, token: bytes) -> bool:
-    from hmac import compare_digest  # loads OpenSSL, which takes as long as the interpreter's start
+# hmac loads OpenSSL, which takes as long as the interpreter's start: only where it is needed.
 
-    return compare_digest(received, token)
+
+def _preface(token: object) -> bytes:
+    from guestlink.preface import preface
+
+    return preface(str(token))
+
+
+def _same(received: bytes | bytearray, expected: bytes) -> bool:
+    from hmac import compare_digest
+
+    return compare_digest(received, expected)

@@ -1,0 +1,124 @@
+"""Full-screen programs in a container's session, seen through a terminal emulator whose window changes."""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+import pyte
+import pytest
+
+from support.needs import need
+from support.stage import LIMIT, Stage, StageError, stage
+from support.vsh_peers import Terminal
+
+NAME = "demo"
+VSH = [sys.executable, "-m", "guestlink_host.vsh"]
+
+
+@pytest.fixture(scope="module")
+def rig() -> Iterator[Stage]:
+    with stage(NAME) as made:
+        (made.root / "lines").write_text("".join(f"line {number}\n" for number in range(1, 1001)))
+        made.start_host()
+        made.host("add", NAME)
+        made.start_garcon()
+        made.wait("the container can be called", lambda: made.host_json("list")[0]["username"])
+        yield made
+
+
+class Window:
+    """A terminal window: what is shown, and its size."""
+
+    def __init__(self, terminal: Terminal, rows: int, columns: int) -> None:
+        self.terminal = terminal
+        self._screen = pyte.Screen(columns, rows)
+        self._stream = pyte.ByteStream(self._screen)
+
+    @property
+    def lines(self) -> list[str]:
+        """What the rows show, without blanks at their ends."""
+        return [line.rstrip() for line in self._screen.display]
+
+    def resize(self, rows: int, columns: int) -> None:
+        """Change the size."""
+        self._screen.resize(rows, columns)
+        self.terminal.resize(rows, columns)
+
+    def type(self, keys: str) -> None:
+        """Press keys."""
+        self.terminal.type(keys.encode())
+
+    def wait(self, what: str, condition: Callable[[list[str]], object]) -> None:
+        """Wait until the window shows something."""
+        deadline = time.monotonic() + LIMIT
+        while not condition(self.lines):
+            if time.monotonic() > deadline:
+                raise StageError(f"the window does not show {what}:\n" + "\n".join(self.lines))
+            self._stream.feed(self.terminal.read())
+
+
+@contextmanager
+def window(rig: Stage, *argv: str, rows: int = 24, columns: int = 80) -> Iterator[Window]:
+    """A program of the container in a window."""
+    environ = rig.host_environ | {"TERM": "linux"}
+    terminal = Terminal([*VSH, NAME, "--", "LANG=C.UTF-8", *argv], environ, rows, columns)
+    try:
+        yield Window(terminal, rows, columns)
+    finally:
+        terminal.close()
+
+
+def test_less_pages_and_follows_the_window(rig: Stage) -> None:
+    need("less", packages="less")
+    with window(rig, "less", f"{rig.root}/lines") as shown:
+        shown.wait("the first page", lambda lines: lines[0] == "line 1" and lines[22] == "line 23")
+        shown.type(" ")
+        shown.wait("the second page", lambda lines: lines[0] == "line 24")
+        shown.resize(40, 100)
+        shown.type("g")
+        shown.wait("a longer page", lambda lines: lines[0] == "line 1" and lines[38] == "line 39")
+        shown.type("q")
+        assert shown.terminal.status() == 0
+        assert not shown.terminal.is_raw()
+
+
+def test_vim_edits_and_follows_the_window(rig: Stage) -> None:
+    need("vim", packages="vim")
+    letter = rig.root / "letter"
+    with window(rig, "vim", "-u", "NONE", "-i", "NONE", "-N", str(letter)) as shown:
+        shown.wait("an empty file", lambda lines: lines[1] == "~" and "letter" in lines[23])
+        shown.type("iGrüße aus dem Container\x1b")
+        shown.wait("what was typed", lambda lines: lines[0] == "Grüße aus dem Container")
+        shown.resize(30, 60)
+        shown.wait("a longer window", lambda lines: lines[28] == "~" and lines[0].startswith("Grüße"))
+        shown.type(":wq\r")
+        assert shown.terminal.status() == 0
+    assert letter.read_text() == "Grüße aus dem Container\n"
+
+
+def test_htop_draws_down_to_the_last_row(rig: Stage) -> None:
+    need("htop", packages="htop")
+    with window(rig, "htop") as shown:
+        shown.wait("its keys in the last row", lambda lines: lines[23].startswith("F1Help") and "Quit" in lines[23])
+        shown.resize(35, 110)
+        shown.wait("its keys in the new last row", lambda lines: lines[34].startswith("F1Help"))
+        shown.type("q")
+        assert shown.terminal.status() == 0
+
+
+def test_tmux_splits_and_follows_the_window(rig: Stage) -> None:
+    need("tmux", packages="tmux")
+    name = f"guestlink-{os.getpid()}"
+    shell = "PS1='>''> ' exec bash --norc --noprofile"
+    with window(rig, "tmux", "-L", name, "-f", "/dev/null", "new-session", shell) as shown:
+        shown.wait("a prompt and the status line", lambda lines: lines[0] == ">>" and "[0] 0:" in lines[23])
+        shown.resize(40, 120)
+        shown.type("tput lines; tput cols\r")
+        shown.wait("the new size", lambda lines: lines[1:3] == ["39", "120"] and "[0] 0:" in lines[39])
+        shown.type("exit\r")
+        assert shown.terminal.status() == 0
+        assert not shown.terminal.is_raw()
