@@ -230,6 +230,12 @@ def test_a_healthy_container_has_no_finding() -> None:
     assert len(text(facts, [], verbose=True).splitlines()) == len(CHECKS) + 1
 
 
+def test_root_is_not_told_to_become_the_services_user() -> None:
+    facts = replace(Facts(), **(NO_MANAGER | {"uid": 0, "user": "root", "desktop_user": ""}))
+    (finding,) = run_checks(facts)
+    assert finding.advice == "sudo guestlink adopt makes such a user"
+
+
 def test_what_was_not_asked_is_not_called_ok() -> None:
     facts = replace(Facts(), **BROKEN["no user manager"][0])
     shown = text(facts, run_checks(facts), verbose=True)

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from garcon.diagnosis.commands import OUTPUT_LIMIT, Commands
 from garcon.diagnosis.redaction import Redaction
-from garcon.diagnosis.report import TEXT_LIMIT, Section, join
+from garcon.diagnosis.report import TEXT_LIMIT, Section, installed_packages, join
 from support.stage import Stage, stage
 
 TOKEN = "01234567-89ab-cdef-0123-456789abcdef"
@@ -68,6 +68,24 @@ def test_the_end_of_a_long_output_is_kept() -> None:
     assert ran.status == 0
     assert len(ran.text) == OUTPUT_LIMIT
     assert ran.text.endswith("end\n")
+
+
+@pytest.mark.parametrize(
+    ("program", "printed", "expected"),
+    [
+        ("dpkg-query", "ii \\tguestlink-1\\nrc \\tcros-garcon-0.28\\n", "guestlink-1"),
+        ("rpm", "ii \\tguestlink-1-1.fc43\\n", "guestlink-1-1.fc43"),
+        ("pacman", "zlib 1.3\\ncros-im 2-1\\nguestlink 1-1\\n", "cros-im-2-1\nguestlink-1-1"),
+        ("other", "", "(no package manager is known here)"),
+    ],
+)
+def test_packages_are_listed_by_whatever_package_manager_is_there(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, program: str, printed: str, expected: str
+) -> None:
+    (tmp_path / program).write_text(f"#!/bin/sh\nprintf '{printed}'\n")
+    (tmp_path / program).chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    assert installed_packages(Commands(60)) == expected
 
 
 def test_a_missing_command_is_a_sentence() -> None:

@@ -91,7 +91,8 @@ def _user(facts: Facts) -> _Said:
         yield (
             _ERROR,
             f"the services run for uid {DESKTOP_UID}, and no user has it; {you}",
-            f"sudo guestlink adopt makes such a user, sudo guestlink adopt --user {facts.user} takes this one",
+            "sudo guestlink adopt makes such a user"
+            + (f", sudo guestlink adopt --user {facts.user} takes this one" if facts.uid > DESKTOP_UID else ""),
         )
 
 

@@ -89,22 +89,21 @@ def sections(
 
 
 def installed_packages(commands: Commands) -> str:
-    """Our packages and ChromeOS's, ``name-version`` a line, from the package manager that this system has."""
-    for program, words in _PACKAGES:
-        if shutil.which(program) is None:
-            continue
-        lines = []
+    """Our packages and ChromeOS's, ``name-version`` a line, from every package manager that is here: some systems
+    have another's tools besides their own."""
+    found: list[str] = []
+    programs = [(program, words) for program, words in _PACKAGES if shutil.which(program)]
+    for program, words in programs:
         for line in commands.run([program, *words]).text.splitlines():
             if program == "pacman":
                 name, _, version = line.partition(" ")
                 if name.startswith(("cros-", "guestlink")):
-                    lines.append(f"{name}-{version}")
+                    found.append(f"{name}-{version}")
             else:
                 state, tab, package = line.partition("\t")
                 if tab and state.strip() == "ii":
-                    lines.append(package)
-        return "\n".join(sorted(lines))
-    return "(no package manager is known here)"
+                    found.append(package)
+    return "\n".join(sorted(found)) if programs else "(no package manager is known here)"
 
 
 def journal(commands: Commands, unit: str) -> str:
