@@ -9,7 +9,7 @@ COMPILE ?= yes
 # Debian's zsh looks into vendor-completions.
 ZSH_COMPLETIONS ?= share/zsh/site-functions
 
-PACKAGES = common garcon sommelier host
+PACKAGES = common garcon vshd sommelier host
 
 root := $(if $(DESTDIR),$(abspath $(DESTDIR)))
 usr = $(root)$(PREFIX)
@@ -58,6 +58,12 @@ install-garcon:
 	$(call files,docs/man/garcon.1 docs/man/guestlink.1,share/man/man1)
 	ln -sf garcon.1 $(usr)/share/man/man1/garcon-url-handler.1
 	ln -sf garcon.1 $(usr)/share/man/man1/garcon-terminal-handler.1
+
+install-vshd:
+	$(call python,guest,vshd)
+	$(call launcher,lib/guestlink/vshd,vshd.__main__)
+	$(call files,$(wildcard guest/systemd-units/guestlink-vshd.*),$(units))
+	$(call files,docs/man/vshd.1,share/man/man1)
 
 install-sommelier:
 	$(call python,guest,sommelier_shim)

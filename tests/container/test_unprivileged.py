@@ -52,6 +52,33 @@ def test_links_open_on_the_host(pair: Pair) -> None:
     )
 
 
+def test_a_command_and_a_shell_of_the_host(pair: Pair) -> None:
+    assert pair.stage.vsh("guest", "--", "id", "-un").stdout == "user\n"
+    done = pair.stage.vsh("guest", "--", "sh", "-c", "echo $XDG_RUNTIME_DIR $WAYLAND_DISPLAY; exit 7", check=False)
+    assert (done.returncode, done.stdout) == (7, "/run/user/1000 wayland-0\n")
+    # Shells carry no unit's limits: sudo works in them.
+    assert "NoNewPrivs:\t0" in pair.stage.vsh("guest", "--", "cat", "/proc/self/status").stdout
+
+
+def test_the_socket_for_a_host_that_connects_in_is_off_and_can_be_turned_on(pair: Pair) -> None:
+    unit = "guestlink-vshd.socket"
+    assert pair.machine.user("systemctl", "--user", "is-enabled", unit).stdout == "disabled\n"
+    assert pair.machine.user("systemctl", "--user", "is-active", unit).stdout == "inactive\n"
+    # No vsock of ours connects to itself here: a Unix socket stands for it.
+    override = "[Socket]\\nListenStream=\\nListenStream=/dev/.guestlink/shell.sock\\n"
+    directory = f"/home/user/.config/systemd/user/{unit}.d"
+    pair.machine.check_user("sh", "-c", f"mkdir -p {directory}; printf '{override}' > {directory}/here.conf")
+    pair.machine.check_user("systemctl", "--user", "daemon-reload")
+    pair.machine.check_user("systemctl", "--user", "start", unit)
+    assert pair.machine.user("systemctl", "--user", "is-active", "guestlink-vshd.service").stdout == "inactive\n"
+    address = f"--connect=unix:{pair.outside.carried}/shell.sock"
+    assert pair.stage.vsh(address, "--", "id", "-un").stdout == "user\n"
+    assert pair.machine.user("systemctl", "--user", "is-active", "guestlink-vshd.service").stdout == "active\n"
+    pair.machine.check_user("systemctl", "--user", "stop", unit, "guestlink-vshd.service")
+    pair.machine.check_user("rm", "-r", directory)
+    pair.machine.check_user("systemctl", "--user", "daemon-reload")
+
+
 def test_the_doctor_finds_nothing_serious(pair: Pair) -> None:
     done = pair.machine.user("guestlink", "doctor", "--json")
     errors = [finding for finding in json.loads(done.stdout)["findings"] if finding["severity"] == "error"]

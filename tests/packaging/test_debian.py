@@ -42,7 +42,10 @@ def test_built_twice_they_are_the_same(packages: Path, tmp_path: Path) -> None:
 
 def test_the_set_is_complete_and_every_file_belongs_to_one(packages: Path) -> None:
     names = {path.name.split("_")[0] for path in packages.glob("*.deb")}
-    assert names == {"guestlink", *(f"guestlink-{part}" for part in ("common", "garcon", "sommelier", "host"))}
+    assert names == {
+        "guestlink",
+        *(f"guestlink-{part}" for part in ("common", "garcon", "vshd", "sommelier", "host")),
+    }
     owners: dict[str, str] = {}
     for path in packages.glob("*.deb"):
         for line in _run("dpkg-deb", "-c", str(path)).splitlines():

@@ -69,7 +69,7 @@ def test_units_never_stay_down_and_do_nothing_outside_a_container(units: Path) -
 
 def test_daemons_that_start_programs_have_no_sandbox(units: Path) -> None:
     """Their children would inherit it, and sudo would refuse (packaging.md §2.6)."""
-    for name in ("guestlink-garcon.service", "guestlink-sommelier-x@.service"):
+    for name in ("guestlink-garcon.service", "guestlink-vshd.service", "guestlink-sommelier-x@.service"):
         text = (units / name).read_text()
         for word in ("NoNewPrivileges=", "Protect", "Private", "Restrict", "SystemCall", "LockPersonality"):
             lines = [line for line in text.splitlines() if line.startswith(word)]

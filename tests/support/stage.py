@@ -149,6 +149,10 @@ class Stage:
         """Run a guestlink-host command on the host side."""
         return self._run([sys.executable, "-m", "guestlink_host", *words], self.host_environ, check)
 
+    def vsh(self, *words: str, check: bool = True) -> subprocess.CompletedProcess[str]:
+        """Run ``vsh`` on the host side."""
+        return self._run([sys.executable, "-m", "guestlink_host.vsh", *words], self.host_environ, check)
+
     def host_json(self, *words: str) -> Any:
         """What a guestlink-host command prints with ``--json``."""
         return json.loads(self.host(*words, "--json").stdout)
