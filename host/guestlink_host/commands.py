@@ -171,6 +171,9 @@ def _add(arguments: argparse.Namespace) -> int:
 
 
 def _remove(arguments: argparse.Namespace) -> int:
+    from guestlink_host import files
+
+    files.forget(arguments.name)
     daemon().call("remove", name=arguments.name)
     return 0
 

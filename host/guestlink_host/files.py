@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shlex
 import shutil
@@ -89,6 +90,14 @@ def unmount(name: str, folder: Path) -> None:
             hint="close the programs that use files there",
         )
     _remove_empty(folder)
+
+
+def forget(name: str) -> None:
+    """End a mount at the usual place, if there is one that nobody uses: its container is about to be forgotten."""
+    folder = folder_of(name, None)
+    if _is_mounted(folder):
+        with contextlib.suppress(GuestlinkError, subprocess.TimeoutExpired):
+            unmount(name, folder)
 
 
 def prompt(name: str, stream: Sequence[str]) -> None:

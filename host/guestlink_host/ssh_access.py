@@ -64,8 +64,11 @@ def stanza(name: str, user: str, proxy: Sequence[str]) -> str:
 
     :param user: the container's user.
     :param proxy: the words that start the connection.
-    :raises GuestlinkError: we have no key and cannot make one.
+    :raises GuestlinkError: we have no key and cannot make one, or the user's name is none.
     """
+    if not user.strip("._-") or not all(char.isalnum() or char in "._-" for char in user):
+        # The container told it, and one odd line would make ssh refuse the user's whole configuration.
+        raise GuestlinkError(f"{name} says that its user is {user!r:.80}, which is no user's name")
     _public_key()
     words = " ".join(_quoted(word) for word in proxy)
     return f"""\

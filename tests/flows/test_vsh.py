@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import pwd
 import signal
 import socket
 import subprocess
@@ -23,6 +24,12 @@ VSH = [sys.executable, "-m", "guestlink_host.vsh"]
 @pytest.fixture(scope="module")
 def rig() -> Iterator[Stage]:
     with stage(NAME) as made:
+        terminal = made.root / "a-terminal"
+        seen = made.root / "terminal"
+        script = f'#!/bin/sh\n"$@" >{seen}.new\necho status $? >>{seen}.new\nmv {seen}.new {seen}\n'
+        terminal.write_text(script)
+        terminal.chmod(0o755)
+        made.host_environ["GUESTLINK_HOST_TERMINAL"] = str(terminal)
         made.start_host()
         made.host("add", NAME)
         made.start_garcon()
@@ -107,6 +114,13 @@ def test_nothing_of_a_session_stays_in_the_directory(rig: Stage) -> None:
 def test_guestlink_host_shell_is_vsh(rig: Stage) -> None:
     done = rig.host("shell", NAME, "--", "sh", "-c", "echo here; exit 5", check=False)
     assert (done.returncode, done.stdout) == (5, "here\n")
+
+
+def test_a_terminal_that_the_container_asks_for_is_a_shell_there(rig: Stage) -> None:
+    rig.guestlink("terminal", "--", "sh", "-c", "echo $0 in $PWD; exit 3", "x y")
+    seen = rig.root / "terminal"
+    rig.wait("the terminal has run its command", lambda: seen.exists() and "status" in seen.read_text())
+    assert seen.read_text() == f"x y in {pwd.getpwuid(os.getuid()).pw_dir}\nstatus 3\n"
 
 
 def test_a_login_shell_on_a_terminal_follows_its_window(rig: Stage) -> None:

@@ -171,6 +171,18 @@ def test_mounting_twice_and_unmounting_nothing_are_told(rig: Stage, mounted: Pat
     assert f"nothing is mounted at {rig.root}/here" in nothing.stderr
 
 
+def test_a_container_that_is_forgotten_is_unmounted() -> None:
+    need("sshfs", "fusermount3", packages="sshfs fuse3 openssh-sftp-server")
+    if not os.path.exists("/dev/fuse"):
+        pytest.skip("this machine has no FUSE")
+    with files_stage() as rig:
+        folder = Path(rig.host("files", NAME).stdout.strip())
+        assert os.path.ismount(folder)
+        rig.host("remove", NAME)
+        assert not folder.exists()
+        wait_until_sshfs_ended(rig)
+
+
 def test_a_folder_that_holds_something_is_left_alone(rig: Stage) -> None:
     need("sshfs", packages="sshfs")
     done = rig.host("files", NAME, "--at", str(rig.root / "here"), check=False)

@@ -15,6 +15,8 @@ from pathlib import Path
 
 import pytest
 
+from guestlink.errors import GuestlinkError
+from guestlink_host.ssh_access import stanza
 from support.needs import need
 from support.stage import LIMIT, Stage, stage
 from support.vsh_peers import Terminal
@@ -255,6 +257,12 @@ def test_many_sessions_at_once_make_one_host_key(rig: Rig) -> None:
     ]
     assert [process.wait(LIMIT) for process in processes] == list(range(8))
     assert sorted(path.name for path in inside.iterdir()) == ["authorized_keys", "host_key"]
+
+
+@pytest.mark.parametrize("user", ["", "root\nProxyCommand x", "a b", "x #", '"', "%h", "..", "$(id)"])
+def test_a_user_s_name_cannot_put_anything_into_the_configuration(user: str) -> None:
+    with pytest.raises(GuestlinkError, match="no user's name"):
+        stanza(NAME, user, ["guestlink-host", "ssh-proxy", NAME])
 
 
 def test_a_container_that_is_not_known_is_named(rig: Rig) -> None:
