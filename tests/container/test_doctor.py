@@ -119,6 +119,12 @@ def test_no_user_manager(pair: Pair) -> None:
         _says(pair, "no user manager runs for user")
 
 
+def test_a_daemon_that_hangs(pair: Pair) -> None:
+    pid = pair.machine.check_user("systemctl", "--user", "show", "-P", "MainPID", GARCON).strip()
+    with _broken(pair, f"kill -STOP {pid}", f"kill -CONT {pid}"):
+        _says(pair, "garcon does not answer: garcon did not answer within 5 s")
+
+
 def test_another_user(pair: Pair) -> None:
     assert pair.machine.root("useradd", "-m", "-u", "1001", "anna").returncode == 0
     become = ("setpriv", "--reuid=1001", "--regid=1001", "--init-groups", "env", "HOME=/home/anna")

@@ -207,6 +207,7 @@ def test_a_broken_set_up_is_named_by_its_cause_alone(name: str) -> None:
             1,
         ),
         ({"sftp_server": False}, "there is no sftp-server", 0),
+        ({"shell_server": False}, "vshd is not installed", 0),
         ({"journal_readable": False}, "user may not read the journal", 0),
         ({"failed_system_units": ("a.mount",)}, "system units have failed: a.mount", 0),
         (

@@ -24,6 +24,8 @@ _IN_A_CONTAINER = (
 )
 _CONDITIONS = {
     "guestlink-garcon.service": _IN_A_CONTAINER,
+    "guestlink-vshd.service": _IN_A_CONTAINER,
+    "guestlink-vshd.socket": _IN_A_CONTAINER,
     "guestlink-sommelier@.service": _IN_A_CONTAINER,
     "guestlink-sommelier-x@.service": (
         *_IN_A_CONTAINER,

@@ -327,6 +327,15 @@ def _sftp(facts: Facts) -> _Said:
         )
 
 
+def _shells(facts: Facts) -> _Said:
+    if not facts.shell_server:
+        yield (
+            _NOTE,
+            "vshd is not installed, so the host has no terminal in this container",
+            "install the package guestlink-vshd if you want one",
+        )
+
+
 def _locale(facts: Facts) -> _Said:
     if facts.locale_missing:
         yield (
@@ -382,6 +391,7 @@ CHECKS: tuple[Check, ...] = (
     Check("groups", "the expected groups exist", _groups, ("place",)),
     Check("files", "the expected files exist", _files, ("place",)),
     Check("sftp", "the host can show files", _sftp, ("place",)),
+    Check("shells", "the host can open a terminal", _shells, ("place",)),
     Check("locale", "the locale exists", _locale),
     Check("system units", "no system unit has failed", _system_units, ("place", "system")),
     Check("journal", "the journal is readable", _journal, ("place", "system")),

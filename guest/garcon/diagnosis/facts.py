@@ -117,6 +117,7 @@ class Facts:
     compositor_there: bool = True
     nodes: tuple[Node, ...] = ()
     sftp_server: bool = True
+    shell_server: bool = True
     groups_missing: tuple[str, ...] = ()
     files_missing: tuple[str, ...] = ()
     locale_missing: str = ""

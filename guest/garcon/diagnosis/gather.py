@@ -23,6 +23,7 @@ from guestlink.address import Address, UnixAddress, VsockAddress
 from guestlink.config import ConfigError
 from guestlink.control import ControlClient, DaemonNotRunning
 from guestlink.errors import GuestlinkError
+from guestlink.own_program import own_program
 from guestlink.sockets import ConnectFailed, connect
 from guestlink.token import TOKEN_PATH, TokenError, read_token
 
@@ -105,6 +106,7 @@ def _where() -> dict[str, Any]:
         "container": any(
             map(os.path.exists, ("/run/systemd/container", TOKEN_PATH, HOST_DIRECTORY, "/run/.containerenv"))
         ),
+        "shell_server": bool(own_program("vshd", "vshd")),
         "address": not has_device() or ipv4_address() is not None,
         "free": dict(_free()),
     }
