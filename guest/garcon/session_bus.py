@@ -37,7 +37,7 @@ class BusError(Exception):
 
 
 _ERROR = "org.freedesktop.DBus.Error"
-_CONNECT_TIMEOUT = 5.0
+_CONNECT_TIMEOUT, _CLOSE_TIMEOUT = 15.0, 2.0
 
 
 class SessionBus:
@@ -110,7 +110,7 @@ class SessionBus:
         bus.disconnect()
         with contextlib.suppress(Exception):  # Versions differ in what they raise after a wanted disconnection.
             ended: Awaitable[None] = getattr(bus, "wait_for_disconnect")()  # noqa: B009  (untyped in the library)
-            await asyncio.wait_for(ended, _CONNECT_TIMEOUT)
+            await asyncio.wait_for(ended, _CLOSE_TIMEOUT)
         for name in ("_stream", "_sock"):  # dbus-fast before 2 leaves both to the garbage collector.
             if (held := getattr(bus, name, None)) is not None:
                 held.close()

@@ -23,7 +23,8 @@ _JOB_REMOVED = f"type='signal',sender='{_SYSTEMD}',interface='{_MANAGER}',member
 
 _JOBS_KEPT = 64
 """Finished jobs remembered, because a job may end before the answer that names it has been read."""
-_START_TIMEOUT = 10.0
+_TIMEOUT = 25.0
+"""Seconds for one answer of the manager, which a busy machine may need; the host waits for a minute."""
 
 
 class ManagerAbsent(Exception):
@@ -57,7 +58,7 @@ class UserManager:
                 "Get",
                 "ss",
                 [_MANAGER, "Environment"],
-                timeout=5,
+                timeout=_TIMEOUT,
             )
         except BusError as error:
             raise ManagerAbsent(str(error)) from error
@@ -98,7 +99,7 @@ class UserManager:
                 "StartTransientUnit",
                 "ssa(sv)a(sa(sv))",
                 [unit, "fail", properties, []],
-                timeout=_START_TIMEOUT,
+                timeout=_TIMEOUT,
             )
         except BusError as error:
             if error.nobody_there:
@@ -115,7 +116,7 @@ class UserManager:
         try:
             await self._bus.listen(_JOB_REMOVED, self._job_removed)
             # Without a subscriber the manager sends no signals.
-            await self._bus.call(_SYSTEMD, _PATH, _MANAGER, "Subscribe", timeout=5)
+            await self._bus.call(_SYSTEMD, _PATH, _MANAGER, "Subscribe", timeout=_TIMEOUT)
         except BusError as error:
             if error.name != "org.freedesktop.systemd1.AlreadySubscribed":
                 raise ManagerAbsent(str(error)) from error
@@ -138,7 +139,7 @@ class UserManager:
         waiter: asyncio.Future[str] = asyncio.get_running_loop().create_future()
         self._waiters[job] = waiter
         try:
-            async with asyncio.timeout(_START_TIMEOUT):
+            async with asyncio.timeout(_TIMEOUT):
                 return await waiter
         except TimeoutError as error:
             raise StartFailed("systemd did not start it in time") from error
