@@ -235,14 +235,24 @@ def run_compositor(program: Path, directory: Path) -> Iterator[Path]:
 
 
 @contextmanager
-def open_way(name: str, host: Path, directory: Path) -> Iterator[tuple[Way, float]]:
-    """A way, and the seconds until its socket was there."""
+def open_way(name: str, host: Path, directory: Path, python: str = "") -> Iterator[tuple[Way, float]]:
+    """A way, and the seconds until its socket was there.
+
+    :param python: that runs the proxy; the distribution's by default.
+    """
     socket = directory / "wayland-0"
     if name == "direct":
         yield Way(name, host, []), 0.0
         return
     link = directory / "link"
-    proxy = [*_python(), "-m", "sommelier_shim", "--parent", "--socket=wayland-0", f"--display={host}"]
+    proxy = [
+        python or _distribution_python(),
+        "-m",
+        "sommelier_shim",
+        "--parent",
+        "--socket=wayland-0",
+        f"--display={host}",
+    ]
     commands = {
         "sommelier": [proxy],
         "sommelier --scale=2": [[*proxy, "--scale=2"]],
@@ -304,9 +314,9 @@ def _pinned(argv: list[str]) -> list[str]:
     return ["taskset", "--cpu-list", str(max(os.sched_getaffinity(0))), *argv]
 
 
-def _python() -> list[str]:
-    """The distribution's interpreter: one built without optimisation takes three times as long for a message."""
-    return ["/usr/bin/python3" if os.path.exists("/usr/bin/python3") else sys.executable]
+def _distribution_python() -> str:
+    """One that is built without optimisation takes three times as long for a message."""
+    return "/usr/bin/python3" if os.path.exists("/usr/bin/python3") else sys.executable
 
 
 def build(name: str, library: str) -> Path:

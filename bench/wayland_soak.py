@@ -42,7 +42,7 @@ def main() -> int:
     for name in ("sommelier", "sommelier --scale=2"):
         with tempfile.TemporaryDirectory() as scratch, ExitStack() as stack:
             host = stack.enter_context(run_compositor(build("null_compositor", "wayland-server"), Path(scratch)))
-            way, _ = stack.enter_context(open_way(name, host, Path(scratch)))
+            way, _ = stack.enter_context(open_way(name, host, Path(scratch), sys.executable))
             failed |= not _soak(way, frames, connections)
     return 1 if failed else 0
 

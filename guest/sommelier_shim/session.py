@@ -33,6 +33,7 @@ _RETRY_TIME = 0.01
 """Seconds until another try when the kernel has too many descriptors under way."""
 _ANCILLARY = socket.CMSG_SPACE(DESCRIPTORS_RECEIVED * 4)
 _FLAGS = socket.MSG_DONTWAIT | socket.MSG_CMSG_CLOEXEC
+_LOST = socket.MSG_CTRUNC
 
 _buffer = bytearray(SIZE_LIMIT + RECEIVE_SIZE + HEADER_SIZE)
 _view = memoryview(_buffer)
@@ -187,12 +188,12 @@ class Session:
             received = array("i")
             received.frombytes(data[: len(data) - len(data) % received.itemsize])
             flow.received.extend(received)
-        if count == 0:
+        if not count:
             self._ended(peer)
             return
         end = size + count
         try:
-            if flags & socket.MSG_CTRUNC:
+            if flags & _LOST:
                 raise WireError("descriptors were lost: this process has too many open", IMPLEMENTATION)
             used = flow.feed(_buffer, _view, end)
         except WireError as error:

@@ -13,6 +13,7 @@ import pytest
 CHECKOUT = Path(__file__).resolve().parents[2]
 
 
+@pytest.mark.slow
 def test_frames_and_connections_leave_no_descriptor_object_or_memory() -> None:
     libraries = ["pkg-config", "--exists", "wayland-server", "wayland-client"]
     has_tools = shutil.which("cc") and shutil.which("pkg-config")
