@@ -62,11 +62,18 @@ class Program:
 
     def reach(self, name: str) -> socket.socket:
         path = self.runtime / name
-        self.wait(f"{name} is served", lambda: _connects(path))
+        self.wait(f"{name} is served", lambda: _connects(path) or self._has_ended())
         sock = socket.socket(socket.AF_UNIX)
         sock.settimeout(LIMIT)
         sock.connect(str(path))
         return sock
+
+    def _has_ended(self) -> bool:
+        """Fail with what the program said, rather than wait for one that has ended."""
+        process = self.processes[-1]
+        assert process.stdout is not None
+        assert process.poll() is None, f"it ended: {process.stdout.read().decode()}"
+        return False
 
     @staticmethod
     def wait(what: str, condition: Callable[[], _T]) -> _T:
