@@ -173,12 +173,15 @@ class Daemon:
             host = self._host = await self._await_host()
             dial = HostDial(host, runtime)
             address = garcon_address(self._config, host)
-            garcon_port = await server.start(address)
-            sftp_port = sftp.start(sftp_address(address))
+
+            async def serve() -> tuple[int, int]:
+                return await server.start(address), sftp.start(sftp_address(address))
+
+            await serve()
             link = self._link = HostLink(
                 host,
                 self._config[TOKEN_FILE],
-                ports=lambda: (garcon_port, sftp_port),
+                serve=serve,
                 dial=dial.dial,
                 probe=dial.probe,
                 pending_count=lambda: publisher.pending_count,

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from garcon.settings import GARCON_FIRST_PORT, GARCON_LAST_PORT
+from garcon.settings import GARCON_FIRST_PORT, GARCON_LAST_PORT, socket_mode
 from guestlink.address import CID_HOST, Address, UnixAddress, VsockAddress
 from guestlink.rpc import GARCON, Server
-from guestlink.sockets import PeerPolicy, listen
+from guestlink.sockets import PeerPolicy, SocketFile, listen
 from guestlink.vsock_bridge import Bridge, listen_on_first_free
 
 
@@ -19,32 +19,45 @@ class GarconServer:
     """
 
     def __init__(self, service: object, runtime: Path) -> None:
-        self._server = Server(GARCON, service)
+        self._service = service
         self._private = UnixAddress(str(runtime / "garcon-bridge.sock"))
+        self._server: Server | None = None
+        self._file: SocketFile | None = None
         self._bridge: Bridge | None = None
+        self._port = 0
 
     async def start(self, address: Address) -> int:
-        """Begin to serve.
+        """Begin to serve, or again where the socket's directory was carried in anew and has no socket of ours.
 
         :param address: a vsock address with garcon's first port takes the first free one of its range.
         :returns: the port for ContainerStartupInfo; 1 for a Unix socket, which has none.
         :raises GuestlinkError: the address cannot be served.
         """
-        if not isinstance(address, VsockAddress):
-            port = self._server.bind(address)
-        else:
-            self._server.bind(self._private)
+        if self._server is not None:
+            if self._file is None or self._file.is_there():
+                return self._port
+            await self.close()
+        server = self._server = Server(GARCON, self._service)
+        if isinstance(address, VsockAddress):
+            server.bind(self._private)
             if address.port == GARCON_FIRST_PORT:
-                listener, port = listen_on_first_free(address.cid, GARCON_FIRST_PORT, GARCON_LAST_PORT)
+                listener, self._port = listen_on_first_free(address.cid, GARCON_FIRST_PORT, GARCON_LAST_PORT)
             else:
-                listener, port = listen(address), address.port
+                listener, self._port = listen(address), address.port
             self._bridge = Bridge(listener, self._private, PeerPolicy(cids=frozenset({CID_HOST})))
             self._bridge.start()
-        await self._server.start()
-        return port
+        elif isinstance(address, UnixAddress):
+            self._port = server.bind(address, mode=socket_mode(address))
+            self._file = SocketFile(address.path)
+        else:
+            self._port = server.bind(address)
+        await server.start()
+        return self._port
 
     async def close(self) -> None:
         """Stop serving."""
         if self._bridge is not None:
             await self._bridge.close()
-        await self._server.stop()
+        if self._server is not None:
+            await self._server.stop()
+        self._bridge = self._server = self._file = None

@@ -58,7 +58,7 @@ class HostLink:
 
     :param address: where ContainerListener is.
     :param token_file: path of the token.
-    :param ports: returns garcon's and SFTP's port for ContainerStartupInfo.
+    :param serve: makes sure that the host can call us; returns garcon's and SFTP's port for ContainerStartupInfo.
     :param dial: opens a channel to the address.
     :param probe: raises GuestlinkError while nobody listens there; cheaper than a channel.
     :param pending_count: how many application lists are still to come.
@@ -71,7 +71,7 @@ class HostLink:
         address: Address,
         token_file: str,
         *,
-        ports: Callable[[], tuple[int, int]],
+        serve: Callable[[], Awaitable[tuple[int, int]]],
         dial: Callable[[], Awaitable[HostChannel]],
         probe: Callable[[], Awaitable[None]],
         pending_count: Callable[[], int],
@@ -79,7 +79,7 @@ class HostLink:
         on_change: Callable[[str], None],
     ) -> None:
         self._token_file = token_file
-        self._ports = ports
+        self._serve = serve
         self._dial = dial
         self._probe = probe
         self._pending_count = pending_count
@@ -175,7 +175,7 @@ class HostLink:
         try:
             await self._probe()
             channel = await self._dial()
-            garcon_port, sftp_port = self._ports()
+            garcon_port, sftp_port = await self._serve()
             await channel.call(
                 "ContainerReady",
                 container_host_pb2.ContainerStartupInfo(token=token, garcon_port=garcon_port, sftp_port=sftp_port),

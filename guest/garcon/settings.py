@@ -96,6 +96,14 @@ def garcon_address(config: Config, host: Address) -> Address:
     return VsockAddress(CID_ANY, GARCON_FIRST_PORT)
 
 
+def socket_mode(address: UnixAddress) -> int:
+    """The mode of a socket of ours.
+
+    In the host's directory everybody may connect who gets into it: the host may be a user without a number here.
+    """
+    return 0o666 if os.path.dirname(address.path) == HOST_DIRECTORY else 0o600
+
+
 def vsh_address(config: Config, host: Address, port: int) -> Address:
     """Turn the port of a LaunchVshd request into the address that vshd connects to (garcon.md §6.1).
 

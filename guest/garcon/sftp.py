@@ -17,9 +17,10 @@ import subprocess
 from collections.abc import Mapping
 from pathlib import Path
 
+from garcon.settings import socket_mode
 from guestlink.address import CID_ANY, CID_HOST, VSOCK_ANY_PORT, Address, TcpAddress, UnixAddress, VsockAddress
 from guestlink.preface import TIMEOUT, preface
-from guestlink.sockets import PeerPolicy, listen, peer_of
+from guestlink.sockets import PeerPolicy, SocketFile, listen, peer_of
 from guestlink.tasks import TaskOwner
 from guestlink.token import TokenError, read_token
 
@@ -68,27 +69,42 @@ class SftpStream:
         self._environ = dict(environ)
         self._tasks = TaskOwner("sftp")
         self._listener: socket.socket | None = None
-        self._path: Path | None = None
+        self._file: SocketFile | None = None
+        self._accepting: asyncio.Task[None] | None = None
         self._running: set[subprocess.Popen[bytes]] = set()
         self._connections = 0
         self._said = ""
         self.port: int | None = None
 
     def start(self, address: Address) -> int:
-        """Begin to accept.
+        """Begin to accept, or again where the socket's directory was carried in anew and has no socket of ours.
 
         :returns: the port for ContainerStartupInfo; :data:`UNIX_PORT` for a Unix socket.
         :raises GuestlinkError: the address cannot be had.
         """
-        self._listener = listen(address)
+        if self.port is not None:
+            if self._file is None or self._file.is_there():
+                return self.port
+            self._stop_accepting()
         if isinstance(address, UnixAddress):
-            self._path, self.port = Path(address.path), UNIX_PORT
+            self._listener = listen(address, mode=socket_mode(address))
+            self._file, self.port = SocketFile(address.path), UNIX_PORT
         else:
+            self._listener = listen(address)
             self.port = int(self._listener.getsockname()[1])
         if self._find() is None:
             self._warn_missing()
-        self._tasks.start(self._accept(self._listener), name="accept")
+        self._accepting = self._tasks.start(self._accept(self._listener), name="accept")
         return self.port
+
+    def _stop_accepting(self) -> None:
+        if self._accepting is not None:
+            self._accepting.cancel()
+        if self._listener is not None:
+            self._listener.close()
+        if self._file is not None and self._file.is_there():
+            Path(self._file.path).unlink()
+        self._accepting = self._listener = self._file = None
 
     def __len__(self) -> int:
         """How many servers run."""
@@ -103,10 +119,7 @@ class SftpStream:
                 while self._running:
                     await asyncio.sleep(0.01)
         await self._tasks.close()
-        if self._listener is not None:
-            self._listener.close()
-        if self._path is not None:
-            self._path.unlink(missing_ok=True)
+        self._stop_accepting()
 
     async def _accept(self, listener: socket.socket) -> None:
         loop = asyncio.get_running_loop()

@@ -168,6 +168,24 @@ def listen(address: Address, *, mode: int = 0o600, backlog: int = 128) -> socket
     return sock
 
 
+class SocketFile:
+    """The file of a Unix socket that we have bound; somebody may take it away with its directory.
+
+    :param path: where it is, just bound.
+    """
+
+    def __init__(self, path: str) -> None:
+        self.path = path
+        self._status = os.stat(path, follow_symlinks=False)
+
+    def is_there(self) -> bool:
+        """Whether the path still leads to our socket."""
+        try:
+            return os.path.samestat(os.stat(self.path, follow_symlinks=False), self._status)
+        except OSError:
+            return False
+
+
 def activated_sockets(environ: MutableMapping[str, str] | None = None) -> dict[str, socket.socket]:
     """Sockets that systemd hands to this process, by their ``FileDescriptorName=`` (sd_listen_fds(3)).
 

@@ -89,7 +89,7 @@ class Rig:
         self.link = HostLink(
             UnixAddress("/host"),
             str(self.token_file),
-            ports=lambda: (10000, 0),
+            serve=self._serve,
             dial=self.host.dial,
             probe=self.host.probe,
             pending_count=lambda: 0,
@@ -99,6 +99,9 @@ class Rig:
 
     def _on_registered(self) -> None:
         self.registered += 1
+
+    async def _serve(self) -> tuple[int, int]:
+        return 10000, 0
 
     async def until(self, condition: Callable[[], bool]) -> None:
         async with asyncio.timeout(LIMIT):
