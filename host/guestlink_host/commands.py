@@ -13,13 +13,15 @@ from typing import Any
 from guestlink import __version__
 from guestlink.errors import GuestlinkError
 from guestlink.own_program import own_program
-from guestlink_host.control_client import daemon
+from guestlink_host.control_client import daemon, wake
+from guestlink_host.manager_commands import add_where
 from guestlink_host.settings import POLICIES, PROGRAM
 
 _EXAMPLES = """\
 examples:
   guestlink-host serve                           run the daemon (guestlink-host.service does that)
-  guestlink-host add work                        make a container known; prints what to carry into it
+  guestlink-host attach work                     carry into a container of LXD, Incus or LXC what it needs
+  guestlink-host add work                        the same by hand: prints what to carry into it
   guestlink-host list                            which containers are registered
   guestlink-host apps work                       what the container offers
   guestlink-host launch work org.gnome.gedit a.txt
@@ -83,6 +85,30 @@ def _parser() -> argparse.ArgumentParser:
     add.add_argument("--listen", metavar="ADDRESS", help="serve it there too: tcp:HOST:PORT or vsock:any:PORT")
     add.add_argument("--garcon", metavar="ADDRESS", help="where its garcon serves, if not in its directory; port 0 "
                      "takes the one that it announces")  # fmt: skip
+
+    attach = command(
+        "attach", _attach, "carry into a container of LXD, Incus or LXC what it needs, and make it known",
+        example="attach work", prints_data=False,
+    )  # fmt: skip
+    attach.add_argument("name", metavar="NAME")
+    attach.add_argument("--uid", type=int, default=1000, help="its user's id inside (default: 1000)")
+    attach.add_argument("--no-gpu", action="store_true", help="without the host's render nodes")
+    detach = command("detach", _detach, "undo attach; removes the container's launchers", prints_data=False)
+    detach.add_argument("name", metavar="NAME")
+    for parser_of_one in (attach, detach):
+        add_where(parser_of_one)
+
+    profile = command(
+        "profile", _profile, "print a profile for LXD and Incus, whose containers attach by themselves",
+        example="profile --packages ~/debs | lxc profile edit guestlink", prints_data=False,
+    )  # fmt: skip
+    profile.add_argument(
+        "--apt", metavar="LINE", default="", help="apt repository with Guestlink: ADDRESS SUITE PART"
+    )
+    profile.add_argument("--dnf", metavar="ADDRESS", default="", help="dnf repository with Guestlink")
+    profile.add_argument("--key", metavar="FILE", help="their public key")
+    profile.add_argument("--packages", metavar="DIRECTORY", help="a directory of this machine with the packages")
+    profile.add_argument("--no-gpu", action="store_true", help="without the host's render nodes")
 
     remove = command("remove", _remove, "forget a container; removes its launchers", prints_data=False)
     remove.add_argument("name", metavar="NAME")
@@ -170,6 +196,34 @@ def _add(arguments: argparse.Namespace) -> int:
     return 0
 
 
+def _attach(arguments: argparse.Namespace) -> int:
+    from guestlink_host.manager_commands import attach, carried_now
+
+    instance, at_once = attach(daemon(), arguments)
+    print(f"{instance.name} is attached; {carried_now(instance, at_once)}")
+    return 0
+
+
+def _detach(arguments: argparse.Namespace) -> int:
+    from guestlink_host.manager_commands import detach
+
+    detach(daemon(), arguments)
+    print(f"{arguments.name} is detached")
+    return 0
+
+
+def _profile(arguments: argparse.Namespace) -> int:
+    from pathlib import Path
+
+    from guestlink_host.profile import Source, profile
+    from guestlink_host.settings import GPU, gpu_nodes, load_settings
+
+    key, packages = (Path(path).resolve() if path else None for path in (arguments.key, arguments.packages))
+    source = Source(arguments.apt, arguments.dnf, key, packages)
+    sys.stdout.write(profile(source, [] if arguments.no_gpu else gpu_nodes(load_settings()[GPU])))
+    return 0
+
+
 def _remove(arguments: argparse.Namespace) -> int:
     from guestlink_host import files
 
@@ -186,9 +240,13 @@ def _list(arguments: argparse.Namespace) -> int:
 def _print_containers(containers: list[dict[str, Any]]) -> int:
     for container in containers:
         problem = f"; {container['problem']}" if container["problem"] else ""
-        print(f"{container['name']}: {container['state']}, {container['applications']} applications{problem}")
+        instance = f"{container['instance']}, " if container["instance"] else ""
+        print(
+            f"{container['name']}: {instance}{container['state']}, "
+            f"{container['applications']} applications{problem}"
+        )
     if not containers:
-        print("no containers; `guestlink-host add NAME` makes one known")
+        print("no containers; `guestlink-host attach NAME` makes one known")
     return 0
 
 
@@ -212,12 +270,18 @@ def _launch(arguments: argparse.Namespace) -> int:
         name = unquote(name)
     files = [_absolute(file) for file in arguments.files]
     try:
+        wake(arguments.name, None if sys.stderr.isatty() else _say_after_a_click)
         daemon().call("launch", name=arguments.name, id=name, files=files)
     except GuestlinkError as error:
         if not sys.stderr.isatty():
-            _notify(error)  # Started by a click: nobody reads standard error.
+            _notify(error.message, error.hint)  # Started by a click: nobody reads standard error.
         raise
     return 0
+
+
+def _say_after_a_click(sentence: str) -> None:
+    if sentence.startswith("starting"):
+        _notify(sentence, "")
 
 
 def _absolute(file: str) -> str:
@@ -225,14 +289,14 @@ def _absolute(file: str) -> str:
     return os.path.abspath(file) if "://" not in file and os.path.lexists(file) else file
 
 
-def _notify(error: GuestlinkError) -> None:
+def _notify(summary: str, body: str) -> None:
     import shutil
     import subprocess
 
     if (os.environ.get("WAYLAND_DISPLAY") or os.environ.get("DISPLAY")) and shutil.which("notify-send"):
         try:
             subprocess.run(
-                ["notify-send", "--app-name=Guestlink", "--", error.message, error.hint],
+                ["notify-send", "--app-name=Guestlink", "--", summary, body],
                 check=False,
                 timeout=10,
                 stdin=subprocess.DEVNULL,

@@ -32,11 +32,13 @@ class ContainerService:
     :param listener: answers its calls.
     :param containers: knows its directory.
     :param private: a path for a socket that the container cannot see.
+    :ivar made_anew: whether the container's directory was not there before.
     """
 
     def __init__(self, guest: Guest, listener: ContainerListener, containers: Containers, private: Path) -> None:
         self.guest = guest
         self.problem = ""
+        self.made_anew = False
         self._listener = listener
         self._containers = containers
         self._private = private
@@ -64,11 +66,12 @@ class ContainerService:
 
     async def _listen(self) -> None:
         container = self.guest.container
-        self._containers.prepare(container)
+        self.made_anew = self._containers.prepare(container)
         self._server = Server(CONTAINER_LISTENER, self._listener)
         # Bound where the container cannot interfere, and then moved to its place in one step: there is no moment
         # without a socket, and nothing that the container has put there is followed.
-        self._server.bind(UnixAddress(str(self._private)))
+        # Its directory decides who may connect; it may be a user of the container, whom the mode cannot name.
+        self._server.bind(UnixAddress(str(self._private)), mode=0o666)
         if container.listen:
             address = parse_address(container.listen)
             if isinstance(address, VsockAddress):

@@ -12,6 +12,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from guestlink import acl
 from guestlink.errors import GuestlinkError
 from guestlink.paths import atomic_write, private_directory
 from guestlink_host.names import check_container_name
@@ -20,6 +21,8 @@ from guestlink_host.url_policy import Share
 
 CONTAINER_LIMIT = 256
 SHARE_LIMIT = 64
+DEFAULT_UID = 1000
+"""The id of a container's user (garcon.md §7.8)."""
 
 
 class Container(NamedTuple):
@@ -32,6 +35,11 @@ class Container(NamedTuple):
         the container's directory.
     :ivar ip: its address, for links to servers inside; ``""`` where it shares the host's network.
     :ivar shares: folders of the host that the container sees.
+    :ivar manager: what manages it, one of :data:`~guestlink_host.managers.KINDS`; ``""`` where nobody has told.
+    :ivar place: where it is among the manager's.
+    :ivar uid: its user's id inside.
+    :ivar users: ids on this host of its root and its user, where those are not our own.
+    :ivar by_profile: whether it was made known by its profile alone, and is forgotten when it is deleted.
     """
 
     name: str
@@ -42,6 +50,11 @@ class Container(NamedTuple):
     garcon: str = ""
     ip: str = ""
     shares: tuple[Share, ...] = ()
+    manager: str = ""
+    place: str = ""
+    uid: int = DEFAULT_UID
+    users: tuple[int, ...] = ()
+    by_profile: bool = False
 
     def knows(self, token: str) -> bool:
         """Whether this is its token; takes the same time for any wrong one."""
@@ -52,14 +65,16 @@ class Containers:
     """The registry, kept in one file, and each container's directory that is carried into it.
 
     :param state: directory for the registry and the application lists.
-    :param runtime: directory below which each container's own lies.
+    :param runtime: directory for what is carried into containers, and for their tokens.
+    :ivar directories: what holds each container's directory.
     :raises GuestlinkError: the registry cannot be read.
     """
 
     def __init__(self, state: Path, runtime: Path) -> None:
         self._path = state / "containers.json"
         self._lists = state / "applications"
-        self._runtime = runtime
+        self.directories = runtime / "containers"
+        self._tokens = runtime / "tokens"
         self._known = self._load()
 
     def __iter__(self) -> Iterator[Container]:
@@ -74,7 +89,11 @@ class Containers:
 
     def directory(self, name: str) -> Path:
         """The directory that is carried into a container."""
-        return self._runtime / name
+        return self.directories / name
+
+    def token_file(self, name: str) -> Path:
+        """The token, where no container can put a link in its place before a manager mounts it."""
+        return self._tokens / name
 
     def list_file(self, name: str) -> Path:
         """Where a container's last application list is kept."""
@@ -105,6 +124,7 @@ class Containers:
         self[name]
         self._store({known: value for known, value in self._known.items() if known != name})
         self.list_file(name).unlink(missing_ok=True)
+        self.token_file(name).unlink(missing_ok=True)
         shutil.rmtree(self.directory(name), ignore_errors=True)
 
     def change(self, name: str, **fields: Any) -> Container:
@@ -122,20 +142,32 @@ class Containers:
         self.prepare(container)
         return container
 
-    def prepare(self, container: Container) -> None:
+    def prepare(self, container: Container) -> bool:
         """Make the container's directory, and in it the files with its token and with its name on this host.
 
+        :returns: whether there was no such directory, so that a running container cannot see it.
         :raises GuestlinkError: they cannot be made.
         """
-        directory = private_directory(self.directory(container.name))
-        for path, text in ((directory / "token", container.token), (directory / "name", container.name)):
+        path = self.directory(container.name)
+        is_new = not path.is_dir()
+        directory = private_directory(path)
+        token_file = private_directory(self._tokens) / container.name
+        # Inside the directory its own list decides who may do what; a token that is carried in alone needs one too.
+        acl.grant(directory, container.users, acl.READ | acl.WRITE | acl.ENTER)
+        for path, text in (
+            (token_file, container.token),
+            (directory / "token", container.token),
+            (directory / "name", container.name),
+        ):
             try:
-                _write_in_place(path, text.encode())
+                write_in_place(path, text.encode(), 0o600 if path == token_file else 0o644)
             except OSError as error:
                 raise GuestlinkError(
                     f"the {path.name} file {path} cannot be written: {(error.strerror or str(error)).lower()}",
                     hint="make room, or remove what stands there",
                 ) from error
+        acl.grant(token_file, container.users, acl.READ)
+        return is_new
 
     def _load(self) -> dict[str, Container]:
         try:
@@ -162,7 +194,7 @@ class Containers:
         self._known = known
 
 
-def _write_in_place(path: Path, content: bytes) -> None:
+def write_in_place(path: Path, content: bytes, mode: int) -> None:
     """Write a small file that the container may have tampered with.
 
     In place, because the file itself may be bind-mounted and a new one would not be seen; but never through a link
@@ -170,15 +202,16 @@ def _write_in_place(path: Path, content: bytes) -> None:
     """
     flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
     try:
-        descriptor = os.open(path, flags, 0o600)
+        descriptor = os.open(path, flags, mode)
         status = os.fstat(descriptor)
         if not stat.S_ISREG(status.st_mode) or status.st_nlink != 1:
             os.close(descriptor)
             raise OSError
     except OSError:
         clear_path(path)
-        descriptor = os.open(path, flags | os.O_EXCL, 0o600)
+        descriptor = os.open(path, flags | os.O_EXCL, mode)
     with open(descriptor, "r+b", buffering=0) as stream:
+        os.fchmod(stream.fileno(), mode)
         if stream.read(len(content) + 1) != content:
             stream.seek(0)
             stream.truncate()
@@ -200,9 +233,13 @@ def _fields(container: Container) -> dict[str, Any]:
 
 
 def _container(name: str, fields: Mapping[str, Any]) -> Container:
-    texts: dict[str, Any] = {key: fields[key] for key in Container._fields if isinstance(fields.get(key), str)}
+    kinds = {key: type(value) for key, value in Container._field_defaults.items()} | {"token": str}
+    plain: dict[str, Any] = {
+        key: fields[key] for key, kind in kinds.items() if kind is not tuple and type(fields.get(key)) is kind
+    }
     shares = tuple(Share(str(host), str(inside)) for host, inside in fields.get("shares", ()))
-    container = Container(check_container_name(name), **texts)._replace(shares=shares)
+    users = tuple(int(uid) for uid in fields.get("users", ()))
+    container = Container(check_container_name(name), **plain)._replace(shares=shares, users=users)
     policies = {container.url_policy, container.terminal_policy}
     if not container.token or not policies <= {"", *POLICIES}:
         raise ValueError(f"the entry of {name} makes no sense")

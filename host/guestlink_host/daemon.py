@@ -7,7 +7,6 @@ import base64
 import contextlib
 import fcntl
 import functools
-import ipaddress
 import itertools
 import logging
 import os
@@ -17,7 +16,6 @@ from collections.abc import Awaitable, Callable, Iterator
 from pathlib import Path
 from typing import Any, NoReturn
 
-from guestlink.address import TcpAddress, UnixAddress, VsockAddress, parse_address
 from guestlink.config import Config
 from guestlink.control import ControlServer
 from guestlink.errors import GuestlinkError, report
@@ -27,7 +25,8 @@ from guestlink.paths import data_home, private_directory
 from guestlink.service import Notifier, leave, run_daemon
 from guestlink.tasks import TaskOwner
 from guestlink_host.applications import to_json
-from guestlink_host.compositor_socket import INTERVAL, CompositorSocket
+from guestlink_host.attachments import Attachments
+from guestlink_host.call_fields import application_id, check_addresses, features, files, folder, number
 from guestlink_host.container_service import ContainerService
 from guestlink_host.containers import SHARE_LIMIT, Container, Containers
 from guestlink_host.desktop import Desktop
@@ -38,17 +37,20 @@ from guestlink_host.listener import OPENING_WINDOW, OPENINGS, ContainerListener
 from guestlink_host.openings import Openings
 from guestlink_host.publisher import Publisher
 from guestlink_host.rate_limit import RateLimit
+from guestlink_host.session_sockets import INTERVAL, session_sockets
 from guestlink_host.settings import (
     ASK,
     COMPOSITOR,
+    GPU,
     LOG_LEVEL,
+    MANAGERS,
     OPENER,
     POLICIES,
     SHELL,
+    SOUND,
     TERMINAL,
     TERMINAL_POLICY,
     URL_POLICY,
-    carried_directory,
     control_socket,
     host_runtime_directory,
     state_directory,
@@ -98,27 +100,36 @@ class Daemon:
         with _only_daemon(host_runtime_directory() / "lock"):
             # Sockets that carry no connection yet, and that only we see.
             self._private = _emptied(private_directory(host_runtime_directory() / "private"))
-            self._containers = Containers(state_directory(), carried_directory("."))
+            self._containers = Containers(state_directory(), host_runtime_directory())
             self._databases = DesktopDatabases(data_home())
             config = self._config
             shell = config[SHELL] or own_program("vsh", "guestlink_host.vsh")
             self._desktop = Desktop(config[OPENER], config[TERMINAL], config[ASK], shell)
             self._openings = Openings(config, self._desktop)
-            self._compositor = CompositorSocket(config[COMPOSITOR])
+            self._sockets = session_sockets(config[COMPOSITOR], config[SOUND])
+            self._attachments = Attachments(
+                config[MANAGERS],
+                config[GPU],
+                self._containers,
+                lambda name: self._guest({"name": name}),
+                add=self._add,
+                forget=self._forget,
+            )
             self._tasks = TaskOwner("guestlink-host")
             control = ControlServer(control_socket(), self._handlers())
             try:
                 self._tasks.start(self._databases.run(), name="refresh the desktop's databases")
                 for container in self._containers:
                     await self._start_or_retry(container)
-                if self._compositor.wanted:
-                    self._tasks.start(self._carry_compositor(), name="carry the compositor's socket")
+                self._attachments.start()
+                self._tasks.start(self._keep_sockets(), name="carry the session's sockets")
                 await control.start()
                 self._show_status()
                 notifier.ready()
                 await asyncio.Event().wait()
             finally:
                 await control.close()
+                await self._attachments.close()
                 await asyncio.gather(*(service.close() for service in self._services.values()))
                 await self._openings.close()
                 await self._desktop.close()
@@ -150,14 +161,21 @@ class Daemon:
         guest.start()
         self._services[name] = service
         await service.listen()
-        self._compositor.carry(self._containers.directory(name))
+        if service.made_anew:
+            self._attachments.made_anew(container)
+        self._carry_sockets()
         return service
 
-    async def _carry_compositor(self) -> None:
+    def _carry_sockets(self) -> None:
+        known = [service.guest.container for service in self._services.values()]
+        directories = {self._containers.directory(container.name): container.users for container in known}
+        for each in self._sockets if directories else ():
+            each.carry(directories)
+
+    async def _keep_sockets(self) -> None:
         while True:
             await asyncio.sleep(INTERVAL)
-            for name in self._services:
-                self._compositor.carry(self._containers.directory(name))
+            self._carry_sockets()
 
     async def _start_or_retry(self, container: Container) -> None:
         """Serve a container of an earlier run; what is in the way of one stops no other."""
@@ -196,6 +214,8 @@ class Daemon:
     def _handlers(self) -> dict[str, Callable[[dict[str, Any]], Awaitable[dict[str, Any]]]]:
         return {
             "add": self._do_add,
+            "attach": self._attachments.do_attach,
+            "wake": self._attachments.do_wake,
             "remove": self._do_remove,
             "list": self._do_list,
             "apps": self._do_apps,
@@ -216,9 +236,13 @@ class Daemon:
 
     async def _do_add(self, fields: dict[str, Any]) -> dict[str, Any]:
         texts = {key: str(fields[key]) for key in ("listen", "garcon", "ip") if fields.get(key)}
-        _check_addresses(texts)
+        check_addresses(texts)
+        return self._describe(await self._add(fields.get("name", ""), **texts))
+
+    async def _add(self, name: str, **fields: Any) -> Container:
+        """Make a container known and serve it, both or nothing."""
         async with self._changing:
-            container = self._containers.add(fields.get("name", ""), **texts)
+            container = self._containers.add(name, **fields)
             try:
                 await self._start(container)
             except BaseException:
@@ -226,11 +250,15 @@ class Daemon:
                 self._containers.remove(container.name)
                 raise
         self._show_status()
-        return self._describe(container)
+        return container
 
     async def _do_remove(self, fields: dict[str, Any]) -> dict[str, Any]:
+        await self._forget(fields.get("name", ""))
+        return {}
+
+    async def _forget(self, name: str) -> None:
         async with self._changing:
-            container = self._containers[fields.get("name", "")]
+            container = self._containers[name]
             service = self._services.pop(container.name)
             await service.close()
             try:
@@ -240,10 +268,11 @@ class Daemon:
             except BaseException:
                 await self._start(container)
                 raise
+        self._attachments.problems.pop(name, None)
         self._show_status()
-        return {}
 
     async def _do_list(self, fields: dict[str, Any]) -> dict[str, Any]:
+        await self._attachments.look()
         return {"containers": [self._describe(container) for container in self._containers]}
 
     async def _do_apps(self, fields: dict[str, Any]) -> dict[str, Any]:
@@ -257,7 +286,7 @@ class Daemon:
         }
 
     async def _do_launch(self, fields: dict[str, Any]) -> dict[str, Any]:
-        await self._guest(fields).launch(_text(fields, "id"), _files(fields))
+        await self._guest(fields).launch(application_id(fields, "id"), files(fields))
         return {}
 
     async def _do_meeting_place(self, fields: dict[str, Any]) -> dict[str, Any]:
@@ -268,19 +297,12 @@ class Daemon:
 
     async def _do_launch_vshd(self, fields: dict[str, Any]) -> dict[str, Any]:
         guest = self._guest(fields)
-        features = fields.get("features") or []
-        if (
-            not isinstance(features, list)
-            or len(features) > 64
-            or not all(isinstance(feature, int) and 0 <= feature < 256 for feature in features)
-        ):
-            raise GuestlinkError("the features are no list of numbers")
-        await guest.launch_vshd(_number(fields, "port", 1, 2**32 - 1), features)
+        await guest.launch_vshd(number(fields, "port", 1, 2**32 - 1), features(fields))
         return {}
 
     async def _do_icon(self, fields: dict[str, Any]) -> dict[str, Any]:
-        size, scale = _number(fields, "size", 1, 4095), _number(fields, "scale", 1, 4)
-        picture = await self._guest(fields).icon(_text(fields, "id"), size, scale)
+        size, scale = number(fields, "size", 1, 4095), number(fields, "scale", 1, 4)
+        picture = await self._guest(fields).icon(application_id(fields, "id"), size, scale)
         return {"suffix": picture.suffix, "content": base64.b64encode(picture.content).decode()}
 
     async def _do_policy(self, fields: dict[str, Any]) -> dict[str, Any]:
@@ -297,11 +319,11 @@ class Daemon:
         guest = self._guest(fields)
         shares = {share.host: share for share in guest.container.shares}
         if host := fields.get("host"):
-            share = Share(_folder(host), _folder(fields.get("inside") or host))
+            share = Share(folder(host), folder(fields.get("inside") or host))
             shares[share.host] = share
             if len(shares) > SHARE_LIMIT:
                 raise GuestlinkError(f"there are {SHARE_LIMIT} shared folders already", hint="forget one first")
-        if (forget := fields.get("forget")) is not None and shares.pop(_folder(forget), None) is None:
+        if (forget := fields.get("forget")) is not None and shares.pop(folder(forget), None) is None:
             raise GuestlinkError(
                 f"{forget} is not shared with {guest.container.name}",
                 hint=f"`guestlink-host share {guest.container.name}` lists what is",
@@ -310,6 +332,7 @@ class Daemon:
         return {"shares": [share._asdict() for share in shares.values()]}
 
     async def _do_status(self, fields: dict[str, Any]) -> dict[str, Any]:
+        await self._attachments.look()
         return {
             "sentence": self._notifier.text,
             "containers": [self._describe(container) for container in self._containers],
@@ -332,6 +355,9 @@ class Daemon:
             "registered": guest.registered,
             "reachable": guest.reachable,
             "state": guest.sentence,
+            "manager": container.manager,
+            "place": container.place,
+            "instance": self._attachments.status(container),
             "applications": len(guest.publisher.applications),
             "lists": guest.publisher.lists,
             "pending": guest.pending,
@@ -339,11 +365,13 @@ class Daemon:
             "username": guest.info.username,
             "homedir": guest.info.homedir,
             "sftp_port": guest.info.sftp_port,
-            "problem": self._services[container.name].problem or guest.publisher.problem,
+            "problem": self._services[container.name].problem
+            or guest.publisher.problem
+            or self._attachments.problems.get(container.name, ""),
             "policies": self._policies(container),
             "shares": [share._asdict() for share in container.shares],
             "directory": str(directory),
-            "token_file": str(directory / "token"),
+            "token_file": str(self._containers.token_file(container.name)),
         }
 
     def _policies(self, container: Container) -> dict[str, Any]:
@@ -375,57 +403,3 @@ def _emptied(directory: Path) -> Path:
     for path in directory.iterdir():
         path.unlink()
     return directory
-
-
-def _check_addresses(texts: dict[str, str]) -> None:
-    """Complain about addresses before anything is stored.
-
-    :raises GuestlinkError: one is wrong.
-    """
-    listening = parse_address(texts["listen"]) if "listen" in texts else None
-    garcon = parse_address(texts["garcon"]) if "garcon" in texts else None
-    if isinstance(listening, UnixAddress):
-        raise GuestlinkError(
-            "a container has a Unix socket already, in its directory", hint="--listen takes tcp: and vsock:"
-        )
-    if isinstance(listening, TcpAddress) and listening.port == 0:
-        raise GuestlinkError("the listening address needs a port", hint="write tcp:HOST:PORT")
-    if isinstance(listening, VsockAddress) and not isinstance(garcon, VsockAddress):
-        raise GuestlinkError(
-            "listening on vsock needs to know whose calls to accept",
-            hint="give --garcon vsock:CID:0 with the machine's context id",
-        )
-    if "ip" in texts:
-        try:
-            ipaddress.ip_address(texts["ip"])
-        except ValueError:
-            reason = f"{texts['ip']!r:.80} is not an IP address"
-            raise GuestlinkError(reason, hint="for example 10.0.3.15") from None
-
-
-def _folder(path: object) -> str:
-    text = str(path)
-    if not os.path.isabs(text) or "\0" in text:
-        raise GuestlinkError(f"{text!r:.80} is not an absolute path", hint="write it from / on")
-    return os.path.normpath(text)
-
-
-def _text(fields: dict[str, Any], key: str) -> str:
-    value = fields.get(key)
-    if not isinstance(value, str) or not value or "\0" in value:
-        raise GuestlinkError(f"{value!r:.80} is no application's id", hint="`guestlink-host apps` lists them")
-    return value
-
-
-def _files(fields: dict[str, Any]) -> list[str]:
-    files = fields.get("files") or []
-    if not isinstance(files, list) or not all(isinstance(file, str) and "\0" not in file for file in files):
-        raise GuestlinkError("the files are no list of paths and URLs")
-    return files
-
-
-def _number(fields: dict[str, Any], key: str, low: int, high: int) -> int:
-    value = fields.get(key)
-    if not isinstance(value, int) or not low <= value <= high:
-        raise GuestlinkError(f"the {key} {value!r:.40} is not a number from {low} to {high}")
-    return value

@@ -10,6 +10,7 @@ from typing import Any
 
 from guestlink.config import Config, Setting, choice, load, standard_files
 from guestlink.paths import runtime_dir, state_home
+from guestlink_host.managers import KINDS
 
 PROGRAM = "guestlink-host"
 POLICIES = ("allow", "ask", "deny")
@@ -24,6 +25,15 @@ def _schemes(text: str) -> frozenset[str]:
     if bad := [word for word in words if not word[0].isalpha() or not word.isascii() or ":" in word]:
         raise ValueError(f"{bad[0]!r} is no URL scheme; write them without the colon")
     return frozenset(words)
+
+
+def _managers(text: str) -> tuple[str, ...]:
+    words = tuple(text.replace(",", " ").split())
+    if words == ("none",):
+        return ()
+    if bad := [word for word in words if word not in KINDS]:
+        raise ValueError(f"{bad[0]!r} is none; use {', '.join(KINDS)}, or none")
+    return words
 
 
 OPENER = Setting("opener", "GUESTLINK_HOST_OPENER", ["xdg-open"], _words, "command that opens a URL, put behind it")
@@ -56,10 +66,32 @@ COMPOSITOR = Setting(
     str,
     "Wayland compositor for containers' windows: auto for the session's, off, or its socket's path",
 )
+SOUND = Setting(
+    "sound",
+    "GUESTLINK_HOST_SOUND",
+    "auto",
+    choice("auto", "pipewire", "off"),
+    "sound of containers: auto by PulseAudio's protocol, pipewire by PipeWire's own too, or off",
+)
+GPU = Setting(
+    "gpu",
+    "GUESTLINK_HOST_GPU",
+    "auto",
+    str,
+    "render nodes that attach carries in: auto for all of /dev/dri, off, or their paths",
+)
+MANAGERS = Setting[tuple[str, ...]](
+    "managers",
+    "GUESTLINK_HOST_MANAGERS",
+    KINDS,
+    _managers,
+    "container managers to ask: lxd, incus, lxc, or none",
+)
 LOG_LEVEL = Setting("log_level", "GUESTLINK_LOG", "info", str, "debug, info, warning or error")
 
 SCHEMA: tuple[Setting[Any], ...] = (
-    OPENER, TERMINAL, ASK, SHELL, URL_POLICY, TERMINAL_POLICY, URL_SCHEMES, COMPOSITOR, LOG_LEVEL,
+    OPENER, TERMINAL, ASK, SHELL, URL_POLICY, TERMINAL_POLICY, URL_SCHEMES, COMPOSITOR, SOUND, GPU,
+    MANAGERS, LOG_LEVEL,
 )  # fmt: skip
 
 
@@ -82,9 +114,11 @@ def control_socket() -> Path:
     return host_runtime_directory() / "control.sock"
 
 
-def carried_directory(container: str) -> Path:
-    """The directory that is carried into a container as ``/dev/.guestlink``."""
-    return host_runtime_directory() / "containers" / container
+def gpu_nodes(setting: str) -> list[Path]:
+    """The device nodes that the setting ``gpu`` stands for."""
+    if setting == "auto":
+        return sorted(Path("/dev/dri").glob("renderD*"))
+    return [] if setting == "off" else [Path(word) for word in shlex.split(setting)]
 
 
 def state_directory() -> Path:

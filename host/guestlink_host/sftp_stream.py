@@ -10,7 +10,7 @@ import socket
 from guestlink.address import UnixAddress, parse_address
 from guestlink.errors import GuestlinkError
 from guestlink.sockets import connect
-from guestlink_host.control_client import daemon
+from guestlink_host.control_client import daemon, wake
 from guestlink_host.pinned_socket import pin_socket, pinned_address
 
 _CHUNK = 256 * 1024
@@ -21,6 +21,7 @@ def run(name: str) -> int:
 
     :raises GuestlinkError: the container has none, or it cannot be reached.
     """
+    wake(name)
     place = daemon().call("sftp_place", name=name)
     with _connected(name, place["address"]) as sock:
         if "token" in place:

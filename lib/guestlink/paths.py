@@ -8,6 +8,7 @@ import stat
 from collections.abc import Mapping
 from pathlib import Path
 
+from guestlink import acl
 from guestlink.errors import GuestlinkError
 
 
@@ -50,7 +51,7 @@ def runtime_dir(name: str = "guestlink", environ: Mapping[str, str] = os.environ
 
 
 def private_directory(path: Path) -> Path:
-    """Make a directory that only this user may enter, or check that it is one.
+    """Make a directory that only this user may enter, or check that it is one; an access control list is kept.
 
     :raises GuestlinkError: it is a link or a file, belongs to somebody else, or cannot be made.
     """
@@ -61,7 +62,7 @@ def private_directory(path: Path) -> Path:
             raise GuestlinkError(
                 f"{path} is not a directory of this user", hint="remove it, or set XDG_RUNTIME_DIR"
             )
-        if status.st_mode & 0o077:
+        if status.st_mode & 0o077 and not acl.is_listed(path):
             path.chmod(0o700)
     except OSError as error:
         raise GuestlinkError(

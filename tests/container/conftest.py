@@ -18,4 +18,5 @@ def packages(tmp_path_factory: pytest.TempPathFactory) -> Path:
     target = tmp_path_factory.mktemp("debs")
     subprocess.run([str(CHECKOUT / "packaging" / "build-deb"), str(target)], check=True, timeout=300)
     target.chmod(0o755)  # id-mapped containers read it as strangers
+    target.chmod(0o755)  # id-mapped containers read it as strangers
     return target

@@ -47,7 +47,7 @@ async def test_a_first_walk_through_the_commands(host: Host) -> None:
     listed = json.loads((await run("list", "--json")).stdout)
     assert [(entry["name"], entry["registered"]) for entry in listed] == [("demo", False)]
     assert (await run("remove", "demo")).returncode == 0
-    assert "guestlink-host add NAME" in (await run("list")).stdout
+    assert "guestlink-host attach NAME" in (await run("list")).stdout
     guest = await host.registered()
     guest.icons = {"org.x": (False, png(48))}
     await guest.publish(application("org.x", names={"": "The X"}, no_display=True))

@@ -25,28 +25,28 @@ def test_containers_survive_with_everything_that_was_set(tmp_path: Path) -> None
     again = registry(tmp_path)["demo"]
     assert again == container._replace(url_policy="ask", shares=(Share("/a", "/b"),))
     assert uuid.UUID(again.token).version == 4
-    assert (tmp_path / "run/demo/token").read_text() == again.token
-    assert (tmp_path / "run/demo/token").stat().st_mode & 0o777 == 0o600
-    assert (tmp_path / "run/demo").stat().st_mode & 0o777 == 0o700
+    assert (tmp_path / "run/containers/demo/token").read_text() == again.token
+    assert (tmp_path / "run/tokens/demo").stat().st_mode & 0o777 == 0o600
+    assert (tmp_path / "run/containers/demo").stat().st_mode & 0o777 == 0o700
     assert (tmp_path / "state/containers.json").stat().st_mode & 0o777 == 0o600
 
 
 def test_a_token_file_is_written_in_place_because_it_may_be_bind_mounted(tmp_path: Path) -> None:
     containers = registry(tmp_path)
     containers.prepare(containers.add("demo"))
-    inode = (tmp_path / "run/demo/token").stat().st_ino
+    inode = (tmp_path / "run/containers/demo/token").stat().st_ino
     token = containers.renew_token("demo").token
-    assert (tmp_path / "run/demo/token").read_text() == token
-    assert (tmp_path / "run/demo/token").stat().st_ino == inode
+    assert (tmp_path / "run/containers/demo/token").read_text() == token
+    assert (tmp_path / "run/containers/demo/token").stat().st_ino == inode
 
 
 def test_a_longer_token_file_is_cut(tmp_path: Path) -> None:
     containers = registry(tmp_path)
     container = containers.add("demo")
     containers.prepare(container)
-    (tmp_path / "run/demo/token").write_text(container.token + "x" * 1000)
+    (tmp_path / "run/containers/demo/token").write_text(container.token + "x" * 1000)
     containers.prepare(container)
-    assert (tmp_path / "run/demo/token").read_text() == container.token
+    assert (tmp_path / "run/containers/demo/token").read_text() == container.token
 
 
 def test_a_hard_link_is_not_written_through(tmp_path: Path) -> None:
@@ -54,11 +54,11 @@ def test_a_hard_link_is_not_written_through(tmp_path: Path) -> None:
     container = containers.add("demo")
     victim = tmp_path / "victim"
     victim.write_text("precious")
-    (tmp_path / "run/demo").mkdir(parents=True)
-    (tmp_path / "run/demo/token").hardlink_to(victim)
+    (tmp_path / "run/containers/demo").mkdir(parents=True)
+    (tmp_path / "run/containers/demo/token").hardlink_to(victim)
     containers.prepare(container)
     assert victim.read_text() == "precious"
-    assert (tmp_path / "run/demo/token").read_text() == container.token
+    assert (tmp_path / "run/containers/demo/token").read_text() == container.token
 
 
 @pytest.mark.parametrize("name", ["", "a/b", "..", None])
@@ -95,9 +95,9 @@ def test_removing_takes_the_directory_along_but_follows_no_link(tmp_path: Path) 
     containers.prepare(containers.add("demo"))
     (tmp_path / "precious").mkdir()
     (tmp_path / "precious/file").write_text("x")
-    (tmp_path / "run/demo/link").symlink_to(tmp_path / "precious")
+    (tmp_path / "run/containers/demo/link").symlink_to(tmp_path / "precious")
     containers.remove("demo")
-    assert not (tmp_path / "run/demo").exists()
+    assert not (tmp_path / "run/containers/demo").exists()
     assert (tmp_path / "precious/file").exists()
     assert list(registry(tmp_path)) == []
 

@@ -96,7 +96,47 @@ def install_packages(root: Path, packages: Path) -> None:
         raise MachineError(done.stdout + done.stderr)
 
 
-class Machine:
+class Booted:
+    """A container with systemd as PID 1, from outside."""
+
+    def root(self, *argv: str, timeout: float = LIMIT) -> subprocess.CompletedProcess[str]:
+        """Run a command inside as root."""
+        raise NotImplementedError
+
+    def died(self) -> str:
+        """Why nothing more is to be expected; ``""`` while it runs."""
+        return ""
+
+    def user(self, *argv: str, timeout: float = LIMIT) -> subprocess.CompletedProcess[str]:
+        """Run a command inside as the user, with the variables of a login session."""
+        runtime = f"/run/user/{UID}"
+        session = [f"HOME=/home/{USER}", f"USER={USER}", f"XDG_RUNTIME_DIR={runtime}"]
+        session.append(f"DBUS_SESSION_BUS_ADDRESS=unix:path={runtime}/bus")
+        become = ["setpriv", f"--reuid={UID}", f"--regid={UID}", "--init-groups", "env", *session]
+        return self.root(*become, *argv, timeout=timeout)
+
+    def check_user(self, *argv: str) -> str:
+        """Like :meth:`user`, for commands that must succeed; returns their output."""
+        done = self.user(*argv)
+        if done.returncode != 0:
+            raise MachineError(f"{' '.join(argv)}: {done.stdout}{done.stderr}\n{self.journal()}")
+        return done.stdout
+
+    def wait(self, what: str, condition: Callable[[], object]) -> None:
+        """Wait until a condition holds."""
+        deadline = time.monotonic() + LIMIT
+        while not condition():
+            reason = self.died()
+            if reason or time.monotonic() > deadline:
+                raise MachineError(f"it did not happen: {what}\n{reason}\n{self.journal()}")
+            time.sleep(0.05)
+
+    def journal(self) -> str:
+        """The end of the journal."""
+        return self.root("journalctl", "-b", "--no-pager", "-n", "60").stdout
+
+
+class Machine(Booted):
     """A booted container.
 
     :param root: its root file system, which is not changed.
@@ -170,14 +210,6 @@ class Machine:
             check=False,
         )
 
-    def user(self, *argv: str, timeout: float = LIMIT) -> subprocess.CompletedProcess[str]:
-        """Run a command inside as the user, with the variables of a login session."""
-        runtime = f"/run/user/{UID}"
-        session = [f"HOME=/home/{USER}", f"USER={USER}", f"XDG_RUNTIME_DIR={runtime}"]
-        session.append(f"DBUS_SESSION_BUS_ADDRESS=unix:path={runtime}/bus")
-        become = ["setpriv", f"--reuid={UID}", f"--regid={UID}", "--init-groups", "env", *session]
-        return self.root(*become, *argv, timeout=timeout)
-
     def put(self, path: Path, inside: str) -> None:
         """Copy a file in, as root's."""
         with path.open("rb") as stream:
@@ -188,26 +220,15 @@ class Machine:
                 timeout=LIMIT,
             )
 
-    def check_user(self, *argv: str) -> str:
-        """Like :meth:`user`, for commands that must succeed; returns their output."""
-        done = self.user(*argv)
-        if done.returncode != 0:
-            raise MachineError(f"{' '.join(argv)}: {done.stdout}{done.stderr}\n{self.journal()}")
-        return done.stdout
-
-    def wait(self, what: str, condition: Callable[[], object]) -> None:
-        """Wait until a condition holds."""
-        deadline = time.monotonic() + LIMIT
-        while not condition():
-            assert self._process is not None
-            if self._process.poll() is not None or time.monotonic() > deadline:
-                console = (self._scratch / "console").read_text(errors="replace")[-3000:]
-                raise MachineError(f"it did not happen: {what}\n{console}\n{self.journal()}")
-            time.sleep(0.05)
+    def died(self) -> str:
+        """What the console showed when the container has ended."""
+        assert self._process is not None
+        ended = self._process.poll() is not None
+        return (self._scratch / "console").read_text(errors="replace")[-3000:] if ended else ""
 
     def journal(self) -> str:
         """The end of the journal."""
-        return self.root("journalctl", "-b", "--no-pager", "-n", "60").stdout if self._leader else ""
+        return super().journal() if self._leader else ""
 
     def _find_leader(self) -> bool:
         assert self._process is not None

@@ -149,9 +149,9 @@ class Stage:
         """Run a guestlink-host command on the host side."""
         return self._run([sys.executable, "-m", "guestlink_host", *words], self.host_environ, check)
 
-    def vsh(self, *words: str, check: bool = True) -> subprocess.CompletedProcess[str]:
+    def vsh(self, *words: str, check: bool = True, stdin: str = "") -> subprocess.CompletedProcess[str]:
         """Run ``vsh`` on the host side."""
-        return self._run([sys.executable, "-m", "guestlink_host.vsh", *words], self.host_environ, check)
+        return self._run([sys.executable, "-m", "guestlink_host.vsh", *words], self.host_environ, check, stdin)
 
     def host_json(self, *words: str) -> Any:
         """What a guestlink-host command prints with ``--json``."""
@@ -166,12 +166,14 @@ class Stage:
         program = "import sys; from garcon.client.people import main; sys.exit(main())"
         return self.guest(sys.executable, "-c", program, *words, check=check)
 
-    def _run(self, argv: list[str], environ: Mapping[str, str], check: bool) -> subprocess.CompletedProcess[str]:
+    def _run(
+        self, argv: list[str], environ: Mapping[str, str], check: bool, stdin: str = ""
+    ) -> subprocess.CompletedProcess[str]:
         done = subprocess.run(
             [*self._become, *argv],
             check=False,
             env=dict(environ),
-            stdin=subprocess.DEVNULL,
+            input=stdin,
             capture_output=True,
             text=True,
             timeout=LIMIT,

@@ -14,7 +14,7 @@ from guestlink.address import Address, TcpAddress, UnixAddress, VsockAddress, pa
 from guestlink.errors import GuestlinkError
 from guestlink.sockets import PeerPolicy, connect, listen, peer_of
 from guestlink.token import read_token
-from guestlink_host.control_client import daemon
+from guestlink_host.control_client import daemon, wake
 from guestlink_host.settings import host_runtime_directory
 from guestlink_host.vsh.arguments import Arguments
 
@@ -53,6 +53,7 @@ def connected(arguments: Arguments) -> socket.socket:
 
 
 def _from_container(arguments: Arguments) -> socket.socket:
+    wake(arguments.name)
     place = daemon().call("meeting_place", name=arguments.name)
     with _listening(place["address"], arguments.listen_port) as (listener, port):
         # First listen, then ask: the connection may be here before the answer.
@@ -82,7 +83,8 @@ def _listening(template: str, port: int) -> Iterator[tuple[socket.socket, int]]:
         return
     # Made where the container cannot interfere and then moved to its place, under a name that it cannot guess.
     private = UnixAddress(str(host_runtime_directory() / "private" / f"vsh-{os.getpid()}.sock"))
-    with listen(private, backlog=1) as listener:
+    # Whoever gets into the directory may connect: the container's user may be one that no mode of ours can name.
+    with listen(private, mode=0o666, backlog=1) as listener:
         try:
             path, number = _move(private.path, template, port)
         except BaseException:

@@ -1,15 +1,18 @@
-"""The compositor's socket in a container's directory."""
+"""The session's sockets in a container's directory."""
 
 from __future__ import annotations
 
 import logging
+import os
 import socket
+import struct
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from guestlink_host.compositor_socket import NAME, CompositorSocket
+from guestlink_host.session_sockets import COMPOSITOR as NAME
+from guestlink_host.session_sockets import SessionSocket, SoundCookie, session_sockets
 
 
 def _serve(path: Path) -> socket.socket:
@@ -36,8 +39,27 @@ def carried(tmp_path: Path) -> Iterator[Path]:
     assert [path.name for path in directory.iterdir() if path.name.startswith(".")] == []
 
 
-def _compositor(tmp_path: Path, setting: str = "auto") -> CompositorSocket:
-    return CompositorSocket(setting, {"XDG_RUNTIME_DIR": str(tmp_path), "WAYLAND_DISPLAY": "wayland-7"})
+def _sockets(
+    tmp_path: Path, compositor: str = "auto", sound: str = "off", **environ: str
+) -> list[SessionSocket | SoundCookie]:
+    values = {"XDG_RUNTIME_DIR": str(tmp_path), "WAYLAND_DISPLAY": "wayland-7"} | environ
+    return session_sockets(compositor, sound, values)
+
+
+class _Carrier:
+    """What carries one directory for us alone."""
+
+    def __init__(self, sockets: list[SessionSocket | SoundCookie]) -> None:
+        self._sockets = sockets
+        self.wanted = bool(sockets)
+
+    def carry(self, directory: Path) -> None:
+        for each in self._sockets:
+            each.carry({directory: ()})
+
+
+def _compositor(tmp_path: Path, setting: str = "auto") -> _Carrier:
+    return _Carrier(_sockets(tmp_path, setting))
 
 
 def test_it_reaches_the_compositor_under_another_name(tmp_path: Path, carried: Path) -> None:
@@ -84,3 +106,29 @@ def test_another_file_system_is_told_once(
         compositor.carry(shared)
     assert caplog.text.count("cannot be carried") == 1
     assert not (shared / NAME).exists()
+
+
+def test_sound_goes_with_its_cookie_and_pipewire_only_when_asked_for(tmp_path: Path, carried: Path) -> None:
+    (tmp_path / "pulse").mkdir()
+    (tmp_path / "cookie").write_bytes(b"c" * 300)
+    environ = {"PULSE_COOKIE": str(tmp_path / "cookie")}
+    with _serve(tmp_path / "pulse/native") as pulse, _serve(tmp_path / "pipewire-0") as pipewire:
+        _Carrier(_sockets(tmp_path, "off", "auto", **environ)).carry(carried)
+        assert _reaches(carried / "pulse", pulse)
+        assert (carried / "pulse-cookie").read_bytes() == b"c" * 256
+        assert not (carried / "pipewire-0").exists()
+        _Carrier(_sockets(tmp_path, "off", "pipewire", **environ)).carry(carried)
+        assert _reaches(carried / "pipewire-0", pipewire)
+
+
+def test_users_of_id_mapped_containers_may_use_the_socket_and_others_may_not(tmp_path: Path) -> None:
+    others = [tmp_path / name for name in ("one", "two")]
+    for directory in others:
+        directory.mkdir()
+    with _serve(tmp_path / "wayland-7"):
+        for socket_ in _sockets(tmp_path):
+            socket_.carry({others[0]: (100000, 101000), others[1]: (201000,)})
+        listed = os.getxattr(tmp_path / "wayland-7", "system.posix_acl_access")
+        entries = list(struct.iter_unpack("<HHI", listed[4:]))
+        assert [(uid, bits) for tag, bits, uid in entries if tag == 2] == [(100000, 6), (101000, 6), (201000, 6)]
+        assert os.stat(tmp_path / "wayland-7").st_mode & 0o002 == 0

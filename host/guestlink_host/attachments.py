@@ -1,0 +1,238 @@
+"""What guestlink-host does with containers that a manager of this machine has: attach, follow, start."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+from collections.abc import Awaitable, Callable, Iterable
+from typing import Any
+
+from guestlink.errors import GuestlinkError
+from guestlink.tasks import TaskOwner
+from guestlink_host.containers import DEFAULT_UID, Container, Containers
+from guestlink_host.guest import Guest
+from guestlink_host.manager_watch import Look, ManagerWatch, key_of
+from guestlink_host.managers import FROZEN, RUNNING, Carried, Instance, managers_here
+from guestlink_host.settings import gpu_nodes
+
+_log = logging.getLogger(__name__)
+
+BOOT_LIMIT = 120.0
+"""Seconds that a container may take from its start until it registers."""
+_LOOK_LIMIT = 3.0
+"""Seconds that a command waits for a manager's answer; then it gets what was seen before."""
+
+
+class Attachments:
+    """The part of the daemon that knows container managers.
+
+    :param kinds: managers that may be asked.
+    :param gpu: the setting ``gpu``.
+    :param containers: the registry.
+    :param guest: a container as the running host sees it.
+    :param add: makes a container known and serves it; ``forget`` undoes that.
+    """
+
+    def __init__(
+        self,
+        kinds: tuple[str, ...],
+        gpu: str,
+        containers: Containers,
+        guest: Callable[[str], Guest],
+        *,
+        add: Callable[..., Awaitable[Container]],
+        forget: Callable[[str], Awaitable[None]],
+    ) -> None:
+        self._gpu = gpu
+        self._containers = containers
+        self._guest = guest
+        self._add = add
+        self._forget = forget
+        self._watch = ManagerWatch(
+            kinds, managers_here, lambda: containers, changed=self._changed, strange=self._strange
+        )
+        self._tasks = TaskOwner("container managers")
+        self._waking: dict[str, _Waking] = {}
+        self._stale: set[str] = set()
+        self._refused: dict[str, str] = {}
+        self.problems: dict[str, str] = {}
+
+    def start(self) -> None:
+        """Begin to look at the managers."""
+        self._tasks.start(self._watch.run(), name="look at the container managers")
+
+    async def close(self) -> None:
+        """Stop looking; containers that are being started go on."""
+        await self._tasks.close()
+
+    def made_anew(self, container: Container) -> None:
+        """A container's directory did not exist: if it runs, it cannot see the new one."""
+        if container.manager:
+            self._stale.add(container.name)
+
+    def status(self, container: Container) -> str:
+        """How a container stands with its manager, as last seen."""
+        return self._watch.last.status(container)
+
+    async def look(self) -> None:
+        """See how everything stands now, within a moment."""
+        if any(container.manager for container in self._containers):
+            await asyncio.wait([self._tasks.start(self._watch.look(), name="look")], timeout=_LOOK_LIMIT)
+
+    # -- commands ------------------------------------------------------------------------------------------------
+
+    async def do_attach(self, fields: dict[str, Any]) -> dict[str, Any]:
+        """Make a manager's container known, or take its changes; the command itself asks the manager."""
+        try:
+            name, manager, place = (str(fields[key]) for key in ("name", "manager", "place"))
+            uid, users = int(fields["uid"]), _foreign(map(int, fields["users"]))
+        except (KeyError, TypeError, ValueError) as error:
+            raise GuestlinkError("the call attach lacks something", hint="update both to one version") from error
+        values = {"manager": manager, "place": place, "uid": uid, "users": users}
+        known = next((container for container in self._containers if container.name == name), None)
+        if known is None:
+            await self._add(name, **values)
+        else:
+            if known.manager and (known.manager, known.place) != (manager, place):
+                raise GuestlinkError(
+                    f"{name} is a container of {known.manager} ({known.place}) already",
+                    hint=f"forget that one first: `guestlink-host detach {name}`",
+                )
+            self._change(known, by_profile=False, **values)
+        self.problems.pop(name, None)
+        self._stale.discard(name)  # The command carries it in.
+        carried = self._carried(self._containers[name])
+        return {"directory": str(carried.directory), "token_file": str(carried.token)}
+
+    async def do_wake(self, fields: dict[str, Any]) -> dict[str, Any]:
+        """Begin to start a container that is not there; asked again and again until it is ready."""
+        guest = self._guest(str(fields.get("name", "")))
+        name = guest.container.name
+        if guest.reachable or not guest.container.manager:
+            self._waking.pop(name, None)
+            return {"ready": True, "doing": ""}
+        waking = self._waking.get(name)
+        if waking is None or (fields.get("first") and waking.task.done()):
+            waking = self._waking[name] = _Waking()
+            waking.task = self._tasks.start(self._wake(guest, waking), name=f"start {name}")
+        if waking.task.done():
+            del self._waking[name]
+            waking.task.result()
+        return {"ready": False, "doing": waking.doing}
+
+    async def _wake(self, guest: Guest, waking: _Waking) -> None:
+        name = guest.container.name
+        look = await self._watch.look()
+        instance = _there(look, guest.container)
+        if instance.status != RUNNING:
+            waking.doing = f"{'thawing' if instance.status == FROZEN else 'starting'} the container {name}"
+            await asyncio.to_thread(self._watch.manager(instance).start, instance)
+            guest.event("started", "")
+            await self._watch.look()
+        waking.doing = f"waiting until the container {name} is ready"
+        try:
+            async with asyncio.timeout(BOOT_LIMIT):
+                while not guest.reachable:
+                    await asyncio.sleep(0.1)
+        except TimeoutError as error:
+            raise GuestlinkError(
+                f"the container {name} runs, but has not registered within {BOOT_LIMIT:g} s",
+                hint="`guestlink doctor` inside it says why",
+            ) from error
+
+    # -- what the managers show ----------------------------------------------------------------------------------
+
+    async def _changed(self, container: Container, instance: Instance | None) -> None:
+        name = container.name
+        guest = self._guest(name)
+        if instance is None:
+            _log.info("%s is gone", name)
+            if container.by_profile:
+                await self._forget(name)
+            else:
+                guest.gone()
+                guest.publisher.submit([])
+                guest.event("deleted", "")
+            return
+        try:
+            self._change(container, users=_foreign(map(instance.outside, (0, container.uid))))
+            if name in self._stale and instance.directory is not None:
+                manager, carried = self._watch.manager(instance), self._carried(container)
+                if await asyncio.to_thread(manager.carry_again, instance, carried):
+                    self._stale.discard(name)
+                    self.problems.pop(name, None)
+                else:
+                    self.problems[name] = "started before its directory was there; restart it"
+            elif instance.status == RUNNING:
+                self.problems.pop(name, None)
+        except GuestlinkError as error:
+            _log.warning("%s: %s", name, error)
+            self.problems[name] = error.message
+
+    async def _strange(self, instance: Instance) -> None:
+        """A container that is not ours: one that we shall attach, or a copy that must not pass for another."""
+        if instance.directory is not None and instance.directory.parent == self._containers.directories:
+            _log.warning("%s has what belongs to %s, and loses it", instance.name, instance.directory.name)
+            await asyncio.to_thread(self._watch.manager(instance).drop, instance)
+        if instance.wanted_by == os.getuid():
+            await self._attach(instance)
+
+    async def _attach(self, instance: Instance) -> None:
+        """Attach a container whose profile says so."""
+        name = instance.name
+        try:
+            if any(container.name == name for container in self._containers):
+                raise GuestlinkError(f"another container is known as {name} already")
+            users = _foreign(map(instance.outside, (0, DEFAULT_UID)))
+            values = {"manager": instance.manager, "place": instance.place, "users": users, "by_profile": True}
+            container = await self._add(name, **values)
+            try:
+                await asyncio.to_thread(self._watch.manager(instance).attach, instance, self._carried(container))
+            except BaseException:
+                await self._forget(name)
+                raise
+            self._stale.discard(name)
+            self._guest(name).event("attached", "its profile wants it")
+        except GuestlinkError as error:
+            if self._refused.get(name) != error.message:
+                _log.warning("%s is not attached, though its profile wants it: %s", name, error)
+            self._refused[name] = error.message
+
+    def _change(self, container: Container, **values: Any) -> None:
+        """Store what has changed, and give the directory to whom it belongs now."""
+        changed = container._replace(**values)
+        if changed != container:
+            self._guest(container.name).container = self._containers.change(container.name, **values)
+            self._containers.prepare(changed)
+
+    def _carried(self, container: Container) -> Carried:
+        name = container.name
+        return Carried(self._containers.directory(name), self._containers.token_file(name), gpu_nodes(self._gpu))
+
+
+class _Waking:
+    """A start that is going on, and what it does."""
+
+    task: asyncio.Task[None]
+    doing = "asking the container manager"
+
+
+def _there(look: Look, container: Container) -> Instance:
+    """The instance that a container is.
+
+    :raises GuestlinkError: it is gone, or its manager does not answer.
+    """
+    if (instance := look.instances.get(key_of(container))) is not None:
+        return instance
+    if (silence := look.silence(container)) is not None:
+        raise silence
+    raise GuestlinkError(
+        f"the container {container.name} is gone: {container.manager} has none of that name",
+        hint=f"create it again and attach it, or forget it: `guestlink-host remove {container.name}`",
+    )
+
+
+def _foreign(users: Iterable[int]) -> tuple[int, ...]:
+    """The users who need to be let in: not ourselves, and not the host's root."""
+    return tuple(sorted(set(users) - {os.getuid(), 0}))

@@ -1,0 +1,156 @@
+"""Looks at the container managers from time to time: which of our containers run, are stopped, or are gone."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+from guestlink_host.containers import Container
+from guestlink_host.managers import Instance, Manager, ManagerError
+
+_log = logging.getLogger(__name__)
+
+INTERVAL = 5.0
+"""Seconds between two looks."""
+GONE, UNKNOWN = "gone", "unknown"
+
+
+class Key(NamedTuple):
+    """What names an instance on this machine."""
+
+    manager: str
+    place: str
+    name: str
+
+
+def key_of(thing: Container | Instance) -> Key:
+    """The key of an instance, or of the container that it is here."""
+    return Key(thing.manager, thing.place, thing.name)
+
+
+class Look(NamedTuple):
+    """What one look at every manager has seen.
+
+    :ivar instances: what there is.
+    :ivar silent: managers, with their place where it matters, that gave no answer, with the reason.
+    """
+
+    instances: Mapping[Key, Instance]
+    silent: Mapping[tuple[str, str], ManagerError]
+
+    def status(self, container: Container) -> str:
+        """How a container stands with its manager: its status, :data:`GONE`, :data:`UNKNOWN`, or ``""``."""
+        if not container.manager:
+            return ""
+        if (instance := self.instances.get(key_of(container))) is not None:
+            return instance.status
+        return UNKNOWN if self.silence(container) is not None else GONE
+
+    def silence(self, container: Container) -> ManagerError | None:
+        """Why nothing is known of a container."""
+        return self.silent.get(_source(container))
+
+
+def _source(container: Container | Instance) -> tuple[str, str]:
+    # One LXD has all projects; each directory of LXC's is a manager of its own.
+    return (container.manager, container.place if container.manager == "lxc" else "")
+
+
+class ManagerWatch:
+    """Knows what the last look has seen, and tells what has changed since the one before.
+
+    :param kinds: managers that may be asked.
+    :param find: the managers of those kinds that this machine has.
+    :param known: the containers that are ours.
+    :param changed: is told of a container of ours that is seen for the first time, or otherwise than before, with
+        its instance, or ``None`` when it is gone.
+    :param strange: is told of each instance that is not ours, but a user of this host wants it, or it has a
+        directory of a user's: a copy of an attached container has its devices.
+    """
+
+    def __init__(
+        self,
+        kinds: Sequence[str],
+        find: Callable[[Sequence[str]], list[Manager]],
+        known: Callable[[], Iterable[Container]],
+        *,
+        changed: Callable[[Container, Instance | None], Awaitable[None]],
+        strange: Callable[[Instance], Awaitable[None]],
+    ) -> None:
+        self._kinds = kinds
+        self._find = find
+        self._known = known
+        self._changed = changed
+        self._strange = strange
+        self._looking = asyncio.Lock()
+        self._managers: dict[tuple[str, str], Manager] = {}
+        self.last = Look({}, {})
+
+    async def run(self) -> None:
+        """Look for ever."""
+        while True:
+            try:
+                await self.look()
+            except Exception:
+                _log.exception("looking at the container managers failed")
+            await asyncio.sleep(INTERVAL)
+
+    async def look(self) -> Look:
+        """Look now, and tell what has changed."""
+        async with self._looking:
+            before = self.last
+            known = list(self._known())
+            self.last = await asyncio.to_thread(self._ask, known)
+            for source, error in self.last.silent.items():
+                if source not in before.silent and any(_source(container) == source for container in known):
+                    _log.warning("%s; %s", error, error.hint or "its containers' states are not known")
+            ours = {key_of(container): container for container in known}
+            for key, container in ours.items():
+                instance = self.last.instances.get(key)
+                unknown = instance is None and self.last.status(container) != GONE
+                seen = before.instances.get(key)
+                first = before.status(container) == UNKNOWN or key not in before.instances
+                if container.manager and not unknown and (first or instance != seen):
+                    await self._changed(container, instance)
+            for key, instance in self.last.instances.items():
+                if key not in ours and (instance.wanted_by is not None or instance.directory is not None):
+                    await self._strange(instance)
+            return self.last
+
+    def manager(self, thing: Container | Instance) -> Manager:
+        """The manager of a container, as of the last look.
+
+        :raises ManagerError: this machine has none of its kind.
+        """
+        if (manager := self._managers.get(_source(thing))) is not None:
+            return manager
+        raise ManagerError(
+            f"this machine has no {thing.manager} that this user may ask",
+            hint="install it, or allow it with the setting managers",
+        )
+
+    def _ask(self, known: Sequence[Container]) -> Look:
+        from guestlink_host.managers.lxc import Lxc
+
+        # LXC is asked for the containers that we know, wherever they are; the others list all in one call.
+        daemons = [kind for kind in self._kinds if kind != "lxc"]
+        self._managers = {(manager.kind, ""): manager for manager in self._find(daemons)}
+        places = {container.place for container in known if container.manager == "lxc"}
+        self._managers |= {("lxc", place): Lxc(Path(place)) for place in places if "lxc" in self._kinds}
+        instances: dict[Key, Instance] = {}
+        silent: dict[tuple[str, str], ManagerError] = {}
+        for source, manager in self._managers.items():
+            ours = [container.name for container in known if _source(container) == source]
+            names = ours if manager.kind == "lxc" else None
+            try:
+                instances |= {key_of(instance): instance for instance in manager.instances(names)}
+            except ManagerError as error:
+                silent[source] = error
+        for container in known:
+            if container.manager and _source(container) not in self._managers:
+                kind = container.manager
+                silent.setdefault(_source(container), ManagerError(f"there is no {kind} that this user may ask"))
+        return Look(instances, silent)

@@ -1,0 +1,243 @@
+"""Plain LXC: a file that a container's configuration includes, and LXC's own commands.
+
+An unprivileged container's mounts are made with the container's own ids, and those may not enter the directory of a
+user's session. So a hook, which LXC runs as root before it starts the container, shows ours in another place first.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import shlex
+import shutil
+import subprocess
+from collections.abc import Collection, Sequence
+from pathlib import Path
+
+from guestlink.paths import atomic_write
+from guestlink_host.managers import (
+    CARRIED_AS,
+    FROZEN,
+    RUNNING,
+    STOPPED,
+    TOKEN_AS,
+    Carried,
+    IdRange,
+    Instance,
+    Manager,
+    ManagerError,
+)
+
+_CONFIG, _OURS, _HOOK = "config", "guestlink.conf", "guestlink-hook"
+_SHOWN = "/run/guestlink-lxc"
+"""Below it, the hook shows containers' directories while they run."""
+_CARRIES = "# carries "
+_TIMEOUT = 30.0
+_START_TIMEOUT = 120.0
+"""Seconds for a question, and for a start."""
+_IDS = re.compile(r"(?:lxc\.idmap\s*=)?\s*u\s+(\d+)\s+(\d+)\s+(\d+)")
+_STATUS = {"RUNNING": RUNNING, "STOPPED": STOPPED, "FROZEN": FROZEN}
+
+
+class Lxc(Manager):
+    """The containers below LXC's directory of this user, or of the machine for root.
+
+    :param directory: ``lxc.lxcpath``.
+    """
+
+    kind = "lxc"
+
+    def __init__(self, directory: Path) -> None:
+        self._directory = directory
+
+    def instances(self, names: Collection[str] | None = None) -> list[Instance]:
+        """See :class:`Manager`."""
+        try:
+            there = sorted(path.name for path in self._directory.iterdir() if (path / _CONFIG).is_file())
+        except FileNotFoundError:
+            return []
+        except OSError as error:
+            raise ManagerError(f"{self._directory} cannot be read: {(error.strerror or '').lower()}") from error
+        return [self._instance(name) for name in there if names is None or name in names]
+
+    def attach(self, instance: Instance, carried: Carried) -> bool:
+        """See :class:`Manager`. LXC plugs nothing into a running container."""
+        directory = self._directory / instance.name
+        if instance.ids and os.getuid() != 0:
+            raise ManagerError(
+                f"LXC cannot carry {carried.directory} into a container of a user's own",
+                hint="it mounts with the container's ids, which may not enter there; use LXD, Incus or root's LXC",
+            )
+        changed = self._write(directory / _HOOK, _hook(instance.name, carried), 0o755)
+        changed |= self._write(directory / _OURS, _lines(directory, instance, carried))
+        config = self._read(directory / _CONFIG)
+        if _include(directory) not in config.splitlines():
+            end = "" if config.endswith("\n") else "\n"
+            changed |= self._write(directory / _CONFIG, f"{config}{end}{_include(directory)}\n")
+        return not changed or instance.status == STOPPED
+
+    def detach(self, instance: Instance) -> None:
+        """See :class:`Manager`. A running container keeps what it has until it stops."""
+        directory = self._directory / instance.name
+        config = self._read(directory / _CONFIG)
+        kept = [line for line in config.splitlines(keepends=True) if line.strip() != _include(directory)]
+        self._write(directory / _CONFIG, "".join(kept))
+        # A running container still needs the hook when it stops.
+        for name in (_OURS, _HOOK) if instance.status == STOPPED else (_OURS,):
+            (directory / name).unlink(missing_ok=True)
+
+    def drop(self, instance: Instance) -> None:
+        """See :class:`Manager`."""
+        self.detach(instance)
+
+    def carry_again(self, instance: Instance, carried: Carried) -> bool:
+        """See :class:`Manager`."""
+        return instance.status == STOPPED
+
+    def start(self, instance: Instance) -> None:
+        """See :class:`Manager`."""
+        words = ["-P", str(self._directory), "-n", instance.name]
+        if instance.status == FROZEN:
+            self._run(["lxc-unfreeze", *words])
+            return
+        # As a user, LXC needs a control group of its own; this one asks systemd for it.
+        program = "lxc-unpriv-start" if os.getuid() and shutil.which("lxc-unpriv-start") else "lxc-start"
+        self._run([program, *words, "-d"], _START_TIMEOUT)
+
+    def _instance(self, name: str) -> Instance:
+        words = ["lxc-info", "-P", str(self._directory), "-n", name]
+        status = self._run([*words, "-s", "-H"]).strip()
+        ids = _IDS.findall(self._run([*words, "-c", "lxc.idmap"]))
+        started = self._run([*words, "-p", "-H"]).strip()
+        directory = self._directory / name
+        is_attached = _include(directory) in self._read(directory / _CONFIG).splitlines()
+        return Instance(
+            self.kind,
+            str(self._directory),
+            name,
+            _STATUS.get(status, status.lower()),
+            tuple(IdRange(*map(int, numbers)) for numbers in ids),
+            _carried_by(directory / _HOOK) if is_attached else None,
+            started,
+        )
+
+    @staticmethod
+    def _run(argv: Sequence[str], timeout: float = _TIMEOUT) -> str:
+        try:
+            done = subprocess.run(
+                argv,
+                stdin=subprocess.DEVNULL,
+                capture_output=True,
+                text=True,
+                errors="replace",
+                timeout=timeout,
+                check=False,
+            )
+        except (OSError, subprocess.TimeoutExpired) as error:
+            raise ManagerError(f"{argv[0]} cannot be run: {error}", hint="install LXC's commands") from error
+        if done.returncode != 0:
+            said = (done.stderr or done.stdout).strip().splitlines()
+            raise ManagerError(
+                f"{argv[0]} failed" + (f": {said[0]}" if said else ""),
+                hint=f"try it by hand: {' '.join(argv)} -l INFO -o /dev/stderr",
+            )
+        return done.stdout
+
+    @staticmethod
+    def _read(path: Path) -> str:
+        try:
+            return path.read_text(errors="surrogateescape")
+        except OSError as error:
+            raise ManagerError(f"{path} cannot be read: {(error.strerror or '').lower()}") from error
+
+    @staticmethod
+    def _write(path: Path, text: str, mode: int = 0o644) -> bool:
+        """Write a file that differs; returns whether it did."""
+        content = text.encode(errors="surrogateescape")
+        try:
+            if path.exists() and path.read_bytes() == content:
+                return False
+            atomic_write(path, content, path.stat().st_mode & 0o777 if path.exists() else mode)
+        except OSError as error:
+            raise ManagerError(
+                f"{path} cannot be written: {(error.strerror or '').lower()}",
+                hint="root changes the machine's containers: "
+                "`sudo XDG_RUNTIME_DIR=$XDG_RUNTIME_DIR guestlink-host attach NAME`",
+            ) from error
+        return True
+
+
+def find_lxc() -> Lxc | None:
+    """LXC of this machine, with this user's containers, if it is installed."""
+    if shutil.which("lxc-info") is None or shutil.which("lxc-config") is None:
+        return None
+    done = subprocess.run(
+        ["lxc-config", "lxc.lxcpath"],
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=_TIMEOUT,
+        check=False,
+    )
+    directory = done.stdout.strip()
+    return Lxc(Path(directory)) if os.path.isabs(directory) else None
+
+
+def _include(directory: Path) -> str:
+    return f"lxc.include = {directory / _OURS}"
+
+
+def _lines(directory: Path, instance: Instance, carried: Carried) -> str:
+    """What the container's configuration includes."""
+    shown = f"{_SHOWN}/{instance.name}"
+    # Optional: the container starts, too, while nobody is logged in.
+    lines = [
+        f"# Written by guestlink-host attach {instance.name}",
+        f"lxc.hook.pre-start = {directory / _HOOK}",
+        f"lxc.hook.post-stop = {directory / _HOOK}",
+        f"lxc.mount.entry = {shown}/directory {CARRIED_AS[1:]} none bind,optional,create=dir 0 0",
+        f"lxc.mount.entry = {shown}/token {TOKEN_AS[1:]} none bind,ro,optional,create=file 0 0",
+    ]
+    for node in carried.devices:
+        lines.append(f"lxc.mount.entry = {node} dev/dri/{node.name} none bind,optional,create=file 0 0")
+        if not instance.ids:
+            number = os.stat(node).st_rdev
+            allowed = f"c {os.major(number)}:{os.minor(number)} rw"
+            lines += [f"lxc.cgroup.devices.allow = {allowed}", f"lxc.cgroup2.devices.allow = {allowed}"]
+    return "\n".join(lines) + "\n"
+
+
+def _carried_by(hook: Path) -> Path | None:
+    """Which directory a hook shows."""
+    lines = hook.read_text(errors="surrogateescape").splitlines() if hook.exists() else []
+    return next((Path(line.removeprefix(_CARRIES)) for line in lines if line.startswith(_CARRIES)), None)
+
+
+def _hook(name: str, carried: Carried) -> str:
+    """A script that LXC runs as root: what it shows must be the user's own, wherever links may lead by then."""
+    shown = shlex.quote(f"{_SHOWN}/{name}")
+    directory, token = (shlex.quote(str(path)) for path in (carried.directory, carried.token))
+    return f"""\
+#!/bin/sh
+# Written by guestlink-host attach {name}; LXC runs it with the words NAME lxc pre-start|post-stop
+{_CARRIES}{carried.directory}
+exec 2>/dev/null
+hide() {{
+    umount -l {shown}/directory
+    umount -l {shown}/token
+    rmdir {shown}/directory && rm {shown}/token && rmdir {shown}
+}}
+show() {{
+    mount --bind "$1" "$2" && [ "$(stat -c %u "$2")" = {carried.directory.stat().st_uid} ] || umount -l "$2"
+}}
+case ${{LXC_HOOK_TYPE:-$3}} in
+    pre-start)
+        hide
+        mkdir -p {shown}/directory && : > {shown}/token
+        show {directory} {shown}/directory
+        show {token} {shown}/token
+        ;;
+    post-stop) hide ;;
+esac
+exit 0
+"""

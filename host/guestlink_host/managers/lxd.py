@@ -1,0 +1,277 @@
+"""LXD and Incus by their REST interface on a local socket; the two have the parts in common that are used here."""
+
+from __future__ import annotations
+
+import contextlib
+import http.client
+import json
+import os
+import socket
+from collections.abc import Callable, Collection, Iterable, Mapping
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote, urlencode
+
+from guestlink_host.managers import (
+    CARRIED_AS,
+    FROZEN,
+    RUNNING,
+    STOPPED,
+    TOKEN_AS,
+    Carried,
+    IdRange,
+    Instance,
+    Manager,
+    ManagerError,
+    id_ranges,
+)
+
+WANTED_KEY = "user.guestlink"
+"""Configuration key of an instance or a profile: the user id on the host whose guestlink-host attaches it."""
+_DIRECTORY, _TOKEN, _NODE = "guestlink", "guestlink-token", "guestlink-gpu-"
+"""Names of our devices."""
+_WRITABLE = ("architecture", "config", "devices", "ephemeral", "profiles", "stateful", "description")
+_TIMEOUT = 30.0
+_BACKGROUND = 120
+"""Seconds for an answer, and for something that runs in the background, such as a start."""
+_ANSWER_LIMIT = 64 * 1024 * 1024
+_STATUS = {"Running": RUNNING, "Ready": RUNNING, "Stopped": STOPPED, "Frozen": FROZEN}
+
+
+class Lxd(Manager):
+    """One LXD or Incus daemon.
+
+    :param kind: ``lxd`` or ``incus``.
+    :param path: its socket.
+    """
+
+    def __init__(self, kind: str, path: Path) -> None:
+        self.kind = kind
+        self._title = {"lxd": "LXD", "incus": "Incus"}[kind]
+        self._path = path
+
+    def instances(self, names: Collection[str] | None = None) -> list[Instance]:
+        """See :class:`Manager`."""
+        try:
+            found, _ = self._ask("GET", "/1.0/instances", {"recursion": "1", "all-projects": "true"})
+        except ManagerError as error:
+            if not isinstance(error.__cause__, _Refused):
+                raise
+            # A user who is confined to a project may not ask for all.
+            found, _ = self._ask("GET", "/1.0/instances", {"recursion": "1"})
+        containers = [self._instance(value) for value in found if value.get("type") == "container"]
+        return [one for one in containers if names is None or one.name in names]
+
+    def attach(self, instance: Instance, carried: Carried) -> bool:
+        """See :class:`Manager`. LXD plugs the devices into a running container."""
+        devices = _devices(carried)
+        self._change(instance, lambda known: _without_ours(known) | devices, _wanted_again)
+        return True
+
+    def detach(self, instance: Instance) -> None:
+        """See :class:`Manager`."""
+        change_config = _as_it_is if instance.wanted_by is None else _unwanted
+        self._change(instance, _without_ours, change_config)
+
+    def drop(self, instance: Instance) -> None:
+        """See :class:`Manager`."""
+        self._change(instance, _without_ours, _as_it_is)
+
+    def carry_again(self, instance: Instance, carried: Carried) -> bool:
+        """See :class:`Manager`."""
+        self.drop(instance)
+        return self.attach(instance, carried)
+
+    def start(self, instance: Instance) -> None:
+        """See :class:`Manager`."""
+        action = "unfreeze" if instance.status == FROZEN else "start"
+        self._ask("PUT", self._url(instance) + "/state", _project(instance), {"action": action, "timeout": -1})
+
+    def _instance(self, value: Mapping[str, Any]) -> Instance:
+        config = value.get("expanded_config") or {}
+        wanted = str(config.get(WANTED_KEY, ""))
+        device = (value.get("devices") or {}).get(_DIRECTORY)
+        return Instance(
+            self.kind,
+            str(value.get("project") or "default"),
+            str(value["name"]),
+            _STATUS.get(value.get("status", ""), str(value.get("status", "")).lower()),
+            _ids(config),
+            Path(device.get("source", "")) if device is not None else None,
+            str(value.get("last_used_at", "")),
+            int(wanted) if wanted.isdecimal() else None,
+        )
+
+    def _change(
+        self,
+        instance: Instance,
+        change_devices: Callable[[dict[str, Any]], dict[str, Any]],
+        change_config: Callable[[dict[str, Any]], dict[str, Any]],
+    ) -> None:
+        """Change an instance's own devices and configuration, with nobody else's change in between."""
+        current, tag = self._ask("GET", self._url(instance), _project(instance))
+        content = {key: current[key] for key in _WRITABLE if key in current}
+        changed = content | {
+            "devices": change_devices(content.get("devices") or {}),
+            "config": change_config(content.get("config") or {}),
+        }
+        if changed != content:
+            self._ask("PUT", self._url(instance), _project(instance), changed, tag)
+
+    @staticmethod
+    def _url(instance: Instance) -> str:
+        return f"/1.0/instances/{quote(instance.name, safe='')}"
+
+    def _ask(
+        self, method: str, path: str, query: Mapping[str, str], content: object = None, tag: str = ""
+    ) -> tuple[Any, str]:
+        """One call; waits for what it starts in the background.
+
+        :returns: the answer's content and its ETag.
+        """
+        try:
+            answer, tag = self._call(method, f"{path}?{urlencode(query)}", content, tag)
+            if answer.get("type") == "async":
+                waiting = {key: query[key] for key in ("project",) if key in query} | {"timeout": str(_BACKGROUND)}
+                url = f"{answer['operation']}/wait?{urlencode(waiting)}"
+                waited, _ = self._call("GET", url, timeout=_BACKGROUND + _TIMEOUT)
+                operation = waited.get("metadata") or {}
+                if operation.get("err"):
+                    raise _Refused(str(operation["err"]))
+                if operation.get("status") == "Running":
+                    raise TimeoutError
+            return answer.get("metadata"), tag
+        except _Refused as error:
+            raise ManagerError(f"{self._title} refuses: {error}") from error
+        except PermissionError as error:
+            raise ManagerError(
+                f"this user may not use {self._title}: {self._path}: permission denied",
+                hint=f"join its group (`sudo usermod -aG {self._group()} $USER`) and log in again",
+            ) from error
+        except TimeoutError as error:
+            raise ManagerError(
+                f"{self._title} does not come to an end", hint=f"its log says why: {self._log()}"
+            ) from error
+        except (OSError, http.client.HTTPException, ValueError, TypeError, KeyError, AttributeError) as error:
+            raise ManagerError(
+                f"{self._title} does not answer on {self._path}: {error or type(error).__name__}",
+                hint=f"is its daemon running? Its log says more: {self._log()}",
+            ) from error
+
+    def _call(
+        self, method: str, url: str, content: object = None, tag: str = "", timeout: float = _TIMEOUT
+    ) -> tuple[dict[str, Any], str]:
+        headers = {"Host": "localhost", "User-Agent": "guestlink-host"}
+        if content is not None:
+            headers["Content-Type"] = "application/json"
+        if tag:
+            headers["If-Match"] = tag
+        body = None if content is None else json.dumps(content)
+        with contextlib.closing(_Connection(self._path, timeout)) as connection:
+            connection.request(method, url, body, headers)
+            response = connection.getresponse()
+            answer = json.loads(response.read(_ANSWER_LIMIT))
+            if answer.get("type") == "error":
+                raise _Refused(str(answer.get("error")))
+            return answer, response.headers.get("ETag", "")
+
+    def _group(self) -> str:
+        return "incus-admin" if self.kind == "incus" else "lxd"
+
+    def _log(self) -> str:
+        return f"`journalctl -u {self.kind}`"
+
+
+class _Refused(Exception):
+    """The daemon's own refusal."""
+
+
+class _Connection(http.client.HTTPConnection):
+    """HTTP over a Unix socket."""
+
+    def __init__(self, path: Path, timeout: float) -> None:
+        super().__init__("localhost", timeout=timeout)
+        self._path = path
+
+    def connect(self) -> None:
+        """Connect to the socket."""
+        self.sock = socket.socket(socket.AF_UNIX)
+        self.sock.settimeout(self.timeout)
+        self.sock.connect(os.fspath(self._path))
+
+
+def find_lxd(environ: Mapping[str, str] = os.environ) -> Lxd | None:
+    """The LXD daemon of this machine, if there is one."""
+    places = (environ.get("LXD_DIR", ""), "/var/snap/lxd/common/lxd", "/var/lib/lxd")
+    return _first("lxd", "", (f"{place}/unix.socket" for place in places if place))
+
+
+def find_incus(environ: Mapping[str, str] = os.environ) -> Lxd | None:
+    """The Incus daemon of this machine, if there is one; for confined users its other socket."""
+    places = [place for place in (environ.get("INCUS_DIR", ""), "/run/incus", "/var/lib/incus") if place]
+    sockets = [f"{place}/{name}" for name in ("unix.socket", "unix.socket.user") for place in places]
+    return _first("incus", environ.get("INCUS_SOCKET", ""), sockets)
+
+
+def _first(kind: str, chosen: str, candidates: Any) -> Lxd | None:
+    if chosen:
+        return Lxd(kind, Path(chosen))
+    there = [path for path in map(Path, candidates) if _exists(path)]
+    usable = [path for path in there if os.access(path, os.R_OK | os.W_OK)]
+    return Lxd(kind, (usable or there)[0]) if there else None
+
+
+def _exists(path: Path) -> bool:
+    try:
+        return path.is_socket()
+    except PermissionError:  # Python 3.11 to 3.13 raise where a directory on the way is closed.
+        return False
+
+
+def _project(instance: Instance) -> dict[str, str]:
+    return {"project": instance.place}
+
+
+def _ids(config: Mapping[str, str]) -> tuple[IdRange, ...]:
+    """The id map that is in use, or will be at the next start."""
+    text = config.get("volatile.idmap.current") or config.get("volatile.idmap.next") or "[]"
+    if config.get("security.privileged") in ("true", "1", "yes", "on"):
+        return ()
+    return tuple(id_ranges(json.loads(text)))
+
+
+def node_devices(nodes: Iterable[Path]) -> dict[str, dict[str, str]]:
+    """Devices that carry in device nodes of the host, each as ``/dev/dri/NAME``."""
+    # The number of the node's group means nothing inside.
+    common = {"type": "unix-char", "required": "false", "mode": "0666"}
+    return {_NODE + node.name: common | {"source": str(node), "path": f"/dev/dri/{node.name}"} for node in nodes}
+
+
+def _devices(carried: Carried) -> dict[str, dict[str, str]]:
+    # Not required: the container starts, too, while nobody is logged in; carry_again() follows.
+    disk = {"type": "disk", "required": "false"}
+    return {
+        _DIRECTORY: disk | {"source": str(carried.directory), "path": CARRIED_AS},
+        _TOKEN: disk | {"source": str(carried.token), "path": TOKEN_AS, "readonly": "true"},
+    } | node_devices(carried.devices)
+
+
+def _as_it_is(config: dict[str, Any]) -> dict[str, Any]:
+    return config
+
+
+def _unwanted(config: dict[str, Any]) -> dict[str, Any]:
+    # The container's own value counts more than its profiles'.
+    return config | {WANTED_KEY: "no"}
+
+
+def _wanted_again(config: dict[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in config.items() if (key, value) != (WANTED_KEY, "no")}
+
+
+def _without_ours(devices: Mapping[str, Any]) -> dict[str, Any]:
+    return {
+        name: value
+        for name, value in devices.items()
+        if name not in (_DIRECTORY, _TOKEN) and not name.startswith(_NODE)
+    }

@@ -1,0 +1,125 @@
+"""Carries sockets of the host's session into containers' directories: the compositor's, and those for sound.
+
+A hard link is a second name of the same socket: it works through a directory that is carried into a container,
+where a symbolic link would lead nowhere, and costs nothing per connection. A program that is started again makes
+a new socket, so the links are compared from time to time.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+from collections.abc import Collection, Mapping
+from pathlib import Path
+
+from guestlink import acl
+from guestlink.errors import GuestlinkError
+from guestlink_host.containers import write_in_place
+
+_log = logging.getLogger(__name__)
+
+COMPOSITOR, PULSE, PIPEWIRE = "wayland-0", "pulse", "pipewire-0"
+"""Names in a container's directory."""
+_COOKIE = "pulse-cookie"
+_COOKIE_LIMIT = 256
+"""Bytes of PulseAudio's cookie."""
+INTERVAL = 5.0
+"""Seconds between two looks at the session's sockets."""
+
+
+class SessionSocket:
+    """One socket of the session.
+
+    :param name: its name in containers' directories.
+    :param source: where the session has it.
+    :param loss: what a container cannot do without it.
+    """
+
+    def __init__(self, name: str, source: Path, loss: str) -> None:
+        self.name = name
+        self._source = source
+        self._loss = loss
+        self._said = ""
+
+    def carry(self, directories: Mapping[Path, Collection[int]]) -> None:
+        """Give containers' directories the socket that the session has now, in place of the one that it had.
+
+        :param directories: each with the ids on the host of its container's users; empty where they are ours.
+        """
+        try:
+            status = self._source.stat()
+        except OSError:
+            # Its program is away: a socket that nobody serves refuses connections, which is the right answer.
+            return
+        try:
+            # Of the socket itself, where no container can put another file in its place.
+            if users := frozenset().union(*directories.values()):
+                acl.grant(self._source, users, acl.READ | acl.WRITE)
+        except GuestlinkError as error:
+            self._complain(error.message)
+        for directory in directories:
+            target = directory / self.name
+            try:
+                if target.exists() and os.path.samestat(target.stat(), status):
+                    continue
+                temporary = directory / f".{self.name}.new"
+                with contextlib.suppress(FileNotFoundError):
+                    temporary.unlink()
+                os.link(self._source, temporary)
+                os.replace(temporary, target)
+            except OSError as error:
+                reason = (error.strerror or str(error)).lower()
+                self._complain(f"{self._source} cannot be carried into {directory}: {reason}")
+
+    def _complain(self, problem: str) -> None:
+        if problem != self._said:
+            _log.warning("%s; %s", problem, self._loss)
+            self._said = problem
+
+
+class SoundCookie:
+    """PulseAudio's cookie, which it wants from every user but its own; PipeWire wants none.
+
+    :param source: where the session has it.
+    """
+
+    def __init__(self, source: Path) -> None:
+        self._source = source
+
+    def carry(self, directories: Mapping[Path, Collection[int]]) -> None:
+        """Give containers' directories the cookie that the session has now."""
+        try:
+            with self._source.open("rb") as stream:
+                cookie = stream.read(_COOKIE_LIMIT)
+            for directory in directories:
+                write_in_place(directory / _COOKIE, cookie, 0o644)
+        except OSError:
+            return  # There is none: nothing wants it.
+
+
+def session_sockets(
+    compositor: str, sound: str, environ: Mapping[str, str] = os.environ
+) -> list[SessionSocket | SoundCookie]:
+    """What is carried.
+
+    :param compositor: ``auto`` for the session's, ``off`` for none, or the path of a socket.
+    :param sound: ``auto`` for PulseAudio's protocol, which PipeWire speaks too; ``pipewire`` for PipeWire's own as
+        well; ``off``.
+    :param environ: the session's environment.
+    """
+    runtime = Path(environ.get("XDG_RUNTIME_DIR", "/"))
+    found: list[SessionSocket | SoundCookie] = []
+    display = environ.get("WAYLAND_DISPLAY", "") if compositor == "auto" else compositor
+    if display and compositor != "off":
+        found.append(SessionSocket(COMPOSITOR, runtime / display, "windows of containers cannot be shown"))
+    if sound == "off" or "XDG_RUNTIME_DIR" not in environ:
+        return found
+    quiet = "containers have no sound"
+    found.append(SessionSocket(PULSE, Path(environ.get("PULSE_RUNTIME_PATH", runtime / "pulse"), "native"), quiet))
+    config = Path(environ.get("XDG_CONFIG_HOME") or Path(environ.get("HOME", "/"), ".config"))
+    found.append(SoundCookie(Path(environ.get("PULSE_COOKIE", config / "pulse" / "cookie"))))
+    if sound == "pipewire":
+        remote = Path(environ.get("PIPEWIRE_RUNTIME_DIR", runtime), environ.get("PIPEWIRE_REMOTE", PIPEWIRE))
+        found.append(SessionSocket(PIPEWIRE, remote, quiet))
+    return found

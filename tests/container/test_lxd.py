@@ -1,0 +1,258 @@
+"""guestlink-host with a real LXD: unprivileged containers without network, our packages, a desktop outside."""
+
+from __future__ import annotations
+
+import os
+import shlex
+import shutil
+import socket
+import stat
+import subprocess
+from collections.abc import Iterator
+from contextlib import ExitStack
+from pathlib import Path
+
+import pytest
+
+from support.compositor import Compositor
+from support.lxd import Lxd, LxdContainer, missing_tools
+from support.machine import UID, USER, build_rootfs
+from support.needs import absent
+from support.stage import Stage
+
+pytestmark = [pytest.mark.container, pytest.mark.slow]
+
+NODE = f"guestlink-test-{os.getpid()}"
+
+
+class Desk:
+    """A desktop with LXD, and the container ``work``."""
+
+    def __init__(self, stage: Stage, lxd: Lxd, compositor: Compositor, work: LxdContainer) -> None:
+        self.stage = stage
+        self.lxd = lxd
+        self.compositor = compositor
+        self.work = work
+
+    def host(self, *words: str, check: bool = True) -> subprocess.CompletedProcess[str]:
+        return self.stage.host(*words, check=check)
+
+    def state(self, name: str) -> tuple[str, bool]:
+        """How the manager sees a container, and whether it is registered."""
+        entries = {entry["name"]: entry for entry in self.stage.host_json("list")}
+        return (entries[name]["instance"], entries[name]["registered"]) if name in entries else ("", False)
+
+    def launchers(self, name: str) -> list[Path]:
+        directory = Path(self.stage.host_environ["XDG_DATA_HOME"], "applications")
+        return sorted(directory.glob(f"guestlink-{name}-*.desktop"))
+
+    def wait_for(self, name: str, instance: str, registered: bool) -> None:
+        self.stage.wait(
+            f"{name} is {instance} and {'' if registered else 'not '}registered",
+            lambda: self.state(name) == (instance, registered),
+            0.2,
+        )
+
+    def click(self, name: str, application: str) -> subprocess.CompletedProcess[str]:
+        """Run a launcher's command as a desktop does."""
+        [launcher] = [path for path in self.launchers(name) if path.stem.endswith(f"-{application}")]
+        [line] = [line for line in launcher.read_text().splitlines() if line.startswith("Exec=")]
+        words = [word for word in shlex.split(line.removeprefix("Exec=")) if not word.startswith("%")]
+        return self.host(*words[words.index("launch") :], check=False)
+
+
+@pytest.fixture(scope="module")
+def desk(packages: Path) -> Iterator[Desk]:
+    if missing := missing_tools():
+        absent(f"LXD needs {', '.join(missing)}")
+    stage = Stage("work", as_uid=UID)
+    contexts = ExitStack()
+    try:
+        lxd = contexts.enter_context(Lxd(build_rootfs("bookworm", "foot,fonts-dejavu-core,init-system-helpers")))
+        compositor = contexts.enter_context(Compositor(stage.root / "compositor"))
+        node = Path("/dev", NODE)
+        os.mknod(node, 0o600 | stat.S_IFCHR, os.makedev(1, 5))  # reads like /dev/zero
+        contexts.callback(node.unlink)
+        stage.host_environ |= compositor.environ | lxd.environ | {"GUESTLINK_HOST_GPU": str(node)}
+        stage.start_host()
+        work = lxd.launch("work")
+        lxd.client("config", "device", "add", "work", "packages", "disk", f"source={packages}", "path=/packages")
+        done = work.root("sh", "-c", "dpkg -i /packages/guestlink*.deb")
+        assert done.returncode == 0, done.stdout + done.stderr
+        lxd.client("config", "device", "remove", "work", "packages")
+        work.check_user("systemctl", "--user", "daemon-reload")
+        yield Desk(stage, lxd, compositor, work)
+    finally:
+        contexts.close()
+        stage.close()
+
+
+def test_attach_carries_in_what_a_running_container_needs_and_does_it_once(desk: Desk) -> None:
+    desk.host("attach", "work")
+    devices = desk.lxd.devices("work")
+    assert set(devices) == {"guestlink", "guestlink-token", f"guestlink-gpu-{NODE}"}
+    desk.host("attach", "work")
+    assert desk.lxd.devices("work") == devices
+    assert desk.state("work")[0] == "running"
+    token = desk.work.check_user("cat", "/dev/.container_token")
+    assert desk.work.check_user("cat", "/dev/.guestlink/token") == token
+    assert desk.work.check_user("sh", "-c", f"head -c 3 /dev/dri/{NODE} | od -An -tx1").split() == ["00"] * 3
+
+
+def test_nobody_else_in_the_container_or_on_the_host_gets_in(desk: Desk) -> None:
+    stranger = ["setpriv", "--reuid=4321", "--regid=4321", "--clear-groups"]
+    for path in ("/dev/.container_token", "/dev/.guestlink/token"):
+        refused = desk.work.root(*stranger, "cat", path)
+        assert "Permission denied" in refused.stderr
+    carried = desk.stage.root / "host/run/guestlink-host/containers/work"
+    refused = subprocess.run([*stranger, "ls", str(carried)], capture_output=True, text=True, check=False)
+    assert "Permission denied" in refused.stderr
+
+
+def test_it_registers_and_its_applications_appear(desk: Desk) -> None:
+    desk.work.check_user("systemctl", "--user", "start", "default.target")
+    desk.wait_for("work", "running", True)
+    desk.stage.wait("the launchers appear", lambda: desk.launchers("work"))
+
+
+def test_a_launcher_opens_a_window(desk: Desk) -> None:
+    clicked = desk.click("work", "foot")
+    assert clicked.returncode == 0, clicked.stderr
+    desk.work.wait("its window is shown", lambda: "guestlink-work-foot" in _windows(desk))
+    desk.work.check_user("systemctl", "--user", "stop", "app-guestlink-foot@*.service")
+
+
+def test_a_shell_opens_and_a_file_is_copied_through_it(desk: Desk) -> None:
+    done = desk.stage.vsh("work", "--", "sh", "-c", "id -un; exit 7", check=False)
+    assert (done.stdout.strip(), done.returncode) == (USER, 7), done.stderr
+    letter = "a letter\n" * 100000
+    desk.stage.vsh("work", "--", "sh", "-c", "cat > letter", stdin=letter)
+    assert desk.stage.vsh("work", "--", "cat", "letter").stdout == letter
+    assert desk.work.check_user("stat", "-c", "%s", f"/home/{USER}/letter").strip() == str(len(letter))
+
+
+def test_sound_of_the_session_is_carried_in(desk: Desk) -> None:
+    pulse = Path(desk.stage.host_environ["XDG_RUNTIME_DIR"], "pulse/native")
+    pulse.parent.mkdir()
+    with socket.socket(socket.AF_UNIX) as server:
+        server.settimeout(60)
+        server.bind(str(pulse))
+        os.chown(pulse, UID, UID)
+        pulse.chmod(0o700)
+        server.listen()
+        desk.work.wait("it is there", lambda: desk.work.user("test", "-S", "/dev/.guestlink/pulse").returncode == 0)
+        program = "import socket; socket.socket(socket.AF_UNIX).connect('/dev/.guestlink/pulse')"
+        desk.work.check_user("python3", "-c", program)
+        server.accept()[0].close()
+    shutil.rmtree(pulse.parent)
+
+
+def test_it_comes_back_after_a_restart_of_the_container(desk: Desk) -> None:
+    desk.lxd.client("restart", "work")
+    desk.work.wait_booted()
+    desk.wait_for("work", "running", True)
+    token = desk.stage.root / "host/run/guestlink-host/tokens/work"
+    assert desk.work.check_user("cat", "/dev/.container_token") == token.read_text()
+
+
+def test_it_comes_back_after_a_restart_of_the_host_and_after_a_new_login(desk: Desk) -> None:
+    for runtime_is_new in (False, True):
+        desk.stage.stop("host")
+        if runtime_is_new:
+            shutil.rmtree(desk.stage.root / "host/run/guestlink-host")
+        desk.stage.start_host()
+        desk.wait_for("work", "running", True)
+    desk.host("launch", "work", "foot")
+    desk.work.wait("its window is shown", lambda: "guestlink-work-foot" in _windows(desk))
+    desk.work.check_user("systemctl", "--user", "stop", "app-guestlink-foot@*.service")
+
+
+def test_containers_do_not_mix_even_when_one_is_a_copy(desk: Desk) -> None:
+    desk.lxd.client("stop", "work")
+    desk.wait_for("work", "stopped", False)
+    desk.lxd.client("copy", "work", "play")
+    desk.stage.wait(
+        "the copy is not the original", lambda: not desk.lxd.devices("play").keys() & {"guestlink"}, 0.2
+    )
+    desk.host("attach", "play")
+    desk.lxd.client("start", "play")
+    desk.wait_for("play", "running", True)
+    assert desk.state("work") == ("stopped", False)
+    play = LxdContainer(desk.lxd, "play")
+    assert play.check_user("cat", "/dev/.guestlink/name") == "play"
+    tokens = desk.stage.root / "host/run/guestlink-host/tokens"
+    assert play.check_user("cat", "/dev/.container_token") == (tokens / "play").read_text()
+    assert (tokens / "play").read_text() != (tokens / "work").read_text()
+    desk.stage.wait("both have launchers", lambda: desk.launchers("play") and desk.launchers("work"))
+
+
+def test_a_click_starts_a_stopped_container(desk: Desk) -> None:
+    assert desk.state("work") == ("stopped", False)
+    clicked = desk.click("work", "foot")
+    assert clicked.returncode == 0, clicked.stderr
+    assert desk.state("work") == ("running", True)
+    desk.work.wait("its window is shown", lambda: "guestlink-work-foot" in _windows(desk))
+    assert "started" in {event["event"] for event in desk.stage.host_json("events", "work")}
+
+
+def test_a_container_that_cannot_start_says_why(desk: Desk) -> None:
+    desk.lxd.client("stop", "-f", "play")
+    missing = desk.stage.root / "missing"
+    missing.mkdir()
+    desk.lxd.client("config", "device", "add", "play", "broken", "disk", f"source={missing}", "path=/mnt")
+    missing.rmdir()
+    failed = desk.host("launch", "play", "foot", check=False)
+    assert failed.returncode == 1
+    assert str(missing) in failed.stderr
+    assert "Traceback" not in failed.stderr
+
+
+def test_a_deleted_container_loses_its_launchers_and_can_be_forgotten(desk: Desk) -> None:
+    assert desk.launchers("play")
+    desk.lxd.client("delete", "-f", "play")
+    desk.stage.wait("its launchers go", lambda: not desk.launchers("play"), 0.2)
+    assert desk.state("play") == ("gone", False)
+    failed = desk.host("launch", "play", "foot", check=False)
+    assert "is gone" in failed.stderr
+    desk.host("detach", "play")
+    assert desk.state("play") == ("", False)
+
+
+def test_a_container_with_the_profile_attaches_by_itself_and_is_forgotten_by_itself(desk: Desk) -> None:
+    desk.lxd.client("profile", "create", "guestlink")
+    edit = desk.host("profile", "--no-gpu").stdout
+    done = subprocess.run(
+        ["lxc", "profile", "edit", "guestlink"],
+        input=edit,
+        env=os.environ | desk.lxd.environ,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0
+    desk.lxd.client("init", "guest", "fresh", "-p", "default", "-p", "guestlink")
+    desk.stage.wait("it is attached", lambda: "guestlink" in desk.lxd.devices("fresh"), 0.2)
+    assert desk.state("fresh") == ("stopped", False)
+    desk.host("detach", "fresh")
+    assert not desk.lxd.devices("fresh")
+    desk.host("attach", "fresh")
+    desk.host("detach", "fresh")
+    assert desk.state("fresh") == ("", False)
+    desk.lxd.client("config", "unset", "fresh", "user.guestlink")
+    desk.stage.wait("the profile counts again", lambda: "guestlink" in desk.lxd.devices("fresh"), 0.2)
+    desk.lxd.client("delete", "fresh")
+    desk.stage.wait("it is forgotten", lambda: desk.state("fresh") == ("", False), 0.2)
+
+
+def test_detach_leaves_nothing(desk: Desk) -> None:
+    desk.host("detach", "work")
+    assert desk.lxd.devices("work") == {}
+    assert not desk.launchers("work")
+    assert desk.stage.host_json("list") == []
+    assert desk.work.user("test", "-e", "/dev/.guestlink/token").returncode != 0
+    refused = desk.host("detach", "work", check=False)
+    assert refused.returncode == 1
+    assert "is not attached" in refused.stderr
+
+
+def _windows(desk: Desk) -> set[str]:
+    return {window["app_id"] for window in desk.compositor.windows()}

@@ -1,0 +1,176 @@
+"""What the daemon concludes from looks at container managers."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from pathlib import Path
+
+import pytest
+
+from guestlink_host.containers import Container
+from guestlink_host.manager_watch import GONE, UNKNOWN, ManagerWatch
+from guestlink_host.managers import (
+    RUNNING,
+    STOPPED,
+    Carried,
+    IdRange,
+    Instance,
+    Manager,
+    ManagerError,
+    find_instance,
+    id_ranges,
+)
+
+
+class Fake(Manager):
+    """A manager with a vocabulary."""
+
+    def __init__(self, kind: str = "lxd") -> None:
+        self.kind = kind
+        self.there: list[Instance] = []
+        self.silent = False
+
+    def instances(self, names: Collection[str] | None = None) -> list[Instance]:
+        if self.silent:
+            raise ManagerError("it does not answer")
+        return list(self.there)
+
+    def attach(self, instance: Instance, carried: Carried) -> bool:
+        raise AssertionError("nobody asked for that")
+
+    def detach(self, instance: Instance) -> None:
+        raise AssertionError("nobody asked for that")
+
+    drop = detach
+
+    def carry_again(self, instance: Instance, carried: Carried) -> bool:
+        raise AssertionError("nobody asked for that")
+
+    def start(self, instance: Instance) -> None:
+        raise AssertionError("nobody asked for that")
+
+
+def instance(name: str = "work", status: str = RUNNING, **fields: object) -> Instance:
+    values: dict[str, object] = {"manager": "lxd", "place": "default"} | fields
+    return Instance(name=name, status=status, **values)  # type: ignore[arg-type]
+
+
+class Watched:
+    """A watch over one manager and one container, and what it has told."""
+
+    def __init__(self) -> None:
+        self.manager = Fake()
+        self.container = Container("work", "token", manager="lxd", place="default")
+        self.known = [self.container]
+        self.changes: list[str] = []
+        self.strangers: list[str] = []
+        self.managers: list[Manager] = [self.manager]
+        self.watch = ManagerWatch(
+            ("lxd", "incus", "lxc"), self.find, lambda: self.known, changed=self.changed, strange=self.strange
+        )
+
+    def find(self, kinds: Sequence[str]) -> list[Manager]:
+        return [manager for manager in self.managers if manager.kind in kinds]
+
+    async def changed(self, container: Container, instance: Instance | None) -> None:
+        self.changes.append(instance.status if instance else GONE)
+
+    async def strange(self, instance: Instance) -> None:
+        self.strangers.append(instance.name)
+
+    async def look(self) -> str:
+        return (await self.watch.look()).status(self.container)
+
+
+async def test_changes_are_told_once() -> None:
+    watched = Watched()
+    watched.manager.there = [instance()]
+    assert await watched.look() == RUNNING
+    assert await watched.look() == RUNNING
+    watched.manager.there = [instance(status=STOPPED)]
+    assert await watched.look() == STOPPED
+    watched.manager.there = []
+    assert await watched.look() == GONE
+    assert watched.changes == [RUNNING, STOPPED, GONE]
+
+
+async def test_a_restart_between_two_looks_is_a_change() -> None:
+    watched = Watched()
+    for started in ("1", "2"):
+        watched.manager.there = [instance(started=started)]
+        await watched.look()
+    assert watched.changes == [RUNNING, RUNNING]
+
+
+async def test_a_manager_that_does_not_answer_makes_nothing_gone(caplog: pytest.LogCaptureFixture) -> None:
+    watched = Watched()
+    watched.manager.there = [instance()]
+    await watched.look()
+    watched.manager.silent = True
+    assert await watched.look() == UNKNOWN
+    assert await watched.look() == UNKNOWN
+    assert caplog.text.count("it does not answer") == 1
+    watched.managers = []
+    assert await watched.look() == UNKNOWN
+    assert watched.changes == [RUNNING]
+
+
+async def test_what_is_gone_for_a_daemon_that_has_just_started_is_told_too() -> None:
+    watched = Watched()
+    assert await watched.look() == GONE
+    assert watched.changes == [GONE]
+
+
+async def test_one_of_the_same_name_elsewhere_is_another() -> None:
+    watched = Watched()
+    watched.manager.there = [instance(place="other"), instance(name="play")]
+    assert await watched.look() == GONE
+    assert watched.strangers == []
+
+
+async def test_strangers_that_are_wanted_or_look_like_ours_are_told() -> None:
+    watched = Watched()
+    watched.manager.there = [
+        instance(),
+        instance("wanted", wanted_by=1000),
+        instance("copy", directory=Path("/run/user/1000/guestlink-host/containers/work")),
+        instance("other"),
+    ]
+    await watched.look()
+    assert watched.strangers == ["wanted", "copy"]
+
+
+def test_user_ids_are_translated() -> None:
+    mapped = instance(ids=(IdRange(0, 100000, 1000), IdRange(1000, 1000, 1), IdRange(1001, 101001, 64535)))
+    assert [mapped.outside(uid) for uid in (0, 999, 1000, 1001)] == [100000, 100999, 1000, 101001]
+    assert instance().outside(1000) == 1000
+    with pytest.raises(ManagerError, match="70000 means nothing"):
+        mapped.outside(70000)
+
+
+def test_id_maps_are_read_and_nonsense_is_refused() -> None:
+    entries = [
+        {"Isuid": True, "Isgid": False, "Hostid": 100000, "Nsid": 0, "Maprange": 65536},
+        {"Isuid": False, "Isgid": True, "Hostid": 200000, "Nsid": 0, "Maprange": 65536},
+    ]
+    assert list(id_ranges(entries)) == [IdRange(0, 100000, 65536)]
+    with pytest.raises(ValueError, match="without numbers"):
+        list(id_ranges([{"Isuid": True, "Hostid": "x"}]))
+
+
+def test_a_container_is_found_or_the_reason_is_named() -> None:
+    lxd, incus, silent = Fake(), Fake("incus"), Fake("lxc")
+    silent.silent = True
+    lxd.there = [instance(), instance("both")]
+    incus.there = [instance("both", manager="incus")]
+    assert find_instance("work", [lxd, incus])[0] is lxd
+    with pytest.raises(ManagerError, match="several containers both") as several:
+        find_instance("both", [lxd, incus])
+    assert "--manager" in several.value.hint
+    with pytest.raises(ManagerError, match="know no container 'nothing'") as nothing:
+        find_instance("nothing", [lxd, incus])
+    assert "work" in nothing.value.hint
+    with pytest.raises(ManagerError, match="does not answer"):
+        find_instance("nothing", [lxd, silent])
+    with pytest.raises(ManagerError, match="no container manager"):
+        find_instance("work", [])
