@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import contextlib
 import os
+import select
 import signal
 from collections.abc import Callable, Mapping, Sequence
 
 from guestlink.errors import GuestlinkError
 from sommelier_shim.loop import READABLE, Loop
 
+PATIENCE = 5.0
+"""Seconds that a program gets to end when the proxy does."""
 _IGNORED_BY_PYTHON = (signal.SIGPIPE, signal.SIGXFSZ)
 
 
@@ -27,12 +30,16 @@ class Child:
         loop.add(self._descriptor, READABLE, lambda _: self._gone())
 
     def close(self) -> None:
-        """End the program when it still runs."""
+        """End the program when it still runs, by force when it does not go."""
         if self._descriptor < 0:
             return
-        self._forget()
         with contextlib.suppress(ProcessLookupError):
             os.kill(self.pid, signal.SIGTERM)
+            poll = select.poll()
+            poll.register(self._descriptor, select.POLLIN)
+            if not poll.poll(PATIENCE * 1000):
+                os.kill(self.pid, signal.SIGKILL)
+        self._forget()
         os.waitpid(self.pid, 0)
 
     def _gone(self) -> None:

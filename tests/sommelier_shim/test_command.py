@@ -193,6 +193,14 @@ def test_the_wrapper_gives_its_program_a_display_and_ends_like_it(program: Progr
     assert "socket" in said
 
 
+def test_a_wrapped_program_that_does_not_want_to_end_is_ended(program: Program) -> None:
+    stubborn = "import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); print('up', flush=True)"
+    process = program.start(sys.executable, "-c", f"{stubborn}; time.sleep(600)")
+    assert process.stdout is not None
+    assert process.stdout.readline() == b"up\n"
+    _stop(process)
+
+
 def test_the_wrapped_program_can_talk(program: Program) -> None:
     script = (
         "import os, socket\n"

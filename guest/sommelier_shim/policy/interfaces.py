@@ -27,6 +27,7 @@ PRIVILEGED = (
     "zkde_*",
     "zwlr_*",
     "zwp_input_method_*",
+    "zwp_input_panel_*",
     "zwp_virtual_keyboard_*",
     "zwp_xwayland_keyboard_grab_manager_v1",
 )

@@ -21,6 +21,8 @@ REQUESTS = {
     "wl_surface": {"attach": "-ii", "offset": "ii"},
     "wl_subsurface": {"set_position": "ii"},
     "wl_pointer": {"set_cursor": "--ii"},
+    "wp_pointer_warp_v1": {"warp_pointer": "--ff"},
+    "zwp_tablet_tool_v1": {"set_cursor": "--ii"},
     "zwp_tablet_tool_v2": {"set_cursor": "--ii"},
     "xdg_positioner": {
         "set_size": "ss",
@@ -30,9 +32,13 @@ REQUESTS = {
     },
     "xdg_surface": {"set_window_geometry": "iiss"},
     "xdg_toplevel": {"set_min_size": "ss", "set_max_size": "ss", "show_window_menu": "--ii"},
+    "zxdg_positioner_v6": {"set_size": "ss", "set_anchor_rect": "iiii", "set_offset": "ii"},
+    "zxdg_surface_v6": {"set_window_geometry": "iiss"},
+    "zxdg_toplevel_v6": {"set_min_size": "ss", "set_max_size": "ss", "show_window_menu": "--ii"},
     "wl_shell_surface": {"set_transient": "-ii", "set_popup": "---ii"},
     "zwp_locked_pointer_v1": {"set_cursor_position_hint": "ff"},
     "zwp_text_input_v1": {"set_cursor_rectangle": "iiii"},
+    "zwp_text_input_v2": {"set_cursor_rectangle": "iiii"},
     "zwp_text_input_v3": {"set_cursor_rectangle": "iiii"},
     "zwlr_layer_surface_v1": {"set_size": "ss", "set_exclusive_zone": "s", "set_margin": "iiii"},
     "zwlr_screencopy_manager_v1": {"capture_output_region": "---iiss"},
@@ -42,17 +48,22 @@ REQUESTS = {
 """``i`` an int, ``s`` a size that may not become 0, ``f`` a fixed-point number, ``-`` left alone."""
 
 EVENTS = {
-    "wl_pointer": {"enter": "--ff", "motion": "-ff", "axis": "--f"},
+    "wl_pointer": {"enter": "--ff", "motion": "-ff", "axis": "--f", "warp": "ff"},
     "wl_touch": {"down": "----ff", "motion": "--ff", "shape": "-ff"},
+    "zwp_tablet_tool_v1": {"motion": "ff"},
     "zwp_tablet_tool_v2": {"motion": "ff"},
     "zwp_pointer_gesture_swipe_v1": {"update": "-ff"},
     "zwp_pointer_gesture_pinch_v1": {"update": "-ff"},
     "wl_data_device": {"enter": "--ff", "motion": "-ff"},
     "xdg_toplevel": {"configure": "ii", "configure_bounds": "ii"},
     "xdg_popup": {"configure": "iiii"},
+    "zxdg_toplevel_v6": {"configure": "ii"},
+    "zxdg_popup_v6": {"configure": "iiii"},
     "wl_shell_surface": {"configure": "-ii"},
+    "ivi_surface": {"configure": "ii"},
     "zwlr_layer_surface_v1": {"configure": "-ii"},
     "zxdg_output_v1": {"logical_position": "ii", "logical_size": "ii"},
+    "zwp_text_input_v2": {"input_panel_state": "-iiii"},
     "zwp_input_popup_surface_v2": {"text_input_rectangle": "iiii"},
 }
 
