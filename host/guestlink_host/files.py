@@ -30,7 +30,7 @@ def mount(name: str, inside: str, folder: Path, stream: Sequence[str]) -> None:
     :raises GuestlinkError: it cannot be mounted.
     """
     _need("sshfs", "sshfs")
-    if os.path.ismount(folder):
+    if _is_mounted(folder):
         raise GuestlinkError(
             f"something is mounted at {folder} already", hint=f"`guestlink-host files {name} --unmount` ends it"
         )
@@ -111,9 +111,12 @@ def prompt(name: str, stream: Sequence[str]) -> None:
 
 def _is_mounted(folder: Path) -> bool:
     try:
-        return os.path.ismount(folder)
+        folder.lstat()
+    except FileNotFoundError:
+        return False
     except OSError:
-        return True  # A mount whose server is gone answers nothing else.
+        return True  # A mount whose sshfs is gone answers nothing else.
+    return os.path.ismount(folder)
 
 
 def _need(program: str, package: str) -> None:

@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import psutil
 import pytest
 
 from support.needs import need
@@ -161,6 +162,18 @@ def test_a_mount_survives_a_restart_of_garcon() -> None:
                 return False
 
         rig.wait("the files are back", back, 0.1)
+
+
+def test_a_mount_whose_sshfs_was_killed_can_be_ended(rig: Stage, mounted: Path) -> None:
+    for process in psutil.process_iter(["cmdline"]):
+        if process.info["cmdline"] and process.info["cmdline"][0] == "sshfs" and str(mounted) in process.cmdline():
+            process.kill()
+    rig.wait("the mount is dead", lambda: not os.path.exists(mounted))
+    again = rig.host("files", NAME, check=False)
+    assert "something is mounted at" in again.stderr
+    rig.host("files", NAME, "--unmount")
+    assert not os.path.lexists(mounted)
+    rig.host("files", NAME)  # for the fixture
 
 
 def test_mounting_twice_and_unmounting_nothing_are_told(rig: Stage, mounted: Path) -> None:
