@@ -43,6 +43,9 @@ def main() -> int:
     except StageError as error:
         print(f"\nThe demonstration failed: {error}", file=sys.stderr)
         return 1
+    except KeyboardInterrupt:
+        print("\ninterrupted; everything is being stopped", file=sys.stderr)
+        return 130
     finally:
         stage.close()
     print(f"\nDone in {time.monotonic() - started:.1f} s; nothing is left running.")
