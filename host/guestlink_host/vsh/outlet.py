@@ -53,8 +53,8 @@ class Outlet:
         return self._given if self._own is None else self._own
 
     def watch(self) -> None:
-        """Wait for room if something is queued. A reader that goes away shows in any case."""
-        self._ask(select.POLLOUT if self._queue else 0)
+        """Wait for room if something is queued; a reader that has gone shows with the next byte, as anywhere."""
+        self._ask(select.POLLOUT if self._queue else None)
 
     def put(self, data: Bytes) -> None:
         """Write bytes behind those that wait."""

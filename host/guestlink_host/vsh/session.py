@@ -58,12 +58,14 @@ class _Over(Exception):
 
     :ivar status: the exit status.
     :ivar why: what the user has to be told, or ``""``.
+    :ivar at_once: what has not been written is given up, however slow its reader is.
     """
 
-    def __init__(self, status: int, why: str = "") -> None:
+    def __init__(self, status: int, why: str = "", *, at_once: bool = False) -> None:
         super().__init__(status)
         self.status = status
         self.why = why
+        self.at_once = at_once
 
 
 class Session:
@@ -122,8 +124,9 @@ class Session:
             os.close(self._wakeup)
 
     def _finish(self, over: _Over) -> int:
-        for outlet in self._outlets.values():
-            outlet.finish()
+        if not over.at_once:
+            for outlet in self._outlets.values():
+                outlet.finish()
         if self._terminal is not None:
             self._terminal.leave()
         if over.why:
@@ -234,7 +237,7 @@ class Session:
         except OSError:
             data = b""  # A terminal that hung up.
         if not data and self._terminal is not None:
-            raise _Over(128 + signal.SIGHUP)
+            raise _Over(128 + signal.SIGHUP, at_once=True)
         if not data:
             self._input_open = False
             self._send([encode_data(Stream.STDIN, b"")])
@@ -243,7 +246,7 @@ class Session:
             if isinstance(part, bytes):
                 self._send(encode_much_data(Stream.STDIN, part))
             elif part == DISCONNECT:
-                raise _Over(BROKEN, "the session was ended from here")
+                raise _Over(BROKEN, "the session was ended from here", at_once=True)
             elif part == SUSPEND:
                 self._suspend()
             elif part == HELP:
@@ -316,7 +319,7 @@ class Session:
                 self._resize()
         elif number in _FORWARDED:
             if not self._ready or (number == signal.SIGTERM and self._terminated):
-                raise _Over(128 + number)  # What does not react to the first is not waited for.
+                raise _Over(128 + number, at_once=True)  # What does not react to the first is not waited for.
             self._terminated |= number == signal.SIGTERM
             self._send([encode_signal(number)])
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import subprocess
@@ -9,6 +10,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+import psutil
 import pytest
 
 from support.stage import LIMIT
@@ -275,6 +277,41 @@ def test_a_reader_that_goes_away_ends_the_session(server: FakeServer) -> None:
         server.play(F11)
         assert process.wait(LIMIT) == 141
         assert server.frame() == b""
+
+
+def test_a_reader_that_goes_away_while_nothing_comes_changes_nothing(server: FakeServer) -> None:
+    with vsh(f"--connect={server.address}", "--", "x") as process:
+        server.accept()
+        server.play(READY, F11)
+        assert process.stdout is not None
+        process.stdout.read(3)
+        process.stdout.close()
+        process.stdout = None
+        process.send_signal(signal.SIGINT)
+        assert server.frame() == bytes.fromhex("020000002002")
+        deadline = time.monotonic() + LIMIT
+        while psutil.Process(process.pid).status() != psutil.STATUS_SLEEPING:  # Nor does it spin.
+            assert time.monotonic() < deadline
+        server.play(F11)
+        assert process.wait(LIMIT) == 141
+
+
+def test_a_termination_does_not_wait_for_a_reader(server: FakeServer) -> None:
+    with vsh(f"--connect={server.address}", "--", "x") as process:
+        server.accept()
+        server.play(READY)
+        server.connection.setblocking(False)
+        frames = data(2, b"x" * 100) * 1000
+        with contextlib.suppress(BlockingIOError):
+            while True:  # Until pipe, queue and socket are full.
+                server.connection.send(frames)
+                time.sleep(0.001)
+        deadline = time.monotonic() + LIMIT
+        while process.poll() is None:  # Two signals in one moment are one.
+            assert time.monotonic() < deadline
+            process.terminate()
+            time.sleep(0.05)
+        assert process.returncode == 143
 
 
 def test_a_slow_reader_gets_everything_after_the_end(server: FakeServer) -> None:
