@@ -65,7 +65,7 @@ def _serve_host(listeners: list[socket.socket], arguments: Arguments, surroundin
         return 0
 
     _notify_ready()
-    ForkServer(listeners, policy.refusal, serve).run()
+    ForkServer(listeners, policy.refusal, serve, leaves_sessions=arguments.listen is None).run()
     _remove(arguments.listen)
     return 0
 

@@ -37,6 +37,7 @@ class ForkServer:
     :param serve: serves a connection, in the child; what it returns is the child's exit status.
     :param until: a descriptor that becomes readable when no more connections shall be accepted, as a pidfd does
         when its process has ended; or -1. The server stays until its last session is over.
+    :param leaves_sessions: whether sessions go on when the server is told to stop.
     """
 
     def __init__(
@@ -45,18 +46,21 @@ class ForkServer:
         refusal: Callable[[Peer], str | None],
         serve: Callable[[socket.socket], int],
         until: int = -1,
+        *,
+        leaves_sessions: bool = False,
     ) -> None:
         self._listeners = list(listeners)
         self._refusal = refusal
         self._serve = serve
         self._until = until
+        self._leaves_sessions = leaves_sessions
         self._children: set[int] = set()
         self._stop = False
         self._retire = False
         self._wakeup, self._waker = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
 
     def run(self) -> None:
-        """Serve until SIGTERM or SIGINT, which end the sessions too, or until nobody needs us any more."""
+        """Serve until SIGTERM or SIGINT, or until nobody needs us any more."""
         for number in _SIGNALS:
             signal.signal(number, self._signalled)
         signal.set_wakeup_fd(self._waker, warn_on_full_buffer=False)
@@ -91,7 +95,7 @@ class ForkServer:
         finally:
             signal.set_wakeup_fd(-1)
             self._close_listeners()
-            for pid in self._children:
+            for pid in () if self._leaves_sessions else self._children:
                 with contextlib.suppress(ProcessLookupError):
                     os.kill(pid, signal.SIGTERM)
             os.close(self._wakeup)

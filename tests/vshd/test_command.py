@@ -1,0 +1,230 @@
+"""vshd as it is started: the original's switches, the ways to be reached, and who is turned away."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from guestlink.address import CID_ANY, CID_HOST, TcpAddress, VsockAddress
+from guestlink.errors import GuestlinkError
+from guestlink.sockets import connect
+from guestlink.vsh import ClientProtocol, Setup, SetupAnswer, encode_setup
+from support.stage import CHECKOUT, LIMIT
+from support.vsh_peer import Vshd
+from vshd.arguments import parse_arguments
+
+TOKEN = "0123456789abcdef0123456789abcdef0123"
+ENVIRON = {
+    "PATH": os.environ["PATH"],
+    "PYTHONPATH": os.pathsep.join(str(CHECKOUT / part) for part in ("lib", "guest")),
+}
+ECHO = encode_setup(Setup(argv=(b"echo", b"hi"), nopty=True))
+
+
+def run(*words: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "vshd", *words],
+        env=ENVIRON,
+        capture_output=True,
+        text=True,
+        timeout=LIMIT,
+        check=False,
+    )
+
+
+@contextlib.contextmanager
+def running(*words: str, **popen: object) -> Iterator[subprocess.Popen[str]]:
+    process = subprocess.Popen(
+        [sys.executable, "-m", "vshd", *words],
+        env=ENVIRON,
+        stderr=subprocess.PIPE,
+        text=True,
+        **popen,  # type: ignore[call-overload]
+    )
+    try:
+        yield process
+    finally:
+        process.terminate()
+        process.communicate(timeout=LIMIT)
+
+
+def conversation(sock: socket.socket) -> list[object]:
+    """Ask for a greeting and listen to the end."""
+    sock.sendall(ECHO)
+    protocol = ClientProtocol()
+    events: list[object] = []
+    while data := sock.recv(4096):
+        events += [event if not hasattr(event, "data") else bytes(event.data) for event in protocol.feed(data)]
+    return events
+
+
+def test_the_originals_command_lines() -> None:
+    assert parse_arguments([]).listen == VsockAddress(CID_ANY, 9001)
+    plain = parse_arguments(["--inherit_env", "--forward_to_host_port=2254857830"])
+    assert plain.connect == VsockAddress(CID_HOST, 2254857830)
+    assert plain.inherit
+    assert parse_arguments(["-forward_to_host_port=5"]).inherit is False
+    assert (
+        parse_arguments(["--noinherit_env", "--allow_to_switch_user=false", "--log_kmsg=false"]).may_switch is False
+    )
+    assert parse_arguments(["--default_user=ana"]).default_user == "ana"
+    assert parse_arguments(["--connect", "unix:/x"]).inherit
+
+
+@pytest.mark.parametrize(
+    ("words", "code"),
+    [
+        (["extra"], 1),
+        (["--forward_to_host_port=4294967296"], 1),
+        (["--nosuch"], 64),
+        (["--nosuch=1"], 64),
+        (["--forward_to_host_port=x"], 65),
+        (["--inherit_env=perhaps"], 65),
+        (["--log_kmsg=perhaps"], 65),
+        (["--connect=unix:/x", "--listen=unix:/y"], 1),
+        (["--connect=nonsense"], 1),
+    ],
+)
+def test_wrong_command_lines_end_with_the_originals_codes(words: list[str], code: int) -> None:
+    with pytest.raises(GuestlinkError) as caught:
+        parse_arguments(words)
+    assert caught.value.exit_code == code
+
+
+def test_what_is_wrong_is_told_in_a_sentence(tmp_path: Path) -> None:
+    for words, said in (
+        (["--nosuch"], "there is no switch '--nosuch'"),
+        (["--connect=unix:/nonexistent/x"], "cannot connect to unix:/nonexistent/x"),
+        ([f"--listen=unix:{tmp_path}/no/x"], "cannot listen on"),
+        (["--log-level=loud"], "there is no log level"),
+    ):
+        done = run(*words)
+        assert done.returncode != 0
+        assert said in done.stderr
+        assert "Traceback" not in done.stderr
+
+
+def test_help_and_version() -> None:
+    assert "--forward_to_host_port" in run("--help").stdout
+    assert "vshd (Guestlink)" in run("--version").stdout
+
+
+def test_it_connects_and_then_waits_to_be_told(tmp_path: Path) -> None:
+    """The side that dialled is the server: it never speaks first (vsh.md §2.2)."""
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(str(tmp_path / "host"))
+        listener.listen()
+        listener.settimeout(LIMIT)
+        with running(f"--connect=unix:{tmp_path}/host") as process:
+            connection, _ = listener.accept()
+            with connection:
+                connection.settimeout(0.3)
+                with pytest.raises(TimeoutError):
+                    connection.recv(1)
+                connection.settimeout(LIMIT)
+                answer, *rest = conversation(connection)
+            assert isinstance(answer, SetupAnswer)
+            assert b"hi\n" in rest
+            assert process.wait(LIMIT) == 0
+
+
+def test_tcp_begins_with_the_token(tmp_path: Path) -> None:
+    (tmp_path / "token").write_text(TOKEN)
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        listener.settimeout(LIMIT)
+        port = listener.getsockname()[1]
+        with running(f"--connect=tcp:127.0.0.1:{port}", f"--token-file={tmp_path}/token"):
+            connection, _ = listener.accept()
+            with connection:
+                connection.settimeout(LIMIT)
+                assert connection.recv(37, socket.MSG_WAITALL) == TOKEN.encode() + b"\n"
+                assert b"hi\n" in conversation(connection)
+
+
+def test_a_tcp_listener_demands_the_token(tmp_path: Path) -> None:
+    (tmp_path / "token").write_text(TOKEN)
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    address = TcpAddress("127.0.0.1", port)
+    with running(f"--listen={address}", f"--token-file={tmp_path}/token") as process:
+        deadline = time.monotonic() + LIMIT
+        while True:
+            try:
+                right = connect(address)
+                break
+            except GuestlinkError:
+                assert process.poll() is None
+                assert time.monotonic() < deadline
+                time.sleep(0.02)
+        with right:
+            right.settimeout(LIMIT)
+            right.sendall(TOKEN.encode() + b"\n")
+            assert b"hi\n" in conversation(right)
+        for wrong in (b"x" * 36 + b"\n", TOKEN.encode()[:-1] + b"x\n"):
+            with connect(address) as refused:
+                refused.settimeout(LIMIT)
+                refused.sendall(wrong)
+                with contextlib.suppress(ConnectionResetError):
+                    assert refused.recv(1) == b""
+
+
+def test_sockets_of_systemd_are_served(tmp_path: Path) -> None:
+    path = str(tmp_path / "activated")
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(path)
+        listener.listen()
+
+        program = (
+            "import os, sys\n"
+            "os.dup2(int(sys.argv[1]), 3, inheritable=True)\n"
+            "os.environ |= {'LISTEN_PID': str(os.getpid()), 'LISTEN_FDS': '1', 'LISTEN_FDNAMES': 'shell'}\n"
+            "os.execv(sys.executable, [sys.executable, '-m', 'vshd'])\n"
+        )
+        argv = [sys.executable, "-c", program, str(listener.fileno())]
+        process = subprocess.Popen(argv, env=ENVIRON, pass_fds=[listener.fileno()])
+    try:
+        with socket.socket(socket.AF_UNIX) as client:
+            client.settimeout(LIMIT)
+            client.connect(path)
+            assert b"hi\n" in conversation(client)
+    finally:
+        process.terminate()
+        process.wait(LIMIT)
+
+
+def test_a_second_vshd_leaves_the_first_alone(tmp_path: Path) -> None:
+    address = f"--listen=unix:{tmp_path}/s"
+    with running(address):
+        deadline = time.monotonic() + LIMIT
+        while not (tmp_path / "s").exists():
+            assert time.monotonic() < deadline
+            time.sleep(0.01)
+        done = run(address)
+        assert done.returncode == 1
+        assert "is in use" in done.stderr
+
+
+@pytest.mark.slow
+def test_s40_a_peer_that_says_nothing_is_hung_up_on(tmp_path: Path) -> None:
+    """After ten seconds; nothing, half a length, half a setup: all at the same time, to save time."""
+    server = Vshd(tmp_path)
+    clients = [socket.socket(socket.AF_UNIX) for _ in range(4)]
+    try:
+        for client, start in zip(clients, (b"", ECHO[:2], ECHO[:4], ECHO[:-1]), strict=True):
+            client.connect(server.path)
+            client.settimeout(LIMIT)
+            client.sendall(start)
+        for client in clients:
+            assert client.recv(1) == b""
+    finally:
+        for client in clients:
+            client.close()
+        server.close()
