@@ -49,9 +49,11 @@ class Screen:
             raise AssertionError(f"the screen shows:\n{self.text}") from error
 
     def resize(self, rows: int, cols: int) -> None:
-        """Give the window another size."""
+        """Give the window another size, and wait until the program has begun to draw for it."""
+        before = len(self._peer.out)
         self._screen.resize(rows, cols)
         self._peer.say(encode_resize(rows, cols))
+        self._peer.until(lambda: len(self._peer.out) > before)
 
 
 @pytest.fixture
@@ -85,7 +87,7 @@ def test_less(vshd: Vshd, text: Path) -> None:
         peer.type(b"G")
         screen.shows("line 200 ")
         screen.resize(10, 40)
-        screen.until(lambda shown: "line 200 " in shown and "line 191 " not in shown)
+        screen.until(lambda shown: "line 178 " in shown and "line 187 " not in shown)
         peer.type(b"q")
         assert peer.finish().code == 0
 
