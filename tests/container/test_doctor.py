@@ -126,14 +126,27 @@ def test_a_daemon_that_hangs(pair: Pair) -> None:
 
 
 def test_another_user(pair: Pair) -> None:
-    assert pair.machine.root("useradd", "-m", "-u", "1001", "anna").returncode == 0
-    become = ("setpriv", "--reuid=1001", "--regid=1001", "--init-groups", "env", "HOME=/home/anna")
-    done = pair.machine.root(*become, "guestlink", "doctor", "--json")
-    sentences = [
-        finding["sentence"] for finding in json.loads(done.stdout)["findings"] if finding["severity"] == "error"
-    ]
+    machine = pair.machine
+    assert machine.root("useradd", "-m", "-u", "1001", "anna").returncode == 0
+    session = ("env", "HOME=/home/anna", "XDG_RUNTIME_DIR=/run/user/1001")
+    become = ("setpriv", "--reuid=1001", "--regid=1001", "--init-groups", *session)
+    # The units are enabled for everybody, do nothing for others, and say so once.
+    assert machine.root("systemctl", "start", "user@1001").returncode == 0
+    machine.wait(
+        "the other user's manager is up",
+        lambda: machine.root(*become, "systemctl", "--user", "is-system-running").stdout == "running\n",
+    )
+    for unit in (GARCON, "guestlink-sommelier@0"):
+        assert machine.root(*become, "systemctl", "--user", "is-enabled", unit).stdout == "enabled\n"
+        assert machine.root(*become, "systemctl", "--user", "is-active", unit).stdout == "inactive\n"
+    said = machine.root("journalctl", "-b", "-o", "cat", "--no-pager").stdout.splitlines()
+    assert len([line for line in said if GARCON in line and "ConditionUser=1000" in line]) == 1
+    done = machine.root(*become, "guestlink", "doctor", "--json")
+    findings = json.loads(done.stdout)["findings"]
+    sentences = [finding["sentence"] for finding in findings if finding["severity"] == "error"]
     assert sentences == ["the services run for user (uid 1000), and you are anna (uid 1001)"]
-    assert pair.machine.root("userdel", "-r", "anna").returncode == 0
+    assert machine.root("systemctl", "stop", "user@1001").returncode == 0
+    assert machine.root("userdel", "-r", "anna").returncode == 0
 
 
 def test_missing_groups(pair: Pair) -> None:
