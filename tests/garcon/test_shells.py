@@ -1,0 +1,227 @@
+"""LaunchVshd with a real vshd: sessions of the warm one, of a cold one, and what is left of them (vsh.md §11.4)."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import socket
+import sys
+import time
+from collections.abc import AsyncIterator, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import psutil
+import pytest
+import pytest_asyncio
+
+from garcon.programs import Programs
+from garcon.session_bus import SessionBus
+from garcon.shells import Shells
+from garcon.user_manager import UserManager
+from guestlink.address import Address, UnixAddress
+from guestlink.errors import GuestlinkError
+from guestlink.vsh import ClientProtocol, Data, Setup, StatusChange, encode_setup
+from support.stage import LIMIT
+
+TOP_BIT = 2254857830
+
+
+class Rig:
+    """garcon's part, in a session without a user manager."""
+
+    def __init__(self, runtime: Path) -> None:
+        self.runtime = runtime
+        self.directory = runtime / "carried"
+        self.directory.mkdir()
+        self.bus = SessionBus()
+        environ = {name: os.environ[name] for name in ("PATH", "HOME", "XDG_RUNTIME_DIR")}
+        environ |= {"PYTHONPATH": os.environ.get("PYTHONPATH", ""), "GREETING": "hello\udcff", "INVOCATION_ID": "1"}
+        self.programs = Programs(UserManager(self.bus), environ)
+        self.shells = Shells(self.programs, runtime / "run", self.address, str(runtime / "token"))
+
+    def address(self, port: int) -> Address:
+        if port == 13:
+            raise GuestlinkError("no such address")
+        return UnixAddress(str(self.directory / f"vsh-{port}.sock"))
+
+    @contextmanager
+    def host(self, port: int) -> Iterator[socket.socket]:
+        with socket.socket(socket.AF_UNIX) as listener:
+            listener.bind(str(self.directory / f"vsh-{port}.sock"))
+            listener.listen()
+            listener.settimeout(LIMIT)
+            yield listener
+
+    @property
+    def warm(self) -> list[psutil.Process]:
+        """The warm vshd, as long as it runs."""
+        mark = f"--warm={self.runtime}"
+        found = []
+        for process in psutil.process_iter(["cmdline"]):
+            if any(word.startswith(mark) for word in process.info["cmdline"] or ()):
+                found.append(process)
+        return found
+
+    def has_sessions(self) -> bool:
+        """Whether the warm vshd has children."""
+        try:
+            return any(process.children() for process in self.warm)
+        except psutil.NoSuchProcess:
+            return True  # one of them has just gone
+
+    async def until(self, what: str, condition: object) -> None:
+        assert callable(condition)
+        deadline = time.monotonic() + LIMIT
+        while not condition():
+            assert time.monotonic() < deadline, what
+            await asyncio.sleep(0.02)
+
+
+@pytest_asyncio.fixture
+async def rig(runtime: Path) -> AsyncIterator[Rig]:
+    rig = Rig(runtime)
+    rig.shells.start()
+    try:
+        yield rig
+    finally:
+        await rig.shells.close()
+        await rig.bus.close()
+        rig.programs.close()
+        for process in rig.warm:
+            process.send_signal(signal.SIGTERM)
+        await rig.until("the warm vshd ends", lambda: not rig.warm)
+
+
+def greeting(connection: socket.socket, *argv: bytes) -> tuple[bytes, int]:
+    """Run a command in a session; returns its output and its code."""
+    connection.settimeout(LIMIT)
+    connection.sendall(encode_setup(Setup(argv=argv, nopty=True)))
+    protocol, out = ClientProtocol(), b""
+    while data := connection.recv(65536):
+        for event in protocol.feed(data):
+            if isinstance(event, Data) and event.stream == 2:
+                out += bytes(event.data)
+            elif isinstance(event, StatusChange):
+                return out, event.code
+    raise AssertionError("the session ended without a status")
+
+
+async def test_x3_a_session_connects_to_the_port(rig: Rig) -> None:
+    with rig.host(TOP_BIT) as listener:
+        assert await rig.shells.launch(TOP_BIT, [1, 2]) == ""
+        connection, _ = await asyncio.to_thread(listener.accept)
+        with connection:
+            out, code = await asyncio.to_thread(greeting, connection, b"env")
+    lines = out.splitlines()
+    assert code == 0
+    assert b"GREETING=hello\xff" in lines
+    assert b"GTK_IM_MODULE=cros" in lines
+    assert b"CROS_IM_VIRTUAL_KEYBOARD=1" in lines
+    assert not any(line.startswith(b"INVOCATION_ID") for line in lines)
+
+
+async def test_x2_a_port_where_nobody_listens_leaves_nothing(rig: Rig) -> None:
+    assert await rig.shells.launch(5) == ""
+    await rig.until("the session ends", lambda: not rig.has_sessions())
+    assert len(rig.warm) == 1
+
+
+async def test_one_process_serves_all_sessions(rig: Rig) -> None:
+    parents = set()
+    with rig.host(1) as listener:
+        for _ in range(3):
+            assert await rig.shells.launch(1) == ""
+            connection, _ = await asyncio.to_thread(listener.accept)
+            with connection:
+                out, _ = await asyncio.to_thread(greeting, connection, b"sh", b"-c", b"ps -o ppid= -p $PPID")
+                parents.add(int(out))
+    assert parents == {process.pid for process in rig.warm}
+
+
+async def test_when_the_warm_one_is_killed_a_cold_one_serves_and_a_new_one_comes(rig: Rig) -> None:
+    with rig.host(1) as listener:
+        assert await rig.shells.launch(1) == ""
+        connection, _ = await asyncio.to_thread(listener.accept)
+        connection.close()
+        first = rig.warm
+        for process in first:
+            process.kill()
+        await rig.until("it is gone", lambda: not rig.warm)
+        assert await rig.shells.launch(1) == ""
+        connection, _ = await asyncio.to_thread(listener.accept)
+        with connection:
+            assert await asyncio.to_thread(greeting, connection, b"echo", b"on") == (b"on\n", 0)
+    await rig.until("a new one runs", lambda: rig.warm and rig.warm != first)
+
+
+async def test_an_address_that_is_none_is_told(rig: Rig) -> None:
+    assert await rig.shells.launch(13) == "no such address"
+
+
+async def test_without_a_vshd_the_reason_names_the_package(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("garcon.shells.own_program", lambda name, module: [])
+    assert "guestlink-vshd is not installed" in await rig.shells.launch(1)
+
+
+async def test_sessions_go_on_when_garcon_ends_and_nothing_stays_behind_them(runtime: Path) -> None:
+    """The warm vshd watches garcon's process: this test starts one in the place of garcon."""
+    garcon = await asyncio.create_subprocess_exec("sleep", "1000")
+    path = runtime / "warm.sock"
+    (runtime / "token").write_text("")
+    warm = await asyncio.create_subprocess_exec(
+        sys.executable, "-m", "vshd", f"--warm={path}", f"--until={garcon.pid}"
+    )
+    try:
+        deadline = time.monotonic() + LIMIT
+        while not path.exists():
+            assert time.monotonic() < deadline
+            await asyncio.sleep(0.02)
+        with socket.socket(socket.AF_UNIX) as listener:
+            listener.bind(str(runtime / "host.sock"))
+            listener.listen()
+            listener.settimeout(LIMIT)
+            reader, writer = await asyncio.open_unix_connection(path)
+            request = f'{{"address": "unix:{runtime}/host.sock", "token_file": "", "environ": {{}}}}\n'
+            writer.write(request.encode())
+            assert b'"ok"' in await reader.readline()
+            writer.close()
+            await writer.wait_closed()
+            connection, _ = await asyncio.to_thread(listener.accept)
+            with connection:
+                garcon.kill()
+                await garcon.wait()
+                deadline = time.monotonic() + LIMIT
+                while path.exists() and time.monotonic() < deadline:
+                    try:
+                        _, writer = await asyncio.open_unix_connection(path)
+                    except OSError:
+                        break
+                    writer.close()
+                    await asyncio.sleep(0.02)
+                assert warm.returncode is None
+                assert await asyncio.to_thread(greeting, connection, b"echo", b"on") == (b"on\n", 0)
+        await asyncio.wait_for(warm.wait(), LIMIT)
+        assert not path.exists()
+    finally:
+        for process in (garcon, warm):
+            if process.returncode is None:
+                process.kill()
+                await process.wait()
+
+
+@pytest.mark.parametrize("line", [b"\n", b"[]\n", b'{"environ": 5}\n', b'{"environ": {"A": 1}}\n', b"\xff\n"])
+async def test_nonsense_is_answered_by_an_error(rig: Rig, line: bytes) -> None:
+    await rig.until("the warm vshd answers", lambda: list((rig.runtime / "run").glob("vshd-*.sock")))
+    (path,) = (rig.runtime / "run").glob("vshd-*.sock")
+    for _ in range(500):
+        try:
+            reader, writer = await asyncio.open_unix_connection(path)
+            break
+        except ConnectionRefusedError:
+            await asyncio.sleep(0.02)
+    writer.write(line)
+    assert b'"error"' in await reader.readline()
+    writer.close()
+    await writer.wait_closed()
