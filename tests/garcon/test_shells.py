@@ -23,9 +23,10 @@ from garcon.user_manager import UserManager
 from guestlink.address import Address, UnixAddress
 from guestlink.errors import GuestlinkError
 from guestlink.vsh import ClientProtocol, Data, Setup, StatusChange, encode_setup
-from support.stage import LIMIT
+from support.stage import CHECKOUT, LIMIT
 
 TOP_BIT = 2254857830
+PYTHONPATH = os.pathsep.join(str(CHECKOUT / part) for part in ("lib", "guest"))
 
 
 class Rig:
@@ -37,7 +38,7 @@ class Rig:
         self.directory.mkdir()
         self.bus = SessionBus()
         environ = {name: os.environ[name] for name in ("PATH", "HOME", "XDG_RUNTIME_DIR")}
-        environ |= {"PYTHONPATH": os.environ.get("PYTHONPATH", ""), "GREETING": "hello\udcff", "INVOCATION_ID": "1"}
+        environ |= {"PYTHONPATH": PYTHONPATH, "GREETING": "hello\udcff", "INVOCATION_ID": "1"}
         self.programs = Programs(UserManager(self.bus), environ)
         self.shells = Shells(self.programs, runtime / "run", self.address, str(runtime / "token"))
 
@@ -56,13 +57,13 @@ class Rig:
 
     @property
     def warm(self) -> list[psutil.Process]:
-        """The warm vshd, as long as it runs."""
+        """The warm vshd, as long as it runs; its sessions have the same command line."""
         mark = f"--warm={self.runtime}"
-        found = []
-        for process in psutil.process_iter(["cmdline"]):
+        found = {}
+        for process in psutil.process_iter(["cmdline", "ppid"]):
             if any(word.startswith(mark) for word in process.info["cmdline"] or ()):
-                found.append(process)
-        return found
+                found[process.pid] = process
+        return [process for process in found.values() if process.info["ppid"] not in found]
 
     def has_sessions(self) -> bool:
         """Whether the warm vshd has children."""
@@ -171,7 +172,12 @@ async def test_sessions_go_on_when_garcon_ends_and_nothing_stays_behind_them(run
     path = runtime / "warm.sock"
     (runtime / "token").write_text("")
     warm = await asyncio.create_subprocess_exec(
-        sys.executable, "-m", "vshd", f"--warm={path}", f"--until={garcon.pid}"
+        sys.executable,
+        "-m",
+        "vshd",
+        f"--warm={path}",
+        f"--until={garcon.pid}",
+        env={**os.environ, "PYTHONPATH": PYTHONPATH},
     )
     try:
         deadline = time.monotonic() + LIMIT
