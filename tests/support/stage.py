@@ -6,6 +6,7 @@ sides see. Used by the demo, the flow tests and the measurements.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import shutil
@@ -15,7 +16,6 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -226,15 +226,19 @@ class Stage:
 
     def close(self) -> None:
         """End every process, in the reverse order of their start, and remove the directory."""
-        for role in reversed(list(self.processes)):
-            process = self.processes[role]
-            if process.poll() is None:
-                self.stop(role)
-        self.processes.clear()
-        shutil.rmtree(self.root, ignore_errors=True)
+        with contextlib.ExitStack() as rest:  # One that does not stop keeps no other from it.
+            rest.callback(shutil.rmtree, self.root, ignore_errors=True)
+            for role in self.processes:
+                rest.callback(self._stop_if_running, role)
+
+    def _stop_if_running(self, role: str) -> None:
+        if self.processes[role].poll() is None:
+            self.stop(role)
+        else:
+            del self.processes[role]
 
 
-@contextmanager
+@contextlib.contextmanager
 def stage(name: str = "demo", *, system_applications: bool = False) -> Iterator[Stage]:
     """A stage that is cleared afterwards."""
     made = Stage(name, system_applications=system_applications)
