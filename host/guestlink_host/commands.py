@@ -152,7 +152,9 @@ def _parser() -> argparse.ArgumentParser:
     share.add_argument("inside", nargs="?", metavar="INSIDE", help="its path inside (default: the same)")
     share.add_argument("--forget", metavar="FOLDER", help="the container does not see this folder any more")
 
-    command("shell", _status, "open a shell, or run a command; `vsh --help` tells the rest", prints_data=False)
+    # Listed here; its words are vsh's.
+    command("shell", lambda _: _shell([]), "open a shell, or run a command; `vsh --help` tells the rest",
+            prints_data=False)  # fmt: skip
 
     files = command(
         "files", _files, "show a container's files in a folder of this machine", example="files work --at ~/work",

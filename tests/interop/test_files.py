@@ -114,13 +114,19 @@ def mounted(rig: Stage) -> Iterator[Path]:
 
 
 def wait_until_sshfs_ended(rig: Stage) -> None:
-    """sshfs goes to the background, so that it is nobody's child; its stream's end shows in the container side."""
+    """sshfs goes to the background and is nobody's child, and so is the stream that it has started."""
 
-    def streams() -> bool:
-        listing = subprocess.run(["ps", "-eo", "args"], capture_output=True, text=True, check=True).stdout
-        return f"sftp-stream {NAME}" not in listing
+    def ended() -> bool:
+        for process in psutil.process_iter():
+            try:
+                ours = {"sshfs", "sftp-stream"} & set(process.cmdline())
+                if ours and process.environ().get("XDG_RUNTIME_DIR") == rig.host_environ["XDG_RUNTIME_DIR"]:
+                    return False
+            except psutil.Error:
+                continue
+        return True
 
-    rig.wait("sshfs has ended", streams)
+    rig.wait("sshfs has ended", ended)
 
 
 def test_sshfs_shows_the_home_and_writes_into_it(rig: Stage, mounted: Path) -> None:
@@ -166,7 +172,8 @@ def test_a_mount_survives_a_restart_of_garcon() -> None:
 
 def test_a_mount_whose_sshfs_was_killed_can_be_ended(rig: Stage, mounted: Path) -> None:
     for process in psutil.process_iter(["cmdline"]):
-        if process.info["cmdline"] and process.info["cmdline"][0] == "sshfs" and str(mounted) in process.cmdline():
+        words = process.info["cmdline"] or [""]
+        if words[0] == "sshfs" and str(mounted) in words:
             process.kill()
     rig.wait("the mount is dead", lambda: not os.path.exists(mounted))
     again = rig.host("files", NAME, check=False)
