@@ -12,10 +12,10 @@ from typing import Any
 
 from guestlink import __version__
 from guestlink.errors import GuestlinkError
-from guestlink.own_program import own_program
+from guestlink_host import shell_commands
 from guestlink_host.control_client import daemon, wake
 from guestlink_host.manager_commands import add_where
-from guestlink_host.settings import POLICIES, PROGRAM
+from guestlink_host.settings import POLICIES
 
 _EXAMPLES = """\
 examples:
@@ -42,7 +42,7 @@ def run(argv: list[str]) -> int:
     :param argv: the words behind ``guestlink-host``.
     :raises GuestlinkError: it cannot be done.
     """
-    if argv and (plumbing := _PLUMBING.get(argv[0])) is not None:
+    if argv and (plumbing := shell_commands.PLUMBING.get(argv[0])) is not None:
         return plumbing(argv[1:])
     arguments = _parser().parse_args(argv)
     status: int = arguments.run(arguments)
@@ -152,26 +152,7 @@ def _parser() -> argparse.ArgumentParser:
     share.add_argument("inside", nargs="?", metavar="INSIDE", help="its path inside (default: the same)")
     share.add_argument("--forget", metavar="FOLDER", help="the container does not see this folder any more")
 
-    # Listed here; its words are vsh's.
-    command("shell", lambda _: _shell([]), "open a shell, or run a command; `vsh --help` tells the rest",
-            prints_data=False)  # fmt: skip
-
-    files = command(
-        "files", _files, "show a container's files in a folder of this machine", example="files work --at ~/work",
-        prints_data=False,
-    )  # fmt: skip
-    files.add_argument("name", metavar="NAME")
-    files.add_argument("--at", metavar="FOLDER", help="where to show them (default: ~/guestlink/NAME)")
-    files.add_argument("--inside", metavar="FOLDER", default="", help="what to show (default: the user's home)")
-    doing = files.add_mutually_exclusive_group()
-    doing.add_argument("--unmount", action="store_true", help="stop showing them")
-    doing.add_argument("--prompt", action="store_true", help="open an sftp prompt instead")
-
-    ssh_config = command(
-        "ssh-config", _ssh_config, "print what ssh's configuration needs for `ssh NAME.guestlink`",
-        example="ssh-config work >> ~/.ssh/config", prints_data=False,
-    )  # fmt: skip
-    ssh_config.add_argument("names", nargs="*", metavar="NAME", help="these containers only")
+    shell_commands.add_commands(command)
 
     command("status", _status, "show the daemon and its containers")
     events = command("events", _events, "show what containers did lately")
@@ -348,74 +329,6 @@ def _share(arguments: argparse.Namespace) -> int:
     for share in shares:
         print(f"{share['host']}  as  {share['inside']}")
     return 0
-
-
-def _files(arguments: argparse.Namespace) -> int:
-    from guestlink_host import files
-
-    name, stream = arguments.name, [*own_program(PROGRAM, "guestlink_host"), "sftp-stream", arguments.name]
-    if arguments.prompt:
-        daemon().call("sftp_place", name=name)  # Its sentence is better than sftp's.
-        files.prompt(name, stream)
-    folder = files.folder_of(name, arguments.at)
-    if arguments.unmount:
-        files.unmount(name, folder)
-        return 0
-    daemon().call("sftp_place", name=name)
-    files.mount(name, arguments.inside, folder, stream)
-    print(folder)
-    return 0
-
-
-def _sftp_stream(words: list[str]) -> int:
-    from guestlink_host import sftp_stream
-
-    # sshfs and lftp put words for ssh behind the name.
-    if not words:
-        raise GuestlinkError("which container?", hint="write `guestlink-host sftp-stream NAME`")
-    return sftp_stream.run(words[0])
-
-
-def _ssh_config(arguments: argparse.Namespace) -> int:
-    from guestlink_host.ssh_access import stanza
-
-    containers = {entry["name"]: entry for entry in daemon().call("list")["containers"]}
-    for name in arguments.names or containers:
-        entry = containers.get(name, {})
-        if not entry.get("username"):
-            if not arguments.names:
-                print(f"# {name} is not registered: its user is not known\n")
-                continue
-            raise GuestlinkError(
-                f"the user of {name} is not known: it is not registered", hint="start the container first"
-            )
-        print(stanza(name, entry["username"], [*own_program(PROGRAM, "guestlink_host"), "ssh-proxy", name]))
-    return 0
-
-
-def _ssh_proxy(words: list[str]) -> int:
-    from guestlink_host.ssh_access import server_command
-    from guestlink_host.vsh.arguments import Arguments
-    from guestlink_host.vsh.main import run as run_vsh
-
-    if len(words) != 1:
-        raise GuestlinkError("which container?", hint="write `guestlink-host ssh-proxy NAME`")
-    env, argv = server_command()
-    return run_vsh(Arguments(name=words[0], terminal=False, env=tuple(env), argv=tuple(argv)))
-
-
-def _shell(words: list[str]) -> int:
-    from guestlink_host.vsh.main import main
-
-    return main(words)
-
-
-_PLUMBING: dict[str, Callable[[list[str]], int]] = {
-    "shell": _shell,
-    "sftp-stream": _sftp_stream,
-    "ssh-proxy": _ssh_proxy,
-}
-"""Commands that take their words as they are: vsh's own, and what ssh, sshfs and sftp start."""
 
 
 def _status(arguments: argparse.Namespace) -> int:
