@@ -326,7 +326,9 @@ def build(name: str, library: str) -> Path:
         flags = subprocess.run(
             ["pkg-config", "--cflags", "--libs", library], capture_output=True, text=True, check=True
         )
-        subprocess.run(["cc", "-O2", "-o", str(program), str(source), *shlex.split(flags.stdout)], check=True)
+        made = program.with_name(f"{program.name}.{os.getpid()}")  # somebody else may be at it as well
+        subprocess.run(["cc", "-O2", "-o", str(made), str(source), *shlex.split(flags.stdout)], check=True)
+        made.rename(program)
     return program
 
 
