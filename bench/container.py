@@ -25,7 +25,8 @@ from support.stage import CHECKOUT
 BOOTS = 5
 SETTLE_SECONDS = 10
 IDLE_SECONDS = 30
-UNITS = ("guestlink-garcon.service", "guestlink-sommelier@0.service")
+UNITS = ("guestlink-garcon.service", "guestlink-sommelier@0.service", "app-guestlink-vshd@*.service")
+"""The last one is the vshd that garcon keeps warm."""
 PEERS = ("dbus.service", "init.scope")
 """What runs in every container with a user manager; ``init.scope`` is the manager itself."""
 AIM_MEMORY, AIM_WAKEUPS = 60, 2
@@ -112,7 +113,7 @@ def _memory(machine: UnprivilegedMachine, pid: str) -> float:
 
 
 def _exposure(machine: UnprivilegedMachine) -> None:
-    for name in (*UNITS, "guestlink-sommelier-x@0.service"):
+    for name in (*UNITS[:2], "guestlink-sommelier-x@0.service"):
         said = machine.user("systemd-analyze", "--user", "security", "--no-pager", name)
         last = (said.stdout.strip().splitlines() or [said.stderr.strip()])[-1]
         print(last.removeprefix("→ ").strip())
