@@ -189,6 +189,24 @@ def test_a_drag_is_refused_where_nothing_may_go_to_the_host(tmp_path: Path) -> N
         assert not [m for m in host.requests if (m.object_id, m.opcode) == (device, 0)]
 
 
+@pytest.mark.parametrize("end", [2, 4], ids=["leave", "drop"])
+def test_the_hidden_offer_of_a_drag_lives_as_long_as_the_drag_is_over_the_window(tmp_path: Path, end: int) -> None:
+    with connected(tmp_path, clipboard="to-host") as (_, client, host):
+        surface = client.create(client.bind("wl_compositor"), 0)
+        device = client.create(client.bind("wl_data_device_manager"), 1, "no", client.bind("wl_seat"))
+        client.sync()
+        host.event(device, 0, "n", FIRST_SERVER_ID)
+        host.event(FIRST_SERVER_ID, 0, "s", "text/plain")
+        host.event(device, 1, "uoffo", 7, surface, 0.0, 0.0, FIRST_SERVER_ID)
+        (entered,) = (m for m in client.sync() if m.object_id == device)
+        assert entered.arguments("uoffo")[4] == 0
+        # To the host this would be a client that has refused the drag for good.
+        assert not [m for m in host.requests if m.object_id == FIRST_SERVER_ID]
+        host.event(device, end)
+        assert [m.opcode for m in client.sync() if m.object_id == device] == [end]
+        assert host.wait_request(FIRST_SERVER_ID, 2)  # destroy
+
+
 def test_contents_pass_through_a_pipe_that_the_proxy_does_not_touch(tmp_path: Path) -> None:
     with connected(tmp_path) as (_, client, host):
         device = client.create(client.bind("wl_data_device_manager"), 1, "no", client.bind("wl_seat"))

@@ -1,6 +1,6 @@
-"""A headless Wayland compositor: sway, because it has a seat, screencopy and a command socket.
+"""Headless Wayland compositors. Sway stands for the host's desktop: it has screencopy and a command socket.
 
-wlroots refuses to run as root, so root starts it as another user; clients may still be root's.
+wlroots refuses to run as root, so root starts a compositor as another user; clients may still be root's.
 """
 
 from __future__ import annotations
@@ -11,9 +11,13 @@ import shutil
 import signal
 import subprocess
 import time
+from collections.abc import Callable
 from pathlib import Path
 from types import TracebackType
-from typing import Any
+from typing import Any, TypeVar
+
+_T = TypeVar("_T")
+_Self = TypeVar("_Self", bound="Headless")
 
 LIMIT = 60.0
 _UNPRIVILEGED = 1000
@@ -30,53 +34,60 @@ class CompositorError(AssertionError):
     """The compositor did not do what was waited for."""
 
 
-class Compositor:
+class Headless:
     """A running compositor.
 
     :param directory: for its sockets and log; made here, removed by the caller.
-    :param size: of its one output, as ``WIDTHxHEIGHT``.
+    :param size: of its one output, as ``WIDTHxHEIGHT`` in pixels.
     """
 
     def __init__(self, directory: Path, size: str = "1024x768") -> None:
         self.directory = directory
         self.runtime = directory / "run"
-        self._size = size
+        self.size = size
         self._process: subprocess.Popen[bytes] | None = None
 
-    def __enter__(self) -> Compositor:
+    def command(self) -> list[str]:
+        """The command line; files may be written for it."""
+        raise NotImplementedError
+
+    def variables(self) -> dict[str, str]:
+        """What its environment has beyond the usual."""
+        return {}
+
+    def __enter__(self: _Self) -> _Self:
         self.runtime.mkdir(parents=True)
-        (self.directory / "config").write_text(_CONFIG.format(size=self._size))
-        argv = ["sway", "-c", str(self.directory / "config")]
-        if os.getuid() == 0:
-            # The user needs a way into directories that only root may enter.
-            for path in (self.directory, self.runtime):
-                os.chown(path, _UNPRIVILEGED, _UNPRIVILEGED)
-            self.directory.parent.chmod(0o711)
-            argv = ["setpriv", f"--reuid={_UNPRIVILEGED}", f"--regid={_UNPRIVILEGED}", "--clear-groups", *argv]
         self.runtime.chmod(0o700)
-        environ = {
-            "PATH": os.environ["PATH"],
-            "HOME": str(self.directory),
-            "XDG_RUNTIME_DIR": str(self.runtime),
-            "WLR_BACKENDS": "headless",
-            "WLR_LIBINPUT_NO_DEVICES": "1",
-            "WLR_RENDERER": "pixman",
-            "LANG": "C.UTF-8",
-        }
-        with open(self.directory / "sway.log", "wb") as log:
-            self._process = subprocess.Popen(argv, env=environ, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
-        try:
-            self._wait("the compositor's sockets", self._sockets)
-        except BaseException:
-            self.__exit__(None, None, None)
-            raise
+        self.start()
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        self.stop()
+
+    def start(self) -> None:
+        """Start it and wait until it takes connections."""
+        argv = [*self.as_its_user(self.directory, self.runtime), *self.command()]
+        with open(self.directory / "log", "ab") as log:
+            self._process = subprocess.Popen(
+                argv,
+                env=self.environ_of_its_user() | self.variables(),
+                cwd=self.directory,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+            )
+        try:
+            self.wait("the compositor's sockets", self.is_ready)
+        except BaseException:
+            self.stop()
+            raise
+
+    def stop(self, number: int = signal.SIGTERM) -> None:
+        """End it; a signal that it cannot handle leaves its sockets behind."""
         if self._process is not None:
-            self._process.send_signal(signal.SIGTERM)
+            self._process.send_signal(number)
             try:
                 self._process.wait(10)
             except subprocess.TimeoutExpired:
@@ -84,15 +95,74 @@ class Compositor:
                 self._process.wait()
             self._process = None
 
+    def as_its_user(self, *owned: Path) -> list[str]:
+        """The words before a command that runs as the compositor's user, to whom directories are given."""
+        if os.getuid() != 0:
+            return []
+        # The user needs a way into directories that only root may enter.
+        for path in owned:
+            os.chown(path, _UNPRIVILEGED, _UNPRIVILEGED)
+        for parent in (self.directory.parent, self.directory.parent.parent):
+            if parent.stat().st_mode & 0o077 == 0:
+                parent.chmod(0o711)
+        return ["setpriv", f"--reuid={_UNPRIVILEGED}", f"--regid={_UNPRIVILEGED}", "--clear-groups"]
+
+    def environ_of_its_user(self) -> dict[str, str]:
+        """The environment of it and of its user's tools."""
+        return {
+            "PATH": os.environ["PATH"],
+            "HOME": str(self.directory),
+            "XDG_RUNTIME_DIR": str(self.runtime),
+            "LANG": "C.UTF-8",
+        }
+
+    def is_ready(self) -> bool:
+        """Whether everything is there that a client needs."""
+        return bool(self._wayland())
+
     @property
     def socket(self) -> Path:
         """The Wayland socket."""
-        return self._sockets()[0]
+        return self._wayland()[0]
 
     @property
     def environ(self) -> dict[str, str]:
         """What a client needs: the absolute path of the socket."""
         return {"WAYLAND_DISPLAY": str(self.socket)}
+
+    def wait(self, what: str, condition: Callable[[], _T]) -> _T:
+        """Wait until a condition holds and return its value.
+
+        :raises CompositorError: it did not within :data:`LIMIT` seconds, or the compositor has ended.
+        """
+        deadline = time.monotonic() + LIMIT
+        while not (value := condition()):
+            ended = self._process is not None and self._process.poll() is not None
+            if ended or time.monotonic() > deadline:
+                log = (self.directory / "log").read_text(errors="replace")[-2000:]
+                raise CompositorError(f"it did not happen: {what}\n{log}")
+            time.sleep(0.02)
+        return value
+
+    def _wayland(self) -> list[Path]:
+        return [path for path in self.runtime.glob("wayland-*") if path.suffix != ".lock" and path.is_socket()]
+
+
+class Compositor(Headless):
+    """Sway."""
+
+    def command(self) -> list[str]:
+        """Sway with its configuration."""
+        (self.directory / "config").write_text(_CONFIG.format(size=self.size))
+        return ["sway", "-c", str(self.directory / "config")]
+
+    def variables(self) -> dict[str, str]:
+        """The headless back end of wlroots, drawn by the processor."""
+        return {"WLR_BACKENDS": "headless", "WLR_LIBINPUT_NO_DEVICES": "1", "WLR_RENDERER": "pixman"}
+
+    def is_ready(self) -> bool:
+        """Whether both sockets are there."""
+        return bool(self._wayland() and self._own())
 
     def windows(self) -> list[dict[str, Any]]:
         """The windows that are shown, as sway describes them: ``app_id``, ``name``, ``rect``, ``pid``."""
@@ -108,7 +178,7 @@ class Compositor:
 
     def sway(self, *words: str) -> str:
         """Run ``swaymsg`` and return what it prints."""
-        environ = {"PATH": os.environ["PATH"], "SWAYSOCK": str(self._sockets()[1])}
+        environ = {"PATH": os.environ["PATH"], "SWAYSOCK": str(self._own()[0])}
         done = subprocess.run(
             ["swaymsg", *words], env=environ, capture_output=True, text=True, timeout=LIMIT, check=True
         )
@@ -117,13 +187,16 @@ class Compositor:
     def screenshot(self, path: Path) -> Path:
         """Write a PNG of the output."""
         path.parent.mkdir(parents=True, exist_ok=True)
-        environ = {"PATH": os.environ["PATH"], "XDG_RUNTIME_DIR": str(self.runtime)} | self.environ
-        subprocess.run(["grim", str(path)], env=environ, check=True, timeout=LIMIT, capture_output=True)
+        self._grim(str(path))
         return path
+
+    def picture(self) -> bytes:
+        """The output with the pointer, as a PPM."""
+        return self._grim("-c", "-t", "ppm", "-")
 
     def wait_for_window(self, path: Path) -> Path:
         """Wait until a window is shown and its picture stands still, and write a screenshot of it."""
-        self._wait("a window", self.windows)
+        self.wait("a window", self.windows)
         previous = b""
         deadline = time.monotonic() + LIMIT
         while (content := self.screenshot(path).read_bytes()) != previous and time.monotonic() < deadline:
@@ -131,23 +204,15 @@ class Compositor:
             time.sleep(0.3)
         return path
 
-    def _sockets(self) -> list[Path]:
-        """The Wayland socket and sway's own; empty until both are there."""
-        wayland = [path for path in self.runtime.glob("wayland-*") if path.suffix != ".lock"]
-        own = list(self.runtime.glob("sway-ipc.*"))
-        return [wayland[0], own[0]] if wayland and own else []
+    def _grim(self, *words: str) -> bytes:
+        environ = {"PATH": os.environ["PATH"], "XDG_RUNTIME_DIR": str(self.runtime)} | self.environ
+        done = subprocess.run(["grim", *words], env=environ, check=True, timeout=LIMIT, capture_output=True)
+        return done.stdout
 
-    def _wait(self, what: str, condition: Any) -> Any:
-        deadline = time.monotonic() + LIMIT
-        while not (value := condition()):
-            ended = self._process is not None and self._process.poll() is not None
-            if ended or time.monotonic() > deadline:
-                log = (self.directory / "sway.log").read_text(errors="replace")[-2000:]
-                raise CompositorError(f"it did not happen: {what}\n{log}")
-            time.sleep(0.02)
-        return value
+    def _own(self) -> list[Path]:
+        return list(self.runtime.glob("sway-ipc.*"))
 
 
 def is_available() -> bool:
-    """Whether the tools are installed."""
+    """Whether sway and its tools are installed."""
     return all(map(shutil.which, ("sway", "swaymsg", "grim")))

@@ -13,13 +13,12 @@ from sommelier_shim.shapes import interface_shape, is_known
 from sommelier_shim.wire import UINT, Buffer, encode
 
 _OFFERS = {
-    "wl_data_device": ("wl_data_offer", {"enter": 24, "selection": 8}),
     "zwp_primary_selection_device_v1": ("zwp_primary_selection_offer_v1", {"selection": 8}),
     "gtk_primary_selection_device": ("gtk_primary_selection_offer", {"selection": 8}),
     "zwlr_data_control_device_v1": ("zwlr_data_control_offer_v1", {"selection": 8, "primary_selection": 8}),
     "ext_data_control_device_v1": ("ext_data_control_offer_v1", {"selection": 8, "primary_selection": 8}),
 }
-"""By device: its offers, and the events that name one, with the offset of the name."""
+"""By device of a selection: its offers, and the events that name one, with the offset of the name."""
 
 _SOURCES = {
     ("wl_data_device", "set_selection"): "wl_data_source",
@@ -33,6 +32,10 @@ _SOURCES = {
 }
 """By request that offers something to the host: the interface of its first argument."""
 
+_DRAG_DEVICE = "wl_data_device"
+_HIDDEN = "hidden offers"
+"""By wl_data_device: the offer that the client does not hear of and that may belong to a drag."""
+
 
 def install(hooks: Hooks, policy: str) -> None:
     """Close the directions that the policy closes.
@@ -40,6 +43,7 @@ def install(hooks: Hooks, policy: str) -> None:
     :param policy: ``both``, ``to-host``, ``to-guest`` or ``off``.
     """
     if policy in ("to-host", "off"):
+        _install_for_drags(hooks)
         for device, (offer, naming) in _OFFERS.items():
             if is_known(device):
                 hooks.on_event(device, "data_offer", _hide_offer(offer))
@@ -61,6 +65,52 @@ def _hide_offer(interface: str) -> Hook:
         return b""
 
     return hide
+
+
+def _install_for_drags(hooks: Hooks) -> None:
+    """Hide a drag's offer until the drag has left the client's windows.
+
+    To the host, an offer that is destroyed sooner refuses the drag for good; but the drag may have begun in the
+    client itself, on its way to another program.
+    """
+    destroy = interface_shape("wl_data_offer").request("destroy")
+
+    def forget(flow: Flow, object_id: int) -> None:
+        offer = flow.relay.features.get(_HIDDEN, {}).pop(object_id, 0)
+        if offer:
+            flow.relay.to_host(encode(offer, destroy), None)
+
+    def hide(flow: Flow, object_id: int, at: int, stop: int) -> Buffer:
+        forget(flow, object_id)
+        offer = UINT.unpack_from(flow.buffer, at + 8)[0]
+        flow.relay.hide_from_client(offer, "wl_data_offer")
+        flow.relay.features.setdefault(_HIDDEN, {})[object_id] = offer
+        return b""
+
+    def enter(flow: Flow, object_id: int, at: int, stop: int) -> Buffer | None:
+        UINT.pack_into(flow.buffer, at + 24, 0)
+        return None
+
+    def selection(flow: Flow, object_id: int, at: int, stop: int) -> Buffer | None:
+        offer = UINT.unpack_from(flow.buffer, at + 8)[0]
+        if offer and offer == flow.relay.features.get(_HIDDEN, {}).get(object_id):
+            forget(flow, object_id)
+        UINT.pack_into(flow.buffer, at + 8, 0)
+        return None
+
+    def over(flow: Flow, object_id: int, at: int, stop: int) -> Buffer | None:
+        forget(flow, object_id)
+        return None
+
+    def release(flow: Flow, object_id: int, at: int, stop: int) -> Buffer | None:
+        forget(flow, flow.relay.host_id(object_id))
+        return None
+
+    for event, hook in (("data_offer", hide), ("enter", enter), ("selection", selection)):
+        hooks.on_event(_DRAG_DEVICE, event, hook)
+    hooks.on_event(_DRAG_DEVICE, "leave", over)
+    hooks.on_event(_DRAG_DEVICE, "drop", over)
+    hooks.on_request(_DRAG_DEVICE, "release", release)
 
 
 def _forget_offer(offset: int) -> Hook:

@@ -1,0 +1,147 @@
+"""What the host's desktop does to windows of programs behind the proxy, and what they ask of it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from support.needs import need
+from support.other_compositors import Weston, missing
+from support.proxied import Proxied
+from support.replay import Step
+from support.virtual_input import VirtualInput
+
+if TYPE_CHECKING:
+    from conftest import Desktop
+
+pytestmark = pytest.mark.interop
+
+
+def _window(desktop: Desktop) -> dict[str, Any]:
+    (window,) = desktop.compositor.windows()
+    return window
+
+
+def _fills_the_screen(desktop: Desktop) -> bool:
+    window = _window(desktop)
+    return window["fullscreen_mode"] == 1 and window["rect"] == {"x": 0, "y": 0, "width": 1024, "height": 768}
+
+
+@pytest.mark.parametrize("program", [["foot"], ["gtk4-demo"], ["gtk3-demo"], ["featherpad", "--standalone"]])
+def test_a_window_follows_the_size_that_the_desktop_gives(desktop: Desktop, program: list[str]) -> None:
+    need(program[0], packages="foot gtk-4-examples gtk-3-examples featherpad")
+
+    def resize(width: int, height: int) -> Step:
+        def act(given: VirtualInput, left: int, top: int) -> None:
+            desktop.compositor.sway(f"resize set {width} px {height} px, move position 60 px 40 px")
+
+        return Step(f"{width}x{height}", act)
+
+    desktop.replay.compare(program, [resize(900, 650), resize(820, 610), resize(870, 660)])
+
+
+@pytest.mark.parametrize("program", [["foot"], ["gtk4-demo"], ["featherpad", "--standalone"]])
+def test_a_window_fills_the_screen_and_comes_back(desktop: Desktop, program: list[str]) -> None:
+    need(program[0], packages="foot gtk-4-examples featherpad")
+    desktop.proxied.program(*program)
+    desktop.compositor.wait_for_window(desktop.proxied.directory / "window.png")
+    before = _window(desktop)["rect"]
+    desktop.compositor.sway("fullscreen enable")
+    desktop.compositor.wait("it fills the screen", lambda: _fills_the_screen(desktop))
+    desktop.compositor.sway("fullscreen disable")
+    desktop.compositor.wait("it is as before", lambda: _window(desktop)["rect"] == before)
+
+
+def test_a_program_asks_for_the_whole_screen_by_itself(desktop: Desktop) -> None:
+    need("foot", packages="foot")
+    desktop.proxied.program("foot", "--fullscreen", "sh")
+    desktop.compositor.wait("a window", desktop.compositor.windows)
+    desktop.compositor.wait("it is fullscreen", lambda: _fills_the_screen(desktop))
+
+
+def test_the_desktop_closes_a_window(desktop: Desktop) -> None:
+    need("gtk3-demo", packages="gtk-3-examples")
+    program = desktop.proxied.program("gtk3-demo")
+    desktop.compositor.wait("a window", desktop.compositor.windows)
+    desktop.compositor.sway("kill")
+    desktop.proxied.wait("the program ends", lambda: program.poll() is not None)
+    assert program.returncode == 0
+
+
+def test_a_window_is_moved_by_its_own_title_bar(desktop: Desktop) -> None:
+    need("gtk4-demo", packages="gtk-4-examples")
+    desktop.proxied.program("gtk4-demo")
+    desktop.compositor.wait_for_window(desktop.proxied.directory / "window.png")
+    before = _window(desktop)["rect"]
+    start = before["x"] + 300, before["y"] + 20
+    desktop.given.drag(start, (start[0] + 40, start[1] + 30))
+    # The grip needs some way until the toolkit takes it for a drag; the window goes on from there.
+    desktop.compositor.wait("it has moved", lambda: _window(desktop)["rect"]["x"] > before["x"] + 20)
+    assert _window(desktop)["rect"]["y"] > before["y"] + 10
+    assert _window(desktop)["rect"]["width"] == before["width"]
+
+
+@pytest.mark.parametrize(
+    "program",
+    [
+        ["weston-scaler"],
+        ["weston-transformed"],
+        ["weston-terminal", "--shell=/bin/cat"],
+        ["gtk3-demo"],
+        ["gtk4-demo"],
+        ["featherpad", "--standalone"],
+        ["focuswriter"],
+        [
+            "mpv",
+            "--vo=wlshm",
+            "--no-config",
+            "--no-audio",
+            "--image-display-duration=inf",
+            "--osd-level=0",
+            "/usr/share/pixmaps/debian-logo.png",
+        ],
+    ],
+    ids=lambda words: words[0],
+)
+def test_weston_shows_the_same_through_the_proxy(short: Path, program: list[str]) -> None:
+    need(program[0], packages="weston gtk-3-examples gtk-4-examples featherpad focuswriter mpv")
+    # A caret may blink.
+    shown = [_pictures(short / str(through), program, through) for through in (False, True)]
+    assert shown[0] & shown[1]
+
+
+@pytest.mark.parametrize("program", ["weston-simple-shm", "weston-simple-damage", "weston-flower", "weston-smoke"])
+def test_a_program_that_draws_by_itself_is_shown_on_weston(short: Path, program: str) -> None:
+    need(program, packages="weston")
+    with _weston(short) as compositor, Proxied(compositor, short / "container") as proxied:
+        empty = compositor.picture()
+        proxied.program(program)
+        proxied.wait("it is shown", lambda: compositor.picture() != empty)
+        if program.startswith("weston-simple"):
+            seen: set[bytes] = set()
+            proxied.wait("it moves", lambda: seen.add(compositor.picture()) or len(seen) > 5)
+
+
+def _weston(directory: Path) -> Weston:
+    need(*missing(Weston), packages="weston")
+    return Weston(directory / "compositor")
+
+
+def _pictures(directory: Path, argv: list[str], through: bool) -> set[bytes]:
+    """What a new compositor shows once the program only blinks: places depend on what was there before."""
+    directory.mkdir()
+    with _weston(directory) as compositor, Proxied(compositor, directory / "container") as proxied:
+        proxied.wait("the background is there", lambda: len({compositor.picture() for _ in range(3)}) == 1)
+        empty = compositor.picture()
+        proxied.program(*argv, through=through)
+        last: list[bytes] = []
+
+        def still() -> bool:
+            last.append(compositor.picture())
+            recent = last[-6:]
+            return empty not in recent and len(recent) == 6 and len(set(recent)) <= 2
+
+        proxied.wait("it stands still", still)
+        return set(last[-6:])

@@ -1,0 +1,149 @@
+"""Compositors other than sway, as far as they start without a screen."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import subprocess
+
+from support.compositor import LIMIT, Headless
+
+_WESTON_CONFIG = """\
+[shell]
+panel-position=none
+background-color=0xff404040
+startup-animation=none
+close-animation=none
+animation=none
+locking=false
+"""
+
+
+class Weston(Headless):
+    """Weston; without a screen it has no seat."""
+
+    def command(self) -> list[str]:
+        """Weston with its desktop shell, without a panel that shows the time, drawn by the processor."""
+        config = self.directory / "weston.ini"
+        config.write_text(_WESTON_CONFIG)
+        width, height = self.size.split("x")
+        words = ["--backend=headless-backend.so", "--use-pixman", f"--width={width}", f"--height={height}"]
+        words += [f"--config={config}", "--debug", "--idle-time=0", "--socket=wayland-1"]
+        return ["weston", *words]
+
+    def picture(self) -> bytes:
+        """The output, as a PNG that only depends on what is shown."""
+        # A directory of its own for every picture: the name that the tool gives has seconds in it.
+        place = self.directory / "picture"
+        place.mkdir()
+        try:
+            argv = [*self.as_its_user(place), "weston-screenshooter"]
+            environ = self.environ_of_its_user() | self.environ
+            subprocess.run(argv, env=environ, cwd=place, check=True, timeout=LIMIT, capture_output=True)
+            (path,) = place.glob("*.png")
+            return path.read_bytes()
+        finally:
+            shutil.rmtree(place)
+
+
+class OnABus(Headless):
+    """A compositor that needs a session bus; the bus outlives its restarts."""
+
+    _daemon: subprocess.Popen[bytes] | None = None
+
+    @property
+    def bus(self) -> str:
+        """The bus's address."""
+        return f"unix:path={self.runtime}/bus"
+
+    def start(self) -> None:
+        """Start the bus, then the compositor."""
+        argv = [*self.as_its_user(self.directory, self.runtime), "dbus-daemon", "--session", "--nofork"]
+        self._daemon = subprocess.Popen(
+            [*argv, "--nopidfile", f"--address={self.bus}"],
+            env=self.environ_of_its_user(),
+            stdin=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+        )
+        try:
+            self.wait("the bus's socket", (self.runtime / "bus").exists)
+            super().start()
+        except BaseException:
+            self._stop_bus()
+            raise
+
+    def stop(self, number: int = signal.SIGTERM) -> None:
+        """End the compositor, then the bus."""
+        super().stop(number)
+        self._stop_bus()
+
+    def call(self, *words: str) -> str:
+        """Call a method on the bus with ``gdbus call`` and return what it prints."""
+        done = subprocess.run(
+            [*self.as_its_user(), "gdbus", "call", "--session", *words],
+            env=self.environ_of_its_user() | {"DBUS_SESSION_BUS_ADDRESS": self.bus},
+            capture_output=True,
+            text=True,
+            timeout=LIMIT,
+            check=True,
+        )
+        return done.stdout
+
+    def _stop_bus(self) -> None:
+        if self._daemon is not None:
+            self._daemon.terminate()
+            self._daemon.wait(LIMIT)
+            self._daemon = None
+
+
+class Kwin(OnABus):
+    """KWin with a virtual output.
+
+    :ivar scale: of the output.
+    """
+
+    scale = "1"
+
+    def command(self) -> list[str]:
+        """A copy of KWin: the package's own has a file capability, which a container need not be able to give."""
+        binary = shutil.which("kwin_wayland")
+        assert binary is not None
+        copy = self.directory / "kwin_wayland"
+        if not copy.exists():
+            shutil.copyfile(binary, copy)
+            copy.chmod(0o755)
+        width, height = self.size.split("x")
+        words = ["--virtual", f"--width={width}", f"--height={height}", f"--scale={self.scale}"]
+        return [str(copy), *words, "--no-lockscreen", "--no-global-shortcuts", "--socket=wayland-1"]
+
+    def variables(self) -> dict[str, str]:
+        """Drawn by the processor; its screenshots and its input are for everybody."""
+        return {
+            "LIBGL_ALWAYS_SOFTWARE": "1",
+            "KWIN_COMPOSE": "O2",
+            "KWIN_WAYLAND_NO_PERMISSION_CHECKS": "1",
+            "KWIN_SCREENSHOT_NO_PERMISSION_CHECKS": "1",
+            "DBUS_SESSION_BUS_ADDRESS": self.bus,
+        }
+
+
+class Mutter(OnABus):
+    """Mutter with a virtual monitor."""
+
+    def command(self) -> list[str]:
+        """Mutter without a session around it."""
+        words = ["--headless", "--wayland", "--no-x11", f"--virtual-monitor={self.size}"]
+        return ["mutter", *words, "--wayland-display=wayland-1"]
+
+    def variables(self) -> dict[str, str]:
+        """Its bus."""
+        return {"DBUS_SESSION_BUS_ADDRESS": self.bus}
+
+
+def missing(kind: type[Headless]) -> list[str]:
+    """The programs that a kind needs and that are not installed."""
+    wanted = {Weston: ["weston", "weston-screenshooter"], Kwin: ["kwin_wayland"], Mutter: ["mutter"]}.get(kind, [])
+    if issubclass(kind, OnABus):
+        wanted = [*wanted, "dbus-daemon", "gdbus"]
+    return [name for name in wanted if shutil.which(name, path=os.environ["PATH"]) is None]

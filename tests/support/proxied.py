@@ -1,0 +1,181 @@
+"""The proxy between a compositor and programs of the distribution, which reach it through the proxy or directly."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from types import TracebackType
+from typing import TypeVar
+
+from support.compositor import LIMIT, Headless
+
+_T = TypeVar("_T")
+CHECKOUT = Path(__file__).resolve().parents[2]
+_GNOME_SETTINGS = """\
+[org/gnome/desktop/interface]
+cursor-blink=false
+enable-animations=false
+font-name='DejaVu Sans 10'
+"""
+_FOOT_SETTINGS = "font=DejaVu Sans Mono:size=10\n[cursor]\nblink=no\n"
+_WESTON_SETTINGS = "[terminal]\nfont=DejaVu Sans Mono\nfont-size=14\n[keyboard]\nkeymap_layout=us\n"
+
+
+class Proxied:
+    """A container side whose programs show their windows on a compositor.
+
+    :param directory: for homes, sockets and logs; made here, removed by the caller.
+    :param switches: of the proxy.
+    """
+
+    def __init__(self, compositor: Headless, directory: Path, *switches: str) -> None:
+        self.compositor = compositor
+        self.directory = directory
+        self.runtime = directory / "run"
+        self.home = directory / "home"
+        self._switches = switches
+        self._proxy: subprocess.Popen[bytes] | None = None
+        self._programs: list[subprocess.Popen[bytes]] = []
+        self._logs = 0
+        self.environ = {
+            "PATH": f"{Path(sys.executable).parent}:/usr/local/bin:/usr/bin:/bin:/usr/games",
+            "PYTHONPATH": f"{CHECKOUT}/lib:{CHECKOUT}/guest",
+            "PYTHONDONTWRITEBYTECODE": "1",
+            "HOME": str(self.home),
+            "LANG": "C.UTF-8",
+            "XDG_RUNTIME_DIR": str(self.runtime),
+            "XDG_CONFIG_HOME": str(self.home / ".config"),
+            "XDG_CACHE_HOME": str(self.home / ".cache"),
+            "XDG_DATA_HOME": str(self.home / ".local/share"),
+            "DBUS_SESSION_BUS_ADDRESS": "disabled:",
+            "GSETTINGS_BACKEND": "keyfile",
+            "NO_AT_BRIDGE": "1",
+            "GTK_A11Y": "none",
+            "GDK_BACKEND": "wayland",
+            "GSK_RENDERER": "cairo",
+            "LIBGL_ALWAYS_SOFTWARE": "1",
+            "QT_QPA_PLATFORM": "wayland",
+            "QT_QUICK_BACKEND": "software",
+        }
+
+    def __enter__(self) -> Proxied:
+        for path in (self.runtime, self.home):
+            path.mkdir(parents=True)
+        self.runtime.chmod(0o700)
+        for name, text in (
+            ("glib-2.0/settings/keyfile", _GNOME_SETTINGS),
+            ("foot/foot.ini", _FOOT_SETTINGS),
+            ("weston.ini", _WESTON_SETTINGS),
+        ):
+            path = self.home / ".config" / name
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(text)
+        self.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        for program in reversed(self._programs):
+            end(program)
+        self._programs.clear()
+        status = self.stop()
+        if kind is None:
+            assert status == 0, self.log()
+            assert "Traceback" not in self.log()
+
+    def start(self) -> None:
+        """Start the proxy and wait for its socket."""
+        argv = [sys.executable, "-m", "sommelier_shim", "--parent", "--socket=wayland-0"]
+        argv += [f"--display={self.compositor.socket}", *self._switches]
+        with open(self.directory / "sommelier.log", "ab") as log:
+            self._proxy = subprocess.Popen(
+                argv, env=self.environ, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True
+            )
+        self.wait("the proxy's socket", (self.runtime / "wayland-0").exists)
+
+    def stop(self) -> int:
+        """End the proxy and return its status."""
+        proxy, self._proxy = self._proxy, None
+        assert proxy is not None
+        if proxy.poll() is None:
+            proxy.terminate()
+        try:
+            return proxy.wait(LIMIT)
+        finally:
+            proxy.kill()
+            proxy.wait()
+
+    def variables(self, through: bool = True) -> dict[str, str]:
+        """The environment of a program that reaches the compositor through the proxy, or directly."""
+        display = str(self.runtime / "wayland-0") if through else str(self.compositor.socket)
+        return self.environ | {"WAYLAND_DISPLAY": display}
+
+    def program(self, *argv: str, through: bool = True, **environ: str) -> subprocess.Popen[bytes]:
+        """Start a program; what it prints goes to the file that :meth:`said` reads."""
+        self._logs += 1
+        with open(self.directory / f"program-{self._logs}.log", "wb") as log:
+            program = subprocess.Popen(
+                argv,
+                env=self.variables(through) | environ,
+                cwd=self.home,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                start_new_session=True,
+            )
+        self._programs.append(program)
+        return program
+
+    def said(self, number: int = 0) -> str:
+        """What a program has printed: the last one, or the one with this number, from 1."""
+        return (self.directory / f"program-{number or self._logs}.log").read_text(errors="replace")
+
+    def run(
+        self, *argv: str, through: bool = True, data: bytes | None = None, check: bool = True, limit: float = LIMIT
+    ) -> bytes:
+        """Run a program to its end and return what it printed."""
+        done = subprocess.run(
+            argv,
+            env=self.variables(through),
+            cwd=self.home,
+            input=data if data is not None else b"",
+            capture_output=True,
+            timeout=limit,
+            check=False,
+        )
+        assert not check or done.returncode == 0, f"{argv}: {done.returncode}: {done.stderr!r}"
+        return done.stdout
+
+    def end(self, program: subprocess.Popen[bytes]) -> None:
+        """End a program and everything that it started."""
+        self._programs.remove(program)
+        end(program)
+
+    def log(self) -> str:
+        """What the proxy has said."""
+        return (self.directory / "sommelier.log").read_text(errors="replace")
+
+    def wait(self, what: str, condition: Callable[[], _T], limit: float = LIMIT) -> _T:
+        """Wait until a condition holds and return its value."""
+        deadline = time.monotonic() + limit
+        while not (value := condition()):
+            if time.monotonic() > deadline:
+                said = self.said()[-1000:] if self._logs else ""
+                raise AssertionError(f"it did not happen: {what}\n{self.log()[-2000:]}\n{said}")
+            time.sleep(0.02)
+        return value
+
+
+def end(program: subprocess.Popen[bytes]) -> None:
+    """Kill a program's whole session and take its status."""
+    try:
+        os.killpg(program.pid, signal.SIGKILL)
+    except ProcessLookupError:
+        pass
+    program.wait(LIMIT)
