@@ -9,7 +9,7 @@ import pytest
 
 from support.needs import need
 from support.other_compositors import Weston, missing
-from support.proxied import Proxied
+from support.proxied import FEATHERPAD, Proxied, program_of
 from support.replay import Step
 from support.virtual_input import VirtualInput
 
@@ -29,9 +29,9 @@ def _fills_the_screen(desktop: Desktop) -> bool:
     return window["fullscreen_mode"] == 1 and window["rect"] == {"x": 0, "y": 0, "width": 1024, "height": 768}
 
 
-@pytest.mark.parametrize("program", [["foot"], ["gtk4-demo"], ["gtk3-demo"], ["featherpad", "--standalone"]])
+@pytest.mark.parametrize("program", [["foot"], ["gtk4-demo"], ["gtk3-demo"], FEATHERPAD])
 def test_a_window_follows_the_size_that_the_desktop_gives(desktop: Desktop, program: list[str]) -> None:
-    need(program[0], packages="foot gtk-4-examples gtk-3-examples featherpad")
+    need(program_of(program), packages="foot gtk-4-examples gtk-3-examples featherpad")
 
     def resize(width: int, height: int) -> Step:
         def act(given: VirtualInput, left: int, top: int) -> None:
@@ -42,9 +42,9 @@ def test_a_window_follows_the_size_that_the_desktop_gives(desktop: Desktop, prog
     desktop.replay.compare(program, [resize(900, 650), resize(820, 610), resize(870, 660)])
 
 
-@pytest.mark.parametrize("program", [["foot"], ["gtk4-demo"], ["featherpad", "--standalone"]])
+@pytest.mark.parametrize("program", [["foot"], ["gtk4-demo"], FEATHERPAD])
 def test_a_window_fills_the_screen_and_comes_back(desktop: Desktop, program: list[str]) -> None:
-    need(program[0], packages="foot gtk-4-examples featherpad")
+    need(program_of(program), packages="foot gtk-4-examples featherpad")
     desktop.proxied.program(*program)
     desktop.compositor.wait_for_window(desktop.proxied.directory / "window.png")
     before = _window(desktop)["rect"]
@@ -91,7 +91,7 @@ def test_a_window_is_moved_by_its_own_title_bar(desktop: Desktop) -> None:
         ["weston-terminal", "--shell=/bin/cat"],
         ["gtk3-demo"],
         ["gtk4-demo"],
-        ["featherpad", "--standalone"],
+        FEATHERPAD,
         ["focuswriter"],
         [
             "mpv",
@@ -103,10 +103,10 @@ def test_a_window_is_moved_by_its_own_title_bar(desktop: Desktop) -> None:
             "/usr/share/pixmaps/debian-logo.png",
         ],
     ],
-    ids=lambda words: words[0],
+    ids=program_of,
 )
 def test_weston_shows_the_same_through_the_proxy(short: Path, program: list[str]) -> None:
-    need(program[0], packages="weston gtk-3-examples gtk-4-examples featherpad focuswriter mpv")
+    need(program_of(program), packages="weston gtk-3-examples gtk-4-examples featherpad focuswriter mpv")
     # A caret may blink.
     shown = [_pictures(short / str(through), program, through) for through in (False, True)]
     assert shown[0] & shown[1]

@@ -6,6 +6,7 @@ import os
 import shutil
 import signal
 import subprocess
+from pathlib import Path
 
 from support.compositor import LIMIT, Headless
 
@@ -97,13 +98,39 @@ class OnABus(Headless):
             self._daemon = None
 
 
+_KWIN_PICTURE = """\
+import os, sys
+from gi.repository import Gio, GLib
+flags = Gio.DBusConnectionFlags.AUTHENTICATION_CLIENT | Gio.DBusConnectionFlags.MESSAGE_BUS_CONNECTION
+bus = Gio.DBusConnection.new_for_address_sync(sys.argv[1], flags, None, None)
+reading, writing = os.pipe()
+passed = Gio.UnixFDList()
+options = {"native-resolution": GLib.Variant("b", True)}
+words = GLib.Variant("(sa{sv}h)", ("Virtual-0", options, passed.append(writing)))
+place = ("org.kde.KWin", "/org/kde/KWin/ScreenShot2", "org.kde.KWin.ScreenShot2", "CaptureScreen")
+reply, _ = bus.call_with_unix_fd_list_sync(*place, words, None, 0, 60000, passed, None)
+os.close(writing)
+for descriptor in passed.steal_fds():
+    os.close(descriptor)
+about = reply.unpack()[0]
+data = open(reading, "rb").read()
+assert len(data) == about["stride"] * about["height"], (len(data), about)
+sys.stdout.buffer.write(b"P6\\n%d %d\\n255\\n" % (about["width"], about["height"]))
+rgb = bytearray(about["width"] * about["height"] * 3)
+rgb[0::3], rgb[1::3], rgb[2::3] = data[2::4], data[1::4], data[0::4]
+sys.stdout.buffer.write(rgb)
+"""
+
+
 class Kwin(OnABus):
     """KWin with a virtual output.
 
-    :ivar scale: of the output.
+    :param size: of its output in units; it has ``scale`` times as many pixels.
     """
 
-    scale = "1"
+    def __init__(self, directory: Path, size: str = "1024x768", scale: str = "1") -> None:
+        super().__init__(directory, size)
+        self.scale = scale
 
     def command(self) -> list[str]:
         """A copy of KWin: the package's own has a file capability, which a container need not be able to give."""
@@ -126,6 +153,17 @@ class Kwin(OnABus):
             "KWIN_SCREENSHOT_NO_PERMISSION_CHECKS": "1",
             "DBUS_SESSION_BUS_ADDRESS": self.bus,
         }
+
+    def picture(self) -> bytes:
+        """The output, as a PPM in pixels."""
+        done = subprocess.run(
+            [*self.as_its_user(), "/usr/bin/python3", "-c", _KWIN_PICTURE, self.bus],
+            env=self.environ_of_its_user(),
+            check=True,
+            timeout=LIMIT,
+            capture_output=True,
+        )
+        return done.stdout
 
 
 class Mutter(OnABus):

@@ -7,7 +7,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import TypeVar
@@ -24,6 +24,9 @@ font-name='DejaVu Sans 10'
 """
 _FOOT_SETTINGS = "font=DejaVu Sans Mono:size=10\n[cursor]\nblink=no\n"
 _WESTON_SETTINGS = "[terminal]\nfont=DejaVu Sans Mono\nfont-size=14\n[keyboard]\nkeymap_layout=us\n"
+
+FEATHERPAD = ["unshare", "--user", "featherpad", "--standalone"]
+"""A Qt 5 editor. For some seconds it warns root, but it can be told that it is somebody else."""
 
 
 class Proxied:
@@ -89,10 +92,13 @@ class Proxied:
             assert status == 0, self.log()
             assert "Traceback" not in self.log()
 
-    def start(self) -> None:
-        """Start the proxy and wait for its socket."""
+    def start(self, display: str = "") -> None:
+        """Start the proxy and wait for its socket.
+
+        :param display: the switch for another compositor, which need not be there.
+        """
         argv = [sys.executable, "-m", "sommelier_shim", "--parent", "--socket=wayland-0"]
-        argv += [f"--display={self.compositor.socket}", *self._switches]
+        argv += [display or f"--display={self.compositor.socket}", *self._switches]
         with open(self.directory / "sommelier.log", "ab") as log:
             self._proxy = subprocess.Popen(
                 argv, env=self.environ, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True
@@ -179,3 +185,8 @@ def end(program: subprocess.Popen[bytes]) -> None:
     except ProcessLookupError:
         pass
     program.wait(LIMIT)
+
+
+def program_of(argv: Sequence[str]) -> str:
+    """The name of the program that a command line is about."""
+    return argv[len(FEATHERPAD) - 2] if argv[0] == FEATHERPAD[0] else argv[0]

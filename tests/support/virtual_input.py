@@ -42,6 +42,10 @@ class VirtualInput:
         """Press or release a key by its number in linux/input-event-codes.h."""
         raise NotImplementedError
 
+    def rest(self) -> None:
+        """Leave a program some time."""
+        time.sleep(0.1)
+
     def click(self, x: int, y: int, button: int = LEFT, times: int = 1) -> None:
         """Move there and click."""
         self.move(x, y)

@@ -1,0 +1,79 @@
+"""An output of scale 1.5 under KWin: programs draw for it behind the proxy as they do without."""
+
+from __future__ import annotations
+
+import socket
+from pathlib import Path
+
+import pytest
+
+from support.needs import need, need_status_0
+from support.other_compositors import Kwin, missing
+from support.proxied import FEATHERPAD, Proxied, program_of
+from support.wayland_peers import Client
+
+pytestmark = pytest.mark.interop
+
+
+@pytest.fixture(autouse=True)
+def _tools() -> None:
+    need(*missing(Kwin), packages="kwin-wayland dbus libglib2.0-bin")
+    need_status_0("/usr/bin/python3", "-c", "import gi", packages="python3-gi")
+
+
+def _pictures(directory: Path, argv: list[str], through: bool) -> set[bytes]:
+    """What a new compositor shows once the program only blinks."""
+    directory.mkdir()
+    with (
+        Kwin(directory / "compositor", scale="1.5") as compositor,
+        Proxied(compositor, directory / "container") as proxied,
+    ):
+        proxied.wait("the background is there", lambda: len({compositor.picture() for _ in range(3)}) == 1)
+        empty = compositor.picture()
+        assert empty.startswith(b"P6\n1536 1152\n")
+        proxied.program(*argv, through=through)
+        last: list[bytes] = []
+
+        def still() -> bool:
+            last.append(compositor.picture())
+            recent = last[-6:]
+            return empty not in recent and len(recent) == 6 and len(set(recent)) <= 2
+
+        proxied.wait("it stands still", still)
+        return set(last[-6:])
+
+
+@pytest.mark.parametrize(
+    "argv",
+    [["gtk4-demo"], ["gtk3-demo"], FEATHERPAD],
+    ids=program_of,
+)
+def test_kwin_shows_the_same_through_the_proxy(short: Path, argv: list[str]) -> None:
+    need(program_of(argv), packages="gtk-4-examples gtk-3-examples featherpad")
+    assert _pictures(short / "direct", argv, False) & _pictures(short / "through", argv, True)
+
+
+@pytest.mark.parametrize(("switch", "expected"), [("--scale=1", 180), ("--scale=1.5", 120), ("--scale=0.5", 360)])
+def test_programs_hear_of_the_fraction(short: Path, switch: str, expected: int) -> None:
+    """In 120ths; with ``--scale`` it is the fraction of a client's unit."""
+    with (
+        Kwin(short / "compositor", scale="1.5") as compositor,
+        Proxied(compositor, short / "container", switch) as proxied,
+        socket.socket(socket.AF_UNIX) as sock,
+    ):
+        sock.connect(str(proxied.runtime / "wayland-0"))
+        client = Client(sock)
+        client.start()
+        surface = client.create(client.bind("wl_compositor", 4), 0)
+        fractional = client.create(client.bind("wp_fractional_scale_manager_v1"), 1, "no", surface)
+        shell = client.bind("xdg_wm_base", 2)
+        xdg_surface = client.create(shell, 2, "no", surface)
+        client.create(xdg_surface, 1)
+        client.request(surface, 6)
+
+        def preferred() -> list[int]:
+            client.sync()
+            return [m.arguments("u")[0] for m in client.events if m.object_id == fractional]
+
+        assert proxied.wait("the fraction", preferred)[-1] == expected
+        client.close()

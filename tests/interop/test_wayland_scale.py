@@ -1,0 +1,85 @@
+"""Scaling, pixel by pixel: units that are not the host's look as if the host's output had another scale."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, NamedTuple
+
+import pytest
+
+from support.needs import need
+from support.proxied import FEATHERPAD, program_of
+
+if TYPE_CHECKING:
+    from conftest import Desktop
+
+pytestmark = pytest.mark.interop
+
+PIXELS = "2048x1536"
+
+
+class Case(NamedTuple):
+    """The same program in two ways.
+
+    :ivar direct: the scale of the output where it runs without the proxy.
+    :ivar through: the scale of the output where it runs behind the proxy, and what the proxy is told.
+    """
+
+    direct: int
+    through: int
+    switch: str
+
+
+CASES = {
+    # Half as many units as the host has: programs draw twice as large, as on an output of scale 2.
+    "low density": Case(2, 1, "--scale=0.5"),
+    # Twice as many: every pixel of an output of scale 2 is a unit.
+    "every pixel": Case(1, 2, "--scale=2"),
+}
+PROGRAMS = {
+    "gtk3-demo": ["gtk3-demo"],
+    "gtk4-demo": ["gtk4-demo"],
+    "foot": ["foot", "sh", "-c", "printf 'Hello, World'; exec sleep 1000"],
+    "Qt 5: featherpad": FEATHERPAD,
+    "weston-terminal": ["weston-terminal", "--shell=/bin/cat"],
+    "weston-scaler": ["weston-scaler"],
+    "weston-transformed": ["weston-transformed"],
+}
+
+
+def _show(desktop: Desktop, scale: int, argv: list[str], through: bool) -> set[bytes]:
+    """The pixels of the window's contents, once they do nothing but blink."""
+    desktop.compositor.sway(f"output HEADLESS-1 scale {scale}")
+    desktop.given.move(0, 0)
+    desktop.proxied.program(*argv, through=through)
+    desktop.compositor.wait("its window", desktop.compositor.windows)
+    last: list[bytes] = []
+
+    def still() -> bool:
+        window = desktop.compositor.windows()[0]
+        rect, inner = window["rect"], window["window_rect"]
+        left, top = (rect[axis] + inner[axis] for axis in "xy")
+        last.append(desktop.compositor.part(left, top, inner["width"], inner["height"], scale))
+        recent = last[-8:]
+        return len(recent) == 8 and len(set(recent)) <= 2 and len(set(recent[0])) > 4
+
+    desktop.compositor.wait("it stands still", still)
+    return set(last[-8:])
+
+
+# A surface of an odd number of units is no whole number of the host's: as with the original its size is rounded up,
+# and the host filters. So only programs with even sizes are the same to the pixel where the host has fewer units.
+@pytest.mark.parametrize(
+    ("case", "name"),
+    [("low density", name) for name in PROGRAMS]
+    + [("every pixel", name) for name in ("foot", "Qt 5: featherpad", "weston-scaler", "weston-transformed")],
+)
+def test_a_scaled_program_looks_as_on_an_output_of_that_scale(
+    make_desktop: Callable[..., Desktop], case: str, name: str
+) -> None:
+    need(program_of(PROGRAMS[name]), packages="gtk-3-examples gtk-4-examples foot featherpad weston")
+    direct, through, switch = CASES[case]
+    expected = _show(make_desktop(size=PIXELS), direct, PROGRAMS[name], through=False)
+    shown = _show(make_desktop(switch, size=PIXELS), through, PROGRAMS[name], through=True)
+    assert {len(picture) for picture in expected} == {len(picture) for picture in shown}, "another size"
+    assert expected & shown
