@@ -51,12 +51,12 @@ _KWIN_HIDES = {
 # What Debian 12's versions offer and the proxy keeps away. Other versions may offer more of the kind.
 HIDDEN: dict[type[Headless], set[str]] = {
     Compositor: _SWAY_HIDES,
-    Weston: {"weston_debug_v1", "weston_desktop_shell", "weston_screenshooter"},
+    Weston: {"weston_debug_v1", "weston_desktop_shell", "weston_screenshooter", "zwp_input_panel_v1"},
     Kwin: _KWIN_HIDES,
     Mutter: set(),
 }
 DOCUMENTED = re.compile(
-    r"zwlr_.*|kde_.*|org_kde_(kwin|plasma)_.*|weston_.*|zwp_(virtual_keyboard|input_method)_.*"
+    r"zwlr_.*|kde_.*|org_kde_(kwin|plasma)_.*|weston_.*|zwp_(virtual_keyboard|input_method|input_panel)_.*"
     r"|ext_(data_control|image|session_lock|foreign_toplevel|workspace|output_image).*|wp_(security_context|drm_lease).*"
 )
 
