@@ -17,7 +17,6 @@ _log = logging.getLogger(__name__)
 
 READABLE = select.EPOLLIN
 WRITABLE = select.EPOLLOUT
-ENDED = select.EPOLLHUP | select.EPOLLERR
 
 Handler: TypeAlias = Callable[[int], None]
 """Called with the epoll events of its descriptor."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from sommelier_shim.tables import INTERFACES
+from sommelier_shim.tables import INTERFACES, Message
 
 
 class Argument(NamedTuple):
@@ -24,16 +24,13 @@ class Shape(NamedTuple):
     """One request or event.
 
     :ivar least: the smallest size of the whole message in bytes.
-    :ivar exact: whether it always has that size.
     :ivar new: new ids; ``wl_registry.bind`` has none here, because its interface is in the message.
     """
 
     name: str
     signature: str
-    since: int
     destructor: bool
     least: int
-    exact: bool
     descriptors: int
     new: tuple[Argument, ...]
     objects: tuple[Argument, ...]
@@ -70,8 +67,8 @@ def interface_shape(name: str) -> InterfaceShape:
         found = InterfaceShape(
             name,
             interface.version,
-            tuple(_shape(*message) for message in interface.requests),
-            tuple(_shape(*message) for message in interface.events),
+            tuple(_shape(message) for message in interface.requests),
+            tuple(_shape(message) for message in interface.events),
         )
         _shapes[name] = found
     return found
@@ -94,21 +91,21 @@ def _opcode(shapes: tuple[Shape, ...], name: str) -> int:
     raise KeyError(name)
 
 
-def _shape(name: str, signature: str, since: int, destructor: bool, interfaces: tuple[str | None, ...]) -> Shape:
-    letters = signature.replace("?", "")
+def _shape(message: Message) -> Shape:
+    letters = message.signature.replace("?", "")
     new: list[Argument] = []
     objects: list[Argument] = []
-    offset, exact, before = 8, True, ""
+    offset, before = 8, ""
     for index, letter in enumerate(letters):
-        interface = interfaces[index] or ""
+        interface = message.interfaces[index] or ""
         if letter == "n" and interface:
             new.append(Argument(before, offset, interface))
         elif letter == "o":
             objects.append(Argument(before, offset, interface))
         if letter in "sa":
             # From here on offsets are found by walking over everything up to this argument.
-            exact, before, offset = False, letters[: index + 1], 0
+            before, offset = letters[: index + 1], 0
         elif letter != "h":
             offset += 4
     least = 8 + 4 * len(letters.replace("h", ""))
-    return Shape(name, letters, since, destructor, least, exact, letters.count("h"), tuple(new), tuple(objects))
+    return Shape(message.name, letters, message.destructor, least, letters.count("h"), tuple(new), tuple(objects))

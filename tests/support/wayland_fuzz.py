@@ -373,8 +373,6 @@ class _NoLoop:
 class _Pair:
     """A channel whose other end is held here."""
 
-    passes_descriptors = True
-
     def __init__(self) -> None:
         self.sockets: list[socket.socket] = []
 
@@ -385,10 +383,6 @@ class _Pair:
         theirs.setblocking(False)
         self.sockets.append(theirs)
         return ours
-
-    def describe(self) -> str:
-        """Nothing."""
-        return ""
 
 
 def _tell_link(data: bytes) -> None:

@@ -21,12 +21,7 @@ class HostBusy(Exception):
 
 
 class Channel(Protocol):
-    """A way to the host.
-
-    :ivar passes_descriptors: whether a client's own descriptors reach the host (sommelier.md §5.1).
-    """
-
-    passes_descriptors: bool
+    """A way to the host."""
 
     def connect(self) -> socket.socket:
         """A new connection to the compositor.
@@ -34,6 +29,3 @@ class Channel(Protocol):
         :raises HostUnreachable: it is not there.
         :raises HostBusy: it does not accept now.
         """
-
-    def describe(self) -> str:
-        """Where the host is, for people."""

@@ -13,8 +13,6 @@ class SocketChannel:
     :param path: of the socket.
     """
 
-    passes_descriptors = True
-
     def __init__(self, path: str) -> None:
         self.path = path
 
@@ -38,7 +36,3 @@ class SocketChannel:
                 hint="start it, or name its socket with --display",
             ) from error
         return sock
-
-    def describe(self) -> str:
-        """The path."""
-        return self.path
