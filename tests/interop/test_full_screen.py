@@ -79,8 +79,10 @@ def test_less_pages_and_follows_the_window(rig: Stage) -> None:
         shown.type(" ")
         shown.wait("the second page", lambda lines: lines[0] == "line 24")
         shown.resize(40, 100)
+        # less may drop a key that comes together with the signal.
+        shown.wait("a longer page", lambda lines: "line 62" in lines and lines[39] == ":")
         shown.type("g")
-        shown.wait("a longer page", lambda lines: lines[0] == "line 1" and lines[38] == "line 39")
+        shown.wait("the first page again", lambda lines: lines[0] == "line 1" and lines[38] == "line 39")
         shown.type("q")
         assert shown.terminal.status() == 0
         assert not shown.terminal.is_raw()
