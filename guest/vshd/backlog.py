@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import socket
+import sys
 from collections import deque
 from collections.abc import Callable, Sequence
 
@@ -61,18 +63,33 @@ class Backlog:
                 sent = sock.sendmsg(new)
             except BlockingIOError:
                 pass
+        if sent == sum(map(len, new)):
+            return
         for buffer in new:
             size = len(buffer)
             if sent < size:
                 self.add(bytes(buffer[sent:]))
             sent = max(sent - size, 0)
 
-    def write(self, descriptor: int) -> None:
+    def write(self, descriptor: int, most: int = sys.maxsize) -> None:
         """Write what waits, as far as the descriptor takes it.
 
+        :param most: write no more than so many bytes.
         :raises OSError: nobody reads.
         """
-        self._drain(lambda pieces: os.writev(descriptor, pieces))
+        if not self._pieces:
+            return
+        if self.size <= most:
+            self._drain(lambda pieces: os.writev(descriptor, pieces))
+            return
+        with contextlib.suppress(BlockingIOError):
+            first = memoryview(self._pieces[0])
+            taken = os.write(descriptor, first[:most])
+            self.size -= taken
+            if taken < len(first):
+                self._pieces[0] = first[taken:]
+            else:
+                self._pieces.popleft()
 
     def _drain(self, output: Callable[[list[Buffer]], int]) -> None:
         pieces = self._pieces

@@ -63,9 +63,14 @@ INPUT_MARK = 256 * 1024
 """Bytes waiting for the target above which the client is not read, unless it takes nothing itself."""
 INPUT_LIMIT = 64 * 1024 * 1024
 """Bytes waiting for the target above which the client is not read at all."""
-_RECEIVE_SIZE = 256 * 1024
+_RECEIVE_SMALL, _RECEIVE_LARGE = 32 * 1024, 256 * 1024
+"""Bytes of one receive: enough for a person, and for a flood; room for many costs time even where few come."""
 _SMALL_BLOCK, _LARGE_BLOCK = 4, 64
 """Frames that one read fills: enough for a person, and for a flood."""
+_PASTE = 2048
+"""Bytes that a terminal gets at a time where it echoes: until the echo has come, or did not come for a moment."""
+_ECHO_TIME = 0.005
+"""Seconds without any output after which no echo is expected."""
 _TERMINAL_RETRY = 0.25
 """Seconds after which a terminal that everybody has closed is looked at again: somebody may have opened it."""
 _SIGNALS = frozenset({signal.SIGHUP, signal.SIGINT, signal.SIGQUIT, signal.SIGTERM})
@@ -114,6 +119,9 @@ class Session:
         self._owed: dict[int, int] = {}
         self._poll = select.poll()
         self._interests: dict[int, int] = {}
+        self._shape: tuple[object, ...] = ()
+        self._receive_size = _RECEIVE_SMALL
+        self._unechoed = 0
         self._handlers: dict[int, Callable[[int], None]] = {client.fileno(): self._client_ready}
 
     def run(self) -> None:
@@ -132,18 +140,40 @@ class Session:
     # The loop.
 
     def _wait(self) -> None:
-        wanted = self._wanted()
-        for descriptor in self._interests.keys() - wanted.keys():
-            self._poll.unregister(descriptor)
-        for descriptor, events in wanted.items():
-            if self._interests.get(descriptor) != events:
-                self._poll.register(descriptor, events)
-        self._interests = wanted
+        shape = self._current_shape()
+        if shape != self._shape:
+            self._shape = shape
+            wanted = self._wanted()
+            for descriptor in self._interests.keys() - wanted.keys():
+                self._poll.unregister(descriptor)
+            for descriptor, events in wanted.items():
+                if self._interests.get(descriptor) != events:
+                    self._poll.register(descriptor, events)
+            self._interests = wanted
         limit = self._time_left()
-        for descriptor, events in self._poll.poll(None if limit is None else limit * 1000):
+        ready = self._poll.poll(None if limit is None else limit * 1000)
+        if not ready:
+            self._unechoed = 0
+        for descriptor, events in ready:
             handler = self._handlers.get(descriptor)
             if handler is not None and descriptor in self._interests:
                 handler(events)
+
+    def _current_shape(self) -> tuple[object, ...]:
+        """Everything that :meth:`_wanted` depends on; it is mostly what it was before."""
+        waiting_out, waiting_in, target = self._to_client.size, self._to_target.size, self._target
+        sizes = (
+            waiting_out > 0,
+            waiting_out < OUTPUT_MARK,
+            waiting_out < 2 * OUTPUT_MARK,
+            waiting_in > 0,
+            waiting_in < INPUT_MARK,
+            waiting_in < INPUT_LIMIT,
+            self._unechoed < _PASTE,
+        )
+        if target is None:
+            return sizes
+        return (sizes, target.report, target.stdin, len(target.outputs), self._exit is None)
 
     def _wanted(self) -> dict[int, int]:
         """What is waited for now: events by descriptor."""
@@ -159,10 +189,10 @@ class Session:
             return wanted
         if self._exit is None:
             wanted[target.pidfd] = select.POLLIN
-        if waiting_out < OUTPUT_MARK:
+        if waiting_out < (OUTPUT_MARK if target.terminal < 0 else 2 * OUTPUT_MARK):
             for descriptor in target.outputs:
                 wanted[descriptor] = select.POLLIN
-        if waiting_in and target.stdin >= 0 and (target.outputs or target.terminal < 0):
+        if waiting_in and self._takes_input(target):
             wanted[target.stdin] = wanted.get(target.stdin, 0) | select.POLLOUT
         return wanted
 
@@ -170,7 +200,9 @@ class Session:
         if self._protocol.is_set_up and self._exit is None:
             target = self._target
             lost = target is not None and target.terminal >= 0 and not target.outputs and target.report < 0
-            return _TERMINAL_RETRY if lost else None
+            if lost:
+                return _TERMINAL_RETRY
+            return _ECHO_TIME if self._unechoed >= _PASTE else None
         deadline = self._deadline
         if self._told_end:
             if self._to_client.size:
@@ -182,14 +214,12 @@ class Session:
         return max(deadline - time.monotonic(), 0.0)
 
     def _is_over(self) -> bool:
-        now = time.monotonic()
-        if not self._protocol.is_set_up:
-            if now >= self._deadline:
-                raise _Gone(f"it did not say within {SETUP_TIMEOUT:g} s what it wants")
-            return False
         if self._exit is None:
+            if not self._protocol.is_set_up and time.monotonic() >= self._deadline:
+                raise _Gone(f"it did not say within {SETUP_TIMEOUT:g} s what it wants")
             self._look_at_lost_terminal()
             return False
+        now = time.monotonic()
         if not self._told_end and self._is_drained(now):
             self._tell_end()
         if not self._told_end or self._to_client.size:
@@ -209,7 +239,7 @@ class Session:
         if not events & ~select.POLLOUT:
             return
         try:
-            data = self._client.recv(_RECEIVE_SIZE)
+            data = self._client.recv(self._receive_size)
         except BlockingIOError:
             return
         except OSError as error:
@@ -218,14 +248,18 @@ class Session:
             raise _Gone("it hung up")
         if self._told_end:
             return
+        self._receive_size = _RECEIVE_LARGE if len(data) >= _RECEIVE_SMALL else _RECEIVE_SMALL
         try:
             for event in self._protocol.feed(data):
                 self._said(event)
         except ProtocolError as error:
             raise _Gone(f"it broke the protocol: {error}") from error
+        self._write_input()
 
     def _said(self, event: object) -> None:
-        if isinstance(event, Setup):
+        if type(event) is Data and self._early is None:
+            self._act(event)
+        elif isinstance(event, Setup):
             self._begin(event)
         elif isinstance(event, StatusChange):
             if event.status != Status.READY:
@@ -243,7 +277,7 @@ class Session:
         if target is None or self._exit is not None:
             return
         if isinstance(event, Data):
-            self._input(target, event)
+            self._queue_input(target, event)
         elif isinstance(event, Resize):
             target.resize(event.rows, event.cols)
         elif event.number in _SIGNALS:
@@ -298,6 +332,7 @@ class Session:
         early, self._early = self._early, None
         for event in early or ():
             self._act(event)
+        self._write_input()
 
     # The target.
 
@@ -306,13 +341,13 @@ class Session:
             target = self._target
             assert target is not None
             if events & (select.POLLOUT | select.POLLERR) and descriptor == target.stdin:
-                self._write_input(target)
+                self._write_input()
             if descriptor in target.outputs and events & (select.POLLIN | select.POLLHUP | select.POLLERR):
                 self._output(target, descriptor)
 
         return handler
 
-    def _input(self, target: Target, event: Data) -> None:
+    def _queue_input(self, target: Target, event: Data) -> None:
         if target.stdin < 0 or self._closing_stdin:
             return
         if event.data:
@@ -321,11 +356,24 @@ class Session:
             self._to_target.add(b"\x04")
         else:
             self._closing_stdin = True
-        self._write_input(target)
 
-    def _write_input(self, target: Target) -> None:
+    def _takes_input(self, target: Target) -> bool:
+        """A terminal throws away the echo that it has no room for: it gets nothing while that would happen."""
+        if target.terminal < 0:
+            return target.stdin >= 0
+        return bool(target.outputs) and self._to_client.size < OUTPUT_MARK and self._unechoed < _PASTE
+
+    def _write_input(self) -> None:
+        target = self._target
+        if target is None or not self._takes_input(target):
+            return
         try:
-            self._to_target.write(target.stdin)
+            waiting = self._to_target.size
+            if target.terminal >= 0 and waiting > _PASTE and target.echoes():
+                self._to_target.write(target.stdin, _PASTE)
+                self._unechoed += waiting - self._to_target.size
+            else:
+                self._to_target.write(target.stdin)
         except OSError:
             # It has closed its input: what it does not want is dropped, and the session goes on.
             self._to_target.clear()
@@ -349,6 +397,8 @@ class Session:
         self._last_word = time.monotonic() if self._exit is not None else 0.0
         if descriptor in self._owed:
             self._owed[descriptor] -= count
+        if self._unechoed:
+            self._unechoed = max(self._unechoed - count // 3, 0)
         self._say(*block.frames(count))
         if count == block.size < _LARGE_BLOCK * DATA_LIMIT:
             self._blocks[descriptor] = DataBlock(target.outputs[descriptor], _LARGE_BLOCK)

@@ -19,7 +19,7 @@ from vshd.account import Account
 
 NOT_FOUND, NOT_EXECUTABLE = 127, 126
 """Exit codes of a target that could not be executed, as a shell has them."""
-_TERMINAL_IFLAG = 0
+_TERMINAL_IFLAG, _TERMINAL_LFLAG = 0, 3
 _IUTF8 = 0o40000
 """termios(3); Python's module has no name for it before 3.13."""
 _SIZES = range(1, 65536)
@@ -79,6 +79,10 @@ class Target:
         """Give its terminal another size; sizes that no terminal has are passed over."""
         if self.terminal >= 0:
             _set_size(self.terminal, rows, cols)
+
+    def echoes(self) -> bool:
+        """Whether its terminal says what is typed."""
+        return bool(termios.tcgetattr(self.terminal)[_TERMINAL_LFLAG] & termios.ECHO)
 
     def send_signal(self, number: int) -> None:
         """Deliver a signal: on a terminal an interrupt or quit to the foreground, as the key would do.
@@ -218,15 +222,15 @@ def _become(
             os.dup2(descriptor, standard_number, inheritable=True)
         os.dup2(parked[3], _REPORT, inheritable=False)
         os.closerange(_REPORT + 1, 1 << 20)
-        if setup.nopty:
-            _die_with_parent()
-        else:
+        if not setup.nopty:
             fcntl.ioctl(0, termios.TIOCSCTTY, 0)
         os.umask(0o022)
         if account.switches:
             os.initgroups(account.name, account.gid)
             os.setresgid(account.gid, account.gid, account.gid)
             os.setresuid(account.uid, account.uid, account.uid)
+        if setup.nopty:
+            _die_with_parent()  # the kernel forgets it with a change of user
         _enter_directory(setup, account)
         _execute(program, environ)
     except OSError as error:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import enum
 from collections.abc import Mapping, Sequence
+from functools import lru_cache
 from typing import NamedTuple, TypeAlias
 
 from guestlink.fields import Malformed, bytes_field, fields, int32, int_field, message_field, varint
@@ -261,6 +262,7 @@ def data_header(stream: int, size: int) -> bytes:
     return _data_header(stream, size)
 
 
+@lru_cache(256)
 def _data_header(stream: int, size: int) -> bytes:
     inner = int_field(1, stream) + (b"\x12" + varint(size) if size else b"")
     outer = b"\x0a" + varint(len(inner) + size) + inner
@@ -392,8 +394,11 @@ def decode_from_client(message: memoryview) -> ServerEvent:
 
     :raises Malformed: it is not one.
     """
-    if len(message) == _FULL_SIZE and message[:8] == _FULL_STDIN:
+    size = len(message)
+    if size == _FULL_SIZE and message[:8] == _FULL_STDIN:
         return Data(1, message[8:])
+    if size in _SMALL_STDIN and message[:6] == _SMALL_STDIN[size]:
+        return Data(1, message[6:])
     event: ServerEvent = Unknown()
     for number, value in fields(message):
         if isinstance(value, int):
@@ -474,5 +479,9 @@ def _cut(description: str) -> bytes:
 
 
 _FULL_HEADERS: dict[int, bytes] = {int(stream): _data_header(stream, DATA_LIMIT) for stream in Stream if stream}
+_SMALL_STDIN: dict[int, bytes] = {
+    len(header) - 4 + size: header[4:] for size in range(1, 124) for header in (_data_header(Stream.STDIN, size),)
+}
+"""How messages with a few keystrokes begin, by their size."""
 _FULL_STDIN = _FULL_HEADERS[Stream.STDIN][4:]
 _FULL_STDOUT = _FULL_HEADERS[Stream.STDOUT][4:]
