@@ -122,7 +122,9 @@ def test_any_message_is_read_as_protobuf_reads_it(data: bytes) -> None:
 def compare(data: bytes, kind: Any, decode: Any) -> None:
     try:
         mine = decode(memoryview(data))
-    except Malformed:
+    except Malformed as error:
+        if "number 0" in str(error):
+            return  # C++ refuses it too; upb, which Python's protobuf is made of, does not look into groups
         mine = None
     try:
         theirs = kind.FromString(data)

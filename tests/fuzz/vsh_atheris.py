@@ -1,0 +1,41 @@
+"""Coverage-guided fuzzing of the vsh core, both roles, beside protobuf.
+
+``python tests/fuzz/vsh_atheris.py DIRECTORY [LIBFUZZER-OPTION...]``, with atheris installed; the directory gets
+what is found. Of an input the first byte says where the stream is cut, and the rest is the stream.
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import atheris
+
+TESTS = Path(__file__).resolve().parents[1]
+sys.path[:0] = [str(TESTS.parent / "lib"), str(TESTS), str(TESTS / "fuzz")]
+
+with atheris.instrument_imports(include=["guestlink.vsh", "guestlink.framing", "guestlink.fields"]):
+    from test_fuzz_vsh import compare, fed
+
+    from guestlink.pb import vsh_pb2 as pb
+    from guestlink.vsh import ClientProtocol, ServerProtocol, decode_from_client, decode_from_server, decode_setup
+
+
+def tell(data: bytes) -> None:
+    """One input: events or one error whatever the cuts are, and every message as protobuf reads it."""
+    cuts = [data[0], data[0] // 3, data[0] // 7] if data else []
+    stream = data[1:]
+    for role in (ServerProtocol, ClientProtocol):
+        whole, broken = fed(role(), stream, [])
+        events, also_broken = fed(role(), stream, cuts)
+        assert broken == also_broken
+        assert broken or events == whole
+    if not any(byte >= 0x80 for byte in stream):  # protobuf refuses texts that are not UTF-8, and we do not
+        compare(stream, pb.GuestMessage, decode_from_client)
+        compare(stream, pb.HostMessage, decode_from_server)
+        compare(stream, pb.SetupConnectionRequest, decode_setup)
+
+
+if __name__ == "__main__":
+    atheris.Setup([f"{sys.executable} {__file__}", *sys.argv[1:]], tell)
+    atheris.Fuzz()
