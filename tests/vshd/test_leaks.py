@@ -1,0 +1,75 @@
+"""Sessions one after the other leave nothing: GUESTLINK_SESSIONS says how many, 200 where nobody says."""
+
+from __future__ import annotations
+
+import gc
+import os
+import time
+
+import psutil
+
+from guestlink.vsh import Setup, encode_data
+from support.stage import LIMIT
+from support.vsh_peer import EOF, Vshd, terminal
+
+SESSIONS = int(os.environ.get("GUESTLINK_SESSIONS", "200"))
+WARM = 50
+MIB = 1 << 20
+
+
+def test_sessions_in_a_row_leave_nothing(vshd: Vshd) -> None:
+    _some(vshd, WARM)
+    daemon = psutil.Process(vshd.process.pid)
+    before = _held(daemon)
+    _some(vshd, SESSIONS)
+    after = _held(daemon)
+    assert after[0] == before[0]
+    assert after[1] < before[1] + MIB
+
+
+def test_a_hundred_at_once_leave_nothing(vshd: Vshd) -> None:
+    _some(vshd, WARM)
+    daemon = psutil.Process(vshd.process.pid)
+    before = _held(daemon)
+    for _ in range(max(SESSIONS // 1000, 1)):
+        peers = [
+            vshd.peer().begin(terminal("cat") if n % 2 else Setup(argv=(b"cat",), nopty=True)) for n in range(100)
+        ]
+        for number, peer in enumerate(peers):
+            peer.say(encode_data(1, b"%d\n" % number), EOF)
+        for number, peer in enumerate(peers):
+            with peer:
+                assert b"%d" % number in peer.finish().out
+                assert peer.code == 0
+    after = _held(daemon)
+    assert after[0] == before[0]
+    assert after[1] < before[1] + MIB
+
+
+def _some(vshd: Vshd, count: int) -> None:
+    """Sessions of all kinds: with and without a terminal, refused, broken, and left."""
+    for number in range(count):
+        with vshd.peer() as peer:
+            match number % 5:
+                case 0:
+                    assert peer.begin(terminal("true")).finish().code == 0
+                case 1:
+                    assert peer.begin(Setup(argv=(b"/missing",), nopty=True)).finish().code == 127
+                case 2:
+                    peer.say(b"\xff" * 8)
+                    peer.finish()
+                case 3:
+                    peer.begin(Setup(argv=(b"cat",), nopty=True))
+                case _:
+                    assert peer.begin(Setup(argv=(b"true",), nopty=True)).finish().code == 0
+        if number % 100 == 99:
+            gc.collect()
+
+
+def _held(daemon: psutil.Process) -> tuple[int, int]:
+    """Descriptors and bytes of memory of a vshd without sessions."""
+    deadline = time.monotonic() + LIMIT
+    while left := daemon.children(recursive=True):
+        assert time.monotonic() < deadline, left
+        time.sleep(0.05)
+    return daemon.num_fds(), daemon.memory_info().rss
