@@ -40,7 +40,7 @@ from garcon.shells import Shells
 from garcon.user_manager import UserManager
 from garcon.watch import DirectoryWatch
 from guestlink import __version__
-from guestlink.address import Address, VsockAddress
+from guestlink.address import CID_HOST, Address, VsockAddress
 from guestlink.config import Config
 from guestlink.control import ControlServer
 from guestlink.errors import GuestlinkError, report
@@ -174,8 +174,10 @@ class Daemon:
             dial = HostDial(host, runtime)
             address = garcon_address(self._config, host)
 
+            cid = host.cid if isinstance(host, VsockAddress) else CID_HOST
+
             async def serve() -> tuple[int, int]:
-                return await server.start(address), sftp.start(sftp_address(address))
+                return await server.start(address, cid), sftp.start(sftp_address(address), cid)
 
             await serve()
             link = self._link = HostLink(

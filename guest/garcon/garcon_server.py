@@ -26,10 +26,11 @@ class GarconServer:
         self._bridge: Bridge | None = None
         self._port = 0
 
-    async def start(self, address: Address) -> int:
+    async def start(self, address: Address, cid: int = CID_HOST) -> int:
         """Begin to serve, or again where the socket's directory was carried in anew and has no socket of ours.
 
         :param address: a vsock address with garcon's first port takes the first free one of its range.
+        :param cid: of the host, which alone may connect over vsock.
         :returns: the port for ContainerStartupInfo; 1 for a Unix socket, which has none.
         :raises GuestlinkError: the address cannot be served.
         """
@@ -44,7 +45,7 @@ class GarconServer:
                 listener, self._port = listen_on_first_free(address.cid, GARCON_FIRST_PORT, GARCON_LAST_PORT)
             else:
                 listener, self._port = listen(address), address.port
-            self._bridge = Bridge(listener, self._private, PeerPolicy(cids=frozenset({CID_HOST})))
+            self._bridge = Bridge(listener, self._private, PeerPolicy(cids=frozenset({cid})))
             self._bridge.start()
         elif isinstance(address, UnixAddress):
             self._port = server.bind(address, mode=socket_mode(address))

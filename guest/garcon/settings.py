@@ -116,5 +116,5 @@ def vsh_address(config: Config, host: Address, port: int) -> Address:
         elif isinstance(host, TcpAddress):
             template = str(host).removesuffix(str(host.port)) + "{port}"
         else:
-            template = f"vsock:{CID_HOST}:{{port}}"
+            template = f"vsock:{host.cid}:{{port}}"
     return parse_address(template.replace("{port}", str(port)))

@@ -41,7 +41,6 @@ _ACCEPT_PAUSE = 0.2
 """Seconds to wait after a failed accept."""
 _STOP_TIMEOUT = 2.0
 """Seconds that running servers get at the end."""
-_PEERS = PeerPolicy(cids=frozenset({CID_HOST}))
 
 
 def sftp_address(garcon: Address) -> Address:
@@ -71,17 +70,20 @@ class SftpStream:
         self._listener: socket.socket | None = None
         self._file: SocketFile | None = None
         self._accepting: asyncio.Task[None] | None = None
+        self._peers = PeerPolicy()
         self._running: set[subprocess.Popen[bytes]] = set()
         self._connections = 0
         self._said = ""
         self.port: int | None = None
 
-    def start(self, address: Address) -> int:
+    def start(self, address: Address, cid: int = CID_HOST) -> int:
         """Begin to accept, or again where the socket's directory was carried in anew and has no socket of ours.
 
+        :param cid: of the host, which alone may connect over vsock.
         :returns: the port for ContainerStartupInfo; :data:`UNIX_PORT` for a Unix socket.
         :raises GuestlinkError: the address cannot be had.
         """
+        self._peers = PeerPolicy(cids=frozenset({cid}))
         if self.port is not None:
             if self._file is None or self._file.is_there():
                 return self.port
@@ -141,7 +143,7 @@ class SftpStream:
         if self._connections >= self._limit:
             return f"there are {self._limit} already (setting sftp_limit)"
         try:
-            return _PEERS.refusal(peer_of(connection))
+            return self._peers.refusal(peer_of(connection))
         except OSError:
             return "it went away"
 

@@ -1,0 +1,60 @@
+"""The packages over real vsock: a host and a container of LXC in a virtual machine, by ChromeOS's addresses."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import subprocess
+import tempfile
+from pathlib import Path
+
+import pytest
+
+from support import virtual_machine
+from support.machine import build_rootfs, install_packages
+from support.needs import absent
+from support.stage import CHECKOUT
+
+pytestmark = [pytest.mark.container, pytest.mark.slow]
+
+LIMIT = 900.0
+"""Seconds for the machine; it is emulated, and a busy computer has little time for it."""
+
+
+def test_everything_goes_by_vsock_and_strangers_are_refused(packages: Path) -> None:
+    if missing := virtual_machine.missing_tools():
+        absent(f"a virtual machine needs {', '.join(missing)}")
+    built = build_rootfs("bookworm", "lxc,kmod,udev,iproute2,init-system-helpers")
+    directory = Path(tempfile.mkdtemp(prefix="guestlink-", dir="/var/tmp"))
+    try:
+        root = directory / "root"
+        subprocess.run(["cp", "-a", "--reflink=auto", str(built), str(root)], check=True, timeout=300)
+        install_packages(root, packages)
+        _write(root / "usr/share/applications/org.example.Hello.desktop", _APPLICATION)
+        _write(root / "usr/local/bin/hello", '#!/bin/sh\necho "hello from $(hostname)" > /tmp/hello\n', 0o755)
+        _write(root / "usr/local/bin/opener", '#!/bin/sh\necho "$1" >> /tmp/opened\n', 0o755)
+        _write(root / "etc/guestlink/guestlink-host.conf", "[guestlink-host]\nopener = /usr/local/bin/opener\n")
+        for unit in ("system/lxc.service", "system/lxc-net.service", "user/guestlink-sommelier@.service"):
+            (root / "etc/systemd" / unit).symlink_to("/dev/null")  # There is neither a network nor a compositor.
+        console = virtual_machine.run(root, CHECKOUT / "tests/container/vsock_pass.py", LIMIT)
+    finally:
+        shutil.rmtree(directory)
+    seen = dict(re.findall(r"SEEN ([^:]+): (.*)", console))
+    assert seen.get("end") == "reached", console[-6000:]
+    assert seen["host"] == "active"
+    assert "registered with the host at vsock:2:8889" in seen["default"]
+    assert seen["stranger at garcon"] == seen["stranger at host"] == "False"
+    assert seen["expected at garcon"] == seen["expected at host"] == "True"
+    assert "registered with the host at vsock:1:8889" in seen["told"]
+    assert not any(value.startswith("failed") for value in seen.values())
+    assert "user\nwork" in console
+    assert seen["token after stop"] == "True"
+
+
+_APPLICATION = "[Desktop Entry]\nType=Application\nName=Hello\nExec=hello\n"
+
+
+def _write(path: Path, text: str, mode: int = 0o644) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(text)
+    path.chmod(mode)
