@@ -91,7 +91,7 @@ class FakeGarcon:
         if self._channel is None:
             self._channel = Channel(UnixAddress(str(self.directory / "listener.sock")), CONTAINER_LISTENER)
         request, _ = service_methods(CONTAINER_LISTENER)[method]
-        return await self._channel.call(method, request(**{"token": self.token} | fields), timeout=30)
+        return await self._channel.call(method, request(**{"token": self.token} | fields), timeout=240)
 
     async def register(self, port: int = 1) -> None:
         """Serve and say ContainerReady."""
