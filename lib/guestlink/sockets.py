@@ -200,6 +200,8 @@ def activated_sockets(environ: MutableMapping[str, str] | None = None) -> dict[s
         descriptor = _LISTEN_FDS_START + index
         os.set_inheritable(descriptor, False)
         name = names[index] if index < len(names) and names[index] else f"unnamed-{index}"
+        if name in found:
+            name = f"{name}-{index}"  # a unit with several addresses gives all of them its own name
         found[name] = socket.socket(fileno=descriptor)
         found[name].setblocking(False)
     return found

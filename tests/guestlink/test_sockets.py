@@ -93,14 +93,16 @@ def test_a_policy_names_whom_it_refuses(peer: Peer, refused: bool) -> None:
 def test_activated_sockets_are_taken_once_and_not_inherited(monkeypatch: pytest.MonkeyPatch) -> None:
     parent, child = socket.socketpair()
     pid = os.fork()
-    if pid == 0:  # The descriptors must be 3 and 4, which only a process of its own can arrange.
+    if pid == 0:  # The descriptors must be 3 to 5, which only a process of its own can arrange.
         try:
             os.dup2(child.fileno(), 3)
             os.dup2(child.fileno(), 4)
-            environ = {"LISTEN_PID": str(os.getpid()), "LISTEN_FDS": "2", "LISTEN_FDNAMES": "wayland:", "A": "b"}
+            os.dup2(child.fileno(), 5)
+            names = "wayland::wayland"
+            environ = {"LISTEN_PID": str(os.getpid()), "LISTEN_FDS": "3", "LISTEN_FDNAMES": names, "A": "b"}
             found = activated_sockets(environ)
             good = (
-                list(found) == ["wayland", "unnamed-1"]
+                list(found) == ["wayland", "unnamed-1", "wayland-2"]
                 and environ == {"A": "b"}
                 and not any(sock.get_inheritable() for sock in found.values())
                 and not activated_sockets(environ)
