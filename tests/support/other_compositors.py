@@ -91,6 +91,20 @@ class OnABus(Headless):
         )
         return done.stdout
 
+    def click_and_type(self, x: int, y: int, *codes: int) -> None:
+        """Click at a place, then press keys, by their numbers in linux/input-event-codes.h."""
+        script, where = self.input_script()
+        subprocess.run(
+            [*self.as_its_user(), "/usr/bin/python3", "-c", script, where, str(x), str(y), *map(str, codes)],
+            env=self.environ_of_its_user(),
+            check=True,
+            timeout=LIMIT,
+        )
+
+    def input_script(self) -> tuple[str, str]:
+        """The program that makes input, and the address that it is told."""
+        raise NotImplementedError
+
     def _stop_bus(self) -> None:
         if self._daemon is not None:
             self._daemon.terminate()
@@ -119,6 +133,65 @@ sys.stdout.buffer.write(b"P6\\n%d %d\\n255\\n" % (about["width"], about["height"
 rgb = bytearray(about["width"] * about["height"] * 3)
 rgb[0::3], rgb[1::3], rgb[2::3] = data[2::4], data[1::4], data[0::4]
 sys.stdout.buffer.write(rgb)
+"""
+
+_KWIN_INPUT = """\
+import socket, struct, sys, time
+sock = socket.socket(socket.AF_UNIX)
+sock.connect(sys.argv[1])
+said = b""
+def say(object_id, opcode, body=b""):
+    sock.sendall(struct.pack("=II", object_id, 8 + len(body) << 16 | opcode) + body)
+def text(word):
+    data = word + bytes(1)
+    return struct.pack("=I", len(data)) + data + bytes(-len(data) % 4)
+def sync(callback):
+    global said
+    say(1, 0, struct.pack("=I", callback))
+    while struct.pack("=II", callback, 12 << 16) not in said:
+        part = sock.recv(65536)
+        assert part, said
+        said += part
+say(1, 1, struct.pack("=I", 2))
+sync(3)
+kind = b"org_kde_kwin_fake_input"
+at = said.index(kind)
+say(2, 0, said[at - 8 : at - 4] + text(kind) + struct.pack("=II", 4, 4))
+say(4, 0, text(b"test") + text(b"test"))
+say(4, 9, struct.pack("=ii", int(sys.argv[2]) * 256, int(sys.argv[3]) * 256))
+time.sleep(0.5)  # the devices are new, and programs may not have noticed
+for state in (1, 0):
+    say(4, 2, struct.pack("=II", 0x110, state))
+for code in map(int, sys.argv[4:]):
+    for state in (1, 0):
+        say(4, 10, struct.pack("=II", code, state))
+sync(5)
+time.sleep(0.5)
+"""
+_MUTTER_INPUT = """\
+import sys, time
+from gi.repository import Gio, GLib
+flags = Gio.DBusConnectionFlags.AUTHENTICATION_CLIENT | Gio.DBusConnectionFlags.MESSAGE_BUS_CONNECTION
+bus = Gio.DBusConnection.new_for_address_sync(sys.argv[1], flags, None, None)
+name = "org.gnome.Mutter.RemoteDesktop"
+def call(path, kind, member, signature="()", *values):
+    return bus.call_sync(name, path, kind, member, GLib.Variant(signature, values), None, 0, 60000, None)
+path = call("/org/gnome/Mutter/RemoteDesktop", name, "CreateSession").unpack()[0]
+def say(*words):
+    call(path, name + ".Session", *words)
+say("Start")
+say("NotifyPointerMotionRelative", "(dd)", -9999.0, -9999.0)
+say("NotifyPointerMotionRelative", "(dd)", float(sys.argv[2]), float(sys.argv[3]))
+for state in (True, False):
+    say("NotifyKeyboardKeycode", "(ub)", 42, state)
+time.sleep(0.5)  # the devices are new, and programs may not have noticed
+for state in (True, False):
+    say("NotifyPointerButton", "(ib)", 0x110, state)
+for code in map(int, sys.argv[4:]):
+    for state in (True, False):
+        say("NotifyKeyboardKeycode", "(ub)", code, state)
+time.sleep(0.5)
+say("Stop")
 """
 
 
@@ -154,6 +227,10 @@ class Kwin(OnABus):
             "DBUS_SESSION_BUS_ADDRESS": self.bus,
         }
 
+    def input_script(self) -> tuple[str, str]:
+        """KWin's own protocol, for programs whose file it can see."""
+        return _KWIN_INPUT, str(self.socket)
+
     def picture(self) -> bytes:
         """The output, as a PPM in pixels."""
         done = subprocess.run(
@@ -177,6 +254,10 @@ class Mutter(OnABus):
     def variables(self) -> dict[str, str]:
         """Its bus."""
         return {"DBUS_SESSION_BUS_ADDRESS": self.bus}
+
+    def input_script(self) -> tuple[str, str]:
+        """GNOME's remote desktop."""
+        return _MUTTER_INPUT, self.bus
 
 
 def missing(kind: type[Headless]) -> list[str]:
