@@ -7,6 +7,7 @@ import contextlib
 import os
 import shutil
 import tempfile
+import time
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import Any, TypeVar
@@ -157,7 +158,19 @@ async def host_in_test(monkeypatch: pytest.MonkeyPatch, **settings: str) -> Asyn
         finally:
             await host.close()
     finally:
-        shutil.rmtree(root)
+        _remove(root)
+
+
+def _remove(root: Path) -> None:
+    """Remove everything; an opener that was started last may still be writing."""
+    deadline = time.monotonic() + LIMIT
+    while root.exists():
+        try:
+            shutil.rmtree(root)
+        except OSError:
+            if time.monotonic() > deadline:
+                raise
+            time.sleep(0.05)
 
 
 def fill_disk(path: Path) -> None:
