@@ -38,6 +38,20 @@ packaging/launcher $(PREFIX) $2 > $(usr)/$1
 chmod 755 $(usr)/$1
 endef
 
+# $(call completions,PROGRAM): for bash, zsh and fish, from the program's own definitions
+define completions
+install -d $(usr)/share/bash-completion/completions $(usr)/$(ZSH_COMPLETIONS) $(usr)/share/fish/vendor_completions.d
+$(PYTHON) -B packaging/completion.py bash $1 > $(usr)/share/bash-completion/completions/$1
+$(PYTHON) -B packaging/completion.py zsh $1 > $(usr)/$(ZSH_COMPLETIONS)/_$1
+$(PYTHON) -B packaging/completion.py fish $1 > $(usr)/share/fish/vendor_completions.d/$1.fish
+endef
+
+# $(call settings,FILE): a configuration file's manual page, from the settings' definitions
+define settings
+install -d $(usr)/share/man/man5
+$(PYTHON) -B packaging/settings_manual.py $1 > $(usr)/share/man/man5/$1.5
+endef
+
 .PHONY: install $(PACKAGES:%=install-%)
 install: $(PACKAGES:%=install-%)
 
@@ -55,6 +69,11 @@ install-garcon:
 	install -d $(aliases)
 	ln -sf ../../../$(units)/guestlink-garcon.service $(aliases)/cros-garcon.service
 	$(call files,guest/garcon/data/garcon_host_browser.desktop,share/applications)
+	$(call files,guest/garcon/data/x-generic-mimeapps.list,share/applications)
+	$(call files,guest/garcon/data/guestlink.rules,share/polkit-1/rules.d)
+	install -D -m 644 guest/garcon/data/profile.sh $(root)$(SYSCONFDIR)/profile.d/guestlink.sh
+	$(call completions,guestlink)
+	$(call settings,guestlink.conf)
 	$(call files,docs/man/garcon.1 docs/man/guestlink.1,share/man/man1)
 	ln -sf garcon.1 $(usr)/share/man/man1/garcon-url-handler.1
 	ln -sf garcon.1 $(usr)/share/man/man1/garcon-terminal-handler.1
@@ -69,6 +88,8 @@ install-sommelier:
 	$(call python,guest,sommelier_shim)
 	$(call launcher,lib/guestlink/sommelier,sommelier_shim.__main__)
 	$(call launcher,lib/guestlink/sommelier-unit,sommelier_shim.unit)
+	$(call programs,guest/sommelier_shim/data/sommelier,bin)
+	$(call completions,sommelier)
 	$(call files,$(wildcard guest/systemd-units/guestlink-sommelier*.service),$(units))
 	for unit in guestlink-sommelier@1 guestlink-sommelier-x@1; do \
 	    install -D -m 644 -t $(usr)/$(units)/$$unit.service.d guest/systemd-units/$$unit.service.d/*.conf || exit; \
@@ -83,4 +104,8 @@ install-host:
 	$(call launcher,bin/guestlink-host,guestlink_host.__main__)
 	$(call launcher,bin/vsh,guestlink_host.vsh.__main__)
 	$(call files,host/systemd-units/guestlink-host.service,$(units))
+	$(call files,host/guestlink_host/data/invalid.guestlink.host.metainfo.xml,share/metainfo)
+	$(call completions,guestlink-host)
+	$(call completions,vsh)
+	$(call settings,guestlink-host.conf)
 	$(call files,docs/man/guestlink-host.1 docs/man/vsh.1,share/man/man1)

@@ -1,0 +1,328 @@
+#!/usr/bin/env python3
+"""``completion.py SHELL PROGRAM``: print a program's completions for bash, zsh or fish.
+
+They come from what the program itself knows of its command line: its argparse parser, or else its help.
+"""
+
+from __future__ import annotations
+
+import argparse
+import re
+import sys
+from collections.abc import Sequence
+from importlib import import_module
+from pathlib import Path
+from typing import NamedTuple
+
+CHECKOUT = Path(__file__).resolve().parents[1]
+
+PROGRAMS = {
+    "guestlink": "garcon.client.people:_parser",
+    "guestlink-host": "guestlink_host.commands:_parser",
+    "sommelier": "sommelier_shim.options:help_text",
+    "vsh": "guestlink_host.vsh.arguments:HELP",
+}
+"""Where each program's command line is defined."""
+
+FILE, DIRECTORY, USER, CONTAINER, PROGRAM = "file", "directory", "user", "container", "program"
+_KINDS = {
+    "FILE": FILE,
+    "URL|FILE": FILE,
+    "FOLDER": DIRECTORY,
+    "DIRECTORY": DIRECTORY,
+    "USER": USER,
+    "[--] COMMAND ...": PROGRAM,
+    "PROGRAM": PROGRAM,
+}
+_CONTAINERS = "guestlink-host list 2> /dev/null | sed -n 's/: .*//p'"
+
+Values = str | tuple[str, ...]
+"""A kind from above, the words there are to choose from, or "" for what cannot be guessed."""
+
+
+class Option(NamedTuple):
+    """A switch.
+
+    :ivar names: with their hyphens; one that ends in ``=`` takes its value in the same word.
+    :ivar values: what may follow, or ``None`` for a switch without a value.
+    """
+
+    names: tuple[str, ...]
+    help: str
+    values: Values | None
+
+
+class Command(NamedTuple):
+    """A program, or a command of one.
+
+    :ivar operands: the kinds of the words that are no switches, one for each; the last repeats.
+    """
+
+    name: str
+    help: str
+    options: tuple[Option, ...]
+    operands: tuple[Values, ...]
+    commands: tuple[Command, ...] = ()
+
+
+def command_line(program: str) -> Command:
+    """What a program takes, by its own word."""
+    module, _, name = PROGRAMS[program].partition(":")
+    defined = getattr(import_module(module), name)
+    found = defined() if callable(defined) else defined
+    names = CONTAINER if program in ("guestlink-host", "vsh") else USER
+    if isinstance(found, str):
+        first = re.search(rf"^usage: {program} (\w+)", found)
+        operands = (names, PROGRAM) if first and first[1] == "NAME" else (PROGRAM,)
+        return Command(program, "", _options_of_help(found), operands)
+    return _from_parser(program, "", found, names)
+
+
+def _from_parser(name: str, text: str, parser: argparse.ArgumentParser, names: str) -> Command:
+    options: list[Option] = []
+    operands: list[Values] = []
+    commands: list[Command] = []
+    for action in parser._actions:
+        if isinstance(action, argparse._SubParsersAction):
+            helps = {choice.dest: choice.help or "" for choice in action._choices_actions}
+            commands = [_from_parser(key, helps.get(key, ""), one, names) for key, one in action.choices.items()]
+            continue
+        metavar = action.metavar if isinstance(action.metavar, str) else ""
+        values: Values = _KINDS.get(metavar, names if metavar == "NAME" else "")
+        if action.choices:
+            values = tuple(str(choice) for choice in action.choices)
+        if action.option_strings:
+            taken = None if action.nargs == 0 else values
+            options.append(Option(tuple(action.option_strings), action.help or "", taken))
+        else:
+            operands.append(values)
+    return Command(name, text, tuple(options), tuple(operands), tuple(commands))
+
+
+def _options_of_help(text: str) -> tuple[Option, ...]:
+    options = []
+    for line in text.splitlines():
+        if (found := re.match(r"  (-\S.*?)(?:  +(.*))?$", line)) is None:
+            continue
+        for word in re.split(r", (?=-)", found[1]):
+            name, equals, value = word.partition("=")
+            if equals:
+                options.append(Option((name + "=",), found[2] or "", _KINDS.get(value, "")))
+            else:
+                name, _, value = word.partition(" ")
+                options.append(Option((name,), found[2] or "", "" if value else None))
+    return tuple(options)
+
+
+# bash
+
+
+def bash(program: Command) -> str:
+    """Completions for bash: one function that finds the command, then what its last words ask for."""
+    name = _identifier(program.name)
+    lines = [
+        f"# bash completion for {program.name}",
+        f"{name}()",
+        "{",
+        "    local current=${COMP_WORDS[COMP_CWORD]} previous=${COMP_WORDS[COMP_CWORD-1]} command= place=0 i",
+        "    COMPREPLY=()",
+        # bash splits at = by itself.
+        "    [[ $current != = ]] || current=",
+        "    [[ $previous != = || $COMP_CWORD -lt 2 ]] || previous=${COMP_WORDS[COMP_CWORD-2]}=",
+        "    for ((i = 1; i < COMP_CWORD; i++)); do",
+        "        [[ ${COMP_WORDS[i]} != -* ]] || continue",
+    ]
+    everything = (program, *program.commands)
+    valued = sorted(
+        {
+            name
+            for one in everything
+            for option in one.options
+            if option.values is not None
+            for name in option.names
+            if not name.endswith("=")
+        }
+    )
+    if valued:
+        lines.append(f"        [[ ' {' '.join(valued)} ' != *\" ${{COMP_WORDS[i-1]}} \"* ]] || continue")
+    if program.commands:
+        lines.append("        if [[ -z $command ]]; then command=${COMP_WORDS[i]}; else place=$((place + 1)); fi")
+    else:
+        lines.append("        place=$((place + 1))")
+    lines += ["    done", "    case $command in"]
+    for command in program.commands or (program,):
+        pattern = command.name if program.commands else "*"
+        lines += [
+            f"        {pattern})",
+            *(f"            {line}" for line in _bash_command(command)),
+            "            ;;",
+        ]
+    if program.commands:
+        words = [one.name for one in program.commands] + [n for option in program.options for n in option.names]
+        lines += ["        '')", f"            {_bash_reply(tuple(words))}", "            ;;"]
+    lines += ["    esac", "}", f"complete -F {name} {program.name}"]
+    return "\n".join(lines) + "\n"
+
+
+def _bash_command(command: Command) -> list[str]:
+    valued = [
+        f"    {' | '.join(option.names)}) {_bash_reply(option.values)}; return ;;"
+        for option in command.options
+        if option.values is not None
+    ]
+    lines = ["case $previous in", *valued, "esac"] if valued else []
+    lines.append("if [[ $current == -* ]]; then")
+    names = tuple(name for option in command.options for name in option.names)
+    lines.append(f"    {_bash_reply(names)}")
+    if any(name.endswith("=") for name in names):
+        lines.append("    [[ ${COMPREPLY[0]-} != *= ]] || compopt -o nospace")
+    lines += ["    return", "fi"]
+    if not command.operands:
+        return lines
+    lines.append("case $place in")
+    for index, values in enumerate(command.operands):
+        last = index == len(command.operands) - 1
+        lines.append(f"    {'*' if last else index}) {_bash_reply(values)} ;;")
+    lines.append("esac")
+    return lines
+
+
+def _bash_reply(values: Values) -> str:
+    if isinstance(values, tuple):
+        return f'COMPREPLY=($(compgen -W {_quote(" ".join(values))} -- "$current"))'
+    return {
+        FILE: 'compopt -o filenames; COMPREPLY=($(compgen -f -- "$current"))',
+        DIRECTORY: 'compopt -o filenames; COMPREPLY=($(compgen -d -- "$current"))',
+        USER: 'COMPREPLY=($(compgen -u -- "$current"))',
+        PROGRAM: 'COMPREPLY=($(compgen -c -- "$current"))',
+        CONTAINER: f'COMPREPLY=($(compgen -W "$({_CONTAINERS})" -- "$current"))',
+    }.get(values, ":")
+
+
+# zsh
+
+
+def zsh(program: Command) -> str:
+    """Completions for zsh, with ``_arguments``."""
+    lines = [f"#compdef {program.name}", "", f"{_identifier(program.name)}_containers() {{"]
+    lines += ["    local -a names", f'    names=(${{(f)"$({_CONTAINERS})"}})', "    compadd -a names", "}", ""]
+    if not program.commands:
+        return "\n".join([*lines, *_zsh_arguments(program, program.name)]) + "\n"
+    lines += ["local -a commands", "commands=("]
+    lines += [f"    {_quote(f'{one.name}:{one.help}')}" for one in program.commands]
+    lines += [")", "if ((CURRENT == 2)); then", "    _describe command commands"]
+    lines += [f"    compadd -- {' '.join(name for option in program.options for name in option.names)}"]
+    lines += ["    return", "fi", "shift words", "((CURRENT--))", "case $words[1] in"]
+    for command in program.commands:
+        lines += [
+            f"    {command.name})",
+            *(f"        {line}" for line in _zsh_arguments(command, program.name)),
+            "        ;;",
+        ]
+    return "\n".join([*lines, "esac"]) + "\n"
+
+
+def _zsh_arguments(command: Command, program: str) -> list[str]:
+    specs = []
+    for option in command.options:
+        text = option.help.replace("[", "(").replace("]", ")").replace(":", r"\:")
+        for name in option.names:
+            switch = name[:-1] + "=-" if name.endswith("=") else name
+            value = "" if option.values is None else f":value:{_zsh_action(option.values, program)}"
+            others = f"({' '.join(option.names)})" if len(option.names) > 1 else ""
+            specs.append(f"{others}{switch}[{text}]{value}")
+    for index, values in enumerate(command.operands):
+        place = "*" if index == len(command.operands) - 1 else str(index + 1)
+        specs.append(f"{place}:word:{_zsh_action(values, program)}")
+    return ["_arguments \\", *(f"    {_quote(spec)} \\" for spec in specs[:-1]), f"    {_quote(specs[-1])}"]
+
+
+def _zsh_action(values: Values, program: str) -> str:
+    if isinstance(values, tuple):
+        return f"({' '.join(values)})"
+    return {
+        FILE: "_files",
+        DIRECTORY: "_files -/",
+        USER: "_users",
+        PROGRAM: "_command_names -e",
+        CONTAINER: f"{_identifier(program)}_containers",
+    }.get(values, " ")
+
+
+# fish
+
+
+def fish(program: Command) -> str:
+    """Completions for fish."""
+    lines = [f"complete -c {program.name} -f"]
+    if not program.commands:
+        return "\n".join([*lines, *_fish_command(program, program.name, "")]) + "\n"
+    lines += _fish_options(program, program.name, "__fish_use_subcommand")
+    for command in program.commands:
+        lines.append(
+            f"complete -c {program.name} -n __fish_use_subcommand -a {command.name} -d {_fish_quote(command.help)}"
+        )
+    for command in program.commands:
+        lines += _fish_command(command, program.name, f"__fish_seen_subcommand_from {command.name}")
+    return "\n".join(lines) + "\n"
+
+
+def _fish_command(command: Command, program: str, condition: str) -> list[str]:
+    lines = _fish_options(command, program, condition)
+    when = f" -n {_fish_quote(condition)}" if condition else ""
+    # fish does not count words; what one of them may be is offered for each.
+    for values in dict.fromkeys(command.operands):
+        if values:
+            lines.append(f"complete -c {program}{when}{_fish_values(values)}")
+    return lines
+
+
+def _fish_options(command: Command, program: str, condition: str) -> list[str]:
+    lines = []
+    when = f" -n {_fish_quote(condition)}" if condition else ""
+    for option in command.options:
+        names = "".join(
+            f" -l {name[2:].rstrip('=')}" if name.startswith("--") else f" -s {name[1:]}" for name in option.names
+        )
+        taken = "" if option.values is None else " -x" + _fish_values(option.values)
+        lines.append(f"complete -c {program}{when}{names}{taken} -d {_fish_quote(option.help)}")
+    return lines
+
+
+def _fish_values(values: Values) -> str:
+    if isinstance(values, tuple):
+        return f" -a {_fish_quote(' '.join(values))}"
+    return {
+        FILE: " -F",
+        DIRECTORY: " -a '(__fish_complete_directories)'",
+        USER: " -a '(__fish_complete_users)'",
+        PROGRAM: " -a '(__fish_complete_command)'",
+        CONTAINER: f" -a {_fish_quote(f'({_CONTAINERS})')}",
+    }.get(values, "")
+
+
+def _identifier(name: str) -> str:
+    return "_" + name.replace("-", "_")
+
+
+def _quote(text: str) -> str:
+    return "'" + text.replace("'", "'\\''") + "'"
+
+
+def _fish_quote(text: str) -> str:
+    return "'" + text.replace("\\", "\\\\").replace("'", "\\'") + "'"
+
+
+def main(argv: Sequence[str]) -> int:
+    """Print one program's completions."""
+    shells = {"bash": bash, "zsh": zsh, "fish": fish}
+    if len(argv) != 2 or argv[0] not in shells or argv[1] not in PROGRAMS:
+        print(f"usage: completion.py {'|'.join(shells)} {'|'.join(PROGRAMS)}", file=sys.stderr)
+        return 2
+    sys.path[:0] = [str(CHECKOUT / root) for root in ("lib", "guest", "host")]
+    print(shells[argv[0]](command_line(argv[1])), end="")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,172 @@
+"""What ``make install`` installs besides programs: manual pages, completions, rules, files for the desktop."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from support.needs import need
+from support.packages import VERSION, run
+from support.stage import CHECKOUT
+
+
+@pytest.fixture(scope="module")
+def usr(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    root = tmp_path_factory.mktemp("installed")
+    run("make", "-s", "install", f"DESTDIR={root}", "COMPILE=no", cwd=CHECKOUT)
+    return root / "usr"
+
+
+def test_there_is_one_version() -> None:
+    for name, pattern in {
+        "pyproject.toml": r'^version = "(.*)"',
+        "packaging/debian/changelog": r"^guestlink \((.*?)\)",
+        "packaging/rpm/guestlink.spec": r"^Version: *(.*)",
+        "packaging/aur/PKGBUILD": r"^pkgver=(.*)",
+        "CHANGELOG.md": r"^## (\S+)",
+    }.items():
+        found = re.search(pattern, (CHECKOUT / name).read_text(), re.MULTILINE)
+        assert found is not None, name
+        assert found[1] == VERSION, name
+
+
+def test_every_command_and_configuration_file_has_its_page(usr: Path) -> None:
+    need("mandoc", packages="mandoc")
+    for program in (usr / "bin").iterdir():
+        assert (usr / "share/man/man1" / f"{program.name}.1").exists(), program
+    for name in ("guestlink.conf", "guestlink-host.conf"):
+        page = usr / "share/man/man5" / f"{name}.5"
+        text = run("mandoc", "-T", "utf8", "-W", "error", page)
+        assert re.sub(".\b", "", text).count("Default:") >= 3
+    for page in (usr / "share/man").rglob("*.[15]"):
+        run("mandoc", "-T", "lint", "-W", "error", page)
+
+
+def test_desktop_files_and_metadata_are_valid(usr: Path) -> None:
+    need("desktop-file-validate", "appstreamcli", packages="desktop-file-utils appstream")
+    for entry in (usr / "share/applications").glob("*.desktop"):
+        assert run("desktop-file-validate", entry) == ""
+    for component in (usr / "share/metainfo").iterdir():
+        run("appstreamcli", "validate", "--no-net", component)
+
+
+def _bash(usr: Path, *words: str) -> set[str]:
+    """What bash offers for the last of these words."""
+    script = usr / "share/bash-completion/completions" / words[0]
+    quoted = " ".join(f"'{word}'" for word in words)
+    name = "_" + words[0].replace("-", "_")
+    asked = f"COMP_WORDS=({quoted}); COMP_CWORD={len(words) - 1}"
+    program = f'. {script}; {asked}; {name}; printf "%s\\n" "${{COMPREPLY[@]}}"'
+    return set(run("bash", "-c", program).split("\n")) - {""}
+
+
+def test_bash_completes_commands_switches_and_values(usr: Path, tmp_path: Path) -> None:
+    assert {"doctor", "status", "--version"} <= _bash(usr, "guestlink", "")
+    assert _bash(usr, "guestlink", "do") == {"doctor"}
+    assert "--dry-run" in _bash(usr, "guestlink", "adopt", "--")
+    assert "root" in _bash(usr, "guestlink", "adopt", "--user", "")
+    assert _bash(usr, "guestlink-host", "policy", "work", "url", "") == {"allow", "ask", "deny"}
+    # The value of a switch is no word of its own.
+    assert _bash(usr, "guestlink-host", "events", "--json", "policy") == set()
+    assert "--user=" in _bash(usr, "vsh", "--u")
+
+
+def test_fish_and_zsh_understand_theirs(usr: Path, tmp_path: Path) -> None:
+    need("fish", "zsh", packages="fish zsh")
+    directory = usr / "share/fish/vendor_completions.d"
+    environ = {name: str(tmp_path) for name in ("HOME", "XDG_CONFIG_HOME", "XDG_DATA_HOME")}
+    for words, expected in (
+        ("guestlink ", {"doctor", "open"}),
+        ("guestlink adopt --dr", {"--dry-run"}),
+        ("guestlink-host policy work url a", {"allow", "ask"}),
+        ("vsh --us", {"--user"}),
+    ):
+        script = directory / f"{words.split()[0]}.fish"
+        offered = run("fish", "--no-config", "-c", f"source {script}; complete -C '{words}'", environ=environ)
+        assert expected <= {line.split("\t")[0] for line in offered.splitlines()}, words
+    for script in (usr / "share/zsh/site-functions").iterdir():
+        run("zsh", "-n", script)
+        assert script.read_text().startswith(f"#compdef {script.name[1:]}\n")
+
+
+_POLKIT = """
+var rule;
+var polkit = {
+    Result: { NOT_HANDLED: null, YES: "yes" },
+    addRule: function (added) { rule = added; },
+    spawn: function (argv) { if (!container) throw new Error("status 1"); return ""; },
+};
+"""
+
+
+def test_the_polkit_rule_lets_administrators_of_containers_install_packages(tmp_path: Path) -> None:
+    need("duk", packages="duktape")
+    rules = (CHECKOUT / "guest/garcon/data/guestlink.rules").read_text()
+
+    def asked(action: str, group: str, container: bool) -> str:
+        call = f'print(rule({{id: "{action}"}}, {{isInGroup: function (name) {{ return name === "{group}"; }}}}));'
+        script = tmp_path / "test.js"
+        script.write_text(f"var container = {str(container).lower()};{_POLKIT}{rules}{call}")
+        return run("duk", script).strip()
+
+    install = "org.freedesktop.packagekit.package-install"
+    assert asked(install, "sudo", True) == "yes"
+    assert asked(install, "wheel", True) == "yes"
+    assert asked(install, "users", True) == "null"
+    assert asked(install, "sudo", False) == "null"
+    assert asked("org.freedesktop.packagekit.system-update", "sudo", True) == "null"
+    assert asked("org.freedesktop.policykit.exec", "sudo", True) == "null"
+
+
+def _login(tmp_path: Path, **environ: str) -> tuple[str, dict[str, str]]:
+    """What the login snippet says and sets, for a user of a container whose user manager knows two displays."""
+    runtime = tmp_path / "run"
+    runtime.mkdir(exist_ok=True)
+    marker = tmp_path / "container"
+    marker.touch()
+    fake = tmp_path / "bin/systemctl"
+    fake.parent.mkdir(exist_ok=True)
+    fake.write_text(
+        "#!/bin/sh\nprintf '%s\\n' WAYLAND_DISPLAY=wayland-0 DISPLAY=:0 DISPLAY_LOW_DENSITY=:1 LANG=C "
+        "'XCURSOR_SIZE=$(id)'\n"
+    )
+    fake.chmod(0o755)
+    snippet = (CHECKOUT / "guest/garcon/data/profile.sh").read_text()
+    snippet = snippet.replace("/run/user/$(id -u)", str(runtime)).replace("/run/systemd/container", str(marker))
+    snippet = snippet.replace('"$(id -u)" != 0', "1 != 0")
+    done = subprocess.run(
+        ["sh", "-eu"],
+        input=snippet + "\nenv\n",
+        env={"PATH": f"{fake.parent}:/usr/bin:/bin"} | environ,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=True,
+    )
+    return done.stderr, dict(line.split("=", 1) for line in done.stdout.splitlines())
+
+
+def test_login_shells_learn_the_displays(tmp_path: Path) -> None:
+    said, found = _login(tmp_path, DISPLAY=":7")
+    assert said == ""
+    assert found["XDG_RUNTIME_DIR"] == str(tmp_path / "run")
+    assert found["WAYLAND_DISPLAY"] == "wayland-0"
+    assert found["DISPLAY"] == ":7"
+    assert found["DISPLAY_LOW_DENSITY"] == ":1"
+    assert "XCURSOR_SIZE" not in found
+    assert "LANG" not in found
+
+
+def test_outside_of_containers_a_login_is_what_it_was() -> None:
+    if any(
+        Path(marker).exists() for marker in ("/run/systemd/container", "/dev/.container_token", "/dev/.guestlink")
+    ):
+        pytest.skip("this is a container")
+    snippet = CHECKOUT / "guest/garcon/data/profile.sh"
+    environ = {"PATH": os.environ["PATH"]}
+    before = run("sh", "-c", "env | grep -v ^_=; set | wc -l", environ=environ)
+    assert run("sh", "-c", f". {snippet}; env | grep -v ^_=; set | wc -l", environ=environ) == before
