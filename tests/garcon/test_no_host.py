@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from garcon import daemon, settings
+from garcon import daemon, settings, shells
 from garcon.daemon import Daemon
 from guestlink.control import ControlClient
 from guestlink.errors import GuestlinkError
@@ -52,6 +52,12 @@ async def test_garcon_can_be_stopped_while_it_waits(runtime: Path, monkeypatch: 
     await _ask(ControlClient(runtime / "run/guestlink/garcon.sock"))
     await owner.close()
     assert not (runtime / "run/guestlink/garcon.sock").exists()
+
+
+@pytest.fixture(autouse=True)
+def _no_vshd(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The warm vshd stays while garcon's process does, and here that is the process of all tests."""
+    monkeypatch.setattr(shells, "_vshd", list)
 
 
 async def _ask(client: ControlClient) -> dict[str, object]:
