@@ -30,6 +30,8 @@ _BASE = (
     "python3-watchdog,python3-xdg,python3-psutil,python3-sdnotify,python3-dbus-fast,xdg-utils,desktop-file-utils,"
     "shared-mime-info"
 )
+MINIMAL = "apt,init-system-helpers,passwd,python3-minimal,systemd"
+"""A container on which nothing of ours has been installed."""
 _MASKED = (
     "sys-kernel-debug.mount",
     "systemd-binfmt.service",
@@ -51,9 +53,12 @@ def missing_tools() -> list[str]:
     return tools + (["root"] if os.getuid() != 0 else [])
 
 
-def build_rootfs(suite: str, extra: str = "") -> Path:
-    """Build a Debian root file system with a lingering user, or return the one in the cache."""
-    packages = _BASE + ("," + extra if extra else "")
+def build_rootfs(suite: str, extra: str = "", *, base: str = _BASE) -> Path:
+    """Build a Debian root file system with a lingering user, or return the one in the cache.
+
+    :param base: packages with commas between them: what garcon needs, or :data:`MINIMAL`.
+    """
+    packages = base + ("," + extra if extra else "")
     digest = hashlib.sha256(packages.encode()).hexdigest()[:12]
     root = CHECKOUT / ".cache" / f"rootfs-{suite}-{digest}"
     if root.exists():
