@@ -87,6 +87,14 @@ def stand_ins(rpms: list[Path], tmp_path_factory: pytest.TempPathFactory) -> Pat
     return package
 
 
+@pytest.fixture(autouse=True)
+def _no_agents(tmp_path: Path) -> Iterator[None]:
+    """End the agents of gpg that dnf starts for the keys in its cache."""
+    yield
+    for home in tmp_path.glob("cache/*/pubring"):
+        run("gpgconf", "--homedir", home, "--kill", "all")
+
+
 def _dnf(root: Root, repositories: Path, scratch: Path) -> list[str]:
     settings = [
         f"--setopt=reposdir={repositories}",
