@@ -88,11 +88,11 @@ async def rig(runtime: Path) -> AsyncIterator[Rig]:
         yield rig
     finally:
         await rig.shells.close()
-        await rig.bus.close()
-        rig.programs.close()
         for process in rig.warm:
             process.send_signal(signal.SIGTERM)
-        await rig.until("the warm vshd ends", lambda: not rig.warm)
+        await rig.until("the warm vshd is reaped", lambda: not rig.programs.detached)
+        await rig.bus.close()
+        rig.programs.close()
 
 
 def greeting(connection: socket.socket, *argv: bytes) -> tuple[bytes, int]:
