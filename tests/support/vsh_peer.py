@@ -139,9 +139,11 @@ class Vshd:
         variables["PYTHONPATH"] = os.pathsep.join(str(CHECKOUT / part) for part in ("lib", "guest"))
         self.log = root / "vshd.log"
         become = ["setpriv", f"--reuid={uid}", f"--regid={uid}", "--clear-groups"] if uid else []
+        # Another user may have no way to an interpreter in somebody's home.
+        python = "/usr/bin/python3" if uid else sys.executable
         with open(self.log, "ab") as log:
             self.process = subprocess.Popen(
-                [*become, sys.executable, "-m", "vshd", f"--listen=unix:{self.path}", *arguments],
+                [*become, python, "-m", "vshd", f"--listen=unix:{self.path}", *arguments],
                 env=variables,
                 stdin=subprocess.DEVNULL,
                 stdout=log,
