@@ -135,8 +135,8 @@ def test_a_login_shell_on_a_terminal_follows_its_window(rig: Stage) -> None:
         screen.resize(50, 132)
         screen.type(b"stty size\r")
         screen.wait_for(b"50 132\r\n")
-        screen.type(b"sleep 1000\r")
-        screen.wait_for(b"sleep 1000\r\n")
+        screen.type(b"sh -c 'echo on''ce; exec sleep 1000'\r")
+        screen.wait_for(b"once\r\n")  # it is in the foreground now
         screen.type(b"\x03")
         screen.wait_for(b"^C")
         screen.wait_for(b">> ")

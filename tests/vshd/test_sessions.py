@@ -412,7 +412,10 @@ def test_s43_signals_are_as_they_were_born(vshd: Vshd, nopty: bool) -> None:
     with vshd.peer() as peer:
         peer.begin(Setup(argv=(b"grep", b"Sig", b"/proc/self/status"), nopty=nopty))
         masks = dict(line.split(":") for line in peer.finish().out.decode().splitlines())
-    assert int(masks["SigIgn"], 16) == int(masks["SigBlk"], 16) == 0
+    glibcs_own = (
+        3 << 31
+    )  # signals 32 and 33: posix_spawn(3), by which newer Pythons start vshd, leaves them ignored
+    assert int(masks["SigIgn"], 16) & ~glibcs_own == int(masks["SigBlk"], 16) == 0
 
 
 def test_an_empty_first_word_cannot_be_executed(vshd: Vshd) -> None:
