@@ -286,16 +286,17 @@ class Session:
     def _handling_signals(self) -> Iterator[None]:
         """Signals arrive in the loop; those that would end us restore the terminal first."""
         noted = (*_FORWARDED, signal.SIGWINCH, signal.SIGTSTP, signal.SIGCONT)
+        # The descriptor first: a signal that found the new handler and not yet the descriptor would be lost.
+        wakeup = signal.set_wakeup_fd(self._wakeup, warn_on_full_buffer=False)
         before = {number: signal.signal(number, lambda *_: None) for number in noted}
         before |= {number: signal.signal(number, self._die) for number in _FATAL}
-        wakeup = signal.set_wakeup_fd(self._wakeup, warn_on_full_buffer=False)
         self._want(self._signals, select.POLLIN)
         try:
             yield
         finally:
-            signal.set_wakeup_fd(wakeup)
             for number, handler in before.items():
                 signal.signal(number, handler)
+            signal.set_wakeup_fd(wakeup)
 
     def _die(self, number: int, frame: FrameType | None) -> None:
         if self._terminal is not None:
