@@ -3,6 +3,8 @@
 ``./dev bench shell [--mib N] [--lxc CONTAINER]``: medians of real processes on this machine; none of it is a test.
 Both servers run as this user. vshd's other end is a client of C's speed, so that the figures are the server's, and
 in the rows with "vsh" our own client; OpenSSH's is ssh, with aes128-gcm and a key. Ratios are ours to OpenSSH's.
+Echoes are measured on one processor: on several, a wake-up costs more than everything else, and whether there is
+one depends on where the kernel happened to put whom.
 """
 
 from __future__ import annotations
@@ -61,6 +63,7 @@ class Measured:
         self.tcp_vshd = subprocess.Popen(words, env=variables)
         _wait_port(self.port)
         self.sshd, self.ssh = _sshd(root)
+        self._servers = (self.vshd.process.pid, self.tcp_vshd.pid, self.sshd.pid)
 
     def take(self, *words: str) -> list[float]:
         """Times, in microseconds."""
@@ -72,6 +75,19 @@ class Measured:
         address = address or self.unix
         preface = TOKEN.encode() + b"\n" if address.startswith("tcp:") else b""
         return self.take(mode, address, (preface + encode_setup(setup)).hex(), str(count))
+
+    @contextmanager
+    def on_one_processor(self) -> Iterator[None]:
+        """Keep the servers, and everything that is started meanwhile, on one processor."""
+        processes = [psutil.Process(), *map(psutil.Process, self._servers)]
+        before = [process.cpu_affinity() for process in processes]
+        for process in processes:
+            process.cpu_affinity(before[0][-1:])
+        try:
+            yield
+        finally:
+            for process, processors in zip(processes, before, strict=True):
+                process.cpu_affinity(processors)
 
     def close(self) -> None:
         """End the servers."""
@@ -128,6 +144,11 @@ def _times(measured: Measured, container: str) -> None:
     ours = median(measured.ours("first", ROUNDS, Setup("bench", rows=24, cols=80))) / 1e3
     theirs = median(measured.take("await", str(ROUNDS), *measured.ssh, "-tt")) / 1e3
     row("connect to the login shell's first byte", "ms", ours, theirs)
+    with measured.on_one_processor():
+        _echoes(measured, lxc)
+
+
+def _echoes(measured: Measured, lxc: list[str]) -> None:
     for what, script, nopty in (("no pty", ECHO, True), ("pty", RAW_ECHO, False)):
         times = sorted(measured.ours("echo", BYTES, command("sh", "-c", script, nopty=nopty)))
         over_tcp = sorted(measured.ours("echo", BYTES, command("sh", "-c", script, nopty=nopty), measured.tcp))

@@ -24,7 +24,7 @@ from typing import NamedTuple
 from guestlink.vsh import (
     DATA_LIMIT,
     Data,
-    DataBlock,
+    OutgoingBlock,
     ProtocolError,
     Resize,
     ServerProtocol,
@@ -42,6 +42,7 @@ from guestlink.vsh import (
 from vshd.account import Account, Refused, choose_account
 from vshd.backlog import Backlog
 from vshd.environment import Environ, session_environ, target_environ
+from vshd.input import Input
 from vshd.login import login_environ
 from vshd.target import Target, start_target
 
@@ -69,8 +70,6 @@ _SMALL_BLOCK, _LARGE_BLOCK = 4, 64
 """Frames that one read fills: enough for a person, and for a flood."""
 _LARGE_PIPE = 256 * 1024
 """Bytes that an output pipe holds in a flood: four times as many, and half as many changes of process."""
-_PASTE = 2048
-"""Bytes that a terminal gets at a time where it echoes: until the echo has come, or did not come for a moment."""
 _ECHO_TIME = 0.005
 """Seconds without any output after which no echo is expected."""
 _TERMINAL_RETRY = 0.25
@@ -110,10 +109,9 @@ class Session:
         self._protocol = ServerProtocol()
         self._target: Target | None = None
         self._to_client = Backlog()
-        self._to_target = Backlog()
-        self._closing_stdin = False
+        self._input: Input | None = None
         self._early: list[Data | Resize | SignalRequest] | None = []
-        self._blocks: dict[int, DataBlock] = {}
+        self._blocks: dict[int, OutgoingBlock] = {}
         self._exit: StatusChange | None = None
         self._told_end = self._lingers = False
         self._deadline = time.monotonic() + SETUP_TIMEOUT
@@ -123,7 +121,6 @@ class Session:
         self._interests: dict[int, int] = {}
         self._shape: tuple[object, ...] = ()
         self._receive_size = _RECEIVE_SMALL
-        self._unechoed = 0
         self._handlers: dict[int, Callable[[int], None]] = {client.fileno(): self._client_ready}
 
     def run(self) -> None:
@@ -154,8 +151,8 @@ class Session:
             self._interests = wanted
         limit = self._time_left()
         ready = self._poll.poll(None if limit is None else limit * 1000)
-        if not ready:
-            self._unechoed = 0
+        if not ready and self._input is not None:
+            self._input.echoes_no_more()
         for descriptor, events in ready:
             handler = self._handlers.get(descriptor)
             if handler is not None and descriptor in self._interests:
@@ -163,48 +160,41 @@ class Session:
 
     def _current_shape(self) -> tuple[object, ...]:
         """Everything that :meth:`_wanted` depends on; it is mostly what it was before."""
-        waiting_out, waiting_in, target = self._to_client.size, self._to_target.size, self._target
-        sizes = (
-            waiting_out > 0,
-            waiting_out < OUTPUT_MARK,
-            waiting_out < 2 * OUTPUT_MARK,
-            waiting_in > 0,
-            waiting_in < INPUT_MARK,
-            waiting_in < INPUT_LIMIT,
-            self._unechoed < _PASTE,
-        )
-        if target is None:
+        waiting, target, given = self._to_client.size, self._target, self._input
+        sizes = (waiting > 0, waiting < OUTPUT_MARK, waiting < 2 * OUTPUT_MARK)
+        if target is None or given is None:
             return sizes
-        return (sizes, target.report, target.stdin, len(target.outputs), self._exit is None)
+        inward = (given.waiting > 0, given.waiting < INPUT_MARK, given.waiting < INPUT_LIMIT, given.awaits_echo)
+        return (sizes, inward, target.report, target.stdin, len(target.outputs), self._exit is None)
 
     def _wanted(self) -> dict[int, int]:
         """What is waited for now: events by descriptor."""
-        waiting_out, waiting_in = self._to_client.size, self._to_target.size
-        target = self._target
+        target, given = self._target, self._input
+        waiting_out, waiting_in = self._to_client.size, given.waiting if given is not None else 0
         if target is not None and target.report >= 0:
             return {self._client.fileno(): 0, target.report: select.POLLIN}
         events = select.POLLIN if waiting_in < INPUT_MARK or (waiting_out and waiting_in < INPUT_LIMIT) else 0
         if waiting_out:
             events |= select.POLLOUT
         wanted = {self._client.fileno(): events}
-        if target is None:
+        if target is None or given is None:
             return wanted
         if self._exit is None:
             wanted[target.pidfd] = select.POLLIN
         if waiting_out < (OUTPUT_MARK if target.terminal < 0 else 2 * OUTPUT_MARK):
             for descriptor in target.outputs:
                 wanted[descriptor] = select.POLLIN
-        if waiting_in and self._takes_input(target):
+        if waiting_in and self._may_write(target, given):
             wanted[target.stdin] = wanted.get(target.stdin, 0) | select.POLLOUT
         return wanted
 
     def _time_left(self) -> float | None:
-        if self._protocol.is_set_up and self._exit is None:
+        if self._protocol.has_begun and self._exit is None:
             target = self._target
             lost = target is not None and target.terminal >= 0 and not target.outputs and target.report < 0
             if lost:
                 return _TERMINAL_RETRY
-            return _ECHO_TIME if self._unechoed >= _PASTE else None
+            return _ECHO_TIME if self._input is not None and self._input.awaits_echo else None
         deadline = self._deadline
         if self._told_end:
             if self._to_client.size:
@@ -217,7 +207,7 @@ class Session:
 
     def _is_over(self) -> bool:
         if self._exit is None:
-            if not self._protocol.is_set_up and time.monotonic() >= self._deadline:
+            if not self._protocol.has_begun and time.monotonic() >= self._deadline:
                 raise _Gone(f"it did not say within {SETUP_TIMEOUT:g} s what it wants")
             self._look_at_lost_terminal()
             return False
@@ -240,22 +230,39 @@ class Session:
             self._flush()
         if not events & ~select.POLLOUT:
             return
+        spaces = self._protocol.spaces() if self._early is None else None
         try:
-            data = self._client.recv(self._receive_size)
+            if spaces is not None:
+                received = self._client.recvmsg_into(spaces)[0]
+            else:
+                data = self._client.recv(self._receive_size)
+                received = len(data)
         except BlockingIOError:
             return
         except OSError as error:
             raise _Gone(error.strerror) from error
-        if not data:
+        if not received:
             raise _Gone("it hung up")
         if self._told_end:
             return
-        self._receive_size = _RECEIVE_LARGE if len(data) >= _RECEIVE_SMALL else _RECEIVE_SMALL
         try:
+            if spaces is not None:
+                self._flooded(received)
+                return
+            self._receive_size = _RECEIVE_LARGE if received >= _RECEIVE_SMALL else _RECEIVE_SMALL
             for event in self._protocol.feed(data):
                 self._said(event)
         except ProtocolError as error:
             raise _Gone(f"it broke the protocol: {error}") from error
+        self._write_input()
+
+    def _flooded(self, count: int) -> None:
+        given = self._input
+        for event in self._protocol.received(count):
+            if type(event) is not Data:
+                self._said(event)
+            elif given is not None and self._exit is None:
+                given.put_flood(event.data)
         self._write_input()
 
     def _said(self, event: object) -> None:
@@ -279,7 +286,8 @@ class Session:
         if target is None or self._exit is not None:
             return
         if isinstance(event, Data):
-            self._queue_input(target, event)
+            assert self._input is not None
+            self._input.put(event.data)
         elif isinstance(event, Resize):
             target.resize(event.rows, event.cols)
         elif event.number in _SIGNALS:
@@ -311,12 +319,12 @@ class Session:
             self._say(encode_setup_answer(SetupAnswer(Status.FAILED, reason)))
             self._exit, self._told_end = StatusChange(Status.FAILED), True
             return
-        self._target = target
+        self._target, self._input = target, Input(target)
         self._handlers |= {target.report: self._executed, target.pidfd: self._target_ended}
         for descriptor in {target.stdin, *target.outputs}:
             self._handlers[descriptor] = self._target_ready(descriptor)
         for descriptor, stream in target.outputs.items():
-            self._blocks[descriptor] = DataBlock(stream, _SMALL_BLOCK)
+            self._blocks[descriptor] = OutgoingBlock(stream, _SMALL_BLOCK)
 
     def _session_environ(self, account: Account) -> Environ:
         surroundings = self._surroundings
@@ -349,39 +357,14 @@ class Session:
 
         return handler
 
-    def _queue_input(self, target: Target, event: Data) -> None:
-        if target.stdin < 0 or self._closing_stdin:
-            return
-        if event.data:
-            self._to_target.add(event.data)
-        elif target.terminal >= 0:
-            self._to_target.add(b"\x04")
-        else:
-            self._closing_stdin = True
-
-    def _takes_input(self, target: Target) -> bool:
-        """A terminal throws away the echo that it has no room for: it gets nothing while that would happen."""
-        if target.terminal < 0:
-            return target.stdin >= 0
-        return bool(target.outputs) and self._to_client.size < OUTPUT_MARK and self._unechoed < _PASTE
+    def _may_write(self, target: Target, given: Input) -> bool:
+        if target.terminal >= 0 and not (target.outputs and self._to_client.size < OUTPUT_MARK):
+            return False
+        return given.takes()
 
     def _write_input(self) -> None:
-        target = self._target
-        if target is None or not self._takes_input(target):
-            return
-        try:
-            waiting = self._to_target.size
-            if target.terminal >= 0 and waiting > _PASTE and target.echoes():
-                self._to_target.write(target.stdin, _PASTE)
-                self._unechoed += waiting - self._to_target.size
-            else:
-                self._to_target.write(target.stdin)
-        except OSError:
-            # It has closed its input: what it does not want is dropped, and the session goes on.
-            self._to_target.clear()
-            self._closing_stdin = True
-        if self._closing_stdin and not self._to_target.size:
-            target.close_stdin()
+        if self._target is not None and self._input is not None and self._may_write(self._target, self._input):
+            self._input.write()
 
     def _output(self, target: Target, descriptor: int) -> None:
         block = self._blocks[descriptor]
@@ -399,11 +382,11 @@ class Session:
         self._last_word = time.monotonic() if self._exit is not None else 0.0
         if descriptor in self._owed:
             self._owed[descriptor] -= count
-        if self._unechoed:
-            self._unechoed = max(self._unechoed - count // 3, 0)
+        if self._input is not None:
+            self._input.echoed(count)
         self._say(*block.frames(count))
         if count == block.size < _LARGE_BLOCK * DATA_LIMIT:
-            self._blocks[descriptor] = DataBlock(target.outputs[descriptor], _LARGE_BLOCK)
+            self._blocks[descriptor] = OutgoingBlock(target.outputs[descriptor], _LARGE_BLOCK)
             with contextlib.suppress(OSError):  # a terminal, or a user whose pipes hold as much as they may
                 fcntl.fcntl(descriptor, fcntl.F_SETPIPE_SZ, _LARGE_PIPE)
 
@@ -427,7 +410,8 @@ class Session:
         code, by_signal = target.ended()
         description = killed_by(code) if by_signal else "exited"
         self._exit = StatusChange(Status.EXITED, description, code)
-        self._to_target.clear()
+        if self._input is not None:
+            self._input.drop()
         if target.terminal < 0:
             target.close_stdin()
         if target.terminal >= 0 and not target.outputs:

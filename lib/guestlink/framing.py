@@ -31,6 +31,11 @@ class FrameReader:
         """Bytes of a message that is not complete yet."""
         return len(self._rest)
 
+    def take_rest(self) -> bytes:
+        """Let go of the bytes of a message that is not complete yet."""
+        rest, self._rest = self._rest, b""
+        return rest
+
     def feed(self, data: bytes, most: int | None = None) -> list[memoryview]:
         """Take bytes and return the messages that they complete, in their order.
 

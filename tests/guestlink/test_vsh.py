@@ -13,7 +13,7 @@ from guestlink.pb import vsh_pb2 as pb
 from guestlink.vsh import (
     ClientProtocol,
     Data,
-    DataBlock,
+    OutgoingBlock,
     ProtocolError,
     Resize,
     ServerProtocol,
@@ -195,7 +195,7 @@ def test_much_data_is_cut_into_frames_of_4000(size: int) -> None:
 
 @pytest.mark.parametrize("size", [1, 100, 123, 124, 127, 128, 3999, 4000, 4001, 8000, 8050, 12000])
 def test_a_block_holds_frames_that_were_read_into_place(size: int) -> None:
-    block = DataBlock(Stream.STDOUT, 3)
+    block = OutgoingBlock(Stream.STDOUT, 3)
     data = bytes(range(256)) * 47
     for length in (12000, size, size):  # what was there before leaves no trace
         left = memoryview(data)[:length]

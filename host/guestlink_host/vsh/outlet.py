@@ -63,6 +63,16 @@ class Outlet:
         self._queue.append(data)
         self.queued += len(data)
 
+    def put_lent(self, data: Bytes) -> None:
+        """Write bytes whose memory will be used again: what has to wait is copied."""
+        if self._queue or self._bounded:
+            self.put(bytes(data))
+            return
+        self.put(data)
+        self.write()
+        if self._queue:
+            self._queue[0] = bytes(self._queue[0])
+
     def end(self) -> None:
         """No more comes: whoever reads our standard output learns it when everything is written."""
         self._ended = True

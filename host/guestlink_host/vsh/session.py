@@ -174,27 +174,41 @@ class Session:
     # -- from the other side ---------------------------------------------------------------------------------------
 
     def _receive(self) -> None:
+        spaces = self._protocol.spaces()
         try:
-            data = self._sock.recv(HIGH_WATER)
+            if spaces is None:
+                data = self._sock.recv(HIGH_WATER)
+                received = len(data)
+            else:
+                received = self._sock.recvmsg_into(spaces)[0]
         except BlockingIOError:
             return
         except OSError as error:
             raise self._broken((error.strerror or str(error)).lower()) from error
-        if not data:
+        if not received:
             raise self._broken("the other side hung up")
         try:
-            self._handle(self._protocol.feed(data))
+            if spaces is None:
+                self._handle(self._protocol.feed(data))
+            else:
+                self._handle(self._protocol.received(received), lent=True)
         except ProtocolError as error:
             self._handle(error.events)
             raise self._broken(f"the other side does not speak vsh: {error}") from error
         self._write_output()
 
-    def _handle(self, events: Iterable[object]) -> None:
+    def _handle(self, events: Iterable[object], *, lent: bool = False) -> None:
+        """Act on what the other side said.
+
+        :param lent: the memory of data in it is used again.
+        """
         for event in events:
             if isinstance(event, Data):
                 if (outlet := self._outlets.get(event.stream)) is None:
                     continue
-                if event.data:
+                if event.data and lent:
+                    outlet.put_lent(event.data)
+                elif event.data:
                     outlet.put(event.data)
                 else:
                     outlet.end()

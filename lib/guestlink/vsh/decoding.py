@@ -1,0 +1,174 @@
+"""Messages from their bytes, unknown fields passed over as protobuf does (vsh.md §3.1, §3.11)."""
+
+from __future__ import annotations
+
+from guestlink.fields import fields, int32
+from guestlink.vsh.encoding import DATA_LIMIT, data_header
+from guestlink.vsh.messages import (
+    Bytes,
+    ClientEvent,
+    Data,
+    Resize,
+    ServerEvent,
+    Setup,
+    SetupAnswer,
+    SignalRequest,
+    StatusChange,
+    Stream,
+    Unknown,
+)
+
+_FULL_SIZE = DATA_LIMIT + 8
+
+
+def decode_setup(message: memoryview) -> Setup:
+    """Read SetupConnectionRequest.
+
+    :raises Malformed: it is not one.
+    """
+    target, user, cwd = "", b"", b""
+    env: dict[bytes, bytes] = {}
+    argv: list[bytes] = []
+    rows = cols = cwd_pid = 0
+    nopty = False
+    for number, value in fields(message):
+        if isinstance(value, int):
+            match number:
+                case 6:
+                    rows = int32(value)
+                case 7:
+                    cols = int32(value)
+                case 8:
+                    nopty = value != 0
+                case 10:
+                    cwd_pid = int32(value)
+            continue
+        match number:
+            case 1:
+                target = _text(value)
+            case 2:
+                user = bytes(value)
+            case 3:
+                key = content = b""
+                for part, entry in fields(value):
+                    if not isinstance(entry, int) and part == 1:
+                        key = bytes(entry)
+                    elif not isinstance(entry, int) and part == 2:
+                        content = bytes(entry)
+                env[key] = content
+            case 5:
+                argv.append(bytes(value))
+            case 9:
+                cwd = bytes(value)
+    return Setup(target, user, env, tuple(argv), rows, cols, nopty, cwd, cwd_pid)
+
+
+def decode_setup_answer(message: memoryview) -> SetupAnswer:
+    """Read SetupConnectionResponse.
+
+    :raises Malformed: it is not one.
+    """
+    status = pid = 0
+    description = ""
+    for number, value in fields(message):
+        if isinstance(value, int):
+            if number == 1:
+                status = int32(value)
+            elif number == 3:
+                pid = int32(value)
+        elif number == 2:
+            description = _text(value)
+    return SetupAnswer(status, description, pid)
+
+
+def decode_from_client(message: memoryview) -> ServerEvent:
+    """Read GuestMessage.
+
+    :raises Malformed: it is not one.
+    """
+    size = len(message)
+    if size == _FULL_SIZE and message[:8] == _FULL_STDIN:
+        return Data(1, message[8:])
+    if size in _SMALL_STDIN and message[:6] == _SMALL_STDIN[size]:
+        return Data(1, message[6:])
+    event: ServerEvent = Unknown()
+    for number, value in fields(message):
+        if isinstance(value, int):
+            if number == 4:
+                event = SignalRequest(int32(value))
+        elif number == 1:
+            event = _data(value, event)
+        elif number == 2:
+            event = _status(value, event)
+        elif number == 3:
+            event = _resize(value, event)
+    return event
+
+
+def decode_from_server(message: memoryview) -> ClientEvent:
+    """Read HostMessage.
+
+    :raises Malformed: it is not one.
+    """
+    if len(message) == _FULL_SIZE and message[:8] == _FULL_STDOUT:
+        return Data(2, message[8:])
+    event: ClientEvent = Unknown()
+    for number, value in fields(message):
+        if isinstance(value, int):
+            continue
+        if number == 1:
+            event = _data(value, event)
+        elif number == 2:
+            event = _status(value, event)
+    return event
+
+
+# A member that is there twice is merged, and another member takes its place: protobuf's rules for a oneof.
+
+
+def _data(message: memoryview, before: object) -> Data:
+    stream, data = before if isinstance(before, Data) else Data(0, b"")
+    for number, value in fields(message):
+        if isinstance(value, int):
+            if number == 1:
+                stream = int32(value)
+        elif number == 2:
+            data = value
+    return Data(stream, data)
+
+
+def _status(message: memoryview, before: object) -> StatusChange:
+    status, description, code = before if isinstance(before, StatusChange) else StatusChange(0)
+    for number, value in fields(message):
+        if isinstance(value, int):
+            if number == 1:
+                status = int32(value)
+            elif number == 3:
+                low = value & 0xFFFFFFFF
+                code = (low >> 1) ^ -(low & 1)
+        elif number == 2:
+            description = _text(value)
+    return StatusChange(status, description, code)
+
+
+def _resize(message: memoryview, before: object) -> Resize:
+    rows, cols = before if isinstance(before, Resize) else Resize(0, 0)
+    for number, value in fields(message):
+        if isinstance(value, int):
+            if number == 1:
+                rows = int32(value)
+            elif number == 2:
+                cols = int32(value)
+    return Resize(rows, cols)
+
+
+def _text(value: Bytes) -> str:
+    return bytes(value).decode(errors="replace")
+
+
+_SMALL_STDIN: dict[int, bytes] = {
+    len(header) - 4 + size: header[4:] for size in range(1, 124) for header in (data_header(Stream.STDIN, size),)
+}
+"""How messages with a few keystrokes begin, by their size."""
+_FULL_STDIN = data_header(Stream.STDIN, DATA_LIMIT)[4:]
+_FULL_STDOUT = data_header(Stream.STDOUT, DATA_LIMIT)[4:]

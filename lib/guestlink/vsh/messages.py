@@ -1,0 +1,121 @@
+"""What the two sides of vsh say to each other (vsh.md §3.2)."""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Mapping
+from typing import NamedTuple, TypeAlias
+
+VM_SHELL = "/vm_shell"
+"""The target that means the shell of the machine, not of a container (vsh.md §3.2)."""
+
+Bytes: TypeAlias = bytes | bytearray | memoryview
+
+
+class Status(enum.IntEnum):
+    """ConnectionStatus."""
+
+    UNKNOWN = 0
+    READY = 1
+    EXITED = 2
+    FAILED = 3
+
+
+class Stream(enum.IntEnum):
+    """StdioStream."""
+
+    INVALID = 0
+    STDIN = 1
+    STDOUT = 2
+    STDERR = 3
+
+
+class Setup(NamedTuple):
+    """SetupConnectionRequest: what the client wants to run.
+
+    :ivar user: login name; empty leaves it to the server.
+    :ivar argv: program and arguments; empty asks for a login shell.
+    :ivar rows: of the window; it counts only where rows and columns are 1 to 65535.
+    :ivar nopty: three pipes instead of a terminal.
+    :ivar cwd_pid: start where this process is; 0 for nothing.
+    """
+
+    target: str = ""
+    user: bytes = b""
+    env: Mapping[bytes, bytes] = {}
+    argv: tuple[bytes, ...] = ()
+    rows: int = 0
+    cols: int = 0
+    nopty: bool = False
+    cwd: bytes = b""
+    cwd_pid: int = 0
+
+
+class SetupAnswer(NamedTuple):
+    """SetupConnectionResponse.
+
+    :ivar status: READY, or anything else for a refusal, which ``description`` explains.
+    :ivar pid: of the target, with READY.
+    """
+
+    status: int
+    description: str = ""
+    pid: int = 0
+
+
+class Data(NamedTuple):
+    """Bytes of a stream; none of them end it."""
+
+    stream: int
+    data: Bytes
+
+
+class StatusChange(NamedTuple):
+    """ConnectionStatusMessage.
+
+    :ivar code: exit status of the target, or the bare number of the signal that ended it (vsh.md §3.9).
+    """
+
+    status: int
+    description: str = ""
+    code: int = 0
+
+
+class Resize(NamedTuple):
+    """WindowResizeMessage."""
+
+    rows: int
+    cols: int
+
+
+class SignalRequest(NamedTuple):
+    """A signal that the client wants delivered."""
+
+    number: int
+
+
+class Unknown(NamedTuple):
+    """A message with nothing in it that we know; to be passed over (vsh.md §3.11)."""
+
+
+ServerEvent: TypeAlias = Setup | Data | StatusChange | Resize | SignalRequest | Unknown
+"""What a client says."""
+ClientEvent: TypeAlias = SetupAnswer | Data | StatusChange | Unknown
+"""What a server says."""
+
+_KILLED = "killed by signal "
+
+
+def killed_by(number: int) -> str:
+    """The description of an EXITED status for a death by signal.
+
+    The code alone cannot tell ``exit 9`` from a death by SIGKILL; a description is text for people that no program
+    of ChromeOS looks at, so that ours can tell each other here.
+    """
+    return f"{_KILLED}{number}"
+
+
+def death_signal(change: StatusChange) -> int:
+    """The signal that :func:`killed_by` told of; 0 for an ordinary end or another server's words."""
+    text = change.description
+    return change.code if text == killed_by(change.code) and 0 < change.code < 128 else 0

@@ -1,0 +1,121 @@
+"""Both roles: received bytes in, events out (vsh.md §3.3, §3.11)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Generic, TypeVar
+
+from guestlink.fields import Malformed
+from guestlink.framing import FrameReader, FrameTooLong
+from guestlink.vsh.blocks import IncomingBlock
+from guestlink.vsh.decoding import decode_from_client, decode_from_server, decode_setup, decode_setup_answer
+from guestlink.vsh.encoding import DATA_LIMIT
+from guestlink.vsh.messages import ClientEvent, Data, ServerEvent, Stream
+
+_FLOOD = 16
+"""Full frames of data in a row that make a flood."""
+_FLOOD_BLOCK = 64
+"""Full frames that one receive of a flood takes."""
+
+_Event = TypeVar("_Event", ServerEvent, ClientEvent)
+
+
+class ProtocolError(ValueError):
+    """The other side broke the protocol; the connection is of no more use.
+
+    :ivar events: what it said before that.
+    """
+
+    def __init__(self, reason: str, events: Sequence[ServerEvent | ClientEvent] = ()) -> None:
+        super().__init__(reason)
+        self.events = tuple(events)
+
+
+class _Role(Generic[_Event]):
+    """One end of a session.
+
+    Received bytes go to :meth:`feed`. In a flood, while :meth:`spaces` gives a place, they may be received into
+    that instead and be taken with :meth:`received`, which costs a fraction.
+
+    :param flood: the stream whose data may come as a flood.
+    :param first: decodes the other side's first message, :param following: and all others.
+    :ivar has_begun: whether the first message has come.
+    """
+
+    def __init__(
+        self, flood: Stream, first: Callable[[memoryview], _Event], following: Callable[[memoryview], _Event]
+    ) -> None:
+        self._frames = FrameReader()
+        self._stream = flood
+        self._first: Callable[[memoryview], _Event] = first
+        self._following: Callable[[memoryview], _Event] = following
+        self._flood: IncomingBlock | None = None
+        self.has_begun = False
+
+    def feed(self, data: bytes) -> list[_Event]:
+        """Take received bytes and return what they say.
+
+        :raises ProtocolError: the other side broke the protocol.
+        """
+        if self._flood is not None:
+            data = self._flood.leave() + data
+            self._flood = None
+        events: list[_Event] = []
+        size = len(data)
+        try:
+            if not self.has_begun:
+                for message in self._frames.feed(data, 1):
+                    events.append(self._first(message))
+                    self.has_begun = True
+                data = b""
+            if self.has_begun:
+                while messages := self._frames.feed(data):
+                    events.extend(map(self._following, messages))
+                    data = b""
+        except (FrameTooLong, Malformed) as error:
+            raise ProtocolError(str(error), events) from error
+        if size >= _FLOOD * DATA_LIMIT:
+            self._look_for_flood(events[-_FLOOD:])
+        return events
+
+    def spaces(self) -> list[memoryview] | None:
+        """Where to receive to instead of calling :meth:`feed`; None as long as there is no flood."""
+        return None if self._flood is None else self._flood.spaces()
+
+    def received(self, count: int) -> list[_Event]:
+        """Take what was received into :meth:`spaces`.
+
+        :param count: bytes.
+        :returns: as :meth:`feed`; but the data of many frames is one event's, and is good until the next call.
+        :raises ProtocolError: the other side broke the protocol.
+        """
+        assert self._flood is not None
+        data = self._flood.take(count)
+        if data is None:
+            return self.feed(b"")
+        return [Data(self._stream, data)] if data else []
+
+    def _look_for_flood(self, last: Sequence[_Event]) -> None:
+        for event in last:
+            if not isinstance(event, Data) or event.stream != self._stream or len(event.data) != DATA_LIMIT:
+                return
+        block = IncomingBlock(self._stream, _FLOOD_BLOCK)
+        rest = self._frames.take_rest()
+        if block.begin(rest):
+            self._flood = block
+        else:
+            self._frames.feed(rest)
+
+
+class ServerProtocol(_Role[ServerEvent]):
+    """The server's end of one session; the first event of all is a :class:`Setup`."""
+
+    def __init__(self) -> None:
+        super().__init__(Stream.STDIN, decode_setup, decode_from_client)
+
+
+class ClientProtocol(_Role[ClientEvent]):
+    """The client's end of one session; the first event of all is a :class:`SetupAnswer`."""
+
+    def __init__(self) -> None:
+        super().__init__(Stream.STDOUT, decode_setup_answer, decode_from_server)
