@@ -68,6 +68,8 @@ _RECEIVE_SMALL, _RECEIVE_LARGE = 32 * 1024, 256 * 1024
 """Bytes of one receive: enough for a person, and for a flood; room for many costs time even where few come."""
 _SMALL_BLOCK, _LARGE_BLOCK = 4, 64
 """Frames that one read fills: enough for a person, and for a flood."""
+_FLOODED_TERMINAL = 2048
+"""Bytes in one read of a terminal that are not a person's any more."""
 _LARGE_PIPE = 256 * 1024
 """Bytes that an output pipe holds in a flood: four times as many, and half as many changes of process."""
 _ECHO_TIME = 0.005
@@ -368,14 +370,12 @@ class Session:
 
     def _output(self, target: Target, descriptor: int) -> None:
         block = self._blocks[descriptor]
-        try:
-            count = os.readv(descriptor, block.spaces)
-        except BlockingIOError:
+        if descriptor == target.terminal:
+            count = _read_terminal(descriptor, block)
+        else:
+            count = _read(descriptor, block.spaces)
+        if count is None:
             return
-        except OSError as error:
-            if error.errno != errno.EIO:  # the end of a terminal
-                _log.warning("the target's output cannot be read: %s", error.strerror)
-            count = 0
         if not count:
             self._output_ended(target, descriptor)
             return
@@ -457,6 +457,27 @@ class Session:
         if not poll.poll(HANG_UP_TIME * 1000):
             target.kill()
             poll.poll(HANG_UP_TIME * 1000)
+
+
+def _read(descriptor: int, spaces: list[memoryview]) -> int | None:
+    """Read what is there: 0 bytes at the end, None if there is nothing now."""
+    try:
+        return os.readv(descriptor, spaces)
+    except BlockingIOError:
+        return None
+    except OSError as error:
+        if error.errno != errno.EIO:  # the end of a terminal
+            _log.warning("the target's output cannot be read: %s", error.strerror)
+        return 0
+
+
+def _read_terminal(descriptor: int, block: OutgoingBlock) -> int | None:
+    """As :func:`_read`. A terminal gives 4095 bytes at most, and in a flood has as many again at once."""
+    last = count = _read(descriptor, block.spaces[:2])
+    while last and count and last > _FLOODED_TERMINAL and (spaces := block.spaces_after(count, 3)):
+        last = _read(descriptor, spaces)
+        count += last or 0
+    return count
 
 
 def _bytes_in(descriptor: int) -> int:

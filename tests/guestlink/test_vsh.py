@@ -208,6 +208,22 @@ def test_a_block_holds_frames_that_were_read_into_place(size: int) -> None:
         assert sent == b"".join(encode_much_data(Stream.STDOUT, data[:length]))
 
 
+@pytest.mark.parametrize("sizes", [(4095, 1, 95, 3905), (4000, 8000), (12000,), (1, 1, 1)])
+def test_a_block_is_filled_by_several_reads(sizes: tuple[int, ...]) -> None:
+    block = OutgoingBlock(Stream.STDOUT, 3)
+    data = bytes(range(256)) * 47
+    count = 0
+    for size in sizes:
+        left = data[count : count + size]
+        count += size
+        for space in block.spaces_after(count - size, 3):
+            space[: len(left)] = left[: len(space)]
+            left = left[len(space) :]
+        assert not left
+    assert b"".join(block.frames(count)) == b"".join(encode_much_data(Stream.STDOUT, data[:count]))
+    assert not block.spaces_after(block.size, 3)
+
+
 def test_a_setup_that_does_not_fit_is_refused_here() -> None:
     with pytest.raises(SetupTooLarge, match="4096"):
         encode_setup(Setup(argv=(b"x" * 4096,)))

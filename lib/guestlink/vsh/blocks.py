@@ -32,6 +32,14 @@ class OutgoingBlock:
         starts = range(len(header), len(self._view), self._step)
         self.spaces = [self._view[at : at + DATA_LIMIT] for at in starts]
 
+    def spaces_after(self, count: int, pieces: int) -> list[memoryview]:
+        """Where to read to behind ``count`` bytes that have been read already: up to ``pieces`` of the spaces."""
+        full, rest = divmod(count, DATA_LIMIT)
+        spaces = self.spaces[full : full + pieces]
+        if rest:
+            spaces[0] = spaces[0][rest:]
+        return spaces
+
     def frames(self, count: int) -> list[memoryview]:
         """The frames of the first ``count`` bytes of the spaces, as one or two buffers to be sent."""
         full, rest = divmod(count, DATA_LIMIT)
