@@ -18,9 +18,11 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import NamedTuple
+
+import psutil
 
 HERE = Path(__file__).parent
 CHECKOUT = HERE.parent
@@ -296,10 +298,15 @@ def open_way(name: str, host: Path, directory: Path, python: str = "") -> Iterat
         time.sleep(0.3)  # let it finish its own conversation with the compositor
         yield Way(name, socket, processes), took
     finally:
+        # Waypipe leaves its program behind.
+        below = [child for process in processes for child in psutil.Process(process.pid).children(recursive=True)]
         for process in reversed(processes):
             process.terminate()
         for process in processes:
             process.wait(LIMIT)
+        for child in below:
+            with suppress(psutil.NoSuchProcess):
+                child.kill()
 
 
 def _wait(path: Path, process: subprocess.Popen[bytes], log: Path) -> None:
