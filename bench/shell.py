@@ -1,6 +1,6 @@
-"""Shells and commands: vshd beside OpenSSH on loopback, and beside ``lxc exec`` where a container is named.
+"""Shells and commands: vshd beside OpenSSH on loopback, and beside ``lxc exec`` where there is a container.
 
-``./dev bench shell [--mib N] [--lxc CONTAINER]``: medians of real processes on this machine; none of it is a test.
+``./dev bench shell [--mib N] [--lxd | --lxc CONTAINER]``: medians of real processes on this machine, no tests.
 Both servers run as this user. vshd's other end is a client of C's speed, so that the figures are the server's, and
 in the rows with "vsh" our own client; OpenSSH's is ssh, with aes128-gcm and a key. Ratios are ours to OpenSSH's.
 Echoes are measured on one processor: on several, a wake-up costs more than everything else, and whether there is
@@ -20,7 +20,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
 import psutil
@@ -28,6 +28,8 @@ import psutil
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests"))
 
 from guestlink.vsh import Setup, encode_setup
+from support.lxd import Lxd
+from support.machine import build_rootfs
 from support.stage import CHECKOUT, LIMIT
 from support.vsh_peer import Vshd, VshPeer
 
@@ -52,6 +54,7 @@ class Measured:
         source = Path(__file__).with_name("shell_peer") / "client.c"
         subprocess.run(["gcc", "-O2", "-o", self.client, str(source)], check=True)
         self.home = {"PATH": PATH, "LANG": "C.UTF-8"}
+        self.home |= {name: os.environ[name] for name in ("LXD_DIR",) if name in os.environ}
         self.vshd = Vshd(root, environ=self.home)
         self.unix = f"unix:{self.vshd.path}"
         (root / "token").write_text(TOKEN)
@@ -106,17 +109,21 @@ def main() -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--mib", type=int, default=1024, help="MiB in each direction; a quarter through a terminal")
-    parser.add_argument("--lxc", default="", help="a running LXD container for `lxc exec`")
+    beside = parser.add_mutually_exclusive_group()
+    beside.add_argument("--lxc", default="", help="a running LXD container for `lxc exec`")
+    beside.add_argument("--lxd", action="store_true", help="an LXD and a container of its own for it; needs root")
     asked = parser.parse_args()
     print(f"{'':48} {'vshd':>10} {'OpenSSH':>10} {'lxc exec':>10} {'ratio':>7} {'aim':>8}", flush=True)
-    with tempfile.TemporaryDirectory(prefix="bench-shell-") as root:
+    with tempfile.TemporaryDirectory(prefix="bench-shell-") as root, ExitStack() as stack:
+        if asked.lxd:
+            lxd = stack.enter_context(Lxd(build_rootfs("bookworm", "init-system-helpers")))
+            os.environ |= lxd.environ
+            asked.lxc = lxd.launch("bench").name
         measured = Measured(Path(root))
-        try:
-            _times(measured, asked.lxc)
-            _volumes(measured, asked.mib, asked.lxc)
-            _memory(measured)
-        finally:
-            measured.close()
+        stack.callback(measured.close)
+        _times(measured, asked.lxc)
+        _volumes(measured, asked.mib, asked.lxc)
+        _memory(measured)
 
 
 def row(what: str, unit: str, ours: float, ssh: float, lxc: float | None = None, aim: str = "") -> None:
