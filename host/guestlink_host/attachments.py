@@ -176,7 +176,13 @@ class Attachments:
             _log.warning("%s has what belongs to %s, and loses it", instance.name, instance.directory.name)
             await asyncio.to_thread(self._watch.manager(instance).drop, instance)
         if instance.wanted_by == os.getuid():
-            await self._attach(instance)
+            known = next((one for one in self._containers if key_of(one) == key_of(instance)), None)
+            if known is not None and known.by_profile:
+                _log.info("%s is another container than before", known.name)
+                await self._forget(known.name)
+                known = None
+            if known is None:
+                await self._attach(instance)
 
     async def _attach(self, instance: Instance) -> None:
         """Attach a container whose profile says so."""

@@ -68,7 +68,8 @@ class ManagerWatch:
     :param changed: is told of a container of ours that is seen for the first time, or otherwise than before, with
         its instance, or ``None`` when it is gone.
     :param strange: is told of each instance that is not ours, but a user of this host wants it, or it has a
-        directory of a user's: a copy of an attached container has its devices.
+        directory of a user's: a copy of an attached container has its devices. Also of one that has taken the place
+        of one that was ours by a profile: made anew between two looks, it has no directory.
     """
 
     def __init__(
@@ -116,7 +117,12 @@ class ManagerWatch:
                 if container.manager and not unknown and (first or instance != seen):
                     await self._changed(container, instance)
             for key, instance in self.last.instances.items():
-                if key not in ours and (instance.wanted_by is not None or instance.directory is not None):
+                mine = ours.get(key)
+                if mine is None:
+                    strange = instance.wanted_by is not None or instance.directory is not None
+                else:
+                    strange = mine.by_profile and instance.wanted_by is not None and instance.directory is None
+                if strange:
                     await self._strange(instance)
             return self.last
 

@@ -140,6 +140,19 @@ async def test_strangers_that_are_wanted_or_look_like_ours_are_told() -> None:
     assert watched.strangers == ["wanted", "copy"]
 
 
+async def test_one_made_anew_in_the_place_of_one_with_the_profile_is_a_stranger() -> None:
+    watched = Watched()
+    directory = Path("/run/user/1000/guestlink-host/containers/work")
+    watched.known = [watched.container._replace(by_profile=True)]
+    for there in (instance(directory=directory, wanted_by=1000), instance(), instance(wanted_by=1000)):
+        watched.manager.there = [there]
+        await watched.look()
+    assert watched.strangers == ["work"]
+    watched.known = [watched.container]
+    await watched.look()
+    assert watched.strangers == ["work"]
+
+
 def test_user_ids_are_translated() -> None:
     mapped = instance(ids=(IdRange(0, 100000, 1000), IdRange(1000, 1000, 1), IdRange(1001, 101001, 64535)))
     assert [mapped.outside(uid) for uid in (0, 999, 1000, 1001)] == [100000, 100999, 1000, 101001]
