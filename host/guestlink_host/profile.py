@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -19,13 +20,52 @@ PROFILE = "guestlink"
 PACKAGES_AS = "/opt/guestlink-packages"
 """Where a container sees a directory of packages of the host's."""
 _KEY_LIMIT = 64 * 1024
-_INSTALL = (
-    f"cd {PACKAGES_AS} && if command -v apt-get >/dev/null; then apt-get install -y ./*.deb; "
-    "elif command -v dnf >/dev/null; then dnf install -y ./*.rpm; "
-    "else pacman -U --noconfirm --needed ./*.pkg.tar.*[!g]; fi"
-)
 _SUFFIXES = (".deb", ".rpm", ".pkg.tar.zst", ".pkg.tar.xz")
+_APT_KEY = "/usr/share/keyrings/guestlink.asc"
 _RPM_KEY = "/etc/pki/rpm-gpg/RPM-GPG-KEY-guestlink"
+_SCRIPT = """\
+#!/bin/sh
+# Makes a guest of a new container; from `guestlink-host profile`, run once by cloud-init.
+set -eu
+export DEBIAN_FRONTEND=noninteractive LC_ALL=C.UTF-8
+has() { command -v "$1" > /dev/null; }
+
+# At the first start, the system's own updates may hold apt's locks; the one of the lists has no timeout.
+update() {
+    until said=$(apt-get update 2>&1); do
+        case $said in *"Could not get lock"*) sleep 2 ;; *) break ;; esac
+    done
+    echo "$said"
+}
+install() { apt-get -o DPkg::Lock::Timeout=600 install -y "$@"; }
+
+"""
+"""How the script begins that cloud-init runs."""
+_FROM_REPOSITORIES = """\
+if has apt-get; then
+    update
+    install guestlink
+elif has dnf; then
+    dnf install -y guestlink
+else
+    pacman -Sy --noconfirm --needed guestlink guestlink-sommelier
+fi
+"""
+_FROM_DIRECTORY = f"""\
+cd {PACKAGES_AS}
+if has apt-get; then kind='*.deb'; elif has dnf; then kind='*.rpm'; else kind='*.pkg.tar.*[!g]'; fi
+for file in ./guestlink*; do
+    # shellcheck disable=SC2254  # a pattern
+    case $file in ./guestlink-host*) ;; $kind) set -- "$@" "$file" ;; esac
+done
+if has apt-get; then
+    install "$@" || {{ update; install "$@"; }} || install --no-install-recommends "$@"
+elif has dnf; then
+    dnf install -y "$@"
+else
+    pacman -U --noconfirm --needed "$@"
+fi
+"""
 
 
 class Source(NamedTuple):
@@ -61,33 +101,55 @@ def profile(source: Source, gpu: Sequence[Path]) -> str:
     value = {
         "name": PROFILE,
         "description": "Guestlink: applications of these containers appear on the host's desktop",
-        "config": {WANTED_KEY: str(os.getuid()), "cloud-init.vendor-data": _cloud_config(source)},
+        "config": {WANTED_KEY: str(os.getuid()), "cloud-init.vendor-data": _script(source)},
         "devices": devices,
     }
     return _yaml(value)
 
 
-def _cloud_config(source: Source) -> str:
-    """What cloud-init does at the first start. Vendor data, so that the user's own user data stays free."""
+_ADOPT = """\
+failed=0
+guestlink adopt || failed=1
+# A user manager that runs already knows neither the new units nor the user's new groups.
+for path in /var/lib/systemd/linger/*; do
+    [ -e "$path" ] || continue
+    user=${path##*/}
+    loginctl enable-linger "$user"
+    systemctl restart "user@$(id -u "$user").service"
+done
+exit "$failed"
+"""
+
+
+def _script(source: Source) -> str:
+    """What cloud-init runs at the first start.
+
+    It is vendor data, so that user data stays free, and a script, so that no list in the user data takes the place
+    of one of ours. It writes the files itself: cloud-init's own modules need more than images have, such as gpg.
+    """
     key = _read_key(source.key) if source.key is not None else ""
-    config: dict[str, Any] = {}
+    parts = [_SCRIPT]
     if source.apt:
-        # cloud-init puts the key into a file and its path into the line.
-        entry = {"source": f"deb {'[signed-by=$KEY_FILE] ' if key else ''}{source.apt}"}
-        config["apt"] = {"sources": {"guestlink.list": entry | ({"key": key} if key else {})}}
+        signed = f"[signed-by={_APT_KEY}] " if key else ""
+        lines = _file("/etc/apt/sources.list.d/guestlink.list", f"deb {signed}{source.apt}\n")
+        parts.append(_where("apt-get", (_file(_APT_KEY, key) if key else "") + lines))
     if source.dnf:
-        repository = {"name": "Guestlink", "baseurl": source.dnf, "enabled": True, "gpgcheck": bool(key)}
-        if key:
-            repository["gpgkey"] = f"file://{_RPM_KEY}"
-            config["write_files"] = [{"path": _RPM_KEY, "content": key, "permissions": "0644"}]
-        config["yum_repos"] = {"guestlink": repository}
-    commands: list[list[str]] = []
-    if source.packages is None:
-        config |= {"package_update": True, "packages": ["guestlink"]}
-    else:
-        commands.append(["sh", "-c", _INSTALL])
-    config["runcmd"] = [*commands, ["guestlink", "adopt"]]
-    return "".join(["#cloud-config\n", *(f"{name}: {json.dumps(value)}\n" for name, value in config.items())])
+        checked = f"gpgcheck=1\nrepo_gpgcheck=1\ngpgkey=file://{_RPM_KEY}\n" if key else "gpgcheck=0\n"
+        lines = _file(
+            "/etc/yum.repos.d/guestlink.repo", f"[guestlink]\nname=Guestlink\nbaseurl={source.dnf}\n{checked}"
+        )
+        parts.append(_where("dnf", (_file(_RPM_KEY, key) if key else "") + lines))
+    parts.append(_FROM_REPOSITORIES if source.packages is None else _FROM_DIRECTORY)
+    return "".join([*parts, _ADOPT])
+
+
+def _file(path: str, text: str) -> str:
+    """A line of shell that writes a file."""
+    return f"printf %s {shlex.quote(text)} > {path}\n"
+
+
+def _where(program: str, lines: str) -> str:
+    return f"if has {program}; then\n{lines}fi\n"
 
 
 def _read_key(path: Path) -> str:

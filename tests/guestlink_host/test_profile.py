@@ -1,12 +1,11 @@
-"""The profile for LXD and Incus, as cloud-init and people read it."""
+"""The profile for LXD and Incus. The container tests let both run it."""
 
 from __future__ import annotations
 
-import json
 import os
+import subprocess
 import textwrap
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -16,44 +15,48 @@ from guestlink_host.profile import Source, profile
 KEY = "-----BEGIN PGP PUBLIC KEY BLOCK-----\n\nxxx\n-----END PGP PUBLIC KEY BLOCK-----\n"
 
 
-def _read(text: str) -> tuple[dict[str, Any], dict[str, Any]]:
-    """The profile and its cloud-init part. LXD itself reads one in the container tests."""
+def _read(text: str) -> tuple[str, str, str]:
+    """What stands before the script, the script, and the devices."""
     before, start, rest = text.partition("  cloud-init.vendor-data: |\n")
     assert start
     block, _, devices = rest.partition("\ndevices:")
-    head, *cloud = textwrap.dedent(block).splitlines()
-    assert head == "#cloud-config"
-    return {"head": before, "devices": _pairs(devices.splitlines())}, _pairs(cloud)
-
-
-def _pairs(lines: list[str]) -> dict[str, Any]:
-    found = {}
-    for line in lines:
-        key, colon, value = line.strip().partition(": ")
-        if colon:
-            found[key] = json.loads(value)
-    return found
+    script = textwrap.dedent(block) + "\n"
+    subprocess.run(["sh", "-n"], input=script, text=True, check=True)
+    return before, script, devices
 
 
 def test_it_names_its_user_and_adopts_the_container() -> None:
-    value, cloud = _read(profile(Source(), []))
-    assert f'  user.guestlink: "{os.getuid()}"\n' in value["head"]
-    assert cloud == {"package_update": True, "packages": ["guestlink"], "runcmd": [["guestlink", "adopt"]]}
+    before, script, devices = _read(profile(Source(), []))
+    assert f'  user.guestlink: "{os.getuid()}"\n' in before
+    assert script.startswith("#!/bin/sh\n")
+    assert "    install guestlink\n" in script
+    assert "\nguestlink adopt " in script
+    assert devices == " {}\n"
 
 
 def test_repositories_come_with_their_key(tmp_path: Path) -> None:
     key = tmp_path / "key"
     key.write_text(KEY)
-    _, cloud = _read(profile(Source("https://x.test/apt stable main", "https://x.test/dnf", key), []))
-    assert cloud["apt"]["sources"]["guestlink.list"] == {
-        "source": "deb [signed-by=$KEY_FILE] https://x.test/apt stable main",
-        "key": KEY,
-    }
-    assert cloud["yum_repos"]["guestlink"]["gpgcheck"] is True
-    assert cloud["write_files"][0]["content"] == KEY
+    _, script, _ = _read(profile(Source("https://x.test/apt it's main", "https://x.test/dnf", key), []))
+    [apt] = _written(script, "apt-get", tmp_path, "etc/apt/sources.list.d/guestlink.list")
+    assert apt == "deb [signed-by=/usr/share/keyrings/guestlink.asc] https://x.test/apt it's main"
+    assert (tmp_path / "usr/share/keyrings/guestlink.asc").read_text() == KEY
+    dnf = _written(script, "dnf", tmp_path, "etc/yum.repos.d/guestlink.repo")
+    assert {"baseurl=https://x.test/dnf", "gpgcheck=1", "repo_gpgcheck=1"} < set(dnf)
+    assert (tmp_path / "etc/pki/rpm-gpg/RPM-GPG-KEY-guestlink").read_text() == KEY
     key.write_text("no key")
     with pytest.raises(GuestlinkError, match="no public key"):
         profile(Source(key=key), [])
+
+
+def _written(script: str, program: str, root: Path, path: str) -> list[str]:
+    """Run the part of the script that writes files, where a program is; returns a file's lines."""
+    part = script[script.index("\nif has") : script.index("if has apt-get; then\n    update")]
+    part = f'has() {{ [ "$1" = {program} ]; }}\n' + part.replace("> /", f"> {root}/")
+    for directory in ("etc/apt/sources.list.d", "usr/share/keyrings", "etc/yum.repos.d", "etc/pki/rpm-gpg"):
+        (root / directory).mkdir(parents=True, exist_ok=True)
+    subprocess.run(["sh", "-eu"], input=part, text=True, check=True)
+    return (root / path).read_text().splitlines()
 
 
 def test_packages_of_the_host_are_carried_in_and_installed_without_network(tmp_path: Path) -> None:
@@ -64,8 +67,7 @@ def test_packages_of_the_host_are_carried_in_and_installed_without_network(tmp_p
     with pytest.raises(GuestlinkError, match="may not read"):
         profile(Source(packages=tmp_path), [])
     tmp_path.chmod(0o755)
-    value, cloud = _read(profile(Source(packages=tmp_path), [Path("/dev/dri/renderD128")]))
-    assert value["devices"]["guestlink-packages"]["source"] == str(tmp_path)
-    assert value["devices"]["guestlink-gpu-renderD128"]["path"] == "/dev/dri/renderD128"
-    assert "packages" not in cloud
-    assert [command[0] for command in cloud["runcmd"]] == ["sh", "guestlink"]
+    _, script, devices = _read(profile(Source(packages=tmp_path), [Path("/dev/dri/renderD128")]))
+    assert f'"source": "{tmp_path}"' in devices
+    assert '"path": "/dev/dri/renderD128"' in devices
+    assert "install guestlink\n" not in script
