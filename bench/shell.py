@@ -28,7 +28,7 @@ import psutil
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests"))
 
 from guestlink.vsh import Setup, encode_setup
-from support.lxd import Lxd
+from support.lxd import GUEST, Image, Lxd
 from support.machine import build_rootfs
 from support.stage import CHECKOUT, LIMIT
 from support.vsh_peer import Vshd, VshPeer
@@ -116,7 +116,7 @@ def main() -> None:
     print(f"{'':48} {'vshd':>10} {'OpenSSH':>10} {'lxc exec':>10} {'ratio':>7} {'aim':>8}", flush=True)
     with tempfile.TemporaryDirectory(prefix="bench-shell-") as root, ExitStack() as stack:
         if asked.lxd:
-            lxd = stack.enter_context(Lxd(build_rootfs("bookworm", "init-system-helpers")))
+            lxd = stack.enter_context(Lxd({GUEST: Image(build_rootfs("bookworm", "init-system-helpers"))}))
             os.environ |= lxd.environ
             asked.lxc = lxd.launch("bench").name
         measured = Measured(Path(root))

@@ -1,32 +1,61 @@
-"""guestlink-host with a real LXD: unprivileged containers without network, our packages, a desktop outside."""
+"""guestlink-host with a real LXD and a real Incus: unprivileged containers, our packages, a desktop outside."""
 
 from __future__ import annotations
 
+import json
 import os
 import shlex
 import shutil
 import socket
 import stat
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from threading import Thread
+from typing import NamedTuple
 
 import pytest
 
 from support.compositor import Compositor
-from support.lxd import Lxd, LxdContainer, missing_tools
+from support.lxd import GUEST, Image, Incus, Lxd, LxdContainer
 from support.machine import UID, USER, build_rootfs
-from support.needs import absent
+from support.needs import absent, need
+from support.packages import SigningKey
+from support.pair import guest_rootfs
 from support.stage import Stage
 
 pytestmark = [pytest.mark.container, pytest.mark.slow]
 
 NODE = f"guestlink-test-{os.getpid()}"
+BRIDGE = f"gl{os.getpid()}"
+ADDRESS = f"10.{100 + os.getpid() % 100}.{os.getpid() // 100 % 250}.1"
+NETWORK = (
+    f"ipv4.address={ADDRESS}/24",
+    *("ipv4.firewall=false", "ipv4.nat=false", "ipv4.routing=false", "ipv6.address=none"),
+)
+USER_DATA = "#cloud-config\nlocale: C.UTF-8\nruncmd: [[touch, /root/mine]]\n"
+_SEED = "/var/lib/cloud/seed/nocloud-net"
+
+
+def _config(key: str, default: str) -> str:
+    return "{{ config_get(" + json.dumps(key) + ", " + json.dumps(default) + ") }}\n"
+
+
+CLOUD = {
+    f"{_SEED}/meta-data": "instance-id: {{ container.name }}\nlocal-hostname: {{ container.name }}\n",
+    f"{_SEED}/user-data": _config("cloud-init.user-data", "#cloud-config"),
+    f"{_SEED}/vendor-data": _config("cloud-init.vendor-data", "#cloud-config"),
+    "/etc/apt/apt.conf.d/99mmdebstrap": "# Recommended packages are installed, too.\n",
+    "/etc/apt/sources.list": "# What Debian's archive would give is in the image.\n",
+}
+"""What the managers' images with cloud-init have for it."""
 
 
 class Desk:
-    """A desktop with LXD, and the container ``work``."""
+    """A desktop with LXD or Incus, and the container ``work``."""
 
     def __init__(self, stage: Stage, lxd: Lxd, compositor: Compositor, work: LxdContainer) -> None:
         self.stage = stage
@@ -41,6 +70,11 @@ class Desk:
         """How the manager sees a container, and whether it is registered."""
         entries = {entry["name"]: entry for entry in self.stage.host_json("list")}
         return (entries[name]["instance"], entries[name]["registered"]) if name in entries else ("", False)
+
+    def devices(self, name: str) -> set[str]:
+        """The names of a container's devices after the daemon has looked at it."""
+        self.stage.host_json("list")
+        return set(self.lxd.devices(name))
 
     def launchers(self, name: str) -> list[Path]:
         directory = Path(self.stage.host_environ["XDG_DATA_HOME"], "applications")
@@ -61,20 +95,23 @@ class Desk:
         return self.host(*words[words.index("launch") :], check=False)
 
 
-@pytest.fixture(scope="module")
-def desk(packages: Path) -> Iterator[Desk]:
-    if missing := missing_tools():
-        absent(f"LXD needs {', '.join(missing)}")
+@pytest.fixture(scope="module", params=[Lxd, Incus], ids=["lxd", "incus"])
+def desk(packages: Path, request: pytest.FixtureRequest) -> Iterator[Desk]:
+    kind: type[Lxd] = request.param
+    if missing := kind.missing_tools():
+        absent(f"{kind.title} needs {', '.join(missing)}")
     stage = Stage("work", as_uid=UID)
     contexts = ExitStack()
     try:
-        lxd = contexts.enter_context(Lxd(build_rootfs("bookworm", "foot,fonts-dejavu-core,init-system-helpers")))
+        cloud = Image(build_rootfs("bookworm", "cloud-init,foot,ifupdown,init-system-helpers", user=False), CLOUD)
+        lxd = contexts.enter_context(kind({GUEST: Image(guest_rootfs("bookworm")), "cloud": cloud}))
         compositor = contexts.enter_context(Compositor(stage.root / "compositor"))
         node = Path("/dev", NODE)
         os.mknod(node, 0o600 | stat.S_IFCHR, os.makedev(1, 5))  # reads like /dev/zero
         contexts.callback(node.unlink)
         stage.host_environ |= compositor.environ | lxd.environ | {"GUESTLINK_HOST_GPU": str(node)}
         stage.start_host()
+        lxd.client("profile", "create", "guestlink")
         work = lxd.launch("work")
         lxd.client("config", "device", "add", "work", "packages", "disk", f"source={packages}", "path=/packages")
         done = work.root("sh", "-c", "dpkg -i /packages/guestlink*.deb")
@@ -94,6 +131,8 @@ def test_attach_carries_in_what_a_running_container_needs_and_does_it_once(desk:
     desk.host("attach", "work")
     assert desk.lxd.devices("work") == devices
     assert desk.state("work")[0] == "running"
+    [entry] = desk.stage.host_json("list")
+    assert entry["manager"] == desk.lxd.kind
     token = desk.work.check_user("cat", "/dev/.container_token")
     assert desk.work.check_user("cat", "/dev/.guestlink/token") == token
     assert desk.work.check_user("sh", "-c", f"head -c 3 /dev/dri/{NODE} | od -An -tx1").split() == ["00"] * 3
@@ -171,9 +210,7 @@ def test_containers_do_not_mix_even_when_one_is_a_copy(desk: Desk) -> None:
     desk.lxd.client("stop", "work")
     desk.wait_for("work", "stopped", False)
     desk.lxd.client("copy", "work", "play")
-    desk.stage.wait(
-        "the copy is not the original", lambda: not desk.lxd.devices("play").keys() & {"guestlink"}, 0.2
-    )
+    desk.stage.wait("the copy is not the original", lambda: "guestlink" not in desk.devices("play"), 0.2)
     desk.host("attach", "play")
     desk.lxd.client("start", "play")
     desk.wait_for("play", "running", True)
@@ -210,8 +247,8 @@ def test_a_container_that_cannot_start_says_why(desk: Desk) -> None:
 def test_a_deleted_container_loses_its_launchers_and_can_be_forgotten(desk: Desk) -> None:
     assert desk.launchers("play")
     desk.lxd.client("delete", "-f", "play")
-    desk.stage.wait("its launchers go", lambda: not desk.launchers("play"), 0.2)
-    assert desk.state("play") == ("gone", False)
+    desk.wait_for("play", "gone", False)
+    desk.stage.wait("its launchers go", lambda: not desk.launchers("play"))
     failed = desk.host("launch", "play", "foot", check=False)
     assert "is gone" in failed.stderr
     desk.host("detach", "play")
@@ -219,18 +256,10 @@ def test_a_deleted_container_loses_its_launchers_and_can_be_forgotten(desk: Desk
 
 
 def test_a_container_with_the_profile_attaches_by_itself_and_is_forgotten_by_itself(desk: Desk) -> None:
-    desk.lxd.client("profile", "create", "guestlink")
     edit = desk.host("profile", "--no-gpu").stdout
-    done = subprocess.run(
-        ["lxc", "profile", "edit", "guestlink"],
-        input=edit,
-        env=os.environ | desk.lxd.environ,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == 0
-    desk.lxd.client("init", "guest", "fresh", "-p", "default", "-p", "guestlink")
-    desk.stage.wait("it is attached", lambda: "guestlink" in desk.lxd.devices("fresh"), 0.2)
+    desk.lxd.client("profile", "edit", "guestlink", stdin=edit)
+    desk.lxd.client("init", GUEST, "fresh", "-p", "default", "-p", "guestlink")
+    desk.stage.wait("it is attached", lambda: "guestlink" in desk.devices("fresh"), 0.2)
     assert desk.state("fresh") == ("stopped", False)
     desk.host("detach", "fresh")
     assert not desk.lxd.devices("fresh")
@@ -238,9 +267,67 @@ def test_a_container_with_the_profile_attaches_by_itself_and_is_forgotten_by_its
     desk.host("detach", "fresh")
     assert desk.state("fresh") == ("", False)
     desk.lxd.client("config", "unset", "fresh", "user.guestlink")
-    desk.stage.wait("the profile counts again", lambda: "guestlink" in desk.lxd.devices("fresh"), 0.2)
+    desk.stage.wait("the profile counts again", lambda: "guestlink" in desk.devices("fresh"), 0.2)
+    desk.lxd.client("delete", "fresh")
+    desk.lxd.client("init", GUEST, "fresh", "-p", "default", "-p", "guestlink")
+    desk.stage.wait("another of its name is attached", lambda: "guestlink" in desk.devices("fresh"), 0.2)
     desk.lxd.client("delete", "fresh")
     desk.stage.wait("it is forgotten", lambda: desk.state("fresh") == ("", False), 0.2)
+
+
+class Source(NamedTuple):
+    """Where the profile's containers get our packages: words for ``profile``, and words for ``launch``."""
+
+    profile: Sequence[str]
+    launch: Sequence[str] = ()
+
+
+@pytest.fixture
+def source(desk: Desk, packages: Path) -> Iterator[Source]:
+    """With LXD a repository on a bridge, with Incus a directory and no network."""
+    if desk.lxd.kind == "incus":
+        yield Source(["--packages", shutil.copytree(packages, desk.stage.root / "packages")])
+        return
+    need("apt-ftparchive", packages="apt-utils")
+    with ExitStack() as contexts:
+        directory = desk.stage.root / "repository"
+        key = SigningKey(desk.stage.root / "gnupg")
+        contexts.callback(key.close)
+        key.repository("apt", directory, sorted(packages.glob("*.deb")))
+        desk.lxd.client("network", "create", BRIDGE, *NETWORK)
+        contexts.callback(desk.lxd.client, "network", "delete", BRIDGE)
+        contexts.callback(partial(desk.lxd.client, "delete", "-f", "new", check=False))
+        handler = partial(SimpleHTTPRequestHandler, directory=str(directory))
+        server = contexts.enter_context(ThreadingHTTPServer((ADDRESS, 0), handler))
+        thread = Thread(target=server.serve_forever)
+        thread.start()
+        contexts.callback(thread.join)
+        contexts.callback(server.shutdown)
+        line = f"http://{ADDRESS}:{server.server_port} stable main"
+        yield Source(["--apt", line, "--key", str(directory / "guestlink.asc")], ["-n", BRIDGE])
+
+
+def test_a_new_container_with_the_profile_installs_adopts_and_registers_by_itself(
+    desk: Desk, source: Source
+) -> None:
+    edit = desk.host("profile", "--no-gpu", *source.profile).stdout
+    desk.lxd.client("profile", "edit", "guestlink", stdin=edit)
+    words = ["-p", "default", "-p", "guestlink", "-c", f"cloud-init.user-data={USER_DATA}", *source.launch]
+    desk.lxd.client("-q", "launch", "cloud", "new", *words)
+    new = LxdContainer(desk.lxd, "new")
+    done = new.root("cloud-init", "status", "--wait", "--long", timeout=300)
+    said = new.root("cat", "/var/log/cloud-init-output.log").stdout
+    assert "status: done" in done.stdout, done.stdout + said
+    desk.wait_for("new", "running", True)
+    assert desk.stage.vsh("new", "--", "id", "-un").stdout.strip() == "debian"
+    assert new.root("test", "-e", "/root/mine").returncode == 0
+    assert "guestlink-host" not in new.root("dpkg-query", "-W", "-f", "${Package}\n").stdout.split()
+    desk.stage.wait("its launchers appear", lambda: desk.launchers("new"))
+    clicked = desk.click("new", "foot")
+    assert clicked.returncode == 0, clicked.stderr
+    desk.stage.wait("its window is shown", lambda: "guestlink-new-foot" in _windows(desk), 0.2)
+    desk.lxd.client("delete", "-f", "new")
+    desk.stage.wait("it is forgotten", lambda: desk.state("new") == ("", False), 0.2)
 
 
 def test_detach_leaves_nothing(desk: Desk) -> None:

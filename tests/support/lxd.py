@@ -1,4 +1,8 @@
-"""A private LXD daemon with images of our root file systems. Needs root; no systemd, no network."""
+"""Private LXD and Incus daemons with images of our root file systems. Needs root; no systemd, no network.
+
+Incus runs from a root file system of Debian 13, in mounts of its own, so that the machine's distribution need not
+have it; its client needs nothing but a C library and runs here.
+"""
 
 from __future__ import annotations
 
@@ -8,12 +12,13 @@ import shutil
 import subprocess
 import tarfile
 import tempfile
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import Any
+from typing import Any, NamedTuple
 
 from support.lxc import root_ids
-from support.machine import LIMIT, UID, Booted
+from support.machine import LIMIT, UID, Booted, build_rootfs
 
 _PRESEED = """\
 storage_pools:
@@ -23,49 +28,78 @@ profiles:
   devices:
     root: {path: /, pool: default, type: disk}
 """
-_IMAGE = "guest"
+GUEST = "guest"
+"""The image of which containers are made unless another is named."""
 
 
 class LxdError(AssertionError):
-    """LXD did not do what was asked of it."""
+    """The daemon did not do what was asked of it."""
 
 
-def missing_tools() -> list[str]:
-    """What this machine lacks to run LXD."""
-    tools = [tool for tool in ("lxd", "lxc", "mksquashfs", "setpriv") if shutil.which(tool) is None]
-    return tools + (["root"] if os.getuid() != 0 else [])
+class Image(NamedTuple):
+    """What an image is made of.
+
+    :ivar root: its root file system.
+    :ivar templates: files that the daemon writes when a container is made, in the daemon's language for templates.
+    """
+
+    root: Path
+    templates: Mapping[str, str] = {}
 
 
 class Lxd:
-    """A running daemon with one image.
+    """A running daemon.
 
-    :param root: the root file system of the image.
+    :param images: its images.
     :ivar environ: what its clients need.
     """
 
-    def __init__(self, root: Path) -> None:
-        self._root = root
+    kind = "lxd"
+    title = "LXD"
+    tools: Sequence[str] = ("lxd", "lxc", "dnsmasq", "nft", "mksquashfs", "setpriv")
+    """What the machine must have."""
+
+    def __init__(self, images: Mapping[str, Image]) -> None:
+        self._images = images
         self._directory = Path(tempfile.mkdtemp(prefix="glxd-"))
         self.environ = {"LXD_DIR": str(self._directory)}
         self._process: subprocess.Popen[bytes] | None = None
         self._ids = root_ids()
+
+    @classmethod
+    def missing_tools(cls) -> list[str]:
+        """What this machine lacks to run it."""
+        missing = [tool for tool in cls.tools if shutil.which(tool) is None]
+        return missing + (["root"] if os.getuid() != 0 else [])
+
+    def _serve(self) -> list[str]:
+        """The command that runs the daemon."""
+        return ["lxd", "--group", "root"]
+
+    def _admin(self) -> list[str]:
+        """How the commands begin that care for the daemon."""
+        return ["lxd"]
+
+    def _client(self) -> str:
+        return "lxc"
 
     def __enter__(self) -> Lxd:
         self._ids.__enter__()
         self._directory.chmod(0o711)
         with open(self._log, "wb") as log:
             self._process = subprocess.Popen(
-                ["lxd", "--group", "root"],
+                self._serve(),
                 env=os.environ | self.environ,
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
             )
         try:
-            self._run(["lxd", "waitready", "--timeout", "60"])
-            self._run(["lxd", "init", "--preseed"], _PRESEED)
-            self._import_image()
-            # The desktop's user stands for a member of LXD's group.
+            self._run([*self._admin(), "waitready", "--timeout", "60"])
+            self._run([*self._admin(), "init", "--preseed"], _PRESEED)
+            for name, image in self._images.items():
+                self._import(name, image)
+            # The desktop's user stands for a member of the daemon's group.
             os.chown(self._directory / "unix.socket", UID, 0)
         except BaseException:
             self.__exit__(None, None, None)
@@ -80,7 +114,7 @@ class Lxd:
             names = self.client("list", "-f", "csv", "-c", "n", check=False).stdout.split()
             if names:
                 self.client("delete", "-f", *names, check=False)
-            self._run(["lxd", "shutdown", "--timeout", "30"], check=False)
+            self._run([*self._admin(), "shutdown", "--timeout", "30"], check=False)
             try:
                 self._process.wait(LIMIT)
             except subprocess.TimeoutExpired:
@@ -96,9 +130,11 @@ class Lxd:
     def _log(self) -> Path:
         return self._directory.with_suffix(".log")
 
-    def client(self, *words: str, check: bool = True, timeout: float = 120) -> subprocess.CompletedProcess[str]:
-        """Run ``lxc``."""
-        return self._run(["lxc", *words], check=check, timeout=timeout)
+    def client(
+        self, *words: str, stdin: str = "", check: bool = True, timeout: float = 120
+    ) -> subprocess.CompletedProcess[str]:
+        """Run the client, ``lxc`` or ``incus``."""
+        return self._run([self._client(), *words], stdin, check=check, timeout=timeout)
 
     def devices(self, name: str) -> dict[str, dict[str, str]]:
         """The devices that an instance has besides its profiles'."""
@@ -111,22 +147,34 @@ class Lxd:
 
     def launch(self, name: str, *words: str) -> LxdContainer:
         """Start a new container and wait for its user manager."""
-        self.client("-q", "launch", _IMAGE, name, *words)
+        self.client("-q", "launch", GUEST, name, *words)
         container = LxdContainer(self, name)
         container.wait_booted()
         return container
 
-    def _import_image(self) -> None:
+    def _import(self, name: str, image: Image) -> None:
         scratch = Path(tempfile.mkdtemp(prefix="glxd-image-"))
         try:
-            metadata = scratch / "metadata.yaml"
-            metadata.write_text("architecture: x86_64\ncreation_date: 1700000000\nproperties: {os: guest}\n")
+            (scratch / "templates").mkdir()
+            templates = {path: f"{number}.tpl" for number, path in enumerate(image.templates)}
+            for path, file in templates.items():
+                (scratch / "templates" / file).write_text(image.templates[path])
+            metadata = {
+                "architecture": "x86_64",
+                "creation_date": 1700000000,
+                "properties": {"os": name},
+                "templates": {
+                    path: {"when": ["create", "copy"], "template": file} for path, file in templates.items()
+                },
+            }
+            (scratch / "metadata.yaml").write_text(json.dumps(metadata))
             with tarfile.open(scratch / "metadata.tar.gz", "w:gz") as archive:
-                archive.add(metadata, "metadata.yaml")
+                for file in ("metadata.yaml", "templates"):
+                    archive.add(scratch / file, file)
             squashed = scratch / "rootfs.squashfs"
             fast = ["-noappend", "-comp", "zstd", "-Xcompression-level", "1", "-quiet", "-no-progress"]
-            self._run(["mksquashfs", str(self._root), str(squashed), *fast])
-            self.client("-q", "image", "import", str(scratch / "metadata.tar.gz"), str(squashed), "--alias", _IMAGE)
+            self._run(["mksquashfs", str(image.root), str(squashed), *fast])
+            self.client("-q", "image", "import", str(scratch / "metadata.tar.gz"), str(squashed), "--alias", name)
         finally:
             shutil.rmtree(scratch, ignore_errors=True)
 
@@ -146,6 +194,59 @@ class Lxd:
             log = self._log.read_text(errors="replace")[-2000:] if self._log.exists() else ""
             raise LxdError(f"{' '.join(argv)}: {done.stdout}{done.stderr}\n{log}")
         return done
+
+
+_INCUS = "incus-base,incus-client,squashfs-tools,systemd"
+_OWN_ROOT = """\
+set -eu
+root=$1 scratch=$2 shared=$3
+shift 3
+mount -t tmpfs none "$scratch"
+mkdir "$scratch/upper" "$scratch/work" "$scratch/root"
+mount -t overlay -o "lowerdir=$root,upperdir=$scratch/upper,workdir=$scratch/work" none "$scratch/root"
+cd "$scratch/root"
+for directory in /dev /proc /sys "$shared"; do
+    mkdir -p ".$directory"
+    mount --rbind "$directory" ".$directory"
+done
+mount -t tmpfs none run
+mkdir .machine
+pivot_root . .machine
+umount -l /.machine
+exec "$@"
+"""
+"""Runs a program in a root file system that stays as it is, with a directory of the machine."""
+
+
+class Incus(Lxd):
+    """The same of Incus."""
+
+    kind = "incus"
+    title = "Incus"
+    tools = ("mmdebstrap", "mksquashfs", "setpriv", "unshare", "pivot_root")
+
+    def __init__(self, images: Mapping[str, Image]) -> None:
+        super().__init__(images)
+        self._root = build_rootfs("trixie", base=_INCUS, user=False)
+        self._scratch = Path(tempfile.mkdtemp(prefix="glxd-root-"))
+        self.environ = {"INCUS_DIR": str(self._directory), "INCUS_CONF": str(self._directory / "client")}
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        super().__exit__(kind, error, trace)
+        self._scratch.rmdir()
+
+    def _serve(self) -> list[str]:
+        own = ["unshare", "-m", "--propagation", "private", "sh", "-c", _OWN_ROOT, "sh"]
+        own += [str(self._root), str(self._scratch), tempfile.gettempdir()]
+        return [*own, "/usr/libexec/incus/incusd", "--group", "root"]
+
+    def _admin(self) -> list[str]:
+        return [self._client(), "admin"]
+
+    def _client(self) -> str:
+        return str(self._root / "usr/bin/incus")
 
 
 class LxdContainer(Booted):

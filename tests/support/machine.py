@@ -53,13 +53,14 @@ def missing_tools() -> list[str]:
     return tools + (["root"] if os.getuid() != 0 else [])
 
 
-def build_rootfs(suite: str, extra: str = "", *, base: str = _BASE) -> Path:
-    """Build a Debian root file system with a lingering user, or return the one in the cache.
+def build_rootfs(suite: str, extra: str = "", *, base: str = _BASE, user: bool = True) -> Path:
+    """Build a Debian root file system, or return the one in the cache.
 
     :param base: packages with commas between them: what garcon needs, or :data:`MINIMAL`.
+    :param user: whether it has a lingering user.
     """
     packages = base + ("," + extra if extra else "")
-    digest = hashlib.sha256(packages.encode()).hexdigest()[:12]
+    digest = hashlib.sha256((packages if user else packages + " -user").encode()).hexdigest()[:12]
     root = CHECKOUT / ".cache" / f"rootfs-{suite}-{digest}"
     if root.exists():
         return root
@@ -73,12 +74,12 @@ def build_rootfs(suite: str, extra: str = "", *, base: str = _BASE) -> Path:
     )
     subprocess.run(["tar", "-C", str(building), "--numeric-owner", "-xpf", str(archive)], check=True, timeout=300)
     archive.unlink()
-    subprocess.run(
-        ["chroot", str(building), "useradd", "-m", "-u", str(UID), "-s", "/bin/bash", USER], check=True, timeout=60
-    )
-    linger = building / "var/lib/systemd/linger"
-    linger.mkdir(parents=True, exist_ok=True)
-    (linger / USER).touch()
+    if user:
+        words = ["chroot", str(building), "useradd", "-m", "-u", str(UID), "-s", "/bin/bash", USER]
+        subprocess.run(words, check=True, timeout=60)
+        linger = building / "var/lib/systemd/linger"
+        linger.mkdir(parents=True, exist_ok=True)
+        (linger / USER).touch()
     for unit in _MASKED:
         (building / "etc/systemd/system" / unit).symlink_to("/dev/null")
     (building / "etc/machine-id").write_text("")
