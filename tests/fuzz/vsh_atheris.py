@@ -1,7 +1,8 @@
 """Coverage-guided fuzzing of the vsh core, both roles, beside protobuf.
 
 ``python tests/fuzz/vsh_atheris.py DIRECTORY [LIBFUZZER-OPTION...]``, with atheris installed; the directory gets
-what is found. Of an input the first byte says where the stream is cut, and the rest is the stream.
+what is found. Of an input the first byte says where the stream is cut, and the rest is the stream; it comes by itself
+and behind a flood of full frames.
 """
 
 from __future__ import annotations
@@ -16,6 +17,8 @@ sys.path[:0] = [str(TESTS.parent / "lib"), str(TESTS), str(TESTS / "fuzz")]
 
 with atheris.instrument_imports(include=["guestlink.vsh", "guestlink.framing", "guestlink.fields"]):
     from test_fuzz_vsh import compare, fed
+    from test_fuzz_vsh_floods import CLIENT, SERVER, full, received
+    from test_fuzz_vsh_floods import fed as said
 
     from guestlink.pb import vsh_pb2 as pb
     from guestlink.vsh import ClientProtocol, ServerProtocol, decode_from_client, decode_from_server, decode_setup
@@ -30,6 +33,10 @@ def tell(data: bytes) -> None:
         events, also_broken = fed(role(), stream, cuts)
         assert broken == also_broken
         assert broken or events == whole
+    for make, first, number in ((ServerProtocol, SERVER, 1), (ClientProtocol, CLIENT, 2)):
+        flooded = first + full(number, 20) + stream
+        size = len(first) + 16 * 4012 + (cuts[0] if cuts else 0)
+        assert received(make(), flooded, [size, 64, 5000])[:2] == said(make(), flooded)
     if not any(byte >= 0x80 for byte in stream):  # protobuf refuses texts that are not UTF-8, and we do not
         compare(stream, pb.GuestMessage, decode_from_client)
         compare(stream, pb.HostMessage, decode_from_server)
