@@ -1,8 +1,8 @@
 """Coverage-guided fuzzing of the vsh core, both roles, beside protobuf.
 
 ``python tests/fuzz/vsh_atheris.py DIRECTORY [LIBFUZZER-OPTION...]``, with atheris installed; the directory gets
-what is found. Of an input the first byte says where the stream is cut, and the rest is the stream; it comes by itself
-and behind a flood of full frames.
+what is found. Of an input the first byte says where the stream is cut, and the rest is the stream; it comes by
+itself and behind a flood of full frames.
 """
 
 from __future__ import annotations
