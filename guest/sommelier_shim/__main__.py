@@ -191,6 +191,7 @@ class _Application:
             "chromeos": self._host.is_chromeos,
             "sandboxed": self._host.is_sandboxed,
             "scale": self._asked.config[options.SCALE],
+            "direct_scale": self._asked.config[options.DIRECT_SCALE],
             "served": self._server.served,
             "failures": self._server.failures,
             "globals": [

@@ -48,6 +48,7 @@ SOCKET = Setting("socket", "", "wayland-0", str, "name of the socket for clients
 DISPLAY = Setting("display", "SOMMELIER_DISPLAY", "", str, "the host's compositor: a path, or a name")
 SCALE = Setting("scale", "SOMMELIER_SCALE", 1.0, _number, "size of clients' units, in the host's; 0.1 to 10")
 DPI = Setting[Sequence[int]]("dpi", "SOMMELIER_DPI", (), _buckets, "densities that may be reported")
+DIRECT_SCALE = Setting("direct_scale", "", False, boolean, "units are an output's pixels, times --scale")
 STABLE_SCALING = Setting("stable_scaling", "", False, boolean, "rounding that survives a round trip")
 ACCELERATORS = Setting(
     "accelerators", "SOMMELIER_ACCELERATORS", "", str, "key combinations for the host, as in Super_L,<Alt>F1"
@@ -84,12 +85,12 @@ SD_NOTIFY = Setting("sd_notify", "", "", str, "what to tell systemd when ready")
 LOG_LEVEL = Setting("log_level", "GUESTLINK_LOG", "info", str, "debug, info, warning or error")
 
 SCHEMA: tuple[Setting[Any], ...] = (
-    SOCKET, DISPLAY, SCALE, DPI, STABLE_SCALING, ACCELERATORS, WINDOWED_ACCELERATORS, VM_IDENTIFIER,
-    TOKEN_FILE, CONTAINER, TITLE_PREFIX, CLIPBOARD, ALLOW, DENY, SECURITY_CONTEXT, TRACE, PUBLISH, SD_NOTIFY,
-    LOG_LEVEL, IMPLEMENTATION,
+    SOCKET, DISPLAY, SCALE, DPI, DIRECT_SCALE, STABLE_SCALING, ACCELERATORS, WINDOWED_ACCELERATORS,
+    VM_IDENTIFIER, TOKEN_FILE, CONTAINER, TITLE_PREFIX, CLIPBOARD, ALLOW, DENY, SECURITY_CONTEXT, TRACE, PUBLISH,
+    SD_NOTIFY, LOG_LEVEL, IMPLEMENTATION,
 )  # fmt: skip
 
-_FLAGS = ("stable_scaling",)
+_FLAGS = ("direct_scale", "stable_scaling")
 _PLAIN = ("parent", "noop_driver", "help", "version")
 _OF_OTHERS = frozenset(
     "allow_xwayland_emulate_screen_pos_size application_id application_id_x11_property dark_frame_color "
@@ -160,8 +161,6 @@ def parse(argv: Sequence[str], environ: Mapping[str, str] = os.environ) -> Optio
             raise GuestlinkError(
                 "the virtio-gpu channel is not supported yet", hint="name the host's socket with --display"
             )
-        elif name == "direct_scale":
-            warnings.append("direct scaling is not supported yet; ordinary scaling is used")
         elif name == "master":
             plain.add("parent")
         elif name not in _OF_OTHERS:

@@ -6,7 +6,7 @@ from sommelier_shim.relay import Flow, Relay
 from sommelier_shim.routes import Hooks
 from sommelier_shim.shapes import is_known
 from sommelier_shim.translation import TranslatingRelay
-from sommelier_shim.wire import DISPLAY, decode, encode
+from sommelier_shim.wire import DISPLAY, Buffer, decode, encode
 
 _KEY = "host globals"
 
@@ -39,7 +39,7 @@ def install(hooks: Hooks, wanted: dict[str, int]) -> None:
         relay.to_host(encode(DISPLAY, 1, "n", own.registry), None)
 
     hooks.at_start.append(start)
-    hooks.own_handlers["wl_registry"] = {"global": _announced}
+    hooks.own_handlers["wl_registry"] = {"global": _announced, "global_remove": _withdrawn}
 
 
 def own_globals(flow: Flow) -> OwnGlobals:
@@ -61,3 +61,14 @@ def _announced(flow: Flow, object_id: int, at: int, stop: int) -> None:
         new = own.bound[interface] = relay.own(interface)
         own.versions[interface] = min(version, most)
         relay.to_host(encode(own.registry, 0, "usun", name, interface, min(version, most), new), None)
+    function = relay.routes.hooks.at_own_global.get(interface)
+    if function is not None:
+        assert isinstance(name, int)
+        function(flow, name, version)
+
+
+def _withdrawn(flow: Flow, object_id: int, at: int, stop: int) -> Buffer:
+    """Handler for wl_registry.global_remove of the proxy's own registry."""
+    (name,) = decode("u", flow.buffer[at:stop])
+    assert isinstance(name, int)
+    return b"".join(function(flow, name) for function in flow.relay.routes.hooks.at_own_removal)

@@ -9,12 +9,11 @@ from functools import lru_cache
 
 from guestlink.config import Config, Setting
 from guestlink.token import TokenError, read_token
-from sommelier_shim import options, own_globals, registry, scaling
+from sommelier_shim import options, own_globals, registry
 from sommelier_shim.host_link import HostLink
 from sommelier_shim.policy import accelerators, clipboard, identity
 from sommelier_shim.policy.interfaces import GlobalPolicy
 from sommelier_shim.routes import Hooks, Routes
-from sommelier_shim.scaling.arithmetic import Scale, usable
 from sommelier_shim.session import Session
 from sommelier_shim.trace import Trace
 from sommelier_shim.translation import TranslatingRoutes
@@ -45,7 +44,7 @@ class Proxy:
         clipboard.install(hooks, config[options.CLIPBOARD])
         identity.install(hooks, self._naming(host), config[options.TITLE_PREFIX])
         wanted: dict[str, int] = {}
-        if config[options.SCALE] != 1.0:
+        if config[options.SCALE] != 1.0 or config[options.DIRECT_SCALE]:
             wanted |= self._scale(hooks, host)
         wanted |= self._accelerate(hooks, host)
         if not wanted:
@@ -69,13 +68,22 @@ class Proxy:
         return accelerators.install(hooks, self._always, self._windowed, has_extension=has_extension)
 
     def _scale(self, hooks: Hooks, host: HostLink) -> dict[str, int]:
+        from sommelier_shim import scaling  # most hosts' clients need none of it
+
         config = self._config
-        has_viewporter = host.version_of("wp_viewporter") > 0
-        factor = usable(config[options.SCALE], has_viewporter=has_viewporter)
+        factor, stable = config[options.SCALE], config[options.STABLE_SCALING]
+        if config[options.DIRECT_SCALE]:
+            missing = [name for name in scaling.DIRECT_NEEDS if not host.version_of(name)]
+            if not missing:
+                return scaling.install_direct(hooks, factor, stable=stable)
+            _log.warning(
+                "direct scale needs %s, which the host does not have: scaling as without it", " and ".join(missing)
+            )
+        has_viewporter = host.version_of(scaling.VIEWPORTER) > 0
+        factor = scaling.usable(factor, has_viewporter=has_viewporter)
         if factor == 1.0:
             return {}
-        scale = Scale(factor, config[options.STABLE_SCALING])
-        return scaling.install(hooks, scale, config[options.DPI], has_viewporter=has_viewporter)
+        return scaling.install(hooks, factor, config[options.DPI], stable=stable, has_viewporter=has_viewporter)
 
     def _naming(self, host: HostLink) -> identity.Naming:
         config = self._config

@@ -24,6 +24,9 @@ class Hooks:
     :ivar at_start: called with each new relay.
     :ivar at_bind: by interface, called with the flow of requests, the global's name, the version that the client
         asked for and the new object's id.
+    :ivar at_own_global: by interface, called with the flow of events, the name and the version of each global that
+        the proxy's own registry hears of; :ivar at_own_removal: called when one of any interface is gone, returns
+        what the client shall receive.
     :ivar own_handlers: by interface, what happens to events of the proxy's own objects; others are dropped. A
         handler gets the host's object id, and returns what the client shall receive, in the client's numbers.
     """
@@ -34,6 +37,8 @@ class Hooks:
         self.at_start: list[Callable[[Relay], None]] = []
         self.own_handlers: dict[str, dict[str, Hook]] = {}
         self.at_bind: dict[str, list[Callable[[Flow, int, int, int], None]]] = {}
+        self.at_own_global: dict[str, Callable[[Flow, int, int], None]] = {}
+        self.at_own_removal: list[Callable[[Flow, int], bytes]] = []
 
     def on_request(self, interface: str, name: str, hook: Hook) -> None:
         """Call a hook for a request."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import NamedTuple
 
 from sommelier_shim.tables import INTERFACES, Message
@@ -82,6 +83,20 @@ def is_known(name: str) -> bool:
 def version_of(name: str) -> int:
     """The highest version of an interface in the tables."""
     return INTERFACES[name].version
+
+
+def naming(interface: str, *, requests: bool) -> Iterator[tuple[str, Shape, int]]:
+    """The requests or events of every interface that name an object of one interface at a place that is fixed.
+
+    :returns: interface, message and the offset of the first such object.
+    """
+    for name, known in INTERFACES.items():
+        for index, message in enumerate(known.requests if requests else known.events):
+            if interface in message.interfaces:
+                shape = (interface_shape(name).requests if requests else interface_shape(name).events)[index]
+                found = [one.offset for one in shape.objects if one.interface == interface and not one.before]
+                if found:
+                    yield name, shape, found[0]
 
 
 def _opcode(shapes: tuple[Shape, ...], name: str) -> int:

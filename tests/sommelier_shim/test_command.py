@@ -297,10 +297,10 @@ def test_the_originals_command_line_is_understood() -> None:
     assert asked.warnings == ()
 
 
-def test_direct_scaling_is_said_to_be_missing() -> None:
-    assert _parse("--direct-scale", "true").warnings == (
-        "direct scaling is not supported yet; ordinary scaling is used",
-    )
+def test_direct_scaling_is_a_flag_as_with_the_originals() -> None:
+    asked = _parse("--direct-scale", "true")
+    assert asked.config[options.DIRECT_SCALE]
+    assert asked.warnings == ()
 
 
 def test_variables_of_the_units_are_understood() -> None:

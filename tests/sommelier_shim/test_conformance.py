@@ -1,6 +1,6 @@
 """Cases of sommelier.md §9 and §8.1 that no other module has, each with its number.
 
-What those sections say of X11, direct scale, copied buffers, GPU memory and channels across a virtual machine's
+What those sections say of X11, copied buffers, GPU memory and channels across a virtual machine's
 border does not concern the proxy as it is.
 """
 
@@ -16,8 +16,8 @@ from pathlib import Path
 import pytest
 
 from guestlink.config import Config
-from sommelier_shim.scaling.arithmetic import Scale
-from sommelier_shim.scaling.outputs import Output
+from sommelier_shim.scaling.arithmetic import Axis
+from sommelier_shim.scaling.outputs import Output, Outputs, ScaledOutputs, View
 from sommelier_shim.wire import MESSAGE_LIMIT, decode, encode
 from support.wayland_peers import GLOBALS, Between, Client, Host, HostConnection, Message, stage
 
@@ -59,14 +59,14 @@ def _buffer(client: Client, width: int, height: int) -> int:
 
 
 def test_9_1_a_destination_for_contents_of_scale_three() -> None:
-    assert Scale(1.0).destination(16, 3) == 6
+    assert Axis(1.0).destination(16, 3) == 6
 
 
 @pytest.mark.parametrize("raw", [0, 1, -1, 16 * 256, -16 * 256, 256 + 128])
 def test_9_1_fixed_point_is_multiplied_and_divided_exactly(raw: int) -> None:
-    for scale in (Scale(2.0), Scale(0.5), Scale(2.0, stable=True)):
-        assert scale.fixed_to_guest(raw) == round(raw * scale.factor)
-        assert scale.fixed_to_host(raw) == round(raw / scale.factor)
+    for axis in (Axis(2.0), Axis(0.5), Axis(2.0, stable=True), Axis(3, 2, direct=True)):
+        assert axis.fixed_to_guest(raw) == round(raw * axis.guest / axis.host)
+        assert axis.fixed_to_host(raw) == round(raw * axis.host / axis.guest)
 
 
 # -- §9.2 outputs --------------------------------------------------------------------------------------------------
@@ -76,9 +76,10 @@ def test_9_1_fixed_point_is_multiplied_and_divided_exactly(raw: int) -> None:
     ("zoom", "transform", "logical"), [(1.5, 0, (1280, 720)), (0.8, 1, (1350, 2400))], ids=["1500", "800, rotated"]
 )
 def test_9_2_the_logical_size_of_a_zoomed_output(zoom: float, transform: int, logical: tuple[int, int]) -> None:
-    output = Output(9, 2, awaits_logical=False)
+    output = Output()
     output.pixels, output.zoom, output.transform = (1920, 1080), zoom, transform
-    told = output.events(Scale(1.0), ())
+    described = ScaledOutputs(1.0).described(output, Outputs())
+    told = View(9, 2, output).events(described, ends_set=True)
     geometry, mode, scale = (told[start:] for start in _starts(told)[:3])
     _, width, height, _ = decode("uiii", mode[:24])
     (shown,) = decode("i", scale[:12])
@@ -86,6 +87,7 @@ def test_9_2_the_logical_size_of_a_zoomed_output(zoom: float, transform: int, lo
     assert isinstance(width, int)
     assert isinstance(height, int)
     assert isinstance(shown, int)
+    assert described.logical == logical
     size = width // shown, height // shown
     assert (size if transform == 0 else size[::-1]) == logical
 
@@ -98,29 +100,36 @@ def _starts(data: bytes) -> list[int]:
     return found
 
 
-def test_9_2_a_released_output_leaves_nothing_of_the_proxys_on_the_host(tmp_path: Path) -> None:
+def test_9_2_the_proxys_objects_of_an_output_go_with_it(tmp_path: Path) -> None:
     globals_ = (*GLOBALS, ("zxdg_output_manager_v1", 3), ("zaura_shell", 38))
     with stage(tmp_path, Config({"scale": 0.5}), globals_) as (between, host), between.client() as client:
         client.start()
         connection = host.connection(at_least=2)
         seen = []
-        for _ in range(3):
-            output = client.bind("wl_output", 3)
+        for number in range(100, 103):
+            for registry in connection.registries:
+                connection.event(registry, 0, "usu", number, "wl_output", 3)
             client.sync()
+            mine = client.new_id()
+            client.request(client.registry, 0, "usun", number, "wl_output", 3, mine)
+            client.sync()
+            own, theirs = connection.bound["wl_output"][-2:]
             made = [
                 connection.wait_request(connection.bound["zxdg_output_manager_v1"][0], 1).arguments("no")[0],
                 connection.wait_request(connection.bound["zaura_shell"][0], 1).arguments("no")[0],
             ]
-            seen.append(made)
-            client.request(output, 0)
+            seen.append([*made, own])
+            for registry in connection.registries:
+                connection.event(registry, 1, "u", number)
             client.sync()
-            last = connection.requests[-4:-1]
-            assert [(m.object_id, m.opcode) for m in last[:2]] == [(own, 0) for own in made]
-            assert (last[2].object_id, last[2].opcode) == (connection.bound["wl_output"][-1], 0)
-            for gone in (*made, last[2].object_id):
+            client.request(mine, 0)
+            client.sync()
+            destroyed = [m.object_id for m in connection.requests[-8:] if (m.opcode, len(m.data)) == (0, 8)]
+            assert destroyed == [*made, own, theirs]
+            for gone in destroyed:
                 connection.event(1, 1, "u", gone)
             client.sync()
-        assert len({number for made in seen for number in made}) <= 4, "their numbers are used again"
+        assert len({number for made in seen for number in made}) <= 8, "their numbers are used again"
 
 
 # -- §9.5 protocol -------------------------------------------------------------------------------------------------

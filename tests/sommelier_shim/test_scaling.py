@@ -2,34 +2,33 @@
 
 from __future__ import annotations
 
-import os
 import struct
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from guestlink.config import Config
 from sommelier_shim.policy.interfaces import GlobalPolicy
 from sommelier_shim.scaling import coordinates
-from sommelier_shim.scaling.arithmetic import Scale, usable
+from sommelier_shim.scaling.arithmetic import Axis, usable
 from sommelier_shim.scaling.outputs import nearest_density
 from sommelier_shim.shapes import interface_shape
 from sommelier_shim.tables import INTERFACES
-from support.wayland_peers import GLOBALS, Client, HostConnection, Message, stage
+from support.scaled import Scaled, heard_by
+from support.wayland_peers import GLOBALS, HostConnection, Message, stage
 
 # -- arithmetic (§9.1) -------------------------------------------------------------------------------------------
 
 
 def test_stable_scaling_by_one_changes_nothing() -> None:
-    scale = Scale(1.0, stable=True)
-    assert all(scale.to_guest(v) == scale.to_host(v) == v for v in (-5, 0, 1, 16, 99999))
+    axis = Axis(1.0, stable=True)
+    assert all(axis.to_guest(v) == axis.to_host(v) == v for v in (-5, 0, 1, 16, 99999))
 
 
 @pytest.mark.parametrize(("factor", "buffer_scale", "expected"), [(2, 1, 8), (2, 1.5, 6), (0.9, 1.6, 12)])
 def test_viewport_destination(factor: float, buffer_scale: float, expected: int) -> None:
-    assert Scale(factor).destination(16, buffer_scale) == expected
+    assert Axis(factor).destination(16, buffer_scale) == expected
 
 
 @pytest.mark.parametrize(
@@ -37,25 +36,25 @@ def test_viewport_destination(factor: float, buffer_scale: float, expected: int)
     [(1, 1, (15, 17)), (1, 1.6, (9, 11)), (0.9, 1, (16, 19)), (0.9, 1.6, (10, 12))],
 )
 def test_damage(factor: float, buffer_scale: float, expected: tuple[int, int]) -> None:
-    assert Scale(factor).damage(16, 16, buffer_scale) == expected
+    assert Axis(factor).damage(16, 16, buffer_scale) == expected
 
 
 def test_damage_of_everything_does_not_overflow() -> None:
-    low, high = Scale(0.1).damage(-(2**31), 2**32)
+    low, high = Axis(0.1).damage(-(2**31), 2**32)
     assert -(2**31) <= low < high < 2**31
 
 
 def test_host_to_guest_and_back() -> None:
-    scale = Scale(0.9, stable=True)
-    assert scale.to_guest(16) == 15
-    assert scale.to_host(15) == 16
+    axis = Axis(0.9, stable=True)
+    assert axis.to_guest(16) == 15
+    assert axis.to_host(15) == 16
 
 
 def test_truncation_is_toward_zero_unless_stable() -> None:
-    assert Scale(0.5).to_guest(-3) == -1
-    assert Scale(0.5, stable=True).to_guest(-3) == -1
-    assert Scale(2.0).to_host(-3) == -1
-    assert Scale(2.0, stable=True).to_host(-3) == -2
+    assert Axis(0.5).to_guest(-3) == -1
+    assert Axis(0.5, stable=True).to_guest(-3) == -1
+    assert Axis(2.0).to_host(-3) == -1
+    assert Axis(2.0, stable=True).to_host(-3) == -2
 
 
 @pytest.mark.parametrize(
@@ -73,9 +72,11 @@ def test_the_nearest_density_of_the_list_is_reported() -> None:
 
 CONVERTED_ELSEWHERE = {
     "wl_output": {"geometry", "mode"},
+    "wl_pointer": {"axis"},
     "wl_region": {"add", "subtract"},
     "wl_surface": {"damage"},
     "wp_viewport": {"set_source", "set_destination"},
+    "zxdg_output_v1": {"logical_position", "logical_size"},
 }
 IN_OTHER_UNITS = {
     "wl_drm": {"create_buffer", "create_planar_buffer", "create_prime_buffer"},
@@ -128,63 +129,10 @@ def test_conversions_fit_their_messages(is_request: bool) -> None:
             letters = signature[: len(pattern)].replace("h", "")
             assert len(letters) == len(pattern)
             for letter, kind in zip(letters, pattern, strict=True):
-                assert kind == "-" or letter in ("f" if kind == "f" else "iu"), f"{name}.{message}"
+                assert kind == "-" or letter in {"o": "o", "f": "f", "g": "f"}.get(kind, "iu"), f"{name}.{message}"
 
 
 # -- on the wire -------------------------------------------------------------------------------------------------
-
-
-class Scaled:
-    """A client of a scaling proxy and its host. Objects have other numbers on the host's side."""
-
-    def __init__(self, client: Client, host: HostConnection) -> None:
-        self.client, self.host = client, host
-        self.compositor = client.bind("wl_compositor")
-        self.shm = client.bind("wl_shm")
-        self.seat = client.bind("wl_seat")
-        self.wm = client.bind("xdg_wm_base")
-        client.sync()
-
-    def host_id(self, interface: str) -> int:
-        """The host's number of what the client bound."""
-        return self.host.bound[interface][-1]
-
-    def made(self, factory: int, opcode: int, signature: str = "n") -> int:
-        """The host's number of what a request made."""
-        return int(self.host.wait_request(factory, opcode).arguments(signature)[0])
-
-    def surface(self) -> tuple[int, int]:
-        """A surface: the client's and the host's number."""
-        mine = self.client.create(self.compositor, 0)
-        self.client.sync()
-        return mine, self.made(self.host_id("wl_compositor"), 0)
-
-    def toplevel(self) -> tuple[int, int]:
-        """A toplevel."""
-        surface, _ = self.surface()
-        xdg = self.client.create(self.wm, 2, "no", surface)
-        mine = self.client.create(xdg, 1)
-        self.client.sync()
-        return mine, self.made(self.made(self.host_id("xdg_wm_base"), 2, "no"), 1)
-
-    def buffer(self, width: int, height: int) -> int:
-        """A buffer of shared memory."""
-        descriptor = os.memfd_create("pool")
-        os.ftruncate(descriptor, width * height * 4)
-        pool = self.client.create(self.shm, 0, "nhi", width * height * 4, fds=[descriptor])
-        os.close(descriptor)
-        return self.client.create(pool, 0, "niiiiu", 0, width, height, width * 4, 0)
-
-    def viewport_requests(self) -> list[tuple[int, list[Any]]]:
-        """What the host heard of the proxy's viewport: opcode and arguments."""
-        self.client.sync()
-        (viewporter,) = self.host.bound["wp_viewporter"][:1]
-        viewport = self.made(viewporter, 1, "no")
-        return [
-            (m.opcode, m.arguments("iiii" if m.opcode == 1 else "ii" if m.opcode == 2 else ""))
-            for m in self.host.requests
-            if m.object_id == viewport
-        ]
 
 
 @pytest.fixture
@@ -194,10 +142,6 @@ def scaled(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Scaled]:
     with stage(tmp_path, Config(settings), globals_) as (between, host), between.client() as client:
         client.start()
         yield Scaled(client, host.connection(at_least=2))
-
-
-def _heard(messages: list[Message], object_id: int, opcode: int, signature: str) -> list[list[Any]]:
-    return [m.arguments(signature) for m in messages if (m.object_id, m.opcode) == (object_id, opcode)]
 
 
 def test_a_surface_is_shown_in_the_clients_size_divided_by_the_scale(scaled: Scaled) -> None:
@@ -279,7 +223,7 @@ def test_a_commit_without_contents_says_nothing_of_sizes(scaled: Scaled, commit:
 def test_window_sizes_are_converted_both_ways(scaled: Scaled) -> None:
     toplevel, host_toplevel = scaled.toplevel()
     scaled.host.event(host_toplevel, 0, "iia", 1000, 601, b"")
-    assert _heard(scaled.client.sync(), toplevel, 0, "iia") == [[500, 300, b""]]
+    assert heard_by(scaled.client.sync(), toplevel, 0, "iia") == [[500, 300, b""]]
     scaled.client.request(toplevel, 8, "ii", 100, 50)  # set_min_size, which the original forgets
     scaled.client.request(toplevel, 7, "ii", 0, 0)  # no maximum stays none
     scaled.client.sync()
@@ -303,7 +247,7 @@ def test_pointer_positions_are_exact(scaled: Scaled) -> None:
     scaled.client.sync()
     host = scaled.made(scaled.host_id("wl_seat"), 0)
     scaled.host.event(host, 2, "uff", 5, 101.5, -3)
-    assert _heard(scaled.client.sync(), pointer, 2, "uff") == [[5, 50.75, -1.5]]
+    assert heard_by(scaled.client.sync(), pointer, 2, "uff") == [[5, 50.75, -1.5]]
 
 
 def test_regions_and_damage_are_converted(scaled: Scaled) -> None:
@@ -319,44 +263,66 @@ def test_regions_and_damage_are_converted(scaled: Scaled) -> None:
     assert scaled.host.wait_request(host_surface, 9).arguments("iiii") == [1, 2, 3, 4]
 
 
-def _announce_output(host: HostConnection, output: int, scale: int = 1, transform: int = 0) -> None:
-    host.event(output, 0, "iiiiissi", 1920, 0, 344, 193, 0, "maker", "panel", transform)
+def _describe(host: HostConnection, output: int, *, scale: int = 1, version: int = 3) -> None:
+    """What a host says of an output of 1920×1080 pixels."""
+    host.event(output, 0, "iiiiissi", 1920, 0, 344, 193, 0, "maker", "panel", 0)
     host.event(output, 1, "uiii", 3, 1920, 1080, 60000)
-    host.event(output, 3, "i", scale)
-    host.event(output, 2)
+    if version >= 2:
+        host.event(output, 3, "i", scale)
+        host.event(output, 2)
 
 
-def _output(scaled: Scaled, version: int = 2) -> tuple[int, int]:
+def _output(scaled: Scaled, version: int = 2, scale: int = 1) -> tuple[int, list[Message]]:
+    """An output that the host describes to the proxy and to the client: the client's number, and what it hears."""
+    (own,) = scaled.host.bound["wl_output"]
+    _describe(scaled.host, own, scale=scale)
     output = scaled.client.bind("wl_output", version)
     scaled.client.sync()
-    return output, scaled.host_id("wl_output")
+    _describe(scaled.host, scaled.host_id("wl_output"), scale=scale, version=version)
+    return output, scaled.client.sync()
 
 
 def test_an_output_is_described_in_the_clients_units(scaled: Scaled) -> None:
-    output, host_output = _output(scaled)
-    _announce_output(scaled.host, host_output)
-    heard = scaled.client.sync()
+    output, heard = _output(scaled)
     assert [m.opcode for m in heard if m.object_id == output] == [0, 1, 3, 2]
-    assert _heard(heard, output, 3, "i") == [[2]]
-    assert _heard(heard, output, 1, "uiii") == [[1, 1920, 1080, 60000]]
-    assert _heard(heard, output, 0, "iiiiissi")[0][:4] == [960, 0, 344, 193]
+    assert heard_by(heard, output, 3, "i") == [[2]]
+    assert heard_by(heard, output, 1, "uiii") == [[1, 1920, 1080, 60000]]
+    assert heard_by(heard, output, 0, "iiiiissi")[0][:4] == [960, 0, 344, 193]
+    scaled.host.event(scaled.host_id("wl_output"), 2)
+    assert [m.opcode for m in scaled.client.sync() if m.object_id == output] == [2], "what is known is not repeated"
 
 
 @pytest.mark.parametrize("scaled", [{"scale": 2.0, "dpi": (96, 160)}], indirect=True)
 def test_an_output_at_scale_two_with_densities(scaled: Scaled) -> None:
-    output, host_output = _output(scaled)
-    _announce_output(scaled.host, host_output)
-    heard = scaled.client.sync()
-    assert _heard(heard, output, 3, "i") == [[1]]
-    assert _heard(heard, output, 1, "uiii") == [[1, 3840, 2160, 60000]]
-    assert _heard(heard, output, 0, "iiiiissi")[0][2:4] == [609, 342]  # 160 dpi
+    output, heard = _output(scaled)
+    assert heard_by(heard, output, 3, "i") == [[1]]
+    assert heard_by(heard, output, 1, "uiii") == [[1, 3840, 2160, 60000]]
+    assert heard_by(heard, output, 0, "iiiiissi")[0][2:4] == [609, 342]  # 160 dpi
 
 
 def test_the_first_version_of_outputs_has_no_end_of_a_set(scaled: Scaled) -> None:
-    output, host_output = _output(scaled, version=1)
-    scaled.host.event(host_output, 0, "iiiiissi", 0, 0, 344, 193, 0, "maker", "panel", 0)
-    scaled.host.event(host_output, 1, "uiii", 3, 1920, 1080, 60000)
-    assert [m.opcode for m in scaled.client.sync() if m.object_id == output] == [0, 1]
+    output, heard = _output(scaled, version=1)
+    assert [m.opcode for m in heard if m.object_id == output] == [0, 1]
+
+
+def test_an_output_that_the_host_describes_late_is_described_late(scaled: Scaled) -> None:
+    output = scaled.client.bind("wl_output")
+    scaled.client.sync()
+    own, theirs = scaled.host.bound["wl_output"]
+    _describe(scaled.host, theirs)
+    assert not [m for m in scaled.client.sync() if m.object_id == output]
+    _describe(scaled.host, own)
+    assert [m.opcode for m in scaled.client.sync() if m.object_id == output] == [0, 1, 3, 2]
+
+
+def test_the_client_never_hears_of_the_proxys_own_outputs(scaled: Scaled) -> None:
+    surface, host_surface = scaled.surface()
+    output = scaled.client.bind("wl_output")
+    scaled.client.sync()
+    for opcode in (0, 1):
+        for bound in scaled.host.bound["wl_output"]:
+            scaled.host.event(host_surface, opcode, "o", bound)
+        assert heard_by(scaled.client.sync(), surface, opcode, "o") == [[output]]
 
 
 XDG_OUTPUT = {"globals": (*GLOBALS, ("zxdg_output_manager_v1", 3))}
@@ -364,21 +330,32 @@ XDG_OUTPUT = {"globals": (*GLOBALS, ("zxdg_output_manager_v1", 3))}
 
 @pytest.mark.parametrize("scaled", [XDG_OUTPUT], indirect=True)
 def test_a_fractional_host_scale_is_taken_from_its_logical_size(scaled: Scaled) -> None:
-    output, host_output = _output(scaled)
-    manager = scaled.host.bound["zxdg_output_manager_v1"][0]
-    xdg_output, named = scaled.host.wait_request(manager, 1).arguments("no")
-    assert named == host_output
-    _announce_output(scaled.host, host_output, scale=2)
-    assert not [m for m in scaled.client.sync() if m.object_id == output], "the logical size is still to come"
-    scaled.host.event(xdg_output, 0, "ii", 1280, 0)
-    scaled.host.event(xdg_output, 1, "ii", 1280, 720)
-    scaled.host.event(host_output, 2)
+    host = scaled.host
+    (own,) = host.bound["wl_output"]
+    (manager,) = host.bound["zxdg_output_manager_v1"]
+    xdg_output, named = host.wait_request(manager, 1).arguments("no")
+    assert named == own
+    host.event(xdg_output, 0, "ii", 1280, 0)
+    host.event(xdg_output, 1, "ii", 1280, 720)
+    output, heard = _output(scaled, scale=2)
+    assert heard_by(heard, output, 3, "i") == [[2]]  # 1.5 / 0.5, at most 2
+    assert heard_by(heard, output, 1, "uiii") == [[1, 1280, 720, 60000]]
+    assert heard_by(heard, output, 0, "iiiiissi")[0][:2] == [640, 0]
+    theirs = scaled.client.create(scaled.client.bind("zxdg_output_manager_v1"), 1, "no", output)
+    scaled.client.sync()
+    host_theirs = scaled.made(scaled.host_id("zxdg_output_manager_v1"), 1, "no")
+    host.event(host_theirs, 0, "ii", 1280, 0)
+    host.event(host_theirs, 1, "ii", 1280, 720)
     heard = scaled.client.sync()
-    assert _heard(heard, output, 3, "i") == [[2]]  # 1.5 / 0.5, at most 2
-    assert _heard(heard, output, 1, "uiii") == [[1, 1280, 720, 60000]]
-    assert _heard(heard, output, 0, "iiiiissi")[0][:2] == [640, 0]
-    scaled.host.event(host_output, 2)
-    assert [m.opcode for m in scaled.client.sync() if m.object_id == output] == [2], "what is known is not repeated"
+    assert heard_by(heard, theirs, 0, "ii") == [[640, 0]]
+    assert heard_by(heard, theirs, 1, "ii") == [[640, 360]]
+    # The host makes its output another one: everything that tells of it follows.
+    host.event(xdg_output, 1, "ii", 1920, 1080)
+    host.event(own, 2)
+    heard = scaled.client.sync()
+    assert [m.opcode for m in heard if m.object_id == output] == [0, 1, 3, 2]
+    assert heard_by(heard, output, 1, "uiii") == [[1, 1920, 1080, 60000]]
+    assert heard_by(heard, theirs, 1, "ii") == [[960, 540]]
 
 
 @pytest.mark.parametrize("scaled", [{"globals": (*GLOBALS, ("wp_fractional_scale_manager_v1", 1))}], indirect=True)
@@ -388,7 +365,7 @@ def test_the_fractional_scale_is_divided(scaled: Scaled) -> None:
     scaled.client.sync()
     host = scaled.made(scaled.host_id("wp_fractional_scale_manager_v1"), 1, "no")
     scaled.host.event(host, 0, "u", 180)
-    assert _heard(scaled.client.sync(), fractional, 0, "u") == [[360]]
+    assert heard_by(scaled.client.sync(), fractional, 0, "u") == [[360]]
 
 
 WITHOUT = {"scale": 2.0, "globals": tuple(item for item in GLOBALS if item[0] != "wp_viewporter")}

@@ -18,7 +18,6 @@ from sommelier_shim.policy import accelerators, clipboard, identity
 from sommelier_shim.policy.interfaces import GlobalPolicy
 from sommelier_shim.relay import Flow, Relay
 from sommelier_shim.routes import Hooks, Routes
-from sommelier_shim.scaling.arithmetic import Scale
 from sommelier_shim.shapes import interface_shape, is_known, version_of
 from sommelier_shim.trace import Trace
 from sommelier_shim.translation import TranslatingRoutes
@@ -50,7 +49,15 @@ def _routes(*, clipboard_policy: str = "both", traced: bool = False, **more: Any
     identity.install(hooks, identity.chromeos_naming("vm"), more.get("title", ""))
     wanted: dict[str, int] = {}
     if "scale" in more:
-        wanted |= scaling.install(hooks, more["scale"], (96,), has_viewporter=more.get("viewporter", True))
+        wanted |= scaling.install(
+            hooks,
+            more["scale"],
+            (96,),
+            stable=more.get("stable", False),
+            has_viewporter=more.get("viewporter", True),
+        )
+    if "direct" in more:
+        wanted |= scaling.install_direct(hooks, more["direct"], stable=more.get("stable", False))
     if "extension" in more:
         some = frozenset({accelerators.Accelerator(0, 65515)})
         wanted |= accelerators.install(hooks, some, some, has_extension=more["extension"])
@@ -65,11 +72,12 @@ ROUTES = {
     "plain": _routes(),
     "policies": _routes(clipboard_policy="off", traced=True, title="[box] ", extension=False, allow=("*",)),
     "keys": _routes(extension=True),
-    "scaled": _routes(scale=Scale(0.5)),
+    "scaled": _routes(scale=0.5),
     "everything": _routes(
-        clipboard_policy="off", traced=True, title="[box] ", scale=Scale(1.5, True), extension=True
+        clipboard_policy="off", traced=True, title="[box] ", scale=1.5, stable=True, extension=True
     ),
-    "whole scale": _routes(scale=Scale(2.0), viewporter=False),
+    "whole scale": _routes(scale=2.0, viewporter=False),
+    "direct scale": _routes(direct=1.25, stable=True, traced=True),
 }
 
 

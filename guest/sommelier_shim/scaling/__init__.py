@@ -1,23 +1,58 @@
-"""A scale of the clients' own: they see outputs, coordinates and sizes in units that are ``1/scale`` of the host's
-(sommelier.md §3). Buffers are not touched; a viewport on every surface tells the host how large it is shown."""
+"""Units of the clients' own: they see outputs, coordinates and sizes in units that are ``1/scale`` of the host's,
+or of the pixels of each output (sommelier.md §3). Buffers are not touched; a viewport on every surface tells the
+host how large it is shown."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
 from sommelier_shim.routes import Hooks
-from sommelier_shim.scaling import coordinates, outputs, surfaces
-from sommelier_shim.scaling.arithmetic import Scale
+from sommelier_shim.scaling import coordinates, deferred, direct, output_events, surfaces
+from sommelier_shim.scaling.arithmetic import usable
+from sommelier_shim.scaling.outputs import ScaledOutputs
 from sommelier_shim.shapes import version_of
 
+__all__ = ["DIRECT_NEEDS", "VIEWPORTER", "install", "install_direct", "usable"]
 
-def install(hooks: Hooks, scale: Scale, buckets: Sequence[int], *, has_viewporter: bool) -> dict[str, int]:
-    """Switch scaling on.
+VIEWPORTER = "wp_viewporter"
+DIRECT_NEEDS = (VIEWPORTER, output_events.XDG_OUTPUT)
+"""Globals of the host without which there is no direct scale."""
 
+
+def install(
+    hooks: Hooks, factor: float, buckets: Sequence[int] = (), *, stable: bool = False, has_viewporter: bool
+) -> dict[str, int]:
+    """Switch on one scale for everything.
+
+    :param factor: clients' units in one of the host's.
     :param buckets: densities that may be reported.
+    :param has_viewporter: whether the host has viewports; a whole buffer scale must do where it has none.
     :returns: the host's globals that this needs, with the highest version of each.
     """
-    coordinates.install(hooks, scale)
-    surfaces.install(hooks, scale, has_viewporter=has_viewporter)
-    outputs.install(hooks, scale, buckets)
-    return {"wp_viewporter": 1, outputs.XDG_OUTPUT: 3, outputs.AURA: version_of(outputs.AURA)}
+    space = surfaces.Uniform(factor, stable=stable)
+    coordinates.install(hooks, space)
+    if has_viewporter:
+        surfaces.install(hooks, space)
+    else:
+        surfaces.install_without_viewports(hooks, space)
+    output_events.install(hooks, ScaledOutputs(factor, stable=stable, buckets=buckets))
+    return _wanted()
+
+
+def install_direct(hooks: Hooks, factor: float, *, stable: bool = False) -> dict[str, int]:
+    """Switch on scales by output.
+
+    :param factor: clients' units in one pixel.
+    :returns: as :func:`install`.
+    """
+    space = direct.Direct(factor, stable=stable)
+    surfaces.install(hooks, space)
+    direct.install(hooks)
+    deferred.install(hooks, space)
+    coordinates.install(hooks, space, direct.CONVERTED_HERE | deferred.DEFERRED)
+    output_events.install(hooks, space.outputs, space.outputs_changed)
+    return _wanted()
+
+
+def _wanted() -> dict[str, int]:
+    return {VIEWPORTER: 1, output_events.XDG_OUTPUT: 3, output_events.AURA: version_of(output_events.AURA)}

@@ -6,80 +6,103 @@ set_parent_size, the locked pointer's hint.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Container, Mapping
 from typing import TypeAlias
 
 from sommelier_shim.relay import Flow, Hook
 from sommelier_shim.routes import Hooks
-from sommelier_shim.scaling.arithmetic import Scale
+from sommelier_shim.scaling.arithmetic import Conversions
+from sommelier_shim.scaling.surfaces import RECTANGLE, Space
 from sommelier_shim.shapes import InterfaceShape, interface_shape, is_known
-from sommelier_shim.wire import INT, Buffer
+from sommelier_shim.wire import INT, UINT, Buffer
 
-_Conversion: TypeAlias = Callable[[int], int]
+_Conversion: TypeAlias = Callable[[Conversions, int], int]
 
 REQUESTS = {
-    "wl_surface": {"attach": "-ii", "offset": "ii"},
-    "wl_subsurface": {"set_position": "ii"},
-    "wl_pointer": {"set_cursor": "--ii"},
-    "wp_pointer_warp_v1": {"warp_pointer": "--ff"},
-    "zwp_tablet_tool_v1": {"set_cursor": "--ii"},
-    "zwp_tablet_tool_v2": {"set_cursor": "--ii"},
+    "wl_surface": {"attach": "-xy", "offset": "xy"},
+    "wl_subsurface": {"set_position": "xy"},
+    "wl_pointer": {"set_cursor": "-oxy"},
+    "wp_pointer_warp_v1": {"warp_pointer": "o-fg"},
+    "zwp_tablet_tool_v1": {"set_cursor": "-oxy"},
+    "zwp_tablet_tool_v2": {"set_cursor": "-oxy"},
     "xdg_positioner": {
-        "set_size": "ss",
-        "set_anchor_rect": "iiii",
-        "set_offset": "ii",
-        "set_parent_size": "ss",
+        "set_size": "wh",
+        "set_anchor_rect": "xyxy",
+        "set_offset": "xy",
+        "set_parent_size": "wh",
     },
-    "xdg_surface": {"set_window_geometry": "iiss"},
-    "xdg_toplevel": {"set_min_size": "ss", "set_max_size": "ss", "show_window_menu": "--ii"},
-    "zxdg_positioner_v6": {"set_size": "ss", "set_anchor_rect": "iiii", "set_offset": "ii"},
-    "zxdg_surface_v6": {"set_window_geometry": "iiss"},
-    "zxdg_toplevel_v6": {"set_min_size": "ss", "set_max_size": "ss", "show_window_menu": "--ii"},
-    "wl_shell_surface": {"set_transient": "-ii", "set_popup": "---ii"},
-    "zwp_locked_pointer_v1": {"set_cursor_position_hint": "ff"},
-    "zwp_text_input_v1": {"set_cursor_rectangle": "iiii"},
-    "zwp_text_input_v2": {"set_cursor_rectangle": "iiii"},
-    "zwp_text_input_v3": {"set_cursor_rectangle": "iiii"},
-    "zwlr_layer_surface_v1": {"set_size": "ss", "set_exclusive_zone": "s", "set_margin": "iiii"},
-    "zwlr_screencopy_manager_v1": {"capture_output_region": "---iiss"},
-    "zwlr_foreign_toplevel_handle_v1": {"set_rectangle": "-iiii"},
-    "xdg_toplevel_drag_v1": {"attach": "-ii"},
+    "xdg_surface": {"set_window_geometry": "xywh"},
+    "xdg_toplevel": {"set_min_size": "wh", "set_max_size": "wh", "show_window_menu": "--xy"},
+    "zxdg_positioner_v6": {"set_size": "wh", "set_anchor_rect": "xyxy", "set_offset": "xy"},
+    "zxdg_surface_v6": {"set_window_geometry": "xywh"},
+    "zxdg_toplevel_v6": {"set_min_size": "wh", "set_max_size": "wh", "show_window_menu": "--xy"},
+    "wl_shell_surface": {"set_transient": "oxy", "set_popup": "--oxy"},
+    "zwp_locked_pointer_v1": {"set_cursor_position_hint": "fg"},
+    "zwp_text_input_v1": {"set_cursor_rectangle": "xyxy"},
+    "zwp_text_input_v2": {"set_cursor_rectangle": "xyxy"},
+    "zwp_text_input_v3": {"set_cursor_rectangle": "xyxy"},
+    "zwlr_layer_surface_v1": {"set_size": "wh", "set_exclusive_zone": "h", "set_margin": "yxyx"},
+    "zwlr_screencopy_manager_v1": {"capture_output_region": "--oxywh"},
+    "zwlr_foreign_toplevel_handle_v1": {"set_rectangle": "oxyxy"},
+    "xdg_toplevel_drag_v1": {"attach": "oxy"},
 }
-"""``i`` an int, ``s`` a size that may not become 0, ``f`` a fixed-point number, ``-`` left alone."""
+"""``x`` and ``y`` an int along that axis, ``w`` and ``h`` a size that may not become 0, ``f`` and ``g`` a
+fixed-point number, ``o`` the object that they are about where it is not the message's own, ``-`` left alone."""
 
 EVENTS = {
-    "wl_pointer": {"enter": "--ff", "motion": "-ff", "axis": "--f", "warp": "ff"},
-    "wl_touch": {"down": "----ff", "motion": "--ff", "shape": "-ff"},
-    "zwp_tablet_tool_v1": {"motion": "ff"},
-    "zwp_tablet_tool_v2": {"motion": "ff"},
-    "zwp_pointer_gesture_swipe_v1": {"update": "-ff"},
-    "zwp_pointer_gesture_pinch_v1": {"update": "-ff"},
-    "wl_data_device": {"enter": "--ff", "motion": "-ff"},
-    "xdg_toplevel": {"configure": "ii", "configure_bounds": "ii"},
-    "xdg_popup": {"configure": "iiii"},
-    "zxdg_toplevel_v6": {"configure": "ii"},
-    "zxdg_popup_v6": {"configure": "iiii"},
-    "wl_shell_surface": {"configure": "-ii"},
-    "ivi_surface": {"configure": "ii"},
-    "zwlr_layer_surface_v1": {"configure": "-ii"},
-    "zxdg_output_v1": {"logical_position": "ii", "logical_size": "ii"},
-    "zwp_text_input_v2": {"input_panel_state": "-iiii"},
-    "zwp_input_popup_surface_v2": {"text_input_rectangle": "iiii"},
+    "wl_pointer": {"enter": "-ofg", "motion": "-fg", "warp": "fg"},
+    "wl_touch": {"down": "--o-fg", "motion": "--fg", "shape": "-fg"},
+    "zwp_tablet_tool_v1": {"motion": "fg"},
+    "zwp_tablet_tool_v2": {"motion": "fg"},
+    "zwp_pointer_gesture_swipe_v1": {"update": "-fg"},
+    "zwp_pointer_gesture_pinch_v1": {"update": "-fg"},
+    "wl_data_device": {"enter": "-ofg", "motion": "-fg"},
+    "xdg_toplevel": {"configure": "wh", "configure_bounds": "xy"},
+    "xdg_popup": {"configure": "xywh"},
+    "zxdg_toplevel_v6": {"configure": "wh"},
+    "zxdg_popup_v6": {"configure": "xywh"},
+    "wl_shell_surface": {"configure": "-wh"},
+    "ivi_surface": {"configure": "wh"},
+    "zwlr_layer_surface_v1": {"configure": "-wh"},
+    "zwp_text_input_v2": {"input_panel_state": "-xyxy"},
+    "zwp_input_popup_surface_v2": {"text_input_rectangle": "xyxy"},
 }
+"""The same; here ``o`` is the surface that the object is about from now on."""
+
+_AXIS_OF = {letter: index for index, letters in enumerate(("xwf", "yhg")) for letter in letters}
+_VERTICAL = 0
+"""wl_pointer.axis."""
 
 
-def install(hooks: Hooks, scale: Scale) -> None:
-    """Convert what is listed."""
-    to_host = {"i": scale.to_host, "s": scale.size_to_host, "f": scale.fixed_to_host}
-    to_guest = {"i": scale.to_guest, "f": scale.fixed_to_guest}
+def install(hooks: Hooks, space: Space, otherwise: Container[tuple[str, str]] = ()) -> None:
+    """Convert what is listed.
+
+    :param otherwise: interface and name of messages that somebody else converts.
+    """
     for interface, requests in REQUESTS.items():
         for name, pattern in requests.items():
-            if _exists(interface, name, is_request=True):
-                hooks.on_request(interface, name, _converter(pattern, to_host))
+            if _exists(interface, name, is_request=True) and (interface, name) not in otherwise:
+                hooks.on_request(interface, name, _request_converter(space, pattern))
     for interface, events in EVENTS.items():
         for name, pattern in events.items():
-            if _exists(interface, name, is_request=False):
-                hooks.on_event(interface, name, _converter(pattern, to_guest))
+            if _exists(interface, name, is_request=False) and (interface, name) not in otherwise:
+                hooks.on_event(interface, name, _event_converter(space, pattern))
+
+    def wheel(flow: Flow, object_id: int, at: int, stop: int) -> Buffer | None:
+        scale = space.scale_of(flow.relay, flow.relay.client_id(object_id))
+        along = scale.y if UINT.unpack_from(flow.buffer, at + 12)[0] == _VERTICAL else scale.x
+        INT.pack_into(flow.buffer, at + 16, along.fixed_to_guest(INT.unpack_from(flow.buffer, at + 16)[0]))
+        return None
+
+    def rectangle(flow: Flow, object_id: int, at: int, stop: int) -> Buffer | None:
+        scale = space.scale_of(flow.relay, object_id)
+        RECTANGLE.pack_into(flow.buffer, at + 8, *scale.rectangle(*RECTANGLE.unpack_from(flow.buffer, at + 8)))
+        return None
+
+    hooks.on_event("wl_pointer", "axis", wheel)
+    for name in ("add", "subtract"):
+        if ("wl_region", name) not in otherwise:
+            hooks.on_request("wl_region", name, rectangle)
 
 
 def _exists(interface: str, name: str, *, is_request: bool) -> bool:
@@ -89,13 +112,67 @@ def _exists(interface: str, name: str, *, is_request: bool) -> bool:
     return any(message.name == name for message in (shape.requests if is_request else shape.events))
 
 
-def _converter(pattern: str, conversions: dict[str, _Conversion]) -> Hook:
-    places = [(8 + 4 * index, conversions[letter]) for index, letter in enumerate(pattern) if letter in conversions]
+def _to_host(axis: Conversions, value: int) -> int:
+    return axis.to_host(value)
+
+
+def _size_to_host(axis: Conversions, value: int) -> int:
+    return axis.size_to_host(value)
+
+
+def _fixed_to_host(axis: Conversions, value: int) -> int:
+    return axis.fixed_to_host(value)
+
+
+def _to_guest(axis: Conversions, value: int) -> int:
+    return axis.to_guest(value)
+
+
+def _size_to_guest(axis: Conversions, value: int) -> int:
+    return axis.size_to_guest(value)
+
+
+def _fixed_to_guest(axis: Conversions, value: int) -> int:
+    return axis.fixed_to_guest(value)
+
+
+_REQUEST_CONVERSIONS = dict(zip("xywhfg", [_to_host] * 2 + [_size_to_host] * 2 + [_fixed_to_host] * 2, strict=True))
+_EVENT_CONVERSIONS = dict(
+    zip("xywhfg", [_to_guest] * 2 + [_size_to_guest] * 2 + [_fixed_to_guest] * 2, strict=True)
+)
+
+
+def _places(pattern: str, conversions: Mapping[str, _Conversion]) -> list[tuple[int, int, _Conversion]]:
+    """What is to be converted: the offset, the number of the axis, and how."""
+    return [
+        (8 + 4 * index, _AXIS_OF[letter], conversions[letter])
+        for index, letter in enumerate(pattern)
+        if letter in conversions
+    ]
+
+
+def _request_converter(space: Space, pattern: str) -> Hook:
+    places = _places(pattern, _REQUEST_CONVERSIONS)
+    named = 8 + 4 * pattern.index("o") if "o" in pattern else 0
 
     def convert(flow: Flow, object_id: int, at: int, stop: int) -> Buffer | None:
         buffer = flow.buffer
-        for offset, conversion in places:
-            INT.pack_into(buffer, at + offset, conversion(INT.unpack_from(buffer, at + offset)[0]))
+        scale = space.scale_of(flow.relay, UINT.unpack_from(buffer, at + named)[0] if named else object_id)
+        for offset, axis, conversion in places:
+            INT.pack_into(buffer, at + offset, conversion(scale[axis], INT.unpack_from(buffer, at + offset)[0]))
+        return None
+
+    return convert
+
+
+def _event_converter(space: Space, pattern: str) -> Hook:
+    places = _places(pattern, _EVENT_CONVERSIONS)
+
+    def convert(flow: Flow, object_id: int, at: int, stop: int) -> Buffer | None:
+        buffer = flow.buffer
+        scale = space.scale_of(flow.relay, flow.relay.client_id(object_id))
+        for offset, axis, conversion in places:
+            INT.pack_into(buffer, at + offset, conversion(scale[axis], INT.unpack_from(buffer, at + offset)[0]))
         return None
 
     return convert

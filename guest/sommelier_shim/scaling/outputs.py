@@ -1,46 +1,48 @@
-"""Outputs under scaling: clients see sizes in their own units (sommelier.md §3.2).
+"""Outputs as the host describes them, and as clients see them: in their own units (sommelier.md §3.2).
 
-An output's events are held back until the host has sent all of them, and made anew from what they said. The size
-in the host's units comes from the host's xdg-output where there is one, so that fractional scales are exact.
+The proxy binds every output for itself on each client's connection, before the client can. What the host says to
+these objects of its own is what is known; what it says to the client's is replaced by that.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from typing import NamedTuple, Protocol
 
-from sommelier_shim.own_globals import own_globals
-from sommelier_shim.relay import Flow
-from sommelier_shim.routes import Hooks
-from sommelier_shim.scaling.arithmetic import Scale, clamped
-from sommelier_shim.translation import TranslatingRelay
-from sommelier_shim.wire import INT, UINT, Buffer, decode, encode
+from sommelier_shim.relay import Relay
+from sommelier_shim.scaling.arithmetic import Axis, clamped
+from sommelier_shim.scaling.layout import Place, arranged
+from sommelier_shim.wire import encode
 
-_OUTPUTS, _OWN = "outputs", "own outputs"
-_MOST_SCALE = 2
+MOST_SCALE = 2
 """The largest scale that clients are told (sommelier.md, appendix C)."""
 _ROTATED = (1, 3, 5, 7)
 _CURRENT = 1
 _GEOMETRY, _MODE, _DONE, _SCALE = range(4)
 """Opcodes of wl_output's events."""
+_LOGICAL_POSITION, _LOGICAL_SIZE, _LOGICAL_DONE = range(3)
+"""Opcodes of zxdg_output_v1's events."""
+_LOGICAL_DONE_UNTIL = 3
+"""From this version on wl_output's end of a set is xdg-output's, too."""
 _MILLIMETRES = 25.4
-XDG_OUTPUT, AURA = "zxdg_output_manager_v1", "zaura_shell"
-_AURA_OUTPUTS, _AURA_RELEASES = 2, 38
-"""Versions of zaura_shell from which it makes objects for outputs, and from which these can be destroyed."""
+_KEY = "outputs"
 
 
 class Output:
-    """What the host said of one output, and how a client sees it.
+    """What the host said of one output.
 
-    :ivar logical: position and size in the host's units, as far as xdg-output tells; zeros otherwise.
+    :param host_id: of the proxy's own object, bound with :ivar version:.
+    :ivar logical_size: position and size in the host's units, as far as xdg-output tells.
     :ivar zoom: applied scale where ChromeOS tells it (device scale factor times current zoom), else 0.
+    :ivar is_internal: whether it is the built-in panel, where ChromeOS tells.
+    :ivar is_gone: whether the host has it no more.
     :ivar sources: the proxy's own objects that tell of it: interface by the host's number.
     """
 
-    def __init__(self, client_id: int, version: int, *, awaits_logical: bool) -> None:
-        self.client_id = client_id
+    def __init__(self, host_id: int = 0, version: int = 3) -> None:
+        self.host_id = host_id
         self.version = version
-        self.awaits_logical = awaits_logical
         self.x = self.y = 0
         self.millimetres = (0, 0)
         self.subpixel = 0
@@ -53,8 +55,9 @@ class Output:
         self.logical_size: tuple[int, int] | None = None
         self.device_scale = 1.0
         self.zoom = 0.0
+        self.is_internal = False
+        self.is_gone = False
         self.sources: dict[int, str] = {}
-        self._told = b""
 
     @property
     def applied(self) -> float:
@@ -62,27 +65,168 @@ class Output:
         if self.zoom:
             return self.device_scale * self.zoom
         if self.logical_size and self.logical_size[0] > 0 and self.pixels[0] > 0:
-            width = self.pixels[1] if self.transform in _ROTATED else self.pixels[0]
-            return width / self.logical_size[0]
+            return self.turned(self.pixels)[0] / self.logical_size[0]
         return float(max(1, self.scale))
 
-    def events(self, scale: Scale, buckets: Sequence[int]) -> bytes:
-        """What the client is told now: the whole set, when any of it has changed."""
-        shown = max(1, min(_MOST_SCALE, math.ceil(self.applied / scale.factor)))
-        width, height = (clamped(int(pixels * scale.factor * shown / self.applied)) for pixels in self.pixels)
-        x, y = self.logical_position or (self.x, self.y)
-        millimetres = nearest_density((width, height), self.millimetres, buckets)
-        events = encode(
-            self.client_id, _GEOMETRY, "iiiiissi", scale.to_guest(x), scale.to_guest(y), *millimetres,
-            self.subpixel, self.make, self.model, self.transform,
+    @property
+    def place(self) -> Place:
+        """Where it lies, in the host's units."""
+        size = self.logical_size or [max(1, int(size / self.applied)) for size in self.turned(self.pixels)]
+        return Place(*(self.logical_position or (self.x, self.y)), *size)
+
+    def turned(self, size: tuple[int, int]) -> tuple[int, int]:
+        """A size as its transform has it, from one as its panel has it."""
+        return size[::-1] if self.transform in _ROTATED else size
+
+
+class Description(NamedTuple):
+    """What a client is told of an output.
+
+    :ivar mode: width and height; :ivar logical: the same as the transform has it, without the scale.
+    """
+
+    position: tuple[int, int]
+    millimetres: tuple[int, int]
+    mode: tuple[int, int]
+    scale: int
+    logical: tuple[int, int]
+
+
+class View:
+    """A client's wl_output.
+
+    :ivar xdg: its xdg-outputs: what was told of each by its id, with the version.
+    """
+
+    def __init__(self, client_id: int, version: int, output: Output) -> None:
+        self.client_id = client_id
+        self.version = version
+        self.output = output
+        self.xdg: dict[int, tuple[int, bytes]] = {}
+        self._told = b""
+
+    def events(self, described: Description, *, ends_set: bool) -> bytes:
+        """What the client is told now: the whole set when any of it has changed.
+
+        :param ends_set: whether to say that a set has ended, whose other parts the host has told.
+        """
+        output = self.output
+        told = encode(
+            self.client_id, _GEOMETRY, "iiiiissi", *described.position, *described.millimetres, output.subpixel,
+            output.make, output.model, output.transform,
         )  # fmt: skip
-        events += encode(self.client_id, _MODE, "uiii", _CURRENT, width, height, self.refresh)
-        if self.version < 2:
-            return events
-        events += encode(self.client_id, _SCALE, "i", shown)
-        # A done may end a set of another interface's: what has not changed is not said again.
-        repeated, self._told = events == self._told, events
-        return encode(self.client_id, _DONE) if repeated else events + encode(self.client_id, _DONE)
+        told += encode(self.client_id, _MODE, "uiii", _CURRENT, *described.mode, output.refresh)
+        if self.version >= 2:
+            told += encode(self.client_id, _SCALE, "i", described.scale)
+        changed = b"" if told == self._told else told
+        self._told = told
+        for client_id, (version, before) in self.xdg.items():
+            logical = logical_events(client_id, described)
+            if logical != before:
+                self.xdg[client_id] = version, logical
+                changed += logical + (encode(client_id, _LOGICAL_DONE) if version < _LOGICAL_DONE_UNTIL else b"")
+        if self.version >= 2 and (changed or ends_set):
+            changed += encode(self.client_id, _DONE)
+        return changed
+
+
+def logical_events(client_id: int, described: Description) -> bytes:
+    """What an xdg-output is told."""
+    told = encode(client_id, _LOGICAL_POSITION, "ii", *described.position)
+    return told + encode(client_id, _LOGICAL_SIZE, "ii", *described.logical)
+
+
+class Outputs:
+    """The outputs of one client's connection.
+
+    :ivar by_name: those that the host has, in the order in which it announced them; :ivar own: the same by the
+        numbers of all the proxy's own objects that tell of one.
+    :ivar views: the client's, by its numbers; :ivar xdg: the same by the numbers of its xdg-outputs;
+        :ivar managers: versions of what made those.
+    """
+
+    def __init__(self) -> None:
+        self.by_name: dict[int, Output] = {}
+        self.own: dict[int, Output] = {}
+        self.views: dict[int, View] = {}
+        self.xdg: dict[int, View] = {}
+        self.managers: dict[int, int] = {}
+
+    @property
+    def internal(self) -> Output | None:
+        """The built-in panel, or what comes nearest to it (sommelier.md §3.1)."""
+        outputs = self.by_name.values()
+        return next((output for output in outputs if output.is_internal), None) or next(iter(outputs), None)
+
+    def arranged(self, sizes: Iterable[tuple[int, int]]) -> dict[Output, tuple[int, int]]:
+        """Where the outputs lie if they have these sizes."""
+        outputs = list(self.by_name.values())
+        return dict(zip(outputs, arranged([output.place for output in outputs], list(sizes)), strict=True))
+
+
+def outputs_of(relay: Relay) -> Outputs:
+    """The state of a relay."""
+    found = relay.features.get(_KEY)
+    if found is None:
+        found = relay.features[_KEY] = Outputs()
+    assert isinstance(found, Outputs)
+    return found
+
+
+class Describer(Protocol):
+    """How outputs look to clients."""
+
+    def described(self, output: Output, outputs: Outputs) -> Description:
+        """What clients are told of one output."""
+
+
+class ScaledOutputs:
+    """How outputs look by one scale.
+
+    :param buckets: densities that may be reported.
+    """
+
+    def __init__(self, factor: float, *, stable: bool = False, buckets: Sequence[int] = ()) -> None:
+        self._axis = Axis(factor, stable=stable)
+        self._buckets = buckets
+
+    def described(self, output: Output, outputs: Outputs) -> Description:
+        """See :meth:`Describer.described`."""
+        factor, applied = self._axis.guest, output.applied
+        shown = max(1, min(MOST_SCALE, math.ceil(applied / factor)))
+        width, height = (clamped(int(pixels * factor * shown / applied)) for pixels in output.pixels)
+        x, y, *logical = (self._axis.to_guest(value) for value in output.place)
+        millimetres = nearest_density((width, height), output.millimetres, self._buckets)
+        return Description((x, y), millimetres, (width, height), shown, (logical[0], logical[1]))
+
+
+class DirectOutputs:
+    """How outputs look when clients' units are their pixels, or pixels times a factor (sommelier.md §3.3)."""
+
+    def __init__(self, factor: float, *, stable: bool = False) -> None:
+        self.factor = factor
+        self.stable = stable
+
+    def described(self, output: Output, outputs: Outputs) -> Description:
+        """See :meth:`Describer.described`."""
+        sizes = [other.turned(self.virtual(other)) for other in outputs.by_name.values()]
+        position = outputs.arranged(sizes).get(output, (0, 0))
+        mode = self.virtual(output)
+        return Description(position, output.millimetres, mode, 1, output.turned(mode))
+
+    def virtual(self, output: Output) -> tuple[int, int]:
+        """The size of an output's panel in clients' units."""
+        width, height = (clamped(int(pixels * self.factor)) for pixels in output.pixels)
+        return width, height
+
+    def axes(self, output: Output | None) -> tuple[Axis, Axis]:
+        """How numbers are converted for what is shown on an output."""
+        ratios: list[tuple[float, float]] = [(self.factor * (output.applied if output else 1), 1)] * 2
+        if output is not None and output.logical_size and min(*output.logical_size, *output.pixels) > 0:
+            virtual = output.turned(self.virtual(output))
+            ratios = [(max(1, guest), host) for guest, host in zip(virtual, output.logical_size, strict=True)]
+        across, down = (Axis(guest, host, self.stable, direct=True) for guest, host in ratios)
+        return across, down
 
 
 def nearest_density(
@@ -97,148 +241,3 @@ def nearest_density(
     density = pixels[0] * _MILLIMETRES / millimetres[0]
     nearest = min(buckets, key=lambda bucket: abs(bucket - density))
     return int(pixels[0] * _MILLIMETRES / nearest), int(pixels[1] * _MILLIMETRES / nearest)
-
-
-def install(hooks: Hooks, scale: Scale, buckets: Sequence[int]) -> None:
-    """Describe outputs in the clients' units."""
-
-    def bound(flow: Flow, name: int, version: int, object_id: int) -> None:
-        relay = flow.relay
-        assert isinstance(relay, TranslatingRelay)
-        own = own_globals(flow)
-        manager, aura = own.bound.get(XDG_OUTPUT, 0), own.bound.get(AURA, 0)
-        output = Output(object_id, version, awaits_logical=bool(manager))
-        relay.features.setdefault(_OUTPUTS, {})[object_id] = output
-        for factory, interface in ((manager, "zxdg_output_v1"), (aura, "zaura_output")):
-            if factory and (factory == manager or own.versions[AURA] >= _AURA_OUTPUTS):
-                new = relay.own(interface)
-                output.sources[new] = interface
-                relay.features.setdefault(_OWN, {})[new] = output
-                flow.after += encode(factory, 1, "no", new, relay.host_id(object_id))
-
-    def release(flow: Flow, object_id: int, at: int, stop: int) -> Buffer | None:
-        relay = flow.relay
-        assert isinstance(relay, TranslatingRelay)
-        output: Output | None = relay.features.get(_OUTPUTS, {}).pop(object_id, None)
-        for own, interface in output.sources.items() if output is not None else ():
-            del relay.features[_OWN][own]
-            if interface == "zxdg_output_v1" or own_globals(flow).versions[AURA] >= _AURA_RELEASES:
-                flow.before += encode(own, 0)
-                relay.disown(own, interface)
-        return None
-
-    def geometry(flow: Flow, object_id: int, at: int, stop: int) -> Buffer | None:
-        output = _of(flow, object_id)
-        if output is None:
-            return None
-        x, y, width, height, subpixel, make, model, transform = decode("iiiiissi", flow.buffer[at:stop])
-        assert isinstance(x, int)
-        assert isinstance(y, int)
-        assert isinstance(width, int)
-        assert isinstance(height, int)
-        assert isinstance(subpixel, int)
-        assert isinstance(transform, int)
-        output.x, output.y, output.millimetres, output.subpixel = x, y, (width, height), subpixel
-        output.make = make if isinstance(make, bytes) else b""
-        output.model = model if isinstance(model, bytes) else b""
-        output.transform = transform
-        return b""
-
-    def mode(flow: Flow, object_id: int, at: int, stop: int) -> Buffer | None:
-        output = _of(flow, object_id)
-        if output is None:
-            return None
-        if UINT.unpack_from(flow.buffer, at + 8)[0] & _CURRENT:
-            width, height, refresh = (INT.unpack_from(flow.buffer, at + offset)[0] for offset in (12, 16, 20))
-            output.pixels, output.refresh = (max(0, width), max(0, height)), refresh
-        if output.version >= 2:
-            return b""
-        flow.after += output.events(scale, buckets)  # version 1 has no other end of a set
-        return b""
-
-    def output_scale(flow: Flow, object_id: int, at: int, stop: int) -> Buffer | None:
-        output = _of(flow, object_id)
-        if output is None:
-            return None
-        output.scale = INT.unpack_from(flow.buffer, at + 8)[0]
-        return b""
-
-    def done(flow: Flow, object_id: int, at: int, stop: int) -> Buffer | None:
-        output = _of(flow, object_id)
-        if output is None:
-            return None
-        if not output.awaits_logical:
-            flow.after += output.events(scale, buckets)
-        return b""
-
-    def own_done(flow: Flow, object_id: int, at: int, stop: int) -> Buffer | None:
-        """xdg-output before version 3 ends its sets by itself."""
-        output = _own(flow, object_id)
-        if output is None or flow.relay.client_id(flow.relay.host_id(output.client_id)) == 0:
-            return None
-        output.awaits_logical = False
-        return output.events(scale, buckets)
-
-    def logical_position(flow: Flow, object_id: int, at: int, stop: int) -> Buffer | None:
-        output = _own(flow, object_id)
-        if output is not None:
-            output.logical_position = (
-                INT.unpack_from(flow.buffer, at + 8)[0],
-                INT.unpack_from(flow.buffer, at + 12)[0],
-            )
-        return None
-
-    def logical_size(flow: Flow, object_id: int, at: int, stop: int) -> Buffer | None:
-        output = _own(flow, object_id)
-        if output is not None:
-            output.logical_size = INT.unpack_from(flow.buffer, at + 8)[0], INT.unpack_from(flow.buffer, at + 12)[0]
-            # Version 3 has no done of its own; wl_output's follows.
-            output.awaits_logical = own_globals(flow).versions[XDG_OUTPUT] < 3
-        return None
-
-    def aura_scale(flow: Flow, object_id: int, at: int, stop: int) -> Buffer | None:
-        output = _own(flow, object_id)
-        flags, value = (UINT.unpack_from(flow.buffer, at + offset)[0] for offset in (8, 12))
-        if output is not None and flags & _CURRENT and value:
-            output.zoom = value / 1000
-        return None
-
-    def aura_device_scale(flow: Flow, object_id: int, at: int, stop: int) -> Buffer | None:
-        output = _own(flow, object_id)
-        value = UINT.unpack_from(flow.buffer, at + 8)[0]
-        if output is not None and value:
-            output.device_scale = value / 1000
-        return None
-
-    def preferred_scale(flow: Flow, object_id: int, at: int, stop: int) -> Buffer | None:
-        value = UINT.unpack_from(flow.buffer, at + 8)[0]
-        UINT.pack_into(flow.buffer, at + 8, max(1, clamped(round(value / scale.factor))))
-        return None
-
-    def preferred_buffer_scale(flow: Flow, object_id: int, at: int, stop: int) -> Buffer | None:
-        value = INT.unpack_from(flow.buffer, at + 8)[0]
-        INT.pack_into(flow.buffer, at + 8, max(1, min(_MOST_SCALE, math.ceil(value / scale.factor))))
-        return None
-
-    hooks.at_bind.setdefault("wl_output", []).append(bound)
-    hooks.on_request("wl_output", "release", release)
-    for name, hook in (("geometry", geometry), ("mode", mode), ("scale", output_scale), ("done", done)):
-        hooks.on_event("wl_output", name, hook)
-    hooks.own_handlers["zxdg_output_v1"] = {
-        "logical_position": logical_position,
-        "logical_size": logical_size,
-        "done": own_done,
-    }
-    hooks.own_handlers["zaura_output"] = {"scale": aura_scale, "device_scale_factor": aura_device_scale}
-    hooks.on_event("wp_fractional_scale_v1", "preferred_scale", preferred_scale)
-    hooks.on_event("wl_surface", "preferred_buffer_scale", preferred_buffer_scale)
-
-
-def _of(flow: Flow, host_id: int) -> Output | None:
-    found: Output | None = flow.relay.features.get(_OUTPUTS, {}).get(flow.relay.client_id(host_id))
-    return found
-
-
-def _own(flow: Flow, host_id: int) -> Output | None:
-    found: Output | None = flow.relay.features.get(_OWN, {}).get(host_id)
-    return found

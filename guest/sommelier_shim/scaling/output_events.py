@@ -1,0 +1,251 @@
+"""The adapter of :mod:`~sommelier_shim.scaling.outputs`: what the host says of outputs, and what clients hear."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from sommelier_shim.own_globals import own_globals
+from sommelier_shim.relay import Flow, Hook, Relay
+from sommelier_shim.routes import Hooks
+from sommelier_shim.scaling.outputs import Describer, Output, Outputs, View, logical_events, outputs_of
+from sommelier_shim.shapes import naming
+from sommelier_shim.translation import TranslatingRelay
+from sommelier_shim.wire import INT, UINT, Buffer, decode, encode
+
+XDG_OUTPUT, AURA = "zxdg_output_manager_v1", "zaura_shell"
+_SOURCES = {XDG_OUTPUT: "zxdg_output_v1", AURA: "zaura_output"}
+"""What tells more of an output: by the global, what it makes."""
+_AURA_OUTPUTS, _AURA_RELEASES = 2, 38
+"""Versions of zaura_shell from which it makes objects for outputs, and from which these can be destroyed."""
+_OUTPUT_VERSION, _OUTPUT_RELEASES = 3, 3
+_INTERNAL = 1
+"""zaura_output.connection_type."""
+_CURRENT = 1
+"""A bit of wl_output.mode, and of zaura_output.scale."""
+_OUTPUT_LIMIT = 64
+
+
+def install(hooks: Hooks, describer: Describer, at_change: Callable[[Relay], bytes] | None = None) -> None:
+    """Describe outputs in the clients' units.
+
+    :param at_change: called when the host has said something of an output; returns what else the client shall hear.
+    """
+
+    def described(view: View, outputs: Outputs, *, ends_set: bool = False) -> bytes:
+        if not view.output.pixels[0]:
+            return b""
+        return view.events(describer.described(view.output, outputs), ends_set=ends_set)
+
+    def tell(flow: Flow) -> bytes:
+        """What has changed: one output may move others."""
+        outputs = outputs_of(flow.relay)
+        told = b"".join(described(view, outputs) for view in outputs.views.values())
+        return told + (at_change(flow.relay) if at_change is not None else b"")
+
+    def own_mode(flow: Flow, object_id: int, at: int, stop: int) -> Buffer | None:
+        output = outputs_of(flow.relay).own.get(object_id)
+        if output is None or not UINT.unpack_from(flow.buffer, at + 8)[0] & _CURRENT:
+            return None
+        width, height, output.refresh = (INT.unpack_from(flow.buffer, at + offset)[0] for offset in (12, 16, 20))
+        output.pixels = max(0, width), max(0, height)
+        return tell(flow) if output.version < 2 else None
+
+    def own_done(flow: Flow, object_id: int, at: int, stop: int) -> Buffer | None:
+        return tell(flow)
+
+    def own_removed(flow: Flow, name: int) -> bytes:
+        relay = flow.relay
+        assert isinstance(relay, TranslatingRelay)
+        outputs = outputs_of(relay)
+        output = outputs.by_name.pop(name, None)
+        if output is None:
+            return b""
+        output.is_gone = True
+        for number, interface in output.sources.items():
+            del outputs.own[number]
+            if interface == _SOURCES[XDG_OUTPUT] or own_globals(flow).versions[AURA] >= _AURA_RELEASES:
+                relay.to_host(encode(number, 0), None)
+                relay.disown(number, interface)
+        del outputs.own[output.host_id]
+        if output.version >= _OUTPUT_RELEASES:
+            relay.to_host(encode(output.host_id, 0), None)
+            relay.disown(output.host_id, "wl_output")
+        return tell(flow)
+
+    def told_mode(flow: Flow, object_id: int, at: int, stop: int) -> Buffer:
+        outputs = outputs_of(flow.relay)
+        view = outputs.views.get(flow.relay.client_id(object_id))
+        # Version 1 has no other end of a set.
+        return described(view, outputs) if view is not None and view.version < 2 else b""
+
+    def told_done(flow: Flow, object_id: int, at: int, stop: int) -> Buffer:
+        outputs = outputs_of(flow.relay)
+        view = outputs.views.get(flow.relay.client_id(object_id))
+        return described(view, outputs, ends_set=True) if view is not None else b""
+
+    def told_logical(flow: Flow, object_id: int, at: int, stop: int) -> Buffer:
+        outputs, number = outputs_of(flow.relay), flow.relay.client_id(object_id)
+        view = outputs.xdg.get(number)
+        if view is None or not view.output.pixels[0]:
+            return b""
+        logical = logical_events(number, describer.described(view.output, outputs))
+        view.xdg[number] = view.xdg[number][0], logical
+        return logical
+
+    hooks.at_own_global["wl_output"] = _announced
+    hooks.at_own_global[XDG_OUTPUT] = hooks.at_own_global[AURA] = _source_announced
+    hooks.at_own_removal.append(own_removed)
+    hooks.own_handlers["wl_output"] = {
+        "geometry": _own_geometry, "mode": own_mode, "scale": _own_scale, "done": own_done,
+    }  # fmt: skip
+    hooks.own_handlers["zxdg_output_v1"] = {
+        "logical_position": _own_logical_position, "logical_size": _own_logical_size, "done": own_done,
+    }  # fmt: skip
+    hooks.own_handlers["zaura_output"] = {
+        "scale": _own_zoom, "device_scale_factor": _own_device_scale, "connection": _own_connection,
+    }  # fmt: skip
+    hooks.at_bind.setdefault("wl_output", []).append(_bound)
+    hooks.at_bind.setdefault(XDG_OUTPUT, []).append(_manager_bound)
+    hooks.on_request("wl_output", "release", _release)
+    hooks.on_request(XDG_OUTPUT, "get_xdg_output", _get_xdg_output)
+    hooks.on_request("zxdg_output_v1", "destroy", _destroy_xdg_output)
+    for name, hook in (("geometry", _drop), ("mode", told_mode), ("scale", _drop), ("done", told_done)):
+        hooks.on_event("wl_output", name, hook)
+    hooks.on_event("zxdg_output_v1", "logical_position", told_logical)
+    hooks.on_event("zxdg_output_v1", "logical_size", _drop)
+    _hide_own_outputs(hooks)
+
+
+def _hide_own_outputs(hooks: Hooks) -> None:
+    """Events name every object that this connection has for an output: the client knows its own ones alone."""
+
+    def hider(offset: int) -> Hook:
+        def hide(flow: Flow, object_id: int, at: int, stop: int) -> Buffer | None:
+            return b"" if UINT.unpack_from(flow.buffer, at + offset)[0] in outputs_of(flow.relay).own else None
+
+        return hide
+
+    for interface, message, offset in naming("wl_output", requests=False):
+        hooks.on_event(interface, message.name, hider(offset))
+
+
+def _announced(flow: Flow, name: int, version: int) -> None:
+    relay, outputs = flow.relay, outputs_of(flow.relay)
+    assert isinstance(relay, TranslatingRelay)
+    if name in outputs.by_name or len(outputs.by_name) >= _OUTPUT_LIMIT:
+        return
+    new = relay.own("wl_output")
+    output = outputs.by_name[name] = outputs.own[new] = Output(new, min(version, _OUTPUT_VERSION))
+    registry = own_globals(flow).registry
+    relay.to_host(encode(registry, 0, "usun", name, "wl_output", output.version, new), None)
+    _ask(flow, outputs, output)
+
+
+def _source_announced(flow: Flow, name: int, version: int) -> None:
+    outputs = outputs_of(flow.relay)
+    for output in outputs.by_name.values():
+        _ask(flow, outputs, output)
+
+
+def _ask(flow: Flow, outputs: Outputs, output: Output) -> None:
+    """Let whatever can tell more of an output do so."""
+    relay, own = flow.relay, own_globals(flow)
+    assert isinstance(relay, TranslatingRelay)
+    for factory, interface in _SOURCES.items():
+        can = factory in own.bound and (factory != AURA or own.versions[AURA] >= _AURA_OUTPUTS)
+        if can and interface not in output.sources.values():
+            new = relay.own(interface)
+            output.sources[new] = interface
+            outputs.own[new] = output
+            relay.to_host(encode(own.bound[factory], 1, "no", new, output.host_id), None)
+
+
+def _own_geometry(flow: Flow, object_id: int, at: int, stop: int) -> None:
+    output = outputs_of(flow.relay).own.get(object_id)
+    if output is None:
+        return
+    x, y, width, height, subpixel, make, model, transform = decode("iiiiissi", flow.buffer[at:stop])
+    assert isinstance(x, int)
+    assert isinstance(y, int)
+    assert isinstance(width, int)
+    assert isinstance(height, int)
+    assert isinstance(subpixel, int)
+    assert isinstance(transform, int)
+    output.x, output.y, output.millimetres, output.subpixel = x, y, (width, height), subpixel
+    output.make = make if isinstance(make, bytes) else b""
+    output.model = model if isinstance(model, bytes) else b""
+    output.transform = transform
+
+
+def _own_scale(flow: Flow, object_id: int, at: int, stop: int) -> None:
+    output = outputs_of(flow.relay).own.get(object_id)
+    if output is not None:
+        output.scale = INT.unpack_from(flow.buffer, at + 8)[0]
+
+
+def _own_logical_position(flow: Flow, object_id: int, at: int, stop: int) -> None:
+    output = outputs_of(flow.relay).own.get(object_id)
+    if output is not None:
+        output.logical_position = _pair(flow, at)
+
+
+def _own_logical_size(flow: Flow, object_id: int, at: int, stop: int) -> None:
+    output = outputs_of(flow.relay).own.get(object_id)
+    if output is not None:
+        output.logical_size = _pair(flow, at)
+
+
+def _pair(flow: Flow, at: int) -> tuple[int, int]:
+    return INT.unpack_from(flow.buffer, at + 8)[0], INT.unpack_from(flow.buffer, at + 12)[0]
+
+
+def _own_zoom(flow: Flow, object_id: int, at: int, stop: int) -> None:
+    output = outputs_of(flow.relay).own.get(object_id)
+    flags, value = (UINT.unpack_from(flow.buffer, at + offset)[0] for offset in (8, 12))
+    if output is not None and flags & _CURRENT and value:
+        output.zoom = value / 1000
+
+
+def _own_device_scale(flow: Flow, object_id: int, at: int, stop: int) -> None:
+    output = outputs_of(flow.relay).own.get(object_id)
+    value = UINT.unpack_from(flow.buffer, at + 8)[0]
+    if output is not None and value:
+        output.device_scale = value / 1000
+
+
+def _own_connection(flow: Flow, object_id: int, at: int, stop: int) -> None:
+    output = outputs_of(flow.relay).own.get(object_id)
+    if output is not None:
+        output.is_internal = UINT.unpack_from(flow.buffer, at + 8)[0] == _INTERNAL
+
+
+def _bound(flow: Flow, name: int, version: int, object_id: int) -> None:
+    outputs = outputs_of(flow.relay)
+    outputs.views[object_id] = View(object_id, version, outputs.by_name.get(name) or Output())
+
+
+def _manager_bound(flow: Flow, name: int, version: int, object_id: int) -> None:
+    outputs_of(flow.relay).managers[object_id] = version
+
+
+def _release(flow: Flow, object_id: int, at: int, stop: int) -> None:
+    outputs_of(flow.relay).views.pop(object_id, None)
+
+
+def _get_xdg_output(flow: Flow, object_id: int, at: int, stop: int) -> None:
+    outputs = outputs_of(flow.relay)
+    new, of = (UINT.unpack_from(flow.buffer, at + offset)[0] for offset in (8, 12))
+    view = outputs.views.get(of)
+    if view is not None:
+        outputs.xdg[new] = view
+        view.xdg[new] = outputs.managers.get(object_id, 1), b""
+
+
+def _destroy_xdg_output(flow: Flow, object_id: int, at: int, stop: int) -> None:
+    view = outputs_of(flow.relay).xdg.pop(object_id, None)
+    if view is not None:
+        view.xdg.pop(object_id, None)
+
+
+def _drop(flow: Flow, object_id: int, at: int, stop: int) -> Buffer:
+    return b""
