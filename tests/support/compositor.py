@@ -198,6 +198,10 @@ class Compositor(Headless):
         """The output with the pointer, as a PPM."""
         return self._grim("-c", "-t", "ppm", "-")
 
+    def pixels(self, output: str = "HEADLESS-1") -> bytes:
+        """Every pixel of one output with the pointer, as a PPM."""
+        return self._grim("-o", output, "-t", "ppm", "-")
+
     def part(self, left: int, top: int, width: int, height: int, scale: int) -> bytes:
         """A part of the output without the pointer, as a PPM in pixels; the place is in the output's units."""
         return self._grim("-t", "ppm", "-s", str(scale), "-g", f"{left},{top} {width}x{height}", "-")
