@@ -9,6 +9,8 @@ import pytest
 
 from support.needs import need
 from support.proxied import FEATHERPAD, program_of
+from support.screen import SIZE, Screen
+from support.virtual_input import LEFT, RIGHT
 
 if TYPE_CHECKING:
     from conftest import Desktop
@@ -83,3 +85,40 @@ def test_a_scaled_program_looks_as_on_an_output_of_that_scale(
     shown = _show(make_desktop(switch, size=PIXELS), through, PROGRAMS[name], through=True)
     assert {len(picture) for picture in expected} == {len(picture) for picture in shown}, "another size"
     assert expected & shown
+
+
+class Popup(NamedTuple):
+    """A program with a menu.
+
+    :ivar place: of what opens it, in pixels; :ivar button: what is pressed there.
+    """
+
+    argv: list[str]
+    place: tuple[int, int]
+    button: int = LEFT
+
+
+POPUPS = {
+    "gtk3-demo": Popup(["gtk3-demo", "--run=menus"], (60, 24)),
+    "gtk4-demo": Popup(["gtk4-demo", "--run=combobox"], (240, 114)),
+    "Qt 5: featherpad": Popup(FEATHERPAD, (40, 20)),
+    "Qt 5: featherpad, at the pointer": Popup(FEATHERPAD, (600, 500), RIGHT),
+    "weston-terminal": Popup(["weston-terminal", "--shell=/bin/cat"], (400, 400), RIGHT),
+}
+
+
+@pytest.mark.parametrize("name", POPUPS)
+def test_a_menu_of_a_scaled_program_is_where_it_is_on_an_output_of_that_scale(
+    make_desktop: Callable[..., Desktop], name: str
+) -> None:
+    argv, place, button = POPUPS[name]
+    need(program_of(argv), packages="gtk-3-examples gtk-4-examples featherpad weston")
+    direct, through, switch = CASES["low density"]
+    looks: list[set[bytes]] | None = None
+    for scale, switches in ((direct, ()), (through, (switch,))):
+        desktop = make_desktop(*switches, size=SIZE)
+        desktop.compositor.sway(f"output HEADLESS-1 scale {scale}")
+        screen = Screen(desktop.compositor, desktop.given, desktop.proxied, looks)
+        screen.start(argv)
+        screen.click(*place, button, 1)
+        looks = screen.looks
