@@ -232,15 +232,23 @@ class Kwin(OnABus):
         return _KWIN_INPUT, str(self.socket)
 
     def picture(self) -> bytes:
-        """The output, as a PPM in pixels."""
-        done = subprocess.run(
-            [*self.as_its_user(), "/usr/bin/python3", "-c", _KWIN_PICTURE, self.bus],
-            env=self.environ_of_its_user(),
-            check=True,
-            timeout=LIMIT,
-            capture_output=True,
-        )
-        return done.stdout
+        """The output, as a PPM in pixels. KWin may refuse one while something else of it changes."""
+
+        def taken() -> bytes:
+            done = subprocess.run(
+                [*self.as_its_user(), "/usr/bin/python3", "-c", _KWIN_PICTURE, self.bus],
+                env=self.environ_of_its_user(),
+                check=False,
+                timeout=LIMIT,
+                capture_output=True,
+            )
+            if done.returncode == 0:
+                return done.stdout
+            with open(self.directory / "log", "ab") as log:
+                log.write(done.stderr)
+            return b""
+
+        return self.wait("a picture", taken)
 
 
 class Mutter(OnABus):
