@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from guestlink_host.containers import Container
-from guestlink_host.managers import Instance, Manager, ManagerError
+from guestlink_host.managers import RUNNING, Instance, Manager, ManagerError
 
 _log = logging.getLogger(__name__)
 
@@ -69,7 +69,8 @@ class ManagerWatch:
         its instance, or ``None`` when it is gone.
     :param strange: is told of each instance that is not ours, but a user of this host wants it, or it has a
         directory of a user's: a copy of an attached container has its devices. Also of one that has taken the place
-        of one that was ours by a profile: made anew between two looks, it has no directory.
+        of one that was ours by a profile: made anew between two looks, it has no directory. One that does not run is told when a second look sees
+        it as the first did.
     """
 
     def __init__(
@@ -122,7 +123,8 @@ class ManagerWatch:
                     strange = instance.wanted_by is not None or instance.directory is not None
                 else:
                     strange = mine.by_profile and instance.wanted_by is not None and instance.directory is None
-                if strange:
+                # What has just been made may be about to start, and would be refused that while it is changed.
+                if strange and (instance.status == RUNNING or instance == before.instances.get(key)):
                     await self._strange(instance)
             return self.last
 

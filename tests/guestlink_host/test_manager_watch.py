@@ -140,6 +140,15 @@ async def test_strangers_that_are_wanted_or_look_like_ours_are_told() -> None:
     assert watched.strangers == ["wanted", "copy"]
 
 
+async def test_one_that_may_be_about_to_start_is_left_alone() -> None:
+    watched = Watched()
+    watched.manager.there = [instance("wanted", STOPPED, wanted_by=1000)]
+    await watched.look()
+    assert watched.strangers == []
+    await watched.look()
+    assert watched.strangers == ["wanted"]
+
+
 async def test_one_made_anew_in_the_place_of_one_with_the_profile_is_a_stranger() -> None:
     watched = Watched()
     directory = Path("/run/user/1000/guestlink-host/containers/work")
