@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import json
 import os
-import shlex
 import shutil
 import socket
-import stat
 import subprocess
+import sys
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from functools import partial
@@ -19,17 +17,14 @@ from typing import NamedTuple
 
 import pytest
 
-from support.compositor import Compositor
-from support.lxd import GUEST, Image, Incus, Lxd, LxdContainer
-from support.machine import UID, USER, build_rootfs
+from support.desk import CLOUD, NODE, PROFILE, Desk, running_desk
+from support.lxd import GUEST, Incus, Lxd, LxdContainer
+from support.machine import UID, USER
 from support.needs import absent, need
 from support.packages import SigningKey
-from support.pair import guest_rootfs
-from support.stage import Stage
 
 pytestmark = [pytest.mark.container, pytest.mark.slow]
 
-NODE = f"guestlink-test-{os.getpid()}"
 BRIDGE = f"gl{os.getpid()}"
 ADDRESS = f"10.{100 + os.getpid() % 100}.{os.getpid() // 100 % 250}.1"
 NETWORK = (
@@ -37,62 +32,6 @@ NETWORK = (
     *("ipv4.firewall=false", "ipv4.nat=false", "ipv4.routing=false", "ipv6.address=none"),
 )
 USER_DATA = "#cloud-config\nlocale: C.UTF-8\nruncmd: [[touch, /root/mine]]\n"
-_SEED = "/var/lib/cloud/seed/nocloud-net"
-
-
-def _config(key: str, default: str) -> str:
-    return "{{ config_get(" + json.dumps(key) + ", " + json.dumps(default) + ") }}\n"
-
-
-CLOUD = {
-    f"{_SEED}/meta-data": "instance-id: {{ container.name }}\nlocal-hostname: {{ container.name }}\n",
-    f"{_SEED}/user-data": _config("cloud-init.user-data", "#cloud-config"),
-    f"{_SEED}/vendor-data": _config("cloud-init.vendor-data", "#cloud-config"),
-    "/etc/apt/apt.conf.d/99mmdebstrap": "# Recommended packages are installed, too.\n",
-    "/etc/apt/sources.list": "# What Debian's archive would give is in the image.\n",
-}
-"""What the managers' images with cloud-init have for it."""
-
-
-class Desk:
-    """A desktop with LXD or Incus, and the container ``work``."""
-
-    def __init__(self, stage: Stage, lxd: Lxd, compositor: Compositor, work: LxdContainer) -> None:
-        self.stage = stage
-        self.lxd = lxd
-        self.compositor = compositor
-        self.work = work
-
-    def host(self, *words: str, check: bool = True) -> subprocess.CompletedProcess[str]:
-        return self.stage.host(*words, check=check)
-
-    def state(self, name: str) -> tuple[str, bool]:
-        """How the manager sees a container, and whether it is registered."""
-        entries = {entry["name"]: entry for entry in self.stage.host_json("list")}
-        return (entries[name]["instance"], entries[name]["registered"]) if name in entries else ("", False)
-
-    def devices(self, name: str) -> set[str]:
-        """The names of a container's devices after the daemon has looked at it."""
-        self.stage.host_json("list")
-        return set(self.lxd.devices(name))
-
-    def launchers(self, name: str) -> list[Path]:
-        directory = Path(self.stage.host_environ["XDG_DATA_HOME"], "applications")
-        return sorted(directory.glob(f"guestlink-{name}-*.desktop"))
-
-    def wait_for(self, name: str, instance: str, registered: bool) -> None:
-        self.stage.wait(
-            f"{name} is {instance} and {'' if registered else 'not '}registered",
-            lambda: self.state(name) == (instance, registered),
-            0.2,
-        )
-
-    def click(self, name: str, application: str) -> subprocess.CompletedProcess[str]:
-        """Run a launcher's command as a desktop does."""
-        [launcher] = [path for path in self.launchers(name) if path.stem.endswith(f"-{application}")]
-        [line] = [line for line in launcher.read_text().splitlines() if line.startswith("Exec=")]
-        words = [word for word in shlex.split(line.removeprefix("Exec=")) if not word.startswith("%")]
-        return self.host(*words[words.index("launch") :], check=False)
 
 
 @pytest.fixture(scope="module", params=[Lxd, Incus], ids=["lxd", "incus"])
@@ -100,28 +39,8 @@ def desk(packages: Path, request: pytest.FixtureRequest) -> Iterator[Desk]:
     kind: type[Lxd] = request.param
     if missing := kind.missing_tools():
         absent(f"{kind.title} needs {', '.join(missing)}")
-    stage = Stage("work", as_uid=UID)
-    contexts = ExitStack()
-    try:
-        cloud = Image(build_rootfs("bookworm", "cloud-init,foot,ifupdown,init-system-helpers", user=False), CLOUD)
-        lxd = contexts.enter_context(kind({GUEST: Image(guest_rootfs("bookworm")), "cloud": cloud}))
-        compositor = contexts.enter_context(Compositor(stage.root / "compositor"))
-        node = Path("/dev", NODE)
-        os.mknod(node, 0o600 | stat.S_IFCHR, os.makedev(1, 5))  # reads like /dev/zero
-        contexts.callback(node.unlink)
-        stage.host_environ |= compositor.environ | lxd.environ | {"GUESTLINK_HOST_GPU": str(node)}
-        stage.start_host()
-        lxd.client("profile", "create", "guestlink")
-        work = lxd.launch("work")
-        lxd.client("config", "device", "add", "work", "packages", "disk", f"source={packages}", "path=/packages")
-        done = work.root("sh", "-c", "dpkg -i /packages/guestlink*.deb")
-        assert done.returncode == 0, done.stdout + done.stderr
-        lxd.client("config", "device", "remove", "work", "packages")
-        work.check_user("systemctl", "--user", "daemon-reload")
-        yield Desk(stage, lxd, compositor, work)
-    finally:
-        contexts.close()
-        stage.close()
+    with running_desk(kind, packages) as made:
+        yield made
 
 
 def test_attach_carries_in_what_a_running_container_needs_and_does_it_once(desk: Desk) -> None:
@@ -157,7 +76,7 @@ def test_it_registers_and_its_applications_appear(desk: Desk) -> None:
 def test_a_launcher_opens_a_window(desk: Desk) -> None:
     clicked = desk.click("work", "foot")
     assert clicked.returncode == 0, clicked.stderr
-    desk.work.wait("its window is shown", lambda: "guestlink-work-foot" in _windows(desk))
+    desk.work.wait("its window is shown", lambda: "guestlink-work-foot" in desk.windows())
     desk.work.check_user("systemctl", "--user", "stop", "app-guestlink-foot@*.service")
 
 
@@ -194,6 +113,15 @@ def test_it_comes_back_after_a_restart_of_the_container(desk: Desk) -> None:
     assert desk.work.check_user("cat", "/dev/.container_token") == token.read_text()
 
 
+def test_it_stays_while_the_manager_is_away_and_after_that(desk: Desk) -> None:
+    desk.lxd.stop_daemon()
+    desk.wait_for("work", "unknown", True)
+    assert desk.stage.vsh("work", "--", "id", "-un").stdout.strip() == USER
+    assert desk.launchers("work")
+    desk.lxd.start_daemon()
+    desk.wait_for("work", "running", True)
+
+
 def test_it_comes_back_after_a_restart_of_the_host_and_after_a_new_login(desk: Desk) -> None:
     for runtime_is_new in (False, True):
         desk.stage.stop("host")
@@ -202,7 +130,7 @@ def test_it_comes_back_after_a_restart_of_the_host_and_after_a_new_login(desk: D
         desk.stage.start_host()
         desk.wait_for("work", "running", True)
     desk.host("launch", "work", "foot")
-    desk.work.wait("its window is shown", lambda: "guestlink-work-foot" in _windows(desk))
+    desk.work.wait("its window is shown", lambda: "guestlink-work-foot" in desk.windows())
     desk.work.check_user("systemctl", "--user", "stop", "app-guestlink-foot@*.service")
 
 
@@ -228,7 +156,7 @@ def test_a_click_starts_a_stopped_container(desk: Desk) -> None:
     clicked = desk.click("work", "foot")
     assert clicked.returncode == 0, clicked.stderr
     assert desk.state("work") == ("running", True)
-    desk.work.wait("its window is shown", lambda: "guestlink-work-foot" in _windows(desk))
+    desk.work.wait("its window is shown", lambda: "guestlink-work-foot" in desk.windows())
     assert "started" in {event["event"] for event in desk.stage.host_json("events", "work")}
 
 
@@ -257,8 +185,8 @@ def test_a_deleted_container_loses_its_launchers_and_can_be_forgotten(desk: Desk
 
 def test_a_container_with_the_profile_attaches_by_itself_and_is_forgotten_by_itself(desk: Desk) -> None:
     edit = desk.host("profile", "--no-gpu").stdout
-    desk.lxd.client("profile", "edit", "guestlink", stdin=edit)
-    desk.lxd.client("init", GUEST, "fresh", "-p", "default", "-p", "guestlink")
+    desk.lxd.client("profile", "edit", PROFILE, stdin=edit)
+    desk.lxd.client("init", GUEST, "fresh", "-p", "default", "-p", PROFILE)
     desk.stage.wait("it is attached", lambda: "guestlink" in desk.devices("fresh"), 0.2)
     assert desk.state("fresh") == ("stopped", False)
     desk.host("detach", "fresh")
@@ -269,7 +197,7 @@ def test_a_container_with_the_profile_attaches_by_itself_and_is_forgotten_by_its
     desk.lxd.client("config", "unset", "fresh", "user.guestlink")
     desk.stage.wait("the profile counts again", lambda: "guestlink" in desk.devices("fresh"), 0.2)
     desk.lxd.client("delete", "fresh")
-    desk.lxd.client("init", GUEST, "fresh", "-p", "default", "-p", "guestlink")
+    desk.lxd.client("init", GUEST, "fresh", "-p", "default", "-p", PROFILE)
     desk.stage.wait("another of its name is attached", lambda: "guestlink" in desk.devices("fresh"), 0.2)
     desk.lxd.client("delete", "fresh")
     desk.stage.wait("it is forgotten", lambda: desk.state("fresh") == ("", False), 0.2)
@@ -282,11 +210,11 @@ class Source(NamedTuple):
     launch: Sequence[str] = ()
 
 
-@pytest.fixture
+@pytest.fixture(scope="class")
 def source(desk: Desk, packages: Path) -> Iterator[Source]:
     """With LXD a repository on a bridge, with Incus a directory and no network."""
     if desk.lxd.kind == "incus":
-        yield Source(["--packages", shutil.copytree(packages, desk.stage.root / "packages")])
+        yield Source(["--packages", str(shutil.copytree(packages, desk.stage.root / "packages"))])
         return
     need("apt-ftparchive", packages="apt-utils")
     with ExitStack() as contexts:
@@ -296,7 +224,6 @@ def source(desk: Desk, packages: Path) -> Iterator[Source]:
         key.repository("apt", directory, sorted(packages.glob("*.deb")))
         desk.lxd.client("network", "create", BRIDGE, *NETWORK)
         contexts.callback(desk.lxd.client, "network", "delete", BRIDGE)
-        contexts.callback(partial(desk.lxd.client, "delete", "-f", "new", check=False))
         handler = partial(SimpleHTTPRequestHandler, directory=str(directory))
         server = contexts.enter_context(ThreadingHTTPServer((ADDRESS, 0), handler))
         thread = Thread(target=server.serve_forever)
@@ -307,27 +234,52 @@ def source(desk: Desk, packages: Path) -> Iterator[Source]:
         yield Source(["--apt", line, "--key", str(directory / "guestlink.asc")], ["-n", BRIDGE])
 
 
-def test_a_new_container_with_the_profile_installs_adopts_and_registers_by_itself(
-    desk: Desk, source: Source
-) -> None:
+@pytest.fixture(scope="class")
+def new(desk: Desk, source: Source) -> Iterator[LxdContainer]:
+    """A container of an image with cloud-init, with the profile."""
     edit = desk.host("profile", "--no-gpu", *source.profile).stdout
-    desk.lxd.client("profile", "edit", "guestlink", stdin=edit)
-    words = ["-p", "default", "-p", "guestlink", "-c", f"cloud-init.user-data={USER_DATA}", *source.launch]
-    desk.lxd.client("-q", "launch", "cloud", "new", *words)
-    new = LxdContainer(desk.lxd, "new")
-    done = new.root("cloud-init", "status", "--wait", "--long", timeout=300)
-    said = new.root("cat", "/var/log/cloud-init-output.log").stdout
-    assert "status: done" in done.stdout, done.stdout + said
-    desk.wait_for("new", "running", True)
-    assert desk.stage.vsh("new", "--", "id", "-un").stdout.strip() == "debian"
-    assert new.root("test", "-e", "/root/mine").returncode == 0
-    assert "guestlink-host" not in new.root("dpkg-query", "-W", "-f", "${Package}\n").stdout.split()
-    desk.stage.wait("its launchers appear", lambda: desk.launchers("new"))
-    clicked = desk.click("new", "foot")
-    assert clicked.returncode == 0, clicked.stderr
-    desk.stage.wait("its window is shown", lambda: "guestlink-new-foot" in _windows(desk), 0.2)
+    desk.lxd.client("profile", "edit", PROFILE, stdin=edit)
+    words = ["-p", "default", "-p", PROFILE, "-c", f"cloud-init.user-data={USER_DATA}", *source.launch]
+    desk.lxd.client("-q", "launch", CLOUD, "new", *words)
+    yield LxdContainer(desk.lxd, "new")
     desk.lxd.client("delete", "-f", "new")
     desk.stage.wait("it is forgotten", lambda: desk.state("new") == ("", False), 0.2)
+
+
+class TestNewContainer:
+    """One that has the profile from the first boot on."""
+
+    def test_it_installs_adopts_and_registers_by_itself(self, desk: Desk, new: LxdContainer) -> None:
+        done = new.root("cloud-init", "status", "--wait", "--long", timeout=300)
+        said = new.root("cat", "/var/log/cloud-init-output.log").stdout
+        assert "status: done" in done.stdout, done.stdout + said
+        desk.wait_for("new", "running", True)
+        assert desk.stage.vsh("new", "--", "id", "-un").stdout.strip() == "debian"
+        assert new.root("test", "-e", "/root/mine").returncode == 0
+        assert "guestlink-host" not in new.root("dpkg-query", "-W", "-f", "${Package}\n").stdout.split()
+
+    def test_a_launcher_opens_a_window(self, desk: Desk, new: LxdContainer) -> None:
+        desk.stage.wait("its launchers appear", lambda: desk.launchers(new.name))
+        clicked = desk.click(new.name, "foot")
+        assert clicked.returncode == 0, clicked.stderr
+        desk.stage.wait("its window is shown", lambda: "guestlink-new-foot" in desk.windows(), 0.2)
+
+    def test_ssh_and_a_folder_lead_into_it(self, desk: Desk, new: LxdContainer) -> None:
+        need("ssh", "sftp", "sshfs", "fusermount3", packages="openssh-client sshfs fuse3")
+        guestlink_host = f"{sys.executable} -m guestlink_host"
+        done = desk.person(f"""
+            {guestlink_host} ssh-config {new.name} > config
+            echo by ssh | ssh -F config {new.name}.guestlink 'cat > letter; id -un'
+            echo get letter | sftp -q -b - -F config {new.name}.guestlink
+            cat letter
+            folder=$({guestlink_host} files {new.name})
+            cat "$folder/letter"
+            echo by sshfs > "$folder/letter"
+            {guestlink_host} files {new.name} --unmount
+        """)
+        said = [line for line in done.splitlines() if not line.startswith("sftp>")]
+        assert said == ["debian", "by ssh", "by ssh"]
+        assert new.root("cat", "/home/debian/letter").stdout == "by sshfs\n"
 
 
 def test_detach_leaves_nothing(desk: Desk) -> None:
@@ -339,7 +291,3 @@ def test_detach_leaves_nothing(desk: Desk) -> None:
     refused = desk.host("detach", "work", check=False)
     assert refused.returncode == 1
     assert "is not attached" in refused.stderr
-
-
-def _windows(desk: Desk) -> set[str]:
-    return {window["app_id"] for window in desk.compositor.windows()}

@@ -86,7 +86,19 @@ class Lxd:
     def __enter__(self) -> Lxd:
         self._ids.__enter__()
         self._directory.chmod(0o711)
-        with open(self._log, "wb") as log:
+        try:
+            self.start_daemon()
+            self._run([*self._admin(), "init", "--preseed"], _PRESEED)
+            for name, image in self._images.items():
+                self._import(name, image)
+        except BaseException:
+            self.__exit__(None, None, None)
+            raise
+        return self
+
+    def start_daemon(self) -> None:
+        """Start the daemon, also again."""
+        with open(self._log, "ab") as log:
             self._process = subprocess.Popen(
                 self._serve(),
                 env=os.environ | self.environ,
@@ -94,17 +106,15 @@ class Lxd:
                 stdout=log,
                 stderr=log,
             )
-        try:
-            self._run([*self._admin(), "waitready", "--timeout", "60"])
-            self._run([*self._admin(), "init", "--preseed"], _PRESEED)
-            for name, image in self._images.items():
-                self._import(name, image)
-            # The desktop's user stands for a member of the daemon's group.
-            os.chown(self._directory / "unix.socket", UID, 0)
-        except BaseException:
-            self.__exit__(None, None, None)
-            raise
-        return self
+        self._run([*self._admin(), "waitready", "--timeout", "60"])
+        # The desktop's user stands for a member of the daemon's group.
+        os.chown(self._directory / "unix.socket", UID, 0)
+
+    def stop_daemon(self) -> None:
+        """End the daemon as for an update: its containers go on."""
+        assert self._process is not None
+        self._process.terminate()
+        self._process.wait(LIMIT)
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
@@ -223,24 +233,37 @@ class Incus(Lxd):
 
     kind = "incus"
     title = "Incus"
-    tools = ("mmdebstrap", "mksquashfs", "setpriv", "unshare", "pivot_root")
+    tools = ("mmdebstrap", "mksquashfs", "setpriv", "unshare", "pivot_root", "nsenter")
 
     def __init__(self, images: Mapping[str, Image]) -> None:
         super().__init__(images)
         self._root = build_rootfs("trixie", base=_INCUS, user=False)
         self._scratch = Path(tempfile.mkdtemp(prefix="glxd-root-"))
+        self._mounts = -1
         self.environ = {"INCUS_DIR": str(self._directory), "INCUS_CONF": str(self._directory / "client")}
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         super().__exit__(kind, error, trace)
+        if self._mounts >= 0:
+            os.close(self._mounts)
         self._scratch.rmdir()
 
+    def stop_daemon(self) -> None:
+        """See :class:`Lxd`. The next one takes over its mounts, which containers see."""
+        assert self._process is not None
+        if self._mounts < 0:
+            self._mounts = os.open(f"/proc/{self._process.pid}/ns/mnt", os.O_RDONLY)
+        super().stop_daemon()
+
     def _serve(self) -> list[str]:
+        daemon = ["/usr/libexec/incus/incusd", "--group", "root"]
+        if self._mounts >= 0:
+            return ["nsenter", f"--mount=/proc/{os.getpid()}/fd/{self._mounts}", *daemon]
         own = ["unshare", "-m", "--propagation", "private", "sh", "-c", _OWN_ROOT, "sh"]
         own += [str(self._root), str(self._scratch), tempfile.gettempdir()]
-        return [*own, "/usr/libexec/incus/incusd", "--group", "root"]
+        return [*own, *daemon]
 
     def _admin(self) -> list[str]:
         return [self._client(), "admin"]
