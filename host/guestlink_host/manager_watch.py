@@ -69,8 +69,8 @@ class ManagerWatch:
         its instance, or ``None`` when it is gone.
     :param strange: is told of each instance that is not ours, but a user of this host wants it, or it has a
         directory of a user's: a copy of an attached container has its devices. Also of one that has taken the place
-        of one that was ours by a profile: made anew between two looks, it has no directory. One that does not run is told when a second look sees
-        it as the first did.
+        of one that was ours by a profile: made anew between two looks, it has no directory. One that does not run
+        is told when a second look sees it as the first did.
     """
 
     def __init__(
