@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 import pytest
 
 from guestlink.config import Config
+from sommelier_shim.scaling.direct import attached
 from support.scaled import Scaled, heard_by
 from support.wayland_peers import GLOBALS, stage
 
@@ -307,6 +308,23 @@ def test_stable_scaling_rounds_up_for_the_client(direct: Direct) -> None:
     assert heard_by(direct.client.sync(), window.toplevel, 0, "iia") == [[452, 603, b""]]
     direct.show(window.surface, 452, 603)
     assert direct.shown(window.host_surface) == [301, 201]
+
+
+def test_nothing_is_kept_of_surfaces_that_are_gone(tmp_path: Path) -> None:
+    with (
+        stage(tmp_path, Config({"direct_scale": True}), DIRECT_GLOBALS) as (between, host),
+        between.client() as client,
+    ):
+        client.start()
+        direct = Direct(client, host.connection(at_least=2))
+        for _ in range(3):
+            window = direct.window()
+            direct.show(window.surface, 100, 100)
+            for number in (window.toplevel, window.xdg, window.surface):
+                client.request(number, 0)
+        client.sync()
+        (session,) = between.server._sessions
+        assert not between.do(lambda: len(attached(session.relay)))
 
 
 @pytest.mark.parametrize("missing", ["wp_viewporter", "zxdg_output_manager_v1"])

@@ -6,6 +6,8 @@ the surface that the object was made for, or that an event for it named last.
 
 from __future__ import annotations
 
+from weakref import WeakValueDictionary
+
 from sommelier_shim.relay import Flow, Hook, Relay
 from sommelier_shim.routes import Hooks
 from sommelier_shim.scaling.arithmetic import Scale
@@ -67,7 +69,7 @@ class DirectSurface(Surface):
         output counts until it enters one.
     """
 
-    __slots__ = ("axes", "entered", "outputs", "parent", "relay", "window")
+    __slots__ = ("__weakref__", "axes", "entered", "outputs", "parent", "relay", "window")
 
     def __init__(self, relay: Relay, outputs: DirectOutputs) -> None:
         bases = outputs.axes(outputs_of(relay).internal)
@@ -135,7 +137,8 @@ class Direct:
 
     def new_surface(self, relay: Relay, object_id: int) -> Surface:
         """See :class:`Space`."""
-        surface = attached(relay)[object_id] = DirectSurface(relay, self.outputs)
+        surface = DirectSurface(relay, self.outputs)
+        attached(relay)[object_id] = surface
         return surface
 
     def scale_of(self, relay: Relay, object_id: int) -> Scale:
@@ -161,9 +164,11 @@ class Direct:
         return b"".join(surface.follow() for surface in surfaces)
 
 
-def attached(relay: Relay) -> dict[int, DirectSurface]:
-    """The surfaces that a client's objects are about, by its numbers, which are used again: it does not grow."""
-    found: dict[int, DirectSurface] = relay.features.setdefault(_ATTACHED, {})
+def attached(relay: Relay) -> WeakValueDictionary[int, DirectSurface]:
+    """The surfaces that a client's objects are about, by its numbers; those that are destroyed drop out."""
+    found: WeakValueDictionary[int, DirectSurface] | None = relay.features.get(_ATTACHED)
+    if found is None:
+        found = relay.features[_ATTACHED] = WeakValueDictionary()
     return found
 
 
@@ -210,15 +215,17 @@ def _follower(named: int) -> Hook:
 
 def _attach(relay: Relay, object_id: int, to: int) -> None:
     known = attached(relay)
-    if to in known:
-        known[object_id] = known[to]
+    surface = known.get(to)
+    if surface is not None:
+        known[object_id] = surface
 
 
 def _get_subsurface(flow: Flow, object_id: int, at: int, stop: int) -> None:
     new, child, parent = (UINT.unpack_from(flow.buffer, at + offset)[0] for offset in (8, 12, 16))
     known = attached(flow.relay)
-    if child in known and parent in known:
-        known[child].belongs_to(known[parent])
+    surface = known.get(child)
+    if surface is not None:
+        surface.belongs_to(known.get(parent))
     _attach(flow.relay, new, parent)  # it lies in the parent's units
 
 
