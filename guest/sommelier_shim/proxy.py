@@ -13,6 +13,7 @@ from sommelier_shim import options, own_globals, registry
 from sommelier_shim.host_link import HostLink
 from sommelier_shim.policy import accelerators, clipboard, identity
 from sommelier_shim.policy.interfaces import GlobalPolicy
+from sommelier_shim.policy.keymap import LibraryMissing
 from sommelier_shim.routes import Hooks, Routes
 from sommelier_shim.session import Session
 from sommelier_shim.trace import Trace
@@ -59,7 +60,12 @@ class Proxy:
 
     def _combinations(self, setting: Setting[str]) -> frozenset[accelerators.Accelerator]:
         text = self._config[setting]
-        return accelerators.parse(text) if text else frozenset()
+        try:
+            return accelerators.parse(text) if text else frozenset()
+        except LibraryMissing as error:
+            # Programs show their windows without it; the units set accelerators for everybody.
+            _log.warning("%s; %s, and restart the proxy: until then every key goes to programs", error, error.hint)
+            return frozenset()
 
     def _accelerate(self, hooks: Hooks, host: HostLink) -> dict[str, int]:
         if not (self._always or self._windowed):

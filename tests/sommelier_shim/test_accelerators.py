@@ -141,6 +141,18 @@ def test_lists_are_read_in_any_case() -> None:
     assert parse("<Control><Shift>a,") == {Accelerator(5, keysym("a"))}
 
 
+def test_without_libxkbcommon_programs_get_every_key(
+    tmp_path: Path, keymap: bytes, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr("sommelier_shim.policy.keymap._SONAME", "libxkbcommon-that-is-missing.so.0")
+    monkeypatch.setattr("sommelier_shim.policy.keymap._library", None)
+    with stage(tmp_path, Config(ALWAYS[0]), GLOBALS) as (between, host), between.client() as client:
+        client.start()
+        typing = Typing(client, host.connection(at_least=2), keymap)
+        assert len(typing.press(KEY_LEFTMETA)) == 2
+    assert "accelerators need libxkbcommon; install libxkbcommon0" in caplog.text
+
+
 def test_an_unknown_key_is_named() -> None:
     with pytest.raises(GuestlinkError, match="'<Alt>nokey'"):
         parse("<Alt>nokey")

@@ -41,6 +41,7 @@ def parse(text: str) -> frozenset[Accelerator]:
     """Read a list such as ``Super_L,<Alt>bracketleft``.
 
     :raises GuestlinkError: a keysym is unknown.
+    :raises LibraryMissing: libxkbcommon, which knows them, is not installed.
     """
     found = set()
     for word in text.split(","):

@@ -1,6 +1,6 @@
 """The keyboard's state as libxkbcommon works it out, so that accelerators are found by what a key means.
 
-The library is loaded when accelerators are set and at no other time; every toolkit brings it.
+The library is loaded when accelerators are set and at no other time.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from guestlink.errors import GuestlinkError
 
 KEYMAP_LIMIT = 4 * 1024 * 1024
 """Bytes of a keymap; common ones have 60 KB."""
+_SONAME = "libxkbcommon.so.0"
 _EVDEV_OFFSET = 8
 """XKB key codes are the kernel's plus this."""
 _TEXT_V1 = 1
@@ -20,15 +21,19 @@ CONTROL, ALT, SHIFT = 1, 2, 4
 _MODIFIERS = ((b"Control", CONTROL), (b"Mod1", ALT), (b"Shift", SHIFT))
 
 
+class LibraryMissing(GuestlinkError):
+    """libxkbcommon is not installed."""
+
+
 class _Library:
     def __init__(self) -> None:
         import ctypes  # needed by those alone who set accelerators
 
         try:
-            xkb = ctypes.CDLL("libxkbcommon.so.0")
+            xkb = ctypes.CDLL(_SONAME)
         except OSError:
-            raise GuestlinkError(
-                "accelerators need libxkbcommon", hint="install the package libxkbcommon0 (libxkbcommon)"
+            raise LibraryMissing(
+                "accelerators need libxkbcommon", hint="install libxkbcommon0, outside Debian libxkbcommon"
             ) from None
         pointer, number, text = ctypes.c_void_p, ctypes.c_uint32, ctypes.c_char_p
         for name, result, arguments in (
@@ -63,7 +68,7 @@ def _load() -> _Library:
 def keysym(name: str) -> int:
     """The number of a keysym by its name, in any case; 0 when there is none.
 
-    :raises GuestlinkError: libxkbcommon is not installed.
+    :raises LibraryMissing: there is no libxkbcommon.
     """
     number: int = _load().xkb.xkb_keysym_from_name(name.encode(), _CASE_INSENSITIVE)
     return number
