@@ -61,6 +61,7 @@ _NO_HOST_DELAY = 2.0
 _STATE_TIMEOUT = 5.0
 """Seconds in which systemd says whether the container stops; it has much to do then."""
 _PRIVATE_VARIABLES = (
+    "GRPC_CLIENT_CHANNEL_BACKUP_POLL_INTERVAL_MS",
     "GRPC_VERBOSITY",
     "INVOCATION_ID",
     "JOURNAL_STREAM",

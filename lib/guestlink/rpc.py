@@ -22,25 +22,32 @@ from guestlink.errors import GuestlinkError
 from guestlink.pb import service_methods
 from guestlink.sockets import AddressInUse, listen
 
+_VARIABLES = {
+    # Keeps gRPC's core from writing about refused connections: we say the same in one sentence.
+    "GRPC_VERBOSITY": "NONE",
+    # grpc.aio's own thread waits for the connections all the time: no timer has to look at them besides.
+    "GRPC_CLIENT_CHANNEL_BACKUP_POLL_INTERVAL_MS": "0",
+}
+"""What gRPC's core is told, unless somebody has told it something else."""
+
 
 @contextlib.contextmanager
-def _quiet() -> Iterator[None]:
-    """Keep gRPC's core from writing about refused connections: we say the same in one sentence.
+def _variables() -> Iterator[None]:
+    """Tell gRPC's core :data:`_VARIABLES`.
 
-    It reads the variable once, when it is loaded or first used, depending on the version. Programs that we launch
-    must not inherit it.
+    It reads each once, when it is loaded or first used, depending on the version. Programs that we launch must not
+    inherit them.
     """
-    if "GRPC_VERBOSITY" in os.environ:
-        yield
-        return
-    os.environ["GRPC_VERBOSITY"] = "NONE"
+    ours = _VARIABLES.keys() - os.environ.keys()
+    os.environ.update({name: _VARIABLES[name] for name in ours})
     try:
         yield
     finally:
-        del os.environ["GRPC_VERBOSITY"]
+        for name in ours:
+            del os.environ[name]
 
 
-with _quiet():
+with _variables():
     import grpc
     import grpc.aio
 
@@ -64,6 +71,10 @@ _RECONNECT_FIRST, _RECONNECT_LAST = 100, 2000
 _CAMEL = re.compile(r"(?<=[a-z0-9])(?=[A-Z])")
 _UNREADABLE = (DecodeError, ValueError, RecursionError)
 """What the protobuf versions raise for bytes that are not the message."""
+
+
+_NO_PROBES = ("grpc.http2.bdp_probe", 0)
+"""Option: pings that measure a network's bandwidth tell nothing on one machine, and their timers wake threads."""
 
 
 class CallFailed(GuestlinkError):
@@ -110,12 +121,13 @@ class Server:
             )
             for name, (request, _) in service_methods(service).items()
         }
-        with _quiet():
+        with _variables():
             self._server = grpc.aio.server(
                 options=[
                     ("grpc.max_receive_message_length", receive_limit),
                     # Otherwise a second daemon silently shares the port with the first.
                     ("grpc.so_reuseport", 0),
+                    _NO_PROBES,
                 ]
             )
         self._server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(service, handlers),))
@@ -199,7 +211,7 @@ class Channel:
     def __init__(
         self, address: UnixAddress | TcpAddress, service: str, *, receive_limit: int = RECEIVE_LIMIT
     ) -> None:
-        with _quiet():
+        with _variables():
             self._channel = grpc.aio.insecure_channel(
                 target_of(address),
                 options=[
@@ -213,6 +225,7 @@ class Channel:
                     ("grpc.max_reconnect_backoff_ms", _RECONNECT_LAST),
                     # A Unix socket's path is no host name.
                     ("grpc.default_authority", "localhost"),
+                    _NO_PROBES,
                 ],
             )
         self._methods = {

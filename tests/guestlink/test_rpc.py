@@ -451,7 +451,7 @@ async def main():
 asyncio.run(main())
 assert dict(os.environ) == before
 """
-    environ = {key: value for key, value in os.environ.items() if key != "GRPC_VERBOSITY"}
+    environ = {key: value for key, value in os.environ.items() if not key.startswith("GRPC_")}
     done = subprocess.run(
         [sys.executable, "-c", program, str(tmp_path / "nobody")],
         check=True,
