@@ -1,17 +1,14 @@
-"""Chromium and Firefox behind the proxy. They are large, so they are tested where they are installed already:
-
-``apt install chromium firefox-esr && ./dev test tests/interop/test_wayland_browsers.py``
-"""
+"""Chromium and Firefox behind the proxy."""
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from support.needs import need
 from support.virtual_input import LEFT
 
 if TYPE_CHECKING:
@@ -64,8 +61,7 @@ user_pref("toolkit.cosmeticAnimations.enabled", false);
 
 def _start(desktop: Desktop, name: str, through: bool = True) -> None:
     argv = BROWSERS[name]
-    if shutil.which(argv[0]) is None:
-        pytest.skip(f"{argv[0]} is not installed; it is too large to be installed for this")
+    need(argv[0], packages="chromium firefox-esr")
     home = desktop.proxied.home
     page = home / "page.html"
     page.write_text(PAGE)
