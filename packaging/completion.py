@@ -17,8 +17,8 @@ from typing import NamedTuple
 CHECKOUT = Path(__file__).resolve().parents[1]
 
 PROGRAMS = {
-    "guestlink": "garcon.client.people:_parser",
-    "guestlink-host": "guestlink_host.commands:_parser",
+    "guestlink": "garcon.client.people:argument_parser",
+    "guestlink-host": "guestlink_host.commands:argument_parser",
     "sommelier": "sommelier_shim.options:help_text",
     "vsh": "guestlink_host.vsh.arguments:HELP",
 }

@@ -44,12 +44,12 @@ def run(argv: list[str]) -> int:
     """
     if argv and (plumbing := shell_commands.PLUMBING.get(argv[0])) is not None:
         return plumbing(argv[1:])
-    arguments = _parser().parse_args(argv)
+    arguments = argument_parser().parse_args(argv)
     status: int = arguments.run(arguments)
     return status
 
 
-def _parser() -> argparse.ArgumentParser:
+def argument_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="guestlink-host",
         description="Show the applications of containers on this desktop.",

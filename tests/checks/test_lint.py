@@ -35,6 +35,10 @@ def test_types_are_strict_and_right() -> None:
     _run("mypy", "--strict", *(word for package in PACKAGES for word in ("-p", package)))
 
 
+def test_types_of_what_makes_packages_are_strict_and_right() -> None:
+    _run("mypy", "--strict", *map(str, sorted((CHECKOUT / "packaging").glob("*.py"))))
+
+
 def test_shell_scripts_parse() -> None:
     for script in ("dev", ".ci/run"):
         _run("sh", "-n", script)

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import os
+import pty
 import re
+import select
 import subprocess
+import time
 from pathlib import Path
 
 import pytest
@@ -12,6 +15,8 @@ import pytest
 from support.needs import need
 from support.packages import VERSION, run
 from support.stage import CHECKOUT
+
+LIMIT = 60.0
 
 
 @pytest.fixture(scope="module")
@@ -75,22 +80,64 @@ def test_bash_completes_commands_switches_and_values(usr: Path, tmp_path: Path) 
     assert "--user=" in _bash(usr, "vsh", "--u")
 
 
-def test_fish_and_zsh_understand_theirs(usr: Path, tmp_path: Path) -> None:
-    need("fish", "zsh", packages="fish zsh")
+_COMPLETED = (
+    ("guestlink ", {"doctor", "open"}),
+    ("guestlink adopt --dr", {"--dry-run"}),
+    ("guestlink-host policy work url a", {"allow", "ask"}),
+    ("vsh --us", {"--user"}),
+)
+"""Words, and what a shell must offer behind them."""
+
+
+def test_fish_offers_what_there_is(usr: Path, tmp_path: Path) -> None:
+    need("fish", packages="fish")
     directory = usr / "share/fish/vendor_completions.d"
     environ = {name: str(tmp_path) for name in ("HOME", "XDG_CONFIG_HOME", "XDG_DATA_HOME")}
-    for words, expected in (
-        ("guestlink ", {"doctor", "open"}),
-        ("guestlink adopt --dr", {"--dry-run"}),
-        ("guestlink-host policy work url a", {"allow", "ask"}),
-        ("vsh --us", {"--user"}),
-    ):
+    for words, expected in _COMPLETED:
         script = directory / f"{words.split()[0]}.fish"
         offered = run("fish", "--no-config", "-c", f"source {script}; complete -C '{words}'", environ=environ)
         assert expected <= {line.split("\t")[0] for line in offered.splitlines()}, words
+
+
+def test_zsh_offers_what_there_is(usr: Path, tmp_path: Path) -> None:
+    """In a terminal, where somebody presses Tab: zsh completes nowhere else."""
+    need("zsh", packages="zsh")
     for script in (usr / "share/zsh/site-functions").iterdir():
         run("zsh", "-n", script)
         assert script.read_text().startswith(f"#compdef {script.name[1:]}\n")
+    set_up = (
+        f"fpath=({usr}/share/zsh/site-functions $fpath); autoload -Uz compinit; compinit -u -D; "
+        "setopt no_list_ambiguous; LISTMAX=1000; PROMPT='rea''dy> '\n"
+    )
+    for words, expected in _COMPLETED:
+        ours, theirs = pty.openpty()
+        with subprocess.Popen(
+            ["zsh", "-f", "-i", "+m"],
+            stdin=theirs,
+            stdout=theirs,
+            stderr=theirs,
+            env={"HOME": str(tmp_path), "PATH": os.environ["PATH"], "TERM": "dumb", "LANG": "C.UTF-8"},
+            start_new_session=True,
+        ) as shell:
+            os.close(theirs)
+            try:
+                os.write(ours, set_up.encode())
+                _read_until(ours, {"ready> "})
+                os.write(ours, f"{words}\t".encode())
+                _read_until(ours, expected)
+            finally:
+                shell.kill()
+                os.close(ours)
+
+
+def _read_until(terminal: int, expected: set[str]) -> None:
+    """Read what a terminal shows until it is all there."""
+    seen = ""
+    deadline = time.monotonic() + LIMIT
+    while not all(text in seen for text in expected):
+        ready, _, _ = select.select([terminal], [], [], max(deadline - time.monotonic(), 0))
+        assert ready, f"{expected} did not come: {seen!r}"
+        seen += os.read(terminal, 65536).decode(errors="replace")
 
 
 _POLKIT = """

@@ -29,7 +29,7 @@ def main() -> int:
     return run_command("guestlink", _main)
 
 
-def _parser() -> argparse.ArgumentParser:
+def argument_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="guestlink",
         description="Use the host's desktop from this container.",
@@ -75,7 +75,7 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _main(argv: list[str]) -> int:
-    arguments = _parser().parse_args(argv)
+    arguments = argument_parser().parse_args(argv)
     status: int = arguments.run(arguments)
     return status
 
