@@ -41,6 +41,12 @@ def test_everything_goes_by_vsock_and_strangers_are_refused(packages: Path) -> N
         shutil.rmtree(directory)
     seen = dict(re.findall(r"SEEN ([^:]+): (.*)", console))
     assert seen.get("end") == "reached", console[-6000:]
+    for unit in ("guestlink-garcon.service", "guestlink-sommelier-x@0.service"):
+        assert seen[f"state of {unit}"] == "inactive"
+        sentences = seen[f"journal of {unit}"].split(" | ")
+        assert len(sentences) == 1, sentences
+        assert "was skipped because" in sentences[0]
+    assert seen["failed units"] == "none"
     assert seen["host"] == "active"
     assert "registered with the host at vsock:2:8889" in seen["default"]
     assert seen["stranger at garcon"] == seen["stranger at host"] == "False"

@@ -93,7 +93,19 @@ def make_container() -> None:
     (CONTAINER / "config").write_text(CONFIG)
 
 
+def see_units_that_rest() -> None:
+    """The container's units are enabled in this machine, too, which is none: asked to start, they say why not."""
+    for unit in ("guestlink-garcon.service", "guestlink-sommelier-x@0.service"):
+        user("systemctl", "--user", "start", unit)
+        run("journalctl", "--sync")
+        say(f"state of {unit}", user("systemctl", "--user", "show", "-P", "ActiveState", unit))
+        journal = run("journalctl", "-b", "-o", "cat", "--no-pager", "_UID=1000", f"USER_UNIT={unit}")
+        say(f"journal of {unit}", " | ".join(dict.fromkeys(journal.splitlines())))
+    say("failed units", user("systemctl", "--user", "list-units", "--failed", "--no-legend", "--plain") or "none")
+
+
 def main() -> None:
+    see_units_that_rest()
     user("systemctl", "--user", "start", "guestlink-host")
     say("host", user("systemctl", "--user", "is-active", "guestlink-host"))
     user("guestlink-host", "add", "work", "--listen", "vsock:any:8889", "--garcon", "vsock:1:0")
