@@ -92,7 +92,7 @@ def test_a_launch_starts_the_container_and_its_window_is_shown(desk: Desk) -> No
 def test_it_comes_back_after_a_stop_and_after_a_restart_of_the_host(desk: Desk) -> None:
     desk.work.lxc("lxc-stop", "-t", "30")
     desk.stage.wait("it has stopped", lambda: desk.state() == ("stopped", False), 0.2)
-    assert not Path("/run/guestlink-lxc/work").exists()
+    assert not Path("/run/guestlink-lxc").exists()
     desk.stage.stop("host")
     desk.stage.start_host()
     desk.launch_foot()

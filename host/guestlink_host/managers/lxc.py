@@ -233,11 +233,16 @@ show() {{
 case ${{LXC_HOOK_TYPE:-$3}} in
     pre-start)
         hide
-        mkdir -p {shown}/directory && : > {shown}/token
+        # Once more: the hook of a container that stops may have removed the directory above.
+        mkdir -p {shown}/directory || mkdir -p {shown}/directory
+        : > {shown}/token
         show {directory} {shown}/directory
         show {token} {shown}/token
         ;;
-    post-stop) hide ;;
+    post-stop)
+        hide
+        rmdir {_SHOWN}
+        ;;
 esac
 exit 0
 """
