@@ -59,14 +59,15 @@ class Input:
         """As :meth:`put`, for a lot of data whose memory will be used again: only what has to wait is copied."""
         target = self._target
         taken = 0
-        if data and target.terminal < 0 <= target.stdin and not self._backlog.size and not self._ends:
+        if data and target.terminal < 0 <= target.stdin and not self._ends:
             self._widen()
-            try:
-                taken = os.write(target.stdin, data)
-            except BlockingIOError:
-                pass
-            except OSError:
-                self._give_up()
+            if not self._backlog.size:
+                try:
+                    taken = os.write(target.stdin, data)
+                except BlockingIOError:
+                    pass
+                except OSError:
+                    self._give_up()
         if taken < len(data) or not data:
             self.put(bytes(data[taken:]))
 
