@@ -55,7 +55,7 @@ class Input:
         else:
             self._ends = True
 
-    def put_flood(self, data: Bytes) -> None:
+    def put_lent(self, data: Bytes) -> None:
         """As :meth:`put`, for a lot of data whose memory will be used again: only what has to wait is copied."""
         target = self._target
         taken = 0

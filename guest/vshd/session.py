@@ -264,7 +264,7 @@ class Session:
             if type(event) is not Data:
                 self._said(event)
             elif given is not None and self._exit is None:
-                given.put_flood(event.data)
+                given.put_lent(event.data)
         self._write_input()
 
     def _said(self, event: object) -> None:

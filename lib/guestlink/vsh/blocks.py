@@ -76,9 +76,8 @@ class IncomingBlock:
         for number in range(count):
             self._spaces.append(headers[number * size : (number + 1) * size])
             self._spaces.append(self._data[number * DATA_LIMIT : (number + 1) * DATA_LIMIT])
-        self._taken = 0
-        self._part = 0
-        """Bytes of a frame that is not complete; it stands behind ``_taken`` frames until :meth:`_settle`."""
+        # Bytes of a frame that is not complete; it stands behind the taken frames until _settle.
+        self._taken = self._part = 0
 
     def begin(self, rest: bytes) -> bool:
         """Start anew with what was received of a frame already.
