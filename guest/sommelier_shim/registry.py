@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+from sommelier_shim.inert import InertBinder, Withdrawn
 from sommelier_shim.policy.interfaces import GlobalPolicy
 from sommelier_shim.relay import Flow, Hook, deletes
 from sommelier_shim.routes import Hooks
@@ -31,7 +32,7 @@ def install(hooks: Hooks, policy: GlobalPolicy) -> None:
     hooks.on_event("wl_display", "error", _error)
     hooks.on_event("wl_registry", "global", _announcement(policy))
     hooks.on_event("wl_registry", "global_remove", _withdrawal)
-    hooks.on_request("wl_registry", "bind", _bind)
+    hooks.on_request("wl_registry", "bind", _binding(InertBinder(hooks)))
 
 
 def _error(flow: Flow, object_id: int, at: int, stop: int) -> Buffer | None:
@@ -88,20 +89,42 @@ def _announcement(policy: GlobalPolicy) -> Hook:
 
 
 def _withdrawal(flow: Flow, object_id: int, at: int, stop: int) -> Buffer | None:
-    # The entry stays: a client that did not hear of it yet may bind, and the host has an inert object for that.
+    # The entry stays: a client that did not hear of it yet may bind.
     name = UINT.unpack_from(flow.buffer, at + 8)[0]
-    return None if name in flow.relay.globals else b""
+    announced = flow.relay.globals.get(name)
+    if announced is None:
+        return b""
+    flow.relay.globals[name] = Withdrawn(*announced)
+    return None
 
 
-def _bind(flow: Flow, object_id: int, at: int, stop: int) -> Buffer | None:
-    """Check a bind as libwayland does, against what this client was told (sommelier.md §1.1)."""
-    relay = flow.relay
+def _binding(binder: InertBinder) -> Hook:
+    def bind(flow: Flow, object_id: int, at: int, stop: int) -> Buffer | None:
+        relay = flow.relay
+        name, interface, version, new = _checked_bind(flow, object_id, at, stop)
+        if isinstance(relay.globals[name], Withdrawn):
+            return binder.bind(flow, interface, new)
+        host_id = relay.add(new, *relay.routes.entries(interface))
+        UINT.pack_into(flow.buffer, stop - 4, host_id)
+        for function in relay.routes.hooks.at_bind.get(interface, ()):
+            function(flow, name, version, new)
+        return None
+
+    return bind
+
+
+def _checked_bind(flow: Flow, object_id: int, at: int, stop: int) -> tuple[int, str, int, int]:
+    """Check a bind as libwayland does, against what this client was told (sommelier.md §1.1).
+
+    :returns: the global's name and interface, the version and the new object's id.
+    :raises WireError: it was told otherwise.
+    """
     name, raw, version, new = decode("usun", flow.buffer[at:stop])
     assert isinstance(name, int)
     assert isinstance(version, int)
     assert isinstance(new, int)
     interface = raw.decode("ascii", "replace") if isinstance(raw, bytes) else ""
-    announced = relay.globals.get(name)
+    announced = flow.relay.globals.get(name)
     if announced is None:
         raise WireError(f"invalid global {interface} ({name})", INVALID_OBJECT, object_id)
     if interface != announced[0]:
@@ -116,8 +139,4 @@ def _bind(flow: Flow, object_id: int, at: int, stop: int) -> Buffer | None:
             INVALID_OBJECT,
             object_id,
         )
-    host_id = relay.add(new, *relay.routes.entries(interface))
-    UINT.pack_into(flow.buffer, stop - 4, host_id)
-    for function in relay.routes.hooks.at_bind.get(interface, ()):
-        function(flow, name, version, new)
-    return None
+    return name, interface, version, new

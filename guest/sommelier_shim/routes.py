@@ -6,6 +6,7 @@ first object of it appears, and shared by all clients with the same settings.
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable, Iterable
 from typing import TypeAlias
 
@@ -60,6 +61,7 @@ class Routes:
         self.hooks = hooks
         self._trace = trace
         self._entries: dict[str, tuple[Entries, Entries]] = {}
+        self._special: dict[tuple[str, str], Entries] = {}
         self._names: dict[int, str] = {}
 
     def relay(self, to_client: Sink, to_host: Sink) -> Relay:
@@ -96,15 +98,42 @@ class Routes:
                 events.append(self._traced(interface, message, hooks, is_request=False))
         return found
 
+    def special(
+        self, kind: str, interface: str, messages: Iterable[Shape], make: Callable[[Shape], Entry]
+    ) -> Entries:
+        """Entries for objects that are not treated as others of their interface, made on first use.
+
+        :param kind: a name for the treatment.
+        """
+        found = self._special.get((kind, interface))
+        if found is None:
+            found = self._special[kind, interface] = [make(message) for message in messages]
+            self._names[id(found)] = interface
+        return found
+
     def silent(self, interface: str) -> Entries:
         """Entries that drop every event of an interface."""
-        key = f"{interface} (silent)"
-        found = self._entries.get(key)
-        if found is None:
-            events = [_silencer(message) for message in interface_shape(interface).events]
-            found = self._entries[key] = ([], events)
-            self._names[id(events)] = interface
-        return found[1]
+        return self.special("silent", interface, interface_shape(interface).events, _silencer)
+
+    def with_hooks(self, hooks: Hooks) -> Routes:
+        """Routes that differ in their hooks alone."""
+        return type(self)(hooks, self._trace)
+
+    def take_over(self, relay: Relay) -> None:
+        """Go on with a conversation that has begun with other routes."""
+        before, relay.routes = relay.routes, self
+
+        def mine(entries: Entries, *, is_request: bool) -> Entries:
+            interface = before.interface_of(entries)
+            if entries is before.entries(interface)[0 if is_request else 1]:
+                return self.entries(interface)[0 if is_request else 1]
+            return self.silent(interface) if entries is before.silent(interface) else self.own(interface)
+
+        for flow in (relay.requests, relay.events):
+            for object_id, entries in flow.objects.items():
+                flow.objects[object_id] = mine(entries, is_request=flow.is_requests)
+        for object_id, waiting in relay.waiting.items():
+            relay.waiting[object_id] = deque(mine(entries, is_request=False) for entries in waiting)
 
     def interface_of(self, entries: Entries) -> str:
         """The interface that a list of entries belongs to."""

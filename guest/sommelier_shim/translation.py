@@ -147,16 +147,11 @@ class TranslatingRoutes(Routes):
 
     def own(self, interface: str) -> Entries:
         """Entries for an object of the proxy's own."""
-        key = f"{interface} (own)"
-        found = self._entries.get(key)
-        if found is None:
-            handlers: Mapping[str, Hook] = self.hooks.own_handlers.get(interface, {})
-            events = [
-                _own_entry(message, handlers.get(message.name)) for message in interface_shape(interface).events
-            ]
-            found = self._entries[key] = ([], events)
-            self._names[id(events)] = interface
-        return found[1]
+        handlers: Mapping[str, Hook] = self.hooks.own_handlers.get(interface, {})
+        return self.special(
+            "own", interface, interface_shape(interface).events,
+            lambda message: _own_entry(message, handlers.get(message.name)),
+        )  # fmt: skip
 
     def _entry(self, shape: Shape, hooks: Iterable[Hook], *, is_request: bool) -> Entry:
         translate = self._translation(shape, is_request=is_request)

@@ -14,7 +14,7 @@ from sommelier_shim.wire import FIRST_SERVER_ID, Buffer, WireError, decode, enco
 from support.wayland_fuzz import GLOBALS, ROUTES, Conversation, tell
 
 KINDS = st.sampled_from(sorted(ROUTES))
-IDS = st.one_of(st.integers(0, 24), st.integers(FIRST_SERVER_ID, FIRST_SERVER_ID + 3), st.integers(0, 2**32 - 1))
+IDS = st.one_of(st.integers(0, 30), st.integers(FIRST_SERVER_ID, FIRST_SERVER_ID + 3), st.integers(0, 2**32 - 1))
 WORDS = st.one_of(IDS, st.sampled_from([0, 1, 2**31 - 1, 2**31, 2**32 - 1]))
 TEXTS = st.one_of(st.sampled_from([b"", b"text/plain", b"wl_compositor"]), st.binary(max_size=40))
 
@@ -51,9 +51,10 @@ def test_random_bytes(kind: str, requests: bool, data: bytes) -> None:
     talk.close()
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=400, deadline=None)
 @given(
     KINDS,
+    st.sampled_from([0, 0, 8]),
     st.lists(
         st.one_of(
             st.tuples(st.just(True), messages(requests=True), st.integers(0, 40)),
@@ -62,8 +63,10 @@ def test_random_bytes(kind: str, requests: bool, data: bytes) -> None:
         max_size=30,
     ),
 )
-def test_conversations_of_well_formed_nonsense(kind: str, said: list[tuple[bool, bytes, int]]) -> None:
-    talk = Conversation(kind)
+def test_conversations_of_well_formed_nonsense(
+    kind: str, withdrawn: int, said: list[tuple[bool, bytes, int]]
+) -> None:
+    talk = Conversation(kind, withdrawn)
     with suppress(WireError):
         for is_request, message, descriptors in said:
             talk.say(is_request, message, descriptors)

@@ -157,15 +157,18 @@ class Conversation:
     """A relay, what was fed to it, and what came out.
 
     :param kind: of :data:`ROUTES`.
+    :param is_sensible: whether the client keeps to the rules, so that the host must find no fault with it.
+    :param withdrawn: how many of the globals the host withdraws at once; the client binds these a second time.
     :ivar descriptors: those that were fed and have been neither passed on nor closed.
     :ivar is_strange: whether the host did what no host does, after which nobody can be sure of its numbers.
     """
 
-    def __init__(self, kind: str) -> None:
+    def __init__(self, kind: str, withdrawn: int = 0, *, is_sensible: bool = False) -> None:
         self.client, self.host = Peer(), Peer()
         self.descriptors: set[int] = set()
         self.is_strange = False
         self._translates = isinstance(ROUTES[kind], TranslatingRoutes)
+        self._is_checked = self._translates or is_sensible
         self.relay: Relay = ROUTES[kind].relay(self._to_client, self._to_host)
         self.say(True, encode(DISPLAY, 1, "n", 2))
         offered = [(n, interface, version_of(interface)) for n, interface in enumerate(GLOBALS, 1)]
@@ -176,6 +179,10 @@ class Conversation:
             self.say(False, encode(self.relay.host_id(2), 0, "usu", name, interface, version))
         new = 3
         for name, (interface, version) in list(self.relay.globals.items()):
+            self.say(True, encode(2, 0, "usun", name, interface, version, new))
+            new += 1
+        for name, (interface, version) in list(self.relay.globals.items())[:withdrawn]:
+            self.say(False, encode(self.relay.host_id(2), 1, "u", name))
             self.say(True, encode(2, 0, "usun", name, interface, version, new))
             new += 1
 
@@ -247,7 +254,7 @@ class Conversation:
 
     def _to_host(self, data: Buffer, descriptors: list[int] | None) -> None:
         self._passed(descriptors)
-        checks = self._translates and not self.is_strange
+        checks = self._is_checked and not self.is_strange
         size = 0
         for said in messages(data):
             size += len(said.data)

@@ -405,14 +405,23 @@ class Between:
 
 
 @contextmanager
+def between(path: Path, config: Config) -> Iterator[Between]:
+    """A proxy whose host is at a socket."""
+    proxy = Between(path, config)
+    try:
+        yield proxy
+    finally:
+        proxy.close()
+
+
+@contextmanager
 def stage(
     directory: Path, config: Config | None = None, globals_: tuple[tuple[str, int], ...] = GLOBALS
 ) -> Iterator[tuple[Between, Host]]:
     """A proxy and its host."""
     host = Host(directory / "host", globals_)
-    between = Between(host.path, config or Config({}))
     try:
-        yield between, host
+        with between(host.path, config or Config({})) as proxy:
+            yield proxy, host
     finally:
-        between.close()
         host.close()
