@@ -197,7 +197,7 @@ def test_the_pointer_has_the_ratio_of_the_surface_that_it_is_in(direct: Direct) 
 def test_a_region_is_in_the_units_of_the_surface_that_uses_it(direct: Direct) -> None:
     window, other = direct.window(), direct.window()
     direct.enter(other, 1)
-    client, compositor = direct.client, direct.host_id("wl_compositor")
+    client, compositor = direct.client, direct.host.bound["wl_compositor"][0]  # the proxy's own
     region = client.create(direct.compositor, 1)
     client.request(region, 1, "iiii", 10, 20, 30, 40)
     client.request(region, 2, "iiii", 20, 20, 2, 4)

@@ -51,7 +51,7 @@ def install_direct(hooks: Hooks, factor: float, *, stable: bool = False) -> dict
     deferred.install(hooks, space)
     coordinates.install(hooks, space, direct.CONVERTED_HERE | deferred.DEFERRED)
     output_events.install(hooks, space.outputs, space.outputs_changed)
-    return _wanted()
+    return {deferred.COMPOSITOR: 1, **_wanted()}
 
 
 def _wanted() -> dict[str, int]:

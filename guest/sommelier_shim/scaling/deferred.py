@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
+from sommelier_shim.own_globals import own_globals
 from sommelier_shim.relay import Flow, Hook
 from sommelier_shim.routes import Hooks
 from sommelier_shim.scaling.arithmetic import Scale
@@ -17,6 +18,8 @@ from sommelier_shim.wire import INT, NO_MEMORY, UINT, Buffer, WireError, encode
 _REGIONS, _POSITIONERS = "regions", "positioners"
 _RECTANGLE_LIMIT = 1 << 20
 """Rectangles that the regions of one client may have."""
+COMPOSITOR = "wl_compositor"
+"""Makes the host's regions for the proxy: the client may have released its own meanwhile."""
 _CREATE_REGION = 1
 _DESTROY_REGION = 0
 _SET_SIZE, _SET_ANCHOR_RECT, _SET_OFFSET, _SET_PARENT_SIZE = 1, 2, 6, 8
@@ -34,13 +37,12 @@ class Regions:
 
     def __init__(self) -> None:
         self.parts: dict[int, list[tuple[int, tuple[int, int, int, int]]]] = {}
-        self.compositors: dict[int, int] = {}
         self.count = 0
 
 
 def install(hooks: Hooks, space: Direct) -> None:
     """Hold regions and positioners back."""
-    hooks.on_request("wl_compositor", "create_region", _create_region)
+    hooks.on_request(COMPOSITOR, "create_region", _create_region)
     hooks.on_request("wl_region", "destroy", _destroy_region)
     region = interface_shape("wl_region")
     for name in ("add", "subtract"):
@@ -76,7 +78,6 @@ def _create_region(flow: Flow, object_id: int, at: int, stop: int) -> Buffer:
     new = UINT.unpack_from(flow.buffer, at + 8)[0]
     relay.add_virtual(new, "wl_region")
     regions.parts[new] = []
-    regions.compositors[new] = relay.host_id(object_id)
     return b""
 
 
@@ -84,7 +85,6 @@ def _destroy_region(flow: Flow, object_id: int, at: int, stop: int) -> Buffer:
     relay, regions = flow.relay, _regions(flow)
     assert isinstance(relay, TranslatingRelay)
     regions.count -= len(regions.parts.pop(object_id, ()))
-    regions.compositors.pop(object_id, None)
     relay.remove_virtual(object_id)
     return b""
 
@@ -111,11 +111,12 @@ def _region_user(space: Direct, named: int, surface: int) -> Hook:
         relay, regions = flow.relay, _regions(flow)
         assert isinstance(relay, TranslatingRelay)
         region = UINT.unpack_from(flow.buffer, at + named)[0]
-        if region not in regions.parts:
+        compositor = own_globals(flow).bound.get(COMPOSITOR, 0)
+        if region not in regions.parts or not compositor:
             return None
         scale = space.scale_of(relay, UINT.unpack_from(flow.buffer, at + surface)[0] if surface else object_id)
         own = relay.own("wl_region")
-        flow.before += encode(regions.compositors[region], _CREATE_REGION, "n", own)
+        flow.before += encode(compositor, _CREATE_REGION, "n", own)
         for opcode, rectangle in regions.parts[region]:
             flow.before += encode(own, opcode, "iiii", *scale.rectangle(*rectangle))
         relay.host_ids[region] = own

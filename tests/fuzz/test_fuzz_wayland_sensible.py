@@ -1,0 +1,105 @@
+"""A client that keeps to the rules, at random: whatever it does, the host finds no fault with the proxy.
+
+Half of the host's globals are withdrawn at once and bound again: what is made of those is inert, and must not be
+seen on the host, leave gaps in its numbers, or be named to it.
+"""
+
+from __future__ import annotations
+
+import random
+from contextlib import suppress
+
+import pytest
+
+from sommelier_shim.shapes import Shape, interface_shape
+from sommelier_shim.tables import INTERFACES
+from sommelier_shim.wire import DISPLAY, FIRST_SERVER_ID, Value, WireError, encode
+from support.wayland_fuzz import ROUTES, Conversation
+
+_STEPS = 200
+_WITHDRAWN = 12
+
+
+class _Client:
+    """Makes, uses and destroys objects, and takes a number again when it has heard that it may."""
+
+    def __init__(self, kind: str, chance: random.Random) -> None:
+        self.chance = chance
+        self.talk = Conversation(kind, _WITHDRAWN, is_sensible=True)
+        self.alive = {number: found[-1] for number, found in self.talk.client.objects.items()}
+        self.ending: set[int] = set()
+        self.free: list[int] = []
+        self.next = max(self.alive) + 1
+
+    def ask(self) -> int:
+        """Send a request that fits, if there is one; returns whether there was."""
+        object_id = self.chance.choice(list(self.alive))
+        interface = self.alive[object_id]
+        shapes = interface_shape(interface).requests
+        if interface == "wl_registry" or not shapes:
+            return 0
+        opcode = self.chance.randrange(len(shapes))
+        shape, kinds = shapes[opcode], INTERFACES[interface].requests[opcode].interfaces
+        if (interface, shape.name) == ("wl_display", "get_registry"):
+            return 0
+        named = [kind for letter, kind in zip(shape.signature, kinds, strict=True) if letter == "o"]
+        if not set(named) <= set(self.alive.values()):
+            return 0
+        made: dict[int, str] = {}
+        values = [
+            self._value(letter, kind or "", made)
+            for letter, kind in zip(shape.signature, kinds, strict=True)
+            if letter != "h"
+        ]
+        self._send(object_id, opcode, shape, values)
+        self.alive |= made
+        return 1
+
+    def _send(self, object_id: int, opcode: int, shape: Shape, values: list[Value]) -> None:
+        if shape.destructor:
+            del self.alive[object_id]
+            if object_id < FIRST_SERVER_ID:
+                self.ending.add(object_id)
+        self.talk.say(True, encode(object_id, opcode, shape.signature, *values), shape.descriptors)
+
+    def _value(self, letter: str, kind: str, made: dict[int, str]) -> Value:
+        if letter == "n":
+            number = self.free.pop() if self.free and self.chance.random() < 0.7 else self.next
+            self.next = max(self.next, number + 1)
+            made[number] = kind
+            return number
+        if letter == "o":
+            return self.chance.choice([number for number, found in self.alive.items() if found == kind])
+        texts: dict[str, Value] = {"s": "text", "a": b"", "f": 1.5}
+        return texts.get(letter, self.chance.choice([0, 1, 2, 5]))
+
+    def listen(self) -> None:
+        """The host confirms some of what has ended, and says that some callbacks are done."""
+        for number in list(self.talk.host.ended):
+            if self.chance.random() < 0.7:
+                self.talk.say(False, encode(DISPLAY, 1, "u", number))
+        for number, found in list(self.talk.host.objects.items()):
+            if found[0] == "wl_callback" and number not in self.talk.host.ended and self.chance.random() < 0.5:
+                self.talk.say(False, encode(number, 0, "u", 3))
+        known = self.talk.client.objects
+        gone = [number for number in (*self.ending, *self.alive) if number not in known]
+        self.free += gone
+        for number in gone:
+            self.ending.discard(number)
+            self.alive.pop(number, None)
+
+
+@pytest.mark.parametrize("seed", range(12))
+@pytest.mark.parametrize("kind", ROUTES)
+def test_the_host_finds_no_fault(kind: str, seed: int) -> None:
+    chance = random.Random(seed)
+    client = _Client(kind, chance)
+    asked = 0
+    with suppress(WireError):  # the proxy answers for viewports, and says what is wrong with them
+        for _ in range(_STEPS):
+            if chance.random() < 0.3:
+                client.listen()
+            else:
+                asked += client.ask()
+    client.talk.close()
+    assert asked
