@@ -80,7 +80,7 @@ def _make(relay: Relay, interface: str, new: int) -> bytes:
     said = b""
     if isinstance(relay, TranslatingRelay):
         relay.add_virtual(new, interface)
-        relay.requests.objects[new] = requests
+        relay.requests.objects.put(new, requests)
     else:
         # Both sides count alike, so the host's must stay dense: it makes a callback, which is gone at once.
         relay.add(new, requests, relay.routes.silent("wl_callback"))
@@ -94,7 +94,7 @@ def _deleted(flow: Flow, object_id: int, at: int, stop: int) -> Buffer | None:
     relay, number = flow.relay, UINT.unpack_from(flow.buffer, at + 8)[0]
     if isinstance(relay, TranslatingRelay) or number not in _inert(relay) or number in relay.waiting:
         return None
-    relay.events.objects.pop(number, None)
+    relay.events.objects.remove(number)
     return b""
 
 

@@ -14,6 +14,7 @@ from collections.abc import Callable
 from struct import Struct
 from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
 
+from sommelier_shim.objects import NOTHING, Entries, Entry, ObjectTable
 from sommelier_shim.wire import (
     DESCRIPTORS_PER_SEND,
     DISPLAY,
@@ -35,14 +36,17 @@ OBJECT_LIMIT = 65536
 """Objects of one client; the largest programs have a few thousand (sommelier.md §8.3)."""
 UNCONFIRMED_LIMIT = 65536
 """What a client may be ahead of the host, see :attr:`Relay.is_ahead`; then it is not read for a while."""
+COUNTED_AGAIN = 4096
+"""Objects that can come beyond either limit before it is noticed, see :meth:`Relay.count`."""
+CLIENT_ID_LIMIT = OBJECT_LIMIT + UNCONFIRMED_LIMIT + 2 * COUNTED_AGAIN
+"""Numbers that a client can give: libwayland leaves no gaps, so that it never gets there."""
 DESCRIPTOR_LIMIT = 512
 """Descriptors that may wait for their message: twice what one read can bring."""
 _DESCRIPTORS_OF_A_MESSAGE = 4
 """A run is cut before the next message could exceed what one send may carry; no message has more."""
 
-_DELETE_ID_SIZE = 12
-_PLAIN_IDS = 1 << 28
-"""Ids below this are compared fastest; others take the long way."""
+_MAKING_SIZE = 12
+"""Bytes of wl_display.delete_id; a message that makes an object has no fewer."""
 _START = Struct("IHHI")
 
 
@@ -58,9 +62,6 @@ _unpack_start = _START.unpack_from if sys.byteorder == "little" else _start_of_b
 Hook: TypeAlias = Callable[["Flow", int, int, int], "Buffer | None"]
 """``hook(flow, object_id, at, stop)``: the message is ``flow.buffer[at:stop]``. Returns None to leave it (it may
 have been changed in place), other bytes to send instead, or ``b""`` to drop it."""
-Entry: TypeAlias = Any
-"""None, the tuple of a message that only makes an object, or a :data:`Hook`."""
-Entries: TypeAlias = list[Entry]
 
 
 def destroys(flow: Flow, object_id: int, at: int, stop: int) -> None:
@@ -73,11 +74,40 @@ def deletes(flow: Flow, object_id: int, at: int, stop: int) -> Buffer | None:
 
     :raises WireError: the message is too short.
     """
-    if stop - at < _DELETE_ID_SIZE:
+    if stop - at < _MAKING_SIZE:
         raise WireError("delete_id is too short", IMPLEMENTATION)
     mine = flow.relay.deleted(UINT.unpack_from(flow.buffer, at + 8)[0])
     UINT.pack_into(flow.buffer, at + 8, mine)
     return None if mine else b""
+
+
+class Makes:
+    """The entry of a request that makes an object, whose number is its first argument, and does nothing else.
+
+    :param least: bytes of the message, at the least.
+    :param requests: the object's entries, :param events: those of the other direction.
+    """
+
+    __slots__ = ("events", "least", "requests")
+
+    def __init__(self, least: int, requests: Entries, events: Entries) -> None:
+        self.least = least
+        self.requests = requests
+        self.events = events
+
+    def __call__(self, flow: Flow, object_id: int, at: int, stop: int) -> None:
+        """A :data:`Hook`.
+
+        :raises WireError: the message is too short, or the object may not have this number.
+        """
+        if stop - at < self.least:
+            raise WireError(f"a message to object {object_id} is too short")
+        flow.relay.add(UINT.unpack_from(flow.buffer, at + HEADER_SIZE)[0], self.requests, self.events)
+
+
+def _check_size(object_id: int, size: int) -> None:
+    if size & 3 or size < HEADER_SIZE:
+        raise WireError(f"a message to object {object_id} has the size {size}")
 
 
 class Sink(Protocol):
@@ -91,7 +121,7 @@ class Flow:
 
     :param relay: the conversation that it belongs to.
     :param is_requests: from the client to the host.
-    :ivar objects: the entries by object id, in the sender's numbering; :ivar others: the other direction's.
+    :ivar objects: what the sender can name, in its numbering; :ivar others: the other direction's.
     :ivar received: descriptors that no message has used yet.
     :ivar before: what a hook wants to be sent in front of its message; :ivar after: and behind it;
         :ivar later: makes what goes behind it when it needs the number of an object that the message makes.
@@ -115,8 +145,7 @@ class Flow:
         self.relay = relay
         self.sink = sink
         self.is_requests = is_requests
-        self.objects: dict[int, Entries] = {}
-        self.others: dict[int, Entries] = {}
+        self.objects = self.others = ObjectTable()
         self.received: deque[int] = deque()
         self.before = bytearray()
         self.after = bytearray()
@@ -133,10 +162,11 @@ class Flow:
         :raises WireError: the sender broke the protocol; what came before has been sent on.
         """
         self.buffer = buffer
-        objects = self.objects
         relay = self.relay
-        others = self.others
+        objects = self.objects.near
+        others = self.others.near
         waiting = relay.waiting
+        reach = 0 if waiting else len(objects)
         unpack = _unpack_start
         last = end - 8
         start = at = 0
@@ -144,42 +174,38 @@ class Flow:
             while at <= last:
                 object_id, opcode, size, argument = unpack(buffer, at)
                 stop = at + size
-                if stop > end or size & 3 or size < HEADER_SIZE:
-                    if size & 3 or size < HEADER_SIZE:
-                        raise WireError(f"a message to object {object_id} has the size {size}")
+                if stop > end:
+                    _check_size(object_id, size)
                     break
                 try:
                     entry = objects[object_id][opcode]
-                except (KeyError, IndexError):
-                    entry = self._unknown(object_id, opcode)
-                if entry is None:
+                except IndexError:
+                    entry = self._find(object_id, opcode)
+                # Floods are made of untouched messages and three kinds more, which are worth their lines: a call
+                # costs as much as the rest. Only relays in which both sides number alike have the three, and both
+                # of their lists are as long. Whatever is unusual about one takes the way of all others.
+                if entry is None and size >= HEADER_SIZE and not size & 3:
                     at = stop
                     continue
-                # The three kinds that floods are made of are worth their lines: a call costs as much as the rest.
-                if entry is deletes:
-                    known = argument in objects and DISPLAY < argument < _PLAIN_IDS
-                    if known and size == _DELETE_ID_SIZE and not waiting:
-                        del objects[argument]
-                        if argument in others:
-                            del others[argument]
-                        at = stop
-                        continue
-                elif entry is destroys:
-                    del objects[object_id]
+                if entry is destroys and size == HEADER_SIZE and object_id < reach:
+                    objects[object_id] = NOTHING
                     at = stop
                     continue
-                elif type(entry) is tuple:
-                    least, requests, events = entry
-                    if size < least:
-                        raise WireError(f"a message to object {object_id} is too short")
-                    if DISPLAY < argument < _PLAIN_IDS and argument not in others:
-                        if requests:  # nobody can say anything to a wl_callback
-                            objects[argument] = requests
-                        others[argument] = events
-                    else:
-                        relay.add(argument, requests, events)
+                if entry is deletes and size == _MAKING_SIZE and argument < reach and argument > DISPLAY:
+                    objects[argument] = others[argument] = NOTHING
                     at = stop
                     continue
+                if (
+                    type(entry) is Makes
+                    and size == entry.least
+                    and argument < reach
+                    and others[argument] is NOTHING
+                ):
+                    objects[argument] = entry.requests
+                    others[argument] = entry.events
+                    at = stop
+                    continue
+                _check_size(object_id, size)
                 replacement = entry(self, object_id, at, stop)
                 if replacement is not None:
                     if at > start:
@@ -191,16 +217,21 @@ class Flow:
                     self._send(view[start:stop])
                     start = stop
                 at = stop
+                reach = 0 if waiting else len(objects)
         finally:
             if at > start:
                 if self._leaving:
                     self._send(view[start:at])
                 else:
-                    self.sink(view[start:at], None)
+                    sink = self.sink
+                    sink(view[start:at], None)
         if self.received and len(self.received) > DESCRIPTOR_LIMIT:
             raise WireError("too many descriptors that no message uses")
-        if self.is_requests and len(objects) > OBJECT_LIMIT:
-            raise WireError(f"more than {OBJECT_LIMIT} objects", NO_MEMORY)
+        relay.room -= at
+        if relay.room < 0:
+            relay.count()
+            if self.is_requests and relay.is_full:
+                raise WireError(f"more than {OBJECT_LIMIT} objects", NO_MEMORY)
         return at
 
     def pass_descriptors(self, count: int, object_id: int, name: str) -> None:
@@ -240,9 +271,16 @@ class Flow:
         else:
             self.sink(data, None)
 
-    def _unknown(self, object_id: int, opcode: int) -> Entry:
+    def _find(self, object_id: int, opcode: int) -> Entry:
+        """The entry of a message of an object that the host made.
+
+        :raises WireError: there is no such object or message.
+        """
+        entries = self.objects.get(object_id)
+        if opcode < len(entries):
+            return entries[opcode]
         if object_id in self.objects:
-            name = self.relay.routes.interface_of(self.objects[object_id])
+            name = self.relay.routes.interface_of(entries)
             kind = "method" if self.is_requests else "event"
             raise WireError(f"invalid {kind} {opcode}, object {name}#{object_id}", INVALID_METHOD)
         if self.is_requests:
@@ -263,10 +301,14 @@ class Relay:
     :ivar globals: what the host announced and we passed on: interface and version by name.
     :ivar features: state of the parts that change messages, by whatever key they choose.
     :ivar last_error: the text of the ``wl_display.error`` that the host sent, or "".
+    :ivar room: bytes after which objects are counted again, see :meth:`count`.
+    :ivar is_full: whether there were too many objects.
+    :ivar is_ahead: whether the client is too far ahead of the host: reading on would fill memory with what is not
+        confirmed. A flood of short-lived objects comes here, not to an error: nothing is wrong with it.
     """
 
-    __slots__ = ("__weakref__", "events", "features", "globals", "last_error", "requests", "routes", "to_client",
-                 "to_host", "waiting")  # fmt: skip
+    __slots__ = ("__weakref__", "events", "features", "globals", "is_ahead", "is_full", "last_error", "requests",
+                 "room", "routes", "to_client", "to_host", "waiting")  # fmt: skip
 
     def __init__(self, routes: Routes, to_client: Sink, to_host: Sink) -> None:
         self.routes = routes
@@ -279,9 +321,11 @@ class Relay:
         self.features: dict[Any, Any] = {}
         self.waiting: dict[int, deque[Entries]] = {}
         self.last_error = ""
+        self.room = 0
+        self.is_full = self.is_ahead = False
         requests, events = routes.entries("wl_display")
-        self.requests.objects[DISPLAY] = requests
-        self.events.objects[DISPLAY] = events
+        self.requests.objects.put(DISPLAY, requests)
+        self.events.objects.put(DISPLAY, events)
         routes.start(self)
 
     def add(self, object_id: int, requests: Entries, events: Entries) -> int:
@@ -290,11 +334,15 @@ class Relay:
         :returns: the host's number for it.
         :raises WireError: it may not have this id.
         """
-        mine = self.requests.objects
-        if object_id in mine or not DISPLAY < object_id < FIRST_SERVER_ID:
+        mine, theirs = self.requests.objects, self.events.objects
+        if object_id == len(mine.near) < CLIENT_ID_LIMIT:
+            # The highest number so far. Whoever floods gives thousands of these before the first is free again.
+            mine.near.append(requests)
+            theirs.near.append(events)
+            return object_id
+        if object_id in mine or not DISPLAY < object_id < CLIENT_ID_LIMIT:
             raise WireError(f"invalid new id {object_id}", INVALID_OBJECT)
-        mine[object_id] = requests
-        theirs = self.events.objects
+        mine.put(object_id, requests)
         if object_id in theirs:
             # Used again before the host confirmed the end of its predecessor, whose events may still come.
             waiting = self.waiting.setdefault(object_id, deque())
@@ -302,7 +350,7 @@ class Relay:
                 raise WireError(f"object {object_id} was made too often without an answer", NO_MEMORY)
             waiting.append(events)
         else:
-            theirs[object_id] = events
+            theirs.put(object_id, events)
         return object_id
 
     def add_from_host(self, object_id: int, requests: Entries, events: Entries) -> None:
@@ -310,20 +358,26 @@ class Relay:
 
         :raises WireError: it may not have this id.
         """
-        if object_id < FIRST_SERVER_ID:
-            raise WireError(f"the host made an object with the id {object_id}", IMPLEMENTATION)
-        if len(self.events.objects) >= OBJECT_LIMIT * 2:
-            raise WireError("the host made too many objects", IMPLEMENTATION)
-        self.requests.objects[object_id] = requests
-        self.events.objects[object_id] = events
+        self._add_event_object(object_id, events)
+        self.requests.objects.put(object_id, requests)
 
     def hide_from_client(self, object_id: int, interface: str) -> None:
-        """Take an object that the host just made for ourselves: the client does not hear of it."""
-        self.events.objects[object_id] = self.routes.silent(interface)
+        """Take an object that the host just made for ourselves: the client does not hear of it.
+
+        :raises WireError: it may not have this id.
+        """
+        self._add_event_object(object_id, self.routes.silent(interface))
+
+    def _add_event_object(self, object_id: int, events: Entries) -> None:
+        if object_id < FIRST_SERVER_ID:
+            raise WireError(f"the host made an object with the id {object_id}", IMPLEMENTATION)
+        if len(self.events.objects.far) >= OBJECT_LIMIT:
+            raise WireError("the host made too many objects", IMPLEMENTATION)
+        self.events.objects.put(object_id, events)
 
     def destroyed(self, object_id: int) -> None:
         """The client destroyed an object; events for it may come until the host confirms."""
-        del self.requests.objects[object_id]
+        self.requests.objects.remove(object_id)
 
     def deleted(self, object_id: int) -> int:
         """The host confirmed the end of an object.
@@ -335,12 +389,12 @@ class Relay:
         theirs = self.events.objects
         waiting = self.waiting.get(object_id)
         if waiting:
-            theirs[object_id] = waiting.popleft()
+            theirs.put(object_id, waiting.popleft())
             if not waiting:
                 del self.waiting[object_id]
         else:
-            theirs.pop(object_id, None)
-            self.requests.objects.pop(object_id, None)
+            theirs.remove(object_id)
+            self.requests.objects.remove(object_id)
         return object_id
 
     @property
@@ -348,13 +402,21 @@ class Relay:
         """Callbacks under way, and destroyed objects whose end the host has not confirmed."""
         return len(self.events.objects) - len(self.requests.objects)
 
-    @property
-    def is_ahead(self) -> bool:
-        """Whether the client is too far ahead of the host: reading on would fill memory with what is not confirmed.
+    def count(self) -> None:
+        """See how many objects there are, and when to look again.
 
-        A flood of short-lived objects comes here, not to an error: nothing is wrong with it.
+        Counting takes too long to do it after every message, and telling objects as they come and go takes longer
+        than all the rest. But who makes or ends one says some bytes, so that so many can be said first.
         """
-        return len(self.events.objects) - len(self.requests.objects) > UNCONFIRMED_LIMIT
+        live, unconfirmed = len(self.requests.objects), self.unconfirmed
+        enough = UNCONFIRMED_LIMIT // 2
+        self.is_full = live > OBJECT_LIMIT
+        self.is_ahead = unconfirmed > (enough if self.is_ahead else UNCONFIRMED_LIMIT)
+        if self.is_ahead:
+            objects = unconfirmed - enough
+        else:
+            objects = max(COUNTED_AGAIN, min(OBJECT_LIMIT - live, UNCONFIRMED_LIMIT - unconfirmed))
+        self.room = objects * _MAKING_SIZE
 
     def client_id(self, host_id: int) -> int:
         """The client's number for an object of the host's; 0 when it has none."""
@@ -366,8 +428,8 @@ class Relay:
 
     def interface(self, client_id: int) -> str:
         """The interface of an object that the client has, or ""."""
-        entries = self.requests.objects.get(client_id)
-        return "" if entries is None else self.routes.interface_of(entries)
+        objects = self.requests.objects
+        return self.routes.interface_of(objects.get(client_id)) if client_id in objects else ""
 
     def close(self) -> None:
         """Let go of everything."""

@@ -8,9 +8,11 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Iterable
+from functools import partial
 from typing import TypeAlias
 
-from sommelier_shim.relay import Entries, Entry, Flow, Hook, Relay, Sink, deletes, destroys
+from sommelier_shim.objects import NOTHING, Entries, Entry
+from sommelier_shim.relay import Flow, Hook, Makes, Relay, Sink, deletes, destroys
 from sommelier_shim.shapes import Shape, interface_shape
 from sommelier_shim.trace import Trace
 from sommelier_shim.wire import HEADER_SIZE, UINT, Buffer, WireError, skip
@@ -86,8 +88,8 @@ class Routes:
         if found is None:
             shape = interface_shape(interface)
             # Interfaces refer to each other in circles: the lists exist before they are filled.
-            requests: Entries = []
-            events: Entries = []
+            requests: list[Entry] = []
+            events: list[Entry] = []
             found = self._entries[interface] = (requests, events)
             self._names[id(requests)] = self._names[id(events)] = interface
             for message in shape.requests:
@@ -130,8 +132,7 @@ class Routes:
             return self.silent(interface) if entries is before.silent(interface) else self.own(interface)
 
         for flow in (relay.requests, relay.events):
-            for object_id, entries in flow.objects.items():
-                flow.objects[object_id] = mine(entries, is_request=flow.is_requests)
+            flow.objects.change(partial(mine, is_request=flow.is_requests))
         for object_id, waiting in relay.waiting.items():
             relay.waiting[object_id] = deque(mine(entries, is_request=False) for entries in waiting)
 
@@ -157,19 +158,22 @@ class Routes:
         if chain == (deletes,):
             return deletes
         step = self._step(shape, is_request=is_request)
-        if not chain and (step is None or isinstance(step, tuple)):
+        if not chain and (step is None or isinstance(step, Makes)):
             return step
-        if isinstance(step, tuple):
+        if isinstance(step, Makes):
             step = self._track(shape, is_request=is_request)
         return hooked(shape, chain, step)
 
-    def _step(self, shape: Shape, *, is_request: bool) -> Step | tuple[int, Entries, Entries] | None:
-        """What must be done for a message apart from hooks; a tuple when its first argument makes an object."""
+    def _step(self, shape: Shape, *, is_request: bool) -> Step | Makes | None:
+        """What must be done for a message apart from hooks."""
         if not (shape.new or shape.descriptors or (shape.destructor and is_request)):
             return None
         only = len(shape.new) == 1 and not (shape.descriptors or shape.destructor)
         if only and is_request and not shape.new[0].before and shape.new[0].offset == HEADER_SIZE:
-            return (shape.least, *self.entries(shape.new[0].interface))
+            interface = shape.new[0].interface
+            requests, events = self.entries(interface)
+            # Nobody can say anything to a wl_callback: it is not among the objects that a client can name.
+            return Makes(shape.least, requests if interface_shape(interface).requests else NOTHING, events)
         return self._track(shape, is_request=is_request)
 
     def _track(self, shape: Shape, *, is_request: bool) -> Step:

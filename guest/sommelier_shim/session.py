@@ -32,8 +32,8 @@ NOT_WATCHED = -1
 _RETRY_TIME = 0.01
 """Seconds until another try when the kernel has too many descriptors under way."""
 _ANCILLARY = socket.CMSG_SPACE(DESCRIPTORS_RECEIVED * 4)
-_FLAGS = socket.MSG_DONTWAIT | socket.MSG_CMSG_CLOEXEC
-_LOST = socket.MSG_CTRUNC
+_FLAGS = int(socket.MSG_DONTWAIT | socket.MSG_CMSG_CLOEXEC)
+_LOST = int(socket.MSG_CTRUNC)
 
 _buffer = bytearray(SIZE_LIMIT + RECEIVE_SIZE + HEADER_SIZE)
 _view = memoryview(_buffer)
@@ -64,7 +64,7 @@ class Peer:
         self.watched = NOT_WATCHED
         self.outlet = Outlet(sock, self._waiting)
         self.receive = sock.recvmsg_into
-        self.flow: Flow | None = None
+        self.flow: Flow
         self.other = self
 
     def watch(self) -> None:
@@ -92,9 +92,7 @@ class Peer:
             self.watched = NOT_WATCHED
         self.outlet.close()
         self.sock.close()
-        if self.flow is not None:
-            self.flow.close()
-            self.flow = None
+        self.flow.close()
 
     def _waiting(self, waits: bool) -> None:
         self.watch()
@@ -112,20 +110,60 @@ class Peer:
         del self.session, self.other, self.receive
 
     def _ready(self, events: int) -> None:
-        if events == READABLE and not (self.paused or self.ended):
-            self.session.receive(self)
+        """Read once and pass on what is complete. Every message waits for this, so that it is one function."""
+        if (events != READABLE or self.paused or self.ended) and not self._is_to_be_read(events):
             return
+        size, space = 0, _whole
+        if self.tail:
+            size = len(self.tail)
+            _buffer[:size] = self.tail
+            space = [_view[size : size + RECEIVE_SIZE]]
+        receive, flow = self.receive, self.flow
+        try:
+            count, ancillary, flags, _ = receive(space, _ANCILLARY, _FLAGS)
+        except BlockingIOError:
+            return
+        except OSError:
+            count, ancillary, flags = 0, [], 0
+        if ancillary:
+            _keep_descriptors(flow, ancillary)
+        if not count:
+            self.session.ended(self)
+            return
+        end = size + count
+        try:
+            if flags & _LOST:
+                raise WireError("descriptors were lost: this process has too many open", IMPLEMENTATION)
+            used = flow.feed(_buffer, _view, end)
+        except WireError as error:
+            self.session.failed(self, error)
+            return
+        except Exception:
+            _log.exception("a message could not be handled")
+            self.session.broken()
+            return
+        if used < end:
+            self.tail = bytes(_view[used:end])
+        elif size:
+            self.tail = b""
+        other = self.other
+        if not other.outlet.is_clear or flow.relay.is_ahead:
+            self.session.hold(self)
+        if other.paused:
+            self.session.resume(other)
+
+    def _is_to_be_read(self, events: int) -> bool:
+        """Whether there is something to read after all; what else happened is seen to here."""
         if events & WRITABLE:
             self.outlet.flush()
             self._flushed()
         if not self.session.is_open or self.ended or not events & ~WRITABLE:
-            return
+            return False
         if self.paused:
             self.hung_up = True
             self.watch()
             self.session.hung_up()
-        else:
-            self.session.receive(self)
+        return not self.paused
 
     def _flushed(self) -> None:
         if self.outlet.retry:
@@ -134,13 +172,19 @@ class Peer:
         self.session.sent(self)
 
 
+def _keep_descriptors(flow: Flow, ancillary: list[tuple[int, int, bytes]]) -> None:
+    for _, _, data in ancillary:
+        received = array("i")
+        received.frombytes(data[: len(data) - len(data) % received.itemsize])
+        flow.received.extend(received)
+
+
 class Session:
     """A client's connection through the proxy.
 
     :param client: the accepted socket, :param host: the socket to the host.
     :param on_end: called once when everything of the session is closed.
     :param on_failure: called with a sentence when the client or the host broke the protocol.
-    :ivar received_bytes: from the client.
     """
 
     def __init__(
@@ -155,7 +199,6 @@ class Session:
         self.loop = loop
         self.is_open = True
         self.started = time.time()
-        self.received_bytes = 0
         self._on_end = on_end
         self._on_failure = on_failure
         self._farewell: Timer | None = None
@@ -169,55 +212,7 @@ class Session:
         self.client.watch()
         self.host.watch()
 
-    def receive(self, peer: Peer) -> None:
-        """Read once from a peer and pass on what is complete."""
-        size, space = 0, _whole
-        if peer.tail:
-            size = len(peer.tail)
-            _buffer[:size] = peer.tail
-            space = [_view[size : size + RECEIVE_SIZE]]
-        try:
-            count, ancillary, flags, _ = peer.receive(space, _ANCILLARY, _FLAGS)
-        except BlockingIOError:
-            return
-        except OSError:
-            count, ancillary, flags = 0, [], 0
-        flow = peer.flow
-        assert flow is not None
-        for _, _, data in ancillary:
-            received = array("i")
-            received.frombytes(data[: len(data) - len(data) % received.itemsize])
-            flow.received.extend(received)
-        if not count:
-            self._ended(peer)
-            return
-        end = size + count
-        try:
-            if flags & _LOST:
-                raise WireError("descriptors were lost: this process has too many open", IMPLEMENTATION)
-            used = flow.feed(_buffer, _view, end)
-        except WireError as error:
-            self._failed(peer, error)
-            return
-        except Exception:
-            # A fault of our own ends this conversation, whose state nobody knows any more, and no other.
-            _log.exception("a message could not be handled")
-            self._reported = True
-            self._on_failure(self, "the proxy has a fault")
-            self.fail("the proxy has a fault; its log tells more")
-            return
-        if used < end:
-            peer.tail = bytes(_view[used:end])
-        elif size:
-            peer.tail = b""
-        other = peer.other
-        is_client = peer is self.client
-        if not other.outlet.is_clear or (is_client and self.relay.is_ahead):
-            self._hold(peer)
-        if not is_client and other.paused:
-            self._resume(other)
-
-    def _hold(self, peer: Peer) -> None:
+    def hold(self, peer: Peer) -> None:
         """Stop reading a peer when the other one has too much to take, and see whether that one is still there."""
         other = peer.other
         if other.outlet.is_full or (peer is self.client and self.relay.is_ahead):
@@ -230,7 +225,7 @@ class Session:
         """Something left the queue of a peer: its source may be read again, or the session may be over."""
         other = peer.other
         if other.paused:
-            self._resume(other)
+            self.resume(other)
         if peer.outlet.broken:
             self._send_failed(peer)
         elif other.ended and not peer.outlet.queued:
@@ -239,6 +234,12 @@ class Session:
     def hung_up(self) -> None:
         """A peer went away with words unread: they wait for the other peer, but not for ever."""
         self._start_farewell()
+
+    def broken(self) -> None:
+        """A fault of our own ends this conversation, whose state nobody knows any more, and no other."""
+        self._reported = True
+        self._on_failure(self, "the proxy has a fault")
+        self.fail("the proxy has a fault; its log tells more")
 
     def fail(self, text: str, code: int = IMPLEMENTATION) -> None:
         """Tell the client why it is disconnected, and end the session."""
@@ -258,7 +259,7 @@ class Session:
         self._on_end(self)
         self.loop.call_later(0, self._dissolve)  # whoever called us may still use our parts
 
-    def _resume(self, peer: Peer) -> None:
+    def resume(self, peer: Peer) -> None:
         """Read a paused peer again, if what held it back is over."""
         other = peer.other
         if other.outlet.broken or not other.outlet.has_room or (peer is self.client and self.relay.is_ahead):
@@ -273,7 +274,7 @@ class Session:
         self.relay.dissolve()
         del self._on_end, self._on_failure
 
-    def _ended(self, peer: Peer) -> None:
+    def ended(self, peer: Peer) -> None:
         """A peer closed its connection: the other one still gets everything that was said."""
         peer.ended = True
         peer.watch()
@@ -299,7 +300,8 @@ class Session:
         other.watch()
         self._start_farewell()
 
-    def _failed(self, peer: Peer, error: WireError) -> None:
+    def failed(self, peer: Peer, error: WireError) -> None:
+        """A peer broke the protocol."""
         who = "the client" if peer is self.client else "the host"
         self._reported = True
         self._on_failure(self, f"{who} broke the protocol: {error}")

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 
-from sommelier_shim.relay import OBJECT_LIMIT, Entries, Entry, Flow, Hook, Relay, Sink
+from sommelier_shim.objects import Entries, Entry
+from sommelier_shim.relay import CLIENT_ID_LIMIT, OBJECT_LIMIT, Flow, Hook, Relay, Sink
 from sommelier_shim.routes import Routes, Step, hooked
 from sommelier_shim.shapes import Shape, interface_shape
 from sommelier_shim.wire import (
@@ -23,6 +24,9 @@ from sommelier_shim.wire import (
     delete_id_event,
     skip,
 )
+
+_HOST_ID_LIMIT = 2 * CLIENT_ID_LIMIT
+"""Numbers on the host's side: the proxy may have an object for each of the client's."""
 
 
 class TranslatingRelay(Relay):
@@ -43,56 +47,59 @@ class TranslatingRelay(Relay):
         super().__init__(routes, to_client, to_host)
 
     def allocate(self) -> int:
-        """A number on the host's side: one that is free again, or the next."""
+        """A number on the host's side: one that is free again, or the next.
+
+        :raises WireError: there are too many.
+        """
         if self._free:
             return self._free.pop()
+        if self._next >= _HOST_ID_LIMIT:
+            raise WireError(f"more than {OBJECT_LIMIT} objects", NO_MEMORY)
         self._next += 1
         return self._next - 1
 
     def own(self, interface: str) -> int:
         """The number for an object of the proxy's own, whose events go to the routes' handlers."""
         host_id = self.allocate()
-        self.events.objects[host_id] = self.routes.own(interface)
+        self.events.objects.put(host_id, self.routes.own(interface))
         return host_id
 
     def disown(self, host_id: int, interface: str) -> None:
         """The proxy destroyed an object of its own."""
-        self.events.objects[host_id] = self.routes.silent(interface)
+        self.events.objects.put(host_id, self.routes.silent(interface))
 
     def add(self, object_id: int, requests: Entries, events: Entries) -> int:
         """See :meth:`Relay.add`."""
-        mine = self.requests.objects
-        if object_id in mine or not DISPLAY < object_id < FIRST_SERVER_ID:
-            raise WireError(f"invalid new id {object_id}", INVALID_OBJECT)
-        if len(mine) >= OBJECT_LIMIT or len(self.events.objects) >= 4 * OBJECT_LIMIT:
-            raise WireError(f"more than {OBJECT_LIMIT} objects", NO_MEMORY)
+        self._check_new(object_id)
         old = self._zombies.pop(object_id, 0)
         if old:
             # Events of the predecessor must not reach its successor.
-            self.events.objects[old] = self.routes.silent(self.routes.interface_of(self.events.objects[old]))
+            interface = self.routes.interface_of(self.events.objects.get(old))
+            self.events.objects.put(old, self.routes.silent(interface))
             self.client_ids.pop(old, None)
             self._superseded[old] = object_id
         host_id = self.allocate()
-        mine[object_id] = requests
-        self.events.objects[host_id] = events
+        self.requests.objects.put(object_id, requests)
+        self.events.objects.put(host_id, events)
         self.host_ids[object_id] = host_id
         self.client_ids[host_id] = object_id
         return host_id
+
+    def _check_new(self, object_id: int) -> None:
+        if object_id in self.requests.objects or not DISPLAY < object_id < CLIENT_ID_LIMIT:
+            raise WireError(f"invalid new id {object_id}", INVALID_OBJECT)
 
     def add_virtual(self, object_id: int, interface: str) -> None:
         """An object of the client's that the host has no counterpart of; hooks answer all its requests.
 
         :raises WireError: it may not have this id.
         """
-        if object_id in self.requests.objects or not DISPLAY < object_id < FIRST_SERVER_ID:
-            raise WireError(f"invalid new id {object_id}", INVALID_OBJECT)
-        if len(self.requests.objects) >= OBJECT_LIMIT:
-            raise WireError(f"more than {OBJECT_LIMIT} objects", NO_MEMORY)
-        self.requests.objects[object_id] = self.routes.entries(interface)[0]
+        self._check_new(object_id)
+        self.requests.objects.put(object_id, self.routes.entries(interface)[0])
 
     def remove_virtual(self, object_id: int) -> None:
         """The client destroyed such an object; it may use the id again."""
-        del self.requests.objects[object_id]
+        self.requests.objects.remove(object_id)
         self.to_client(delete_id_event(object_id), None)
 
     def add_from_host(self, object_id: int, requests: Entries, events: Entries) -> None:
@@ -102,7 +109,7 @@ class TranslatingRelay(Relay):
 
     def destroyed(self, object_id: int) -> None:
         """See :meth:`Relay.destroyed`."""
-        del self.requests.objects[object_id]
+        self.requests.objects.remove(object_id)
         host_id = self.host_ids.pop(object_id)
         if object_id < FIRST_SERVER_ID:
             self._zombies[object_id] = host_id
@@ -111,7 +118,7 @@ class TranslatingRelay(Relay):
         """See :meth:`Relay.deleted`."""
         if not DISPLAY < object_id < FIRST_SERVER_ID or object_id not in self.events.objects:
             return 0
-        del self.events.objects[object_id]
+        self.events.objects.remove(object_id)
         self._free.append(object_id)
         if object_id in self._superseded:
             return self._superseded.pop(object_id)
@@ -120,7 +127,7 @@ class TranslatingRelay(Relay):
             del self._zombies[mine]
         elif mine:
             self.host_ids.pop(mine, None)
-            self.requests.objects.pop(mine, None)
+            self.requests.objects.remove(mine)
         return mine
 
     def client_id(self, host_id: int) -> int:

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from sommelier_shim.outlet import QUEUE_HIGH
-from sommelier_shim.relay import UNCONFIRMED_LIMIT
+from sommelier_shim.relay import COUNTED_AGAIN, UNCONFIRMED_LIMIT
 from sommelier_shim.server import raise_descriptor_limit
 from sommelier_shim.wire import FIRST_SERVER_ID, encode
 from support.wayland_peers import Between, Client, Host, HostConnection, stage
@@ -261,7 +261,7 @@ def test_a_flood_of_short_lived_objects_waits_for_the_host_and_loses_nothing(sta
                 connection.wait("it was made", partial(_has_made, connection, compositor, new))
             connection.event(1, 1, "u", new)
             if new % 10_000 == 0:
-                assert between.do(unconfirmed) < UNCONFIRMED_LIMIT + 5000
+                assert between.do(unconfirmed) < UNCONFIRMED_LIMIT + 2 * COUNTED_AGAIN
         flooding.join(60)
         client.sync()
 

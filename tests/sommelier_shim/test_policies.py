@@ -207,6 +207,21 @@ def test_the_hidden_offer_of_a_drag_lives_as_long_as_the_drag_is_over_the_window
         assert host.wait_request(FIRST_SERVER_ID, 2)  # destroy
 
 
+@pytest.mark.parametrize("manager", DATA_DEVICE)
+@pytest.mark.parametrize("offer", [0, 4, FIRST_SERVER_ID - 1])
+def test_a_hidden_offer_in_the_clients_range_ends_the_conversation(
+    tmp_path: Path, manager: str, offer: int
+) -> None:
+    opcodes = DATA_DEVICE[manager]
+    with connected(tmp_path, clipboard="off") as (_, client, host):
+        device = client.create(client.bind(manager), opcodes["device"], "no", client.bind("wl_seat"))
+        client.sync()
+        host.event(device, opcodes["offer"], "n", offer)
+        error = client.error_in(client.until_end())
+        assert error is not None
+        assert f"the host made an object with the id {offer}" in error[2]
+
+
 def test_contents_pass_through_a_pipe_that_the_proxy_does_not_touch(tmp_path: Path) -> None:
     with connected(tmp_path) as (_, client, host):
         device = client.create(client.bind("wl_data_device_manager"), 1, "no", client.bind("wl_seat"))

@@ -9,7 +9,14 @@ import pytest
 
 from sommelier_shim import registry
 from sommelier_shim.policy.interfaces import GlobalPolicy
-from sommelier_shim.relay import OBJECT_LIMIT, Flow, Relay
+from sommelier_shim.relay import (
+    CLIENT_ID_LIMIT,
+    COUNTED_AGAIN,
+    OBJECT_LIMIT,
+    UNCONFIRMED_LIMIT,
+    Flow,
+    Relay,
+)
 from sommelier_shim.routes import Hooks, Routes
 from sommelier_shim.wire import FIRST_SERVER_ID, Buffer, WireError, decode, encode
 
@@ -139,6 +146,35 @@ def test_a_new_id_out_of_range_or_in_use_is_refused(talk: Conversation, new: int
 def test_a_sparse_id_is_the_hosts_business(talk: Conversation) -> None:
     talk.client(encode(3, 0, "n", 5000))
     assert talk.to_host.data == encode(3, 0, "n", 5000)
+    with pytest.raises(WireError, match="invalid object 4999"):
+        talk.client(encode(4999, 0))
+
+
+def test_an_id_that_no_client_gets_to_is_refused(talk: Conversation) -> None:
+    with pytest.raises(WireError, match=f"invalid new id {CLIENT_ID_LIMIT}"):
+        talk.client(encode(3, 0, "n", CLIENT_ID_LIMIT))
+
+
+def test_objects_that_come_and_go_are_not_limited(talk: Conversation) -> None:
+    for _ in range(3 * OBJECT_LIMIT // 1000):
+        talk.client(*(encode(3, 0, "n", 100 + i) + encode(100 + i, 0) for i in range(1000)))
+        talk.host(*(encode(1, 1, "u", 100 + i) for i in range(1000)))
+        assert not talk.relay.is_ahead
+    assert len(talk.relay.requests.objects) == len(talk.relay.events.objects) == 6
+
+
+def test_a_client_that_is_ahead_is_not_when_the_host_has_confirmed_half(talk: Conversation) -> None:
+    count = UNCONFIRMED_LIMIT + COUNTED_AGAIN
+    messages = [encode(1, 0, "n", 100 + i) for i in range(count)]  # wl_display.sync
+    for first in range(0, count, 1000):
+        talk.client(*messages[first : first + 1000])
+    assert talk.relay.is_ahead
+    assert talk.relay.unconfirmed == count
+    for i in range(count):
+        talk.host(encode(100 + i, 0, "u", 0), encode(1, 1, "u", 100 + i))
+        if not talk.relay.is_ahead:
+            break
+    assert UNCONFIRMED_LIMIT // 2 - 1 <= talk.relay.unconfirmed <= UNCONFIRMED_LIMIT // 2
 
 
 def test_a_message_too_short_for_its_new_id_is_refused(talk: Conversation) -> None:
@@ -150,8 +186,10 @@ def test_objects_are_limited() -> None:
     talk = Conversation()
     free = OBJECT_LIMIT - len(talk.relay.requests.objects)
     talk.client(*(encode(3, 0, "n", 100 + i) for i in range(free)))
-    with pytest.raises(WireError, match="objects"):
-        talk.client(encode(3, 0, "n", 99))
+    assert len(talk.relay.requests.objects) == OBJECT_LIMIT
+    more = [encode(3, 0, "n", 100 + free + i) for i in range(COUNTED_AGAIN + 1)]
+    with pytest.raises(WireError, match=f"more than {OBJECT_LIMIT} objects"):
+        talk.client(*more)
 
 
 def test_a_destroyed_object_is_gone_for_the_client_and_stays_for_the_host(talk: Conversation) -> None:
