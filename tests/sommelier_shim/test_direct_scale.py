@@ -157,6 +157,20 @@ def test_a_popup_has_the_units_of_its_window(direct: Direct) -> None:
     assert direct.host.wait_request(host_positioner, 1).arguments("ii") == [101, 33]
 
 
+def test_an_anchor_of_one_pixel_does_not_become_nothing(direct: Direct) -> None:
+    """Hosts end the connection for that: menus at the pointer have such an anchor."""
+    window = direct.window()
+    positioner = direct.client.create(direct.wm, 1)
+    direct.client.request(positioner, 1, "ii", 100, 100)
+    direct.client.request(positioner, 2, "iiii", 7, 5, 1, 1)
+    popup_surface, _ = direct.surface()
+    popup_xdg = direct.client.create(direct.wm, 2, "no", popup_surface)
+    direct.client.create(popup_xdg, 2, "noo", window.xdg, positioner)
+    direct.client.sync()
+    host_positioner = direct.made(direct.host_id("xdg_wm_base"), 1)
+    assert direct.host.wait_request(host_positioner, 2).arguments("iiii") == [3, 1, 1, 1]
+
+
 def test_a_window_is_as_large_as_the_host_says(direct: Direct) -> None:
     window = direct.window()
     direct.host.event(window.host_toplevel, 0, "iia", 301, 201, b"")

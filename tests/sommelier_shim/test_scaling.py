@@ -240,6 +240,9 @@ def test_positioners_at_scale_two(scaled: Scaled) -> None:
     host = scaled.made(scaled.host_id("xdg_wm_base"), 1)
     assert scaled.host.wait_request(host, 1).arguments("ii") == [50, 1], "a size never becomes nothing"
     assert scaled.host.wait_request(host, 2).arguments("iiii") == [50, 10, 15, 20]
+    scaled.client.request(positioner, 2, "iiii", 7, 5, 1, 1)
+    scaled.client.sync()
+    assert scaled.host.wait_request(host, 2).arguments("iiii") == [3, 2, 1, 1], "nor does an anchor"
 
 
 def test_pointer_positions_are_exact(scaled: Scaled) -> None:

@@ -12,6 +12,8 @@ SIZE = "1920x1200"
 """Of an output in pixels: 1.5, 1.6 and 2 divide it."""
 _AWAY = (960, 1170)
 """Where the pointer rests."""
+_NEAR = 2
+"""Pixels that a unit of the host's is long, at the most: what is not divided evenly may be off by so many."""
 
 
 class Screen:
@@ -55,6 +57,25 @@ class Screen:
         self._given.move(*_AWAY)
         self.look()
 
+    def click_opens(self, x: int, y: int, button: int) -> None:
+        """Click somewhere, which opens a menu. Its pixels need not be those without a scale, but its place must."""
+        before = self.looks[-1]
+        self._given.click(x, y, button, 1)
+        self._given.move(*_AWAY)
+        if self._expected is None:
+            self.look()
+            return
+        expected = self._expected[len(self.looks)]
+        places = {_changed(one, other) for one in before for other in expected}
+
+        def is_near() -> bool:
+            shown = self._pixels("HEADLESS-1")
+            found = {_changed(one, shown) for one in before}
+            return any(_are_near(one, place) for one in found for place in places)
+
+        self.compositor.wait("a menu where it is without a scale", is_near)
+        self.looks.append(expected)
+
     def look(self, output: str = "HEADLESS-1", before: set[bytes] | None = None) -> None:
         """Wait until a program has done what it was told.
 
@@ -83,3 +104,32 @@ class Screen:
 
         self.compositor.wait("it stands still", still)
         return set(last[-8:])
+
+
+def _are_near(one: Sequence[int], other: Sequence[int]) -> bool:
+    return all(abs(a - b) <= _NEAR for a, b in zip(one, other, strict=True))
+
+
+def _changed(before: bytes, after: bytes) -> tuple[int, int, int, int]:
+    """The rectangle in which two pictures differ: left, top, right and bottom; all 0 if they are the same."""
+    row_size = 3 * int(SIZE.partition("x")[0])
+    start = before.index(b"255\n") + 4
+    rows = [
+        (number, before[at : at + row_size], after[at : at + row_size])
+        for number, at in enumerate(range(start, len(before) - row_size + 1, row_size))
+        if before[at : at + row_size] != after[at : at + row_size]
+    ]
+    if not rows:
+        return 0, 0, 0, 0
+    left = min(_same(one, other) for _, one, other in rows)
+    right = row_size - min(_same(one[::-1], other[::-1]) for _, one, other in rows)
+    return left // 3, rows[0][0], (right + 2) // 3, rows[-1][0] + 1
+
+
+def _same(one: bytes, other: bytes) -> int:
+    """How many bytes two rows that differ have in common at their start."""
+    low, high = 0, len(one) - 1
+    while low < high:
+        middle = (low + high + 1) // 2
+        low, high = (middle, high) if one[:middle] == other[:middle] else (low, middle - 1)
+    return low

@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from sommelier_shim.own_globals import own_globals
 from sommelier_shim.relay import Flow, Hook
 from sommelier_shim.routes import Hooks
-from sommelier_shim.scaling.arithmetic import Scale
+from sommelier_shim.scaling.arithmetic import Conversions, Scale
 from sommelier_shim.scaling.direct import Direct, attached
 from sommelier_shim.scaling.surfaces import RECTANGLE
 from sommelier_shim.shapes import interface_shape, is_known, naming
@@ -169,14 +169,19 @@ def _reposition(flow: Flow, object_id: int, at: int, stop: int) -> None:
 def _numbers(flow: Flow, positioner: int, parent: Scale, popup: Scale) -> bytes:
     """What a positioner was told, in the units of a window and of a popup of it."""
     host_id = flow.relay.host_id(positioner)
+
+    def extent(axis: Conversions) -> Callable[[int], int]:
+        # No size of a window's, but hosts end the connection for an anchor that is nothing.
+        return lambda value: max(1, axis.to_host(value)) if value > 0 else value
+
     conversions: dict[int, Sequence[Callable[[int], int]]] = {
         _SET_SIZE: (popup.x.size_to_host, popup.y.size_to_host),
-        _SET_ANCHOR_RECT: (parent.x.to_host, parent.y.to_host),
+        _SET_ANCHOR_RECT: (parent.x.to_host, parent.y.to_host, extent(parent.x), extent(parent.y)),
         _SET_OFFSET: (parent.x.to_host, parent.y.to_host),
         _SET_PARENT_SIZE: (parent.x.size_to_host, parent.y.size_to_host),
     }
     said = b""
     for opcode, numbers in _positioners(flow).get(positioner, {}).items():
-        converted = [conversions[opcode][index % 2](number) for index, number in enumerate(numbers)]
+        converted = [convert(number) for convert, number in zip(conversions[opcode], numbers, strict=True)]
         said += encode(host_id, opcode, "i" * len(numbers), *converted)
     return said
