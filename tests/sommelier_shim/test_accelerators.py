@@ -58,10 +58,10 @@ class Typing:
         (seat,) = self.host.bound["wl_seat"]
         return int(self.host.wait_request(seat, 1).arguments("n")[0])
 
-    def press(self, key: int, modifiers: int = 0) -> list[Message]:
+    def press(self, key: int, modifiers: int = 0, states: tuple[int, ...] = (1, 0)) -> list[Message]:
         """Press and release a key; what the client hears of it."""
         self.host.event(self.host_keyboard, 4, "uuuuu", 1, modifiers, 0, 0, 0)
-        for state in (1, 0):
+        for state in states:
             self._serial += 1
             self.host.event(self.host_keyboard, 3, "uuuu", self._serial, 5, key, state)
         return [m for m in self.client.sync() if (m.object_id, m.opcode) == (self.keyboard, 3)]
@@ -91,6 +91,13 @@ ALWAYS = ({"accelerators": "Super_L,<Alt>bracketleft"}, GLOBALS)
 )
 def test_accelerators_do_not_reach_the_client(typing: Typing, key: int, modifiers: int, heard: int) -> None:
     assert len(typing.press(key, modifiers)) == heard
+
+
+@pytest.mark.parametrize("typing", [ALWAYS], indirect=True)
+def test_a_key_that_the_host_repeats_is_released_for_the_client_as_well(typing: Typing) -> None:
+    repeated = (1, 2, 2, 0)
+    assert [m.arguments("uuuu")[3] for m in typing.press(KEY_Q, states=repeated)] == [1, 2, 2, 0]
+    assert typing.press(KEY_LEFTMETA, states=repeated) == []
 
 
 @pytest.mark.parametrize("typing", [({"windowed_accelerators": "<Alt>bracketleft"}, GLOBALS)], indirect=True)

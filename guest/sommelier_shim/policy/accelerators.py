@@ -22,7 +22,7 @@ _log = logging.getLogger(__name__)
 
 EXTENSION = "zcr_keyboard_extension_v1"
 _PREFIXES = (("<control>", CONTROL), ("<alt>", ALT), ("<shift>", SHIFT))
-_PRESSED = 1
+_RELEASED, _PRESSED = 0, 1
 _NOT_HANDLED, _HANDLED = 0, 1
 _ACK_KEY = 1
 _FULLSCREEN = 2
@@ -131,8 +131,9 @@ def install(
             if passes:
                 keyboard.passed.add(code)
         else:
-            passes = code in keyboard.passed or state != 0
-            keyboard.passed.discard(code)
+            passes = code in keyboard.passed
+            if state == _RELEASED:
+                keyboard.passed.discard(code)
         if keyboard.extension:
             handled = _HANDLED if passes else _NOT_HANDLED
             flow.relay.to_host(encode(keyboard.extension, _ACK_KEY, "uu", serial, handled), None)
