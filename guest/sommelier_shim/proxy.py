@@ -63,7 +63,7 @@ class Proxy:
         try:
             return accelerators.parse(text) if text else frozenset()
         except LibraryMissing as error:
-            # Programs show their windows without it; the units set accelerators for everybody.
+            # Programs show their windows without it.
             _log.warning("%s; %s, and restart the proxy: until then every key goes to programs", error, error.hint)
             return frozenset()
 

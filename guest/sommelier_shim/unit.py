@@ -20,6 +20,9 @@ from sommelier_shim import options
 NATIVE = "/opt/google/cros-containers/bin/sommelier"
 """ChromeOS's own proxy, in a tree that its host mounts (sommelier.md §2.3)."""
 _RENDER_NODE = "/dev/dri/renderD128"
+_ACCELERATORS = "Super_L,<Alt>bracketleft,<Alt>bracketright"
+"""Keys that ChromeOS acts on when it hears that a program did not (sommelier.md §2.3). A Linux host's compositor
+takes its own keys before any program hears of them: swallowing more would take them from everybody."""
 _FONTS = ("misc", "cyrillic", "100dpi/:unscaled", "75dpi/:unscaled", "Type1", "100dpi", "75dpi")
 
 _WAYLAND_IS_UP = """\
@@ -91,9 +94,14 @@ def plan(
                 hint="run programs with Wayland, or set implementation = auto where the host has a proxy",
             )
         argv = ["--parent", f"--socket=wayland-{instance}", f"--publish={environ.get('WAYLAND_DISPLAY_VAR', '')}"]
-        # The carried-in socket may appear later; the proxy waits for it.
-        return Plan(False, argv + ([] if config[options.DISPLAY] else [f"--display={options.CARRIED_SOCKET}"]), {})
-    additions = {"SOMMELIER_VM_IDENTIFIER": token} if token else {}
+        if not config[options.DISPLAY]:
+            argv.append(f"--display={options.CARRIED_SOCKET}")  # it may appear later; the proxy waits for it
+        if native_there and not config[options.ACCELERATORS]:
+            argv.append(f"--accelerators={_ACCELERATORS}")
+        return Plan(False, argv, {})
+    additions = {"SOMMELIER_ACCELERATORS": config[options.ACCELERATORS] or _ACCELERATORS}
+    if token:
+        additions["SOMMELIER_VM_IDENTIFIER"] = token
     if render_node:
         additions["SOMMELIER_DRM_DEVICE"] = _RENDER_NODE
     if kind == "wayland":

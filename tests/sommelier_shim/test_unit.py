@@ -14,6 +14,7 @@ from guestlink.errors import GuestlinkError
 from sommelier_shim import options, unit
 from sommelier_shim.unit import NATIVE, plan
 
+CHECKOUT = Path(__file__).resolve().parents[2]
 UNIT = {"WAYLAND_DISPLAY_VAR": "WAYLAND_DISPLAY", "HOME": "/home/user"}
 
 
@@ -41,7 +42,11 @@ def test_the_hosts_own_proxy_runs_with_the_original_units_command_line(implement
     )
     assert decided.native
     assert decided.argv[:4] == [NATIVE, "--parent", "--sd-notify=READY=1", "--socket=wayland-1"]
-    assert decided.environ == {"SOMMELIER_VM_IDENTIFIER": "t", "SOMMELIER_DRM_DEVICE": "/dev/dri/renderD128"}
+    assert decided.environ == {
+        "SOMMELIER_ACCELERATORS": "Super_L,<Alt>bracketleft,<Alt>bracketright",
+        "SOMMELIER_VM_IDENTIFIER": "t",
+        "SOMMELIER_DRM_DEVICE": "/dev/dri/renderD128",
+    }
 
 
 def test_the_hosts_own_proxy_serves_x11() -> None:
@@ -56,6 +61,24 @@ def test_ours_runs_beside_the_hosts_own_when_it_is_set() -> None:
     assert not plan("wayland", 0, _config(implementation="guestlink"), UNIT, native_there=True).native
     with pytest.raises(GuestlinkError, match="X11"):
         plan("x", 0, _config(implementation="guestlink"), UNIT, native_there=True)
+
+
+def test_keys_are_kept_for_chromeos_alone_and_the_setting_wins() -> None:
+    def accelerators(native_there: bool, **settings: str) -> list[str]:
+        decided = plan("wayland", 0, _config(**settings), UNIT, native_there=native_there)
+        given = [word for word in decided.argv if word.startswith("--accelerators=")]
+        return given + [value for key, value in decided.environ.items() if key == "SOMMELIER_ACCELERATORS"]
+
+    usual = "Super_L,<Alt>bracketleft,<Alt>bracketright"
+    assert accelerators(False) == []
+    assert accelerators(True) == [usual]
+    assert accelerators(True, accelerators="Super_R") == ["Super_R"]
+    assert accelerators(True, implementation="guestlink") == [f"--accelerators={usual}"]
+    # What the file sets is read by the proxy itself; a switch would outweigh it.
+    assert accelerators(True, implementation="guestlink", accelerators="Super_R") == []
+    # Nor may the units set it for everybody: a variable outweighs the file.
+    units = CHECKOUT / "guest/systemd-units"
+    assert not [unit for unit in units.glob("*.service") if "SOMMELIER_ACCELERATORS" in unit.read_text()]
 
 
 def test_a_proxy_that_is_set_and_missing_is_a_wrong_setting() -> None:
