@@ -15,6 +15,7 @@ from sommelier_shim.loop import READABLE, Loop, Timer
 from sommelier_shim.policy.identity import APP_IDS
 from sommelier_shim.routes import Routes
 from sommelier_shim.session import Session
+from sommelier_shim.trace import CLIENT
 from sommelier_shim.wire import IMPLEMENTATION, error_event
 
 _log = logging.getLogger(__name__)
@@ -177,6 +178,7 @@ class Server:
                 waiting.when_gone()
 
         session = Session(self._loop, self._current_routes(), client, host, ended, self._failed)
+        session.relay.features[CLIENT] = waiting.pid
         self._sessions[session] = waiting.pid
         self.served += 1
 

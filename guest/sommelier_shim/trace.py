@@ -35,9 +35,12 @@ _TYPED = {
 }
 _TYPED_IN = ("zwp_text_input_", "zwp_input_method_", "zcr_extended_text_input_")
 _RING = "trace"
+CLIENT = "client"
+"""The feature of a relay that holds its client's process id: several clients talk at a time."""
 
 
 class _Kept(NamedTuple):
+    pid: int
     when: float
     is_request: bool
     interface: str
@@ -75,7 +78,8 @@ class Trace:
     def record(self, flow: Flow, interface: str, shape: Shape, object_id: int, at: int, stop: int) -> None:
         """Keep a message, and show it when that is wanted."""
         data = bytes(flow.buffer[at : min(stop, at + BYTES_KEPT)])
-        kept = _Kept(time.time(), flow.is_requests, interface, shape, object_id, stop - at, data)
+        pid = flow.relay.features.get(CLIENT, 0)
+        kept = _Kept(pid, time.time(), flow.is_requests, interface, shape, object_id, stop - at, data)
         ring = flow.relay.features.get(_RING)
         if ring is None:
             ring = flow.relay.features[_RING] = deque(maxlen=RING_SIZE)
@@ -91,7 +95,8 @@ class Trace:
     def _line(self, kept: _Kept) -> str:
         arrow = "->" if kept.is_request else "<-"
         seconds = time.strftime("%H:%M:%S", time.localtime(kept.when)) + f".{int(kept.when % 1 * 1000):03}"
-        return f"{seconds} {arrow} {kept.interface}#{kept.object_id}.{kept.shape.name}({self._arguments(kept)})"
+        message = f"{kept.interface}#{kept.object_id}.{kept.shape.name}({self._arguments(kept)})"
+        return f"{seconds} [{kept.pid}] {arrow} {message}"
 
     def _arguments(self, kept: _Kept) -> str:
         if not self._typed and _is_typed(kept.interface, kept.shape.name):

@@ -249,7 +249,8 @@ def test_the_last_messages_are_logged_when_a_client_breaks_the_protocol(
         client.bind("wl_compositor")
         client.request(99, 0)
         client.until_end()
-        between.wait("the failure is logged", lambda: "wl_registry#2.bind(1, 'wl_compositor', 4, 4)" in caplog.text)
+        bind = f"[{os.getpid()}] -> wl_registry#2.bind(1, 'wl_compositor', 4, 4)"
+        between.wait("the failure is logged", lambda: bind in caplog.text)
         assert "invalid object 99" in caplog.text
 
 
