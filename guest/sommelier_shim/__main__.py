@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import errno
 import fcntl
 import gc
 import logging
@@ -10,7 +12,8 @@ import signal
 import socket
 import stat
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 from guestlink import __version__
@@ -20,7 +23,7 @@ from guestlink.paths import runtime_dir
 from guestlink.sockets import activated_sockets
 from sommelier_shim import options
 from sommelier_shim.channel.unix_socket import SocketChannel
-from sommelier_shim.children import Child, start_program
+from sommelier_shim.children import PATIENCE, Child, start_program
 from sommelier_shim.host_link import HostLink
 from sommelier_shim.loop import Loop
 from sommelier_shim.proxy import Proxy
@@ -83,13 +86,17 @@ class _Application:
             SocketChannel(path),
             app_id=options.container_name(config) or socket.gethostname(),
             use_security_context=config[options.SECURITY_CONTEXT],
+            on_change=self._host_changed,
         )
         self._server = Server(self._loop, self._host, self._proxy.routes, self._proxy.failed)
+        self._trouble: str | None = None
         self._manager = ServiceManager(self._loop, config[options.SD_NOTIFY])
         self._status: StatusServer | None = None
         self._lock = -1
         self._own_socket = ""
         self._children: list[Child] = []
+        self._wrapped: Child | None = None
+        self._is_ending = False
         self._result = 0
         self._left = 2
 
@@ -98,7 +105,8 @@ class _Application:
 
         :returns: the exit status.
         """
-        self._loop.on_signals(_SIGNALS, self._loop.stop)
+        for number in _SIGNALS:
+            self._loop.on_signals((number,), partial(self._signalled, number))
         if self._asked.client_fd >= 0:
             self._server.serve(_adopted(self._asked.client_fd), self._loop.stop)
         elif self._asked.parent:
@@ -119,7 +127,8 @@ class _Application:
         if self._status is not None:
             self._status.close()
         if self._own_socket:
-            os.unlink(self._own_socket)
+            with contextlib.suppress(FileNotFoundError):
+                os.unlink(self._own_socket)
         if self._lock >= 0:
             os.close(self._lock)
         self._manager.close()
@@ -135,7 +144,7 @@ class _Application:
             self._server.listen(listener)
         status = runtime_dir() / f"sommelier-{name.removeprefix('wayland-')}.sock".replace("/", "-")
         self._status = StatusServer(self._loop, str(status), {"status": self._describe})
-        self._host.when_known(self._first_look)
+        self._look()
         variable = self._asked.config[options.PUBLISH]
         if variable:
             self._manager.publish({variable: name, "SOMMELIER_VERSION": __version__})
@@ -145,7 +154,14 @@ class _Application:
         else:
             self._manager.ready()
 
-    def _first_look(self, trouble: str) -> None:
+    def _look(self) -> None:
+        """Find out whether the host is there."""
+        self._host.when_known(lambda trouble: None)
+
+    def _host_changed(self, trouble: str) -> None:
+        if not self._asked.parent or trouble == self._trouble:
+            return
+        self._trouble = trouble
         if trouble:
             # Not fatal: the compositor may start later, and each client asks again.
             _log.warning("%s", trouble)
@@ -156,7 +172,10 @@ class _Application:
 
     def _listen(self, path: str) -> socket.socket:
         """Make our socket as the originals do: guarded by a lock file (sommelier.md §2.1)."""
-        lock = os.open(f"{path}.lock", os.O_CREAT | os.O_CLOEXEC | os.O_RDWR, 0o660)
+        try:
+            lock = os.open(f"{path}.lock", os.O_CREAT | os.O_CLOEXEC | os.O_RDWR, 0o660)
+        except OSError as error:
+            raise _no_socket(path, error) from error
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:
@@ -165,11 +184,15 @@ class _Application:
                 f"another proxy or compositor serves {path}", hint="stop it, or choose a name with --socket"
             ) from None
         self._lock = lock
-        if _is_socket(path):
-            os.unlink(path)
         listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
-        os.fchmod(listener.fileno(), 0o600)
-        listener.bind(path)
+        try:
+            if _is_socket(path):
+                os.unlink(path)
+            os.fchmod(listener.fileno(), 0o600)
+            listener.bind(path)
+        except OSError as error:
+            listener.close()
+            raise _no_socket(path, error) from error
         self._own_socket = path
         listener.listen(128)
         return listener
@@ -183,6 +206,8 @@ class _Application:
         self._loop.stop()
 
     def _describe(self) -> dict[str, Any]:
+        if not self._host.is_known:
+            self._look()  # for whoever asks again: the host may be back, and no client has come since
         return {
             "version": __version__,
             "socket": self._asked.config[options.SOCKET],
@@ -209,11 +234,26 @@ class _Application:
             environ = {key: value for key, value in self._environ.items() if key != "DISPLAY"}
             environ |= {"WAYLAND_SOCKET": str(theirs.fileno()), "SOMMELIER_VERSION": __version__}
             self._server.serve(ours, self._part_of_wrapper_ended)
-            self._run(environ, self._wrapped_program_ended, theirs.fileno())
+            self._wrapped = self._run(environ, self._wrapped_program_ended, theirs.fileno())
+
+    def _signalled(self, number: int) -> None:
+        """End; but a wrapped program hears of it first and is served until it has ended, and its end is ours."""
+        if self._wrapped is None:
+            self._loop.stop()
+        elif number == signal.SIGINT:
+            if not _in_foreground():
+                self._wrapped.tell(number)  # else its terminal tells it, and it may have another use for Ctrl-C
+        else:
+            self._is_ending = True
+            self._wrapped.tell(number)
+            self._loop.call_later(PATIENCE, partial(self._wrapped.tell, signal.SIGKILL))
 
     def _wrapped_program_ended(self, status: int) -> None:
+        self._wrapped = None
         self._result = status
         self._part_of_wrapper_ended()
+        if self._is_ending:
+            self._loop.stop()
 
     def _part_of_wrapper_ended(self) -> None:
         # The program may leave a child behind that keeps the connection, as wl-copy does.
@@ -221,8 +261,29 @@ class _Application:
         if self._left == 0:
             self._loop.stop()
 
-    def _run(self, environ: Mapping[str, str], ended: Any, inherited: int = -1) -> None:
-        self._children.append(start_program(self._loop, self._asked.program, environ, ended, inherited=inherited))
+    def _run(self, environ: Mapping[str, str], ended: Callable[[int], None], inherited: int = -1) -> Child:
+        child = start_program(self._loop, self._asked.program, environ, ended, inherited=inherited)
+        self._children.append(child)
+        return child
+
+
+def _in_foreground() -> bool:
+    """Whether the terminal, if there is one, sends Ctrl-C to this process and what it has started."""
+    try:
+        terminal = os.open("/dev/tty", os.O_RDONLY | os.O_NOCTTY | os.O_CLOEXEC)
+    except OSError:
+        return False
+    try:
+        return os.tcgetpgrp(terminal) == os.getpgrp()
+    except OSError:
+        return False
+    finally:
+        os.close(terminal)
+
+
+def _no_socket(path: str, error: OSError) -> GuestlinkError:
+    reason = "another file is there" if error.errno == errno.EADDRINUSE else (error.strerror or str(error)).lower()
+    return GuestlinkError(f"cannot make the socket {path}: {reason}", hint="choose another place with --socket")
 
 
 def _is_socket(path: str) -> bool:

@@ -29,6 +29,12 @@ class Child:
         self._descriptor = os.pidfd_open(pid)
         loop.add(self._descriptor, READABLE, lambda _: self._gone())
 
+    def tell(self, number: int) -> None:
+        """Send a signal to the program, if it still runs."""
+        if self._descriptor >= 0:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(self.pid, number)
+
     def close(self) -> None:
         """End the program when it still runs, by force when it does not go."""
         if self._descriptor < 0:

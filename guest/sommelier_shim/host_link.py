@@ -35,14 +35,24 @@ class HostLink:
     :param channel: the way to the host.
     :param app_id: for the security context, usually the container's name.
     :param use_security_context: whether to tag clients where the host can.
+    :param on_change: called with "" when the host has answered, and with a sentence when it is not there.
     :ivar globals: interface and version by name, while connected.
     """
 
-    def __init__(self, loop: Loop, channel: Channel, *, app_id: str, use_security_context: bool) -> None:
+    def __init__(
+        self,
+        loop: Loop,
+        channel: Channel,
+        *,
+        app_id: str,
+        use_security_context: bool,
+        on_change: Callable[[str], None] = lambda trouble: None,
+    ) -> None:
         self._loop = loop
         self._channel = channel
         self._app_id = app_id
         self._use_security_context = use_security_context
+        self._on_change = on_change
         self.globals: dict[int, tuple[str, int]] = {}
         self._sock: socket.socket | None = None
         self._outlet: Outlet | None = None
@@ -158,6 +168,7 @@ class HostLink:
         self._tell(text)
 
     def _tell(self, text: str) -> None:
+        self._on_change(text)
         waiting, self._waiting = self._waiting, []
         for function in waiting:
             function(text)

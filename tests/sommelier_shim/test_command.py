@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import pty
 import signal
 import socket
 import subprocess
@@ -15,7 +16,6 @@ from typing import TypeVar
 
 import pytest
 
-from guestlink.config import Config
 from guestlink.control import ControlClient
 from guestlink.errors import GuestlinkError
 from sommelier_shim import options
@@ -137,6 +137,25 @@ def test_a_stale_socket_is_replaced_and_a_live_one_is_not(program: Program) -> N
     _stop(process)
 
 
+@pytest.mark.parametrize(
+    ("name", "reason"), [("missing/wayland-0", "no such file or directory"), ("file", "another file is there")]
+)
+def test_a_socket_that_cannot_be_made_is_named(program: Program, name: str, reason: str) -> None:
+    path = program.runtime / name
+    (program.runtime / "file").touch()
+    assert program.run("--parent", f"--socket={name}") == (
+        1, f"sommelier: cannot make the socket {path}: {reason}\n  choose another place with --socket\n",
+    )  # fmt: skip
+
+
+def test_a_socket_that_somebody_has_removed_does_not_disturb_the_end(program: Program) -> None:
+    process = program.start("--parent")
+    with program.connect() as client:
+        client.start()
+    (program.runtime / "wayland-0").unlink()
+    _stop(process)
+
+
 _ACTIVATE = """
 import os, sys
 os.dup2(int(sys.argv[1]), 3)
@@ -180,6 +199,28 @@ def test_readiness_is_notified_after_the_program_has_run(program: Program) -> No
             texts.append(notified.recv(1000).decode())
 
 
+def test_systemd_and_people_hear_when_the_host_goes_and_comes_back(program: Program) -> None:
+    address = program.runtime / "notify"
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as notified:
+        notified.bind(str(address))
+        notified.settimeout(LIMIT)
+        program.environ["NOTIFY_SOCKET"] = str(address)
+
+        def hears(start: str) -> None:
+            while not notified.recv(1000).decode().startswith(f"STATUS={start}"):
+                pass
+
+        process = program.start("--parent")
+        hears("the host at ")
+        program.host.close()
+        hears("waiting for the host: the host compositor closed the connection")
+        program.host = Host(program.runtime / "host")
+        control = ControlClient(program.runtime / "guestlink" / "sommelier-0.sock", daemon="sommelier")
+        program.wait("it looks again when it is asked", lambda: control.call("status", timeout=LIMIT)["host_known"])
+        hears("the host at ")
+        _stop(process)
+
+
 def test_a_failing_program_fails_the_service(program: Program) -> None:
     status, said = program.run("--parent", "/bin/sh", "-c", "exit 7")
     assert status == 7
@@ -193,12 +234,45 @@ def test_the_wrapper_gives_its_program_a_display_and_ends_like_it(program: Progr
     assert "socket" in said
 
 
-def test_a_wrapped_program_that_does_not_want_to_end_is_ended(program: Program) -> None:
-    stubborn = "import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); print('up', flush=True)"
-    process = program.start(sys.executable, "-c", f"{stubborn}; time.sleep(600)")
+@pytest.mark.parametrize(
+    ("number", "handler", "expected"),
+    [
+        (signal.SIGTERM, signal.SIG_DFL, 143),
+        (signal.SIGHUP, signal.SIG_DFL, 129),
+        (signal.SIGTERM, signal.SIG_IGN, 137),
+        (signal.SIGTERM, "lambda *_: os._exit(9)", 9),
+        (signal.SIGINT, "lambda *_: os._exit(7)", 7),
+    ],
+)
+def test_a_wrapped_program_hears_of_a_signal_and_its_status_is_ours(
+    program: Program, number: int, handler: object, expected: int
+) -> None:
+    code = f"import os, signal, time; signal.signal({int(number)}, {handler}); print('up', flush=True)"
+    process = program.start(sys.executable, "-c", f"{code}; time.sleep(600)", start_new_session=True)
     assert process.stdout is not None
     assert process.stdout.readline() == b"up\n"
-    _stop(process)
+    process.send_signal(number)
+    assert process.wait(LIMIT) == expected
+
+
+def test_the_terminals_interrupt_is_the_wrapped_programs_own_business(program: Program) -> None:
+    code = (
+        "import os, signal, sys; signal.signal(2, lambda *_: os.write(1, b'caught\\n')); os.write(1, b'up\\n')\n"
+        "sys.exit(int(sys.stdin.readline()))"
+    )
+    terminal, theirs = pty.openpty()
+    with open(terminal, "r+b", buffering=0) as terminal_file, open(theirs, "r+b", buffering=0) as ours:
+        process = subprocess.Popen(
+            ["setsid", "--ctty", sys.executable, "-m", "sommelier_shim", sys.executable, "-c", code],
+            env=program.environ, stdin=ours, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+        )  # fmt: skip
+        program.processes.append(process)
+        assert process.stdout is not None
+        assert process.stdout.readline() == b"up\n"
+        terminal_file.write(b"\x03")
+        assert process.stdout.readline() == b"caught\n"
+        terminal_file.write(b"6\n")
+        assert process.wait(LIMIT) == 6
 
 
 def test_the_wrapped_program_can_talk(program: Program) -> None:
@@ -274,79 +348,6 @@ def test_it_ends_within_a_moment_although_clients_are_connected(program: Program
         client.start()
         _stop(process, signal.SIGINT)
         assert client.error_in(client.until_end()) is None
-
-
-# -- the command line --------------------------------------------------------------------------------------------
-
-
-def _parse(*words: str, **environ: str) -> options.Options:
-    return options.parse(words, {"XDG_CONFIG_HOME": "/nonexistent", "HOME": "/nonexistent", **environ})
-
-
-def test_the_originals_command_line_is_understood() -> None:
-    asked = _parse(
-        "--parent", "--sd-notify=READY=1", "--socket=wayland-1", "--virtwl-device=/dev/wl0", "--no-exit-with-child",
-        "--log-level=2", "/bin/sh", "-c", "systemctl --user set-environment X=$WAYLAND_DISPLAY", "--scale=3",
-    )  # fmt: skip
-    assert asked.parent
-    assert asked.config[options.SOCKET] == "wayland-1"
-    assert asked.config[options.SD_NOTIFY] == "READY=1"
-    assert asked.config[options.SCALE] == 1.0
-    assert asked.config[options.LOG_LEVEL] == "error"
-    assert asked.program[:2] == ("/bin/sh", "-c")
-    assert asked.warnings == ()
-
-
-def test_direct_scaling_is_a_flag_as_with_the_originals() -> None:
-    asked = _parse("--direct-scale", "true")
-    assert asked.config[options.DIRECT_SCALE]
-    assert asked.warnings == ()
-
-
-def test_variables_of_the_units_are_understood() -> None:
-    asked = _parse("--master", SOMMELIER_SCALE="0.5", SOMMELIER_DPI="72,96,160", SOMMELIER_DISPLAY="wayland-9")
-    assert asked.parent
-    assert asked.config[options.SCALE] == 0.5
-    assert asked.config[options.DPI] == (72, 96, 160)
-    assert asked.config[options.DISPLAY] == "wayland-9"
-
-
-def test_unknown_switches_are_reported_and_passed_over() -> None:
-    asked = _parse("--frobnicate=1", "--", "--scale=2")
-    assert asked.warnings == ("there is no switch --frobnicate; it is passed over",)
-    assert asked.program == ("--scale=2",)
-
-
-@pytest.mark.parametrize(
-    ("words", "said"),
-    [
-        (["--scale=big"], "scale cannot be 'big'"),
-        (["--scale"], "--scale needs a value"),
-        (["--clipboard=maybe"], "clipboard cannot be 'maybe'"),
-        (["-X"], "X11 applications are not supported yet"),
-        (["--virtgpu-channel"], "virtio-gpu channel is not supported"),
-        (["--client-fd=x"], "--client-fd cannot be 'x'"),
-    ],
-)
-def test_what_cannot_be_done_is_said(words: list[str], said: str) -> None:
-    with pytest.raises(GuestlinkError, match=said):
-        _parse(*words)
-
-
-def test_where_the_host_is() -> None:
-    carried = options.CARRIED_SOCKET
-    environ = {"XDG_RUNTIME_DIR": "/run/user/1", "WAYLAND_DISPLAY": "wayland-3"}
-
-    def find(nested: bool, exists: bool, **settings: str) -> str:
-        return options.host_path(Config(settings), environ, nested=nested, is_socket=lambda path: exists)
-
-    assert find(False, True) == carried
-    assert find(True, False) == "/run/user/1/wayland-3"
-    assert find(False, True, display="/tmp/x") == "/tmp/x"
-    with pytest.raises(GuestlinkError, match="nothing tells where"):
-        find(False, False)
-    with pytest.raises(GuestlinkError, match="too long"):
-        find(False, False, display="/" + "x" * 107)
 
 
 def test_without_anything_to_do_it_says_so(program: Program) -> None:

@@ -7,6 +7,7 @@ import glob
 import json
 import os
 import sys
+import time
 from typing import Any
 
 from garcon.client.daemon import control_path, garcon, to_url
@@ -14,6 +15,8 @@ from guestlink import __version__
 from guestlink.control import ControlClient, DaemonNotRunning
 from guestlink.errors import GuestlinkError, run_command
 
+_LOOK_TIME = 0.2
+"""Seconds in which a proxy finds out that the host is there again."""
 _EXAMPLES = """\
 examples:
   guestlink status                 where garcon stands with the host
@@ -106,10 +109,15 @@ def _proxies() -> list[dict[str, Any]]:
     """What the running Wayland proxies say of themselves."""
     found = []
     for path in sorted(glob.glob(os.path.join(os.path.dirname(control_path()), "sommelier-*.sock"))):
+        client = ControlClient(path, daemon="sommelier")
         try:
-            found.append(ControlClient(path, daemon="sommelier").call("status", timeout=5))
+            proxy = client.call("status", timeout=5)
+            if not proxy["host_known"]:
+                time.sleep(_LOOK_TIME)  # the question makes it look for the host again
+                proxy = client.call("status", timeout=5)
         except GuestlinkError:
             continue  # A proxy that has ended, or is about to.
+        found.append(proxy)
     return found
 
 
