@@ -230,6 +230,25 @@ def test_a_region_is_in_the_units_of_the_surface_that_uses_it(direct: Direct) ->
     assert direct.host.wait_request(window.host_surface, 5).arguments("o") == [0]
 
 
+def test_a_region_is_used_as_often_as_the_host_answers(direct: Direct) -> None:
+    client = direct.client
+    surface, _ = direct.surface()
+    region = client.create(direct.compositor, 1)
+    for number in range(1000):
+        client.request(region, 1, "iiii", number, number, 1, 1)
+    for _ in range(20):
+        client.request(surface, 5, "o", region)
+        client.sync()
+        direct.host.event(1, 1, "u", direct.made(direct.host.bound["wl_compositor"][0], 1))
+        client.sync()
+    # Without answers, twelve bytes that become a thousand messages would hold up everybody else.
+    for _ in range(20):
+        client.request(surface, 5, "o", region)
+    error = client.error_in(client.until_end())
+    assert error is not None
+    assert "rectangles in use without an answer" in error[2]
+
+
 def test_a_region_that_is_gone_is_an_invalid_object(direct: Direct) -> None:
     surface, _ = direct.surface()
     region = direct.client.create(direct.compositor, 1)

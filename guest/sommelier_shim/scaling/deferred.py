@@ -16,10 +16,13 @@ from sommelier_shim.translation import TranslatingRelay
 from sommelier_shim.wire import INT, NO_MEMORY, UINT, Buffer, WireError, encode
 
 _REGIONS, _POSITIONERS = "regions", "positioners"
-_RECTANGLE_LIMIT = 1 << 20
+_RECTANGLE_LIMIT = 1 << 16
 """Rectangles that the regions of one client may have."""
 COMPOSITOR = "wl_compositor"
 """Makes the host's regions for the proxy: the client may have released its own meanwhile."""
+_UNCONFIRMED_LIMIT = 1 << 14
+"""Rectangles that one client may have the host told of without its answer: twelve bytes that use a region become
+as many messages as that has rectangles, which must not hold up the others."""
 _CREATE_REGION = 1
 _DESTROY_REGION = 0
 _SET_SIZE, _SET_ANCHOR_RECT, _SET_OFFSET, _SET_PARENT_SIZE = 1, 2, 6, 8
@@ -38,6 +41,25 @@ class Regions:
     def __init__(self) -> None:
         self.parts: dict[int, list[tuple[int, tuple[int, int, int, int]]]] = {}
         self.count = 0
+        self._unconfirmed: dict[int, int] = {}
+        self._ahead = 0
+
+    def told(self, relay: TranslatingRelay, own: int, cost: int) -> None:
+        """The host hears of a region, which is gone at once.
+
+        :param own: its number.
+        :param cost: the messages that it takes.
+        :raises WireError: the client is too far ahead of the host.
+        """
+        self._ahead += cost - self._unconfirmed.get(own, 0)
+        self._unconfirmed[own] = cost
+        if self._ahead > _UNCONFIRMED_LIMIT:
+            gone, theirs = relay.routes.silent("wl_region"), relay.events.objects
+            live = {one: known for one, known in self._unconfirmed.items() if theirs.get(one) is gone}
+            self._unconfirmed = live | {own: cost}
+            self._ahead = sum(self._unconfirmed.values())
+        if self._ahead > _UNCONFIRMED_LIMIT:
+            raise WireError(f"more than {_UNCONFIRMED_LIMIT} rectangles in use without an answer", NO_MEMORY)
 
 
 def install(hooks: Hooks, space: Direct) -> None:
@@ -116,6 +138,7 @@ def _region_user(space: Direct, named: int, surface: int) -> Hook:
             return None
         scale = space.scale_of(relay, UINT.unpack_from(flow.buffer, at + surface)[0] if surface else object_id)
         own = relay.own("wl_region")
+        regions.told(relay, own, len(regions.parts[region]) + 1)
         flow.before += encode(compositor, _CREATE_REGION, "n", own)
         for opcode, rectangle in regions.parts[region]:
             flow.before += encode(own, opcode, "iiii", *scale.rectangle(*rectangle))
