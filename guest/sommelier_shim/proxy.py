@@ -36,6 +36,8 @@ class Proxy:
         self._always = self._combinations(options.ACCELERATORS)
         self._windowed = self._combinations(options.WINDOWED_ACCELERATORS)
         self.policy = GlobalPolicy(config[options.ALLOW], config[options.DENY])
+        for pattern in self.policy.without_effect:
+            _log.warning("the proxy knows no global %s, which is allowed or denied; look at its spelling", pattern)
 
     def routes(self, host: HostLink) -> Routes:
         """The tables for a host."""

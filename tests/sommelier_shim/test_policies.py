@@ -110,6 +110,25 @@ def test_titles_get_their_prefix(tmp_path: Path) -> None:
         assert host.wait_request(toplevel, 2).arguments("s") == [b"[box] Notes"]
 
 
+@pytest.mark.parametrize(
+    ("shell", "window", "app_id", "title"),
+    [("zxdg_shell_v6", ((2, "no"), (1, "n")), 3, 2), ("wl_shell", ((0, "no"),), 9, 8)],
+)
+def test_windows_of_older_shells_are_named_alike(
+    tmp_path: Path, shell: str, window: tuple[tuple[int, str], ...], app_id: int, title: int
+) -> None:
+    with connected(tmp_path, (*CHROMEOS, (shell, 1)), title_prefix="[box] ", vm_identifier="vm") as (_, client, host):
+        surface = client.create(client.bind("wl_compositor"), 0)
+        made = client.bind(shell)
+        for opcode, signature in window:
+            made = client.create(made, opcode, signature, *[surface] * (len(signature) - 1))
+        client.request(made, app_id, "s", "foot")
+        client.request(made, title, "s", "Notes")
+        client.sync()
+        assert host.wait_request(made, app_id).arguments("s") == [b"org.chromium.guest_os.vm.wayland.foot"]
+        assert host.wait_request(made, title).arguments("s") == [b"[box] Notes"]
+
+
 # -- globals -----------------------------------------------------------------------------------------------------
 
 
@@ -125,6 +144,13 @@ def test_globals_can_be_allowed_and_denied(tmp_path: Path) -> None:
     with connected(tmp_path, offered, **settings) as (_, client, _host):
         assert "zwlr_data_control_manager_v1" in client.names
         assert not {"zwlr_screencopy_manager_v1", "wp_viewporter"} & set(client.names)
+
+
+def test_a_pattern_that_matches_nothing_is_named(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    settings = {"allow": ("zwlr_*", "zwlr_screncopy_*"), "deny": ("wl_data_device_manager", "wl_dta_*")}
+    with connected(tmp_path, **settings):
+        said = [record.getMessage() for record in caplog.records if record.levelname == "WARNING"]
+    assert [text.split()[5] for text in said] == ["zwlr_screncopy_*,", "wl_dta_*,"]
 
 
 def test_a_hidden_global_cannot_be_bound_by_guessing_its_name(tmp_path: Path) -> None:

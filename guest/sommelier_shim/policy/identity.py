@@ -59,13 +59,14 @@ def linux_naming(container: str, has_entry: EntryTest) -> Naming:
 def install(hooks: Hooks, naming: Naming, title_prefix: str) -> None:
     """Rename what windows are called."""
     rename = _rename(naming)
-    hooks.on_request("xdg_toplevel", "set_app_id", rename)
-    hooks.on_request("xdg_toplevel", "destroy", _forget)
+    for window in ("xdg_toplevel", "zxdg_toplevel_v6"):
+        hooks.on_request(window, "set_app_id", rename)
+        hooks.on_request(window, "destroy", _forget)
     hooks.on_request("wl_shell_surface", "set_class", rename)
     if title_prefix:
         prefix = _prefix(title_prefix)
-        hooks.on_request("xdg_toplevel", "set_title", prefix)
-        hooks.on_request("wl_shell_surface", "set_title", prefix)
+        for window in ("xdg_toplevel", "zxdg_toplevel_v6", "wl_shell_surface"):
+            hooks.on_request(window, "set_title", prefix)
 
 
 def _rename(naming: Naming) -> Hook:

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from fnmatch import fnmatchcase
 
 from sommelier_shim import shapes
+from sommelier_shim.tables import INTERFACES
 
 PRIVILEGED = (
     "ext_data_control_manager_v1",
@@ -56,6 +57,12 @@ class GlobalPolicy:
     def __init__(self, allowed: Sequence[str] = (), denied: Sequence[str] = ()) -> None:
         self._allowed = tuple(allowed)
         self._denied = tuple(denied)
+
+    @property
+    def without_effect(self) -> list[str]:
+        """Patterns that match no interface of the tables: they are misspelt, or about what is never offered."""
+        patterns = (*self._allowed, *self._denied)
+        return [one for one in patterns if not any(fnmatchcase(name, one) for name in INTERFACES)]
 
     def offered_version(self, interface: str, host_version: int) -> int:
         """The version to announce; 0 hides the global."""
