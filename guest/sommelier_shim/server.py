@@ -192,7 +192,7 @@ class Server:
     def _failed(self, session: Session, text: str) -> None:
         self.failures += 1
         pid = self._sessions.get(session, 0)
-        _log.warning("client %s (pid %s) is disconnected: %s", program_of(pid) or "?", pid, text)
+        _log.warning("client %s (pid %s) is disconnected: %s", program_of(pid) or "?", pid, _printable(text))
         self._on_failure(session, text)
 
 
@@ -200,9 +200,14 @@ def program_of(pid: int) -> str:
     """The name of a process, or "" when it is not there or not ours to see."""
     try:
         with open(f"/proc/{pid}/comm", "rb") as stream:
-            return stream.read(64).decode(errors="replace").strip()
+            return _printable(stream.read(64).decode(errors="replace").strip())
     except OSError:
         return ""
+
+
+def _printable(text: str) -> str:
+    """A text that a client has chosen, for terminals and logs."""
+    return "".join(char if char.isprintable() else "�" for char in text)
 
 
 def _info(session: Session, pid: int) -> ClientInfo:
@@ -217,7 +222,7 @@ def _info(session: Session, pid: int) -> ClientInfo:
         queued=session.client.outlet.queued + session.host.outlet.queued,
         sent=session.client.outlet.sent_bytes,
         received=session.host.outlet.sent_bytes,
-        app_ids=tuple(sorted(set(names.values()))),
+        app_ids=tuple(sorted(set(map(_printable, names.values())))),
     )
 
 

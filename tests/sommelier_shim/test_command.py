@@ -298,13 +298,13 @@ def test_the_status_lists_clients(program: Program) -> None:
     with program.connect() as client:
         client.start()
         toplevel = client.create(client.create(client.bind("xdg_wm_base"), 2, "no", _surface(client)), 1)
-        client.request(toplevel, 3, "s", "org.example.App")
+        client.request(toplevel, 3, "s", b"org.example.App\x1b[2J\xff")
         client.sync()
         control = ControlClient(program.runtime / "guestlink" / "sommelier-0.sock", daemon="sommelier")
         status = control.call("status", timeout=LIMIT)
         (listed,) = status["clients"]
         assert listed["pid"] == os.getpid()
-        assert listed["app_ids"] == ["org.example.App"]
+        assert listed["app_ids"] == ["org.example.App�[2J�"]
         assert listed["objects"] > 5
         assert status["host"] == str(program.runtime / "host")
         with pytest.raises(GuestlinkError, match="does not know"):
