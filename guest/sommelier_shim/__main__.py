@@ -17,7 +17,7 @@ from functools import partial
 from typing import Any
 
 from guestlink import __version__
-from guestlink.errors import GuestlinkError, run_command
+from guestlink.errors import GuestlinkError, report, run_command
 from guestlink.logs import setup_logging
 from guestlink.paths import runtime_dir
 from guestlink.sockets import activated_sockets
@@ -147,10 +147,21 @@ class _Application:
         self._look()
         variable = self._asked.config[options.PUBLISH]
         if variable:
-            self._manager.publish({variable: name, "SOMMELIER_VERSION": __version__})
+            self._manager.publish({variable: name, "SOMMELIER_VERSION": __version__}, self._published)
+        else:
+            self._published()
+
+    def _published(self) -> None:
+        """What is started after us finds the variables."""
         if self._asked.program:
-            environ = dict(self._environ) | {"WAYLAND_DISPLAY": name, "SOMMELIER_VERSION": __version__}
-            self._run(environ, self._program_of_parent_ended)
+            environ = dict(self._environ)
+            environ |= {"WAYLAND_DISPLAY": self._asked.config[options.SOCKET], "SOMMELIER_VERSION": __version__}
+            try:
+                self._run(environ, self._program_of_parent_ended)
+            except GuestlinkError as error:
+                report("sommelier", error)
+                self._result = error.exit_code
+                self._loop.stop()
         else:
             self._manager.ready()
 

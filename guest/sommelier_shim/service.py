@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 
 from guestlink.errors import GuestlinkError
 from sommelier_shim.children import Child, start_program
@@ -45,14 +45,23 @@ class ServiceManager:
         """Say that the proxy ends."""
         self._notifier.notify("STOPPING=1")
 
-    def publish(self, variables: Mapping[str, str]) -> None:
-        """Give variables to everything that the user manager starts from now on."""
+    def publish(self, variables: Mapping[str, str], done: Callable[[], None]) -> None:
+        """Give variables to everything that the user manager and the session bus start from now on.
+
+        :param done: called when the user manager has them, or cannot have them.
+        """
         import shutil  # with its compressors a tenth of the start, and for services alone
 
-        if shutil.which("systemctl") and os.path.exists(f"{os.environ.get('XDG_RUNTIME_DIR', '')}/systemd/private"):
-            self._systemctl("set-environment", *(f"{name}={value}" for name, value in variables.items()))
+        words = [f"{name}={value}" for name, value in variables.items()]
+        runtime = os.environ.get("XDG_RUNTIME_DIR", "")
+        # The bus starts services itself where they are not systemd's, in the environment that it began with.
+        if os.path.exists(f"{runtime}/bus") and shutil.which("dbus-update-activation-environment"):
+            self._run(["dbus-update-activation-environment", *words], lambda: None)
+        if os.path.exists(f"{runtime}/systemd/private") and shutil.which("systemctl"):
+            self._run(["systemctl", "--user", "set-environment", *words], done)
         else:
             _log.info("no user manager runs; %s is not published", " and ".join(variables))
+            done()
 
     def close(self) -> None:
         """Stop."""
@@ -64,17 +73,17 @@ class ServiceManager:
         if connection is not None:
             connection.close()
 
-    def _systemctl(self, *words: str) -> None:
+    def _run(self, argv: Sequence[str], done: Callable[[], None]) -> None:
         def ended(status: int) -> None:
             if status != 0:
-                _log.warning("systemctl --user %s failed with status %d", words[0], status)
+                _log.warning("%s failed with status %d", argv[0], status)
+            done()
 
         try:
-            child = start_program(self._loop, ["systemctl", "--user", *words], os.environ, ended)
+            self._children.append(start_program(self._loop, argv, os.environ, ended))
         except GuestlinkError as error:
             _log.warning("%s", error)
-        else:
-            self._children.append(child)
+            done()
 
     def _feed(self) -> None:
         self._notifier.notify("WATCHDOG=1")

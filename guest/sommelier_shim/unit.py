@@ -25,13 +25,19 @@ _ACCELERATORS = "Super_L,<Alt>bracketleft,<Alt>bracketright"
 takes its own keys before any program hears of them: swallowing more would take them from everybody."""
 _FONTS = ("misc", "cyrillic", "100dpi/:unscaled", "75dpi/:unscaled", "Type1", "100dpi", "75dpi")
 
-_WAYLAND_IS_UP = """\
-systemctl --user set-environment "$WAYLAND_DISPLAY_VAR=$WAYLAND_DISPLAY"
+_PUBLISH = """\
+systemctl --user set-environment "$@"
+if [ -S "$XDG_RUNTIME_DIR/bus" ] && command -v dbus-update-activation-environment > /dev/null; then
+    dbus-update-activation-environment "$@" &
+fi
 systemctl --user import-environment SOMMELIER_VERSION
 """
-_X11_IS_UP = """\
-systemctl --user set-environment "$DISPLAY_VAR=$DISPLAY" "$XCURSOR_SIZE_VAR=$XCURSOR_SIZE"
-systemctl --user import-environment SOMMELIER_VERSION
+_WAYLAND_IS_UP = f"""\
+set -- "$WAYLAND_DISPLAY_VAR=$WAYLAND_DISPLAY"
+{_PUBLISH}"""
+_X11_IS_UP = f"""\
+set -- "$DISPLAY_VAR=$DISPLAY" "$XCURSOR_SIZE_VAR=$XCURSOR_SIZE"
+{_PUBLISH}\
 touch "$HOME/.Xauthority"
 if command -v xauth > /dev/null; then
     cookie=$(od -An -N16 -tx1 /dev/urandom | tr -d ' \\n')

@@ -117,7 +117,8 @@ def test_titles_get_their_prefix(tmp_path: Path) -> None:
 def test_windows_of_older_shells_are_named_alike(
     tmp_path: Path, shell: str, window: tuple[tuple[int, str], ...], app_id: int, title: int
 ) -> None:
-    with connected(tmp_path, (*CHROMEOS, (shell, 1)), title_prefix="[box] ", vm_identifier="vm") as (_, client, host):
+    offered, settings = (*CHROMEOS, (shell, 1)), {"title_prefix": "[box] ", "vm_identifier": "vm"}
+    with connected(tmp_path, offered, **settings) as (_, client, host):
         surface = client.create(client.bind("wl_compositor"), 0)
         made = client.bind(shell)
         for opcode, signature in window:
