@@ -12,7 +12,7 @@ import pytest
 from guestlink.config import Config
 from guestlink.errors import GuestlinkError
 from sommelier_shim.policy.accelerators import Accelerator, parse
-from sommelier_shim.policy.keymap import Keymap, keysym
+from sommelier_shim.policy.keymap import ALT, Keymap, _compiled, keysym
 from support.wayland_peers import GLOBALS, Client, HostConnection, Message, stage
 
 KEY_Q, KEY_BRACKETLEFT, KEY_LEFTMETA = 16, 26, 125
@@ -163,6 +163,20 @@ def test_without_libxkbcommon_programs_get_every_key(
 def test_an_unknown_key_is_named() -> None:
     with pytest.raises(GuestlinkError, match="'<Alt>nokey'"):
         parse("<Alt>nokey")
+
+
+def test_keyboards_share_a_keymap_and_not_its_state(keymap: bytes) -> None:
+    descriptor = os.memfd_create("keymap")
+    with open(descriptor, "r+b", buffering=0) as stream:
+        stream.write(keymap)
+        first = Keymap(descriptor, len(keymap))
+        read = _compiled.cache_info().misses
+        # A client may make keyboards without end: each must cost next to nothing.
+        others = [Keymap(descriptor, len(keymap)) for _ in range(100)]
+    assert _compiled.cache_info().misses == read
+    first.update(MOD_ALT, 0, 0, 0)
+    assert first.modifiers() == ALT
+    assert not any(other.modifiers() for other in others)
 
 
 @pytest.mark.parametrize("size", [0, 1, 1 << 30])
