@@ -53,12 +53,13 @@ class ObjectTable:
 
         :param object_id: not so high that a list could not be as long, unless it is of the host's making.
         """
-        near = self.near
         if object_id >= FIRST_SERVER_ID:
             self.far[object_id] = entries
             return
+        near = self.near
         if object_id >= len(near):
-            near.extend([NOTHING] * (object_id + 1 - len(near)))
+            # Whoever floods gives thousands of numbers before the first is free again: make room for some more.
+            near.extend([NOTHING] * (object_id + 1 - len(near) + len(near) // 2))
         near[object_id] = entries
 
     def remove(self, object_id: int) -> None:

@@ -335,11 +335,6 @@ class Relay:
         :raises WireError: it may not have this id.
         """
         mine, theirs = self.requests.objects, self.events.objects
-        if object_id == len(mine.near) < CLIENT_ID_LIMIT:
-            # The highest number so far. Whoever floods gives thousands of these before the first is free again.
-            mine.near.append(requests)
-            theirs.near.append(events)
-            return object_id
         if object_id in mine or not DISPLAY < object_id < CLIENT_ID_LIMIT:
             raise WireError(f"invalid new id {object_id}", INVALID_OBJECT)
         mine.put(object_id, requests)
