@@ -9,7 +9,7 @@ import pytest
 
 from support.needs import need, need_status_0
 from support.other_compositors import Kwin, missing
-from support.proxied import FEATHERPAD, Proxied, program_of
+from support.proxied import FEATHERPAD, Proxied, pictures, program_of
 from support.wayland_peers import Client
 
 pytestmark = pytest.mark.interop
@@ -21,26 +21,11 @@ def _tools() -> None:
     need_status_0("/usr/bin/python3", "-c", "import gi", packages="python3-gi")
 
 
-def _pictures(directory: Path, argv: list[str], through: bool) -> set[bytes]:
-    """What a new compositor shows once the program only blinks."""
+def _shown(directory: Path, argv: list[str], *, through: bool) -> set[bytes]:
     directory.mkdir()
-    with (
-        Kwin(directory / "compositor", scale="1.5") as compositor,
-        Proxied(compositor, directory / "container") as proxied,
-    ):
-        proxied.wait("the background is there", lambda: len({compositor.picture() for _ in range(3)}) == 1)
-        empty = compositor.picture()
-        assert empty.startswith(b"P6\n1536 1152\n")
-        proxied.program(*argv, through=through)
-        last: list[bytes] = []
-
-        def still() -> bool:
-            last.append(compositor.picture())
-            recent = last[-6:]
-            return empty not in recent and len(recent) == 6 and len(set(recent)) <= 2
-
-        proxied.wait("it stands still", still)
-        return set(last[-6:])
+    shown = pictures(Kwin(directory / "compositor", scale="1.5"), directory / "container", argv, through=through)
+    assert all(picture.startswith(b"P6\n1536 1152\n") for picture in shown)
+    return shown
 
 
 @pytest.mark.parametrize(
@@ -50,7 +35,7 @@ def _pictures(directory: Path, argv: list[str], through: bool) -> set[bytes]:
 )
 def test_kwin_shows_the_same_through_the_proxy(short: Path, argv: list[str]) -> None:
     need(program_of(argv), packages="gtk-4-examples gtk-3-examples featherpad")
-    assert _pictures(short / "direct", argv, False) & _pictures(short / "through", argv, True)
+    assert _shown(short / "direct", argv, through=False) & _shown(short / "through", argv, through=True)
 
 
 @pytest.mark.parametrize(("switch", "expected"), [("--scale=1", 180), ("--scale=1.5", 120), ("--scale=0.5", 360)])

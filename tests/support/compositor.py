@@ -55,6 +55,10 @@ class Headless:
         """What its environment has beyond the usual."""
         return {}
 
+    def picture(self) -> bytes:
+        """What it shows; the same bytes for the same pixels."""
+        raise NotImplementedError
+
     def __enter__(self: _Self) -> _Self:
         self.runtime.mkdir(parents=True)
         self.runtime.chmod(0o700)

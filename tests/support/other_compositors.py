@@ -268,9 +268,69 @@ class Mutter(OnABus):
         return _MUTTER_INPUT, self.bus
 
 
+class NestedMutter(Mutter):
+    """Mutter in the window of an X server without a screen: without its shell, no other picture of it can be taken."""
+
+    _screen: subprocess.Popen[bytes] | None = None
+    _display = ""
+
+    def start(self) -> None:
+        """Start the X server, then the rest."""
+        argv = [*self.as_its_user(self.directory, self.runtime), "Xvfb", "-displayfd", "1", "-nolisten", "tcp"]
+        with open(self.directory / "log", "ab") as log:
+            self._screen = subprocess.Popen(
+                [*argv, "-screen", "0", f"{self.size}x24", "-fbdir", str(self.runtime)],
+                env=self.environ_of_its_user(),
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
+                stderr=log,
+            )
+        try:
+            assert self._screen.stdout is not None
+            number = self._screen.stdout.readline().decode().strip()
+            assert number, (self.directory / "log").read_text(errors="replace")
+            self._display = f":{number}"
+            super().start()
+        except BaseException:
+            self._stop_screen()
+            raise
+
+    def stop(self, number: int = signal.SIGTERM) -> None:
+        """End everything, the X server last."""
+        super().stop(number)
+        self._stop_screen()
+
+    def command(self) -> list[str]:
+        """Mutter without a session around it."""
+        return ["mutter", "--nested", "--wayland", "--no-x11", "--wayland-display=wayland-1"]
+
+    def variables(self) -> dict[str, str]:
+        """As large as the X server's screen, drawn by the processor."""
+        own = {"DISPLAY": self._display, "MUTTER_DEBUG_DUMMY_MODE_SPECS": self.size, "LIBGL_ALWAYS_SOFTWARE": "1"}
+        return super().variables() | own
+
+    def picture(self) -> bytes:
+        """The screen, as an X window dump."""
+        return (self.runtime / "Xvfb_screen0").read_bytes()
+
+    def _stop_screen(self) -> None:
+        if self._screen is not None:
+            self._screen.terminate()
+            self._screen.wait(LIMIT)
+            assert self._screen.stdout is not None
+            self._screen.stdout.close()
+            self._screen = None
+
+
 def missing(kind: type[Headless]) -> list[str]:
     """The programs that a kind needs and that are not installed."""
-    wanted = {Weston: ["weston", "weston-screenshooter"], Kwin: ["kwin_wayland"], Mutter: ["mutter"]}.get(kind, [])
+    programs: dict[type[Headless], list[str]] = {
+        Weston: ["weston", "weston-screenshooter"],
+        Kwin: ["kwin_wayland"],
+        Mutter: ["mutter"],
+        NestedMutter: ["mutter", "Xvfb"],
+    }
+    wanted = programs.get(kind, [])
     if issubclass(kind, OnABus):
         wanted = [*wanted, "dbus-daemon", "gdbus"]
     return [name for name in wanted if shutil.which(name, path=os.environ["PATH"]) is None]

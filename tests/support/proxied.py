@@ -178,6 +178,27 @@ class Proxied:
         return value
 
 
+def pictures(compositor: Headless, directory: Path, argv: Sequence[str], *, through: bool) -> set[bytes]:
+    """What a compositor shows of a program that it was started for, once the program only blinks.
+
+    Where windows open depends on what was there before, so that every program has a compositor of its own.
+    """
+    with compositor, Proxied(compositor, directory) as proxied:
+        proxied.wait("the background is there", lambda: len({compositor.picture() for _ in range(3)}) == 1)
+        empty = compositor.picture()
+        proxied.program(*argv, through=through)
+        last: list[bytes] = []
+
+        def still() -> bool:
+            time.sleep(0.1)
+            last.append(compositor.picture())
+            recent = last[-8:]
+            return empty not in recent and len(recent) == 8 and len(set(recent)) <= 2
+
+        proxied.wait("it stands still", still)
+        return set(last[-8:])
+
+
 def end(program: subprocess.Popen[bytes]) -> None:
     """Kill a program's whole session and take its status."""
     try:
