@@ -269,7 +269,7 @@ class Mutter(OnABus):
 
 
 class NestedMutter(Mutter):
-    """Mutter in the window of an X server without a screen: without its shell, no other picture of it can be taken."""
+    """Mutter in the window of an X server without a screen: without its shell it takes no pictures itself."""
 
     _screen: subprocess.Popen[bytes] | None = None
     _display = ""
