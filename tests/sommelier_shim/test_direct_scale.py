@@ -359,6 +359,17 @@ def test_nothing_is_kept_of_surfaces_that_are_gone(tmp_path: Path) -> None:
         (session,) = between.server._sessions
         assert not between.do(lambda: len(attached(session.relay)))
 
+        # Each belongs to the one before, which is destroyed: the last one may keep that, and no more.
+        subcompositor = client.bind("wl_subcompositor")
+        parent = client.create(direct.compositor, 0)
+        for _ in range(5):
+            child = client.create(direct.compositor, 0)
+            client.create(subcompositor, 1, "noo", child, parent)
+            client.request(parent, 0)
+            parent = child
+        client.sync()
+        assert between.do(lambda: len({id(surface) for surface in attached(session.relay).values()})) == 2
+
 
 @pytest.mark.parametrize("missing", ["wp_viewporter", "zxdg_output_manager_v1"])
 def test_without_what_it_needs_scaling_is_as_without_it(

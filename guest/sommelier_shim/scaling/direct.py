@@ -101,6 +101,12 @@ class DirectSurface(Surface):
             self.relay.to_client(told, None)
         return super().shown_size()
 
+    def destroyed(self) -> None:
+        """See :class:`Surface`. What belongs to it may stay, but does not keep what it belonged to."""
+        self.parent = None
+        for axis in self.axes:
+            axis.parent = None
+
     def belongs_to(self, parent: DirectSurface | None) -> None:
         """It is a part of another surface from now on."""
         if parent is self:

@@ -79,6 +79,9 @@ class Surface:
         width, height = self.contents if self.transform not in _ROTATED else self.contents[::-1]
         return scale.x.destination(width, self.buffer_scale), scale.y.destination(height, self.buffer_scale)
 
+    def destroyed(self) -> None:
+        """The client has destroyed it."""
+
 
 class Space(Protocol):
     """How clients' units lie in the host's."""
@@ -251,7 +254,10 @@ def _set_buffer_transform(flow: Flow, object_id: int, at: int, stop: int) -> Buf
 
 def _destroy_surface(flow: Flow, object_id: int, at: int, stop: int) -> Buffer | None:
     surface = surfaces_of(flow.relay).pop(object_id, None)
-    if surface is not None and surface.host_viewport:
+    if surface is None:
+        return None
+    surface.destroyed()
+    if surface.host_viewport:
         relay = flow.relay
         assert isinstance(relay, TranslatingRelay)
         flow.before += encode(surface.host_viewport, 0)
