@@ -47,7 +47,7 @@ class Proxy:
         clipboard.install(hooks, config[options.CLIPBOARD])
         identity.install(hooks, self._naming(host), config[options.TITLE_PREFIX])
         wanted: dict[str, int] = {}
-        if config[options.SCALE] != 1.0 or config[options.DIRECT_SCALE]:
+        if config[options.SCALE] != 1.0 or config[options.DIRECT_SCALE] or config[options.DPI]:
             wanted |= self._scale(hooks, host)
         wanted |= self._accelerate(hooks, host)
         if not wanted:
@@ -80,6 +80,7 @@ class Proxy:
 
         config = self._config
         factor, stable = config[options.SCALE], config[options.STABLE_SCALING]
+        densities = config[options.DPI]
         if config[options.DIRECT_SCALE]:
             missing = [name for name in scaling.DIRECT_NEEDS if not host.version_of(name)]
             if not missing:
@@ -90,8 +91,8 @@ class Proxy:
         has_viewporter = host.version_of(scaling.VIEWPORTER) > 0
         factor = scaling.usable(factor, has_viewporter=has_viewporter)
         if factor == 1.0:
-            return {}
-        return scaling.install(hooks, factor, config[options.DPI], stable=stable, has_viewporter=has_viewporter)
+            return scaling.install_densities(hooks, densities) if densities else {}
+        return scaling.install(hooks, factor, densities, stable=stable, has_viewporter=has_viewporter)
 
     def _naming(self, host: HostLink) -> identity.Naming:
         config = self._config

@@ -303,6 +303,20 @@ def test_an_output_at_scale_two_with_densities(scaled: Scaled) -> None:
     assert heard_by(heard, output, 0, "iiiiissi")[0][2:4] == [609, 342]  # 160 dpi
 
 
+@pytest.mark.parametrize("scaled", [{"scale": 1.0, "dpi": (96, 160)}], indirect=True)
+def test_densities_are_reported_without_a_scale_as_well(scaled: Scaled) -> None:
+    output, heard = _output(scaled, scale=3)
+    assert heard_by(heard, output, 3, "i") == [[3]]
+    assert heard_by(heard, output, 1, "uiii") == [[1, 1920, 1080, 60000]]
+    assert heard_by(heard, output, 0, "iiiiissi")[0][:4] == [1920, 0, 304, 171]  # 160 dpi, nearest to 142
+    surface, host_surface = scaled.surface()
+    scaled.client.request(surface, 1, "oii", scaled.buffer(101, 50), 0, 0)
+    scaled.client.request(surface, 6)
+    scaled.client.sync()
+    assert scaled.host.wait_request(host_surface, 6)
+    assert "wp_viewporter" not in scaled.host.bound
+
+
 def test_the_first_version_of_outputs_has_no_end_of_a_set(scaled: Scaled) -> None:
     output, heard = _output(scaled, version=1)
     assert [m.opcode for m in heard if m.object_id == output] == [0, 1]

@@ -9,10 +9,10 @@ from collections.abc import Sequence
 from sommelier_shim.routes import Hooks
 from sommelier_shim.scaling import coordinates, deferred, direct, output_events, surfaces
 from sommelier_shim.scaling.arithmetic import usable
-from sommelier_shim.scaling.outputs import ScaledOutputs
+from sommelier_shim.scaling.outputs import MeasuredOutputs, ScaledOutputs
 from sommelier_shim.shapes import version_of
 
-__all__ = ["DIRECT_NEEDS", "VIEWPORTER", "install", "install_direct", "usable"]
+__all__ = ["DIRECT_NEEDS", "VIEWPORTER", "install", "install_densities", "install_direct", "usable"]
 
 VIEWPORTER = "wp_viewporter"
 DIRECT_NEEDS = (VIEWPORTER, output_events.XDG_OUTPUT)
@@ -52,6 +52,15 @@ def install_direct(hooks: Hooks, factor: float, *, stable: bool = False) -> dict
     coordinates.install(hooks, space, direct.CONVERTED_HERE | deferred.DEFERRED)
     output_events.install(hooks, space.outputs, space.outputs_changed)
     return {deferred.COMPOSITOR: 1, **_wanted()}
+
+
+def install_densities(hooks: Hooks, buckets: Sequence[int]) -> dict[str, int]:
+    """Report densities of a list, and scale nothing.
+
+    :returns: as :func:`install`.
+    """
+    output_events.install(hooks, MeasuredOutputs(buckets))
+    return {name: version for name, version in _wanted().items() if name != VIEWPORTER}
 
 
 def _wanted() -> dict[str, int]:

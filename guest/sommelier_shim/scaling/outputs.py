@@ -200,6 +200,22 @@ class ScaledOutputs:
         return Description((x, y), millimetres, (width, height), shown, (logical[0], logical[1]))
 
 
+class MeasuredOutputs:
+    """Outputs as the host has them, but for their density.
+
+    :param buckets: densities that may be reported.
+    """
+
+    def __init__(self, buckets: Sequence[int]) -> None:
+        self._buckets = buckets
+
+    def described(self, output: Output, outputs: Outputs) -> Description:
+        """See :meth:`Describer.described`."""
+        x, y, *logical = output.place
+        millimetres = nearest_density(output.pixels, output.millimetres, self._buckets)
+        return Description((x, y), millimetres, output.pixels, max(1, output.scale), (logical[0], logical[1]))
+
+
 class DirectOutputs:
     """How outputs look when clients' units are their pixels, or pixels times a factor (sommelier.md §3.3)."""
 
