@@ -25,6 +25,8 @@ ANSWER_TIME = 10.0
 _BUSY_TIME = 0.05
 _REGISTRY, _SYNC, _MANAGER, _CONTEXT, _SECOND_SYNC = 2, 3, 4, 5, 6
 _GLOBAL_LIMIT = 4096
+_NAME_LIMIT = 256
+"""Letters of an interface's name; the longest has sixty."""
 SECURITY_CONTEXT = "wp_security_context_manager_v1"
 SANDBOX_ENGINE = "org.guestlink"
 
@@ -207,10 +209,11 @@ class HostLink:
         if object_id == _REGISTRY:
             if opcode == 0:
                 name, interface, version = decode("usu", message)
-                if len(self.globals) < _GLOBAL_LIMIT and isinstance(interface, bytes):
+                known = interface.decode("ascii", "replace")[:_NAME_LIMIT] if isinstance(interface, bytes) else ""
+                if len(self.globals) < _GLOBAL_LIMIT and known:
                     assert isinstance(name, int)
                     assert isinstance(version, int)
-                    self.globals[name] = (interface.decode("ascii", "replace"), version)
+                    self.globals[name] = (known, version)
             elif opcode == 1:
                 (name,) = decode("u", message)
                 self.globals.pop(name, None)  # type: ignore[arg-type]

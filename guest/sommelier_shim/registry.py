@@ -24,6 +24,8 @@ from sommelier_shim.wire import (
 
 GLOBAL_LIMIT = 4096
 """Globals that a host may announce; compositors have fewer than a hundred."""
+_KEPT = 256
+"""Bytes of an announcement that is remembered; the longest name of an interface has sixty."""
 
 
 def install(hooks: Hooks, policy: GlobalPolicy) -> None:
@@ -74,7 +76,7 @@ def _announcement(policy: GlobalPolicy) -> Hook:
         found = known.get(key)
         if found is None:
             found = examine(flow.buffer[at:stop])
-            if len(known) < GLOBAL_LIMIT:
+            if len(known) < GLOBAL_LIMIT and len(key) <= _KEPT:
                 known[key] = found
         name, offered, is_changed = found
         if offered is None:

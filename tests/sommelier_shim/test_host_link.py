@@ -109,6 +109,13 @@ class _Mute:
             sock.close()
 
 
+def test_names_of_globals_are_bounded(tmp_path: Path) -> None:
+    with stage(tmp_path, globals_=(*GLOBALS, ("x" * 60_000, 1))) as (between, _), between.client() as client:
+        client.start()
+        assert set(client.names) == {interface for interface, _ in GLOBALS}
+        assert max(len(interface) for interface, _ in between.link.globals.values()) == 256
+
+
 def test_globals_that_come_and_go_are_followed(tmp_path: Path) -> None:
     with stage(tmp_path) as (between, host), between.client() as client:
         client.start()

@@ -214,6 +214,10 @@ def test_a_drag_is_refused_where_nothing_may_go_to_the_host(tmp_path: Path) -> N
         heard = client.sync()
         assert [m.opcode for m in heard if m.object_id == source] == [2]  # cancelled
         assert not [m for m in host.requests if (m.object_id, m.opcode) == (device, 0)]
+        # A drag without a source stays within its client.
+        client.request(device, 0, "ooou", 0, surface, 0, 6)
+        client.sync()
+        assert host.wait_request(device, 0).arguments("ooou") == [0, surface, 0, 6]
 
 
 @pytest.mark.parametrize("end", [2, 4], ids=["leave", "drop"])

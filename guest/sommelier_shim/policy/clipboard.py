@@ -52,7 +52,7 @@ def install(hooks: Hooks, policy: str) -> None:
     if policy in ("to-guest", "off"):
         for (device, request), source in _SOURCES.items():
             if is_known(device):
-                hooks.on_request(device, request, _refuse_source(source))
+                hooks.on_request(device, request, _refuse_source(source, request))
 
 
 def _hide_offer(interface: str) -> Hook:
@@ -121,11 +121,13 @@ def _forget_offer(offset: int) -> Hook:
     return forget
 
 
-def _refuse_source(interface: str) -> Hook:
+def _refuse_source(interface: str, request: str) -> Hook:
     cancelled = interface_shape(interface).event("cancelled")
 
-    def refuse(flow: Flow, object_id: int, at: int, stop: int) -> Buffer:
+    def refuse(flow: Flow, object_id: int, at: int, stop: int) -> Buffer | None:
         source = UINT.unpack_from(flow.buffer, at + 8)[0]
+        if not source and request == "start_drag":
+            return None  # without a source, only the client itself hears of the drag
         if flow.relay.interface(source) == interface:
             flow.relay.to_client(encode(source, cancelled), None)
         return b""
