@@ -241,11 +241,13 @@ class _Application:
 
     def _start_wrapper(self) -> None:
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)
-        with theirs:
+        with contextlib.ExitStack() as unused, theirs:
+            unused.push(ours)
             environ = {key: value for key, value in self._environ.items() if key != "DISPLAY"}
             environ |= {"WAYLAND_SOCKET": str(theirs.fileno()), "SOMMELIER_VERSION": __version__}
-            self._server.serve(ours, self._part_of_wrapper_ended)
             self._wrapped = self._run(environ, self._wrapped_program_ended, theirs.fileno())
+            unused.pop_all()
+        self._server.serve(ours, self._part_of_wrapper_ended, pid=self._wrapped.pid)
 
     def _signalled(self, number: int) -> None:
         """End; but a wrapped program hears of it first and is served until it has ended, and its end is ours."""

@@ -285,6 +285,19 @@ def test_the_wrapped_program_can_talk(program: Program) -> None:
     assert program.run(sys.executable, "-c", script) == (0, "True\n")
 
 
+def test_a_wrapped_program_that_breaks_the_protocol_is_named(program: Program) -> None:
+    script = (
+        "import os, socket\n"
+        "s = socket.socket(fileno=int(os.environ['WAYLAND_SOCKET']))\n"
+        "s.sendall(bytes.fromhex('63000000 00000800'))\n"
+        "s.recv(1000)\n"
+        "print('I am', os.getpid(), flush=True)\n"
+    )
+    said = program.run(sys.executable, "-c", script)[1]
+    (pid,) = (line.split()[2] for line in said.splitlines() if line.startswith("I am"))
+    assert f"(pid {pid}) is disconnected: the client broke the protocol: invalid object 99" in said
+
+
 def test_a_program_that_is_not_there(program: Program) -> None:
     status, said = program.run("no-such-program")
     assert (status, said) == (
