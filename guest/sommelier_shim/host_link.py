@@ -218,16 +218,21 @@ class HostLink:
                 (name,) = decode("u", message)
                 self.globals.pop(name, None)  # type: ignore[arg-type]
         elif object_id == _SYNC and opcode == 0 and not self._known:
-            if self._use_security_context and self.version_of(SECURITY_CONTEXT):
+            if not (self._use_security_context and self.version_of(SECURITY_CONTEXT)):
+                self._complete()
+                return
+            try:
                 self._make_sandbox()
-            else:
+            except OSError as error:
+                _log.warning("no security context: %s", error)
+                self._close_sandbox()
                 self._complete()
         elif object_id == _SECOND_SYNC and opcode == 0 and not self._known:
             self._complete()
         elif object_id == DISPLAY and opcode == 0:
             text = decode("ous", message)[2]
             said = text.decode(errors="replace") if isinstance(text, bytes) else ""
-            if self._directory:
+            if self._directory and not self._known:
                 # A nested sandbox, for instance: go on without a context of our own.
                 _log.warning("the host compositor refuses a security context: %s", said)
                 self._use_security_context = False

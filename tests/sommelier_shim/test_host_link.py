@@ -61,6 +61,30 @@ def test_a_host_that_refuses_a_context_is_used_without(tmp_path: Path, monkeypat
     assert not list(tmp_path.glob("guestlink-*"))
 
 
+def test_an_error_of_later_does_not_end_the_sandbox_for_ever(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path))
+    with stage(tmp_path, Config({}), WITH_CONTEXT) as (between, host):
+
+        def sandboxed() -> bool:
+            between.link.when_known(lambda trouble: None)
+            return between.link.is_known and between.link.is_sandboxed
+
+        between.wait("the sandbox is made", sandboxed)
+        host.connection(0, at_least=1).event(1, 0, "ous", 1, 2, "no memory")
+        between.wait("the proxy has noticed", lambda: not between.link.is_known)
+        between.wait("the sandbox is made again", sandboxed)
+
+
+def test_a_sandbox_that_cannot_be_made_is_done_without(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path / "missing"))
+    with stage(tmp_path, Config({}), WITH_CONTEXT) as (between, _), between.client() as client:
+        client.start()
+        assert "wl_compositor" in client.names
+        assert not between.do(lambda: between.link.is_sandboxed)
+
+
 @pytest.mark.parametrize(
     "nonsense",
     [
