@@ -36,7 +36,10 @@ class ObjectTable:
         self.far: dict[int, Entries] = {}
 
     def __contains__(self, object_id: int) -> bool:
-        return object_id >= DISPLAY and self.get(object_id) is not NOTHING
+        near = self.near
+        if object_id < len(near):
+            return object_id > 0 and near[object_id] is not NOTHING
+        return object_id in self.far
 
     def __len__(self) -> int:
         """How many objects there are. It takes as long as there have been objects at a time."""
@@ -53,14 +56,15 @@ class ObjectTable:
 
         :param object_id: not so high that a list could not be as long, unless it is of the host's making.
         """
-        if object_id >= FIRST_SERVER_ID:
-            self.far[object_id] = entries
-            return
         near = self.near
-        if object_id >= len(near):
+        if object_id < len(near):
+            near[object_id] = entries
+        elif object_id < FIRST_SERVER_ID:
             # Whoever floods gives thousands of numbers before the first is free again: make room for some more.
             near.extend([NOTHING] * (object_id + 1 - len(near) + len(near) // 2))
-        near[object_id] = entries
+            near[object_id] = entries
+        else:
+            self.far[object_id] = entries
 
     def remove(self, object_id: int) -> None:
         """Forget an object, if there is one."""

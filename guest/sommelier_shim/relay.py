@@ -105,9 +105,8 @@ class Makes:
         flow.relay.add(UINT.unpack_from(flow.buffer, at + HEADER_SIZE)[0], self.requests, self.events)
 
 
-def _check_size(object_id: int, size: int) -> None:
-    if size & 3 or size < HEADER_SIZE:
-        raise WireError(f"a message to object {object_id} has the size {size}")
+def _wrong_size(object_id: int, size: int) -> WireError:
+    return WireError(f"a message to object {object_id} has the size {size}")
 
 
 class Sink(Protocol):
@@ -175,7 +174,8 @@ class Flow:
                 object_id, opcode, size, argument = unpack(buffer, at)
                 stop = at + size
                 if stop > end:
-                    _check_size(object_id, size)
+                    if size & 3:
+                        raise _wrong_size(object_id, size)
                     break
                 try:
                     entry = objects[object_id][opcode]
@@ -205,7 +205,8 @@ class Flow:
                     others[argument] = entry.events
                     at = stop
                     continue
-                _check_size(object_id, size)
+                if size & 3 or size < HEADER_SIZE:
+                    raise _wrong_size(object_id, size)
                 replacement = entry(self, object_id, at, stop)
                 if replacement is not None:
                     if at > start:

@@ -1,6 +1,6 @@
 """Relays in which the proxy has objects of its own on the host, so that both sides number objects differently.
 
-Every id of every message is replaced, which costs 0.1 µs per message; both number spaces stay dense
+Every id of every message is replaced, which costs 0.8 µs per message; both number spaces stay dense
 (sommelier.md §6.2). Used when scaling or a host's extensions need objects that the client does not know of.
 """
 
@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 
-from sommelier_shim.objects import Entries, Entry
+from sommelier_shim.objects import NOTHING, Entries, Entry
 from sommelier_shim.relay import CLIENT_ID_LIMIT, OBJECT_LIMIT, Flow, Hook, Relay, Sink
 from sommelier_shim.routes import Routes, Step, hooked
 from sommelier_shim.shapes import Shape, interface_shape
@@ -116,9 +116,10 @@ class TranslatingRelay(Relay):
 
     def deleted(self, object_id: int) -> int:
         """See :meth:`Relay.deleted`."""
-        if not DISPLAY < object_id < FIRST_SERVER_ID or object_id not in self.events.objects:
+        theirs = self.events.objects.near
+        if not DISPLAY < object_id < len(theirs) or theirs[object_id] is NOTHING:
             return 0
-        self.events.objects.remove(object_id)
+        theirs[object_id] = NOTHING
         self._free.append(object_id)
         if object_id in self._superseded:
             return self._superseded.pop(object_id)
