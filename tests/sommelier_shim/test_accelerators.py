@@ -140,6 +140,15 @@ def test_keys_that_were_held_at_enter_are_released_for_the_client(typing: Typing
     assert [m.opcode for m in typing.client.sync() if m.object_id == typing.keyboard][-1] == 3
 
 
+@pytest.mark.parametrize("typing", [ALWAYS], indirect=True)
+def test_8_1_26_a_key_that_is_held_while_the_keymap_changes_is_released(typing: Typing, keymap: bytes) -> None:
+    assert len(typing.press(KEY_Q, states=(1,))) == 1
+    assert not typing.press(KEY_LEFTMETA, states=(1,))
+    typing._map(keymap)
+    assert len(typing.press(KEY_Q, states=(0,))) == 1
+    assert not typing.press(KEY_LEFTMETA, states=(0,))
+
+
 def test_lists_are_read_in_any_case() -> None:
     assert parse("super_l, <ALT>bracketleft") == {
         Accelerator(0, keysym("Super_L")),

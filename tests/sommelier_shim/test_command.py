@@ -199,6 +199,20 @@ def test_readiness_is_notified_after_the_program_has_run(program: Program) -> No
             texts.append(notified.recv(1000).decode())
 
 
+def test_systemd_hears_signs_of_life(program: Program) -> None:
+    address = program.runtime / "notify"
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as notified:
+        notified.bind(str(address))
+        notified.settimeout(LIMIT)
+        program.environ |= {"NOTIFY_SOCKET": str(address), "WATCHDOG_USEC": "20000"}
+        process = program.start("--parent")
+        texts: list[str] = []
+        while texts.count("WATCHDOG=1") < 3:
+            texts.append(notified.recv(1000).decode())
+        assert texts.index("READY=1") < texts.index("WATCHDOG=1")
+        _stop(process)
+
+
 def test_systemd_and_people_hear_when_the_host_goes_and_comes_back(program: Program) -> None:
     address = program.runtime / "notify"
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as notified:

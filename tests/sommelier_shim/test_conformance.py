@@ -304,6 +304,29 @@ def test_8_1_13_errors_of_a_viewport_are_its_interfaces_own(
         assert error[:2] == (viewport, code)
 
 
+def test_8_1_7_a_viewport_may_be_destroyed_after_its_surface(tmp_path: Path) -> None:
+    with stage(tmp_path, Config({"scale": 2.0})) as (between, _), between.client() as client:
+        client.start()
+        surface = client.create(client.bind("wl_compositor"), 0)
+        viewport = client.create(client.bind("wp_viewporter"), 1, "no", surface)
+        client.request(surface, 0)
+        client.request(viewport, 0)
+        assert [viewport] in [m.arguments("u") for m in client.sync() if (m.object_id, m.opcode) == (1, 1)]
+
+
+def test_8_1_35_a_cursors_hotspot_is_scaled(tmp_path: Path) -> None:
+    with stage(tmp_path, Config({"scale": 0.5})) as (between, host), between.client() as client:
+        client.start()
+        pointer = client.create(client.bind("wl_seat"), 0)
+        surface = client.create(client.bind("wl_compositor"), 0)
+        client.request(pointer, 0, "uoii", 7, surface, 5, 3)
+        client.sync()
+        connection = host.connection(at_least=2)
+        made = [connection.wait_request(connection.bound[name][0], 0) for name in ("wl_seat", "wl_compositor")]
+        host_pointer, host_surface = (message.arguments("n")[0] for message in made)
+        assert connection.wait_request(host_pointer, 0).arguments("uoii") == [7, host_surface, 10, 6]
+
+
 def test_8_1_13_a_second_viewport_is_an_error_of_the_viewporter(tmp_path: Path) -> None:
     with stage(tmp_path, Config({"scale": 2.0})) as (between, _), between.client() as client:
         client.start()
