@@ -16,6 +16,7 @@ from typing import NamedTuple
 
 from sommelier_shim.relay import Flow, Relay
 from sommelier_shim.shapes import Shape
+from sommelier_shim.tables import INTERFACES
 from sommelier_shim.wire import WireError, decode
 
 _log = logging.getLogger(__name__)
@@ -66,6 +67,9 @@ class Trace:
         patterns = [word for word in words if word not in ("ring", "typed", "requests", "events", "all")]
         self._shown = [word for word in patterns if not word.startswith("-")]
         self._hidden = [word[1:] for word in patterns if word.startswith("-")]
+        for pattern in (*self._shown, *self._hidden):
+            if not any(fnmatchcase(interface, pattern) for interface in INTERFACES):
+                _log.warning("there is no interface %s to trace; use names such as wl_surface, or xdg_*", pattern)
 
     def wants(self, interface: str, *, is_request: bool) -> bool:
         """Whether messages of an interface are recorded."""

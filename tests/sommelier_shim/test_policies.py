@@ -13,6 +13,7 @@ import pytest
 from guestlink.config import Config
 from sommelier_shim.policy.identity import linux_naming, shortened
 from sommelier_shim.policy.interfaces import GlobalPolicy
+from sommelier_shim.trace import Trace
 from sommelier_shim.wire import FIRST_SERVER_ID
 from support.wayland_peers import GLOBALS, Between, Client, HostConnection, stage
 
@@ -294,3 +295,10 @@ def test_what_the_user_types_is_not_shown(tmp_path: Path, caplog: pytest.LogCapt
         assert f"<- wl_keyboard#{keyboard}.key(hidden)" in caplog.text
         assert "wl_registry" not in caplog.text
         assert "->" not in caplog.text
+
+
+def test_a_trace_of_nothing_is_said(caplog: pytest.LogCaptureFixture) -> None:
+    Trace("requests,xdg_*,-wl_pointer,ring,typed,all")
+    assert not caplog.records
+    Trace("1,-wl_surfac")
+    assert [record.getMessage().split()[4] for record in caplog.records] == ["1", "wl_surfac"]
