@@ -210,7 +210,7 @@ def test_systemd_hears_signs_of_life(program: Program) -> None:
         while texts.count("WATCHDOG=1") < 3:
             texts.append(notified.recv(1000).decode())
         assert texts.index("READY=1") < texts.index("WATCHDOG=1")
-        _stop(process)
+    _stop(process)  # when nobody listens any more: a full socket would hold the proxy up
 
 
 def test_systemd_and_people_hear_when_the_host_goes_and_comes_back(program: Program) -> None:
