@@ -131,6 +131,22 @@ def test_windows_of_older_shells_are_named_alike(
         assert host.wait_request(made, title).arguments("s") == [b"[box] Notes"]
 
 
+def test_gtk_programs_keep_their_id_and_no_names_on_the_containers_bus(tmp_path: Path) -> None:
+    offered = (*CHROMEOS, ("gtk_shell1", 5))
+    with connected(tmp_path, offered, vm_identifier="vm") as (_, client, host):
+        surface = client.create(client.bind("wl_compositor"), 0)
+        window = client.create(client.bind("gtk_shell1", 5), 0, "no", surface)
+        client.request(
+            window, 0, "ssssss", "org.gnome.gedit", "/menu", None, "/window/1", "/org/gnome/gedit", ":1.7"
+        )
+        client.sync()
+        named = b"org.chromium.guest_os.vm.wayland.org.gnome.gedit"
+        assert host.wait_request(window, 0).arguments("ssssss") == [named, *[None] * 5]
+        client.request(window, 0, "ssssss", None, None, None, None, None, ":1.7")
+        client.sync()
+        assert host.wait_request(window, 0).arguments("ssssss") == [None] * 6
+
+
 # -- globals -----------------------------------------------------------------------------------------------------
 
 

@@ -63,6 +63,7 @@ def install(hooks: Hooks, naming: Naming, title_prefix: str) -> None:
         hooks.on_request(window, "set_app_id", rename)
         hooks.on_request(window, "destroy", _forget)
     hooks.on_request("wl_shell_surface", "set_class", rename)
+    hooks.on_request("gtk_surface1", "set_dbus_properties", _off_the_bus(naming))
     if title_prefix:
         prefix = _prefix(title_prefix)
         for window in ("xdg_toplevel", "zxdg_toplevel_v6", "wl_shell_surface"):
@@ -76,6 +77,19 @@ def _rename(naming: Naming) -> Hook:
         return _with_text(flow, object_id, at, app_id, naming(app_id))
 
     return rename
+
+
+def _off_the_bus(naming: Naming) -> Hook:
+    """Names on the container's session bus mean nothing on the host's, or another program's windows and menus."""
+
+    def keep_id_alone(flow: Flow, object_id: int, at: int, stop: int) -> Buffer:
+        app_id = decode("ssssss", flow.buffer[at:stop])[0]
+        named = None
+        if isinstance(app_id, bytes):
+            named = shortened(naming(app_id.decode(errors="surrogateescape")), _TEXT_LIMIT - 20)
+        return encode(object_id, 0, "ssssss", named, *[None] * 5)
+
+    return keep_id_alone
 
 
 def _forget(flow: Flow, object_id: int, at: int, stop: int) -> None:
