@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 import os
 from collections.abc import Mapping
-from functools import lru_cache
 
 from guestlink.config import Config, Setting
 from guestlink.token import TokenError, read_token
@@ -106,7 +105,6 @@ class Proxy:
         home = environ.get("XDG_DATA_HOME") or f"{environ.get('HOME', '')}/.local/share"
         directories = [home, *(environ.get("XDG_DATA_DIRS") or "/usr/local/share:/usr/share").split(":")]
 
-        @lru_cache(256)
         def has_entry(app_id: str) -> bool:
             return any(os.path.exists(f"{path}/applications/{app_id}.desktop") for path in directories)
 

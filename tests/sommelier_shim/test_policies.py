@@ -131,6 +131,16 @@ def test_windows_of_older_shells_are_named_alike(
         assert host.wait_request(made, title).arguments("s") == [b"[box] Notes"]
 
 
+def test_the_program_that_a_token_is_for_is_named_alike(tmp_path: Path) -> None:
+    offered = (*CHROMEOS, ("xdg_activation_v1", 1))
+    with connected(tmp_path, offered, vm_identifier="vm") as (between, client, host):
+        token = client.create(client.bind("xdg_activation_v1"), 1)
+        client.request(token, 1, "s", "foot")
+        client.sync()
+        assert host.wait_request(token, 1).arguments("s") == [b"org.chromium.guest_os.vm.wayland.foot"]
+        assert [info.app_ids for info in between.server.clients if info.app_ids] == []  # it is no window
+
+
 def test_gtk_programs_keep_their_id_and_no_names_on_the_containers_bus(tmp_path: Path) -> None:
     offered = (*CHROMEOS, ("gtk_shell1", 5))
     with connected(tmp_path, offered, vm_identifier="vm") as (_, client, host):

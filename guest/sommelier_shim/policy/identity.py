@@ -63,6 +63,7 @@ def install(hooks: Hooks, naming: Naming, title_prefix: str) -> None:
         hooks.on_request(window, "set_app_id", rename)
         hooks.on_request(window, "destroy", _forget)
     hooks.on_request("wl_shell_surface", "set_class", rename)
+    hooks.on_request("xdg_activation_token_v1", "set_app_id", _rename(naming, is_shown=False))
     hooks.on_request("gtk_surface1", "set_dbus_properties", _off_the_bus(naming))
     if title_prefix:
         prefix = _prefix(title_prefix)
@@ -70,10 +71,11 @@ def install(hooks: Hooks, naming: Naming, title_prefix: str) -> None:
             hooks.on_request(window, "set_title", prefix)
 
 
-def _rename(naming: Naming) -> Hook:
+def _rename(naming: Naming, *, is_shown: bool = True) -> Hook:
     def rename(flow: Flow, object_id: int, at: int, stop: int) -> Buffer | None:
         app_id = _text(flow, at, stop)
-        flow.relay.features.setdefault(APP_IDS, {})[object_id] = app_id[:_SHOWN]
+        if is_shown:
+            flow.relay.features.setdefault(APP_IDS, {})[object_id] = app_id[:_SHOWN]
         return _with_text(flow, object_id, at, app_id, naming(app_id))
 
     return rename
