@@ -97,8 +97,6 @@ def _run(stage: Stage, compositor: Compositor) -> None:
     )
     subprocess.run(["desktop-file-validate", *map(str, launchers)], check=True, timeout=60)
 
-    _show_window(stage, compositor)
-
     show_shell(stage, _say)
 
     stage.guest("xdg-open", "https://example.org/from-inside")
@@ -118,6 +116,8 @@ def _run(stage: Stage, compositor: Compositor) -> None:
         "An application is installed while everything runs",
         f"in the host's launcher after {appeared * 1000:.0f} ms, and gone again after its removal",
     )
+
+    _show_window(stage, compositor)
 
 
 def _settled(stage: Stage) -> list[Path] | None:
