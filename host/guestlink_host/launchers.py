@@ -106,12 +106,12 @@ def takes_files(command: str) -> bool:
 
 def _command(container: str, application: Application, program: Sequence[str]) -> str:
     words = [*program, "launch"]
-    # The Exec key is ASCII; other ids travel percent-encoded.
-    if application.id.isascii():
-        words += ["--"] if application.id.startswith("-") else []
+    # The Exec key is ASCII, and an id that begins with a hyphen looks like an option: such travel percent-encoded.
+    if application.id.isascii() and not application.id.startswith("-"):
         words += [container, application.id]
     else:
-        words += ["--percent-encoded", container, quote(application.id, safe="")]
+        encoded = quote(application.id, safe="")
+        words += ["--percent-encoded", container, re.sub("^-", "%2D", encoded)]
     command = " ".join(_quote(word) for word in words)
     return f"{command} %U" if takes_files(application.exec) else command
 

@@ -8,6 +8,7 @@ import subprocess
 import tempfile
 from collections.abc import Mapping
 from pathlib import Path
+from urllib.parse import unquote
 
 import pytest
 from hypothesis import given, settings
@@ -16,6 +17,7 @@ from xdg.DesktopEntry import DesktopEntry
 
 from guestlink.pb import container_host_pb2
 from guestlink_host.applications import from_json, read_applications, to_json
+from guestlink_host.commands import argument_parser
 from guestlink_host.launchers import diff, plan, takes_files
 from support.fake_garcon import application
 from support.needs import need
@@ -125,14 +127,16 @@ def test_other_readers_understand_it(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     "name",
-    ["a b", 'a"b', "a$HOME`x`", "a\\b", "100%", "%U", "$(reboot)", "a;b|c&d", "-x", "--help", "'", "a>b", "#"],
+    ["a b", 'a"b', "a$HOME`x`", "a\\b", "100%", "%U", "$(reboot);b|c&d", "-x", "--help", "--", "'", "a>b", "#"],
 )
 def test_an_id_stays_one_argument_whatever_it_contains(name: str) -> None:
     files = launchers(application(name))
     (text,) = files.values()
-    words = command_of(keys(text)["Exec"])
-    assert words[-1] == name
-    assert [word for word in words if word != "--"] == [*PROGRAM, "launch", "demo", name]
+    program, *words = command_of(keys(text)["Exec"])
+    assert [program] == PROGRAM
+    asked = argument_parser().parse_args([*words, "file:///x"])
+    assert (asked.name, asked.files) == ("demo", ["file:///x"])
+    assert (unquote(asked.id) if asked.percent_encoded else asked.id) == name
     assert validate(files) == ""
 
 
@@ -269,7 +273,7 @@ def test_the_validator_accepts_every_launcher_and_nothing_is_injected(
         found = keys(text)
         assert "/" not in name
         assert len(name) < 255
-        words = [word for word in command_of(found["Exec"]) if word not in ("--", "--percent-encoded")]
+        words = [word for word in command_of(found["Exec"]) if word != "--percent-encoded"]
         assert words[:3] == [*PROGRAM, "launch", container]
         assert len(words) == 4
         assert found["X-Guestlink-Container"] == container
