@@ -157,7 +157,7 @@ def _measure(way: Way, client: Path, seconds: str, tests: tuple[Test, ...]) -> I
         yield test.figure, values[test.key] / test.unit
         if test.cpu and way.processes:
             yield (
-                f"{test.figure.split(',')[0]}: {test.cpu}" if "such" in test.cpu else test.cpu,
+                f"{test.figure.rpartition(',')[0]}: {test.cpu}" if "such" in test.cpu else test.cpu,
                 (values["cpu"] / values["count"] * 1e6),
             )
     # Unpinned, the client runs ahead of what is in between: this is where connections get lost.
@@ -353,9 +353,9 @@ def _report(figures: dict[str, dict[str, list[float]]], lost: dict[str, int], ro
         if test.aims[0] is not None:
             aims[test.figure] = (test.aims[0], less)
         if test.aims[1] is not None:
-            aims[f"{test.figure.split(',')[0]}: {test.cpu}"] = (test.aims[1], True)
+            aims[f"{test.figure.rpartition(',')[0]}: {test.cpu}"] = (test.aims[1], True)
     missed = []
-    print(f"{'median of ' + str(rounds):44}" + "".join(f"{way:>12}" for way in medians) + "   ratio   aim")
+    print(f"{'median of ' + str(rounds):50}" + "".join(f"{way:>12}" for way in medians) + "   ratio   aim")
     for row in ours:
         cells = "".join(_cell(medians[way].get(row)) for way in medians)
         ratio = ours[row] / theirs[row] if theirs.get(row) else None
@@ -371,8 +371,8 @@ def _report(figures: dict[str, dict[str, list[float]]], lost: dict[str, int], ro
             text += f"  own <= {aim:g} {'met' if ours[row] <= aim else 'MISSED'}"
             if ours[row] > aim:
                 missed.append(row)
-        print(f"{row:44}{cells}{text}")
-    print(f"{'clients lost':44}" + "".join(f"{lost.get(way, 0):12d}" for way in medians))
+        print(f"{row:50}{cells}{text}")
+    print(f"{'clients lost':50}" + "".join(f"{lost.get(way, 0):12d}" for way in medians))
     return 1 if missed or lost.get("sommelier") else 0
 
 

@@ -326,7 +326,7 @@ class Relay:
         self.features: dict[Any, Any] = {}
         self.waiting: dict[int, deque[Entries]] = {}
         self.last_error = ""
-        self.room = 0
+        self.room = OBJECT_LIMIT * _MAKING_SIZE
         self.is_full = self.is_ahead = False
         requests, events = routes.entries("wl_display")
         self.requests.objects.put(DISPLAY, requests)

@@ -92,7 +92,6 @@ class Peer:
             self.watched = NOT_WATCHED
         self.outlet.close()
         self.sock.close()
-        self.flow.close()
 
     def _waiting(self, waits: bool) -> None:
         self.watch()
