@@ -224,6 +224,7 @@ class _Application:
             "socket": self._asked.config[options.SOCKET],
             "host": self._path,
             "host_known": self._host.is_known,
+            "host_asked": self._host.is_asked,
             "chromeos": self._host.is_chromeos,
             "sandboxed": self._host.is_sandboxed,
             "scale": self._asked.config[options.SCALE],

@@ -77,6 +77,11 @@ class HostLink:
         return self._known
 
     @property
+    def is_asked(self) -> bool:
+        """Whether somebody waits for the host's answer."""
+        return bool(self._waiting)
+
+    @property
     def is_sandboxed(self) -> bool:
         """Whether clients are tagged by a security context."""
         return bool(self._directory)

@@ -10,7 +10,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TypeVar
 
@@ -182,12 +182,19 @@ def test_systemd_hands_over_a_listening_socket(program: Program) -> None:
     assert path.exists(), "the socket belongs to systemd"
 
 
-def test_readiness_is_notified_after_the_program_has_run(program: Program) -> None:
+@contextmanager
+def _notified(program: Program) -> Iterator[socket.socket]:
+    """Where systemd would hear of what is started meanwhile."""
     address = program.runtime / "notify"
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as notified:
         notified.bind(str(address))
         notified.settimeout(LIMIT)
         program.environ["NOTIFY_SOCKET"] = str(address)
+        yield notified
+
+
+def test_readiness_is_notified_after_the_program_has_run(program: Program) -> None:
+    with _notified(program) as notified:
         script = 'echo "$WAYLAND_DISPLAY $SOMMELIER_VERSION" > "$XDG_RUNTIME_DIR/said"'
         process = program.start("--parent", "--sd-notify=READY=1", "/bin/sh", "-c", script)
         texts = []
@@ -200,11 +207,8 @@ def test_readiness_is_notified_after_the_program_has_run(program: Program) -> No
 
 
 def test_systemd_hears_signs_of_life(program: Program) -> None:
-    address = program.runtime / "notify"
-    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as notified:
-        notified.bind(str(address))
-        notified.settimeout(LIMIT)
-        program.environ |= {"NOTIFY_SOCKET": str(address), "WATCHDOG_USEC": "20000"}
+    program.environ["WATCHDOG_USEC"] = "20000"
+    with _notified(program) as notified:
         process = program.start("--parent")
         texts: list[str] = []
         while texts.count("WATCHDOG=1") < 3:
@@ -214,11 +218,7 @@ def test_systemd_hears_signs_of_life(program: Program) -> None:
 
 
 def test_systemd_and_people_hear_when_the_host_goes_and_comes_back(program: Program) -> None:
-    address = program.runtime / "notify"
-    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as notified:
-        notified.bind(str(address))
-        notified.settimeout(LIMIT)
-        program.environ["NOTIFY_SOCKET"] = str(address)
+    with _notified(program) as notified:
 
         def hears(start: str) -> None:
             while not notified.recv(1000).decode().startswith(f"STATUS={start}"):
@@ -231,6 +231,7 @@ def test_systemd_and_people_hear_when_the_host_goes_and_comes_back(program: Prog
         program.host = Host(program.runtime / "host")
         control = ControlClient(program.runtime / "guestlink" / "sommelier-0.sock", daemon="sommelier")
         program.wait("it looks again when it is asked", lambda: control.call("status", timeout=LIMIT)["host_known"])
+        assert not control.call("status", timeout=LIMIT)["host_asked"]
         hears("the host at ")
         _stop(process)
 

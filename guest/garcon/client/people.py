@@ -15,8 +15,8 @@ from guestlink import __version__
 from guestlink.control import ControlClient, DaemonNotRunning
 from guestlink.errors import GuestlinkError, run_command
 
-_LOOK_TIME = 0.2
-"""Seconds in which a proxy finds out that the host is there again."""
+_LOOK_TIME = 2.0
+"""Seconds that a proxy gets to find out whether the host is there again."""
 _EXAMPLES = """\
 examples:
   guestlink status                 where garcon stands with the host
@@ -112,8 +112,9 @@ def _proxies() -> list[dict[str, Any]]:
         client = ControlClient(path, daemon="sommelier")
         try:
             proxy = client.call("status", timeout=5)
-            if not proxy["host_known"]:
-                time.sleep(_LOOK_TIME)  # the question makes it look for the host again
+            end = time.monotonic() + _LOOK_TIME
+            while proxy["host_asked"] and time.monotonic() < end:  # the question makes it look for the host again
+                time.sleep(0.01)
                 proxy = client.call("status", timeout=5)
         except GuestlinkError:
             continue  # A proxy that has ended, or is about to.
