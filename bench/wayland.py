@@ -46,6 +46,11 @@ class Test(NamedTuple):
     cpu: str = ""
     aims: tuple[float | None, float | None] = (None, None)
 
+    @property
+    def cpu_figure(self) -> str:
+        """What is printed for the CPU time; several tests have frames."""
+        return f"{self.figure.rpartition(',')[0]}: {self.cpu}" if "such" in self.cpu else self.cpu
+
 
 TESTS = (
     Test("round_trips", "sync round trip p50, us", "p50", 1, "CPU per round trip, us", (0.60, None)),
@@ -156,10 +161,7 @@ def _measure(way: Way, client: Path, seconds: str, tests: tuple[Test, ...]) -> I
         values = done[test.words]
         yield test.figure, values[test.key] / test.unit
         if test.cpu and way.processes:
-            yield (
-                f"{test.figure.rpartition(',')[0]}: {test.cpu}" if "such" in test.cpu else test.cpu,
-                (values["cpu"] / values["count"] * 1e6),
-            )
+            yield test.cpu_figure, values["cpu"] / values["count"] * 1e6
     # Unpinned, the client runs ahead of what is in between: this is where connections get lost.
     with run_client(client, way, f"damage {seconds}", pinned=False) as process:
         if not read_figures(process):
@@ -353,7 +355,7 @@ def _report(figures: dict[str, dict[str, list[float]]], lost: dict[str, int], ro
         if test.aims[0] is not None:
             aims[test.figure] = (test.aims[0], less)
         if test.aims[1] is not None:
-            aims[f"{test.figure.rpartition(',')[0]}: {test.cpu}"] = (test.aims[1], True)
+            aims[test.cpu_figure] = (test.aims[1], True)
     missed = []
     print(f"{'median of ' + str(rounds):50}" + "".join(f"{way:>12}" for way in medians) + "   ratio   aim")
     for row in ours:
