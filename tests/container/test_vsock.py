@@ -53,7 +53,7 @@ def test_everything_goes_by_vsock_and_strangers_are_refused(packages: Path) -> N
     assert seen["expected at garcon"] == seen["expected at host"] == "True"
     assert "registered with the host at vsock:1:8889" in seen["told"]
     assert not any(value.startswith("failed") for value in seen.values())
-    assert "user\nwork" in console
+    assert "user\nbox" in console
     assert seen["token after stop"] == "True"
 
 

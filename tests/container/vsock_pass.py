@@ -18,7 +18,7 @@ from typing import Any
 
 LIMIT = 300.0
 """Seconds that anything may take; the machine is emulated, on a computer that may be busy."""
-CONTAINER = Path("/var/lib/lxc/work")
+CONTAINER = Path("/var/lib/lxc/box")
 SESSION = (
     "HOME=/home/user USER=user XDG_RUNTIME_DIR=/run/user/1000 DBUS_SESSION_BUS_ADDRESS=unix:path=/run/user/1000/bus"
 )
@@ -26,11 +26,11 @@ BECOME = ["setpriv", "--reuid=1000", "--regid=1000", "--init-groups", "env", *SE
 PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\4\0\0\0\0\0"
 CONFIG = """\
 lxc.include = /usr/share/lxc/config/common.conf
-lxc.rootfs.path = dir:/var/lib/lxc/work/rootfs
-lxc.uts.name = work
+lxc.rootfs.path = dir:/var/lib/lxc/box/rootfs
+lxc.uts.name = box
 lxc.apparmor.profile = unconfined
 lxc.net.0.type = empty
-lxc.mount.entry = /run/user/1000/guestlink-host/tokens/work dev/.container_token none bind,ro,create=file 0 0
+lxc.mount.entry = /run/user/1000/guestlink-host/tokens/box dev/.container_token none bind,ro,create=file 0 0
 """
 
 
@@ -50,10 +50,10 @@ def user(*argv: str) -> str:
 
 
 def inside(*argv: str) -> str:
-    return run("lxc-attach", "-n", "work", "--clear-env", "--", *BECOME, "PATH=/usr/bin:/bin", *argv)
+    return run("lxc-attach", "-n", "box", "--clear-env", "--", *BECOME, "PATH=/usr/bin:/bin", *argv)
 
 
-def entry(name: str = "work") -> dict[str, Any]:
+def entry(name: str = "box") -> dict[str, Any]:
     with_name = {container["name"]: container for container in json.loads(user("guestlink-host", "list", "--json"))}
     return dict(with_name[name])
 
@@ -63,7 +63,7 @@ def wait(what: str, condition: Any) -> None:
     while not condition():
         if time.monotonic() > deadline:
             say("it did not happen", what)
-            print(run("lxc-attach", "-n", "work", "--", "journalctl", "-b", "-n", "40", "--no-pager"), flush=True)
+            print(run("lxc-attach", "-n", "box", "--", "journalctl", "-b", "-n", "40", "--no-pager"), flush=True)
             raise SystemExit(1)
         time.sleep(0.3)
 
@@ -86,7 +86,7 @@ def make_container() -> None:
     subprocess.run(["mount", "-t", "tmpfs", "rw", str(CONTAINER / "rw")], check=True)
     upper, work = CONTAINER / "rw/upper", CONTAINER / "rw/work"
     (upper / "etc").mkdir(parents=True)
-    (upper / "etc/hostname").write_text("work\n")
+    (upper / "etc/hostname").write_text("box\n")
     work.mkdir()
     options = f"lowerdir=/,upperdir={upper},workdir={work}"
     subprocess.run(["mount", "-t", "overlay", "o", "-o", options, str(CONTAINER / "rootfs")], check=True)
@@ -108,10 +108,10 @@ def main() -> None:
     see_units_that_rest()
     user("systemctl", "--user", "start", "guestlink-host")
     say("host", user("systemctl", "--user", "is-active", "guestlink-host"))
-    user("guestlink-host", "add", "work", "--listen", "vsock:any:8889", "--garcon", "vsock:1:0")
+    user("guestlink-host", "add", "box", "--listen", "vsock:any:8889", "--garcon", "vsock:1:0")
     user("guestlink-host", "add", "other", "--listen", "vsock:any:8890", "--garcon", "vsock:7:0")
     make_container()
-    run("lxc-start", "-n", "work", "-d")
+    run("lxc-start", "-n", "box", "-d")
     wait("it registers", lambda: entry()["registered"])
     say("default", inside("guestlink", "status").splitlines()[0])
     wait("the host tries to reach garcon", lambda: "does not answer" in entry()["state"])
@@ -127,16 +127,16 @@ def main() -> None:
     say("told", inside("guestlink", "status").splitlines()[0])
     say("expected at garcon", answers(1, 10000))
     wait("its list arrives", lambda: entry()["applications"])
-    say("launched", user("guestlink-host", "launch", "work", "org.example.Hello"))
-    wait("the application runs", lambda: inside("cat", "/tmp/hello") == "hello from work")
-    say("shell", user("vsh", "work", "--", "sh", "-c", "id -un; hostname"))
+    say("launched", user("guestlink-host", "launch", "box", "org.example.Hello"))
+    wait("the application runs", lambda: inside("cat", "/tmp/hello") == "hello from box")
+    say("shell", user("vsh", "box", "--", "sh", "-c", "id -un; hostname"))
     say("link", inside("guestlink", "open", "https://example.org/over-vsock"))
     opened = Path("/tmp/opened")
     wait("the link is opened", lambda: opened.exists() and "over-vsock" in opened.read_text())
     token = inside("cat", "/dev/.container_token")
-    run("lxc-stop", "-n", "work", "-t", "60")
+    run("lxc-stop", "-n", "box", "-t", "60")
     wait("it is not registered", lambda: not entry()["registered"])
-    say("token after stop", Path("/run/user/1000/guestlink-host/tokens/work").read_text() != token)
+    say("token after stop", Path("/run/user/1000/guestlink-host/tokens/box").read_text() != token)
     say("end", "reached")
 
 

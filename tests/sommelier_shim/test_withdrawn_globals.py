@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from pywayland import lib  # type: ignore[attr-defined]
+from pywayland import lib  # type: ignore[attr-defined]  # its Global.destroy() does nothing
 from pywayland.protocol.wayland import WlCompositor, WlOutput, WlSeat
 from pywayland.server import Display
 

@@ -57,7 +57,7 @@ class Headless:
 
     def picture(self) -> bytes:
         """What it shows; the same bytes for the same pixels."""
-        raise NotImplementedError
+        raise NotImplementedError(f"nobody takes pictures of {type(self).__name__}")
 
     def __enter__(self: _Self) -> _Self:
         self.runtime.mkdir(parents=True)
