@@ -17,8 +17,9 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, NamedTuple
 
+from support import debian_13
 from support.lxc import root_ids
-from support.machine import LIMIT, UID, Booted, build_rootfs
+from support.machine import LIMIT, UID, Booted
 
 _PRESEED = """\
 storage_pools:
@@ -206,39 +207,16 @@ class Lxd:
         return done
 
 
-_INCUS = "incus-base,incus-client,squashfs-tools,systemd"
-_OWN_ROOT = """\
-set -eu
-root=$1 scratch=$2 shared=$3
-shift 3
-mount -t tmpfs none "$scratch"
-mkdir "$scratch/upper" "$scratch/work" "$scratch/root"
-mount -t overlay -o "lowerdir=$root,upperdir=$scratch/upper,workdir=$scratch/work" none "$scratch/root"
-cd "$scratch/root"
-for directory in /dev /proc /sys "$shared"; do
-    mkdir -p ".$directory"
-    mount --rbind "$directory" ".$directory"
-done
-mount -t tmpfs none run
-mkdir .machine
-pivot_root . .machine
-umount -l /.machine
-exec "$@"
-"""
-"""Runs a program in a root file system that stays as it is, with a directory of the machine."""
-
-
 class Incus(Lxd):
     """The same of Incus."""
 
     kind = "incus"
     title = "Incus"
-    tools = ("mmdebstrap", "mksquashfs", "setpriv", "unshare", "pivot_root", "nsenter")
+    tools = (*debian_13.TOOLS, "mksquashfs", "nsenter")
 
     def __init__(self, images: Mapping[str, Image]) -> None:
         super().__init__(images)
-        self._root = build_rootfs("trixie", base=_INCUS, user=False)
-        self._scratch = Path(tempfile.mkdtemp(prefix="glxd-root-"))
+        self._root = debian_13.root_file_system()
         self._mounts = -1
         self.environ = {"INCUS_DIR": str(self._directory), "INCUS_CONF": str(self._directory / "client")}
 
@@ -248,7 +226,6 @@ class Incus(Lxd):
         super().__exit__(kind, error, trace)
         if self._mounts >= 0:
             os.close(self._mounts)
-        self._scratch.rmdir()
 
     def stop_daemon(self) -> None:
         """See :class:`Lxd`. The next one takes over its mounts, which containers see."""
@@ -261,9 +238,7 @@ class Incus(Lxd):
         daemon = ["/usr/libexec/incus/incusd", "--group", "root"]
         if self._mounts >= 0:
             return ["nsenter", f"--mount=/proc/{os.getpid()}/fd/{self._mounts}", *daemon]
-        own = ["unshare", "-m", "--propagation", "private", "sh", "-c", _OWN_ROOT, "sh"]
-        own += [str(self._root), str(self._scratch), tempfile.gettempdir()]
-        return [*own, *daemon]
+        return debian_13.inside(*daemon)
 
     def _admin(self) -> list[str]:
         return [self._client(), "admin"]
