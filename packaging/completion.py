@@ -24,7 +24,8 @@ PROGRAMS = {
 }
 """Where each program's command line is defined."""
 
-FILE, DIRECTORY, USER, CONTAINER, PROGRAM = "file", "directory", "user", "container", "program"
+FILE, DIRECTORY, USER, PROGRAM = "file", "directory", "user", "program"
+CONTAINER, INSTANCE, APPLICATION = "container", "instance", "application"
 _KINDS = {
     "FILE": FILE,
     "URL|FILE": FILE,
@@ -34,7 +35,8 @@ _KINDS = {
     "[--] COMMAND ...": PROGRAM,
     "PROGRAM": PROGRAM,
 }
-_CONTAINERS = "guestlink-host list 2> /dev/null | sed -n 's/: .*//p'"
+_ASKED = {CONTAINER: "containers", INSTANCE: "instances", APPLICATION: "applications"}
+"""Kinds whose words `guestlink-host candidates` prints; applications are those of the container before the word."""
 
 Values = str | tuple[str, ...]
 """A kind from above, the words there are to choose from, or "" for what cannot be guessed."""
@@ -79,6 +81,8 @@ def command_line(program: str) -> Command:
 
 
 def _from_parser(name: str, text: str, parser: argparse.ArgumentParser, names: str) -> Command:
+    names = INSTANCE if name == "attach" else names
+    kinds = _KINDS | {"NAME": names, "ID": APPLICATION}
     options: list[Option] = []
     operands: list[Values] = []
     commands: list[Command] = []
@@ -88,7 +92,7 @@ def _from_parser(name: str, text: str, parser: argparse.ArgumentParser, names: s
             commands = [_from_parser(key, helps.get(key, ""), one, names) for key, one in action.choices.items()]
             continue
         metavar = action.metavar if isinstance(action.metavar, str) else ""
-        values: Values = _KINDS.get(metavar, names if metavar == "NAME" else "")
+        values: Values = kinds.get(metavar, "")
         if action.choices:
             values = tuple(str(choice) for choice in action.choices)
         if action.option_strings:
@@ -124,7 +128,8 @@ def bash(program: Command) -> str:
         f"# bash completion for {program.name}",
         f"{name}()",
         "{",
-        "    local current=${COMP_WORDS[COMP_CWORD]} previous=${COMP_WORDS[COMP_CWORD-1]} command= place=0 i",
+        "    local current=${COMP_WORDS[COMP_CWORD]} previous=${COMP_WORDS[COMP_CWORD-1]}",
+        "    local command= first= place=0 i",
         "    COMPREPLY=()",
         # bash splits at = by itself.
         "    [[ $current != = ]] || current=",
@@ -146,9 +151,8 @@ def bash(program: Command) -> str:
     if valued:
         lines.append(f"        [[ ' {' '.join(valued)} ' != *\" ${{COMP_WORDS[i-1]}} \"* ]] || continue")
     if program.commands:
-        lines.append("        if [[ -z $command ]]; then command=${COMP_WORDS[i]}; else place=$((place + 1)); fi")
-    else:
-        lines.append("        place=$((place + 1))")
+        lines.append("        if [[ -z $command ]]; then command=${COMP_WORDS[i]}; continue; fi")
+    lines += ["        [[ $place != 0 ]] || first=${COMP_WORDS[i]}", "        place=$((place + 1))"]
     lines += ["    done", "    case $command in"]
     for command in program.commands or (program,):
         pattern = command.name if program.commands else "*"
@@ -195,8 +199,16 @@ def _bash_reply(values: Values) -> str:
         DIRECTORY: 'compopt -o filenames; COMPREPLY=($(compgen -d -- "$current"))',
         USER: 'COMPREPLY=($(compgen -u -- "$current"))',
         PROGRAM: 'COMPREPLY=($(compgen -c -- "$current"))',
-        CONTAINER: f'COMPREPLY=($(compgen -W "$({_CONTAINERS})" -- "$current"))',
+        CONTAINER: _bash_asked(CONTAINER),
+        INSTANCE: _bash_asked(INSTANCE),
+        APPLICATION: _bash_asked(f'{APPLICATION} "$first"'),
     }.get(values, ":")
+
+
+def _bash_asked(kind: str) -> str:
+    kind, _, argument = kind.partition(" ")
+    asked = f"guestlink-host candidates {_ASKED[kind]} {argument}".strip()
+    return f'local IFS=$\'\\n\'; COMPREPLY=($(compgen -W "$({asked} 2> /dev/null)" -- "$current"))'
 
 
 # zsh
@@ -204,8 +216,10 @@ def _bash_reply(values: Values) -> str:
 
 def zsh(program: Command) -> str:
     """Completions for zsh, with ``_arguments``."""
-    lines = [f"#compdef {program.name}", "", f"{_identifier(program.name)}_containers() {{"]
-    lines += ["    local -a names", f'    names=(${{(f)"$({_CONTAINERS})"}})', "    compadd -a names", "}", ""]
+    lines = [f"#compdef {program.name}", "", f"{_identifier(program.name)}_candidates() {{"]
+    # $words[2] is the container where an application is asked for.
+    lines += ["    local -a found", "    [[ $1 != applications ]] || set -- $1 ${words[2]}"]
+    lines += ['    found=(${(f)"$(guestlink-host candidates $@ 2> /dev/null)"})', "    compadd -a found", "}", ""]
     if not program.commands:
         return "\n".join([*lines, *_zsh_arguments(program, program.name)]) + "\n"
     lines += ["local -a commands", "commands=("]
@@ -245,7 +259,8 @@ def _zsh_action(values: Values, program: str) -> str:
         DIRECTORY: "_files -/",
         USER: "_users",
         PROGRAM: "_command_names -e",
-        CONTAINER: f"{_identifier(program)}_containers",
+        # The space in front keeps _arguments from putting compadd's switches between.
+        **{kind: f" {_identifier(program)}_candidates {asked}" for kind, asked in _ASKED.items()},
     }.get(values, " ")
 
 
@@ -253,27 +268,54 @@ def _zsh_action(values: Values, program: str) -> str:
 
 
 def fish(program: Command) -> str:
-    """Completions for fish."""
-    lines = [f"complete -c {program.name} -f"]
+    """Completions for fish: a function finds the words that are no switches, and so which one comes next."""
+    words = f"_{_identifier(program.name)}_words"
+    everything = (program, *program.commands)
+    valued = sorted({name for one in everything for option in one.options if option.values is not None
+                     for name in option.names if not name.endswith("=")})  # fmt: skip
+    lines = [
+        f"complete -c {program.name} -f",
+        f"function {words}",
+        "    set -l skip 0",
+        "    for word in (commandline -opc)[2..]",
+        "        if test $skip = 1",
+        "            set skip 0",
+        "        else if string match -q -- '-*' $word",
+        f"            contains -- $word {' '.join(valued)}; and set skip 1",
+        "        else",
+        "            echo -- $word",
+        "        end",
+        "    end",
+        "end",
+        # Its arguments: a command or "", and how many words stand behind it, or at least stand there.
+        f"function {words}_are",
+        f"    set -l words ({words})",
+        '    test -n "$argv[1]"; and begin; test "$words[1]" = "$argv[1]"; or return 1; set -e words[1]; end',
+        "    test (count $words) $argv[2] $argv[3]",
+        "end",
+    ]
     if not program.commands:
         return "\n".join([*lines, *_fish_command(program, program.name, "")]) + "\n"
-    lines += _fish_options(program, program.name, "__fish_use_subcommand")
+    none = f"{words}_are '' -eq 0"
+    lines += _fish_options(program, program.name, none)
     for command in program.commands:
         lines.append(
-            f"complete -c {program.name} -n __fish_use_subcommand -a {command.name} -d {_fish_quote(command.help)}"
+            f"complete -c {program.name} -n {_fish_quote(none)} -a {command.name} -d {_fish_quote(command.help)}"
         )
     for command in program.commands:
-        lines += _fish_command(command, program.name, f"__fish_seen_subcommand_from {command.name}")
+        lines += _fish_command(command, program.name, command.name)
     return "\n".join(lines) + "\n"
 
 
-def _fish_command(command: Command, program: str, condition: str) -> list[str]:
-    lines = _fish_options(command, program, condition)
-    when = f" -n {_fish_quote(condition)}" if condition else ""
-    # fish does not count words; what one of them may be is offered for each.
-    for values in dict.fromkeys(command.operands):
+def _fish_command(command: Command, program: str, name: str) -> list[str]:
+    words = f"_{_identifier(program)}_words"
+    lines = _fish_options(command, program, f"{words}_are {name} -ge 0" if name else "")
+    for index, values in enumerate(command.operands):
         if values:
-            lines.append(f"complete -c {program}{when}{_fish_values(values)}")
+            number = f"-{'ge' if index == len(command.operands) - 1 else 'eq'} {index}"
+            condition = f"{words}_are {name or _fish_quote('')} {number}"
+            container = f"({words})[{2 if name else 1}]"
+            lines.append(f"complete -c {program} -n {_fish_quote(condition)}{_fish_values(values, container)}")
     return lines
 
 
@@ -284,20 +326,24 @@ def _fish_options(command: Command, program: str, condition: str) -> list[str]:
         names = "".join(
             f" -l {name[2:].rstrip('=')}" if name.startswith("--") else f" -s {name[1:]}" for name in option.names
         )
-        taken = "" if option.values is None else " -x" + _fish_values(option.values)
+        # -r: a value follows; without -f files are offered.
+        taken = "" if option.values is None else " -r" + _fish_values(option.values) if option.values else " -x"
         lines.append(f"complete -c {program}{when}{names}{taken} -d {_fish_quote(option.help)}")
     return lines
 
 
-def _fish_values(values: Values) -> str:
+def _fish_values(values: Values, container: str = "") -> str:
     if isinstance(values, tuple):
-        return f" -a {_fish_quote(' '.join(values))}"
+        return f" -f -a {_fish_quote(' '.join(values))}"
+    if values in _ASKED:
+        argument = container if values == APPLICATION else ""
+        asked = f"guestlink-host candidates {_ASKED[values]} {argument}".strip()
+        return f" -f -a {_fish_quote(f'({asked} 2> /dev/null)')}"
     return {
         FILE: " -F",
-        DIRECTORY: " -a '(__fish_complete_directories)'",
-        USER: " -a '(__fish_complete_users)'",
-        PROGRAM: " -a '(__fish_complete_command)'",
-        CONTAINER: f" -a {_fish_quote(f'({_CONTAINERS})')}",
+        DIRECTORY: " -f -a '(__fish_complete_directories)'",
+        USER: " -f -a '(__fish_complete_users)'",
+        PROGRAM: " -f -a '(__fish_complete_command)'",
     }.get(values, "")
 
 

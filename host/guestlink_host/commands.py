@@ -11,6 +11,7 @@ from collections.abc import Callable
 from typing import Any
 
 from guestlink import __version__
+from guestlink.command_line import CommandLine, number
 from guestlink.errors import GuestlinkError
 from guestlink_host import shell_commands
 from guestlink_host.control_client import daemon, wake
@@ -49,32 +50,24 @@ def run(argv: list[str]) -> int:
     return status
 
 
-def argument_parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="guestlink-host",
-        description="Show the applications of containers on this desktop.",
-        epilog=_EXAMPLES,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+def argument_parser() -> CommandLine:
+    parser = CommandLine(
+        prog="guestlink-host", description="Show the applications of containers on this desktop.", example=_EXAMPLES
     )
     parser.add_argument("--version", action="version", version=f"guestlink-host (Guestlink) {__version__}")
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
 
-    def command(
-        name: str, run: _Run, text: str, *, example: str = "", prints_data: bool = True
-    ) -> argparse.ArgumentParser:
+    def command(name: str, run: _Run, text: str, *, example: str, prints_data: bool = True) -> CommandLine:
+        description = text[0].upper() + text[1:] + "."
         added = commands.add_parser(
-            name,
-            help=text,
-            description=text[0].upper() + text[1:] + ".",
-            epilog=f"example:\n  guestlink-host {example}" if example else None,
-            formatter_class=argparse.RawDescriptionHelpFormatter,
+            name, prog=f"guestlink-host {name}", help=text, description=description, example=example
         )
         if prints_data:
             added.add_argument("--json", action="store_true", help="print JSON")
         added.set_defaults(run=run)
         return added
 
-    serve = command("serve", _serve, "run the daemon", prints_data=False)
+    serve = command("serve", _serve, "run the daemon", example="serve --log-level debug", prints_data=False)
     serve.add_argument("--log-level", metavar="LEVEL", help="debug, info, warning or error")
     serve.add_argument("--opener", metavar="COMMAND", help="opens a URL, put behind it (default: xdg-open)")
     serve.add_argument("--terminal", metavar="COMMAND", help="terminal with its switch before a command")
@@ -91,9 +84,17 @@ def argument_parser() -> argparse.ArgumentParser:
         example="attach work", prints_data=False,
     )  # fmt: skip
     attach.add_argument("name", metavar="NAME")
-    attach.add_argument("--uid", type=int, default=1000, help="its user's id inside (default: 1000)")
+    attach.add_argument(
+        "--uid", type=number(0, 2**32 - 2), default=1000, help="its user's id inside (default: 1000)"
+    )
     attach.add_argument("--no-gpu", action="store_true", help="without the host's render nodes")
-    detach = command("detach", _detach, "undo attach; removes the container's launchers", prints_data=False)
+    detach = command(
+        "detach",
+        _detach,
+        "undo attach; removes the container's launchers",
+        example="detach work",
+        prints_data=False,
+    )
     detach.add_argument("name", metavar="NAME")
     for parser_of_one in (attach, detach):
         add_where(parser_of_one)
@@ -110,10 +111,12 @@ def argument_parser() -> argparse.ArgumentParser:
     profile.add_argument("--packages", metavar="DIRECTORY", help="a directory of this machine with the packages")
     profile.add_argument("--no-gpu", action="store_true", help="without the host's render nodes")
 
-    remove = command("remove", _remove, "forget a container; removes its launchers", prints_data=False)
+    remove = command(
+        "remove", _remove, "forget a container; removes its launchers", example="remove work", prints_data=False
+    )
     remove.add_argument("name", metavar="NAME")
 
-    command("list", _list, "list the containers")
+    command("list", _list, "list the containers", example="list --json")
 
     apps = command("apps", _apps, "list applications", example="apps work --json")
     apps.add_argument("name", nargs="?", metavar="NAME", help="of this container only")
@@ -131,8 +134,8 @@ def argument_parser() -> argparse.ArgumentParser:
     icon = command("icon", _icon, "fetch an application's icon", example="icon work gedit --size 128 -o gedit.png")
     icon.add_argument("name", metavar="NAME")
     icon.add_argument("id", metavar="ID")
-    icon.add_argument("--size", type=int, default=48, help="logical pixels (default: 48)")
-    icon.add_argument("--scale", type=int, default=1, help="1, 2 or 3 (default: 1)")
+    icon.add_argument("--size", type=number(1, 4095), default=48, help="logical pixels (default: 48)")
+    icon.add_argument("--scale", type=number(1, 4), default=1, help="1 to 4 (default: 1)")
     icon.add_argument("-o", "--output", metavar="FILE", help="where to write it; - is standard output "
                       "(default: ID.png or ID.svg here)")  # fmt: skip
 
@@ -154,8 +157,8 @@ def argument_parser() -> argparse.ArgumentParser:
 
     shell_commands.add_commands(command)
 
-    command("status", _status, "show the daemon and its containers")
-    events = command("events", _events, "show what containers did lately")
+    command("status", _status, "show the daemon and its containers", example="status")
+    events = command("events", _events, "show what containers did lately", example="events work")
     events.add_argument("name", nargs="?", metavar="NAME", help="this container only")
     return parser
 
@@ -306,10 +309,10 @@ def _icon(arguments: argparse.Namespace) -> int:
 
 
 def _policy(arguments: argparse.Namespace) -> int:
-    if arguments.what and not arguments.policy:
-        raise GuestlinkError("say which policy", hint=f"one of {', '.join(POLICIES)}")
-    change = {arguments.what: arguments.policy} if arguments.what else {}
+    change = {arguments.what: arguments.policy} if arguments.policy else {}
     policies = daemon().call("policy", name=arguments.name, **change)
+    if arguments.what and not arguments.policy:
+        policies = {arguments.what: policies[arguments.what]}
     if arguments.json:
         return _print_json(policies)
     for what, policy in policies.items():

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 from collections.abc import Callable
 
+from guestlink.command_line import EX_USAGE
 from guestlink.errors import GuestlinkError
 from guestlink.own_program import own_program
 from guestlink_host.control_client import daemon
@@ -16,9 +17,11 @@ def add_commands(command: Callable[..., argparse.ArgumentParser]) -> None:
 
     :param command: makes one, of its name, its function and its help.
     """
-    # Listed here; its words are vsh's.
-    command("shell", lambda _: _shell([]), "open a shell, or run a command; `vsh --help` tells the rest",
-            prints_data=False)  # fmt: skip
+    # For the list and for completion; vsh reads the words itself.
+    shell = command("shell", lambda _: _shell([]), "open a shell, or run a command; `vsh --help` tells the rest",
+                    example="shell work -- make test", prints_data=False)  # fmt: skip
+    shell.add_argument("name", metavar="NAME")
+    shell.add_argument("words", nargs=argparse.REMAINDER, metavar="[--] COMMAND ...")
 
     files = command(
         "files", _files, "show a container's files in a folder of this machine", example="files work --at ~/work",
@@ -59,8 +62,8 @@ def _sftp_stream(words: list[str]) -> int:
     from guestlink_host import sftp_stream
 
     # sshfs and lftp put words for ssh behind the name.
-    if not words:
-        raise GuestlinkError("which container?", hint="write `guestlink-host sftp-stream NAME`")
+    if not words or words[0].startswith("-"):
+        raise GuestlinkError("which container?", hint="write `guestlink-host sftp-stream NAME`", exit_code=EX_USAGE)
     return sftp_stream.run(words[0])
 
 
@@ -86,8 +89,8 @@ def _ssh_proxy(words: list[str]) -> int:
     from guestlink_host.vsh.arguments import Arguments
     from guestlink_host.vsh.main import run as run_vsh
 
-    if len(words) != 1:
-        raise GuestlinkError("which container?", hint="write `guestlink-host ssh-proxy NAME`")
+    if len(words) != 1 or words[0].startswith("-"):
+        raise GuestlinkError("which container?", hint="write `guestlink-host ssh-proxy NAME`", exit_code=EX_USAGE)
     env, argv = server_command()
     return run_vsh(Arguments(name=words[0], terminal=False, env=tuple(env), argv=tuple(argv)))
 
@@ -98,9 +101,16 @@ def _shell(words: list[str]) -> int:
     return main(words)
 
 
+def _candidates(words: list[str]) -> int:
+    from guestlink_host import candidates
+
+    return candidates.run(words)
+
+
 PLUMBING: dict[str, Callable[[list[str]], int]] = {
+    "candidates": _candidates,
     "shell": _shell,
     "sftp-stream": _sftp_stream,
     "ssh-proxy": _ssh_proxy,
 }
-"""Commands that take their words as they are: vsh's own, and what ssh, sshfs and sftp start."""
+"""Commands that take their words as they are: vsh's own, and what shells, ssh, sshfs and sftp start."""

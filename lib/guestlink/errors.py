@@ -42,19 +42,31 @@ def run_command(name: str, main: Callable[[list[str]], int], argv: Sequence[str]
     :returns: the exit status: 130 after Ctrl-C, 141 when the reader of our output went away.
     """
     try:
-        return main(list(sys.argv[1:] if argv is None else argv))
+        try:
+            return main(list(sys.argv[1:] if argv is None else argv))
+        finally:
+            if sys.stdout is not None:
+                sys.stdout.flush()  # A reader that went away is noticed here, not when the interpreter ends.
     except GuestlinkError as error:
         report(name, error)
         return error.exit_code
     except KeyboardInterrupt:
         return 130
     except BrokenPipeError:
-        # Python flushes standard output once more at exit; give it somewhere harmless to go.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _drop_output()
         return 141
     except OSError as error:
+        _drop_output()
         report(name, GuestlinkError(_os_error_text(error)))
         return 1
+
+
+def _drop_output() -> None:
+    """Write what standard output still holds, or drop it: Python would flush it once more at exit, and complain."""
+    try:
+        sys.stdout.flush()
+    except OSError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _os_error_text(error: OSError) -> str:

@@ -8,6 +8,7 @@ import re
 import select
 import subprocess
 import time
+from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
@@ -59,17 +60,36 @@ def test_desktop_files_and_metadata_are_valid(usr: Path) -> None:
         run("appstreamcli", "validate", "--no-net", component)
 
 
-def _bash(usr: Path, *words: str) -> set[str]:
+@pytest.fixture
+def daemon_that_answers(tmp_path: Path) -> dict[str, str]:
+    """An environment in which ``guestlink-host candidates`` knows three containers, one not attached."""
+    program = tmp_path / "bin/guestlink-host"
+    program.parent.mkdir()
+    program.write_text(
+        """#!/bin/sh
+case $* in
+    "candidates containers") printf '%s\\n' work wine ;;
+    "candidates instances") echo fresh ;;
+    "candidates applications work") printf '%s\\n' org.gnome.gedit 'two words' ;;
+esac
+"""
+    )
+    program.chmod(0o755)
+    names = ("HOME", "XDG_CONFIG_HOME", "XDG_DATA_HOME")
+    return {name: str(tmp_path) for name in names} | {"PATH": f"{program.parent}:{os.environ['PATH']}"}
+
+
+def _bash(usr: Path, *words: str, environ: Mapping[str, str] | None = None) -> set[str]:
     """What bash offers for the last of these words."""
     script = usr / "share/bash-completion/completions" / words[0]
     quoted = " ".join(f"'{word}'" for word in words)
     name = "_" + words[0].replace("-", "_")
     asked = f"COMP_WORDS=({quoted}); COMP_CWORD={len(words) - 1}"
     program = f'. {script}; {asked}; {name}; printf "%s\\n" "${{COMPREPLY[@]}}"'
-    return set(run("bash", "-c", program).split("\n")) - {""}
+    return set(run("bash", "-c", program, environ=environ).split("\n")) - {""}
 
 
-def test_bash_completes_commands_switches_and_values(usr: Path, tmp_path: Path) -> None:
+def test_bash_completes_commands_switches_and_values(usr: Path, daemon_that_answers: dict[str, str]) -> None:
     assert {"doctor", "status", "--version"} <= _bash(usr, "guestlink", "")
     assert _bash(usr, "guestlink", "do") == {"doctor"}
     assert "--dry-run" in _bash(usr, "guestlink", "adopt", "--")
@@ -78,28 +98,44 @@ def test_bash_completes_commands_switches_and_values(usr: Path, tmp_path: Path) 
     # The value of a switch is no word of its own.
     assert _bash(usr, "guestlink-host", "events", "--json", "policy") == set()
     assert "--user=" in _bash(usr, "vsh", "--u")
+    environ = daemon_that_answers
+    assert _bash(usr, "guestlink-host", "shell", "", environ=environ) == {"work", "wine"}
+    assert _bash(usr, "guestlink-host", "attach", "", environ=environ) == {"fresh"}
+    assert _bash(usr, "guestlink-host", "launch", "work", "", environ=environ) == {"org.gnome.gedit", "two words"}
+    assert _bash(usr, "guestlink-host", "icon", "--size", "48", "work", "o", environ=environ) == {"org.gnome.gedit"}
 
 
 _COMPLETED = (
     ("guestlink ", {"doctor", "open"}),
     ("guestlink adopt --dr", {"--dry-run"}),
     ("guestlink-host policy work url a", {"allow", "ask"}),
+    ("guestlink-host detach w", {"work", "wine"}),
+    ("guestlink-host launch work ", {"org.gnome.gedit", "two words"}),
     ("vsh --us", {"--user"}),
 )
 """Words, and what a shell must offer behind them."""
 
 
-def test_fish_offers_what_there_is(usr: Path, tmp_path: Path) -> None:
+def test_fish_offers_what_there_is(usr: Path, tmp_path: Path, daemon_that_answers: dict[str, str]) -> None:
     need("fish", packages="fish")
     directory = usr / "share/fish/vendor_completions.d"
-    environ = {name: str(tmp_path) for name in ("HOME", "XDG_CONFIG_HOME", "XDG_DATA_HOME")}
-    for words, expected in _COMPLETED:
+    (tmp_path / "notes.txt").write_text("")
+    files = [
+        ("guestlink-host profile --key ", {"notes.txt"}),  # the value of a switch may be a file
+        ("guestlink-host attach ", {"fresh"}),
+        ("guestlink-host launch work org.gnome.gedit ", {"notes.txt"}),
+    ]
+    for words, expected in (*_COMPLETED, *files):
         script = directory / f"{words.split()[0]}.fish"
-        offered = run("fish", "--no-config", "-c", f"source {script}; complete -C '{words}'", environ=environ)
-        assert expected <= {line.split("\t")[0] for line in offered.splitlines()}, words
+        asked = f"source {script}; complete -C '{words}'"
+        offered = run("fish", "--no-config", "-c", asked, environ=daemon_that_answers, cwd=tmp_path)
+        shown = {line.split("\t")[0] for line in offered.splitlines()}
+        assert expected <= shown, words
+        assert not [line for line in shown if "complete:" in line], offered
+        assert words == "guestlink-host attach " or not {"fresh"} & shown
 
 
-def test_zsh_offers_what_there_is(usr: Path, tmp_path: Path) -> None:
+def test_zsh_offers_what_there_is(usr: Path, tmp_path: Path, daemon_that_answers: dict[str, str]) -> None:
     """In a terminal, where somebody presses Tab: zsh completes nowhere else."""
     need("zsh", packages="zsh")
     for script in (usr / "share/zsh/site-functions").iterdir():
@@ -116,7 +152,7 @@ def test_zsh_offers_what_there_is(usr: Path, tmp_path: Path) -> None:
             stdin=theirs,
             stdout=theirs,
             stderr=theirs,
-            env={"HOME": str(tmp_path), "PATH": os.environ["PATH"], "TERM": "dumb", "LANG": "C.UTF-8"},
+            env=daemon_that_answers | {"TERM": "dumb", "LANG": "C.UTF-8"},
             start_new_session=True,
         ) as shell:
             os.close(theirs)
@@ -124,7 +160,8 @@ def test_zsh_offers_what_there_is(usr: Path, tmp_path: Path) -> None:
                 os.write(ours, set_up.encode())
                 _read_until(ours, {"ready> "})
                 os.write(ours, f"{words}\t".encode())
-                _read_until(ours, expected)
+                # zsh shows a word with a space behind a backslash.
+                _read_until(ours, {word.replace(" ", "\\ ") for word in expected})
             finally:
                 shell.kill()
                 os.close(ours)

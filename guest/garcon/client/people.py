@@ -8,10 +8,12 @@ import json
 import os
 import sys
 import time
+from collections.abc import Callable
 from typing import Any
 
 from garcon.client.daemon import control_path, garcon, to_url
 from guestlink import __version__
+from guestlink.command_line import CommandLine
 from guestlink.control import ControlClient, DaemonNotRunning
 from guestlink.errors import GuestlinkError, run_command
 
@@ -32,48 +34,43 @@ def main() -> int:
     return run_command("guestlink", _main)
 
 
-def argument_parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="guestlink",
-        description="Use the host's desktop from this container.",
-        epilog=_EXAMPLES,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+def argument_parser() -> CommandLine:
+    parser = CommandLine(
+        prog="guestlink", description="Use the host's desktop from this container.", example=_EXAMPLES
     )
     parser.add_argument("--version", action="version", version=f"guestlink {__version__}")
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
 
-    status = commands.add_parser("status", help="where the container's services stand with the host, and why")
-    status.add_argument("--json", action="store_true", help="print JSON")
-    status.set_defaults(run=_status)
+    def command(name: str, run: Callable[[argparse.Namespace], int], text: str, example: str) -> CommandLine:
+        description = text[0].upper() + text[1:] + "."
+        added = commands.add_parser(
+            name, prog=f"guestlink {name}", help=text, description=description, example=example
+        )
+        added.set_defaults(run=run)
+        return added
 
-    opener = commands.add_parser("open", help="open files or URLs on the host")
+    status = command("status", _status, "where the container's services stand with the host, and why", "status")
+    opener = command("open", _open, "open files or URLs on the host", "open report.pdf https://example.org")
     opener.add_argument("what", nargs="+", metavar="URL|FILE")
-    opener.set_defaults(run=_open)
-
-    terminal = commands.add_parser("terminal", help="open a terminal of the host in this container")
+    terminal = command("terminal", _terminal, "open a terminal of the host in this container", "terminal -- htop")
     terminal.add_argument("words", nargs=argparse.REMAINDER, metavar="[--] COMMAND ...")
-    terminal.set_defaults(run=_terminal)
-
-    apps = commands.add_parser("apps", help="list the applications that the host is told")
-    apps.add_argument("--json", action="store_true", help="print JSON")
-    apps.set_defaults(run=_apps)
-
-    doctor = commands.add_parser("doctor", help="what works, what does not, and what to do about it")
-    doctor.add_argument("--json", action="store_true", help="print JSON")
+    apps = command("apps", _apps, "list the applications that the host is told", "apps --json")
+    doctor = command("doctor", _doctor, "what works, what does not, and what to do about it", "doctor -v")
     doctor.add_argument("-v", "--verbose", action="store_true", help="name what works too")
-    doctor.set_defaults(run=_doctor)
 
-    adopt = commands.add_parser("adopt", help="make this container what hosts expect of one (needs root)")
+    adopt = command("adopt", _adopt, "make this container what hosts expect of one (needs root)", "adopt --dry-run")
     adopt.add_argument("--user", default="", metavar="NAME", help="whom the services run for; default: uid 1000")
     adopt.add_argument("--dry-run", action="store_true", help="only say what would be done")
     adopt.add_argument("--undo", action="store_true", help="take back what earlier runs have changed")
-    adopt.add_argument("--json", action="store_true", help="print JSON")
     adopt.add_argument("--root", default="/", metavar="DIRECTORY", help="another root file system than this one")
-    adopt.set_defaults(run=_adopt)
 
-    bugreport = commands.add_parser("bugreport", help="write an archive for those who help")
+    for printing in (status, apps, doctor, adopt):
+        printing.add_argument("--json", action="store_true", help="print JSON")
+
+    bugreport = command(
+        "bugreport", _bugreport, "write an archive for those who help", "bugreport -o report.tar.gz"
+    )
     bugreport.add_argument("-o", "--output", default="", metavar="FILE", help="where to; - is standard output")
-    bugreport.set_defaults(run=_bugreport)
     return parser
 
 

@@ -1,0 +1,103 @@
+"""Command lines that people type: argparse, whose errors are one sentence and one line of advice."""
+
+from __future__ import annotations
+
+import argparse
+import re
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, NoReturn
+
+from guestlink.errors import GuestlinkError
+
+EX_USAGE = 2
+"""Exit status after a command line that cannot be read, as of argparse and most programs."""
+_REQUIRED = "the following arguments are required: "
+
+
+class CommandLine(argparse.ArgumentParser):
+    """A parser that raises what is wrong instead of printing its usage.
+
+    :param program: the program's name, and the command's where this parses the words of one.
+    :param example: one command line that works, without the program's name; or several lines with a title.
+    """
+
+    def __init__(self, *, prog: str, example: str = "", **options: Any) -> None:
+        if example and "\n" not in example:
+            example = f"example:\n  {prog.split(maxsplit=1)[0]} {example}"
+        super().__init__(
+            prog=prog, epilog=example or None, formatter_class=argparse.RawDescriptionHelpFormatter, **options
+        )
+
+    def parse_known_args(  # type: ignore[override]  # argparse allows other classes for the result
+        self, args: Sequence[str] | None = None, namespace: argparse.Namespace | None = None
+    ) -> tuple[argparse.Namespace, list[str]]:
+        """As argparse's, but nothing may be left: a command's parser knows best what its word may have meant."""
+        found, left = super().parse_known_args(args, namespace)
+        if left:
+            word = left[0].partition("=")[0]
+            options = [name for action in self._actions for name in action.option_strings]
+            raise self._error(f"unexpected argument '{left[0]}'", did_you_mean(word, options))
+        return found, left
+
+    def error(self, message: str) -> NoReturn:
+        """Raise argparse's message in words of ours.
+
+        :raises GuestlinkError: always, with the status 2.
+        """
+        if message.startswith(_REQUIRED):
+            missing = message.removeprefix(_REQUIRED)
+            if missing == "COMMAND":
+                raise self._error("which command?", "")
+            usage = " ".join(self.format_usage().split()).removeprefix("usage: ")
+            raise GuestlinkError(f"{missing} is missing", hint=f"write `{usage}`", exit_code=EX_USAGE)
+        argument, colon, reason = message.removeprefix("argument ").partition(": ")
+        if not colon:
+            raise self._error(message, "")
+        if match := re.match(r"invalid choice: (.*) \(choose from", reason):
+            raise self._unknown_choice(argument, match[1].strip("'"))
+        if match := re.match(r"invalid (?:int|float) value: (.*)", reason):
+            raise self._error(f"{argument} takes a number, not {match[1]}", "")
+        if reason == "expected one argument":
+            raise self._error(f"{argument} needs a value", "")
+        if match := re.match("not allowed with argument (.*)", reason):
+            raise self._error(f"{argument} and {match[1]} exclude each other", "")
+        raise self._error(f"{argument}: {reason}", "")
+
+    def _unknown_choice(self, argument: str, value: str) -> GuestlinkError:
+        choices: list[str] = []
+        for action in self._actions:
+            names = (*action.option_strings, action.metavar, action.dest)
+            if action.choices and argument.split("/", maxsplit=1)[0] in names:
+                choices = [str(choice) for choice in action.choices]
+        if argument == "COMMAND":
+            return self._error(f"there is no command '{value}'", did_you_mean(value, choices))
+        return self._error(f"{argument} is {in_words(choices)}, not '{value}'", did_you_mean(value, choices))
+
+    def _error(self, sentence: str, guess: str) -> GuestlinkError:
+        advice = f"`{self.prog} --help` lists the {'commands' if self._subparsers else 'arguments'}"
+        return GuestlinkError(sentence, hint=f"{guess} {advice}".strip(), exit_code=EX_USAGE)
+
+
+def did_you_mean(word: str, known: Iterable[str]) -> str:
+    """The question for the known word that is most like a mistyped one, or ""."""
+    from difflib import get_close_matches
+
+    close = get_close_matches(word, list(known), n=1)
+    return f"did you mean {close[0].rstrip('=')}?" if close else ""
+
+
+def in_words(choices: Sequence[str]) -> str:
+    """Choices as English: a, b or c."""
+    return f"{', '.join(choices[:-1])} or {choices[-1]}" if len(choices) > 1 else "".join(choices)
+
+
+def number(low: int, high: int) -> Callable[[str], int]:
+    """An argparse type: a whole number from ``low`` to ``high``."""
+
+    def convert(text: str) -> int:
+        plain = text.isascii() and text.removeprefix("-").isdecimal() and len(text) < 20
+        if not plain or not low <= int(text) <= high:
+            raise argparse.ArgumentTypeError(f"'{text:.40}' is not a whole number from {low} to {high}")
+        return int(text)
+
+    return convert
