@@ -30,7 +30,10 @@ class FoundEntry(NamedTuple):
 
 
 class Application(NamedTuple):
-    """An application as it is published."""
+    """An application as it is published.
+
+    :ivar package_id: its owner (:mod:`garcon.package_owner`), empty while packages cannot be removed.
+    """
 
     desktop_file_id: str
     path: str

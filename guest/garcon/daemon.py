@@ -294,11 +294,10 @@ class Daemon:
                     "name": application.entry.name,
                     "path": application.path,
                     "exec": application.entry.exec,
-                    "package": application.package_id,
                     "no_display": application.entry.no_display,
                     "terminal": application.entry.terminal,
                 }
-                for application in self._publisher.applications
+                for application in self._publisher.current.applications
             ]
         }
 

@@ -36,6 +36,10 @@ class HostUnavailable(GuestlinkError):
     """The host cannot be asked now."""
 
 
+class NotRegistered(HostUnavailable):
+    """The host does not know this container now. The next registration publishes every list again."""
+
+
 class HostRefused(GuestlinkError):
     """The host answered a call with an error."""
 
@@ -136,12 +140,13 @@ class HostLink:
         :param timeout: seconds; ``None`` waits for ever.
         :param fields: the request's fields.
         :returns: the response message.
-        :raises HostUnavailable: we are not registered, or the host went away.
+        :raises NotRegistered: the host does not know us now.
+        :raises HostUnavailable: the host did not answer.
         :raises HostRefused: the host said no.
         """
         channel = self._channel
         if channel is None:
-            raise HostUnavailable(
+            raise NotRegistered(
                 f"the host cannot be asked now: {self.registration.sentence}",
                 hint="`guestlink status` shows where it stands",
             )

@@ -6,15 +6,15 @@ import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Mapping
 
-from garcon.app_list import Application, AppList
+from garcon.app_list import AppList
 from garcon.app_messages import fit_list
 from garcon.app_scanner import AppScanner
 from garcon.data_directories import mime_directories
-from garcon.host_link import HostLink, HostRefused, HostUnavailable
+from garcon.host_link import HostLink, HostRefused, HostUnavailable, NotRegistered
 from garcon.mime_cache import SIZE_LIMIT as MIME_CACHE_LIMIT
 from garcon.mime_cache import BrokenMimeCache, merge_mime_maps, parse_mime_cache
-from garcon.package_owner import PackageOwners, installed_backend
 from garcon.watch import DirectoryWatch
+from guestlink.backoff import backoff
 from guestlink.coalesce import Coalescer
 from guestlink.regular_file import read_regular
 from guestlink.tasks import TaskOwner
@@ -23,6 +23,21 @@ _log = logging.getLogger(__name__)
 
 LIST_TIMEOUT = 60.0
 """Seconds for a whole list; a host that shows thousands of applications takes its time."""
+FIRST_RETRY, LONGEST_RETRY = 1.0, 30.0
+"""Seconds until a list that the host refused is sent again, as a refused registration is."""
+
+
+class _Publication:
+    """A list that the host has a copy of.
+
+    :param send: reads and sends all of it.
+    """
+
+    def __init__(self, send: Callable[[], Awaitable[None]]) -> None:
+        self.coalescer = Coalescer()
+        self.send = send
+        self.failures = 0
+        self.problem = ""
 
 
 class Publisher:
@@ -33,10 +48,10 @@ class Publisher:
 
     def __init__(self, environ: Mapping[str, str]) -> None:
         self._scanner = AppScanner(environ)
-        self._owners = PackageOwners(installed_backend())
         self._mime_directories = mime_directories(environ)
-        self._apps = Coalescer()
-        self._mime = Coalescer()
+        self._apps = _Publication(self._send_applications)
+        self._mime = _Publication(self._send_mime_types)
+        self._announced = False
         self._changed = asyncio.Event()
         self._tasks = TaskOwner("publisher")
         self._scanning = asyncio.Lock()
@@ -53,15 +68,7 @@ class Publisher:
     @property
     def pending_count(self) -> int:
         """How many lists are still to come (garcon.md §3.8)."""
-        return self._apps.pending_count
-
-    @property
-    def applications(self) -> tuple[Application, ...]:
-        """What the host is told, with the owners known now."""
-        return tuple(
-            application._replace(package_id=self._owners.known(application.path))
-            for application in self.current.applications
-        )
+        return self._apps.coalescer.pending_count
 
     @property
     def left_out(self) -> str:
@@ -84,8 +91,11 @@ class Publisher:
         await self._watch.close()
 
     def publish_everything(self) -> None:
-        """The host knows nothing of us: a registration is fresh. Without a pending count (garcon.md §3.8)."""
-        self._tasks.start(self._publish_now(), name="publish after registration")
+        """Send every list now: the host that has just registered us has none. Without a pending count (§3.8)."""
+        for publication in (self._apps, self._mime):
+            publication.failures = 0
+            publication.coalescer.again(asyncio.get_running_loop().time())
+        self._changed.set()
 
     async def rescan(self) -> AppList:
         """Read the directories now, without publishing."""
@@ -93,89 +103,88 @@ class Publisher:
             self.current = await asyncio.to_thread(self._scanner.scan)
         return self.current
 
-    async def _publish_now(self) -> None:
-        if self._apps.pending_count:  # Scheduled before the host could be told.
-            await self._tell_pending()
-        await self._publish_apps()
-        await self._publish_mime()
-
     def _apps_changed(self) -> None:
-        if self._apps.change(asyncio.get_running_loop().time()):
-            self._tasks.start(self._tell_pending(), name="tell the pending count")
+        if self._apps.coalescer.change(asyncio.get_running_loop().time()):
+            self._tasks.start(self._send_pending_count(), name="send the pending count")
         self._changed.set()
 
     def _mime_changed(self) -> None:
-        self._mime.change(asyncio.get_running_loop().time())
+        self._mime.coalescer.change(asyncio.get_running_loop().time())
         self._changed.set()
 
     async def _run(self) -> None:
         while True:
             self._changed.clear()
-            times = [time for coalescer in (self._apps, self._mime) if (time := coalescer.due()) is not None]
+            publications = (self._apps, self._mime)
+            times = [time for each in publications if (time := each.coalescer.due()) is not None]
             try:
                 async with asyncio.timeout_at(min(times)) if times else asyncio.timeout(None):
                     await self._changed.wait()
             except TimeoutError:
                 pass
-            if await self._publish_if_due(self._apps, self._publish_apps):
-                await self._tell_pending()
-            await self._publish_if_due(self._mime, self._publish_mime)
+            if await self._publish_if_due(self._apps) and self._announced:
+                await self._send_pending_count()
+            await self._publish_if_due(self._mime)
 
-    async def _publish_if_due(self, coalescer: Coalescer, publish: Callable[[], Awaitable[None]]) -> bool:
-        now = asyncio.get_running_loop().time()
-        if (due := coalescer.due()) is None or due > now:
+    async def _publish_if_due(self, publication: _Publication) -> bool:
+        loop, coalescer = asyncio.get_running_loop(), publication.coalescer
+        if (due := coalescer.due()) is None or due > loop.time():
             return False
-        coalescer.begin(now)
+        coalescer.begin(loop.time())
         try:
-            await publish()
+            await publication.send()
+        except NotRegistered:
+            pass  # The registration publishes everything.
+        except (HostRefused, HostUnavailable) as error:
+            if error.message != publication.problem:
+                _log.warning("%s; the list is sent again", error)
+            self._try_again(publication, error.message)
         except Exception:
             # One list that cannot be made must not be the last one.
-            _log.exception("the list could not be published; the next change tries again")
+            _log.exception("a list cannot be published; it is tried again")
+            self._try_again(publication, "internal error")
+        else:
+            publication.failures = 0
+            publication.problem = ""
         finally:
             coalescer.end()
         return True
 
-    async def _tell_pending(self) -> None:
-        await self._tell("PendingUpdateApplicationListCalls", count=self._apps.pending_count)
+    @staticmethod
+    def _try_again(publication: _Publication, problem: str) -> None:
+        publication.problem = problem
+        publication.failures += 1
+        delay = backoff(FIRST_RETRY, LONGEST_RETRY, publication.failures)
+        publication.coalescer.again(asyncio.get_running_loop().time() + delay)
 
-    async def _publish_apps(self) -> None:
-        await self.rescan()
-        await self._send_list()
-        # Owners are looked up behind the list's back and published when they are known (garcon.md §3.7).
-        paths = [application.path for application in self.current.applications]
-        self._tasks.start(self._publish_owners(paths), name="look up package owners")
+    async def _send_pending_count(self) -> None:
+        """Send the pending count. One that does not arrive is not lost: every heartbeat of the link repeats it."""
+        assert self._link is not None
+        count = self.pending_count
+        self._announced = count > 0
+        try:
+            await self._link.call("PendingUpdateApplicationListCalls", count=count)
+        except (HostRefused, HostUnavailable) as error:
+            _log.info("%s", error)
 
-    async def _publish_owners(self, paths: list[str]) -> None:
-        if await self._owners.look_up(paths):
-            await self._send_list()
-
-    async def _send_list(self) -> None:
-        fitted = await asyncio.to_thread(fit_list, self.applications)
+    async def _send_applications(self) -> None:
+        assert self._link is not None
+        current = await self.rescan()
+        fitted = await asyncio.to_thread(fit_list, current.applications)
         if fitted.left_out and fitted.left_out != self._left_out:
             _log.warning("%s", fitted.left_out)
         self._left_out = fitted.left_out
-        if await self._tell("UpdateApplicationList", application=fitted.messages):
-            _log.info("published %d applications", len(fitted.messages))
+        await self._link.call("UpdateApplicationList", LIST_TIMEOUT, application=fitted.messages)
+        _log.info("published %d applications", len(fitted.messages))
 
-    async def _publish_mime(self) -> None:
+    async def _send_mime_types(self) -> None:
+        assert self._link is not None
         mappings = await asyncio.to_thread(self._read_mime)
         if mappings is not None:
-            await self._tell("UpdateMimeTypes", mime_type_mappings=mappings)
+            await self._link.call("UpdateMimeTypes", LIST_TIMEOUT, mime_type_mappings=mappings)
 
     def _read_mime(self) -> dict[str, str] | None:
         return merge_mime_maps(_read_mime_cache(f"{directory}/mime.cache") for directory in self._mime_directories)
-
-    async def _tell(self, method: str, **fields: object) -> bool:
-        """Tell the host, if it listens: after its return everything is told again."""
-        assert self._link is not None
-        try:
-            await self._link.call(method, LIST_TIMEOUT, **fields)
-        except HostUnavailable:
-            return False
-        except HostRefused as error:
-            _log.warning("%s", error)
-            return False
-        return True
 
 
 def _read_mime_cache(path: str) -> dict[str, str] | None:

@@ -11,6 +11,8 @@ import enum
 import random
 from collections.abc import Callable
 
+from guestlink.backoff import backoff
+
 
 class Phase(enum.Enum):
     """Where registration stands."""
@@ -30,9 +32,6 @@ _BACKOFF = {
     Phase.REJECTED: (1.0, 30.0),
 }
 """First and longest delay in seconds before the next attempt."""
-
-_JITTER = 0.2
-"""Delays are shortened by up to this share, so that many containers do not knock in step."""
 
 
 class Registration:
@@ -74,8 +73,7 @@ class Registration:
         if self.phase not in _BACKOFF:
             return 0.0
         first, longest = _BACKOFF[self.phase]
-        plain: float = min(first * 2.0 ** min(self._failures - 1, 16), longest)
-        return plain * (1 - _JITTER * self._dice())
+        return backoff(first, longest, self._failures, self._dice)
 
     def token_missing(self, why: str) -> None:
         """There is no usable token."""

@@ -31,6 +31,7 @@ class Coalescer:
         self._first_change: float | None = None
         self._last_change = 0.0
         self._last_begin: float | None = None
+        self._again: float | None = None
         self._running = False
 
     @property
@@ -49,9 +50,18 @@ class Coalescer:
         self._last_change = now
         return scheduled
 
+    def again(self, at: float) -> None:
+        """Publish at a time, although nothing changed: the receiver does not have what was published."""
+        self._again = at
+
     def due(self) -> float | None:
-        """When the scheduled publication should begin; ``None`` while there is none or another one runs."""
-        if self._first_change is None or self._running:
+        """When the next publication should begin; ``None`` while there is none or another one runs."""
+        if self._running:
+            return None
+        return min((time for time in (self._change_due(), self._again) if time is not None), default=None)
+
+    def _change_due(self) -> float | None:
+        if self._first_change is None:
             return None
         settled = min(self._last_change + self._settle, self._first_change + self._settle_limit)
         if self._last_begin is None or self._first_change >= self._last_begin + self._window:
@@ -62,6 +72,7 @@ class Coalescer:
     def begin(self, now: float) -> None:
         """The publication begins; changes from now on belong to the next one."""
         self._first_change = None
+        self._again = None
         self._last_begin = now
         self._running = True
 

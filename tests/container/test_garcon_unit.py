@@ -64,14 +64,8 @@ def test_the_unit_says_where_it_stands(pair: Pair) -> None:
     assert pair.status().startswith("registered with the host")
 
 
-def test_applications_have_their_owners(pair: Pair) -> None:
-    pair.stage.wait(
-        "the owner of foot is known",
-        lambda: {app["id"]: app["package_id"] for app in pair.stage.host_json("apps", "guest")}.get(
-            "foot", ""
-        ).startswith("foot;"),
-        0.2,
-    )
+def test_no_application_is_offered_for_removal_while_none_can_be_removed(pair: Pair) -> None:
+    assert {app["id"]: app["package_id"] for app in pair.stage.host_json("apps", "guest")}["foot"] == ""
 
 
 def test_an_application_runs_in_a_unit_of_its_own_and_survives_a_restart_of_garcon(pair: Pair) -> None:

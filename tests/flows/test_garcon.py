@@ -34,6 +34,8 @@ class Host:
         self.calls: list[tuple[str, Any]] = []
         self.tokens = {TOKEN}
         self.answers: dict[str, Any] = {}
+        self.refusals: dict[str, list[str]] = {}
+        """Codes with which the next calls of a method are refused."""
 
     def __getattr__(self, name: str) -> Any:
         without = {"select_file", "report_metrics", "forward_security_key_message"} - self.answers.keys()
@@ -42,6 +44,8 @@ class Host:
 
         async def note(request: Any) -> Any:
             self.calls.append((name, request))
+            if refusals := self.refusals.get(name):
+                raise Refusal(refusals.pop(0), "not now")
             if request.token not in self.tokens:
                 raise Refusal("FAILED_PRECONDITION", "unknown token")
             return self.answers.get(name, common_pb2.EmptyMessage())
@@ -152,6 +156,18 @@ async def test_applications_come_and_go_while_it_runs(rig: Rig) -> None:
         "the count is closed",
         lambda: rig.host.requests("pending_update_application_list_calls")[-1].count == 0,
     )
+
+
+@pytest.mark.parametrize("code", ["FAILED_PRECONDITION", "INTERNAL", "DEADLINE_EXCEEDED"])
+async def test_lists_that_the_host_refused_are_sent_again(rig: Rig, code: str) -> None:
+    rig.host.refusals = {name: [code, code] for name in ("update_application_list", "update_mime_types")}
+    rig.stage.add_application("first")
+    await rig.start_host()
+    rig.stage.start_garcon()
+    for name in rig.host.refusals:
+        await rig.until(f"three times {name}", lambda name=name: len(rig.host.requests(name)) == 3)
+    assert rig.host.last_ids() == ["first"]
+    assert len(rig.host.requests("container_ready")) == 1
 
 
 async def test_a_broken_file_costs_only_itself(rig: Rig) -> None:

@@ -4,17 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections import Counter
+from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 import pytest_asyncio
 
-from garcon import package_owner
 from garcon import publisher as publisher_module
-from garcon.host_link import HostUnavailable
-from garcon.package_owner import Backend
+from garcon.host_link import HostRefused, NotRegistered
 from garcon.publisher import Publisher
 
 LIMIT = 30
@@ -27,10 +26,15 @@ class Link:
     def __init__(self) -> None:
         self.calls: list[tuple[str, dict[str, Any]]] = []
         self.away = False
+        self.refuses: set[str] = set()
+        self.refused: Counter[str] = Counter()
 
-    async def call(self, method: str, timeout: float, **fields: Any) -> None:
+    async def call(self, method: str, timeout: float = 0, **fields: Any) -> None:
         if self.away:
-            raise HostUnavailable("gone")
+            raise NotRegistered("gone")
+        if method in self.refuses:
+            self.refused[method] += 1
+            raise HostRefused("no")
         self.calls.append((method, fields))
 
     def lists(self) -> list[list[str]]:
@@ -40,33 +44,17 @@ class Link:
             if method == "UpdateApplicationList"
         ]
 
-    def owners(self) -> list[str]:
-        lists = [fields["application"] for method, fields in self.calls if method == "UpdateApplicationList"]
-        return [message.package_id for message in lists[-1]] if lists else []
-
     def counts(self) -> list[int]:
         return [fields["count"] for method, fields in self.calls if method == "PendingUpdateApplicationListCalls"]
 
 
-class Owners:
-    """A package manager that takes its time."""
-
-    def __init__(self) -> None:
-        self.answering = asyncio.Event()
-
-    async def ask(self, paths: Sequence[str]) -> dict[str, str]:
-        await self.answering.wait()
-        return dict.fromkeys(paths, "p;1;all;installed")
-
-
 class Rig:
-    def __init__(self, root: Path, owners: Owners) -> None:
+    def __init__(self, root: Path) -> None:
         self.applications = root / "share" / "applications"
         self.applications.mkdir(parents=True)
         self.mime = root / "home" / ".local" / "share" / "mime"
         self.mime.mkdir(parents=True)
         self.link = Link()
-        self.owners = owners
         environ = {"HOME": str(root / "home"), "XDG_DATA_DIRS": str(root / "share"), "PATH": "/bin"}
         self.publisher = Publisher(environ)
         self.publisher.start(self.link)  # type: ignore[arg-type]
@@ -83,11 +71,8 @@ class Rig:
 
 
 @pytest_asyncio.fixture
-async def rig(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Rig]:
-    owners = Owners()
-    monkeypatch.setattr(publisher_module, "installed_backend", lambda: Backend("manager", owners.ask, ()))
-    monkeypatch.setattr(package_owner, "_SYSTEM", (f"{tmp_path}/share/",))
-    rig = Rig(tmp_path, owners)
+async def rig(tmp_path: Path) -> AsyncIterator[Rig]:
+    rig = Rig(tmp_path)
     try:
         yield rig
     finally:
@@ -131,10 +116,24 @@ async def test_a_host_that_is_away_is_told_everything_when_it_is_back(rig: Rig) 
     await rig.until(lambda: rig.link.lists()[-1:] == [["a"]])
 
 
-async def test_owners_never_delay_the_list(rig: Rig) -> None:
+async def test_what_the_host_refused_is_sent_again_until_it_takes_it(
+    rig: Rig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(publisher_module, "FIRST_RETRY", 0.01)
+    rig.link.refuses = {"UpdateApplicationList", "UpdateMimeTypes"}
     rig.add("a")
-    await rig.until(lambda: rig.link.lists() == [["a"]])
-    assert rig.link.owners() == [""]
-    rig.owners.answering.set()
-    await rig.until(lambda: rig.link.owners() == ["p;1;all;installed"])
-    assert rig.link.lists() == [["a"], ["a"]]
+    rig.publisher.publish_everything()
+    await rig.until(lambda: rig.link.refused["UpdateApplicationList"] > 2)
+    await rig.until(lambda: rig.link.refused["UpdateMimeTypes"] > 2)
+    rig.add("b")
+    rig.link.refuses = set()
+    await rig.until(lambda: rig.link.lists()[-1:] == [["a", "b"]])
+    await rig.until(lambda: any(method == "UpdateMimeTypes" for method, _ in rig.link.calls))
+    await rig.until(lambda: rig.link.counts()[-1:] == [0])
+
+
+async def test_no_application_has_an_owner_while_nothing_can_be_removed(rig: Rig) -> None:
+    """The host offers "Uninstall" for whatever has one, and UninstallPackageOwningFile is not there."""
+    rig.add("a")
+    await rig.until(rig.link.lists)
+    assert [message.package_id for _, fields in rig.link.calls for message in fields.get("application", ())] == [""]

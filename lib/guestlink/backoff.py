@@ -1,0 +1,21 @@
+"""How long to wait before something that failed is tried again. Pure: the dice come from outside."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable
+
+_JITTER = 0.2
+"""Delays are shortened by up to this share, so that many containers do not knock in step."""
+_DOUBLINGS = 16
+
+
+def backoff(first: float, longest: float, failures: int, dice: Callable[[], float] = random.random) -> float:
+    """Seconds to wait after a number of failures in a row.
+
+    :param first: seconds after the first failure; every further one doubles them.
+    :param longest: seconds that are never exceeded.
+    :param dice: returns a number in [0, 1), for the jitter.
+    """
+    plain: float = min(first * 2.0 ** min(failures - 1, _DOUBLINGS), longest)
+    return plain * (1 - _JITTER * dice())
