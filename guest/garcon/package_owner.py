@@ -1,6 +1,6 @@
 """Which package owns a desktop file: the host offers "Uninstall" for those that have one (garcon.md §3.7).
 
-No list has owners yet, because UninstallPackageOwningFile is not implemented: the host would offer what cannot work.
+No list has owners yet: UninstallPackageOwningFile is not implemented, and the host would offer what cannot work.
 
 Asks the package manager's own database in batches. An answer is the PackageKit id
 ``name;version;architecture;installed``; ``""`` means that nobody owns the file.

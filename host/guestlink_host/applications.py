@@ -11,17 +11,17 @@ from guestlink_host.names import is_usable_id, visible_line
 
 LIST_LIMIT = 20_000
 """Applications of one container; a list of 4 MiB, gRPC's limit, cannot hold many more that mean anything."""
-NAME_LIMIT, COMMENT_LIMIT, WORD_LIMIT = 200, 500, 60
-LOCALE_LIMIT, WORDS_LIMIT, MIME_LIMIT = 200, 50, 500
-EXEC_LIMIT = 4096
+NAME_LIMIT, COMMENT_LIMIT, WORD_LIMIT = 200, 1000, 200
+LOCALE_LIMIT, WORDS_LIMIT, MIME_LIMIT = 200, 100, 1000
+EXEC_LIMIT = 32768
 
-_LOCALE = re.compile(r"[A-Za-z]{2,8}(_[A-Za-z0-9]{2,8})?(@[A-Za-z0-9]{1,16})?")
-_MIME_TYPE = re.compile(r"([a-z-]{1,20})/[a-z0-9][a-z0-9.+_-]{0,126}")
-_MEDIA_TYPES = frozenset({"x-content", "x-scheme-handler"}).union(
-    ("application", "audio", "chemical", "font", "image", "inode", "message", "model", "text", "video")
+_LOCALE = re.compile(r"[A-Za-z]{1,8}(_[A-Za-z0-9]{1,8}){0,3}(@[A-Za-z0-9_-]{1,32})?")
+_MIME_TYPE = re.compile(r"([A-Za-z0-9-]{1,40})/([A-Za-z0-9!#$%&'*+.^_`{|}~-]{1,200})")
+"""Type and subtype: the subtype is a token of RFC 2045, and its case counts on desktops."""
+_MEDIA_TYPES = frozenset(
+    ("application", "audio", "chemical", "font", "image", "inode", "message", "model", "multipart", "text", "video")
 )
-"""What desktop-file-validate accepts without a complaint."""
-_WM_CLASS = re.compile(r"[ -~]{1,200}")
+"""Types besides ``x-…`` in which desktop-file-validate sees no error."""
 
 Texts: TypeAlias = tuple[tuple[str, str], ...]
 """Texts by locale, the default (``""``) first."""
@@ -89,7 +89,7 @@ def _application(message: Any) -> Application | None:
         keywords=_with_default(_keywords(message.keywords.values)),
         mime_types=_mime_types(message.mime_types),
         no_display=message.no_display,
-        startup_wm_class=message.startup_wm_class if _WM_CLASS.fullmatch(message.startup_wm_class) else "",
+        startup_wm_class=_window_class(message.startup_wm_class),
         startup_notify=message.startup_notify,
         package_id=visible_line(message.package_id, NAME_LIMIT),
         executable=visible_line(message.executable_file_name, NAME_LIMIT),
@@ -131,11 +131,16 @@ def _locale(text: str) -> str | None:
 def _mime_types(texts: Iterable[str]) -> tuple[str, ...]:
     found: dict[str, None] = {}
     for text in list(texts)[:MIME_LIMIT]:
-        text = text.lower()
-        match = _MIME_TYPE.fullmatch(text)
-        if match and match[1] in _MEDIA_TYPES:
-            found[text] = None
+        if match := _MIME_TYPE.fullmatch(text):
+            media = match[1].lower()
+            if media in _MEDIA_TYPES or media.startswith("x-"):
+                found[f"{media}/{match[2]}"] = None
     return tuple(found)
+
+
+def _window_class(text: str) -> str:
+    """The class as it is: a desktop compares it with a window's. ``""`` for one that no line can hold."""
+    return text if len(text) <= NAME_LIMIT and text.isprintable() else ""
 
 
 def to_json(applications: Mapping[str, Application]) -> list[dict[str, Any]]:

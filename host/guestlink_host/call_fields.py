@@ -53,9 +53,13 @@ def application_id(fields: dict[str, Any], key: str) -> str:
     :raises GuestlinkError: it is none.
     """
     value = fields.get(key)
-    if not isinstance(value, str) or not value or "\0" in value:
+    if not isinstance(value, str) or not value or "\0" in value or not _is_utf8(value):
         raise GuestlinkError(f"{value!r:.80} is no application's id", hint="`guestlink-host apps` lists them")
     return value
+
+
+def _is_utf8(text: str) -> bool:
+    return not any("\ud800" <= character <= "\udfff" for character in text)
 
 
 def files(fields: dict[str, Any]) -> list[str]:

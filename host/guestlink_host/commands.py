@@ -253,7 +253,7 @@ def _launch(arguments: argparse.Namespace) -> int:
     if arguments.percent_encoded:
         from urllib.parse import unquote
 
-        name = unquote(name)
+        name = unquote(name, errors="surrogateescape")
     files = [_absolute(file) for file in arguments.files]
     try:
         wake(arguments.name, None if sys.stderr.isatty() else _say_after_a_click)
@@ -289,7 +289,7 @@ def _notify(summary: str, body: str) -> None:
                 stdout=subprocess.DEVNULL,
                 stderr=subprocess.DEVNULL,
             )
-        except (OSError, subprocess.TimeoutExpired):
+        except (OSError, ValueError, subprocess.TimeoutExpired):
             pass  # The message is on standard error in any case.
 
 

@@ -119,7 +119,7 @@ class Guest:
         :raises GuestlinkError: with the container's reason.
         """
         name = self.container.name
-        inside = [file_for_container(file, self.container.shares) for file in files]
+        inside = [_sendable(file_for_container(file, self.container.shares)) for file in files]
         link = self._reach()
         try:
             reason = await link.launch(desktop_file_id, inside)
@@ -290,3 +290,18 @@ class Guest:
             else:
                 return True
         return False
+
+
+def _sendable(file: str) -> str:
+    """The file's name, if the protocol can hold it.
+
+    :raises GuestlinkError: it is not UTF-8.
+    """
+    try:
+        file.encode()
+    except UnicodeEncodeError as error:
+        raise GuestlinkError(
+            f"the container cannot be given the file {file!a:.200}, because its name is not UTF-8",
+            hint="rename the file; `convmv` does so for many",
+        ) from error
+    return file

@@ -2,7 +2,7 @@
 
 Nothing that a container sends is executed or becomes a path. A launcher's command is always our own program with
 the container's name and the application's id; everything else is text that was cleaned before
-(:mod:`guestlink_host.applications`). Launchers pass desktop-file-validate without a complaint.
+(:mod:`guestlink_host.applications`). desktop-file-validate complains of nothing but unusual MIME types.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import NamedTuple
 from urllib.parse import quote
 
-from guestlink_host.applications import Application
+from guestlink_host.applications import Application, Texts
 from guestlink_host.names import file_stem
 
 OWNER_KEY = "X-Guestlink-Container"
@@ -21,7 +21,7 @@ ID_KEY = "X-Guestlink-Id"
 NO_ICON = "application-x-executable"
 """The icon of an application that has none: the generic one that every icon theme has."""
 
-_TAKES_FILES = re.compile(r"(?:[^%]|%%)*%[fFuU]")
+_TAKES_FILES = re.compile(r"(?:[^%]|%[^fFuU])*%[fFuU]")
 _SAFE_WORD = re.compile(r"[A-Za-z0-9_./@:+,=%-]+")
 _CATEGORIES = (
     ("x-scheme-handler/http", "Network"),
@@ -75,9 +75,7 @@ def launcher(container: str, application: Application, program: Sequence[str], *
     stem = file_stem(container, application.id)
     lines = ["[Desktop Entry]", "Type=Application"]
     lines += _texts("Name", application.names)
-    # A comment that only repeats the name says nothing, and the validator objects.
-    repeats = bool(application.comments) and application.comments[0][1].lower() == application.name.lower()
-    lines += [] if repeats else _texts("Comment", application.comments)
+    lines += _texts("Comment", _comments(application))
     lines += [
         f"Exec={_escape(_command(container, application, program))}",
         f"TryExec={_escape(program[0])}",
@@ -92,11 +90,18 @@ def launcher(container: str, application: Application, program: Sequence[str], *
         lines.append("NoDisplay=true")
     lines.append(f"StartupNotify={'true' if application.startup_notify else 'false'}")
     # Wayland windows usually carry their desktop file's id, which is not this file's name.
-    wm_class = application.startup_wm_class or (application.id if application.id.isascii() else "")
-    if wm_class:
-        lines.append(f"StartupWMClass={_escape(wm_class)}")
+    lines.append(f"StartupWMClass={_escape(application.startup_wm_class or application.id)}")
     lines += [f"{OWNER_KEY}={container}", f"{ID_KEY}={_escape(application.id)}"]
     return ("\n".join(lines) + "\n").encode()
+
+
+def _comments(application: Application) -> Texts:
+    """The comments without those that only repeat the name of their locale: the validator objects to them."""
+    names = dict(application.names)
+    told = tuple(
+        (locale, text) for locale, text in application.comments if text.lower() != names.get(locale, "").lower()
+    )
+    return told if told and not told[0][0] else ()  # The specification wants a default beside each translation.
 
 
 def takes_files(command: str) -> bool:

@@ -14,8 +14,8 @@ _HASHED_ID = re.compile(r"_[0-9a-f]{16}$")
 _PLAIN_LENGTH, _HINT_LENGTH = 100, 40
 """Characters of an id that a file name keeps as it is, and before a hash."""
 
-ID_LIMIT = 255
-"""Bytes of a desktop file id: it comes from file names."""
+ID_LIMIT = 1024
+"""Bytes of a desktop file id: it comes from the names of a file and of the directories above it."""
 
 _INVISIBLE = frozenset({"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"})
 """Unicode categories that a person cannot see, text direction among them."""

@@ -15,7 +15,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from guestlink.address import UnixAddress
-from guestlink.errors import GuestlinkError
+from guestlink.errors import GuestlinkError, not_utf8
 from guestlink.sockets import ConnectFailed, connect, listen, peer_of, same_user
 
 if TYPE_CHECKING:
@@ -175,12 +175,18 @@ class ControlServer:
         try:
             return {"ok": await handler(request)}
         except GuestlinkError as error:
-            return {"error": error.message, "hint": error.hint, "exit_code": error.exit_code}
+            return _refusal(error)
+        except UnicodeEncodeError as error:
+            return _refusal(not_utf8(error))
         except Exception:
             import logging
 
             logging.getLogger(__name__).exception("the call %s failed", name)
             return {"error": f"the call {name} failed in the daemon", "hint": "its log says why"}
+
+
+def _refusal(error: GuestlinkError) -> dict[str, Any]:
+    return {"error": error.message, "hint": error.hint, "exit_code": error.exit_code}
 
 
 def _encode(answer: dict[str, Any]) -> bytes:

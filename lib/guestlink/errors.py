@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import sys
 from collections.abc import Callable, Sequence
@@ -25,6 +26,11 @@ class GuestlinkError(Exception):
         return self.message
 
 
+def not_utf8(error: UnicodeEncodeError) -> GuestlinkError:
+    """The error for a text from a command line or a file name that only bytes can hold."""
+    return GuestlinkError(f"{error.object!a:.80} is not UTF-8", hint="only names in UTF-8 can be used here")
+
+
 def report(name: str, error: GuestlinkError) -> None:
     """Print an error to standard error the way every program of the suite does."""
     lines = [f"{name}: {error.message}"]
@@ -41,6 +47,10 @@ def run_command(name: str, main: Callable[[list[str]], int], argv: Sequence[str]
     :param argv: arguments; ``sys.argv[1:]`` by default.
     :returns: the exit status: 130 after Ctrl-C, 141 when the reader of our output went away.
     """
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            # A file name need not be text in any encoding; it is shown with escapes, which JSON can read.
+            stream.reconfigure(errors="backslashreplace")
     try:
         try:
             return main(list(sys.argv[1:] if argv is None else argv))
@@ -58,6 +68,9 @@ def run_command(name: str, main: Callable[[list[str]], int], argv: Sequence[str]
     except OSError as error:
         _drop_output()
         report(name, GuestlinkError(_os_error_text(error)))
+        return 1
+    except UnicodeEncodeError as error:
+        report(name, not_utf8(error))
         return 1
 
 

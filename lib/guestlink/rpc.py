@@ -115,6 +115,7 @@ class Server:
 
     def __init__(self, service: str, implementation: object, *, receive_limit: int = RECEIVE_LIMIT) -> None:
         self._running = 0
+        self._started = False
         handlers = {
             name: grpc.unary_unary_rpc_method_handler(
                 self._handler(name, request, getattr(implementation, _snake_case(name), None))
@@ -154,6 +155,7 @@ class Server:
 
     async def start(self) -> None:
         """Answer calls."""
+        self._started = True
         await self._server.start()
 
     async def stop(self, grace: float = 0.5) -> None:
@@ -161,6 +163,8 @@ class Server:
 
         :param grace: seconds that running calls may still take.
         """
+        if not self._started:
+            await self.start()  # gRPC closes what it has bound only when a started server stops.
         await self._server.stop(grace)
 
     def _handler(

@@ -144,8 +144,16 @@ def test_bytes_that_are_no_messages_are_refused(rig: Rig, calls: list[tuple[str,
     rig.runner.run(send())
 
 
+NOT_UTF8 = st.sampled_from(["b\udce9", "/tmp/b\udce9.txt", "file:///tmp/b%E9.txt", "tcp:\udce9:1", "\ud800"])
 VALUES = st.recursive(
-    st.one_of(st.none(), st.booleans(), st.integers(-5, 2**33), TEXTS, st.sampled_from(["demo", "allow", "/tmp"])),
+    st.one_of(
+        st.none(),
+        st.booleans(),
+        st.integers(-5, 2**33),
+        TEXTS,
+        NOT_UTF8,
+        st.sampled_from(["demo", "allow", "/tmp"]),
+    ),
     lambda inner: st.one_of(st.lists(inner, max_size=3), st.dictionaries(TEXTS, inner, max_size=3)),
     max_leaves=4,
 )
@@ -171,6 +179,7 @@ NAMES = [
     "list",
     "apps",
     "launch",
+    "wake",
     "launch_vshd",
     "meeting_place",
     "sftp_place",

@@ -11,7 +11,8 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from guestlink.errors import GuestlinkError
+from guestlink.errors import GuestlinkError, run_command
+from guestlink_host import commands
 from support.fake_garcon import application, png
 from support.host import Host, host_in_test
 from support.needs import need_status_0
@@ -166,6 +167,46 @@ async def test_errors_name_the_remedy(host: Host, words: tuple[str, ...], messag
     assert hint in done.stderr
     assert "Traceback" not in done.stderr
     assert [entry["name"] for entry in (await host.ask("list"))["containers"]] == ["demo"]
+
+
+BAD = "b\udce9t"
+NOT_UTF8 = [
+    f"{BAD}", f"add {BAD}", f"add x --ip {BAD}", f"add x --listen tcp:{BAD}:1", f"add x --garcon vsock:{BAD}:1",
+    f"attach {BAD}", f"attach demo --manager {BAD}", f"attach demo --place {BAD}", f"detach {BAD}", f"remove {BAD}",
+    f"apps {BAD}", f"launch {BAD} x", f"launch demo {BAD}", f"launch demo x /tmp/{BAD}",
+    "launch demo x file:///tmp/b%E9t", "launch --percent-encoded demo b%E9t", f"icon {BAD} a", f"icon demo {BAD}",
+    f"policy {BAD}", f"policy demo {BAD}", f"share {BAD}", f"share demo --forget /{BAD}", f"events {BAD}",
+    f"files {BAD}", f"files demo --unmount --at /{BAD}", f"ssh-config {BAD}", f"sftp-stream {BAD}",
+    f"profile --packages /{BAD}", f"profile --key /{BAD}",
+]  # fmt: skip
+
+
+async def test_a_word_that_is_not_utf8_is_one_sentence(
+    host: Host, capsys: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture
+) -> None:
+    guest = await host.registered()
+    guest.icons = {"a": (False, png(48))}
+    for line in NOT_UTF8:
+        try:
+            status = await asyncio.to_thread(run_command, "guestlink-host", commands.run, line.split())
+        except SystemExit as end:
+            status = int(str(end.code))
+        shown = capsys.readouterr().err
+        assert status != 0, line
+        assert shown.strip(), line
+        assert "Traceback" not in shown, (line, shown)
+        assert "in the daemon" not in shown, (line, shown)
+    assert "its name is not UTF-8" in (await run("launch", "demo", "x", f"/tmp/{BAD}")).stderr
+    # What stays on this machine is used as it is.
+    shared = await run("share", "demo", f"/srv/{BAD}")
+    assert (shared.returncode, shared.stderr) == (0, "")
+    assert json.loads((await run("share", "demo", "--json")).stdout)[0]["host"] == f"/srv/{BAD}"
+    assert (await run("icon", "demo", "a", "-o", f"{BAD}.png", cwd=str(host.root))).returncode == 0
+    for words in (("shell", BAD), ("shell", f"--connect={BAD}"), ("shell", "demo", f"--cid={BAD}")):
+        done = await run(*words)
+        assert done.returncode != 0
+        assert "Traceback" not in done.stderr
+    assert not [record.getMessage() for record in caplog.records if record.exc_info]
 
 
 async def test_without_a_daemon_every_command_says_how_to_start_it(host: Host) -> None:
