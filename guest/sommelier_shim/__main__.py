@@ -86,6 +86,7 @@ class _Application:
             SocketChannel(path),
             app_id=options.container_name(config) or socket.gethostname(),
             use_security_context=config[options.SECURITY_CONTEXT],
+            follows_outputs=self._proxy.follows_outputs,
             on_change=self._host_changed,
         )
         self._server = Server(self._loop, self._host, self._proxy.routes, self._proxy.failed)
@@ -178,6 +179,7 @@ class _Application:
             _log.warning("%s", trouble)
             self._manager.status(f"waiting for the host: {trouble}")
         else:
+            self._server.prepare()
             kind = "ChromeOS" if self._host.is_chromeos else "a Wayland compositor"
             self._manager.status(f"the host at {self._path} is {kind}")
 
@@ -231,12 +233,17 @@ class _Application:
             "direct_scale": self._asked.config[options.DIRECT_SCALE],
             "served": self._server.served,
             "failures": self._server.failures,
+            "limits": [limit._asdict() for limit in self._proxy.limits],
             "globals": [
-                {"interface": interface, "version": version, "hidden": self._proxy.policy.reason_hidden(interface)}
+                {"interface": interface, "version": version, "hidden": self._reason_hidden(interface)}
                 for interface, version in sorted(set(self._host.globals.values()))
             ],
             "clients": [client._asdict() for client in self._server.clients],
         }
+
+    def _reason_hidden(self, interface: str) -> str:
+        reason = self._proxy.policy.reason_hidden(interface)
+        return reason or ("kept from sandboxed clients by the host" if self._host.hides(interface) else "")
 
     # -- one program ---------------------------------------------------------------------------------------------
 

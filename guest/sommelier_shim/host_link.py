@@ -1,8 +1,9 @@
 """What the proxy knows of the host: one connection of its own that lists the globals and follows them.
 
 It tells which kind of host this is before the first client is served, and it keeps the sandbox that
-``wp_security_context_v1`` makes for our clients alive. When the host's compositor goes away, so does everything
-learnt from it; the next client asks anew.
+``wp_security_context_v1`` makes for our clients alive. Hosts hide globals from the sandbox, so a second connection
+inside it lists what clients really get: every decision about their conversations is made from that list. When the
+host's compositor goes away, so does everything learnt from it; the next client asks anew.
 """
 
 from __future__ import annotations
@@ -14,19 +15,19 @@ import socket
 from collections.abc import Callable
 
 from sommelier_shim.channel import Channel, HostBusy, HostUnreachable
-from sommelier_shim.loop import READABLE, Loop, Timer
-from sommelier_shim.outlet import Outlet
-from sommelier_shim.wire import DISPLAY, HEADER, SIZE_LIMIT, WireError, decode, encode
+from sommelier_shim.loop import Loop, Timer
+from sommelier_shim.output_places import XDG_OUTPUT, OutputPlaces
+from sommelier_shim.own_connection import GlobalList, OwnConnection
+from sommelier_shim.wire import DISPLAY, decode, encode
 
 _log = logging.getLogger(__name__)
 
 ANSWER_TIME = 10.0
 """Seconds for the host to list its globals."""
 _BUSY_TIME = 0.05
-_REGISTRY, _SYNC, _MANAGER, _CONTEXT, _SECOND_SYNC = 2, 3, 4, 5, 6
-_GLOBAL_LIMIT = 4096
-_NAME_LIMIT = 256
-"""Letters of an interface's name; the longest has sixty."""
+_REGISTRY, _SYNC, _MANAGER, _CONTEXT, _SECOND_SYNC, _UNUSED = 2, 3, 4, 5, 6, 7
+_ASK = encode(DISPLAY, 1, "n", _REGISTRY) + encode(DISPLAY, 0, "n", _SYNC)
+"""The first requests of every connection of ours."""
 SECURITY_CONTEXT = "wp_security_context_manager_v1"
 SANDBOX_ENGINE = "org.guestlink"
 
@@ -37,8 +38,10 @@ class HostLink:
     :param channel: the way to the host.
     :param app_id: for the security context, usually the container's name.
     :param use_security_context: whether to tag clients where the host can.
+    :param follows_outputs: whether to find out where outputs lie when the host hides that from clients.
     :param on_change: called with "" when the host has answered, and with a sentence when it is not there.
-    :ivar globals: interface and version by name, while connected.
+    :ivar globals: interface and version by name, while connected; :ivar offered: the same as clients get them.
+    :ivar outputs: where outputs lie, if clients cannot find out; :ivar on_outputs: called when that changes.
     """
 
     def __init__(
@@ -48,19 +51,24 @@ class HostLink:
         *,
         app_id: str,
         use_security_context: bool,
+        follows_outputs: bool = False,
         on_change: Callable[[str], None] = lambda trouble: None,
     ) -> None:
         self._loop = loop
         self._channel = channel
         self._app_id = app_id
         self._use_security_context = use_security_context
+        self._follows_outputs = follows_outputs
         self._on_change = on_change
-        self.globals: dict[int, tuple[str, int]] = {}
-        self._sock: socket.socket | None = None
-        self._outlet: Outlet | None = None
-        self._tail = b""
+        self.globals = GlobalList()
+        self.offered = self.globals
+        self.outputs = OutputPlaces()
+        self.on_outputs: Callable[[], None] = lambda: None
+        self._own: OwnConnection | None = None
+        self._inside: OwnConnection | None = None
         self._known = False
         self._timer: Timer | None = None
+        self._limit: Timer | None = None
         self._waiting: list[Callable[[str], None]] = []
         self._directory = ""
         self._listener: socket.socket | None = None
@@ -68,8 +76,8 @@ class HostLink:
 
     @property
     def is_chromeos(self) -> bool:
-        """Whether the host is Exo: it alone has zaura_shell (sommelier.md §1.1)."""
-        return self.version_of("zaura_shell") > 0
+        """Whether the host is Exo: it alone has zaura_shell (sommelier.md §1.1), whoever may use it."""
+        return self.globals.version_of("zaura_shell") > 0
 
     @property
     def is_known(self) -> bool:
@@ -87,8 +95,12 @@ class HostLink:
         return bool(self._directory)
 
     def version_of(self, interface: str) -> int:
-        """The version in which the host has an interface, 0 when it does not."""
-        return max((version for name, version in self.globals.values() if name == interface), default=0)
+        """The version in which clients get an interface, 0 when they do not."""
+        return self.offered.version_of(interface)
+
+    def hides(self, interface: str) -> bool:
+        """Whether the host has an interface and keeps it from sandboxed clients."""
+        return self.globals.version_of(interface) > 0 and not self.version_of(interface)
 
     def when_known(self, function: Callable[[str], None]) -> None:
         """Call ``function("")`` once the globals are known, or with a sentence when they cannot be."""
@@ -96,7 +108,7 @@ class HostLink:
             function("")
             return
         self._waiting.append(function)
-        if self._sock is None and self._timer is None:
+        if self._own is None and self._timer is None:
             self._open()
 
     def connect_client(self) -> socket.socket:
@@ -118,20 +130,22 @@ class HostLink:
         return sock
 
     def close(self) -> None:
-        """Close the connection and forget the host."""
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
-        if self._sock is not None:
-            if self._outlet is not None:
-                self._outlet.close()
-            self._loop.remove(self._sock.fileno())
-            self._sock.close()
-            self._sock = None
+        """Close the connections and forget the host."""
+        self._stop_timers()
+        for connection in (self._own, self._inside):
+            if connection is not None:
+                connection.close()
+        self._own = self._inside = None
         self._close_sandbox()
-        self.globals.clear()
+        self.globals = self.offered = GlobalList()
+        self.outputs.stop()
         self._known = False
-        self._tail = b""
+
+    def _stop_timers(self) -> None:
+        for timer in (self._timer, self._limit):
+            if timer is not None:
+                timer.cancel()
+        self._timer = self._limit = None
 
     def _close_sandbox(self) -> None:
         if self._listener is not None:
@@ -150,22 +164,16 @@ class HostLink:
     def _open(self) -> None:
         self._timer = None
         try:
-            self._sock = self._channel.connect()
+            sock = self._channel.connect()
         except HostBusy:
             self._timer = self._loop.call_later(_BUSY_TIME, self._open)
             return
         except HostUnreachable as error:
             self._tell(error.message)
             return
-        self._outlet = Outlet(self._sock, lambda waits: None)
-        self._loop.add(self._sock.fileno(), READABLE, self._readable)
-        self._timer = self._loop.call_later(ANSWER_TIME, self._too_late)
-        self._send(encode(DISPLAY, 1, "n", _REGISTRY) + encode(DISPLAY, 0, "n", _SYNC))
-
-    def _send(self, data: bytes, descriptors: list[int] | None = None) -> None:
-        # A few hundred bytes into an empty socket: what does not fit means a host that does not read.
-        assert self._outlet is not None
-        self._outlet.send(data, descriptors)
+        self._limit = self._loop.call_later(ANSWER_TIME, self._too_late)
+        self._own = OwnConnection(self._loop, sock, self._event, self._lost)
+        self._own.send(_ASK)
 
     def _too_late(self) -> None:
         self._lost("the host compositor does not answer")
@@ -180,77 +188,84 @@ class HostLink:
         for function in waiting:
             function(text)
 
-    def _readable(self, events: int) -> None:
-        sock = self._sock
-        assert sock is not None
-        try:
-            data = sock.recv(16384)
-        except BlockingIOError:
-            return
-        except OSError:
-            data = b""
-        if not data:
-            self._lost("the host compositor closed the connection")
-            return
-        data = self._tail + data
-        try:
-            at = 0
-            while at + 8 <= len(data):
-                object_id, word = HEADER.unpack_from(data, at)
-                size = word >> 16
-                if size < 8 or size & 3 or size > SIZE_LIMIT:
-                    raise WireError("a message of an impossible size")
-                if at + size > len(data):
-                    break
-                self._event(object_id, word & 0xFFFF, data[at : at + size])
-                if self._sock is not sock:
-                    return  # closed, or opened anew: what is left belongs to nobody
-                at += size
-            self._tail = data[at:]
-        except WireError as error:
-            self._lost(f"the host compositor broke the protocol: {error}")
-
     def _event(self, object_id: int, opcode: int, message: bytes) -> None:
         if object_id == _REGISTRY:
-            if opcode == 0:
-                name, interface, version = decode("usu", message)
-                known = interface.decode("ascii", "replace")[:_NAME_LIMIT] if isinstance(interface, bytes) else ""
-                if len(self.globals) < _GLOBAL_LIMIT and known:
-                    assert isinstance(name, int)
-                    assert isinstance(version, int)
-                    self.globals[name] = (known, version)
-            elif opcode == 1:
-                (name,) = decode("u", message)
-                self.globals.pop(name, None)  # type: ignore[arg-type]
+            self.globals.event(opcode, message)
+            self._follow(opcode, message)
         elif object_id == _SYNC and opcode == 0 and not self._known:
-            if not (self._use_security_context and self.version_of(SECURITY_CONTEXT)):
-                self._complete()
-                return
-            try:
-                self._make_sandbox()
-            except OSError as error:
-                _log.warning("no security context: %s", error)
-                self._close_sandbox()
-                self._complete()
+            self._listed()
         elif object_id == _SECOND_SYNC and opcode == 0 and not self._known:
-            self._complete()
+            self._look_inside()
         elif object_id == DISPLAY and opcode == 0:
-            text = decode("ous", message)[2]
-            said = text.decode(errors="replace") if isinstance(text, bytes) else ""
-            if self._directory and not self._known:
-                # A nested sandbox, for instance: go on without a context of our own.
-                _log.warning("the host compositor refuses a security context: %s", said)
-                self._use_security_context = False
-                self.close()
-                self._open()
+            self._refused(_error_text(message))
+        elif self.outputs.event(object_id, opcode, message):
+            if self._known:
+                self.on_outputs()
+            elif self.outputs.is_complete:
+                self._complete()
+
+    def _listed(self) -> None:
+        """The host has announced its globals."""
+        if not (self._use_security_context and self.globals.version_of(SECURITY_CONTEXT)):
+            self._complete()
+            return
+        try:
+            self._make_sandbox()
+        except OSError as error:
+            _log.warning("no security context: %s", error)
+            self._close_sandbox()
+            self._complete()
+
+    def _refused(self, said: str) -> None:
+        """The host has sent an error on the proxy's own connection."""
+        if self._directory and not self._known:
+            # A nested sandbox, for instance: go on without a context of our own.
+            _log.warning("the host compositor refuses a security context: %s", said)
+            self._use_security_context = False
+            self.close()
+            self._open()
+        else:
+            self._lost(f"the host compositor ended the connection: {said}")
+
+    def _look_inside(self) -> None:
+        """Connect as clients do, to learn which globals they get."""
+        self._timer = None
+        try:
+            sock = self.connect_client()
+        except HostBusy:
+            self._timer = self._loop.call_later(_BUSY_TIME, self._look_inside)
+            return
+        except HostUnreachable as error:
+            self._lost(error.message)
+            return
+        self.offered = GlobalList()
+        self._inside = OwnConnection(self._loop, sock, self._event_inside, self._lost)
+        self._inside.send(_ASK)
+
+    def _event_inside(self, object_id: int, opcode: int, message: bytes) -> None:
+        if object_id == _REGISTRY:
+            self.offered.event(opcode, message)
+        elif object_id == _SYNC and opcode == 0 and not self._known:
+            if self._follows_outputs and self.hides(XDG_OUTPUT):
+                assert self._own is not None
+                self.outputs.start(self.globals, _UNUSED, self._own.send)
             else:
-                self._lost(f"the host compositor ended the connection: {said}")
+                self._complete()
+        elif object_id == DISPLAY and opcode == 0:
+            self._lost(f"the host compositor ended a connection in the sandbox: {_error_text(message)}")
+
+    def _follow(self, opcode: int, message: bytes) -> None:
+        """Ask for outputs that come later."""
+        (name,) = decode("u", message[:12])
+        assert isinstance(name, int)
+        if opcode == 0 and name in self.globals:
+            self.outputs.announced(name, *self.globals[name])
+        elif opcode == 1:
+            self.outputs.withdrawn(name)
 
     def _complete(self) -> None:
         self._known = True
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
+        self._stop_timers()
         if self._listener is not None:
             self._listener.close()  # the host has its own descriptor of it now
             self._listener = None
@@ -269,12 +284,13 @@ class HostLink:
         listener.bind(f"{self._directory}/wayland")
         listener.listen(128)
         theirs, self._keep_open = os.pipe2(os.O_CLOEXEC)
-        self._send(
+        assert self._own is not None
+        self._own.send(
             encode(_REGISTRY, 0, "usun", name, SECURITY_CONTEXT, 1, _MANAGER)
             + encode(_MANAGER, 1, "nhh", _CONTEXT),
             [os.dup(listener.fileno()), theirs],
         )
-        self._send(
+        self._own.send(
             encode(_CONTEXT, 1, "s", SANDBOX_ENGINE)
             + encode(_CONTEXT, 2, "s", self._app_id)
             + encode(_CONTEXT, 3, "s", str(os.getpid()))
@@ -283,3 +299,12 @@ class HostLink:
             + encode(_MANAGER, 0)
             + encode(DISPLAY, 0, "n", _SECOND_SYNC)
         )
+
+
+def _error_text(message: bytes) -> str:
+    """What a wl_display.error says.
+
+    :raises WireError: it is damaged.
+    """
+    text = decode("ous", message)[2]
+    return text.decode(errors="replace") if isinstance(text, bytes) else ""

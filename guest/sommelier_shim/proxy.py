@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 from collections.abc import Mapping
+from typing import NamedTuple
 
 from guestlink.config import Config, Setting
 from guestlink.token import TokenError, read_token
@@ -21,11 +22,22 @@ from sommelier_shim.translation import TranslatingRoutes
 _log = logging.getLogger(__name__)
 
 
+class Limit(NamedTuple):
+    """Something that was asked for and that this host's clients cannot have.
+
+    :ivar sentence: what, and what happens instead; :ivar advice: what to do, or "".
+    """
+
+    sentence: str
+    advice: str
+
+
 class Proxy:
     """What happens to messages, by the settings.
 
     :param environ: for the directories of desktop entries.
     :raises GuestlinkError: an accelerator is wrong.
+    :ivar limits: what this host's clients cannot have.
     """
 
     def __init__(self, config: Config, environ: Mapping[str, str] = os.environ) -> None:
@@ -34,21 +46,31 @@ class Proxy:
         self._trace = Trace(config[options.TRACE]) if config[options.TRACE] else None
         self._always = self._combinations(options.ACCELERATORS)
         self._windowed = self._combinations(options.WINDOWED_ACCELERATORS)
+        self.limits: list[Limit] = []
+        self._reported: set[str] = set()
         self.policy = GlobalPolicy(config[options.ALLOW], config[options.DENY])
         for pattern in self.policy.without_effect:
             _log.warning("the proxy knows no global %s, which is allowed or denied; look at its spelling", pattern)
 
-    def routes(self, host: HostLink) -> Routes:
-        """The tables for a host."""
+    @property
+    def follows_outputs(self) -> bool:
+        """Whether clients' units depend on where the host's outputs lie."""
         config = self._config
+        return config[options.SCALE] != 1.0 or config[options.DIRECT_SCALE] or bool(config[options.DPI])
+
+    def routes(self, host: HostLink) -> Routes:
+        """The tables for a host, by the globals that its clients get."""
+        config = self._config
+        self.limits = []
         hooks = Hooks()
         registry.install(hooks, self.policy)
         clipboard.install(hooks, config[options.CLIPBOARD])
         identity.install(hooks, self._naming(host), config[options.TITLE_PREFIX])
         wanted: dict[str, int] = {}
-        if config[options.SCALE] != 1.0 or config[options.DIRECT_SCALE] or config[options.DPI]:
+        if self.follows_outputs:
             wanted |= self._scale(hooks, host)
         wanted |= self._accelerate(hooks, host)
+        self._check_allowed(host)
         if not wanted:
             return Routes(hooks, self._trace)
         own_globals.install(hooks, wanted)
@@ -72,6 +94,8 @@ class Proxy:
         if not (self._always or self._windowed):
             return {}
         has_extension = host.version_of(accelerators.EXTENSION) > 0
+        if host.hides(accelerators.EXTENSION):
+            self._limit(host, "accelerators reach the host only with %s", [accelerators.EXTENSION], "keys are lost")
         return accelerators.install(hooks, self._always, self._windowed, has_extension=has_extension)
 
     def _scale(self, hooks: Hooks, host: HostLink) -> dict[str, int]:
@@ -82,16 +106,45 @@ class Proxy:
         densities = config[options.DPI]
         if config[options.DIRECT_SCALE]:
             missing = [name for name in scaling.DIRECT_NEEDS if not host.version_of(name)]
+            if host.outputs.is_following and scaling.XDG_OUTPUT in missing:
+                missing.remove(scaling.XDG_OUTPUT)  # the proxy's own connection knows
             if not missing:
-                return scaling.install_direct(hooks, factor, stable=stable)
-            _log.warning(
-                "direct scale needs %s, which the host does not have: scaling as without it", " and ".join(missing)
-            )
+                return scaling.install_direct(hooks, factor, stable=stable, places=host.outputs.places)
+            self._limit(host, "direct scale needs %s", missing, "scaling as without it")
         has_viewporter = host.version_of(scaling.VIEWPORTER) > 0
-        factor = scaling.usable(factor, has_viewporter=has_viewporter)
-        if factor == 1.0:
-            return scaling.install_densities(hooks, densities) if densities else {}
-        return scaling.install(hooks, factor, densities, stable=stable, has_viewporter=has_viewporter)
+        usable = scaling.usable(factor, has_viewporter=has_viewporter)
+        if usable != factor and not has_viewporter:
+            self._limit(host, f"a scale of {factor:g} needs %s", [scaling.VIEWPORTER], f"scaling by {usable:g}")
+        places = host.outputs.places
+        if usable == 1.0:
+            return scaling.install_densities(hooks, densities, places=places) if densities else {}
+        return scaling.install(
+            hooks, usable, densities, stable=stable, has_viewporter=has_viewporter, places=places
+        )
+
+    def _check_allowed(self, host: HostLink) -> None:
+        """Say which globals are allowed and yet not offered."""
+        for interface, _ in sorted(set(host.globals.values())):
+            if host.hides(interface) and self.policy.is_allowed(interface):
+                self._limit(host, "%s is allowed", [interface], "programs do not get it")
+
+    def _limit(self, host: HostLink, sentence: str, missing: list[str], outcome: str) -> None:
+        """Note that clients cannot have what was asked for, and log it once.
+
+        :param sentence: what was asked for, with a place for the globals that this needs and clients do not get.
+        :param outcome: what happens instead.
+        """
+        hidden = [name for name in missing if host.hides(name)]
+        said, advice = sentence % " and ".join(missing), ""
+        if hidden:
+            said += f", but the host keeps {' and '.join(hidden)} from sandboxed clients: {outcome}"
+            advice = "start the proxy with --security-context=no to connect programs without the sandbox"
+        else:
+            said += f", which the host does not have: {outcome}"
+        self.limits.append(Limit(said, advice))
+        if said not in self._reported:
+            self._reported.add(said)
+            _log.warning("%s", f"{said}; {advice}" if advice else said)
 
     def _naming(self, host: HostLink) -> identity.Naming:
         config = self._config

@@ -30,6 +30,7 @@ class Hooks:
     :ivar at_own_global: by interface, called with the flow of events, the name and the version of each global that
         the proxy's own registry hears of; :ivar at_own_removal: called when one of any interface is gone, returns
         what the client shall receive.
+    :ivar at_outputs_moved: called with each relay when the proxy's own connection has heard where outputs lie.
     :ivar own_handlers: by interface, what happens to events of the proxy's own objects; others are dropped. A
         handler gets the host's object id, and returns what the client shall receive, in the client's numbers.
     """
@@ -42,6 +43,7 @@ class Hooks:
         self.at_bind: dict[str, list[Callable[[Flow, int, int, int], None]]] = {}
         self.at_own_global: dict[str, Callable[[Flow, int, int], None]] = {}
         self.at_own_removal: list[Callable[[Flow, int], bytes]] = []
+        self.at_outputs_moved: list[Callable[[Relay], None]] = []
 
     def on_request(self, interface: str, name: str, hook: Hook) -> None:
         """Call a hook for a request."""

@@ -71,6 +71,7 @@ class Server:
     ) -> None:
         self._loop = loop
         self._host = host
+        host.on_outputs = self._outputs_moved
         self._make_routes = make_routes
         self._on_failure = on_failure
         self._routes: Routes | None = None
@@ -97,6 +98,10 @@ class Server:
         client.setblocking(False)
         self._pending[client] = _Waiting(pid or peer_of(client).pid or 0, when_gone)
         self._host.when_known(lambda trouble: self._connect(client, trouble, 0))
+
+    def prepare(self) -> None:
+        """Make the tables for the host, which is known: what clients cannot have there is logged."""
+        self._current_routes()
 
     @property
     def clients(self) -> list[ClientInfo]:
@@ -183,11 +188,17 @@ class Server:
         self.served += 1
 
     def _current_routes(self) -> Routes:
-        kind = tuple(sorted(set(self._host.globals.values())))
+        host = self._host
+        kind = (tuple(sorted(set(host.offered.values()))), host.is_chromeos, host.outputs.is_following)
         if self._routes is None or kind != self._routes_for:
             self._routes = self._make_routes(self._host)
             self._routes_for = kind
         return self._routes
+
+    def _outputs_moved(self) -> None:
+        for session in list(self._sessions):
+            for function in session.relay.routes.hooks.at_outputs_moved:
+                function(session.relay)
 
     def _failed(self, session: Session, text: str) -> None:
         self.failures += 1

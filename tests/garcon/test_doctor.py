@@ -279,3 +279,12 @@ def test_unit_states_are_read_from_systemctl() -> None:
     assert units["guestlink-sommelier@0.service"].load == "not-found"
     assert not units["guestlink-sommelier@0.service"].condition
     assert dict(parse_units("")) == {}
+
+
+def test_what_a_proxy_cannot_give_is_a_warning() -> None:
+    limit = {"sentence": "direct scale needs wp_viewporter", "advice": "start the proxy with --security-context=no"}
+    proxies = ({"socket": "wayland-1", "limits": [limit]}, {"socket": "wayland-0"})
+    (finding,) = [one for one in run_checks(replace(Facts(), proxies=proxies)) if one.check == "proxies"]
+    assert finding.severity is Severity.WARNING
+    assert finding.sentence == "wayland-1: direct scale needs wp_viewporter"
+    assert finding.advice == limit["advice"]

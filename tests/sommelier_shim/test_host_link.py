@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import select
 import socket
 from pathlib import Path
@@ -12,6 +11,7 @@ import pytest
 from guestlink.config import Config
 from sommelier_shim.host_link import SECURITY_CONTEXT
 from sommelier_shim.wire import encode
+from support.scaled import Scaled, heard_by
 from support.wayland_peers import GLOBALS, HostConnection, stage
 
 WITH_CONTEXT = (*GLOBALS, (SECURITY_CONTEXT, 1))
@@ -29,17 +29,11 @@ def test_clients_connect_inside_a_security_context(tmp_path: Path, monkeypatch: 
         assert _context_requests(own) == [(4, 1), (5, 1), (5, 2), (5, 3), (5, 4), (5, 0), (4, 0)]
         assert own.wait_request(5, 1).arguments("s") == [b"org.guestlink"]
         assert own.wait_request(5, 2).arguments("s") == [b"demo"]
-        listening, closing = own.fds
-        listener = socket.socket(fileno=os.dup(listening))
-        listener.settimeout(60)
-        accepted, _ = listener.accept()
-        listener.close()
-        inside = HostConnection(accepted, host.globals)
-        host.connections.append(inside)
+        _, closing = own.fds
         client.start()
         assert "wl_compositor" in client.names
         assert SECURITY_CONTEXT not in client.names
-        assert len(host.connections) == 2, "the client came by the sandbox's socket alone"
+        assert len(host.connections) == 3, "the proxy's own, the one that looks into the sandbox, the client's"
 
         poll = select.poll()
         poll.register(closing, 0)
@@ -169,3 +163,94 @@ def test_hosts_are_told_apart_by_what_they_offer(tmp_path: Path) -> None:
         client.start()
         assert host.connection(0, at_least=1).bound == {}
         assert between.do(lambda: (between.link.is_chromeos, between.link.version_of("zaura_shell"))) == (True, 38)
+
+
+HIDDEN = "zxdg_output_manager_v1"
+SHOWN_OUTPUT = ((0, 0), (1280, 800), (853, 533))
+"""Place and pixels of an output, and its size in units at a scale of 1.5."""
+
+
+def test_decisions_are_made_from_what_the_sandbox_gets(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path))
+    globals_ = (*WITH_CONTEXT, ("zwlr_screencopy_manager_v1", 3), ("zcr_keyboard_extension_v1", 1))
+    settings = Config({"scale": 1.25, "allow": ["zwlr_screencopy_*"], "accelerators": "Super_L"})
+    with stage(tmp_path, settings, globals_) as (between, host):
+        host.hidden = frozenset({"wp_viewporter", "zwlr_screencopy_manager_v1", "zcr_keyboard_extension_v1"})
+        with between.client() as client, between.client() as second:
+            client.start()
+            second.start()
+            surface = client.create(client.bind("wl_compositor"), 0)
+            client.request(surface, 8, "i", 3)
+            client.sync()
+            inside = host.connection(2, at_least=4)
+            made = inside.wait_request(inside.bound["wl_compositor"][-1], 0).arguments("n")[0]
+            assert inside.wait_request(made, 8).arguments("i") == [3], "a scale of 1 is used"
+        assert between.do(lambda: between.link.hides("wp_viewporter"))
+        assert not between.do(lambda: between.link.hides("wl_compositor"))
+        limits = [limit.sentence for limit in between.proxy.limits]
+    assert [sentence.partition(",")[0] for sentence in limits] == [
+        "a scale of 1.25 needs wp_viewporter",
+        "accelerators reach the host only with zcr_keyboard_extension_v1",
+        "zwlr_screencopy_manager_v1 is allowed",
+    ]
+    assert all("from sandboxed clients" in sentence for sentence in limits)
+    said = [record.getMessage() for record in caplog.records]
+    assert said == [
+        f"{sentence}; start the proxy with --security-context=no to connect programs without the sandbox"
+        for sentence in limits
+    ], "each is logged once"
+
+
+def test_a_sandbox_that_takes_nobody_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path))
+    with stage(tmp_path, Config({}), WITH_CONTEXT) as (between, host):
+        host.takes_sandboxed = False
+        with between.client() as client:
+            error = client.error_in(client.until_end())
+    assert error is not None
+    assert "the host compositor closed the connection" in error[2]
+
+
+def test_an_output_s_scale_is_known_though_the_sandbox_hides_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path))
+    globals_ = (*WITH_CONTEXT, (HIDDEN, 3))
+    with stage(tmp_path, Config({"direct_scale": True}), globals_) as (between, host):
+        host.hidden = frozenset({HIDDEN})
+        with between.client() as client:
+            own = host.connection(0, at_least=1)
+            manager = own.wait("xdg-output is bound", lambda: own.bound.get(HIDDEN, [0])[-1])
+            xdg_output, _ = own.wait_request(manager, 1).arguments("no")
+            position, pixels, size = SHOWN_OUTPUT
+
+            def describe(size: tuple[int, int]) -> None:
+                own.event(xdg_output, 0, "ii", *position)
+                own.event(xdg_output, 1, "ii", *size)
+                own.event(xdg_output, 2)
+
+            client.start()
+            describe(size)
+            between.wait("it is known", lambda: between.link.outputs.places)
+            inside = host.connection(2, at_least=3)
+            output = inside.bound["wl_output"][0]
+            inside.event(output, 0, "iiiiissi", *position, 344, 193, 0, "maker", "panel", 0)
+            inside.event(output, 1, "uiii", 3, *pixels, 60000)
+            inside.event(output, 3, "i", 2)
+            inside.event(output, 2)
+            scaled = Scaled(client, inside)
+            toplevel, host_toplevel = scaled.toplevel()
+            inside.event(host_toplevel, 0, "iia", *size, b"")
+            assert heard_by(client.sync(), toplevel, 0, "iia") == [[*pixels, b""]]
+
+            # The host's own connection hears of another scale; the client's does not.
+            describe((1024, 640))
+            between.wait("it is known", lambda: between.link.outputs.places[5].size == (1024, 640))
+            inside.event(host_toplevel, 0, "iia", 1024, 640, b"")
+            assert heard_by(client.sync(), toplevel, 0, "iia") == [[*pixels, b""]]
+            own.event(2, 1, "u", 5)
+            between.wait("it is gone", lambda: not between.link.outputs.places)
+            assert own.wait_request(xdg_output, 0)
+        assert not between.proxy.limits

@@ -30,6 +30,9 @@ _T = TypeVar("_T")
 LIMIT = 60.0
 """Seconds that any condition may take."""
 
+_COMMIT = (5, 4)
+"""The object and opcode with which the proxy's security context is complete."""
+
 GLOBALS = (
     ("wl_compositor", 4),
     ("wl_subcompositor", 1),
@@ -197,14 +200,23 @@ class HostConnection(Wire):
     """A client's connection as the host sees it. Answers wl_display and wl_registry by itself.
 
     :param refused: the object and opcode of a request that is answered with an error.
+    :param hidden: interfaces that are not announced.
+    :param on_context: called with the listening descriptor of a security context that is committed.
     :ivar requests: everything that came, the answered ones too.
     """
 
     def __init__(
-        self, sock: socket.socket, globals_: list[tuple[str, int]], refused: tuple[int, int] = (0, 0)
+        self,
+        sock: socket.socket,
+        globals_: list[tuple[str, int]],
+        refused: tuple[int, int] = (0, 0),
+        hidden: frozenset[str] = frozenset(),
+        on_context: Callable[[int], None] = lambda descriptor: None,
     ) -> None:
         super().__init__(sock)
         self._refused = refused
+        self._hidden = hidden
+        self._on_context = on_context
         self.requests: list[Message] = []
         self.registries: list[int] = []
         self.bound: dict[str, list[int]] = {}
@@ -285,30 +297,38 @@ class HostConnection(Wire):
             (registry,) = message.arguments("n")
             self.registries.append(registry)
             for name, (interface, version) in enumerate(self._globals, 1):
+                if interface in self._hidden:
+                    continue
                 self.send(encode(registry, 0, "usu", name, interface, version))
         elif message.object_id in self.registries:
             _, interface, _, new = message.arguments("usun")
             self.bound.setdefault(interface.decode(), []).append(new)
+        elif (message.object_id, message.opcode) == _COMMIT and "wp_security_context_manager_v1" in self.bound:
+            self._on_context(self.fds[0])
 
 
 class Host:
-    """A compositor's socket.
+    """A compositor's sockets: its own, and those of security contexts.
 
-    :ivar connections: the proxy's own and those of clients.
+    :ivar connections: the proxy's own, the one with which it looks into a security context, and those of clients.
     :ivar refused: the object and opcode of a request that connections from now on answer with an error.
+    :ivar hidden: interfaces that connections through a security context do not get.
+    :ivar takes_sandboxed: whether those connections are not closed at once.
     """
 
     def __init__(self, path: Path, globals_: tuple[tuple[str, int], ...] = GLOBALS) -> None:
         self.path = path
         self.globals = list(globals_)
         self.refused = (0, 0)
+        self.hidden: frozenset[str] = frozenset()
+        self.takes_sandboxed = True
         self.connections: list[HostConnection] = []
         self._changed = threading.Condition()
-        self._listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-        self._listener.bind(str(path))
-        self._listener.listen(1024)
-        self._thread = threading.Thread(target=self._run, daemon=True)
-        self._thread.start()
+        self._listeners: list[tuple[socket.socket, threading.Thread]] = []
+        listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        listener.bind(str(path))
+        listener.listen(1024)
+        self._listen(listener, is_sandbox=False)
 
     def connection(self, number: int = -1, *, at_least: int = 2) -> HostConnection:
         """A connection, once there are that many (the first is the proxy's own)."""
@@ -317,22 +337,37 @@ class Host:
             return self.connections[number]
 
     def close(self) -> None:
-        """End every connection and the socket."""
-        self._listener.shutdown(socket.SHUT_RDWR)
-        self._thread.join(LIMIT)
-        self._listener.close()
+        """End every connection and the sockets."""
+        for listener, thread in self._listeners:
+            listener.shutdown(socket.SHUT_RDWR)
+            thread.join(LIMIT)
+            listener.close()
         for connection in self.connections:
             connection.join()
         self.path.unlink()
 
-    def _run(self) -> None:
+    def _listen(self, listener: socket.socket, *, is_sandbox: bool) -> None:
+        listener.setblocking(True)
+        thread = threading.Thread(target=self._run, args=(listener, is_sandbox), daemon=True)
+        self._listeners.append((listener, thread))
+        thread.start()
+
+    def _context(self, descriptor: int) -> None:
+        self._listen(socket.socket(fileno=os.dup(descriptor)), is_sandbox=True)
+
+    def _run(self, listener: socket.socket, is_sandbox: bool) -> None:
         while True:
             try:
-                sock, _ = self._listener.accept()
+                sock, _ = listener.accept()
             except OSError:
                 return
+            if is_sandbox and not self.takes_sandboxed:
+                sock.close()
+                continue
             with self._changed:
-                self.connections.append(HostConnection(sock, self.globals, self.refused))
+                hidden = self.hidden if is_sandbox else frozenset()
+                made = HostConnection(sock, self.globals, self.refused, hidden, self._context)
+                self.connections.append(made)
                 self._changed.notify_all()
 
 
@@ -346,7 +381,13 @@ class Between:
         self.failures: list[str] = []
         self.loop = Loop()
         self.proxy = Proxy(config, {})
-        self.link = HostLink(self.loop, SocketChannel(str(host_path)), app_id="demo", use_security_context=True)
+        self.link = HostLink(
+            self.loop,
+            SocketChannel(str(host_path)),
+            app_id="demo",
+            use_security_context=True,
+            follows_outputs=self.proxy.follows_outputs,
+        )
         self.server = Server(self.loop, self.link, self.proxy.routes, self._failed)
         self._wake, self._wakeup = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
         self._calls: list[Callable[[], None]] = []

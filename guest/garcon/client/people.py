@@ -96,6 +96,8 @@ def _status(arguments: argparse.Namespace) -> int:
             print(f"  {warning}")
         for proxy in proxies:
             print(_proxy_sentence(proxy))
+            for limit in proxy.get("limits", ()):
+                print(f"  {limit['sentence']}")
             for client in proxy["clients"]:
                 windows = ", ".join(client["app_ids"]) or "no window yet"
                 print(f"  {client['program']} (pid {client['pid']}): {windows}")

@@ -293,6 +293,12 @@ def _windows(facts: Facts) -> _Said:
         )
 
 
+def _proxies(facts: Facts) -> _Said:
+    for proxy in facts.proxies:
+        for limit in proxy.get("limits", ()):
+            yield _WARNING, f"{proxy['socket']}: {limit['sentence']}", limit["advice"]
+
+
 def _graphics(facts: Facts) -> _Said:
     for node in facts.nodes:
         if node.trouble:
@@ -387,6 +393,7 @@ CHECKS: tuple[Check, ...] = (
         ("user", "garcon", "host", "token", "listener", "rival"),
     ),
     Check("windows", "programs can show windows", _windows, ("manager", "host", "units", "listener")),
+    Check("proxies", "programs get what the proxy's settings promise", _proxies, ("windows",)),
     Check("graphics", "the GPU can be used", _graphics, ("user",)),
     Check("groups", "the expected groups exist", _groups, ("place",)),
     Check("files", "the expected files exist", _files, ("place",)),

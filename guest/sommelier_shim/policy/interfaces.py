@@ -70,6 +70,10 @@ class GlobalPolicy:
             return 0
         return min(host_version, shapes.version_of(interface))
 
+    def is_allowed(self, interface: str) -> bool:
+        """Whether a privileged interface is offered because it is allowed by name."""
+        return _matches(interface, self._allowed) and self.offered_version(interface, 1) > 0
+
     def reason_hidden(self, interface: str) -> str:
         """Why an interface of the tables is not offered, or ""."""
         if _matches(interface, self._denied):

@@ -4,29 +4,37 @@ host how large it is shown."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
+from sommelier_shim.output_places import XDG_OUTPUT, OutputPlace
 from sommelier_shim.routes import Hooks
 from sommelier_shim.scaling import coordinates, deferred, direct, output_events, surfaces
 from sommelier_shim.scaling.arithmetic import usable
 from sommelier_shim.scaling.outputs import MeasuredOutputs, ScaledOutputs
 from sommelier_shim.shapes import version_of
 
-__all__ = ["DIRECT_NEEDS", "VIEWPORTER", "install", "install_densities", "install_direct", "usable"]
+__all__ = ["DIRECT_NEEDS", "VIEWPORTER", "XDG_OUTPUT", "install", "install_densities", "install_direct", "usable"]
 
 VIEWPORTER = "wp_viewporter"
-DIRECT_NEEDS = (VIEWPORTER, output_events.XDG_OUTPUT)
+DIRECT_NEEDS = (VIEWPORTER, XDG_OUTPUT)
 """Globals of the host without which there is no direct scale."""
 
 
 def install(
-    hooks: Hooks, factor: float, buckets: Sequence[int] = (), *, stable: bool = False, has_viewporter: bool
+    hooks: Hooks,
+    factor: float,
+    buckets: Sequence[int] = (),
+    *,
+    stable: bool = False,
+    has_viewporter: bool,
+    places: Mapping[int, OutputPlace],
 ) -> dict[str, int]:
     """Switch on one scale for everything.
 
     :param factor: clients' units in one of the host's.
     :param buckets: densities that may be reported.
-    :param has_viewporter: whether the host has viewports; a whole buffer scale must do where it has none.
+    :param has_viewporter: whether clients get viewports; a whole buffer scale must do where they do not.
+    :param places: of outputs by the names of their globals, where clients do not get xdg-output.
     :returns: the host's globals that this needs, with the highest version of each.
     """
     space = surfaces.Uniform(factor, stable=stable)
@@ -35,14 +43,17 @@ def install(
         surfaces.install(hooks, space)
     else:
         surfaces.install_without_viewports(hooks, space)
-    output_events.install(hooks, ScaledOutputs(factor, stable=stable, buckets=buckets))
+    output_events.install(hooks, ScaledOutputs(factor, stable=stable, buckets=buckets), places)
     return _wanted()
 
 
-def install_direct(hooks: Hooks, factor: float, *, stable: bool = False) -> dict[str, int]:
+def install_direct(
+    hooks: Hooks, factor: float, *, stable: bool = False, places: Mapping[int, OutputPlace]
+) -> dict[str, int]:
     """Switch on scales by output.
 
     :param factor: clients' units in one pixel.
+    :param places: as of :func:`install`.
     :returns: as :func:`install`.
     """
     space = direct.Direct(factor, stable=stable)
@@ -50,18 +61,19 @@ def install_direct(hooks: Hooks, factor: float, *, stable: bool = False) -> dict
     direct.install(hooks)
     deferred.install(hooks, space)
     coordinates.install(hooks, space, direct.CONVERTED_HERE | deferred.DEFERRED)
-    output_events.install(hooks, space.outputs, space.outputs_changed)
+    output_events.install(hooks, space.outputs, places, space.outputs_changed)
     return {deferred.COMPOSITOR: 1, **_wanted()}
 
 
-def install_densities(hooks: Hooks, buckets: Sequence[int]) -> dict[str, int]:
+def install_densities(hooks: Hooks, buckets: Sequence[int], *, places: Mapping[int, OutputPlace]) -> dict[str, int]:
     """Report densities of a list, and scale nothing.
 
+    :param places: as of :func:`install`.
     :returns: as :func:`install`.
     """
-    output_events.install(hooks, MeasuredOutputs(buckets))
+    output_events.install(hooks, MeasuredOutputs(buckets), places)
     return {name: version for name, version in _wanted().items() if name != VIEWPORTER}
 
 
 def _wanted() -> dict[str, int]:
-    return {VIEWPORTER: 1, output_events.XDG_OUTPUT: 3, output_events.AURA: version_of(output_events.AURA)}
+    return {VIEWPORTER: 1, XDG_OUTPUT: 3, output_events.AURA: version_of(output_events.AURA)}

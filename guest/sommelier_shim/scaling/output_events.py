@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
+from sommelier_shim.output_places import XDG_OUTPUT, OutputPlace
 from sommelier_shim.own_globals import own_globals
 from sommelier_shim.relay import Flow, Hook, Relay
 from sommelier_shim.routes import Hooks
@@ -12,7 +13,7 @@ from sommelier_shim.shapes import naming
 from sommelier_shim.translation import TranslatingRelay
 from sommelier_shim.wire import INT, UINT, Buffer, decode, encode
 
-XDG_OUTPUT, AURA = "zxdg_output_manager_v1", "zaura_shell"
+AURA = "zaura_shell"
 _SOURCES = {XDG_OUTPUT: "zxdg_output_v1", AURA: "zaura_output"}
 """What tells more of an output: by the global, what it makes."""
 _AURA_OUTPUTS, _AURA_RELEASES = 2, 38
@@ -25,9 +26,16 @@ _CURRENT = 1
 _OUTPUT_LIMIT = 64
 
 
-def install(hooks: Hooks, describer: Describer, at_change: Callable[[Relay], bytes] | None = None) -> None:
+def install(
+    hooks: Hooks,
+    describer: Describer,
+    places: Mapping[int, OutputPlace],
+    at_change: Callable[[Relay], bytes] | None = None,
+) -> None:
     """Describe outputs in the clients' units.
 
+    :param places: of outputs by the names of their globals, as the proxy's own connection knows them. They count
+        where the client's connection has no xdg-output.
     :param at_change: called when the host has said something of an output; returns what else the client shall hear.
     """
 
@@ -36,11 +44,19 @@ def install(hooks: Hooks, describer: Describer, at_change: Callable[[Relay], byt
             return b""
         return view.events(describer.described(view.output, outputs), ends_set=ends_set)
 
-    def tell(flow: Flow) -> bytes:
+    def tell(relay: Relay) -> bytes:
         """What has changed: one output may move others."""
-        outputs = outputs_of(flow.relay)
+        outputs = outputs_of(relay)
+        for name, output in outputs.by_name.items():
+            if name in places and _SOURCES[XDG_OUTPUT] not in output.sources.values():
+                output.logical_position, output.logical_size = places[name]
         told = b"".join(described(view, outputs) for view in outputs.views.values())
-        return told + (at_change(flow.relay) if at_change is not None else b"")
+        return told + (at_change(relay) if at_change is not None else b"")
+
+    def moved(relay: Relay) -> None:
+        told = tell(relay)
+        if told:
+            relay.to_client(told, None)
 
     def own_mode(flow: Flow, object_id: int, at: int, stop: int) -> Buffer | None:
         output = outputs_of(flow.relay).own.get(object_id)
@@ -48,10 +64,10 @@ def install(hooks: Hooks, describer: Describer, at_change: Callable[[Relay], byt
             return None
         width, height, output.refresh = (INT.unpack_from(flow.buffer, at + offset)[0] for offset in (12, 16, 20))
         output.pixels = max(0, width), max(0, height)
-        return tell(flow) if output.version < 2 else None
+        return tell(flow.relay) if output.version < 2 else None
 
     def own_done(flow: Flow, object_id: int, at: int, stop: int) -> Buffer | None:
-        return tell(flow)
+        return tell(flow.relay)
 
     def own_removed(flow: Flow, name: int) -> bytes:
         relay = flow.relay
@@ -70,7 +86,7 @@ def install(hooks: Hooks, describer: Describer, at_change: Callable[[Relay], byt
         if output.version >= _OUTPUT_RELEASES:
             relay.to_host(encode(output.host_id, 0), None)
             relay.disown(output.host_id, "wl_output")
-        return tell(flow)
+        return tell(flow.relay)
 
     def told_mode(flow: Flow, object_id: int, at: int, stop: int) -> Buffer:
         outputs = outputs_of(flow.relay)
@@ -95,6 +111,7 @@ def install(hooks: Hooks, describer: Describer, at_change: Callable[[Relay], byt
     hooks.at_own_global["wl_output"] = _announced
     hooks.at_own_global[XDG_OUTPUT] = hooks.at_own_global[AURA] = _source_announced
     hooks.at_own_removal.append(own_removed)
+    hooks.at_outputs_moved.append(moved)
     hooks.own_handlers["wl_output"] = {
         "geometry": _own_geometry, "mode": own_mode, "scale": _own_scale, "done": own_done,
     }  # fmt: skip

@@ -1,0 +1,135 @@
+"""Where the host's outputs lie, as the proxy's own connection sees it.
+
+A host may hide xdg-output from the clients of a security context (sway does since 1.9), and wl_output alone does
+not say what a fractional scale is. Global names are those of the whole display, whoever asks (libwayland's
+``wl_global.name``), so that a client's output is found here by the name of its global.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import NamedTuple
+
+from sommelier_shim.wire import DISPLAY, decode, encode
+
+XDG_OUTPUT = "zxdg_output_manager_v1"
+_REGISTRY = 2
+_GET_XDG_OUTPUT = 1
+_DESTROY = _RELEASE = 0
+_LOGICAL_POSITION, _LOGICAL_SIZE, _LOGICAL_DONE = range(3)
+"""Opcodes of zxdg_output_v1's events."""
+_OUTPUT_VERSION, _OUTPUT_RELEASES = 3, 3
+_MANAGER_VERSION = 2
+"""Up to this version xdg-output has an end of a set of its own."""
+_LIMIT = 64
+"""Outputs that are followed."""
+
+
+class OutputPlace(NamedTuple):
+    """Position and size in the host's units."""
+
+    position: tuple[int, int]
+    size: tuple[int, int]
+
+
+class _Followed:
+    """The proxy's objects for an output, and what was said of it since the last end of a set."""
+
+    def __init__(self, output: int, version: int, xdg_output: int) -> None:
+        self.output = output
+        self.version = version
+        self.xdg_output = xdg_output
+        self.position = self.size = (0, 0)
+
+
+class OutputPlaces:
+    """Follows the outputs of one connection.
+
+    :ivar places: by the name of the output's global.
+    :ivar is_following: whether the connection tells of outputs; :ivar is_complete: whether it has told of all.
+    """
+
+    def __init__(self) -> None:
+        self.places: dict[int, OutputPlace] = {}
+        self.is_following = self.is_complete = False
+        self._followed: dict[int, _Followed] = {}
+        self._next = 0
+        self._manager = 0
+        self._callback = 0
+        self._send: Callable[[bytes], None]
+
+    def start(self, globals_: Mapping[int, tuple[str, int]], first_id: int, send: Callable[[bytes], None]) -> None:
+        """Ask for every output.
+
+        :param first_id: the first object id that the connection has not used.
+        :param send: sends requests on the connection.
+        """
+        self.is_following = True
+        self._next, self._send = first_id, send
+        name, version = next(
+            (name, version) for name, (interface, version) in globals_.items() if interface == XDG_OUTPUT
+        )
+        self._manager = self._new_id()
+        version = min(version, _MANAGER_VERSION)
+        send(encode(_REGISTRY, 0, "usun", name, XDG_OUTPUT, version, self._manager))
+        for name, (interface, version) in globals_.items():
+            self.announced(name, interface, version)
+        self._callback = self._new_id()
+        send(encode(DISPLAY, 0, "n", self._callback))
+
+    def stop(self) -> None:
+        """Forget everything: the connection is closed."""
+        self.places.clear()
+        self._followed.clear()
+        self.is_following = self.is_complete = False
+
+    def announced(self, name: int, interface: str, version: int) -> None:
+        """The connection's registry has announced a global."""
+        if not self.is_following or interface != "wl_output" or len(self._followed) >= _LIMIT:
+            return
+        one = self._followed[name] = _Followed(self._new_id(), min(version, _OUTPUT_VERSION), self._new_id())
+        self._send(
+            encode(_REGISTRY, 0, "usun", name, interface, one.version, one.output)
+            + encode(self._manager, _GET_XDG_OUTPUT, "no", one.xdg_output, one.output)
+        )
+
+    def withdrawn(self, name: int) -> None:
+        """The connection's registry has withdrawn a global."""
+        one = self._followed.pop(name, None)
+        self.places.pop(name, None)
+        if one is not None:
+            self._send(encode(one.xdg_output, _DESTROY))
+            if one.version >= _OUTPUT_RELEASES:
+                self._send(encode(one.output, _RELEASE))
+
+    def event(self, object_id: int, opcode: int, message: bytes) -> bool:
+        """Take an event of any object of the connection.
+
+        :returns: whether a description, or the first one of all outputs, is complete.
+        :raises WireError: the event is damaged.
+        """
+        if object_id == self._callback and self.is_following and not self.is_complete:
+            self.is_complete = True
+            return True
+        for name, one in self._followed.items():
+            if one.xdg_output != object_id:
+                continue
+            if opcode == _LOGICAL_POSITION:
+                one.position = _pair(message)
+            elif opcode == _LOGICAL_SIZE:
+                one.size = _pair(message)
+            elif opcode == _LOGICAL_DONE and min(one.size) > 0:
+                self.places[name] = OutputPlace(one.position, one.size)
+                return True
+        return False
+
+    def _new_id(self) -> int:
+        self._next += 1
+        return self._next - 1
+
+
+def _pair(message: bytes) -> tuple[int, int]:
+    x, y = decode("ii", message)
+    assert isinstance(x, int)
+    assert isinstance(y, int)
+    return x, y

@@ -1,0 +1,107 @@
+"""A connection of the proxy's own to the host: it sends requests, and calls a function for each event."""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Callable
+
+from sommelier_shim.loop import READABLE, Loop
+from sommelier_shim.outlet import Outlet
+from sommelier_shim.wire import HEADER, SIZE_LIMIT, WireError, decode
+
+_GLOBAL_LIMIT = 4096
+_NAME_LIMIT = 256
+"""Letters of an interface's name; the longest has sixty."""
+_GLOBAL, _GLOBAL_REMOVE = 0, 1
+"""Opcodes of wl_registry's events."""
+
+
+class OwnConnection:
+    """One connection.
+
+    :param sock: connected, non-blocking; the connection closes it.
+    :param on_event: called with object, opcode and the whole message. It may close the connection.
+    :param on_end: called once with a sentence when the host closed the connection or broke the protocol.
+    """
+
+    def __init__(
+        self,
+        loop: Loop,
+        sock: socket.socket,
+        on_event: Callable[[int, int, bytes], None],
+        on_end: Callable[[str], None],
+    ) -> None:
+        self._loop = loop
+        self._sock = sock
+        self._outlet = Outlet(sock, lambda waits: None)
+        self._on_event = on_event
+        self._on_end = on_end
+        self._tail = b""
+        self._is_open = True
+        loop.add(sock.fileno(), READABLE, self._readable)
+
+    def send(self, data: bytes, descriptors: list[int] | None = None) -> None:
+        """Send requests: a few hundred bytes. If the socket is full, the host does not read."""
+        self._outlet.send(data, descriptors)
+
+    def close(self) -> None:
+        """Close the connection; nothing is called afterwards."""
+        if self._is_open:
+            self._is_open = False
+            self._outlet.close()
+            self._loop.remove(self._sock.fileno())
+            self._sock.close()
+
+    def _readable(self, events: int) -> None:
+        try:
+            data = self._sock.recv(16384)
+        except BlockingIOError:
+            return
+        except OSError:
+            data = b""
+        if not data:
+            self._on_end("the host compositor closed the connection")
+            return
+        try:
+            self._take(self._tail + data)
+        except WireError as error:
+            self._on_end(f"the host compositor broke the protocol: {error}")
+
+    def _take(self, data: bytes) -> None:
+        at = 0
+        while at + 8 <= len(data):
+            object_id, word = HEADER.unpack_from(data, at)
+            size = word >> 16
+            if size < 8 or size & 3 or size > SIZE_LIMIT:
+                raise WireError("a message of an impossible size")
+            if at + size > len(data):
+                break
+            self._on_event(object_id, word & 0xFFFF, data[at : at + size])
+            if not self._is_open:
+                return
+            at += size
+        self._tail = data[at:]
+
+
+class GlobalList(dict[int, tuple[str, int]]):
+    """The globals that a registry has announced: interface and version by name."""
+
+    def event(self, opcode: int, message: bytes) -> None:
+        """Take an event of the registry.
+
+        :raises WireError: it is damaged.
+        """
+        if opcode == _GLOBAL:
+            name, interface, version = decode("usu", message)
+            known = interface.decode("ascii", "replace")[:_NAME_LIMIT] if isinstance(interface, bytes) else ""
+            if len(self) < _GLOBAL_LIMIT and known:
+                assert isinstance(name, int)
+                assert isinstance(version, int)
+                self[name] = (known, version)
+        elif opcode == _GLOBAL_REMOVE:
+            (name,) = decode("u", message)
+            self.pop(name, None)  # type: ignore[arg-type]
+
+    def version_of(self, interface: str) -> int:
+        """The version of an interface, 0 when it was not announced."""
+        return max((version for name, version in self.values() if name == interface), default=0)
