@@ -7,6 +7,7 @@ import os
 from collections.abc import Callable, Mapping, Sequence
 
 from guestlink.errors import GuestlinkError
+from guestlink.notify_socket import NotifySocket
 from sommelier_shim.children import Child, start_program
 from sommelier_shim.loop import Loop, Timer
 
@@ -20,30 +21,28 @@ class ServiceManager:
     """
 
     def __init__(self, loop: Loop, ready_text: str) -> None:
-        import sdnotify
-
         self._loop = loop
         self._ready_text = ready_text or "READY=1"
-        self._notifier = sdnotify.SystemdNotifier()
+        self._notifier = NotifySocket()
         self._children: list[Child] = []
         self._watchdog: Timer | None = None
         self._interval = _watchdog_interval()
-        for name in ("NOTIFY_SOCKET", "WATCHDOG_USEC", "WATCHDOG_PID"):
+        for name in ("WATCHDOG_USEC", "WATCHDOG_PID"):
             os.environ.pop(name, None)
 
     def ready(self) -> None:
         """Say that clients are served."""
-        self._notifier.notify(self._ready_text)
+        self._notifier.send(self._ready_text)
         if self._interval:
             self._feed()
 
     def status(self, text: str) -> None:
         """Show a sentence in ``systemctl status``."""
-        self._notifier.notify("STATUS=" + text.replace("\n", " "))
+        self._notifier.send("STATUS=" + text.replace("\n", " "))
 
     def stopping(self) -> None:
         """Say that the proxy ends."""
-        self._notifier.notify("STOPPING=1")
+        self._notifier.send("STOPPING=1")
 
     def publish(self, variables: Mapping[str, str], done: Callable[[], None]) -> None:
         """Give variables to everything that the user manager and the session bus start from now on.
@@ -69,9 +68,7 @@ class ServiceManager:
             self._watchdog.cancel()
         for child in self._children:
             child.close()
-        connection = getattr(self._notifier, "socket", None)
-        if connection is not None:
-            connection.close()
+        self._notifier.close()
 
     def _run(self, argv: Sequence[str], done: Callable[[], None]) -> None:
         def ended(status: int) -> None:
@@ -86,7 +83,7 @@ class ServiceManager:
             done()
 
     def _feed(self) -> None:
-        self._notifier.notify("WATCHDOG=1")
+        self._notifier.send("WATCHDOG=1")
         self._watchdog = self._loop.call_later(self._interval, self._feed)
 
 

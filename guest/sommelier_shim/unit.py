@@ -154,9 +154,9 @@ def _main(argv: list[str]) -> int:
 
 def _stop_watchdog() -> None:
     """The host's program gives no signs of life: tell systemd not to wait for them (sd_notify(3))."""
-    import sdnotify
+    from guestlink.notify_socket import NotifySocket
 
-    sdnotify.SystemdNotifier().notify("WATCHDOG_USEC=0")
+    NotifySocket(keeps_variable=True).send("WATCHDOG_USEC=0")
     for name in ("WATCHDOG_USEC", "WATCHDOG_PID"):
         os.environ.pop(name, None)
 

@@ -10,6 +10,7 @@ import sys
 from guestlink.address import CID_HOST, UnixAddress
 from guestlink.errors import run_command
 from guestlink.logs import setup_logging
+from guestlink.notify_socket import NotifySocket
 from guestlink.preface import demand
 from guestlink.sockets import Peer, PeerPolicy, activated_sockets, listen, same_user
 from guestlink.token import TokenError, read_token
@@ -64,7 +65,7 @@ def _serve_host(listeners: list[socket.socket], arguments: Arguments, surroundin
         Session(connection, surroundings).run()
         return 0
 
-    _notify_ready()
+    NotifySocket().send("READY=1")
     ForkServer(listeners, policy.refusal, serve, leaves_sessions=arguments.listen is None).run()
     _remove(arguments.listen)
     return 0
@@ -84,15 +85,6 @@ def _serve_garcon(arguments: Arguments) -> int:
     ForkServer([listen(address, backlog=_BACKLOG)], refusal, serve, until).run()
     _remove(address)
     return 0
-
-
-def _notify_ready() -> None:
-    """Tell systemd that we listen; the library for it is slower to import than this is long."""
-    address = os.environ.pop("NOTIFY_SOCKET", "")
-    if not address:
-        return
-    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as sock:
-        sock.sendto(b"READY=1", "\0" + address[1:] if address.startswith("@") else address)
 
 
 def _remove(address: object) -> None:

@@ -23,6 +23,8 @@ from typing import NamedTuple
 
 from guestlink.vsh import (
     DATA_LIMIT,
+    READY_IN_CWD,
+    READY_TEXT,
     Data,
     OutgoingBlock,
     ProtocolError,
@@ -45,6 +47,7 @@ from vshd.environment import Environ, session_environ, target_environ
 from vshd.input import Input
 from vshd.login import login_environ
 from vshd.target import Target, start_target
+from vshd.terminfo import usable_term
 
 _log = logging.getLogger(__name__)
 
@@ -112,6 +115,7 @@ class Session:
         self._target: Target | None = None
         self._to_client = Backlog()
         self._input: Input | None = None
+        self._ready_text = READY_TEXT
         self._early: list[Data | Resize | SignalRequest] | None = []
         self._blocks: dict[int, OutgoingBlock] = {}
         self._exit: StatusChange | None = None
@@ -126,7 +130,8 @@ class Session:
         self._handlers: dict[int, Callable[[int], None]] = {client.fileno(): self._client_ready}
 
     def run(self) -> None:
-        """Serve, and leave nothing behind. A fault of ours ends the session like a client that went away."""
+        """Serve, and leave nothing behind. SIGTERM and a fault of ours end it like a client that went away."""
+        signal.signal(signal.SIGTERM, self._leave)
         try:
             while not self._is_over():
                 self._wait()
@@ -137,6 +142,10 @@ class Session:
             if self._target is not None:
                 self._target.close()
             self._client.close()
+
+    def _leave(self, _number: int, _frame: object) -> None:
+        with contextlib.suppress(OSError):
+            self._client.shutdown(socket.SHUT_RDWR)
 
     # The loop.
 
@@ -313,20 +322,25 @@ class Session:
             surroundings = self._surroundings
             account = choose_account(setup, surroundings.default_user, surroundings.may_switch)
             environ = target_environ(self._session_environ(account), setup.env, account)
+            environ[b"TERM"] = usable_term(environ)
             target = start_target(setup, account, environ)
         except (Refused, OSError) as error:
             reason = (
                 str(error) if isinstance(error, Refused) else f"the program cannot be started: {error.strerror}"
             )
-            self._say(encode_setup_answer(SetupAnswer(Status.FAILED, reason)))
-            self._exit, self._told_end = StatusChange(Status.FAILED), True
+            self._refuse(reason)
             return
         self._target, self._input = target, Input(target)
+        self._ready_text = READY_IN_CWD if setup.requires_cwd else READY_TEXT
         self._handlers |= {target.report: self._executed, target.pidfd: self._target_ended}
         for descriptor in {target.stdin, *target.outputs}:
             self._handlers[descriptor] = self._target_ready(descriptor)
         for descriptor, stream in target.outputs.items():
             self._blocks[descriptor] = OutgoingBlock(stream, _SMALL_BLOCK)
+
+    def _refuse(self, reason: str) -> None:
+        self._say(encode_setup_answer(SetupAnswer(Status.FAILED, reason)))
+        self._exit, self._told_end = StatusChange(Status.FAILED), True
 
     def _session_environ(self, account: Account) -> Environ:
         surroundings = self._surroundings
@@ -339,8 +353,12 @@ class Session:
 
     def _executed(self, _events: int) -> None:
         assert self._target is not None
-        failure = self._target.execution()
-        self._say(encode_setup_answer(SetupAnswer(Status.READY, failure or "vsh ready", self._target.pid)))
+        try:
+            failure = self._target.execution()
+        except Refused as refused:
+            self._refuse(str(refused))
+            return
+        self._say(encode_setup_answer(SetupAnswer(Status.READY, failure or self._ready_text, self._target.pid)))
         early, self._early = self._early, None
         for event in early or ():
             self._act(event)
@@ -448,15 +466,8 @@ class Session:
 
     def _end_target(self) -> None:
         """Take the program of a vanished client with it."""
-        target = self._target
-        if target is None or (self._exit is not None):
-            return
-        target.hang_up()
-        poll = select.poll()
-        poll.register(target.pidfd, select.POLLIN)
-        if not poll.poll(HANG_UP_TIME * 1000):
-            target.kill()
-            poll.poll(HANG_UP_TIME * 1000)
+        if self._target is not None and self._exit is None:
+            self._target.end(HANG_UP_TIME)
 
 
 def _read(descriptor: int, spaces: list[memoryview]) -> int | None:

@@ -8,14 +8,16 @@ import errno
 import fcntl
 import os
 import pty
+import select
 import signal
 import struct
 import termios
+import time
 from collections.abc import Mapping
 from typing import NamedTuple, NoReturn
 
-from guestlink.vsh import Setup, Stream
-from vshd.account import Account
+from guestlink.vsh import NO_CWD, Setup, Stream
+from vshd.account import Account, Refused
 
 NOT_FOUND, NOT_EXECUTABLE = 127, 126
 """Exit codes of a target that could not be executed, as a shell has them."""
@@ -25,10 +27,16 @@ _IUTF8 = 0o40000
 _SIZES = range(1, 65536)
 _TIOCSIG = 0x40045436
 """Send a signal to the foreground of the terminal (ioctl_tty(2)); Python's module has no name for it."""
+_REFUSED = b"\0"
+"""In front of a child's report: it has not tried to execute its program, and the session shall be refused."""
 _REPORT = 3
 """The descriptor on which a child reports that it could not execute its program; closed by the execution."""
 _libc = ctypes.CDLL(None)
 _PR_SET_PDEATHSIG = 1
+
+
+class DirectoryError(Exception):
+    """The directory that a client requires cannot be entered; the text says why."""
 
 
 class Program(NamedTuple):
@@ -59,11 +67,18 @@ class Target:
         self._reaped = False
 
     def execution(self) -> str:
-        """How the execution went, once ``report`` is readable: "" when it was well, else the reason it failed."""
+        """How the execution went, once ``report`` is readable: "" when it was well, else the reason it failed.
+
+        :raises Refused: the program was not to be executed without the directory that the client asked for.
+        """
         message = os.read(self.report, 4096)
         os.close(self.report)
         self.report = -1
-        return message.decode(errors="replace")
+        text = message.removeprefix(_REFUSED).decode(errors="replace")
+        if message.startswith(_REFUSED):
+            self.ended()
+            raise Refused(text)
+        return text
 
     def ended(self) -> tuple[int, bool]:
         """Take notice of the end, which ``pidfd`` has told.
@@ -111,30 +126,66 @@ class Target:
         if descriptor != self.terminal:
             os.close(descriptor)
 
-    def hang_up(self) -> None:
-        """Let go of everything; the program is told with SIGHUP, by the kernel where it has a terminal."""
+    def end(self, patience: float) -> None:
+        """End it as a terminal that hangs up does, and wait for the end.
+
+        SIGHUP comes first. The output is read and thrown away until the program has ended: one that handles the
+        signal may print, and would be killed by the signal of a closed pipe.
+
+        :param patience: seconds after which it is killed.
+        """
+        if self._reaped:
+            return
+        for group in self._groups():
+            with contextlib.suppress(OSError):  # it has ended, or belongs to another user by now
+                os.killpg(group, signal.SIGHUP)
+                os.killpg(group, signal.SIGCONT)  # one that is stopped takes no other signal
+        self.close_stdin()
+        if not self._discard_output(patience):
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(self.pid, signal.SIGKILL)
+            self._discard_output(patience)
+
+    def _groups(self) -> set[int]:
+        """Its own process group, and the one in the foreground of its terminal."""
+        groups = {self.pid}
+        if self.terminal >= 0:
+            with contextlib.suppress(OSError):
+                groups.add(os.tcgetpgrp(self.terminal))
+        return {group for group in groups if group > 1}
+
+    def _discard_output(self, seconds: float) -> bool:
+        """Read and throw away what it writes; returns whether it has ended within a time."""
+        deadline = time.monotonic() + seconds
+        poll = select.poll()
+        for descriptor in (self.pidfd, *self.outputs):
+            poll.register(descriptor, select.POLLIN)
+        while (left := deadline - time.monotonic()) > 0:
+            for descriptor, _ in poll.poll(left * 1000):
+                if descriptor == self.pidfd:
+                    return True
+                try:
+                    count = len(os.read(descriptor, 65536))
+                except BlockingIOError:
+                    continue
+                except OSError:
+                    count = 0  # nobody has the terminal open
+                if not count:
+                    poll.unregister(descriptor)
+        return False
+
+    def close(self) -> None:
+        """Close our side. A program that still runs gets SIGHUP, by the kernel where it has a terminal."""
+        if self.terminal < 0 and not self._reaped:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(self.pid, signal.SIGHUP)
         self.close_stdin()
         for descriptor in list(self.outputs):
             self.close_output(descriptor)
-        if self.terminal >= 0:
-            os.close(self.terminal)
-            self.terminal = -1
-        elif not self._reaped:
-            with contextlib.suppress(ProcessLookupError):
-                os.killpg(self.pid, signal.SIGHUP)
-
-    def kill(self) -> None:
-        """End it and its process group for good."""
-        if not self._reaped:
-            with contextlib.suppress(ProcessLookupError):
-                os.killpg(self.pid, signal.SIGKILL)
-
-    def close(self) -> None:
-        """Close what is left of our side."""
-        self.hang_up()
-        for descriptor in (self.pidfd, self.report):
+        for descriptor in (self.terminal, self.pidfd, self.report):
             if descriptor >= 0:
                 os.close(descriptor)
+        self.terminal = -1
 
 
 def start_target(setup: Setup, account: Account, environ: Mapping[bytes, bytes]) -> Target:
@@ -237,6 +288,10 @@ def _become(
         if error.errno in (errno.ENOENT, errno.ENOTDIR):
             status = NOT_FOUND
         text = f"{os.fsdecode(program.path)}: {(error.strerror or str(error)).lower()}"
+    except DirectoryError as error:
+        with contextlib.suppress(OSError):
+            os.write(_REPORT, _REFUSED + str(error).encode(errors="replace")[:2000])
+        os._exit(1)
     except BaseException as error:
         text = f"{os.fsdecode(program.path)}: {error}"
     message = text.encode(errors="replace")[:2000]
@@ -252,15 +307,25 @@ def _die_with_parent() -> None:
 
 
 def _enter_directory(setup: Setup, account: Account) -> None:
-    """The home, then what was asked for, as the target's user; where one cannot be entered, the last one stays."""
-    places: list[bytes | str] = ["/", account.home]
-    if setup.cwd:
-        places.append(setup.cwd)
-    if setup.cwd_pid:
-        places.append(f"/proc/{setup.cwd_pid}/cwd")
-    for place in places:
+    """The home, then what was asked for, as the target's user; where one cannot be entered, the last one stays.
+
+    :raises DirectoryError: what was asked for cannot be entered, and the client requires it.
+    """
+    for beginning in ("/", account.home):
         with contextlib.suppress(OSError):
+            os.chdir(beginning)
+    asked: dict[str, bytes | str] = {}
+    if setup.cwd:
+        asked[os.fsdecode(setup.cwd)] = setup.cwd
+    if setup.cwd_pid:
+        asked[f"the directory of process {setup.cwd_pid}"] = f"/proc/{setup.cwd_pid}/cwd"
+    for name, place in asked.items():
+        try:
             os.chdir(place)
+        except OSError as error:
+            if setup.requires_cwd:
+                reason = (error.strerror or str(error)).lower()
+                raise DirectoryError(f"{NO_CWD}{name}: {reason}") from error
 
 
 def _execute(program: Program, environ: Mapping[bytes, bytes]) -> NoReturn:

@@ -10,8 +10,7 @@ import sys
 from collections.abc import Awaitable, Callable
 from typing import NoReturn
 
-import sdnotify
-
+from guestlink.notify_socket import NotifySocket
 from guestlink.tasks import TaskOwner
 
 _log = logging.getLogger(__name__)
@@ -30,9 +29,9 @@ class Notifier:
     """
 
     def __init__(self) -> None:
-        self._socket = sdnotify.SystemdNotifier()
+        self._socket = NotifySocket()
         self._watchdog = _watchdog_seconds()
-        for name in ("NOTIFY_SOCKET", "WATCHDOG_USEC", "WATCHDOG_PID"):
+        for name in ("WATCHDOG_USEC", "WATCHDOG_PID"):
             os.environ.pop(name, None)
         self.text = ""
         self._ready = False
@@ -46,27 +45,25 @@ class Notifier:
         """Say once that start-up is complete."""
         if not self._ready:
             self._ready = True
-            self._socket.notify("READY=1")
+            self._socket.send("READY=1")
 
     def status(self, text: str) -> None:
         """Show one sentence in ``systemctl status``."""
         if text != self.text:
             self.text = text
-            self._socket.notify("STATUS=" + text.replace("\n", " "))
+            self._socket.send("STATUS=" + text.replace("\n", " "))
 
     def stopping(self) -> None:
         """Say that the daemon is about to end."""
-        self._socket.notify("STOPPING=1")
+        self._socket.send("STOPPING=1")
 
     def alive(self) -> None:
         """Feed the watchdog."""
-        self._socket.notify("WATCHDOG=1")
+        self._socket.send("WATCHDOG=1")
 
     def close(self) -> None:
         """Close the socket to the manager."""
-        connection = getattr(self._socket, "socket", None)
-        if connection is not None:
-            connection.close()
+        self._socket.close()
 
 
 def _watchdog_seconds() -> float | None:

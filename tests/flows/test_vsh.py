@@ -58,6 +58,15 @@ def test_a_commands_output_errors_and_status_arrive_apart(rig: Stage) -> None:
     assert vsh(rig, "--", "sh", "-c", "echo out; echo err >&2; exit 3") == (3, b"out\n", b"err\n")
 
 
+def test_a_directory_that_cannot_be_entered_is_named_and_nothing_runs(rig: Stage) -> None:
+    for cwd in ("/does/not/exist", "/etc/passwd", "missing", "4194305"):
+        status, out, err = vsh(rig, f"--cwd={cwd}", "--", "echo", "ran")
+        assert (status, out) == (1, b"")
+        assert cwd.encode() in err
+        assert err.count(b"\n") == 2
+    assert vsh(rig, "--cwd=~", "--", "pwd")[1] == vsh(rig, "--", "pwd")[1]
+
+
 def test_a_death_by_signal_is_shown_as_a_shell_shows_it(rig: Stage) -> None:
     for number in (9, 11, 15):
         assert vsh(rig, "--", "sh", "-c", f"kill -{number} $$")[0] == 128 + number

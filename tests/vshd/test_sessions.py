@@ -7,12 +7,15 @@ import pwd
 import signal
 import subprocess
 import time
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import psutil
 import pytest
 
 from guestlink.vsh import (
+    READY_IN_CWD,
     Setup,
     SetupAnswer,
     Status,
@@ -40,11 +43,15 @@ def gone(pid: int) -> bool:
         return True
 
 
-def wait_gone(pid: int, seconds: float = LIMIT) -> None:
-    deadline = time.monotonic() + seconds
-    while not gone(pid):
-        assert time.monotonic() < deadline, f"{pid} is still there"
+def wait_until(condition: Callable[[], bool], what: str = "") -> None:
+    deadline = time.monotonic() + LIMIT
+    while not condition():
+        assert time.monotonic() < deadline, what
         time.sleep(0.02)
+
+
+def wait_gone(pid: int) -> None:
+    wait_until(lambda: gone(pid), f"{pid} is still there")
 
 
 def test_s1_a_command_ends_with_its_status(vshd: Vshd) -> None:
@@ -305,6 +312,38 @@ def test_s30_the_directory_of_a_process(vshd: Vshd, tmp_path: Path) -> None:
     assert vshd.run("pwd", "-P", cwd_pid=-1).out.decode().strip() == home
 
 
+@pytest.mark.parametrize(
+    ("fields", "reason"),
+    [
+        ({"cwd": b"/does/not/exist"}, "in /does/not/exist: no such file or directory"),
+        ({"cwd": b"/etc/passwd"}, "in /etc/passwd: not a directory"),
+        ({"cwd": b"lost/and/found"}, "in lost/and/found: no such file or directory"),
+        ({"cwd": b"~nobody"}, "in ~nobody: no such file or directory"),
+        ({"cwd": b"/\xff"}, "no such file or directory"),
+        ({"cwd_pid": 2**31 - 1}, "in the directory of process 2147483647: no such file or directory"),
+    ],
+)
+def test_a_directory_that_is_required_is_entered_or_nothing_runs(
+    vshd: Vshd, tmp_path: Path, fields: dict[str, Any], reason: str
+) -> None:
+    mark = tmp_path / "mark"
+    with vshd.peer() as peer:
+        peer.say(encode_setup(Setup(argv=(b"touch", bytes(mark)), nopty=True, requires_cwd=True, **fields)))
+        peer.until(lambda: peer.answer is not None)
+        assert peer.answer is not None
+        assert peer.answer.status == Status.FAILED
+        assert peer.answer.description.startswith("the session cannot begin in ")
+        assert reason in peer.answer.description
+    assert not mark.exists()
+
+
+def test_a_required_directory_that_is_entered_is_told(vshd: Vshd) -> None:
+    peer = vshd.run("pwd", cwd=b"/usr", requires_cwd=True)
+    assert (peer.out, peer.answer and peer.answer.description) == (b"/usr\n", READY_IN_CWD)
+    # Without the client's word for it the original's way is kept (vsh.md §11.2, S29).
+    assert vshd.run("true", cwd=b"/does/not/exist").code == 0
+
+
 def test_a_directory_that_is_gone(vshd: Vshd, tmp_path: Path) -> None:
     lost = tmp_path / "lost"
     lost.mkdir()
@@ -387,6 +426,32 @@ def test_s38_even_one_that_ignores_it(vshd: Vshd, nopty: bool) -> None:
         peer.until(lambda: b"go" in peer.out)
         assert peer.answer is not None
         pid = peer.answer.pid
+    wait_gone(pid)
+
+
+@pytest.mark.parametrize("nopty", [True, False])
+def test_a_program_that_prints_when_its_client_vanishes_finishes_what_it_does(
+    vshd: Vshd, tmp_path: Path, nopty: bool
+) -> None:
+    mark = tmp_path / "mark"
+    # More than a pipe or a terminal holds, so that somebody has to read it.
+    work = f"i=0; while [ $i -lt 100 ]; do printf %01000d $i; i=$((i+1)); done; echo x >{mark}"
+    with vshd.peer() as peer:
+        script = f"trap '{work}; exit' HUP; echo go; while :; do sleep 0.1; done"
+        peer.begin(Setup(argv=(b"sh", b"-c", script.encode()), nopty=nopty))
+        peer.until(lambda: b"go" in peer.out)
+        assert peer.answer is not None
+        pid = peer.answer.pid
+    wait_gone(pid)
+    assert mark.exists()
+
+
+def test_a_stopped_program_ends_with_its_client(vshd: Vshd) -> None:
+    with vshd.peer() as peer:
+        peer.begin(Setup(argv=(b"sh", b"-c", b"echo go; kill -STOP $$"), nopty=True))
+        assert peer.answer is not None
+        pid = peer.answer.pid
+        wait_until(lambda: psutil.Process(pid).status() == psutil.STATUS_STOPPED)
     wait_gone(pid)
 
 

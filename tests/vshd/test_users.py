@@ -36,6 +36,13 @@ def test_a_vshd_that_is_ended_takes_its_sessions_with_it(tmp_path: Path) -> None
     assert not os.path.exists(server.path)
 
 
+def test_a_stale_notify_socket_does_not_end_vshd(tmp_path: Path) -> None:
+    for address in ("/does/not/exist", "@nobody-listens-here"):
+        server = Vshd(tmp_path, environ={"PATH": os.environ["PATH"], "NOTIFY_SOCKET": address})
+        assert server.run("true").code == 0
+        server.close()
+
+
 @needs_root
 def test_another_user_has_groups_home_and_terminal(vshd: Vshd) -> None:
     games = pwd.getpwnam("games")

@@ -1,32 +1,42 @@
-"""The command line of ``vsh``: the original's flags and rules, and ours beside them (vsh.md §3.14)."""
+"""The command line of ``vsh``: the original's flags and rules, ours, and ssh's (vsh.md §3.14, ssh(1))."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 from guestlink.errors import GuestlinkError
 from guestlink.vsh import VM_SHELL
+from guestlink_host.vsh.ssh_options import EX_DATAERR, EX_USAGE, read_options
 
-EX_USAGE = 64
-"""Exit status for a flag that does not exist."""
-EX_DATAERR = 65
-"""Exit status for a flag with a value that it cannot have."""
+SSH_FAILED = 255
+"""Exit status of ssh where it fails itself; programs that start ssh tell a command's failure from it."""
 DIRECT_USER = "chronos"
 """Who is asked for in direct mode where ``--user`` is not given."""
+ACCOUNT_VARIABLES = frozenset({"HOME", "LOGNAME", "SHELL", "USER"})
+"""Variables that every vshd sets from the account, whatever the client says (vsh.md §3.5)."""
 
 HELP = """\
-usage: vsh NAME [OPTION...] [--] [VARIABLE=VALUE...] [COMMAND [ARGUMENT...]]
+usage: vsh NAME [OPTION...] [-- [VARIABLE=VALUE...] [COMMAND [ARGUMENT...]]]
+       vsh [USER@]NAME [OPTION...] COMMAND-LINE...
        vsh --cid=CID | --connect=ADDRESS [OPTION...] [--] [VARIABLE=VALUE...] [COMMAND...]
 
-Open a shell in a container, or run a command there. The status is the command's own, 128 and the signal's
-number where a signal ended it, 1 where no session came about, and 123 where the connection broke.
+Open a shell in a container, or run a command there. Behind -- the command is started as it is written, without a
+shell. Without -- vsh does as ssh: it joins the words with spaces, and the user's shell reads the line. So rsync,
+git, scp and others can start vsh in ssh's place.
 
-  --user=USER         become this user, where the other side can (default: the session's user)
-  --cwd=DIRECTORY     begin there; a number takes the directory of the process with this number inside
+The status is the command's own, 128 and the signal's number where a signal ended it, 1 where no session came about,
+and 123 where the connection broke; without -- it is 255, as ssh's, in both of these cases.
+
+  --user=USER, -l USER  become this user, where the other side can (default: the session's user)
+  --cwd=DIRECTORY     begin there, or fail; relative to the home directory, which ~ stands for; a number takes the
+                      directory of the process with this number inside
   --env=NAME=VALUE    set a variable; as often as needed
   -t, -T              use a terminal, or none (default: one if standard input and output are terminals)
+  -n                  standard input is empty
+  -f                  go to the background when the command runs; implies -n
   -e CHARACTER        escape character at the beginning of a line (default: ~), or "none"; ~? lists what follows it
+  -o KEYWORD=VALUE    SendEnv, SetEnv, RequestTTY, User and others, as in ssh_config(5)
   --cid=CID           connect to the vshd that listens on port 9001 of this vsock context id
   --connect=ADDRESS   connect to the vshd that listens at vsock:CID:PORT, unix:/path or tcp:HOST:PORT
   --token-file=FILE   holds the container's token, which a connection over TCP begins with
@@ -34,10 +44,14 @@ number where a signal ended it, 1 where no session came about, and 123 where the
                       as with the original vsh; the second and third name nothing on this kind of host
   --help, --version
 
+ssh's other options are accepted; vsh(1) lists those that have no effect and those that are refused.
+
 examples:
   vsh work                          a login shell
   vsh work -- LANG=C make -C src    a command with a variable
+  vsh work 'cd src && make *.o'     a line for the shell there
   tar c . | vsh work --cwd=/srv -- tar x
+  rsync -e vsh -a src/ work:src/
 """
 
 _FLAGS = {"help", "version"}
@@ -45,6 +59,19 @@ _VALUES = {
     "user", "cwd", "env", "cid", "connect", "target_container", "vm_name", "owner_id", "listen_port",
     "container_features", "token_file",
 }  # fmt: skip
+_WAYS = ("cid", "vm_name", "connect")
+"""Options that name what to connect to."""
+_SHELL_LINE = 'exec "${SHELL:-/bin/sh}" -c "$0"'
+"""Gives a line to the account's shell, as sshd does; SHELL is the account's with every vshd (vsh.md §3.5)."""
+_SFTP_SERVER = """\
+for server in /usr/lib/openssh /usr/libexec/openssh /usr/lib/ssh /usr/libexec/ssh /usr/libexec /usr/lib/misc; do
+  [ ! -x "$server/sftp-server" ] || exec "$server/sftp-server"
+done
+command -v sftp-server >/dev/null && exec sftp-server
+echo 'vsh: there is no sftp-server in this container; install it (Debian: openssh-sftp-server)' >&2
+exit 127
+"""
+_SUBSYSTEMS = {"sftp": ("/bin/sh", "-c", _SFTP_SERVER)}
 
 
 class Arguments(NamedTuple):
@@ -58,7 +85,12 @@ class Arguments(NamedTuple):
     :ivar terminal: whether a terminal is used; ``None`` decides by what standard input and output are.
     :ivar escape: the escape character's byte, or ``None`` for none.
     :ivar env: variables in the order given.
+    :ivar send_env: patterns of ours that are sent, as ssh's SendEnv.
     :ivar argv: the command; empty for a login shell.
+    :ivar no_input: standard input is empty.
+    :ivar background: go to the background when the session has begun.
+    :ivar like_ssh: the command is a line for a shell, and failures of our own have ssh's exit status.
+    :ivar prints_config: only say what ssh -G would.
     """
 
     name: str = ""
@@ -73,7 +105,12 @@ class Arguments(NamedTuple):
     terminal: bool | None = None
     escape: int | None = ord("~")
     env: tuple[tuple[str, str], ...] = ()
+    send_env: tuple[str, ...] = ()
     argv: tuple[str, ...] = ()
+    no_input: bool = False
+    background: bool = False
+    like_ssh: bool = False
+    prints_config: bool = False
     help: bool = False
     version: bool = False
 
@@ -93,77 +130,168 @@ def parse(words: Sequence[str]) -> Arguments:
 
     :raises GuestlinkError: with the original's exit statuses: 64, 65 or 1.
     """
-    given, env, positional = _split(list(words))
+    read = _CommandLine(list(words))
+    given, positional = read.given, read.positional
     if "help" in given or "version" in given:
         return Arguments(help="help" in given, version="version" in given)
-    name = str(given.get("target_container", ""))
-    direct = not name and not {"cid", "vm_name", "connect"}.isdisjoint(given) and "listen_port" not in given
+    name = given.get("target_container", "")
+    direct = not name and not given.keys().isdisjoint(_WAYS) and "listen_port" not in given
+    like_ssh = False
     if not name and not direct:
         if not positional:
             raise GuestlinkError(
                 "which container?", hint="`vsh NAME` opens a shell; `guestlink-host list` lists the containers"
             )
         name = positional.pop(0)
-    if direct:
-        _check_direct(given)
-    leading, argv = _assignments(positional)
-    cwd = str(given.get("cwd", ""))
-    is_pid = cwd.isascii() and cwd.isdecimal()
+        user, at, host = name.rpartition("@")
+        if at:
+            name = host
+            read.give("user", user)
+        if not name:
+            raise GuestlinkError("the container's name is empty", hint="`guestlink-host list` lists the containers")
+        like_ssh = not read.is_exact and bool(positional)
+    _check_ways(given, direct)
+    leading, argv = _assignments([] if like_ssh else positional)
+    if "subsystem" in given:
+        argv = _subsystem(positional)
+    elif like_ssh:
+        argv = _shell_line(" ".join(positional))
+    cwd, cwd_pid = _directory(given)
+    if "background" in given and not argv:
+        raise GuestlinkError("-f needs a command", hint="write it behind the name", exit_code=EX_USAGE)
     return Arguments(
         name=name,
         cid=_number(given, "cid", 2**32 - 1) if direct and "cid" in given else None,
-        connect=str(given.get("connect", "")) if direct else "",
-        token_file=str(given.get("token_file", "")),
-        user=str(given.get("user", DIRECT_USER if direct and "connect" not in given else "")),
-        cwd="" if is_pid else cwd,
-        cwd_pid=_number(given, "cwd", 2**31 - 1) if is_pid else 0,
+        connect=given.get("connect", ""),
+        token_file=given.get("token_file", ""),
+        user=given.get("user", DIRECT_USER if direct and "connect" not in given else ""),
+        cwd=cwd,
+        cwd_pid=cwd_pid,
         listen_port=_number(given, "listen_port", 2**32 - 1) if "listen_port" in given else 0,
-        features=_features(str(given.get("container_features", ""))),
-        terminal={"t": True, "T": False}.get(str(given.get("terminal"))),
-        escape=_escape(str(given.get("escape", "~"))),
-        env=(*env, *leading),
-        argv=tuple(argv),
+        features=_features(given.get("container_features", "")),
+        terminal={"yes": True, "no": False}.get(given.get("terminal", "")),
+        escape=_escape(given.get("escape", "~")),
+        env=tuple(_checked_variables((*read.env, *leading))),
+        send_env=tuple(read.send_env),
+        argv=argv,
+        no_input="no_input" in given or "background" in given,
+        background="background" in given,
+        like_ssh=like_ssh,
+        prints_config="prints_config" in given,
     )
 
 
-def _split(words: list[str]) -> tuple[dict[str, str], list[tuple[str, str]], list[str]]:
-    """Take options from the words before ``--`` and before the command."""
-    given: dict[str, str] = {}
-    env: list[tuple[str, str]] = []
-    positional: list[str] = []
-    while words:
-        word = words.pop(0)
-        if word == "--":
-            positional += words
-            break
-        if not word.startswith("-") or word == "-":
-            positional.append(word)
-            # The first word is the container where no option has named what to connect to; the next is a command.
-            if len(positional) > 1 or not {"target_container", "cid", "vm_name", "connect"}.isdisjoint(given):
-                positional += words
+class _CommandLine:
+    """The command line's words, told apart.
+
+    :ivar given: the settings, by name.
+    :ivar positional: the container, where no option names it, and the command.
+    :ivar is_exact: the command stands behind ``--``.
+    """
+
+    def __init__(self, words: list[str]) -> None:
+        self.given: dict[str, str] = {}
+        self.env: list[tuple[str, str]] = []
+        self.send_env: list[str] = []
+        self.positional: list[str] = []
+        self.is_exact = False
+        while words:
+            word = words.pop(0)
+            if word == "--":
+                self._ends_options(words)
                 break
-            continue
-        if word in ("-t", "-T"):
-            given["terminal"] = word[1:]
-            continue
-        if word.startswith("-e") and word.partition("=")[0] != "-env":
-            given["escape"] = word[2:] or _next(words, word)
-            continue
+            if word.startswith("-") and word != "-":
+                self._option(word, words)
+                continue
+            self.positional.append(word)
+            # The first word is the container where no option has named what to connect to; the next is a command.
+            if len(self.positional) > 1 or self._has_way():
+                self.positional += words
+                break
+
+    def _has_way(self) -> bool:
+        return not self.given.keys().isdisjoint({"target_container", *_WAYS})
+
+    def _ends_options(self, words: list[str]) -> None:
+        """``NAME -- COMMAND``; or ``-- NAME LINE``, as programs write that start ssh."""
+        if self.positional or self._has_way():
+            self.is_exact = True
+        elif words[1:2] == ["--"]:
+            self.is_exact = True
+            del words[1]
+        self.positional += words
+
+    def _option(self, word: str, words: list[str]) -> None:
         key, equals, value = word.lstrip("-").partition("=")
         key = key.replace("-", "_")
-        if key in _FLAGS or word == "-h":
-            given["help" if word == "-h" else key] = ""
+        if not word.startswith("--") and key not in _FLAGS | _VALUES:
+            for name, text in read_options(word, words):
+                self.give(name, text)
+        elif key in _FLAGS:
+            self.given[key] = ""
         elif key in _VALUES:
-            value = value if equals else _next(words, word)
-            if key == "env":
-                env.append(_variable(value))
-            else:
-                given[key] = value
+            self.give(key, value if equals else _next(words, word))
         else:
             raise GuestlinkError(
-                f"there is no option {word.partition('=')[0]}", hint="`vsh --help` lists them", exit_code=EX_USAGE
+                f"there is no option {word.partition('=')[0]}",
+                hint="`vsh --help` lists the options",
+                exit_code=EX_USAGE,
             )
-    return given, env, positional
+
+    def give(self, name: str, text: str) -> None:
+        """Take a setting. The first user counts, as with ssh; of everything else the last one."""
+        if name == "env":
+            self.env.append(_variable(text))
+        elif name == "send_env":
+            self.send_env += text.split()
+        elif name in ("user", "cwd") and not text:
+            raise GuestlinkError(
+                f"the {_NOUNS[name]} is empty", hint=f"leave --{name} out, or give it one", exit_code=EX_DATAERR
+            )
+        elif name == "user":
+            self.given.setdefault(name, text)
+        elif not text and name in _CHOICES:
+            self.given.pop(name, None)
+        else:
+            self.given[name] = text
+
+
+_NOUNS = {"user": "user's name", "cwd": "directory's name"}
+_CHOICES = {"background", "no_input", "subsystem", "terminal"}
+"""Settings that an empty text takes back."""
+
+
+def _shell_line(line: str) -> tuple[str, ...]:
+    return ("/bin/sh", "-c", _SHELL_LINE, line) if line else ()
+
+
+def _subsystem(words: list[str]) -> tuple[str, ...]:
+    if words[:1] and words[0] in _SUBSYSTEMS and not words[1:]:
+        return _SUBSYSTEMS[words[0]]
+    raise GuestlinkError(
+        f"there is no subsystem {' '.join(words)!r:.80}", hint="sftp is the only one", exit_code=EX_USAGE
+    )
+
+
+def _directory(given: dict[str, str]) -> tuple[str, int]:
+    """The directory, or the process whose directory is meant."""
+    cwd = given.get("cwd", "")
+    if cwd.isascii() and cwd.isdecimal():
+        return "", _number(given, "cwd", 2**31 - 1)
+    if cwd == "~" or cwd.startswith("~/"):
+        return f".{cwd[1:]}", 0  # the other side begins at home, and expands nothing (vsh.md §3.4)
+    return cwd, 0
+
+
+def _checked_variables(env: tuple[tuple[str, str], ...]) -> Iterator[tuple[str, str]]:
+    for name, value in env:
+        if name in ACCOUNT_VARIABLES:
+            raise GuestlinkError(
+                f"{name} cannot be set for a session: it is the account's",
+                hint=f"set it for the command: vsh NAME -- env {name}=VALUE COMMAND",
+                exit_code=EX_DATAERR,
+            )
+        yield name, value
 
 
 def _next(words: list[str], option: str) -> str:
@@ -179,24 +307,36 @@ def _variable(text: str) -> tuple[str, str]:
     return name, value
 
 
-def _assignments(words: list[str]) -> tuple[list[tuple[str, str]], list[str]]:
+def _assignments(words: list[str]) -> tuple[tuple[tuple[str, str], ...], tuple[str, ...]]:
     """Leading words with exactly one ``=`` and something on either side are variables; the rest is the command."""
     env: list[tuple[str, str]] = []
     for index, word in enumerate(words):
         name, _, value = word.partition("=")
         if word.count("=") != 1 or not name.strip() or not value.strip():
-            return env, words[index:]
+            return tuple(env), tuple(words[index:])
         env.append((name.strip(), value))
-    return env, []
+    return tuple(env), ()
 
 
-def _check_direct(given: dict[str, str]) -> None:
-    if sum(key in given for key in ("cid", "vm_name", "connect")) != 1:
+def _check_ways(given: dict[str, str], direct: bool) -> None:
+    """One way to a vshd, and no option that would have no effect on it."""
+    ways = [f"--{key}" for key in ("target_container", *_WAYS) if key in given]
+    if direct and len(ways) != 1:
         raise GuestlinkError("say one of --cid, --vm_name and --connect", hint="`vsh --help` shows how")
-    if "vm_name" in given:
+    if direct and "vm_name" in given:
         raise GuestlinkError(
             "machines have no names on this kind of host",
             hint="use --cid with the machine's context id, or the name of a container",
+        )
+    useless = {"container_features"} if direct else {"cid", "connect"}
+    if not given.get("connect", "").startswith("tcp:"):
+        useless.add("token_file")
+    for key in sorted(useless & given.keys()):
+        way = ways[0] if direct else "a container's name"
+        raise GuestlinkError(
+            f"--{key.replace('_', '-') if key == 'token_file' else key} has no effect with {way}",
+            hint="leave it out; `vsh --help` shows what goes together",
+            exit_code=EX_USAGE,
         )
 
 

@@ -6,14 +6,15 @@ import os
 import signal
 import sys
 from collections.abc import Sequence
+from fnmatch import fnmatchcase
 from types import FrameType
 
 from guestlink import __version__
 from guestlink.errors import GuestlinkError
 from guestlink.vsh import Setup, SetupTooLarge, encode_setup
-from guestlink_host.vsh.arguments import HELP, Arguments, parse
+from guestlink_host.vsh.arguments import ACCOUNT_VARIABLES, HELP, SSH_FAILED, Arguments, parse
 from guestlink_host.vsh.connection import connected
-from guestlink_host.vsh.session import Session
+from guestlink_host.vsh.session import BROKEN, Session
 from guestlink_host.vsh.terminal import Terminal, window_size
 
 
@@ -30,12 +31,28 @@ def main(words: Sequence[str]) -> int:
     if arguments.version:
         print(f"vsh (Guestlink) {__version__}")
         return 0
+    if arguments.prints_config:
+        print(f"host {arguments.name}\nhostname {arguments.name}")
+        if arguments.user:
+            print(f"user {arguments.user}")
+        return 0
     return run(arguments)
 
 
 def run(arguments: Arguments) -> int:
     """Run a session and return its exit status; otherwise as :func:`main`."""
+    try:
+        return _run(arguments)
+    except GuestlinkError as error:
+        if arguments.like_ssh:
+            error.exit_code = SSH_FAILED
+        raise
+
+
+def _run(arguments: Arguments) -> int:
     _open_standard_streams()
+    if arguments.no_input:
+        _close_input()
     for number in (signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, _end)  # On the way out a socket of ours is removed.
     on_terminal = os.isatty(0)
@@ -51,20 +68,35 @@ def run(arguments: Arguments) -> int:
         nopty=not has_terminal,
         cwd=os.fsencode(arguments.cwd),
         cwd_pid=arguments.cwd_pid,
+        requires_cwd=bool(arguments.cwd or arguments.cwd_pid),
     )
     try:
         encode_setup(setup)  # Before anything is started for it.
     except SetupTooLarge as error:
         raise GuestlinkError(str(error), hint="send what is long through standard input") from error
     terminal = Terminal(0) if has_terminal and on_terminal else None
-    return Session(connected(arguments), setup, terminal, arguments.escape).run()
+    broken = SSH_FAILED if arguments.like_ssh else BROKEN
+    connection = connected(arguments)
+    return Session(
+        connection, setup, terminal, arguments.escape, broken=broken, background=arguments.background
+    ).run()
 
 
 def _variables(arguments: Arguments) -> dict[bytes, bytes]:
-    """TERM, and what the command line sets."""
-    term = os.environb.get(b"TERM")
-    given = {os.fsencode(name): os.fsencode(value) for name, value in arguments.env}
-    return ({} if term is None else {b"TERM": term}) | given
+    """TERM, what is sent of ours, and what the command line sets."""
+    sent = {b"TERM"}
+    for pattern in arguments.send_env:
+        names = {os.fsencode(name) for name in os.environ if fnmatchcase(name, pattern.removeprefix("-"))}
+        sent = sent - names if pattern.startswith("-") else sent | names
+    sent -= {name.encode() for name in ACCOUNT_VARIABLES}  # the account's own count there
+    ours = {name: os.environb[name] for name in sent if name in os.environb}
+    return ours | {os.fsencode(name): os.fsencode(value) for name, value in arguments.env}
+
+
+def _close_input() -> None:
+    nothing = os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC)
+    os.dup2(nothing, 0)
+    os.close(nothing)
 
 
 def _open_standard_streams() -> None:

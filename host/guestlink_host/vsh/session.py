@@ -19,6 +19,8 @@ from types import FrameType
 
 from guestlink.errors import GuestlinkError, report
 from guestlink.vsh import (
+    NO_CWD,
+    READY_TEXT,
     Bytes,
     ClientProtocol,
     Data,
@@ -75,10 +77,23 @@ class Session:
     :param setup: what to run.
     :param terminal: our terminal where the session has one and standard input is it.
     :param escape: the escape character's byte; counts with a terminal alone.
+    :param broken: the exit status where the session breaks.
+    :param background: end the process that was started when the session has begun, and go on in another.
     """
 
-    def __init__(self, sock: socket.socket, setup: Setup, terminal: Terminal | None, escape: int | None) -> None:
+    def __init__(
+        self,
+        sock: socket.socket,
+        setup: Setup,
+        terminal: Terminal | None,
+        escape: int | None,
+        *,
+        broken: int = BROKEN,
+        background: bool = False,
+    ) -> None:
         self._sock = sock
+        self._broken_status = broken
+        self._background = background
         self._setup = setup
         self._protocol = ClientProtocol()
         self._terminal = terminal
@@ -219,8 +234,21 @@ class Session:
 
     def _begin(self, answer: SetupAnswer) -> None:
         if answer.status != Status.READY:
-            raise GuestlinkError(_visible(answer.description) or "the other side refused the session")
+            hint = "name a directory that is there; a relative one begins at the home directory"
+            raise GuestlinkError(
+                _visible(answer.description) or "the other side refused the session",
+                hint=hint if answer.description.startswith(NO_CWD) else "",
+            )
+        if self._setup.requires_cwd and answer.description == READY_TEXT:
+            raise GuestlinkError(
+                "the other side does not say whether it could enter the directory",
+                hint="leave --cwd out and let the command change the directory: this vshd is not Guestlink's",
+            )
         self._ready = True
+        if self._background:
+            if os.fork():
+                os._exit(0)
+            os.setsid()
         if self._terminal is not None:
             self._terminal.enter()
             self._resize()
@@ -234,7 +262,7 @@ class Session:
 
     def _broken(self, why: str) -> Exception:
         if self._ready:
-            return _Over(BROKEN, f"the session broke: {why}")
+            return _Over(self._broken_status, f"the session broke: {why}")
         return GuestlinkError(f"no session came about: {why}")
 
     def _write_output(self) -> None:
@@ -260,7 +288,7 @@ class Session:
             if isinstance(part, bytes):
                 self._send(encode_much_data(Stream.STDIN, part))
             elif part == DISCONNECT:
-                raise _Over(BROKEN, "the session was ended from here", at_once=True)
+                raise _Over(self._broken_status, "the session was ended from here", at_once=True)
             elif part == SUSPEND:
                 self._suspend()
             elif part == HELP:

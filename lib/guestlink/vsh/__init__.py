@@ -22,6 +22,9 @@ from guestlink.vsh.encoding import (
     encode_status,
 )
 from guestlink.vsh.messages import (
+    NO_CWD,
+    READY_IN_CWD,
+    READY_TEXT,
     VM_SHELL,
     Bytes,
     ClientEvent,
@@ -42,6 +45,9 @@ from guestlink.vsh.protocol import ClientProtocol, ProtocolError, ServerProtocol
 
 __all__ = [
     "DATA_LIMIT",
+    "NO_CWD",
+    "READY_IN_CWD",
+    "READY_TEXT",
     "VM_SHELL",
     "Bytes",
     "ClientEvent",

@@ -5,6 +5,7 @@ from __future__ import annotations
 from guestlink.fields import fields, int32
 from guestlink.vsh.encoding import DATA_LIMIT, data_header
 from guestlink.vsh.messages import (
+    REQUIRES_CWD,
     Bytes,
     ClientEvent,
     Data,
@@ -30,7 +31,7 @@ def decode_setup(message: memoryview) -> Setup:
     env: dict[bytes, bytes] = {}
     argv: list[bytes] = []
     rows = cols = cwd_pid = 0
-    nopty = False
+    nopty = requires_cwd = False
     for number, value in fields(message):
         if isinstance(value, int):
             match number:
@@ -56,11 +57,13 @@ def decode_setup(message: memoryview) -> Setup:
                     elif not isinstance(entry, int) and part == 2:
                         content = bytes(entry)
                 env[key] = content
+            case 4:
+                requires_cwd = value == REQUIRES_CWD
             case 5:
                 argv.append(bytes(value))
             case 9:
                 cwd = bytes(value)
-    return Setup(target, user, env, tuple(argv), rows, cols, nopty, cwd, cwd_pid)
+    return Setup(target, user, env, tuple(argv), rows, cols, nopty, cwd, cwd_pid, requires_cwd)
 
 
 def decode_setup_answer(message: memoryview) -> SetupAnswer:

@@ -6,7 +6,7 @@ from functools import lru_cache
 
 from guestlink.fields import bytes_field, int_field, message_field, varint
 from guestlink.framing import LENGTH, MESSAGE_LIMIT, FrameTooLong, frame
-from guestlink.vsh.messages import Bytes, Setup, SetupAnswer, StatusChange, Stream
+from guestlink.vsh.messages import REQUIRES_CWD, Bytes, Setup, SetupAnswer, StatusChange, Stream
 
 DATA_LIMIT = 4000
 """Bytes of data that we put in one frame, as the originals do; up to 4088 are accepted (vsh.md §3.1)."""
@@ -24,6 +24,7 @@ def encode_setup(setup: Setup) -> bytes:
     parts = [bytes_field(1, setup.target.encode()), bytes_field(2, setup.user)]
     for key, value in setup.env.items():
         parts.append(message_field(3, bytes_field(1, key) + bytes_field(2, value)))
+    parts.append(bytes_field(4, REQUIRES_CWD if setup.requires_cwd else b""))
     parts.extend(message_field(5, word) for word in setup.argv)
     parts += [
         int_field(6, setup.rows),

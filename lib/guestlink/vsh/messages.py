@@ -9,6 +9,14 @@ from typing import NamedTuple, TypeAlias
 VM_SHELL = "/vm_shell"
 """The target that means the shell of the machine, not of a container (vsh.md §3.2)."""
 
+REQUIRES_CWD = b"guestlink: cwd is required"
+"""Our client's word in the field ``command``, which every server of ChromeOS's ignores (vsh.md §3.2): without the
+directory there shall be no session."""
+NO_CWD = "the session cannot begin in "
+"""How the description of FAILED begins that answers :data:`REQUIRES_CWD`."""
+READY_TEXT, READY_IN_CWD = "vsh ready", "vsh ready in the directory"
+"""Descriptions of READY; the second answers :data:`REQUIRES_CWD`."""
+
 Bytes: TypeAlias = bytes | bytearray | memoryview
 
 
@@ -38,6 +46,7 @@ class Setup(NamedTuple):
     :ivar rows: of the window; it counts only where rows and columns are 1 to 65535.
     :ivar nopty: three pipes instead of a terminal.
     :ivar cwd_pid: start where this process is; 0 for nothing.
+    :ivar requires_cwd: no session where the directory cannot be entered; otherwise it begins at home (vsh.md §3.4).
     """
 
     target: str = ""
@@ -49,6 +58,7 @@ class Setup(NamedTuple):
     nopty: bool = False
     cwd: bytes = b""
     cwd_pid: int = 0
+    requires_cwd: bool = False
 
 
 class SetupAnswer(NamedTuple):

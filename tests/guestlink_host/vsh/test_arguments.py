@@ -19,8 +19,6 @@ def test_a_container_alone_means_a_login_shell() -> None:
     "words",
     [
         ["work", "--", "ls", "-l"],
-        ["work", "ls", "-l"],
-        ["--", "work", "ls", "-l"],
         ["--target_container=work", "--", "ls", "-l"],
         ["-target_container=work", "ls", "-l"],
         ["--vm_name=termina", "--owner_id=0123", "--target_container=work", "--", "ls", "-l"],
@@ -85,8 +83,19 @@ def test_container_features_are_numbers() -> None:
     ("words", "status", "said"),
     [
         ([], 1, "which container"),
+        ([""], 1, "name is empty"),
+        (["ana@"], 1, "name is empty"),
+        (["work", "--cwd="], 65, "the directory's name is empty"),
+        (["work", "--user="], 65, "the user's name is empty"),
+        (["work", "--", "HOME=/x", "cmd"], 65, "HOME cannot be set"),
+        (["work", "--env=USER=x"], 65, "USER cannot be set"),
+        (["work", "--token-file=x"], 64, "--token-file has no effect"),
+        (["--connect=unix:/x", "--token-file=x"], 64, "--token-file has no effect"),
+        (["--cid=3", "--container_features=1"], 64, "--container_features has no effect with --cid"),
+        (["--target_container=work", "--cid=3"], 64, "--cid has no effect"),
+        (["--cid=3", "--listen_port=4", "work"], 64, "--cid has no effect"),
         (["--colour=red", "work"], 64, "there is no option --colour"),
-        (["-x", "work"], 64, "there is no option -x"),
+        (["-z", "work"], 64, "there is no option -z"),
         (["--cid=x"], 65, "--cid=x is not a number"),
         (["--cid=4294967296"], 65, "is not a number"),
         (["--cid=²"], 65, "is not a number"),
@@ -110,3 +119,7 @@ def test_help_and_version_need_nothing_else() -> None:
     assert parse(["-h"]).help
     assert parse(["work", "--version"]).version
     assert parse(["work", "--", "--help"]).argv == ("--help",)
+
+
+def test_a_home_directory_is_where_a_session_begins() -> None:
+    assert [parse(["work", f"--cwd={cwd}"]).cwd for cwd in ("~", "~/a", "a", "~ana")] == [".", "./a", "a", "~ana"]

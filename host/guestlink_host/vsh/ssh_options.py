@@ -1,0 +1,182 @@
+"""ssh's own options, for programs that start ``vsh`` in ssh's place. Pure (ssh(1), ssh_config(5)).
+
+What changes a session is done. What asks for another way to the container, or for a way through it, is refused.
+What concerns the network, its encryption and its keys has no effect: there are none between host and container.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+
+from guestlink.errors import GuestlinkError
+
+EX_USAGE = 64
+"""Exit status for a flag that does not exist (vsh.md §3.14)."""
+EX_DATAERR = 65
+"""Exit status for a flag with a value that it cannot have."""
+
+_SWITCHES = {
+    "f": ("background", "yes"),
+    "G": ("prints_config", "yes"),
+    "h": ("help", "yes"),
+    "n": ("no_input", "yes"),
+    "s": ("subsystem", "yes"),
+    "t": ("terminal", "yes"),
+    "T": ("terminal", "no"),
+    "V": ("version", "yes"),
+}
+_VALUES = {"e": "escape", "l": "user"}
+_IGNORED_SWITCHES = frozenset("46aCgKkMqvXxYy")
+_IGNORED_VALUES = frozenset("BbcEFIimPS")
+_REFUSED_SWITCHES = {"A": "passes no agent on", "N": "opens no session without a shell or a command"}
+_REFUSED_VALUES = {
+    "D": "forwards no ports",
+    "J": "goes through no other host",
+    "L": "forwards no ports",
+    "O": "shares no connections",
+    "Q": "has no ciphers to list",
+    "R": "forwards no ports",
+    "W": "forwards no ports",
+    "w": "makes no tunnels",
+}
+
+_KEYWORDS = {
+    "escapechar": "escape",
+    "forkafterauthentication": "background",
+    "requesttty": "terminal",
+    "sendenv": "send_env",
+    "sessiontype": "subsystem",
+    "setenv": "env",
+    "stdinnull": "no_input",
+    "user": "user",
+}
+_REFUSED_KEYWORDS = {
+    "dynamicforward": "forwards no ports",
+    "forwardagent": "passes no agent on",
+    "hostname": "finds a container by its name alone",
+    "localforward": "forwards no ports",
+    "permitlocalcommand": "runs no local commands",
+    "proxycommand": "goes through no other program",
+    "proxyjump": "goes through no other host",
+    "remotecommand": "takes the command behind the container's name alone",
+    "remoteforward": "forwards no ports",
+    "tunnel": "makes no tunnels",
+}
+_IGNORED_KEYWORDS = frozenset(
+    """
+    addkeystoagent addressfamily batchmode bindaddress bindinterface canonicaldomains canonicalizefallbacklocal
+    canonicalizehostname canonicalizemaxdots canonicalizepermittedcnames casignaturealgorithms certificatefile
+    challengeresponseauthentication channeltimeout checkhostip ciphers clearallforwardings compression
+    connectionattempts connecttimeout controlmaster controlpath controlpersist enableescapecommandline
+    enablesshkeysign exitonforwardfailure fingerprinthash forwardx11 forwardx11timeout forwardx11trusted
+    gatewayports globalknownhostsfile gssapiauthentication gssapiclientidentity gssapidelegatecredentials
+    gssapikexalgorithms gssapikeyexchange gssapirenewalforcesrekey gssapiserveridentity gssapitrustdns
+    hashknownhosts hostbasedacceptedalgorithms hostbasedauthentication hostbasedkeytypes hostkeyalgorithms
+    hostkeyalias identitiesonly identityagent identityfile ignoreunknown ipqos kbdinteractiveauthentication
+    kbdinteractivedevices kexalgorithms knownhostscommand localcommand loglevel logverbose macs
+    nohostauthenticationforlocalhost numberofpasswordprompts obscurekeystroketiming passwordauthentication
+    permitremoteopen pkcs11provider preferredauthentications proxyusefdpass pubkeyacceptedalgorithms
+    pubkeyacceptedkeytypes pubkeyauthentication rekeylimit requiredrsasize revokedhostkeys
+    rhostsrsaauthentication securitykeyprovider serveralivecountmax serveraliveinterval streamlocalbindmask
+    streamlocalbindunlink stricthostkeychecking syslogfacility tag tcpkeepalive tunneldevice updatehostkeys
+    userknownhostsfile verifyhostkeydns versionaddendum visualhostkey warnweakcrypto xauthlocation
+    """.split()
+)
+_NEUTRAL = frozenset({"no", "none", "false"})
+_ANSWERS = {
+    "background": {"yes": "yes", "true": "yes", "no": "", "false": ""},
+    "no_input": {"yes": "yes", "true": "yes", "no": "", "false": ""},
+    "subsystem": {"subsystem": "yes", "default": ""},
+    "terminal": {"yes": "yes", "true": "yes", "force": "yes", "no": "no", "false": "no", "auto": ""},
+}
+_CONFIG_LINE = re.compile(r"\s*([A-Za-z0-9]+)(?:\s*=\s*|\s+)(\S.*?)\s*", re.DOTALL)
+
+
+def read_options(word: str, following: list[str]) -> Iterator[tuple[str, str]]:
+    """What a word of short options asks for: ``-tt``, ``-xC``, ``-l USER``, ``-oUser=ana``.
+
+    :param following: the words behind it, from which a value is taken.
+    :returns: names of vsh's settings, and their values as text.
+    :raises GuestlinkError: there is no such option, its value is none, or vsh cannot do what it asks for.
+    """
+    letters = word[1:]
+    while letters:
+        letter, letters = letters[0], letters[1:]
+        if letter in _SWITCHES:
+            yield _SWITCHES[letter]
+        elif letter in _REFUSED_SWITCHES:
+            raise _refusal(f"-{letter}", _REFUSED_SWITCHES[letter])
+        elif letter not in _IGNORED_SWITCHES:
+            value = letters or _next(following, f"-{letter}", letter)
+            yield from _valued(letter, value)
+            return
+
+
+def _next(following: list[str], option: str, letter: str) -> str:
+    if letter not in {"o", "p"} | _VALUES.keys() | _REFUSED_VALUES.keys() | _IGNORED_VALUES:
+        raise _unknown(option)
+    if not following:
+        raise GuestlinkError(f"{option} needs a value", hint="`vsh --help` shows how", exit_code=EX_DATAERR)
+    return following.pop(0)
+
+
+def _valued(letter: str, value: str) -> Iterator[tuple[str, str]]:
+    if letter in _VALUES:
+        yield _VALUES[letter], value
+    elif letter == "o":
+        yield from _configured(value)
+    elif letter == "p":
+        _check_port(value)
+    elif letter in _REFUSED_VALUES:
+        raise _refusal(f"-{letter}", _REFUSED_VALUES[letter])
+    elif letter not in _IGNORED_VALUES:
+        raise _unknown(f"-{letter}")
+
+
+def _configured(line: str) -> Iterator[tuple[str, str]]:
+    """A line of ssh's configuration: ``Keyword=value`` or ``Keyword value``, the value perhaps in quotes."""
+    match = _CONFIG_LINE.fullmatch(line)
+    if match is None:
+        raise GuestlinkError(f"-o {line!r:.80} sets nothing", hint="write -o KEYWORD=VALUE", exit_code=EX_DATAERR)
+    keyword, value = match[1].lower(), match[2]
+    if len(value) >= 2 and value[0] == value[-1] == '"' and keyword != "setenv":
+        value = value[1:-1]
+    option = f"-o {match[1]}"
+    if keyword == "port":
+        _check_port(value)
+    elif keyword == "setenv":
+        import shlex
+
+        yield from (("env", word) for word in shlex.split(value))
+    elif keyword in _KEYWORDS:
+        name = _KEYWORDS[keyword]
+        answers = _ANSWERS.get(name)
+        if answers is not None and value.lower() not in answers:
+            words = ", ".join(answers)
+            raise GuestlinkError(
+                f"{option} cannot be {value!r:.80}", hint=f"use one of {words}", exit_code=EX_DATAERR
+            )
+        yield name, value if answers is None else answers[value.lower()]
+    elif keyword in _REFUSED_KEYWORDS:
+        if value.lower() not in _NEUTRAL:
+            raise _refusal(option, _REFUSED_KEYWORDS[keyword])
+    elif keyword not in _IGNORED_KEYWORDS:
+        raise _unknown(option)
+
+
+def _check_port(text: str) -> None:
+    if text != "22":
+        raise _refusal(f"the port {text!r:.20}", "connects to no port")
+
+
+def _refusal(option: str, why: str) -> GuestlinkError:
+    return GuestlinkError(
+        f"vsh {why}: {option} has no meaning here",
+        hint="leave it out, or use ssh itself: `guestlink-host ssh-config NAME` sets it up",
+        exit_code=EX_USAGE,
+    )
+
+
+def _unknown(option: str) -> GuestlinkError:
+    return GuestlinkError(f"there is no option {option}", hint="`vsh --help` lists the options", exit_code=EX_USAGE)

@@ -1,0 +1,94 @@
+"""ssh's command lines, as the programs write them that start vsh in ssh's place."""
+
+from __future__ import annotations
+
+import pytest
+
+from guestlink.errors import GuestlinkError
+from guestlink_host.vsh.arguments import Arguments, parse
+
+
+def line(words: list[str]) -> Arguments:
+    """Arguments whose command is the line that the user's shell reads."""
+    arguments = parse(words)
+    assert arguments.argv[:2] == ("/bin/sh", "-c")
+    assert arguments.like_ssh
+    return arguments._replace(argv=arguments.argv[3:])
+
+
+@pytest.mark.parametrize(
+    ("words", "command", "user"),
+    [
+        (["work", "ls", "-l", "a  b"], "ls -l a  b", ""),
+        (["--", "work", "ls", "-l"], "ls -l", ""),
+        (["-l", "ana", "work", "rsync", "--server", ".", "a\\ b"], "rsync --server . a\\ b", "ana"),
+        (["-o", "SendEnv=GIT_PROTOCOL", "-4", "-p", "22", "ana@work", "git-upload-pack 'a b'"],
+         "git-upload-pack 'a b'", "ana"),
+        (["-x", "-oPermitLocalCommand=no", "-oClearAllForwardings=yes", "-oRemoteCommand=none", "-oRequestTTY=no",
+          "-oForwardAgent=no", "-l", "ana", "--", "work", "scp -t a"], "scp -t a", "ana"),
+        (["-q", "--", "work", "svnserve", "-t"], "svnserve -t", ""),
+        (["-l", "ana", "work", "-e", "none", "unison", "-server"], "unison -server", "ana"),
+        (["-q", "-l", "ana", "-e", "none", "-t", "-t", "work", "/bin/sh"], "/bin/sh", "ana"),
+        (["-xCvvvlana", "work", "cmd"], "cmd", "ana"),
+        (["-o", 'User="ana"', "-o", "User bob", "eve@work", "cmd", "-o", "-l"], "cmd -o -l", "ana"),
+    ],
+)  # fmt: skip
+def test_programs_give_a_line_for_the_shell(words: list[str], command: str, user: str) -> None:
+    arguments = line(words)
+    assert (arguments.name, arguments.argv, arguments.user) == ("work", (command,), user)
+
+
+def test_words_behind_the_dashes_are_exact_and_so_are_the_originals() -> None:
+    for words in (["ana@work", "--", "ls", "a b"], ["--", "ana@work", "--", "ls", "a b"]):
+        assert parse(words) == Arguments(name="work", user="ana", argv=("ls", "a b"))
+    assert parse(["-target_container=work", "ls", "a b"]) == Arguments(name="work", argv=("ls", "a b"))
+
+
+def test_sftp_is_a_subsystem() -> None:
+    arguments = parse(["-oForwardX11 no", "-oForwardAgent no", "-l", "ana", "-s", "--", "work", "sftp"])
+    assert arguments.like_ssh
+    assert "sftp-server" in arguments.argv[2]
+    with pytest.raises(GuestlinkError, match="no subsystem 'netconf'"):
+        parse(["-s", "work", "netconf"])
+
+
+def test_options_change_the_session() -> None:
+    assert [parse([*words, "work"]).terminal for words in ([], ["-tt"], ["-T"], ["-oRequestTTY=force"])] == [
+        None, True, False, True,
+    ]  # fmt: skip
+    assert parse(["-oRequestTTY=auto", "work"]).terminal is None
+    assert parse(["-o", "EscapeChar none", "work"]).escape is None
+    assert parse(["-n", "work", "x"]).no_input
+    assert parse(["-f", "work", "x"]).background
+    assert parse(["-f", "work", "x"]).no_input
+    assert not parse(["-oStdinNull=no", "work", "x"]).no_input
+    assert parse(["-G", "-o", "SendEnv=GIT_PROTOCOL", "work"]).prints_config
+    assert parse(["-o", "SendEnv LANG LC_*", "-oSendEnv=-LC_X", "work"]).send_env == ("LANG", "LC_*", "-LC_X")
+    assert parse(["-o", "SetEnv=A='x y' B=2", "work"]).env == (("A", "x y"), ("B", "2"))
+
+
+@pytest.mark.parametrize(
+    ("words", "status", "said"),
+    [
+        (["-L", "1:b:2", "work"], 64, "vsh forwards no ports: -L"),
+        (["-D1080", "work"], 64, "forwards no ports"),
+        (["-N", "work"], 64, "without a shell"),
+        (["-A", "work"], 64, "passes no agent on"),
+        (["-o", "ForwardAgent=yes", "work"], 64, "passes no agent on"),
+        (["-J", "b", "work"], 64, "goes through no other host"),
+        (["-oProxyCommand=nc %h %p", "work"], 64, "goes through no other program"),
+        (["-p", "2222", "work"], 64, "connects to no port"),
+        (["-o", "Port=2222", "work"], 64, "connects to no port"),
+        (["-o", "SendEmv=X", "work"], 64, "there is no option -o SendEmv"),
+        (["-o", "RequestTTY=maybe", "work"], 65, "cannot be 'maybe'"),
+        (["-o", "nothing", "work"], 65, "sets nothing"),
+        (["-o"], 65, "-o needs a value"),
+        (["-l"], 65, "-l needs a value"),
+        (["-f", "work"], 64, "-f needs a command"),
+        (["-xz", "work"], 64, "there is no option -z"),
+    ],
+)
+def test_what_vsh_cannot_do_is_refused_and_not_ignored(words: list[str], status: int, said: str) -> None:
+    with pytest.raises(GuestlinkError, match=said) as caught:
+        parse(words)
+    assert caught.value.exit_code == status
