@@ -16,8 +16,19 @@ from support.compositor import Compositor, is_available
 from support.stage import Stage, StageError
 
 NAME = "demo"
-WINDOW_APP = "org.xfce.mousepad"
-"""A real GTK application from Debian whose window the demo shows."""
+EDITOR, CALCULATOR = "org.xfce.mousepad", "galculator"
+"""Real GTK applications from Debian whose windows the demo shows."""
+MENU = (
+    "wofi",
+    "--show=drun",
+    "--allow-images",
+    "--location=left",
+    "--width=320",
+    "--height=700",
+    "--prompt=Programs",
+    "--sort-order=alphabetical",
+)
+"""A menu of the host's, which reads the launchers as every menu does."""
 _LETTER = """\
 This editor runs in the container.
 
@@ -117,7 +128,7 @@ def _run(stage: Stage, compositor: Compositor) -> None:
         f"in the host's launcher after {appeared * 1000:.0f} ms, and gone again after its removal",
     )
 
-    _show_window(stage, compositor)
+    _show_windows(stage, compositor)
 
 
 def _settled(stage: Stage) -> list[Path] | None:
@@ -128,31 +139,51 @@ def _settled(stage: Stage) -> list[Path] | None:
     return launchers if launchers and len(launchers) == len(applications) and icons else None
 
 
-def _show_window(stage: Stage, compositor: Compositor) -> None:
-    launcher = Path(stage.host_environ["XDG_DATA_HOME"], "applications", f"guestlink-{NAME}-{WINDOW_APP}.desktop")
+def _show_windows(stage: Stage, compositor: Compositor) -> None:
     letter = stage.root / "Welcome.txt"
     letter.write_text(_LETTER)
-    stage.wait("the launcher is there", launcher.exists)
-    argv = _command_of(launcher, letter.as_uri())
+    argv = _command_of(_launcher(stage, EDITOR), letter.as_uri())
     began = time.monotonic()
-    environ = stage.host_environ
-    subprocess.run(argv, env=environ, check=True, timeout=60, stdin=subprocess.DEVNULL)
+    _click(stage, argv)
     launched = time.monotonic() - began
-    screenshot = compositor.wait_for_window(Path.cwd() / "build" / "demo.png")
+    _click(stage, _command_of(_launcher(stage, CALCULATOR)))
+    compositor.wait("two windows", lambda: len(compositor.windows()) == 2)
+    for window in compositor.windows():
+        place = "360 px 40 px" if "Mousepad" in window["name"] else "560 px 330 px"
+        compositor.sway(f"[con_id={window['id']}] move position {place}")
+    with subprocess.Popen(
+        MENU, env=stage.host_environ, stdin=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    ) as menu:
+        try:
+            screenshot = compositor.wait_for_window(Path.cwd() / "build" / "demo.png")
+        finally:
+            menu.terminate()
     _say(
         "A click in the launcher starts the application in the container",
         shlex.join(argv),
-        f"answered after {launched * 1000:.0f} ms; its window, shown through sommelier: {screenshot}",
+        f"answered after {launched * 1000:.0f} ms",
+        f"its window, another one, and the host's menu with the container's programs: {screenshot}",
     )
 
 
-def _command_of(launcher: Path, url: str) -> list[str]:
-    """The command of a launcher, as a desktop runs it when a file is dropped on it."""
+def _launcher(stage: Stage, application: str) -> Path:
+    path = Path(stage.host_environ["XDG_DATA_HOME"], "applications", f"guestlink-{NAME}-{application}.desktop")
+    stage.wait(f"the launcher of {application} is there", path.exists)
+    return path
+
+
+def _click(stage: Stage, argv: list[str]) -> None:
+    subprocess.run(argv, env=stage.host_environ, check=True, timeout=60, stdin=subprocess.DEVNULL)
+
+
+def _command_of(launcher: Path, url: str = "") -> list[str]:
+    """The command of a launcher, as a desktop runs it; with a URL, as when a file is dropped on it."""
     parser = configparser.ConfigParser(interpolation=None, strict=False)
     parser.optionxform = str  # type: ignore[assignment, method-assign]
     parser.read(launcher)
     words = shlex.split(parser["Desktop Entry"]["Exec"])
-    return [url if word == "%U" else word.replace("%%", "%") for word in words]
+    words = [url if word == "%U" else word.replace("%%", "%") for word in words]
+    return [word for word in words if word]
 
 
 def _install_url_handler(stage: Stage) -> None:
