@@ -151,9 +151,8 @@ def _show_windows(stage: Stage, compositor: Compositor) -> None:
     for window in compositor.windows():
         place = "360 px 40 px" if "Mousepad" in window["name"] else "560 px 330 px"
         compositor.sway(f"[con_id={window['id']}] move position {place}")
-    with subprocess.Popen(
-        MENU, env=stage.host_environ, stdin=subprocess.DEVNULL, stderr=subprocess.DEVNULL
-    ) as menu:
+    environ = stage.host_environ | {"XDG_DATA_DIRS": str(_without_programs(stage))}
+    with subprocess.Popen(MENU, env=environ, stdin=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as menu:
         try:
             screenshot = compositor.wait_for_window(Path.cwd() / "build" / "demo.png")
         finally:
@@ -164,6 +163,15 @@ def _show_windows(stage: Stage, compositor: Compositor) -> None:
         f"answered after {launched * 1000:.0f} ms",
         f"its window, another one, and the host's menu with the container's programs: {screenshot}",
     )
+
+
+def _without_programs(stage: Stage) -> Path:
+    """A data directory of the host without its own programs, which are the same as the container's here."""
+    directory = stage.root / "menu"
+    directory.mkdir()
+    for name in ("icons", "mime", "themes", "glib-2.0"):
+        (directory / name).symlink_to(Path("/usr/share", name))
+    return directory
 
 
 def _launcher(stage: Stage, application: str) -> Path:
