@@ -50,7 +50,8 @@ def _rectangle(element: ET.Element) -> Box:
 def test_the_architecture_can_be_read() -> None:
     root = ET.parse(CHECKOUT / "docs/architecture.svg").getroot()
     texts = [(element.text or "", _extent(element)) for element in root.iter(f"{_SVG}text")]
-    boxes = [_rectangle(element) for element in root.iter(f"{_SVG}rect") if element.get("class") not in (None, "side")]
+    named = [element for element in root.iter(f"{_SVG}rect") if element.get("class") not in (None, "side")]
+    boxes = [_rectangle(element) for element in named]
     assert len(texts) > 40
     touching = [(a[0], b[0]) for a, b in itertools.combinations(texts, 2) if a[1].touches(b[1])]
     assert not touching
