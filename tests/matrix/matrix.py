@@ -35,7 +35,7 @@ CHECKERS = ("mypy", "ruff", "grpc-stubs", "types-")
 """Packages of requirements-dev.txt that tests do not import."""
 COMPILED = "grpcio,protobuf,dbus-fast,psutil,watchdog,pywayland,cffi"
 """Never compiled here: a combination without wheels is skipped."""
-LIBRARIES = ("dbus-fast", "grpcio", "protobuf", "psutil", "pyxdg", "watchdog")
+LIBRARIES = ("dbus-fast", "grpcio", "protobuf", "psutil", "pyxdg", "sdnotify", "watchdog")
 """What pyproject.toml depends on."""
 
 
@@ -123,7 +123,7 @@ def find_debian_python() -> str:
 
     :raises Skipped: this is not Debian, or they are not installed.
     """
-    program = "import ensurepip, grpc, google.protobuf, watchdog, dbus_fast, psutil, xdg; print('here')"
+    program = "import ensurepip, grpc, google.protobuf, watchdog, dbus_fast, psutil, xdg, sdnotify; print('here')"
     if _output(["/usr/bin/python3", "-c", program]) != "here":
         packages = " ".join(f"python3-{name.removeprefix('py')}" for name in LIBRARIES)
         raise Skipped(f"no libraries of Debian's (apt install python3-venv {packages})")

@@ -15,6 +15,7 @@ LEAST_VERSIONS = {
     "grpc": ("grpcio", (1, 48)),
     "watchdog": ("watchdog", (2, 2, 1)),
     "dbus_fast": ("dbus-fast", (1, 84)),
+    "sdnotify": ("sdnotify", (0, 3)),  # 0.3.1 says of itself that it is 0.3.0
 }
 """Modules that garcon imports, and the oldest versions it works with (CONTRIBUTING.md)."""
 
