@@ -1,12 +1,9 @@
-"""What a service says to its manager (sd_notify(3))."""
+"""What a service says to its manager (sd_notify(3)), through the library sdnotify."""
 
 from __future__ import annotations
 
-import logging
 import os
-import socket
-
-_log = logging.getLogger(__name__)
+from typing import Any
 
 _TIMEOUT = 5.0
 """Seconds that a busy manager may take for one message."""
@@ -22,28 +19,24 @@ class NotifySocket:
     """
 
     def __init__(self, *, keeps_variable: bool = False) -> None:
-        address = os.environ.get("NOTIFY_SOCKET", "")
+        self._notifier: Any = None
+        if os.environ.get("NOTIFY_SOCKET"):
+            import sdnotify  # Most vshds, and every command, have no manager.
+
+            self._notifier = sdnotify.SystemdNotifier()
+            if self._notifier.socket is not None:
+                self._notifier.socket.settimeout(_TIMEOUT)
         if not keeps_variable:
             os.environ.pop("NOTIFY_SOCKET", None)
-        self._address = f"\0{address[1:]}" if address.startswith("@") else address
-        self._socket: socket.socket | None = None
 
     def send(self, text: str) -> None:
         """Send assignments, for example ``READY=1``."""
-        if not self._address:
-            return
-        try:
-            if self._socket is None:
-                self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC)
-                self._socket.settimeout(_TIMEOUT)
-            self._socket.sendto(text.encode(errors="replace"), self._address)
-        except (OSError, ValueError) as error:
-            _log.info("the service manager does not listen at NOTIFY_SOCKET: %s", error)
-            self.close()
+        if self._notifier is not None:
+            # sdnotify encodes as Latin-1, and drops what that does not have; systemd reads UTF-8.
+            self._notifier.notify(text.encode(errors="replace").decode("latin-1"))
 
     def close(self) -> None:
         """Close the socket; nothing is sent any more."""
-        self._address = ""
-        if self._socket is not None:
-            self._socket.close()
-            self._socket = None
+        if self._notifier is not None and self._notifier.socket is not None:
+            self._notifier.socket.close()
+        self._notifier = None
