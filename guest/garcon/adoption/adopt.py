@@ -32,26 +32,29 @@ def adopt(*, directory: str, user: str, dry_run: bool, undo: bool, as_json: bool
     if undo:
         return _undo(root, as_json)
     account = choose_user(root, user)
-    taken = take_steps(root, account)
-    states = {"made": "would"} if dry_run else {}
-    rows = [
-        {
+    rows = []
+    for step, outcome in take_steps(root, account):
+        row = {
             "step": step.name,
-            "state": states.get(outcome.state, outcome.state),
+            "state": "would" if dry_run and outcome.state == "made" else outcome.state,
             "sentence": outcome.sentence,
             "reason": step.reason,
             "advice": outcome.advice,
         }
-        for step, outcome in taken
-    ]
+        rows.append(row)
+        if not as_json:
+            _print_row(row)
     if as_json:
         _print_json({"user": account.name, "uid": account.uid, "steps": rows})
-    else:
-        for row in rows:
-            print(f"{row['state']:8}{row['step']}: {row['sentence']} ({row['reason']})")
-            if row["advice"]:
-                print(f"{'':8}{row['advice']}")
     return _FAILED if any(row["state"] == "failed" for row in rows) else 0
+
+
+def _print_row(row: dict[str, str]) -> None:
+    """Print a line as soon as it is known: the last steps take seconds."""
+    print(f"{row['state']:8}{row['step']}: {row['sentence']} ({row['reason']})")
+    if row["advice"]:
+        print(f"{'':8}{row['advice']}")
+    sys.stdout.flush()
 
 
 def _undo(root: GuestRoot, as_json: bool) -> int:

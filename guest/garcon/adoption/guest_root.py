@@ -6,13 +6,15 @@ import os
 import subprocess
 from collections.abc import Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from garcon.adoption.ledger import Change, Ledger
 from guestlink.errors import GuestlinkError
 from guestlink.paths import atomic_write
 
 _TIMEOUT = 60.0
+_PACKAGES = {"systemctl": "systemd", "loginctl": "systemd"}
+"""Where a program is, other than those for accounts."""
 _PATHS = ("usr/local/sbin", "usr/local/bin", "usr/sbin", "usr/bin", "sbin", "bin", "run/current-system/sw/bin")
 
 
@@ -129,7 +131,17 @@ class GuestRoot:
         """
         if not self.dry_run:
             self._ledger.add(change)
-            self._execute(argv)
+            self.call(argv)
+
+    def try_run(self, argv: Sequence[str], change: Change) -> bool:
+        """Like :meth:`run`, where another way is left: returns whether it made the change."""
+        if not self.dry_run:
+            try:
+                self.call(argv)
+            except GuestlinkError:
+                return False
+            self._ledger.add(change)
+        return True
 
     def _make_parents(self, path: str) -> None:
         missing = []
@@ -141,10 +153,17 @@ class GuestRoot:
             self._ledger.add({"do": "directory", "path": str(directory)})
             self.path(str(directory)).mkdir()
 
-    def _execute(self, argv: Sequence[str]) -> None:
+    def call(self, argv: Sequence[str], user: Account | None = None) -> str:
+        """Run one of the container's programs, which changes nothing that is to be taken back.
+
+        :param user: who runs it, in that user's session; root without one.
+        :returns: what it prints.
+        :raises GuestlinkError: the program or the user is missing, or it fails.
+        """
         program = self.program(argv[0])
         if not program:
-            raise GuestlinkError(f"there is no program {argv[0]}", hint="install the package passwd or shadow")
+            package = _PACKAGES.get(argv[0], "passwd or shadow")
+            raise GuestlinkError(f"there is no program {argv[0]}", hint=f"install the package {package}")
         command = [program, *argv[1:]] if self.is_live else ["chroot", str(self.directory), program, *argv[1:]]
         try:
             done = subprocess.run(
@@ -152,14 +171,19 @@ class GuestRoot:
                 stdin=subprocess.DEVNULL,
                 capture_output=True,
                 text=True,
+                errors="replace",
                 timeout=_TIMEOUT,
                 check=False,
+                **(_become(user) if user is not None else {}),
             )
-        except (OSError, subprocess.TimeoutExpired) as error:
+        except subprocess.TimeoutExpired as error:
+            raise GuestlinkError(f"{' '.join(argv)} did not end within {_TIMEOUT:g} s") from error
+        except (OSError, subprocess.SubprocessError, KeyError) as error:
             raise GuestlinkError(f"{argv[0]} could not be run: {error}") from error
         if done.returncode != 0:
             said = (done.stderr or done.stdout).strip().splitlines()
             raise GuestlinkError(said[-1] if said else f"{argv[0]} failed with {done.returncode}")
+        return str(done.stdout)
 
     # -- taking back ---------------------------------------------------------------------------------------------
 
@@ -202,19 +226,22 @@ class GuestRoot:
                     path.rmdir()
             case "gshadow":
                 if self.exists("/etc/gshadow") and not self.dry_run:
-                    self._execute(["grpunconv"])
+                    self.call(["grpunconv"])
             case "group":
                 members = self.groups().get(change["name"])
                 if members:
                     return f"it has members: {', '.join(members)}"
                 if members is not None and not self.dry_run:
-                    self._execute(["groupdel", change["name"]])
+                    self.call(["groupdel", change["name"]])
             case "member":
                 if change["user"] in self.groups().get(change["group"], ()) and not self.dry_run:
-                    self._execute(["gpasswd", "-d", change["user"], change["group"]])
+                    self.call(["gpasswd", "-d", change["user"], change["group"]])
+            case "lingering":
+                if self.exists(f"/var/lib/systemd/linger/{change['user']}") and not self.dry_run:
+                    self.call(["loginctl", "disable-linger", change["user"]])
             case "user":
                 if any(account.name == change["name"] for account in self.accounts()) and not self.dry_run:
-                    self._execute(["userdel", change["name"]])
+                    self.call(["userdel", change["name"]])
             case _:
                 return "this version does not know this kind of change"
         return ""
@@ -222,3 +249,20 @@ class GuestRoot:
     def _remove(self, path: Path) -> None:
         if not self.dry_run:
             path.unlink(missing_ok=True)
+
+
+def _become(user: Account) -> dict[str, Any]:
+    """What makes a process that of a user, with the addresses of the user's session; root alone may."""
+    runtime = f"/run/user/{user.uid}"
+    environ = {
+        "PATH": os.environ.get("PATH", os.defpath),
+        "HOME": user.home,
+        "USER": user.name,
+        "LOGNAME": user.name,
+        "XDG_RUNTIME_DIR": runtime,
+        "DBUS_SESSION_BUS_ADDRESS": f"unix:path={runtime}/bus",
+    }
+    if os.getuid() == user.uid:
+        return {"env": environ}
+    groups = os.getgrouplist(user.name, user.gid)
+    return {"user": user.uid, "group": user.gid, "extra_groups": groups, "env": environ}

@@ -6,10 +6,12 @@ said as advice. Facts: garcon.md §7.7 and §7.8, packaging.md §1.2, §1.3 and 
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
 from garcon.adoption.guest_root import Account, GuestRoot
+from garcon.adoption.outcome import Outcome
+from garcon.adoption.services import start_services
 from garcon.diagnosis.facts import DESKTOP_UID, EXPECTED_GROUPS, UNITS
 from guestlink.errors import GuestlinkError
 
@@ -64,17 +66,6 @@ context.objects = [
 """
 
 
-class Outcome(NamedTuple):
-    """What a step came to.
-
-    :ivar state: ``ok`` (it was so), ``made`` (or would be), ``advice`` (a person has to), ``failed``.
-    """
-
-    state: str
-    sentence: str
-    advice: str = ""
-
-
 class Step(NamedTuple):
     """One thing that a guest has.
 
@@ -86,9 +77,8 @@ class Step(NamedTuple):
     do: Callable[[GuestRoot, Account], Outcome]
 
 
-def take_steps(root: GuestRoot, user: Account) -> list[tuple[Step, Outcome]]:
-    """Take every step; one that fails does not keep the others from being taken."""
-    taken = []
+def take_steps(root: GuestRoot, user: Account) -> Iterator[tuple[Step, Outcome]]:
+    """Take one step after the other; one that fails does not keep the others from being taken."""
     for step in STEPS:
         try:
             outcome = step.do(root, user)
@@ -96,8 +86,7 @@ def take_steps(root: GuestRoot, user: Account) -> list[tuple[Step, Outcome]]:
             outcome = Outcome("failed", error.message, error.hint)
         except OSError as error:
             outcome = Outcome("failed", f"{error.filename or step.name}: {(error.strerror or str(error)).lower()}")
-        taken.append((step, outcome))
-    return taken
+        yield step, outcome
 
 
 def choose_user(root: GuestRoot, name: str) -> Account:
@@ -184,9 +173,12 @@ def _lingering(root: GuestRoot, user: Account) -> Outcome:
     path = f"/var/lib/systemd/linger/{user.name}"
     if root.exists(path):
         return Outcome("ok", f"{user.name} lingers")
-    root.write(path, "")
-    advice = f"systemctl start user@{user.uid}.service starts the user manager without a restart"
-    return Outcome("made", f"{user.name} lingers", advice if root.is_live else "")
+    # logind reads the file at its start alone, and starts the user's manager only if it is asked.
+    if not root.is_live or not root.try_run(
+        ["loginctl", "enable-linger", user.name], {"do": "lingering", "user": user.name}
+    ):
+        root.write(path, "")
+    return Outcome("made", f"{user.name} lingers")
 
 
 def _units(root: GuestRoot, user: Account) -> Outcome:
@@ -349,4 +341,5 @@ STEPS: tuple[Step, ...] = (
     Step("host fonts", "programs look like the host's", _fonts),
     Step("fonts", "programs show boxes without any", _own_fonts),
     Step("cursor", "launched programs are told to use Adwaita", _cursor),
+    Step("services", "the host can see nothing here before they run", start_services),
 )

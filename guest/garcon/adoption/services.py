@@ -1,0 +1,94 @@
+"""The last step of adoption: the user manager and the services run now, not only after the next start."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from garcon.adoption.guest_root import Account, GuestRoot
+from garcon.adoption.outcome import Outcome
+from garcon.settings import HOST_DIRECTORY
+from guestlink.errors import GuestlinkError
+from guestlink.token import TOKEN_PATH
+
+_GARCON = "guestlink-garcon.service"
+_RUNNING = ("active", "reloading")
+
+
+def start_services(root: GuestRoot, user: Account) -> Outcome:
+    """Start the user's manager and in it our units; returns when garcon says that it is ready, or why it is not.
+
+    A manager that runs already is asked to read its units and its environment again, and keeps its programs.
+    """
+    if not root.is_live:
+        return Outcome("ok", "they start with the container")
+    if not Path("/run/systemd/system").is_dir():
+        return Outcome("failed", "systemd does not run here", "start the container with its init system")
+    if _garcon_state(root, user) in _RUNNING:
+        return Outcome("ok", f"they run for {user.name}", _next(user))
+    if root.dry_run:
+        return Outcome("made", f"they run for {user.name}")
+    stale = _lacks_groups(root, user)
+    try:
+        root.call(["systemctl", "start", f"user@{user.uid}.service"])
+    except GuestlinkError as error:
+        return Outcome(
+            "failed",
+            f"no user manager runs for {user.name}: {error}",
+            "install libpam-systemd and dbus-user-session (Debian, Ubuntu), then adopt again; "
+            f"journalctl -u user@{user.uid}.service says why",
+        )
+    for words in (["daemon-reload"], ["start", "default.target"]):
+        root.call(["systemctl", "--user", *words], user=user)
+    if (state := _garcon_state(root, user)) not in _RUNNING:
+        return _not_running(root, user, state)
+    groups = f"; systemctl restart user@{user.uid}.service lets its new groups count and ends its programs"
+    return Outcome("made", f"they run for {user.name}" + (groups if stale else ""), _next(user))
+
+
+def _garcon_state(root: GuestRoot, user: Account) -> str:
+    try:
+        return root.call(["systemctl", "--user", "show", "-P", "ActiveState", _GARCON], user=user).strip()
+    except GuestlinkError:
+        return ""  # No manager answers, or there is no such user yet.
+
+
+def _not_running(root: GuestRoot, user: Account, state: str) -> Outcome:
+    names = ("LoadState", "ConditionResult", "Result")
+    shown = root.call(["systemctl", "--user", "show", "-p", ",".join(names), _GARCON], user=user)
+    found = dict(line.split("=", 1) for line in shown.splitlines() if "=" in line)
+    if found.get("LoadState") == "not-found":
+        return Outcome("failed", "garcon is not installed", "install the package guestlink, then adopt again")
+    if found.get("LoadState") == "masked":
+        return Outcome(
+            "failed", f"{_GARCON} is masked", f"systemctl --global unmask {_GARCON}, then run this again"
+        )
+    if found.get("ConditionResult") == "no":
+        return Outcome(
+            "failed",
+            f"{_GARCON} does not start: a condition of its unit does not hold",
+            f"systemctl status {_GARCON}, as {user.name} with --user, names it",
+        )
+    return Outcome(
+        "failed",
+        f"garcon does not run for {user.name}: its unit is {state} ({found.get('Result', 'no result')})",
+        f"journalctl _UID={user.uid} -n 50 says why",
+    )
+
+
+def _next(user: Account) -> str:
+    """What is left to be done where no host has given this container anything."""
+    if os.path.exists(HOST_DIRECTORY) or os.path.exists(TOKEN_PATH):
+        return ""
+    return "next, on the host: guestlink-host attach NAME"
+
+
+def _lacks_groups(root: GuestRoot, user: Account) -> bool:
+    """Whether the user's manager was started before the user had the groups that it has now."""
+    try:
+        pid = root.call(["systemctl", "show", "-P", "MainPID", f"user@{user.uid}.service"]).strip()
+        lines = Path("/proc", pid, "status").read_text().splitlines()
+    except (GuestlinkError, OSError):
+        return False
+    running = next((set(map(int, line.split()[1:])) for line in lines if line.startswith("Groups:")), set())
+    return pid not in ("", "0") and not set(os.getgrouplist(user.name, user.gid)) <= running | {user.gid}
