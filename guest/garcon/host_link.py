@@ -160,7 +160,10 @@ class HostLink:
                 self._doubt.set()
             if error.code in ("UNAVAILABLE", "DEADLINE_EXCEEDED"):
                 raise HostUnavailable(f"the host did not answer {method}: {error}") from error
-            raise HostRefused(f"the host refused {method}: {error}") from error
+            # Our own hosts give advice on a second line.
+            sentence, _, hint = error.message.partition("\n")
+            reason = sentence.removeprefix(f"Failure in {method}: ")
+            raise HostRefused(f"the host refused {method}: {reason}", hint=hint) from error
 
     async def shut_down(self) -> None:
         """Tell the host that the container stops. Afterwards the token is worthless (garcon.md §2.3)."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import os
 from collections.abc import Awaitable, Callable, Iterable
@@ -12,6 +13,7 @@ from guestlink.errors import GuestlinkError
 from guestlink.tasks import TaskOwner
 from guestlink_host.containers import DEFAULT_UID, Container, Containers
 from guestlink_host.guest import Guest
+from guestlink_host.inside import check_installed, complaint
 from guestlink_host.manager_watch import Look, ManagerWatch, key_of
 from guestlink_host.managers import FROZEN, RUNNING, Carried, Instance, managers_here
 from guestlink_host.settings import gpu_nodes
@@ -20,6 +22,8 @@ _log = logging.getLogger(__name__)
 
 BOOT_LIMIT = 120.0
 """Seconds that a container may take from its start until it registers."""
+_COMPLAINT_PAUSE = 4.0
+"""Seconds between two looks into a container that runs and does not register."""
 _LOOK_LIMIT = 3.0
 """Seconds that a command waits for a manager's answer; then it gets what was seen before."""
 
@@ -118,28 +122,50 @@ class Attachments:
             waking.task = self._tasks.start(self._wake(guest, waking), name=f"start {name}")
         if waking.task.done():
             del self._waking[name]
-            waking.task.result()
+            if waking.failure is not None:
+                raise waking.failure
         return {"ready": False, "doing": waking.doing}
 
     async def _wake(self, guest: Guest, waking: _Waking) -> None:
-        name = guest.container.name
-        look = await self._watch.look()
-        instance = _there(look, guest.container)
-        if instance.status != RUNNING:
-            waking.doing = f"{'thawing' if instance.status == FROZEN else 'starting'} the container {name}"
-            await asyncio.to_thread(self._watch.manager(instance).start, instance)
-            guest.event("started", "")
-            await self._watch.look()
-        waking.doing = f"waiting until the container {name} is ready"
+        """Start a container and wait until it has registered; what fails is for those who ask."""
         try:
-            async with asyncio.timeout(BOOT_LIMIT):
-                while not guest.reachable:
-                    await asyncio.sleep(0.1)
-        except TimeoutError as error:
-            raise GuestlinkError(
-                f"the container {name} runs, but has not registered within {BOOT_LIMIT:g} s",
-                hint="`guestlink doctor` inside it says why",
-            ) from error
+            name = guest.container.name
+            instance = _there(await self._watch.look(), guest.container)
+            ran = instance.status == RUNNING
+            if not ran:
+                waking.doing = f"{'thawing' if instance.status == FROZEN else 'starting'} the container {name}"
+                await asyncio.to_thread(self._watch.manager(instance).start, instance)
+                guest.event("started", "")
+                await self._watch.look()
+            waking.doing = f"waiting until the container {name} has registered"
+            await self._registered(guest, instance, ran=ran)
+        except GuestlinkError as error:
+            waking.failure = error
+
+    async def _registered(self, guest: Guest, instance: Instance, *, ran: bool) -> None:
+        """Wait until a container has registered.
+
+        One that ran before is asked what keeps it from that; while it boots, much is missing that comes by itself.
+
+        :raises GuestlinkError: why it does not register.
+        """
+        manager = self._watch.manager(instance)
+        if not guest.container.by_profile:  # There, cloud-init may just be installing it.
+            await asyncio.to_thread(check_installed, manager, instance)
+        before: GuestlinkError | None = None
+        deadline = asyncio.get_running_loop().time() + BOOT_LIMIT
+        while (left := deadline - asyncio.get_running_loop().time()) > 0:
+            if await _soon(lambda: guest.reachable, min(left, _COMPLAINT_PAUSE if ran else left)):
+                return
+            found = await asyncio.to_thread(complaint, manager, instance)
+            # Twice the same: the first may have come from a service that was about to start.
+            if found is not None and before is not None and found.message == before.message:
+                raise found
+            before = found
+        raise before or GuestlinkError(
+            f"the container {instance.name} runs, but has not registered within {BOOT_LIMIT:g} s",
+            hint=f"`{manager.shell_prefix(instance)} guestlink doctor` says why",
+        )
 
     # -- what the managers show ----------------------------------------------------------------------------------
 
@@ -173,7 +199,11 @@ class Attachments:
     async def _strange(self, instance: Instance) -> None:
         """A container that is not ours: one that we shall attach, or a copy that must not pass for another."""
         if instance.directory is not None and instance.directory.parent == self._containers.directories:
-            _log.warning("%s has what belongs to %s, and loses it", instance.name, instance.directory.name)
+            _log.warning(
+                "%s is a copy of %s and had its directory and token; they are taken out of the copy, "
+                "`guestlink-host attach %s` gives it its own",
+                *(instance.name, instance.directory.name, instance.name),
+            )
             await asyncio.to_thread(self._watch.manager(instance).drop, instance)
         if instance.wanted_by == os.getuid():
             known = next((one for one in self._containers if key_of(one) == key_of(instance)), None)
@@ -222,6 +252,16 @@ class _Waking:
 
     task: asyncio.Task[None]
     doing = "asking the container manager"
+    failure: GuestlinkError | None = None
+
+
+async def _soon(condition: Callable[[], bool], limit: float) -> bool:
+    """Wait up to ``limit`` seconds for a condition; returns whether it holds."""
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(limit):
+            while not condition():
+                await asyncio.sleep(0.1)
+    return condition()
 
 
 def _there(look: Look, container: Container) -> Instance:

@@ -15,7 +15,8 @@ from guestlink.command_line import CommandLine, number
 from guestlink.errors import GuestlinkError
 from guestlink_host import shell_commands
 from guestlink_host.control_client import daemon, wake
-from guestlink_host.manager_commands import add_where
+from guestlink_host.manager_commands import add_sources, add_where
+from guestlink_host.notification import notify
 from guestlink_host.settings import POLICIES
 
 _EXAMPLES = """\
@@ -88,6 +89,8 @@ def argument_parser() -> CommandLine:
         "--uid", type=number(0, 2**32 - 2), default=1000, help="its user's id inside (default: 1000)"
     )
     attach.add_argument("--no-gpu", action="store_true", help="without the host's render nodes")
+    attach.add_argument("--install", action="store_true", help="install Guestlink in it and adopt it")
+    add_sources(attach)
     detach = command(
         "detach",
         _detach,
@@ -103,12 +106,7 @@ def argument_parser() -> CommandLine:
         "profile", _profile, "print a profile for LXD and Incus, whose containers attach by themselves",
         example="profile --packages ~/debs | lxc profile edit guestlink", prints_data=False,
     )  # fmt: skip
-    profile.add_argument(
-        "--apt", metavar="LINE", default="", help="apt repository with Guestlink: ADDRESS SUITE PART"
-    )
-    profile.add_argument("--dnf", metavar="ADDRESS", default="", help="dnf repository with Guestlink")
-    profile.add_argument("--key", metavar="FILE", help="their public key")
-    profile.add_argument("--packages", metavar="DIRECTORY", help="a directory of this machine with the packages")
+    add_sources(profile)
     profile.add_argument("--no-gpu", action="store_true", help="without the host's render nodes")
 
     remove = command(
@@ -183,10 +181,9 @@ def _add(arguments: argparse.Namespace) -> int:
 
 
 def _attach(arguments: argparse.Namespace) -> int:
-    from guestlink_host.manager_commands import attach, carried_now
+    from guestlink_host.manager_commands import attach
 
-    instance, at_once = attach(daemon(), arguments)
-    print(f"{instance.name} is attached; {carried_now(instance, at_once)}")
+    print(f"{arguments.name} is attached; {attach(daemon(), arguments)}")
     return 0
 
 
@@ -199,14 +196,12 @@ def _detach(arguments: argparse.Namespace) -> int:
 
 
 def _profile(arguments: argparse.Namespace) -> int:
-    from pathlib import Path
-
-    from guestlink_host.profile import Source, profile
+    from guestlink_host.manager_commands import source_of
+    from guestlink_host.profile import profile
     from guestlink_host.settings import GPU, gpu_nodes, load_settings
 
-    key, packages = (Path(path).resolve() if path else None for path in (arguments.key, arguments.packages))
-    source = Source(arguments.apt, arguments.dnf, key, packages)
-    sys.stdout.write(profile(source, [] if arguments.no_gpu else gpu_nodes(load_settings()[GPU])))
+    nodes = [] if arguments.no_gpu else gpu_nodes(load_settings()[GPU])
+    sys.stdout.write(profile(source_of(arguments), nodes))
     return 0
 
 
@@ -260,37 +255,19 @@ def _launch(arguments: argparse.Namespace) -> int:
         daemon().call("launch", name=arguments.name, id=name, files=files)
     except GuestlinkError as error:
         if not sys.stderr.isatty():
-            _notify(error.message, error.hint)  # Started by a click: nobody reads standard error.
+            notify(error.message, error.hint)  # Started by a click: nobody reads standard error.
         raise
     return 0
 
 
 def _say_after_a_click(sentence: str) -> None:
     if sentence.startswith("starting"):
-        _notify(sentence, "")
+        notify(sentence, "")
 
 
 def _absolute(file: str) -> str:
     """A file that is here gets its whole path; URLs and paths inside the container stay as they are."""
     return os.path.abspath(file) if "://" not in file and os.path.lexists(file) else file
-
-
-def _notify(summary: str, body: str) -> None:
-    import shutil
-    import subprocess
-
-    if (os.environ.get("WAYLAND_DISPLAY") or os.environ.get("DISPLAY")) and shutil.which("notify-send"):
-        try:
-            subprocess.run(
-                ["notify-send", "--app-name=Guestlink", "--", summary, body],
-                check=False,
-                timeout=10,
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.DEVNULL,
-                stderr=subprocess.DEVNULL,
-            )
-        except (OSError, ValueError, subprocess.TimeoutExpired):
-            pass  # The message is on standard error in any case.
 
 
 def _icon(arguments: argparse.Namespace) -> int:

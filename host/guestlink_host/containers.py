@@ -84,8 +84,11 @@ class Containers:
         if isinstance(name, str) and name in self._known:
             return self._known[name]
         known = f"known: {', '.join(sorted(self._known))}" if self._known else "none is known yet"
-        hint = f"add it with `guestlink-host add {name:.63}`; {known}" if isinstance(name, str) and name else known
-        raise GuestlinkError(f"there is no container {name!r:.80}", hint=hint)
+        which = f"{name:.63}" if isinstance(name, str) and name else "NAME"
+        raise GuestlinkError(
+            f"no container {name!r:.80} is known here",
+            hint=f"`guestlink-host attach {which}` makes it known; {known}",
+        )
 
     def directory(self, name: str) -> Path:
         """The directory that is carried into a container."""
@@ -107,7 +110,7 @@ class Containers:
         check_container_name(name)
         if name in self._known:
             raise GuestlinkError(
-                f"there is a container {name!r} already",
+                f"a container {name!r} is known already",
                 hint=f"`guestlink-host list` shows it; `guestlink-host remove {name}` forgets it",
             )
         if len(self._known) >= CONTAINER_LIMIT:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import sys
 import time
 from collections.abc import Callable
 
 from guestlink.control import ControlClient
+from guestlink.progress import Progress
 from guestlink_host.settings import control_socket
 
 _PAUSE = 0.1
@@ -25,19 +25,14 @@ def daemon() -> ControlClient:
 def wake(name: str, say: Callable[[str], None] | None = None) -> None:
     """Start a container that a manager has stopped, and wait until it can be asked.
 
-    :param say: is told what is being waited for, when that changes; standard error, where it is a terminal.
+    :param say: gets what is being waited for, when that changes; a :class:`Progress` shows it without one.
     :raises GuestlinkError: it cannot be started, or does not register.
     """
-    said = ""
     answer = daemon().call("wake", name=name, first=True)
-    while not answer["ready"]:
-        if answer["doing"] != said:
-            said = answer["doing"]
-            (say or _say)(said)
-        time.sleep(_PAUSE)
-        answer = daemon().call("wake", name=name)
-
-
-def _say(sentence: str) -> None:
-    if sys.stderr.isatty():
-        print(f"{sentence} …", file=sys.stderr)
+    with Progress() as progress:
+        while not answer["ready"]:
+            progress.say(answer["doing"])
+            if say is not None:
+                say(answer["doing"])
+            time.sleep(_PAUSE)
+            answer = daemon().call("wake", name=name)

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 import logging
 import os
 import shutil
+import signal
 import subprocess
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from guestlink.errors import GuestlinkError
-from guestlink.process import CommandFailed, run
+from guestlink.process import CommandFailed, run, signal_name
 from guestlink.tasks import TaskOwner
 
 _log = logging.getLogger(__name__)
@@ -38,6 +40,22 @@ _ASKERS = (
 """Dialogues that show plain text and end with 0 for yes."""
 
 
+OUTCOME_TIME = 2.0
+"""Seconds in which a program that was started may fail before it counts as started."""
+_FATAL_SIGNALS = {signal.SIGSEGV, signal.SIGABRT, signal.SIGBUS, signal.SIGILL, signal.SIGFPE, signal.SIGSYS}
+"""Deaths that nobody on the desktop has asked for."""
+_XDG_OPEN = {
+    2: "there is no such file",
+    3: "it finds no program that opens this; install one, or set `opener` in guestlink-host.conf",
+    4: "the program that it started failed",
+}
+"""What xdg-open's exit statuses mean (xdg-open(1))."""
+
+
+class DesktopFailed(GuestlinkError):
+    """A program of the desktop could not be started, or failed."""
+
+
 class Desktop:
     """Starts the user's programs. They outlive the daemon.
 
@@ -54,24 +72,28 @@ class Desktop:
         self._shell = shell
         self._tasks = TaskOwner("desktop")
 
-    def open_url(self, url: str) -> None:
-        """Open a checked URL; a program that fails later says so in the log.
+    async def open_url(self, url: str, failed: Callable[[DesktopFailed], None]) -> None:
+        """Open a checked URL; returns when that is done, or seems to go well.
 
-        :raises GuestlinkError: the program cannot be started.
+        :param failed: gets what fails later.
+        :raises DesktopFailed: the program cannot be started, or fails within :data:`OUTCOME_TIME`.
         """
-        self._start([*self._opener, url])
+        await self._start([*self._opener, url], failed)
 
-    def open_terminal(self, container: str, words: Sequence[str]) -> None:
+    async def open_terminal(self, container: str, words: Sequence[str]) -> None:
         """Open a terminal with a shell or a command inside a container.
 
+        How a terminal that has been open ends is no failure: many end with the status of the command in them.
+
         :param words: the command; none for a login shell.
-        :raises GuestlinkError: there is no terminal, or it cannot be started.
+        :raises GuestlinkError: there is no terminal, or it cannot be started, or it fails at once.
         """
         if not self._shell:
             hint = "install guestlink-host's vsh, or set `shell` in guestlink-host.conf"
             raise GuestlinkError("the host has no program that opens a shell in a container", hint=hint)
         command = [*self._shell, container, *(["--", *words] if words else [])]
-        self._start([*self._found(self._terminal, _TERMINALS, "terminal program", "terminal"), *command])
+        terminal = self._found(self._terminal, _TERMINALS, "terminal program", "terminal")
+        await self._start([*terminal, *command], lambda error: _log.debug("%s", error))
 
     async def ask(self, question: str) -> bool:
         """Ask the user a yes-or-no question; no answer is no.
@@ -99,7 +121,7 @@ class Desktop:
                 return list(words)
         raise GuestlinkError(f"the host has no {what}", hint=f"set `{setting}` in guestlink-host.conf")
 
-    def _start(self, argv: Sequence[str]) -> None:
+    async def _start(self, argv: Sequence[str], failed: Callable[[DesktopFailed], None]) -> None:
         try:
             # Not asyncio's: closing its transport would kill the program when the daemon ends.
             process = subprocess.Popen(
@@ -111,20 +133,44 @@ class Desktop:
             )
         except (OSError, ValueError) as error:
             reason = (getattr(error, "strerror", None) or str(error)).lower()
-            raise GuestlinkError(f"the host cannot start {argv[0]}: {reason}") from error
-        self._tasks.start(self._reap(process, argv[0]), name=f"wait for {argv[0]}")
+            raise DesktopFailed(f"the host cannot start {argv[0]}: {reason}") from error
+        ended = self._tasks.start(self._reap(process, argv[0]), name=f"wait for {argv[0]}")
+        try:
+            await asyncio.wait({ended}, timeout=OUTCOME_TIME)
+        finally:
+            if not ended.done():  # Also where nobody waits for the answer any more.
+                ended.add_done_callback(functools.partial(_report_later, failed))
+        if ended.done() and (failure := ended.result()) is not None:
+            raise failure
 
-    async def _reap(self, process: subprocess.Popen[bytes], name: str) -> None:
+    async def _reap(self, process: subprocess.Popen[bytes], name: str) -> DesktopFailed | None:
+        """Wait for the end of a program; returns how it failed."""
         loop = asyncio.get_running_loop()
         ended = asyncio.Event()
         descriptor = os.pidfd_open(process.pid)
         loop.add_reader(descriptor, ended.set)
         try:
             await ended.wait()
-            if status := process.wait():
-                _log.warning("%s failed with %d", name, status)
+            return _failure(name, process.wait())
         finally:
             loop.remove_reader(descriptor)
             os.close(descriptor)
             if process.poll() is None:
                 process.returncode = 0  # It outlives us; the kernel's init reaps it.
+
+
+def _failure(name: str, status: int) -> DesktopFailed | None:
+    """What an exit status says, or ``None`` where nothing went wrong."""
+    program = os.path.basename(name)
+    if status < 0:
+        killed = f"{program} on the host was killed by {signal_name(-status)}"
+        return DesktopFailed(killed) if -status in _FATAL_SIGNALS else None
+    if status == 0:
+        return None
+    meaning = _XDG_OPEN.get(status, "") if program == "xdg-open" else ""
+    return DesktopFailed(f"{program} on the host failed with {status}" + (f": {meaning}" if meaning else ""))
+
+
+def _report_later(failed: Callable[[DesktopFailed], None], ended: asyncio.Task[DesktopFailed | None]) -> None:
+    if not ended.cancelled() and (failure := ended.result()) is not None:
+        failed(failure)

@@ -14,6 +14,7 @@ from guestlink.errors import GuestlinkError
 from guestlink.pb import common_pb2
 from guestlink.pb import container_host_pb2 as pb
 from guestlink.rpc import Refusal
+from guestlink_host.desktop import DesktopFailed
 from guestlink_host.guest import Guest
 from guestlink_host.names import visible_line
 from guestlink_host.rate_limit import RateLimit
@@ -116,8 +117,7 @@ class ContainerListener:
         try:
             await self._open_url(self._guest, request.url)
         except GuestlinkError as error:
-            self._guest.event("refused", f"{visible_line(request.url, 200)}: {error}")
-            raise Refusal("FAILED_PRECONDITION", f"Failure in OpenUrl: {error}") from error
+            raise self._not_opened("OpenUrl", visible_line(request.url, 200), error) from error
         return common_pb2.EmptyMessage()
 
     async def open_terminal(self, request: pb.OpenTerminalRequest) -> common_pb2.EmptyMessage:
@@ -132,9 +132,14 @@ class ContainerListener:
                 raise GuestlinkError("the command has a NUL byte")
             await self._open_terminal(self._guest, words)
         except GuestlinkError as error:
-            self._guest.event("refused", f"terminal: {error}")
-            raise Refusal("FAILED_PRECONDITION", f"Failure in OpenTerminal: {error}") from error
+            raise self._not_opened("OpenTerminal", "terminal", error) from error
         return common_pb2.EmptyMessage()
+
+    def _not_opened(self, method: str, what: str, error: GuestlinkError) -> Refusal:
+        """The container's answer: what is wrong, and on a second line what to do."""
+        self._guest.event("failed" if isinstance(error, DesktopFailed) else "refused", f"{what}: {error}")
+        lines = [f"Failure in {method}: {error}", *filter(None, [error.hint])]
+        return Refusal("FAILED_PRECONDITION", "\n".join(lines))
 
     def _limit_openings(self) -> None:
         if not self._openings.allows(time.monotonic()):

@@ -6,12 +6,20 @@ They ask it themselves, with the rights of whoever runs them: root can attach ro
 from __future__ import annotations
 
 import argparse
+import time
 from pathlib import Path
 
 from guestlink.control import ControlClient
 from guestlink.errors import GuestlinkError
+from guestlink.progress import waiting
+from guestlink_host.control_client import wake
+from guestlink_host.inside import check_installed, install
+from guestlink_host.install_script import Source
 from guestlink_host.managers import KINDS, RUNNING, Carried, Instance, Manager, find_instance, managers_here
 from guestlink_host.settings import GPU, MANAGERS, gpu_nodes, load_settings
+
+_LIST_LIMIT = 3.0
+"""Seconds for the application list of a container that has registered."""
 
 
 def add_where(parser: argparse.ArgumentParser) -> None:
@@ -20,13 +28,61 @@ def add_where(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--place", metavar="PLACE", default="", help="LXD's or Incus's project, or LXC's directory")
 
 
-def attach(daemon: ControlClient, arguments: argparse.Namespace) -> tuple[Instance, bool]:
-    """Carry what a container needs into it and make it known, both or nothing.
+def add_sources(parser: argparse.ArgumentParser) -> None:
+    """Add the switches that say where a container gets Guestlink's packages."""
+    parser.add_argument(
+        "--apt", metavar="LINE", default="", help="apt repository with Guestlink: ADDRESS SUITE PART"
+    )
+    parser.add_argument("--dnf", metavar="ADDRESS", default="", help="dnf repository with Guestlink")
+    parser.add_argument("--key", metavar="FILE", help="their public key")
+    parser.add_argument("--packages", metavar="DIRECTORY", help="a directory of this machine with the packages")
 
-    :returns: the container, and whether it sees that at once.
-    :raises GuestlinkError: it cannot be done.
+
+def source_of(arguments: argparse.Namespace) -> Source:
+    """What :func:`add_sources` was given."""
+    key, packages = (Path(path).resolve() if path else None for path in (arguments.key, arguments.packages))
+    return Source(arguments.apt, arguments.dnf, key, packages)
+
+
+def attach(daemon: ControlClient, arguments: argparse.Namespace) -> str:
+    """Give a container its directory, token and GPU nodes and make it known, both or nothing; then see it register.
+
+    :returns: where it stands now.
+    :raises GuestlinkError: it cannot be done, or the container does not register.
     """
-    manager, instance = _find(arguments)
+    source = source_of(arguments)
+    if not arguments.install and source != Source():
+        raise GuestlinkError("--apt, --dnf, --key and --packages count with --install", hint="add --install")
+    with waiting("asking the container managers"):
+        manager, instance = _find(arguments)
+    if arguments.install and instance.status != RUNNING:
+        raise GuestlinkError(
+            f"{instance.name} does not run, so nothing can be installed in it", hint="start it first"
+        )
+    with waiting(f"attaching {instance.name}"):
+        at_once = _attach(daemon, arguments, manager, instance)
+    if arguments.install:
+        with waiting(f"installing Guestlink in {instance.name}"):
+            install(manager, instance, source)
+    if instance.status != RUNNING:
+        return "it registers with its next start; `guestlink-host shell` and `launch` start it"
+    if not at_once:
+        check_installed(manager, instance)
+        return f"it sees its directory after a restart: {manager.restart_command(instance)}"
+    wake(instance.name)
+    return f"it is registered, with {_count_applications(daemon, instance.name)}"
+
+
+def _count_applications(daemon: ControlClient, name: str) -> str:
+    """How many applications a container has that has just registered: its first list takes a moment."""
+    deadline = time.monotonic() + _LIST_LIMIT
+    while not (found := daemon.call("apps", name=name)["applications"]) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    return f"{len(found)} application{'' if len(found) == 1 else 's'}"
+
+
+def _attach(daemon: ControlClient, arguments: argparse.Namespace, manager: Manager, instance: Instance) -> bool:
+    """Both or nothing; returns whether a running container sees its directory at once."""
     name = instance.name
     known = {container["name"] for container in daemon.call("list")["containers"]}
     answer = daemon.call(
@@ -40,7 +96,7 @@ def attach(daemon: ControlClient, arguments: argparse.Namespace) -> tuple[Instan
     devices = [] if arguments.no_gpu else gpu_nodes(load_settings()[GPU])
     try:
         carried = Carried(Path(answer["directory"]), Path(answer["token_file"]), devices)
-        return instance, manager.attach(instance, carried)
+        return manager.attach(instance, carried)
     except BaseException:
         if name not in known:
             daemon.call("remove", name=name)
@@ -75,11 +131,4 @@ def _find(arguments: argparse.Namespace) -> tuple[Manager, Instance]:
         from guestlink_host.managers.lxc import Lxc
 
         managers = [manager for manager in managers if manager.kind != "lxc"] + [Lxc(Path(arguments.place))]
-    return find_instance(arguments.name, managers, arguments.place)
-
-
-def carried_now(instance: Instance, at_once: bool) -> str:
-    """What is to be done after ``attach``."""
-    if at_once and instance.status == RUNNING:
-        return "its garcon registers by itself within a minute"
-    return "it is ready with its next start" if at_once else "restart it: it sees its directory with its next start"
+    return find_instance(arguments.name, managers, arguments.place, asked=kinds)

@@ -2,20 +2,27 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import os
 import stat
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from urllib.parse import quote, unquote, urlsplit
 
 from guestlink.config import Config
 from guestlink.errors import GuestlinkError
 from guestlink.tasks import TaskOwner
-from guestlink_host.desktop import QUESTION_LIMIT, Desktop
+from guestlink_host.desktop import QUESTION_LIMIT, Desktop, DesktopFailed
 from guestlink_host.guest import Guest
 from guestlink_host.names import visible_line
+from guestlink_host.notification import notify
 from guestlink_host.settings import TERMINAL_POLICY, URL_POLICY, URL_SCHEMES
-from guestlink_host.url_policy import UrlRefused, translate_url
+from guestlink_host.url_policy import NOT_SHARED, UrlRefused, translate_url
+
+_log = logging.getLogger(__name__)
+
+_SHOWN = 300
+"""Characters of a URL in an event and a notification."""
 
 
 class Openings:
@@ -42,23 +49,24 @@ class Openings:
         """
         container = guest.container
         schemes: frozenset[str] = self._config[URL_SCHEMES]
-        url = translate_url(text, schemes=schemes, ip=container.ip, shares=container.shares)
+        url = translate_url(text, schemes=schemes, ip=container.ip, shares=container.shares, name=container.name)
         if url.startswith("file:"):
             url = _checked_file(url, guest)
         question = f"Open this link from the container {guest.container.name}?\n\n{url[:QUESTION_LIMIT]}"
-        self._decide(
+        shown = visible_line(url, _SHOWN)
+        await self._decide(
             guest,
             guest.container.url_policy or self._config[URL_POLICY],
             question,
-            lambda: self._desktop.open_url(url),
-            ("opened", url),
+            lambda: self._desktop.open_url(url, lambda error: self._failed(guest, shown, error)),
+            ("opened", shown),
         )
 
     async def open_terminal(self, guest: Guest, words: list[str]) -> None:
         """Open a terminal for a container; otherwise as :meth:`open_url`."""
         name = guest.container.name
         shown = visible_line(" ".join(words), QUESTION_LIMIT)
-        self._decide(
+        await self._decide(
             guest,
             guest.container.terminal_policy or self._config[TERMINAL_POLICY],
             f"Open a terminal in the container {name}?" + (f"\n\n{shown}" if shown else ""),
@@ -66,11 +74,11 @@ class Openings:
             ("terminal", shown),
         )
 
-    def _decide(
-        self, guest: Guest, policy: str, question: str, act: Callable[[], None], done: tuple[str, str]
+    async def _decide(
+        self, guest: Guest, policy: str, question: str, act: Callable[[], Awaitable[None]], done: tuple[str, str]
     ) -> None:
         if policy == "allow":
-            act()
+            await act()
             guest.event(*done)
         elif policy == "deny":
             raise GuestlinkError("the host's policy for this container forbids it")
@@ -80,18 +88,30 @@ class Openings:
             self._asking.add(guest.container.name)
             self._tasks.start(self._ask(guest, question, act, done), name=f"question of {guest.container.name}")
 
-    async def _ask(self, guest: Guest, question: str, act: Callable[[], None], done: tuple[str, str]) -> None:
+    async def _ask(
+        self, guest: Guest, question: str, act: Callable[[], Awaitable[None]], done: tuple[str, str]
+    ) -> None:
         try:
             if await self._desktop.ask(question):
-                act()
+                await act()
                 guest.event(*done)
             else:
                 guest.event("refused", f"{done[1]}: by the user")
+        except DesktopFailed as error:
+            self._failed(guest, done[1], error)
         except GuestlinkError as error:
-            logging.getLogger(__name__).warning("%s", error)
+            _log.warning("%s", error)
             guest.event("refused", f"{done[1]}: {error}")
         finally:
             self._asking.discard(guest.container.name)
+
+    def _failed(self, guest: Guest, what: str, error: DesktopFailed) -> None:
+        """Tell the user what the container cannot be told any more."""
+        name = guest.container.name
+        _log.warning("%s wanted to open %s: %s", name, what, error)
+        guest.event("failed", f"{what}: {error}")
+        told = asyncio.to_thread(notify, f"The container {name} wanted to open {what}", str(error))
+        self._tasks.start(told, name="notify the user")
 
 
 def _checked_file(url: str, guest: Guest) -> str:
@@ -102,7 +122,7 @@ def _checked_file(url: str, guest: Guest) -> str:
     path = os.path.realpath(unquote(urlsplit(url).path, errors="surrogateescape"))
     folders = [os.path.realpath(share.host) for share in guest.container.shares]
     if not any(os.path.commonpath((path, folder)) == folder for folder in folders):
-        raise UrlRefused("the file lies in no folder that the container shares with the host")
+        raise UrlRefused(NOT_SHARED, hint="on the host: a link leads out of the shared folder")
     try:
         mode = os.stat(path).st_mode
     except (OSError, ValueError) as error:

@@ -4,22 +4,30 @@ from __future__ import annotations
 
 import posixpath
 import re
+import shlex
 from collections.abc import Collection, Iterable
 from typing import NamedTuple
 from urllib.parse import quote, unquote, urlsplit
 
 from guestlink.errors import GuestlinkError
 
-LENGTH_LIMIT = 8192
-"""Characters of a URL; browsers accept about as many."""
+LENGTH_LIMIT = 100_000
+"""Characters of a URL as it is opened: one argument may have 128 KiB in Linux; browsers accept more."""
 
 _LOCAL_HOST = re.compile(
     r"(?P<head>[a-z][a-z0-9+.-]*://(?:[^/?#@]*@)?)(?P<host>localhost|127\.0\.0\.1)(?P<port>:\d{1,5})?(?P<tail>[/?#].*)?",
     re.IGNORECASE,
 )
 _SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*:")
+_WEB_NAME = re.compile(r"www\.[^/?#\s]", re.IGNORECASE)
+"""How a text begins that desktops take for a web page though it has no scheme."""
+_AROUND = "".join(map(chr, range(0x21)))
+"""What the URL Standard (§4.4) strips from both ends: control characters and spaces."""
 _PRIVILEGED = 1023
 """Ports above are left alone: they are forwarded one to one where anybody forwards them (garcon.md §7.6)."""
+
+
+NOT_SHARED = "the file lies in no folder that the container shares with the host"
 
 
 class UrlRefused(GuestlinkError):
@@ -33,36 +41,62 @@ class Share(NamedTuple):
     inside: str
 
 
-def translate_url(url: str, *, schemes: Collection[str], ip: str = "", shares: Iterable[Share] = ()) -> str:
+def translate_url(
+    url: str, *, schemes: Collection[str], ip: str = "", shares: Iterable[Share] = (), name: str = "NAME"
+) -> str:
     """What the host opens for a URL of a container.
 
     :param schemes: those that may be opened, in lower case; ``file`` always may where a share holds the file.
     :param ip: the container's address, which stands in for "localhost" on it; ``""`` leaves that as it is.
     :param shares: folders that both sides see.
+    :param name: the container's name, for advice.
     :raises UrlRefused: with the reason.
     """
-    if len(url) > LENGTH_LIMIT:
-        raise UrlRefused(f"a URL of {len(url)} characters is too long")
-    if not url.isprintable() or " " in url:
-        raise UrlRefused("the URL contains characters that no URL has")
-    if not _SCHEME.match(url):
-        raise UrlRefused("the text is not a URL")
+    url = _as_url(url)
     scheme, _, rest = url.partition(":")
-    scheme = scheme.lower()
     if scheme == "file":
-        path = _host_path(_path_of(url), shares)
+        path = _host_path(_path_of(url), shares, name)
         return "file://" + quote(path)
     if scheme not in schemes:
         raise UrlRefused(f"URLs that begin with {scheme[:20]}: are not opened on this host")
-    if scheme in ("http", "https", "ftp") and not _has_host(url):
-        raise UrlRefused("the URL names no host")
-    if not rest.strip("/"):
+    if scheme in ("http", "https", "ftp"):
+        _check_host(url)
+    if not rest.strip("/") and scheme != "mailto":  # RFC 6068 §2: a letter to nobody yet
         raise UrlRefused("the URL is empty")
     match = _LOCAL_HOST.fullmatch(url)
     if not ip or match is None or int((match["port"] or ":0")[1:]) > _PRIVILEGED:
         return url
     address = f"[{ip}]" if ":" in ip else ip
     return f"{match['head']}{address}{match['port'] or ''}{match['tail'] or ''}"
+
+
+def _as_url(text: str) -> str:
+    """A URL as programs and people write it, in the form that every opener takes.
+
+    As browsers do (URL Standard §4.4 and §4.5): space around it goes, spaces in it and characters that cannot be
+    seen are percent-encoded, the scheme is in lower case, and ``www.`` begins a web page's name.
+    """
+    url = text.strip(_AROUND)
+    if _WEB_NAME.match(url):
+        url = f"http://{url}"
+    if not _SCHEME.match(url):
+        if url.startswith(("/", "./", "../", "~")):
+            raise UrlRefused(f"{_shown(url)} is neither a file of the container nor a URL")
+        raise UrlRefused(
+            f"{_shown(url)} is not a URL" if url else "there is no URL",
+            hint="write it with its scheme, as in https://example.org",
+        )
+    if any(ord(char) < 0x20 or 0x7F <= ord(char) < 0xA0 for char in url):
+        raise UrlRefused("the URL contains control characters")
+    scheme, _, rest = url.partition(":")
+    rest = "".join(char if char.isprintable() and char != " " else quote(char, errors="replace") for char in rest)
+    if len(rest) > LENGTH_LIMIT:
+        raise UrlRefused(f"the URL has {len(rest)} characters, and {LENGTH_LIMIT} can be opened")
+    return f"{scheme.lower()}:{rest}"
+
+
+def _shown(text: str) -> str:
+    return repr(text if len(text) <= 80 else text[:79] + "…")
 
 
 def file_for_container(text: str, shares: Iterable[Share]) -> str:
@@ -83,14 +117,21 @@ def file_for_container(text: str, shares: Iterable[Share]) -> str:
     return text
 
 
-def _host_path(path: str, shares: Iterable[Share]) -> str:
+def _host_path(path: str, shares: Iterable[Share], name: str) -> str:
     if ".." in path.split("/"):
         raise UrlRefused("the file's path contains ..")
     path = posixpath.normpath(path)
     for share in _longest_first(shares, key="inside"):
         if (rest := _below(path, share.inside)) is not None:
             return posixpath.join(share.host, rest) if rest else share.host
-    raise UrlRefused("the file lies in no folder that the container shares with the host")
+    raise UrlRefused(NOT_SHARED, hint=_how_to_share(name, posixpath.dirname(path)))
+
+
+def _how_to_share(name: str, folder: str) -> str:
+    folder = shlex.quote(folder)
+    return (
+        f"on the host, `guestlink-host share {name} FOLDER {folder}` says which folder there is mounted as {folder}"
+    )
 
 
 def _path_of(url: str) -> str:
@@ -98,18 +139,22 @@ def _path_of(url: str) -> str:
     try:
         parts = urlsplit(url)
     except ValueError as error:
-        raise UrlRefused("the text is not a URL") from error
+        raise UrlRefused(f"{_shown(url)} is not a URL of a file") from error
     path = unquote(parts.path, errors="surrogateescape")
     if parts.netloc not in ("", "localhost") or not path.startswith("/") or "\0" in path:
         raise UrlRefused("the URL names no file of this machine")
     return path
 
 
-def _has_host(url: str) -> bool:
+def _check_host(url: str) -> None:
     try:
-        return bool(urlsplit(url).hostname)
-    except ValueError:
-        return False
+        host = urlsplit(url).hostname
+    except ValueError as error:
+        raise UrlRefused("the URL's host cannot be read; brackets, for example, come in pairs") from error
+    if not host:
+        raise UrlRefused("the URL names no host")
+    if " " in (plain := unquote(host)) or not plain.isprintable():
+        raise UrlRefused("the URL's host has a space or a character in it that cannot be seen")
 
 
 def _longest_first(shares: Iterable[Share], *, key: str) -> list[Share]:

@@ -14,8 +14,9 @@ import pytest
 
 from support.compositor import Compositor
 from support.lxc import LxcContainer, missing_tools, root_ids
-from support.machine import build_rootfs, install_packages
+from support.machine import UID, USER, build_rootfs, install_packages
 from support.needs import absent
+from support.readme import follow_readme, nobody_has_logged_in
 from support.stage import Stage
 
 pytestmark = [pytest.mark.container, pytest.mark.slow]
@@ -136,3 +137,21 @@ def test_detach_leaves_nothing(desk: Desk) -> None:
     assert [path.name for path in desk.work.config.parent.iterdir()] == ["config"]
     assert desk.stage.host_json("list") == []
     assert desk.stage.launchers() == []
+
+
+def test_the_three_steps_of_the_readme_arrive_after_a_restart(desk: Desk) -> None:
+    desk.work.lxc("lxc-start", "-d")
+    desk.work.wait("it runs", lambda: desk.work.root("systemctl", "is-active", f"user@{UID}").returncode == 0)
+    nobody_has_logged_in(desk.work)
+    lxc_config = f"echo {desk.work.directory}"  # where this machine's containers are
+    started, adopted, attached = follow_readme(desk.stage, desk.work, "work", {"lxc-config": lxc_config})
+    assert started.returncode == 0, started.stderr
+    assert adopted.returncode == 0, adopted.stdout + adopted.stderr
+    assert f"services: they run for {USER}" in adopted.stdout
+    assert attached.returncode == 0, attached.stderr
+    sentence, _, command = attached.stdout.strip().partition("restart: ")
+    assert sentence == "work is attached; it sees its directory after a"
+    restarted = desk.stage.host_shell(command, stand_ins={"sudo": 'exec "$@"'})
+    assert restarted.returncode == 0, restarted.stderr
+    desk.stage.wait("it is registered", lambda: desk.state() == ("running", True), 0.2)
+    desk.stage.host("detach", "work")

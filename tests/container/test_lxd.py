@@ -43,6 +43,48 @@ def desk(packages: Path, request: pytest.FixtureRequest) -> Iterator[Desk]:
         yield made
 
 
+def test_the_three_steps_of_the_readme_arrive(desk: Desk) -> None:
+    started, adopted, attached = desk.story
+    assert started.returncode == 0, started.stderr
+    assert adopted.returncode == 0, adopted.stdout + adopted.stderr
+    assert adopted.stdout.splitlines()[-2].startswith(f"made    services: they run for {USER}")
+    assert adopted.stdout.splitlines()[-1].strip() == "next, on the host: guestlink-host attach NAME"
+    assert attached.returncode == 0, attached.stderr + desk.work.journal()
+    assert attached.stdout.startswith("work is attached; it is registered, with ")
+    assert desk.state("work") == ("running", True)
+    desk.stage.wait("the launchers appear", lambda: desk.launchers("work"))
+
+
+def test_a_container_without_guestlink_is_named_at_once_and_gets_it_on_demand(desk: Desk, packages: Path) -> None:
+    desk.lxd.launch("bare")
+    for refused in (desk.host("attach", "bare", check=False), desk.stage.vsh("bare", "--", "true", check=False)):
+        assert refused.returncode not in (0, 127), refused.stdout
+        assert "Guestlink is not installed in the container bare" in refused.stderr
+        assert "`guestlink-host attach bare --install`" in refused.stderr
+    assert "Traceback" not in desk.stage.logs()
+    directory = shutil.copytree(packages, desk.stage.root / "to-install")
+    words = ("attach", "bare", "--install", "--packages", str(directory))
+    installed = desk.stage.host(*words, check=False, timeout=300)
+    assert installed.returncode == 0, installed.stderr
+    assert installed.stdout.startswith("bare is attached; it is registered, with ")
+    assert "installing Guestlink in bare …" in installed.stderr.splitlines()
+    assert desk.stage.vsh("bare", "--", "id", "-un").stdout.strip() == USER
+    left = LxdContainer(desk.lxd, "bare").root("ls", "/opt").stdout.split()
+    assert "guestlink-packages" not in left
+
+
+def test_a_service_that_does_not_run_is_named_within_seconds(desk: Desk) -> None:
+    bare = LxdContainer(desk.lxd, "bare")
+    bare.check_user("systemctl", "--user", "stop", "guestlink-garcon.service")
+    desk.wait_for("bare", "running", False)
+    for refused in (desk.host("attach", "bare", check=False), desk.host("launch", "bare", "foot", check=False)):
+        assert refused.returncode == 1
+        assert "in the container bare: garcon does not answer: it does not run" in refused.stderr
+        assert "systemctl --user restart guestlink-garcon" in refused.stderr
+    desk.host("detach", "bare")
+    desk.lxd.client("delete", "-f", "bare")
+
+
 def test_attach_carries_in_what_a_running_container_needs_and_does_it_once(desk: Desk) -> None:
     desk.host("attach", "work")
     devices = desk.lxd.devices("work")
@@ -65,12 +107,6 @@ def test_nobody_else_in_the_container_or_on_the_host_gets_in(desk: Desk) -> None
     carried = desk.stage.root / "host/run/guestlink-host/containers/work"
     refused = subprocess.run([*stranger, "ls", str(carried)], capture_output=True, text=True, check=False)
     assert "Permission denied" in refused.stderr
-
-
-def test_it_registers_and_its_applications_appear(desk: Desk) -> None:
-    desk.work.check_user("systemctl", "--user", "start", "default.target")
-    desk.wait_for("work", "running", True)
-    desk.stage.wait("the launchers appear", lambda: desk.launchers("work"))
 
 
 def test_a_launcher_opens_a_window(desk: Desk) -> None:

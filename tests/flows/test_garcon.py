@@ -36,6 +36,8 @@ class Host:
         self.answers: dict[str, Any] = {}
         self.refusals: dict[str, list[str]] = {}
         """Codes with which the next calls of a method are refused."""
+        self.reasons: dict[str, str] = {}
+        """With which texts every call of a method is refused."""
 
     def __getattr__(self, name: str) -> Any:
         without = {"select_file", "report_metrics", "forward_security_key_message"} - self.answers.keys()
@@ -48,6 +50,8 @@ class Host:
                 raise Refusal(refusals.pop(0), "not now")
             if request.token not in self.tokens:
                 raise Refusal("FAILED_PRECONDITION", "unknown token")
+            if name in self.reasons:
+                raise Refusal("FAILED_PRECONDITION", self.reasons[name])
             return self.answers.get(name, common_pb2.EmptyMessage())
 
         return note
@@ -391,6 +395,25 @@ async def test_opening_urls_and_terminals_from_inside(rig: Rig) -> None:
     refused = await asyncio.to_thread(rig.stage.guest, *garcon, "--selectfile", check=False)
     assert refused.returncode == 255
     assert "SelectFile" in refused.stderr
+
+
+async def test_a_refusal_of_the_host_is_one_sentence_and_its_advice(rig: Rig) -> None:
+    await rig.start_host()
+    rig.stage.start_garcon()
+    await rig.registered()
+    await rig.until("the control socket", (rig.stage.root / "guest/run/guestlink/garcon.sock").exists)
+    rig.host.reasons["open_url"] = "Failure in OpenUrl: xdg-open on the host failed with 3\ninstall a browser"
+    done = await asyncio.to_thread(rig.stage.guestlink, "open", "https://a", check=False)
+    assert done.returncode == 1
+    assert done.stderr == (
+        "guestlink: the host refused OpenUrl: xdg-open on the host failed with 3\n  install a browser\n"
+    )
+    del rig.host.reasons["open_url"]
+    for what in ("/nonexist", "./nonexist", "nonexist.pdf"):
+        done = await asyncio.to_thread(rig.stage.guestlink, "open", what, check=False)
+        assert done.returncode == 1
+        assert f"there is no file {what} here" in done.stderr
+    assert len(rig.host.requests("open_url")) == 1
 
 
 async def test_the_originals_other_commands_and_their_statuses(rig: Rig) -> None:

@@ -228,7 +228,7 @@ def test_many_at_once(rig: Stage) -> None:
 
 def test_what_is_in_the_way_is_named(rig: Stage) -> None:
     for words, said in (
-        (["nobody"], "there is no container 'nobody'"),
+        (["nobody"], "no container 'nobody' is known here"),
         ([NAME, "--user=nosuchuser", "--", "true"], "nosuchuser"),
     ):
         done = subprocess.run(

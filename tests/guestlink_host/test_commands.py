@@ -141,12 +141,12 @@ async def test_the_containers_words_about_a_failure_are_shown_cleaned(host: Host
 
 
 FAILURES = [
-    (("launch", "nobody", "x"), "there is no container 'nobody'", "guestlink-host add nobody"),
+    (("launch", "nobody", "x"), "no container 'nobody' is known here", "guestlink-host attach nobody"),
     (("launch", "demo", "x"), "the container demo is not registered", "start it"),
     (("icon", "demo", "x"), "the container demo is not registered", "start it"),
-    (("apps", "nobody"), "there is no container 'nobody'", "known: demo"),
-    (("remove", "nobody"), "there is no container 'nobody'", ""),
-    (("add", "demo"), "there is a container 'demo' already", "remove demo"),
+    (("apps", "nobody"), "no container 'nobody' is known here", "known: demo"),
+    (("remove", "nobody"), "no container 'nobody' is known here", "guestlink-host attach nobody"),
+    (("add", "demo"), "a container 'demo' is known already", "remove demo"),
     (("add", "a/b"), "'a/b' cannot be a container's name", "letters"),
     (("add", "x", "--ip", "localhost"), "'localhost' is not an IP address", "10.0.3.15"),
     (("add", "x", "--garcon", "nonsense"), "'nonsense' is not an address", "vsock:"),

@@ -6,6 +6,7 @@ import os
 import socket
 import uuid
 from collections.abc import AsyncIterator
+from pathlib import Path
 
 import pytest
 
@@ -282,6 +283,58 @@ async def test_a_missing_opener_is_the_callers_error(monkeypatch: pytest.MonkeyP
         code, text = await refused(guest, "OpenUrl", url="https://example.org/")
         assert code == "FAILED_PRECONDITION"
         assert "/nonexistent/opener" in text
+
+
+@pytest.mark.parametrize(("status", "said"), [(3, "failed with 3: it finds no program"), (1, "failed with 1")])
+async def test_an_opener_that_fails_at_once_is_the_callers_error(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, status: int, said: str
+) -> None:
+    opener = tmp_path / "xdg-open"
+    opener.write_text(f"#!/bin/sh\nexit {status}\n")
+    opener.chmod(0o755)
+    async with host_in_test(monkeypatch, opener=str(opener)) as host:
+        guest = await host.registered()
+        code, text = await refused(guest, "OpenUrl", url="https://example.org/")
+        assert (code, text.partition(": ")[0]) == ("FAILED_PRECONDITION", "Failure in OpenUrl")
+        assert f"xdg-open on the host {said}" in text
+        assert [detail.partition(": ")[0] for detail in await host.events("failed")] == ["https://example.org/"]
+        assert not await host.events("opened")
+
+
+async def test_a_terminal_that_fails_at_once_is_the_callers_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    async with host_in_test(monkeypatch, terminal="/bin/false") as host:
+        guest = await host.registered()
+        code, text = await refused(guest, "OpenTerminal", params=["vi"])
+        assert code == "FAILED_PRECONDITION"
+        assert "false on the host failed with 1" in text
+        assert len(await host.events("failed")) == 1
+
+
+async def test_an_opener_that_fails_later_reaches_the_events_and_the_user(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    told, go = tmp_path / "told", tmp_path / "go"
+    scripts = {
+        "notify-send": f'for word; do echo "$word"; done > {told}.new; mv {told}.new {told}',
+        "opener": f"until [ -e {go} ]; do sleep 0.05; done; exit 4",
+    }
+    for name, text in scripts.items():
+        (tmp_path / name).write_text(f"#!/bin/sh\n{text}\n")
+        (tmp_path / name).chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+    monkeypatch.setenv("WAYLAND_DISPLAY", "wayland-none")
+    monkeypatch.setattr("guestlink_host.desktop.OUTCOME_TIME", 0.01)
+    async with host_in_test(monkeypatch, opener=str(tmp_path / "opener"), compositor="off") as host:
+        guest = await host.registered()
+        await guest.call("OpenUrl", url="https://example.org/")
+        assert await host.events("opened") == ["https://example.org/"]
+        go.touch()
+        (detail,) = await host.until(lambda: host.events("failed"))
+        assert detail == "https://example.org/: opener on the host failed with 4"
+        words = await host.until(lambda: told.exists() and told.read_text().splitlines())
+        assert words[-2:] == [
+            "The container demo wanted to open https://example.org/", "opener on the host failed with 4",
+        ]  # fmt: skip
 
 
 async def test_h5_localhost_becomes_the_containers_address(host: Host) -> None:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from guestlink_host import managers
 from guestlink_host.containers import Container
 from guestlink_host.manager_watch import GONE, UNKNOWN, ManagerWatch
 from guestlink_host.managers import (
@@ -17,6 +18,7 @@ from guestlink_host.managers import (
     Instance,
     Manager,
     ManagerError,
+    Ran,
     find_instance,
     id_ranges,
 )
@@ -48,6 +50,17 @@ class Fake(Manager):
 
     def start(self, instance: Instance) -> None:
         raise AssertionError("nobody asked for that")
+
+    def run(self, instance: Instance, argv: Sequence[str], timeout: float = 60) -> Ran:
+        raise AssertionError("nobody asked for that")
+
+    def put(self, instance: Instance, source: Path, path: str) -> None:
+        raise AssertionError("nobody asked for that")
+
+    def shell_prefix(self, instance: Instance) -> str:
+        raise AssertionError("nobody asked for that")
+
+    restart_command = shell_prefix
 
 
 def instance(name: str = "work", status: str = RUNNING, **fields: object) -> Instance:
@@ -189,10 +202,23 @@ def test_a_container_is_found_or_the_reason_is_named() -> None:
     with pytest.raises(ManagerError, match="several containers both") as several:
         find_instance("both", [lxd, incus])
     assert "--manager" in several.value.hint
-    with pytest.raises(ManagerError, match="know no container 'nothing'") as nothing:
+    with pytest.raises(ManagerError, match="have no container 'nothing'") as nothing:
         find_instance("nothing", [lxd, incus])
     assert "work" in nothing.value.hint
-    with pytest.raises(ManagerError, match="does not answer"):
+    with pytest.raises(ManagerError, match="LXD has no container 'nothing'; it does not answer"):
         find_instance("nothing", [lxd, silent])
-    with pytest.raises(ManagerError, match="no container manager"):
+    with pytest.raises(ManagerError, match=r"^it does not answer"):
+        find_instance("nothing", [silent])
+    with pytest.raises(ManagerError, match="this machine has no LXD or Incus or LXC"):
         find_instance("work", [])
+
+
+def test_a_manager_that_is_not_here_is_not_taken_for_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    here = [Fake()]
+    monkeypatch.setattr(managers, "managers_here", lambda kinds: [one for one in here if one.kind in kinds])
+    with pytest.raises(ManagerError, match="this machine has no Incus, but LXD") as error:
+        find_instance("work", [], asked=["incus"])
+    assert "--manager lxd" in error.value.hint
+    with pytest.raises(ManagerError, match="no Incus or LXC; LXD may not be asked") as error:
+        find_instance("work", [], asked=["incus", "lxc"])
+    assert "the setting managers" in error.value.hint

@@ -30,7 +30,7 @@ def test_it_names_its_user_and_adopts_the_container() -> None:
     assert f'  user.guestlink: "{os.getuid()}"\n' in before
     assert script.startswith("#!/bin/sh\n")
     assert "    install guestlink\n" in script
-    assert "\nguestlink adopt " in script
+    assert script.endswith("\nguestlink adopt\n")
     assert devices == " {}\n"
 
 

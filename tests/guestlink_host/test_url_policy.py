@@ -23,7 +23,7 @@ def opened(url: str, ip: str = "10.0.0.2") -> str:
         ("http://localhost/", "http://10.0.0.2/"),  # H5
         ("http://localhost:8080/", "http://localhost:8080/"),
         ("http://127.0.0.1:80/x", "http://10.0.0.2:80/x"),
-        ("HTTPS://user:pw@LOCALHOST:443?a=b#c", "HTTPS://user:pw@10.0.0.2:443?a=b#c"),
+        ("HTTPS://user:pw@LOCALHOST:443?a=b#c", "https://user:pw@10.0.0.2:443?a=b#c"),
         ("http://localhost", "http://10.0.0.2"),
         ("http://localhost:1023/", "http://10.0.0.2:1023/"),
         ("http://localhost:1024/", "http://localhost:1024/"),
@@ -36,6 +36,23 @@ def opened(url: str, ip: str = "10.0.0.2") -> str:
         ("file://localhost/home/u/", "file:///home/me/Docs"),
         ("FILE:/home/u/%41%20b", "file:///home/me/Docs/A%20b"),
         ("file:///mnt/deep/x", "file:///home/me/Docs/deep/x"),
+        ("file:///home/u/a b.pdf", "file:///home/me/Docs/a%20b.pdf"),
+        ("https://e.org/a b?c=d e#f g", "https://e.org/a%20b?c=d%20e#f%20g"),
+        ("https://e.org/a%20b", "https://e.org/a%20b"),
+        ("www.example.org", "http://www.example.org"),
+        ("WWW.Example.org/a b", "http://WWW.Example.org/a%20b"),
+        ("\t https://e.org/ \r\n", "https://e.org/"),
+        ("HTTPS://E.org/A", "https://E.org/A"),
+        ("https://bücher.example/ä", "https://bücher.example/ä"),
+        ("https://xn--bcher-kva.example/", "https://xn--bcher-kva.example/"),
+        ("https://fa.example/\u0645\u06cc\u200c\u062e", "https://fa.example/\u0645\u06cc%E2%80%8C\u062e"),
+        ("http://[::1]:8080/a b", "http://[::1]:8080/a%20b"),
+        ("http://[fe80::1%25eth0]/", "http://[fe80::1%25eth0]/"),
+        ("https://e.org/a[b?c]d[", "https://e.org/a[b?c]d["),
+        ("MAILTO:a@e.org?subject=two words", "mailto:a@e.org?subject=two%20words"),
+        ("mailto:", "mailto:"),
+        ("mailto:?body=x", "mailto:?body=x"),
+        ("https://e.org/" + "x" * 60_000, "https://e.org/" + "x" * 60_000),
     ],
 )
 def test_urls_of_a_container_and_what_the_host_opens(url: str, result: str) -> None:
@@ -59,6 +76,34 @@ def test_an_ipv6_address_gets_brackets() -> None:
 def test_everything_else_is_refused(url: str) -> None:
     with pytest.raises(UrlRefused):
         opened(url)
+
+
+@pytest.mark.parametrize(
+    ("text", "sentence"),
+    [
+        ("/nonexist", "'/nonexist' is neither a file of the container nor a URL"),
+        ("notes.txt", "'notes.txt' is not a URL"),
+        ("", "there is no URL"),
+        ("http://[::1/", "the URL's host cannot be read"),
+        ("http://::1]/", "the URL's host cannot be read"),
+        ("http://a b/", "the URL's host has a space"),
+        ("http://a\u202egnp.exe/", "the URL's host has a space or a character in it that cannot be seen"),
+        ("https://e.org/a\nb", "control characters"),
+        ("https://e.org/" + " " * 50_000 + "x", "100000 can be opened"),
+        ("file:///etc/passwd", "lies in no folder that the container shares"),
+    ],
+)
+def test_a_refusal_names_what_is_wrong(text: str, sentence: str) -> None:
+    with pytest.raises(UrlRefused) as refused:
+        opened(text)
+    assert sentence in refused.value.message
+    assert len(refused.value.message) < 200
+
+
+def test_a_file_that_is_not_shared_is_told_how_to_be() -> None:
+    with pytest.raises(UrlRefused) as refused:
+        translate_url("file:///etc/passwd", schemes=SCHEMES, name="work")
+    assert "`guestlink-host share work FOLDER /etc`" in refused.value.hint
 
 
 @given(st.text(max_size=60), st.sampled_from(["", "file:", "http://", "https://localhost"]))

@@ -214,4 +214,4 @@ def test_a_container_that_is_not_there_is_named(rig: Stage) -> None:
     for words in (["files", "nobody"], ["files", "nobody", "--prompt"], ["sftp-stream", "nobody"]):
         done = rig.host(*words, check=False)
         assert done.returncode == 1
-        assert "there is no container 'nobody'" in done.stderr
+        assert "no container 'nobody' is known here" in done.stderr

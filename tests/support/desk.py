@@ -7,7 +7,7 @@ import os
 import shlex
 import stat
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
@@ -15,6 +15,7 @@ from support.compositor import Compositor
 from support.lxd import GUEST, Image, Lxd, LxdContainer
 from support.machine import UID, build_rootfs
 from support.pair import guest_rootfs
+from support.readme import follow_readme, nobody_has_logged_in
 from support.stage import Stage
 
 NODE = f"guestlink-test-{os.getpid()}"
@@ -43,13 +44,22 @@ class Desk:
     """A desktop with LXD or Incus, and the container ``work``.
 
     :ivar lxd: the manager; it has an empty profile :data:`PROFILE`.
+    :ivar story: how the steps of README went, with which ``work`` was made a guest.
     """
 
-    def __init__(self, stage: Stage, lxd: Lxd, compositor: Compositor, work: LxdContainer) -> None:
+    def __init__(
+        self,
+        stage: Stage,
+        lxd: Lxd,
+        compositor: Compositor,
+        work: LxdContainer,
+        story: Sequence[subprocess.CompletedProcess[str]],
+    ) -> None:
         self.stage = stage
         self.lxd = lxd
         self.compositor = compositor
         self.work = work
+        self.story = story
 
     def host(self, *words: str, check: bool = True) -> subprocess.CompletedProcess[str]:
         """Run a command of guestlink-host."""
@@ -129,12 +139,12 @@ def running_desk(kind: type[Lxd], packages: Path) -> Iterator[Desk]:
         stage.start_host()
         lxd.client("profile", "create", PROFILE)
         work = lxd.launch("work")
+        nobody_has_logged_in(work)
         lxd.client("config", "device", "add", "work", "packages", "disk", f"source={packages}", "path=/packages")
         done = work.root("sh", "-c", "dpkg -i /packages/guestlink*.deb")
         assert done.returncode == 0, done.stdout + done.stderr
         lxd.client("config", "device", "remove", "work", "packages")
-        work.check_user("systemctl", "--user", "daemon-reload")
-        yield Desk(stage, lxd, compositor, work)
+        yield Desk(stage, lxd, compositor, work, follow_readme(stage, work, "work"))
     finally:
         contexts.close()
         stage.close()

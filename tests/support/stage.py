@@ -145,9 +145,23 @@ class Stage:
 
     # -- commands ----------------------------------------------------------------------------------------------
 
-    def host(self, *words: str, check: bool = True) -> subprocess.CompletedProcess[str]:
+    def host(self, *words: str, check: bool = True, timeout: float = LIMIT) -> subprocess.CompletedProcess[str]:
         """Run a guestlink-host command on the host side."""
-        return self._run([sys.executable, "-m", "guestlink_host", *words], self.host_environ, check)
+        argv = [sys.executable, "-m", "guestlink_host", *words]
+        return self._run(argv, self.host_environ, check, timeout=timeout)
+
+    def host_shell(self, script: str, *, stand_ins: Mapping[str, str]) -> subprocess.CompletedProcess[str]:
+        """Run commands on the host side as a person types them.
+
+        :param stand_ins: shell scripts that take the place of programs, by name.
+        """
+        directory = self.root / "stand-ins"
+        directory.mkdir(exist_ok=True)
+        for name, text in stand_ins.items():
+            (directory / name).write_text(f"#!/bin/sh\n{text}\n")
+            (directory / name).chmod(0o755)
+        path = f"{directory}:{self.host_environ['PATH']}"
+        return self._run(["sh", "-euc", script], self.host_environ | {"PATH": path}, check=False)
 
     def vsh(self, *words: str, check: bool = True, stdin: str = "") -> subprocess.CompletedProcess[str]:
         """Run ``vsh`` on the host side."""
@@ -167,7 +181,7 @@ class Stage:
         return self.guest(sys.executable, "-c", program, *words, check=check)
 
     def _run(
-        self, argv: list[str], environ: Mapping[str, str], check: bool, stdin: str = ""
+        self, argv: list[str], environ: Mapping[str, str], check: bool, stdin: str = "", timeout: float = LIMIT
     ) -> subprocess.CompletedProcess[str]:
         done = subprocess.run(
             [*self._become, *argv],
@@ -176,7 +190,7 @@ class Stage:
             input=stdin,
             capture_output=True,
             text=True,
-            timeout=LIMIT,
+            timeout=timeout,
         )
         if check and done.returncode != 0:
             raise StageError(f"{' '.join(argv)} ended with {done.returncode}: {done.stderr}\n{self.logs()}")

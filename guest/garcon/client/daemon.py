@@ -7,6 +7,9 @@ import os
 from guestlink.control import ControlClient
 from guestlink.errors import GuestlinkError
 
+_SCHEME_CHARACTERS = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789+.-")
+"""RFC 3986 §3.1."""
+
 
 def control_path() -> str:
     """garcon's control socket (docs/internals.md)."""
@@ -28,6 +31,22 @@ def garcon() -> ControlClient:
         hint="start it with `systemctl --user start guestlink-garcon`; its log is "
         "`journalctl --user-unit guestlink-garcon`",
     )
+
+
+def checked_url(text: str) -> str:
+    """Like :func:`to_url`, for a person: what is neither a file here nor looks like a URL is named at once.
+
+    :raises GuestlinkError: it is neither.
+    """
+    url = to_url(text)
+    scheme, colon, _ = url.strip().partition(":")
+    is_scheme = bool(colon) and scheme[:1].isalpha() and not set(scheme) - _SCHEME_CHARACTERS
+    if not is_scheme and not url.strip().lower().startswith("www."):
+        raise GuestlinkError(
+            f"there is no file {text} here, and it is not a URL",
+            hint="write a URL with its scheme, as in https://example.org",
+        )
+    return url
 
 
 def to_url(text: str) -> str:

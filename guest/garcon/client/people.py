@@ -11,11 +11,12 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from garcon.client.daemon import control_path, garcon, to_url
+from garcon.client.daemon import checked_url, control_path, garcon
 from guestlink import __version__
 from guestlink.command_line import CommandLine
 from guestlink.control import ControlClient, DaemonNotRunning
 from guestlink.errors import GuestlinkError, run_command
+from guestlink.progress import waiting
 
 _LOOK_TIME = 2.0
 """Seconds that a proxy gets to find out whether the host is there again."""
@@ -130,14 +131,16 @@ def _proxy_sentence(proxy: dict[str, Any]) -> str:
 
 
 def _open(arguments: argparse.Namespace) -> int:
-    for what in arguments.what:
-        garcon().call("open_url", url=to_url(what))
+    for url in [checked_url(what) for what in arguments.what]:  # Nothing is opened where one of them cannot be.
+        with waiting("waiting for the host"):
+            garcon().call("open_url", url=url)
     return 0
 
 
 def _terminal(arguments: argparse.Namespace) -> int:
     words = arguments.words
-    garcon().call("open_terminal", params=words[1:] if words[:1] == ["--"] else words)
+    with waiting("waiting for the host"):
+        garcon().call("open_terminal", params=words[1:] if words[:1] == ["--"] else words)
     return 0
 
 

@@ -19,6 +19,10 @@ CARRIED_AS = "/dev/.guestlink"
 TOKEN_AS = "/dev/.container_token"
 """Where a container sees its token (garcon.md §7.7)."""
 RUNNING, STOPPED, FROZEN = "running", "stopped", "frozen"
+RUN_TIMEOUT = 60.0
+"""Seconds for a command inside a container."""
+TITLES = {"lxd": "LXD", "incus": "Incus", "lxc": "LXC"}
+"""The managers as people write them."""
 
 
 class ManagerError(GuestlinkError):
@@ -83,6 +87,14 @@ class Carried(NamedTuple):
     devices: Sequence[Path] = ()
 
 
+class Ran(NamedTuple):
+    """How a command inside a container ended, and what it printed."""
+
+    status: int
+    stdout: str
+    stderr: str
+
+
 class Manager(ABC):
     """A container manager of this machine. Everything raises :class:`ManagerError`."""
 
@@ -121,6 +133,28 @@ class Manager(ABC):
     def start(self, instance: Instance) -> None:
         """Start a container, or thaw it; returns when its first process runs."""
 
+    @abstractmethod
+    def run(self, instance: Instance, argv: Sequence[str], timeout: float = RUN_TIMEOUT) -> Ran:
+        """Run a command as root in a running container and wait for its end.
+
+        :param timeout: seconds.
+        """
+
+    @abstractmethod
+    def put(self, instance: Instance, source: Path, path: str) -> None:
+        """Copy a file into a running container, readable for everybody.
+
+        :param path: where to; its directory exists.
+        """
+
+    @abstractmethod
+    def shell_prefix(self, instance: Instance) -> str:
+        """What a person types before a command that root shall run inside."""
+
+    @abstractmethod
+    def restart_command(self, instance: Instance) -> str:
+        """What a person types to restart it."""
+
 
 def managers_here(kinds: Iterable[str] = KINDS) -> list[Manager]:
     """The container managers that this machine has."""
@@ -131,20 +165,25 @@ def managers_here(kinds: Iterable[str] = KINDS) -> list[Manager]:
     return [found for kind in kinds if (found := finders[kind]()) is not None]
 
 
-def find_instance(name: str, managers: Sequence[Manager], place: str = "") -> tuple[Manager, Instance]:
+def find_instance(
+    name: str, managers: Sequence[Manager], place: str = "", *, asked: Sequence[str] = KINDS
+) -> tuple[Manager, Instance]:
     """Find a container by its name.
 
     :param place: only there, if several have one of that name.
+    :param asked: the kinds that ``managers`` was chosen from, for the message where it is empty.
     :raises ManagerError: there is none, or more than one, or no manager can be asked.
     """
     found: list[tuple[Manager, Instance]] = []
     refusals: list[ManagerError] = []
+    silent: set[str] = set()
     known: list[str] = []
     for manager in managers:
         try:
             instances = manager.instances()
         except ManagerError as error:
             refusals.append(error)
+            silent.add(manager.kind)
             continue
         found += [(manager, one) for one in instances if one.name == name and place in ("", one.place)]
         known += [one.name for one in instances]
@@ -154,16 +193,39 @@ def find_instance(name: str, managers: Sequence[Manager], place: str = "") -> tu
         where = ", ".join(f"{one.manager} ({one.place})" for _, one in found)
         hint = "choose with --manager and --place"
         raise ManagerError(f"there are several containers {name}: {where}", hint=hint)
-    if refusals:
+    if refusals and len(refusals) == len(managers):
         raise refusals[0]
     if not managers:
-        raise ManagerError(
-            "there is no container manager that this user can ask",
-            hint="install LXD, Incus or LXC, or carry the directory in yourself: `guestlink-host add`",
-        )
-    asked = " and ".join(manager.kind for manager in managers)
+        raise _no_manager(asked)
+    answered = [TITLES[manager.kind] for manager in managers if manager.kind not in silent]
+    where = f" in {place}" if place else ""
     hint = f"known: {', '.join(sorted(known)[:20])}" if known else "none is there; create it first"
-    raise ManagerError(f"{asked} {'knows' if len(managers) == 1 else 'know'} no container {name!r:.80}", hint=hint)
+    verb = "has" if len(answered) == 1 else "have"
+    rest = f"; {refusals[0]}" if refusals else ""
+    raise ManagerError(
+        f"{' and '.join(answered)} {verb} no container {name!r:.80}{where}{rest}",
+        hint=refusals[0].hint if refusals and refusals[0].hint else hint,
+    )
+
+
+def _no_manager(asked: Sequence[str]) -> ManagerError:
+    """Why there is nothing to ask: what is not here, and what is here instead."""
+    titles = " or ".join(TITLES[kind] for kind in asked) or "container manager"
+    others = [manager.kind for manager in managers_here([kind for kind in KINDS if kind not in asked])]
+    if others and len(asked) == 1:
+        return ManagerError(
+            f"this machine has no {titles}, but {' and '.join(TITLES[kind] for kind in others)}",
+            hint=f"ask that: --manager {others[0]}",
+        )
+    if others:
+        return ManagerError(
+            f"this machine has no {titles}; {' and '.join(TITLES[kind] for kind in others)} may not be asked",
+            hint="the setting managers in guestlink-host.conf says which may",
+        )
+    return ManagerError(
+        f"this machine has no {titles}",
+        hint="install it; or mount the container's directory yourself, as `guestlink-host add NAME` says",
+    )
 
 
 def id_ranges(entries: Iterable[Mapping[str, object]]) -> Iterator[IdRange]:

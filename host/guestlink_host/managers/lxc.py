@@ -18,6 +18,7 @@ from guestlink.paths import atomic_write
 from guestlink_host.managers import (
     CARRIED_AS,
     FROZEN,
+    RUN_TIMEOUT,
     RUNNING,
     STOPPED,
     TOKEN_AS,
@@ -26,12 +27,14 @@ from guestlink_host.managers import (
     Instance,
     Manager,
     ManagerError,
+    Ran,
 )
 
 _CONFIG, _OURS, _HOOK = "config", "guestlink.conf", "guestlink-hook"
 _SHOWN = "/run/guestlink-lxc"
 """Below it, the hook shows containers' directories while they run."""
 _CARRIES = "# carries "
+_PATH = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 _TIMEOUT = 30.0
 _START_TIMEOUT = 120.0
 """Seconds for a question, and for a start."""
@@ -103,6 +106,48 @@ class Lxc(Manager):
         # As a user, LXC needs a control group of its own; this one asks systemd for it.
         program = "lxc-unpriv-start" if os.getuid() and shutil.which("lxc-unpriv-start") else "lxc-start"
         self._run([program, *words, "-d"], _START_TIMEOUT)
+
+    def run(self, instance: Instance, argv: Sequence[str], timeout: float = RUN_TIMEOUT) -> Ran:
+        """See :class:`Manager`."""
+        return self._inside(instance, argv, subprocess.DEVNULL, timeout)
+
+    def put(self, instance: Instance, source: Path, path: str) -> None:
+        """See :class:`Manager`."""
+        with source.open("rb") as stream:
+            script = 'umask 022; cat > "$1"'
+            ran = self._inside(instance, ["sh", "-c", script, "sh", path], stream.fileno(), _START_TIMEOUT)
+        if ran.status != 0:
+            raise ManagerError(f"{source} cannot be copied into {instance.name}: {ran.stderr.strip()}")
+
+    def shell_prefix(self, instance: Instance) -> str:
+        """See :class:`Manager`."""
+        return f"{'' if instance.ids and os.getuid() else 'sudo '}lxc-attach{self._where()} -n {instance.name} --"
+
+    def restart_command(self, instance: Instance) -> str:
+        """See :class:`Manager`."""
+        sudo = "" if instance.ids and os.getuid() else "sudo "
+        words = f"{self._where()} -n {instance.name}"
+        return f"{sudo}lxc-stop{words} && {sudo}lxc-start{words}"
+
+    def _where(self) -> str:
+        usual = ("/var/lib/lxc", os.path.expanduser("~/.local/share/lxc"))
+        return "" if str(self._directory) in usual else f" -P {shlex.quote(str(self._directory))}"
+
+    def _inside(self, instance: Instance, argv: Sequence[str], stdin: int, timeout: float) -> Ran:
+        words = ["lxc-attach", "-P", str(self._directory), "-n", instance.name, "--clear-env", "--", "env"]
+        try:
+            done = subprocess.run(
+                [*words, _PATH, "HOME=/root", *argv],
+                stdin=stdin,
+                capture_output=True,
+                text=True,
+                errors="replace",
+                timeout=timeout,
+                check=False,
+            )
+        except (OSError, subprocess.TimeoutExpired) as error:
+            raise ManagerError(f"nothing can be run in {instance.name}: {error}") from error
+        return Ran(done.returncode, done.stdout, done.stderr)
 
     def _instance(self, name: str) -> Instance:
         words = ["lxc-info", "-P", str(self._directory), "-n", name]

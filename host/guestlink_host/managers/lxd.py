@@ -6,23 +6,27 @@ import contextlib
 import http.client
 import json
 import os
+import shlex
 import socket
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 from urllib.parse import quote, urlencode
 
 from guestlink_host.managers import (
     CARRIED_AS,
     FROZEN,
+    RUN_TIMEOUT,
     RUNNING,
     STOPPED,
+    TITLES,
     TOKEN_AS,
     Carried,
     IdRange,
     Instance,
     Manager,
     ManagerError,
+    Ran,
     id_ranges,
 )
 
@@ -47,7 +51,7 @@ class Lxd(Manager):
 
     def __init__(self, kind: str, path: Path) -> None:
         self.kind = kind
-        self._title = {"lxd": "LXD", "incus": "Incus"}[kind]
+        self._title = TITLES[kind]
         self._path = path
 
     def instances(self, names: Collection[str] | None = None) -> list[Instance]:
@@ -87,6 +91,40 @@ class Lxd(Manager):
         action = "unfreeze" if instance.status == FROZEN else "start"
         self._ask("PUT", self._url(instance) + "/state", _project(instance), {"action": action, "timeout": -1})
 
+    def run(self, instance: Instance, argv: Sequence[str], timeout: float = RUN_TIMEOUT) -> Ran:
+        """See :class:`Manager`. The daemon keeps the output in files, which are removed here."""
+        wanted = {"command": list(argv), "record-output": True, "interactive": False, "wait-for-websocket": False}
+        answer, _ = self._ask(
+            "POST", f"{self._url(instance)}/exec", _project(instance), wanted, patience=int(timeout)
+        )
+        ended = answer.get("metadata") or {}
+        outputs = {}
+        for number, url in (ended.get("output") or {}).items():
+            path = f"{url}?{urlencode(_project(instance))}"
+            outputs[number] = self._transfer("GET", path).decode(errors="replace")
+            self._transfer("DELETE", path)
+        return Ran(int(ended.get("return", -1)), outputs.get("1", ""), outputs.get("2", ""))
+
+    def put(self, instance: Instance, source: Path, path: str) -> None:
+        """See :class:`Manager`."""
+        name = "Incus" if self.kind == "incus" else "LXD"
+        kinds = {"type": "file", "uid": "0", "gid": "0", "mode": "0644", "write": "overwrite"}
+        headers = {f"X-{name}-{key}": value for key, value in kinds.items()}
+        url = f"{self._url(instance)}/files?{urlencode(_project(instance) | {'path': path})}"
+        self._transfer("POST", url, source, headers)
+
+    def shell_prefix(self, instance: Instance) -> str:
+        """See :class:`Manager`."""
+        return f"{self._command(instance)} exec {shlex.quote(instance.name)} --"
+
+    def restart_command(self, instance: Instance) -> str:
+        """See :class:`Manager`."""
+        return f"{self._command(instance)} restart {shlex.quote(instance.name)}"
+
+    def _command(self, instance: Instance) -> str:
+        client = "incus" if self.kind == "incus" else "lxc"
+        return client if instance.place == "default" else f"{client} --project {shlex.quote(instance.place)}"
+
     def _instance(self, value: Mapping[str, Any]) -> Instance:
         config = value.get("expanded_config") or {}
         wanted = str(config.get(WANTED_KEY, ""))
@@ -123,24 +161,52 @@ class Lxd(Manager):
         return f"/1.0/instances/{quote(instance.name, safe='')}"
 
     def _ask(
-        self, method: str, path: str, query: Mapping[str, str], content: object = None, tag: str = ""
+        self,
+        method: str,
+        path: str,
+        query: Mapping[str, str],
+        content: object = None,
+        tag: str = "",
+        *,
+        patience: int = _BACKGROUND,
     ) -> tuple[Any, str]:
-        """One call; waits for what it starts in the background.
+        """One call; waits for what it starts in the background, but not longer than ``patience`` seconds.
 
-        :returns: the answer's content and its ETag.
+        :returns: the answer's content, or how what it started has ended, and its ETag.
         """
-        try:
+        with self._explained():
             answer, tag = self._call(method, f"{path}?{urlencode(query)}", content, tag)
-            if answer.get("type") == "async":
-                waiting = {key: query[key] for key in ("project",) if key in query} | {"timeout": str(_BACKGROUND)}
-                url = f"{answer['operation']}/wait?{urlencode(waiting)}"
-                waited, _ = self._call("GET", url, timeout=_BACKGROUND + _TIMEOUT)
-                operation = waited.get("metadata") or {}
-                if operation.get("err"):
-                    raise _Refused(str(operation["err"]))
-                if operation.get("status") == "Running":
-                    raise TimeoutError
-            return answer.get("metadata"), tag
+            if answer.get("type") != "async":
+                return answer.get("metadata"), tag
+            waiting = {key: query[key] for key in ("project",) if key in query} | {"timeout": str(patience)}
+            url = f"{answer['operation']}/wait?{urlencode(waiting)}"
+            waited, _ = self._call("GET", url, timeout=patience + _TIMEOUT)
+            operation = waited.get("metadata") or {}
+            if operation.get("err"):
+                raise _Refused(str(operation["err"]))
+            if operation.get("status") == "Running":
+                raise TimeoutError
+            return operation, tag
+
+    def _transfer(
+        self, method: str, url: str, source: Path | None = None, headers: Mapping[str, str] | None = None
+    ) -> bytes:
+        """One call about a file: sends one, or returns its content."""
+        with self._explained(), contextlib.ExitStack() as files:
+            body = files.enter_context(source.open("rb")) if source is not None else None
+            sent = {"Content-Type": "application/octet-stream", **(headers or {})}
+            if source is not None:
+                sent["Content-Length"] = str(source.stat().st_size)
+            status, content, _ = self._exchange(method, url, body, sent, _BACKGROUND)
+            if status >= http.client.BAD_REQUEST:
+                raise _Refused(str(json.loads(content).get("error")))
+            return content
+
+    @contextlib.contextmanager
+    def _explained(self) -> Iterator[None]:
+        """Turn whatever goes wrong in a call into a sentence."""
+        try:
+            yield
         except _Refused as error:
             raise ManagerError(f"{self._title} refuses: {error}") from error
         except PermissionError as error:
@@ -161,19 +227,25 @@ class Lxd(Manager):
     def _call(
         self, method: str, url: str, content: object = None, tag: str = "", timeout: float = _TIMEOUT
     ) -> tuple[dict[str, Any], str]:
-        headers = {"Host": "localhost", "User-Agent": "guestlink-host"}
-        if content is not None:
-            headers["Content-Type"] = "application/json"
+        headers = {"Content-Type": "application/json"} if content is not None else {}
         if tag:
             headers["If-Match"] = tag
         body = None if content is None else json.dumps(content)
+        _, received, new_tag = self._exchange(method, url, body, headers, timeout)
+        answer = json.loads(received)
+        if answer.get("type") == "error":
+            raise _Refused(str(answer.get("error")))
+        return answer, new_tag
+
+    def _exchange(
+        self, method: str, url: str, body: str | BinaryIO | None, headers: Mapping[str, str], timeout: float
+    ) -> tuple[int, bytes, str]:
+        """Send a request; returns the response's status, content and ETag."""
+        common = {"Host": "localhost", "User-Agent": "guestlink-host"}
         with contextlib.closing(_Connection(self._path, timeout)) as connection:
-            connection.request(method, url, body, headers)
+            connection.request(method, url, body, {**common, **headers})
             response = connection.getresponse()
-            answer = json.loads(response.read(_ANSWER_LIMIT))
-            if answer.get("type") == "error":
-                raise _Refused(str(answer.get("error")))
-            return answer, response.headers.get("ETag", "")
+            return response.status, response.read(_ANSWER_LIMIT), response.headers.get("ETag", "")
 
     def _group(self) -> str:
         return "incus-admin" if self.kind == "incus" else "lxd"

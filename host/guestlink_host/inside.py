@@ -1,0 +1,85 @@
+"""What a look into a running container through its manager shows: whether Guestlink is there, and what it lacks."""
+
+from __future__ import annotations
+
+import json
+import shlex
+from collections.abc import Sequence
+
+from guestlink.errors import GuestlinkError
+from guestlink_host.install_script import PACKAGES_AS, Source, install_script, package_files
+from guestlink_host.managers import Instance, Manager, ManagerError
+from guestlink_host.names import visible_line
+
+_IS_THERE = "command -v guestlink > /dev/null || test -x /usr/lib/guestlink/garcon"
+_ABSENT = 1
+"""The exit status of that; any other one does not answer the question."""
+_INSTALL_TIMEOUT = 1800.0
+"""Seconds for a package manager with a slow network."""
+
+
+class NotInstalled(GuestlinkError):
+    """The container runs without Guestlink."""
+
+
+def check_installed(manager: Manager, instance: Instance) -> None:
+    """See whether Guestlink is in a running container.
+
+    :raises NotInstalled: it is not. A container that cannot be looked into passes.
+    """
+    try:
+        status = manager.run(instance, ["sh", "-c", _IS_THERE]).status
+    except ManagerError:
+        return
+    if status == _ABSENT:
+        raise NotInstalled(
+            f"Guestlink is not installed in the container {instance.name}",
+            hint=f"`guestlink-host attach {instance.name} --install` installs it from a repository that the "
+            "container has; --apt, --dnf or --packages names another source",
+        )
+
+
+def complaint(manager: Manager, instance: Instance) -> GuestlinkError | None:
+    """What ``guestlink doctor`` inside names as the first cause of trouble; ``None`` where it names none."""
+    try:
+        ran = manager.run(instance, ["guestlink", "doctor", "--json"])
+        findings = json.loads(ran.stdout)["findings"]
+        errors = [finding for finding in findings if finding["severity"] == "error"]
+    except (ManagerError, ValueError, TypeError, KeyError):
+        return None
+    if not errors:
+        return None
+    sentence, advice = (_line(errors[0].get(key, "")) for key in ("sentence", "advice"))
+    return GuestlinkError(
+        f"in the container {instance.name}: {sentence}", hint=f"there: {advice}" if advice else ""
+    )
+
+
+def install(manager: Manager, instance: Instance, source: Source) -> None:
+    """Install Guestlink's packages in a running container and adopt it.
+
+    :raises GuestlinkError: it cannot be done, with the last words of what failed.
+    """
+    if source.packages is not None:
+        _check(manager, instance, ["mkdir", "-p", PACKAGES_AS])
+        for path in package_files(source.packages):
+            manager.put(instance, path, f"{PACKAGES_AS}/{path.name}")
+    ran = manager.run(instance, ["sh", "-c", install_script(source)], _INSTALL_TIMEOUT)
+    if source.packages is not None:
+        manager.run(instance, ["rm", "-r", PACKAGES_AS])
+    if ran.status != 0:
+        said = [line for line in (ran.stdout + ran.stderr).splitlines() if line.strip()]
+        inside = f"{manager.shell_prefix(instance)} guestlink adopt"
+        raise GuestlinkError(
+            f"installing in {instance.name} failed: {_line(said[-1]) if said else f'status {ran.status}'}",
+            hint=f"mend that and run the command again, or install it by hand, then `{inside}`",
+        )
+
+
+def _check(manager: Manager, instance: Instance, argv: Sequence[str]) -> None:
+    if (ran := manager.run(instance, argv)).status != 0:
+        raise ManagerError(f"`{shlex.join(argv)}` fails in {instance.name}: {_line(ran.stderr)}")
+
+
+def _line(text: object) -> str:
+    return visible_line(str(text), 500)  # It comes from the container.

@@ -1,0 +1,132 @@
+"""The script that installs Guestlink in a container and adopts it, and where it gets the packages."""
+
+from __future__ import annotations
+
+import shlex
+from pathlib import Path
+from typing import NamedTuple
+
+from guestlink.errors import GuestlinkError
+
+PACKAGES_AS = "/opt/guestlink-packages"
+"""Where a container sees a directory of packages of the host's."""
+_KEY_LIMIT = 64 * 1024
+_SUFFIXES = (".deb", ".rpm", ".pkg.tar.zst", ".pkg.tar.xz")
+_APT_KEY = "/usr/share/keyrings/guestlink.asc"
+_RPM_KEY = "/etc/pki/rpm-gpg/RPM-GPG-KEY-guestlink"
+_SCRIPT = """\
+#!/bin/sh
+# Makes a guest of a container; from `guestlink-host`, run once by cloud-init or `attach --install`.
+set -eu
+export DEBIAN_FRONTEND=noninteractive LC_ALL=C.UTF-8
+has() { command -v "$1" > /dev/null; }
+
+# At the first start, the system's own updates may hold apt's locks; the one of the lists has no timeout.
+update() {
+    until said=$(apt-get update 2>&1); do
+        case $said in *"Could not get lock"*) sleep 2 ;; *) break ;; esac
+    done
+    echo "$said"
+}
+install() { apt-get -o DPkg::Lock::Timeout=600 install -y "$@"; }
+
+"""
+"""How the script begins."""
+_FROM_REPOSITORIES = """\
+if has apt-get; then
+    update
+    install guestlink
+elif has dnf; then
+    dnf install -y guestlink
+else
+    pacman -Sy --noconfirm --needed guestlink guestlink-sommelier
+fi
+"""
+_FROM_DIRECTORY = f"""\
+cd {PACKAGES_AS}
+if has apt-get; then kind='*.deb'; elif has dnf; then kind='*.rpm'; else kind='*.pkg.tar.*[!g]'; fi
+for file in ./guestlink*; do
+    # shellcheck disable=SC2254  # a pattern
+    case $file in ./guestlink-host*) ;; $kind) set -- "$@" "$file" ;; esac
+done
+if has apt-get; then
+    install "$@" || {{ update; install "$@"; }} || install --no-install-recommends "$@"
+elif has dnf; then
+    dnf install -y "$@"
+else
+    pacman -U --noconfirm --needed "$@"
+fi
+"""
+
+
+class Source(NamedTuple):
+    """Where a container gets Guestlink's packages; with nothing set, from the archives that its image knows.
+
+    :ivar apt: the address of an apt repository, as it stands behind ``deb``.
+    :ivar dnf: the address of a dnf repository.
+    :ivar key: a file with the repositories' public key.
+    :ivar packages: a directory of the host's with package files; needs no network if the image has the rest.
+    """
+
+    apt: str = ""
+    dnf: str = ""
+    key: Path | None = None
+    packages: Path | None = None
+
+
+def install_script(source: Source) -> str:
+    """What root runs inside.
+
+    :raises GuestlinkError: the key cannot be used.
+    """
+    key = _read_key(source.key) if source.key is not None else ""
+    parts = [_SCRIPT]
+    if source.apt:
+        signed = f"[signed-by={_APT_KEY}] " if key else ""
+        lines = _file("/etc/apt/sources.list.d/guestlink.list", f"deb {signed}{source.apt}\n")
+        parts.append(_where("apt-get", (_file(_APT_KEY, key) if key else "") + lines))
+    if source.dnf:
+        checked = f"gpgcheck=1\nrepo_gpgcheck=1\ngpgkey=file://{_RPM_KEY}\n" if key else "gpgcheck=0\n"
+        lines = _file(
+            "/etc/yum.repos.d/guestlink.repo", f"[guestlink]\nname=Guestlink\nbaseurl={source.dnf}\n{checked}"
+        )
+        parts.append(_where("dnf", (_file(_RPM_KEY, key) if key else "") + lines))
+    parts.append(_FROM_REPOSITORIES if source.packages is None else _FROM_DIRECTORY)
+    return "".join([*parts, "guestlink adopt\n"])
+
+
+def _file(path: str, text: str) -> str:
+    """A line of shell that writes a file."""
+    return f"printf %s {shlex.quote(text)} > {path}\n"
+
+
+def _where(program: str, lines: str) -> str:
+    return f"if has {program}; then\n{lines}fi\n"
+
+
+def _read_key(path: Path) -> str:
+    try:
+        with path.open("rb") as stream:
+            key = stream.read(_KEY_LIMIT)
+    except OSError as error:
+        raise GuestlinkError(f"{path} cannot be read: {(error.strerror or str(error)).lower()}") from error
+    if not key.startswith(b"-----BEGIN PGP PUBLIC KEY BLOCK-----"):
+        raise GuestlinkError(
+            f"{path} is no public key in text form", hint="make one with `gpg --armor --export NAME`"
+        )
+    return key.decode(errors="replace")
+
+
+def package_files(directory: Path) -> list[Path]:
+    """The packages for a container in a directory.
+
+    :raises GuestlinkError: it holds none.
+    """
+    found = sorted(directory.iterdir()) if directory.is_dir() else []
+    packages = [path for path in found if path.name.startswith("guestlink") and path.name.endswith(_SUFFIXES)]
+    if not packages:
+        raise GuestlinkError(
+            f"{directory} holds no packages of Guestlink",
+            hint="build them there, for example with packaging/build-deb",
+        )
+    return [path for path in packages if not path.name.startswith("guestlink-host")]

@@ -1,0 +1,28 @@
+"""A notification on the user's desktop, for what nobody reads on a terminal."""
+
+from __future__ import annotations
+
+import os
+
+
+def notify(summary: str, body: str) -> None:
+    """Show it with notify-send, where there is a desktop and that program."""
+    # Most commands end without one, and start faster without these.
+    import shutil
+    import subprocess
+
+    if not (os.environ.get("WAYLAND_DISPLAY") or os.environ.get("DISPLAY")) or not shutil.which("notify-send"):
+        return
+    # Some servers read the body as rich text.
+    plain = body.replace("&", "＆").replace("<", "‹")
+    try:
+        subprocess.run(
+            ["notify-send", "--app-name=Guestlink", "--", summary, plain],
+            check=False,
+            timeout=10,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+        )
+    except (OSError, ValueError, subprocess.TimeoutExpired):
+        pass  # The log or standard error has it in any case.
