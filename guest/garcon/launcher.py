@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import os
 import shutil
@@ -53,7 +54,10 @@ class Launcher:
     :param bus: the session bus, for applications that are activated over it.
     :param terminal: the user's terminal program and its switch; empty to look for one.
     :param startup_notify: whether programs get DESKTOP_STARTUP_ID.
+    :ivar outcome_time: seconds in which a program may fail before it counts as started.
     """
+
+    outcome_time = 0.0
 
     def __init__(
         self,
@@ -113,12 +117,14 @@ class Launcher:
             raise CannotLaunch(
                 f"the application takes one file at a time, and {len(plan.argvs)} are more than {_PROCESS_LIMIT}"
             )
+        started = []
         for argv in plan.argvs:
             if any(len(os.fsencode(word)) > _ARGUMENT_LIMIT for word in argv):
                 raise CannotLaunch("a file name is too long")
             if plan.terminal:
                 argv = [*self._find_terminal(session), *argv]
-            await self._programs.start(desktop_file_id, argv, plan.environ, plan.directory)
+            started.append(await self._programs.start(desktop_file_id, argv, plan.environ, plan.directory))
+        await asyncio.gather(*(program.check(self.outcome_time) for program in started if self.outcome_time))
 
     async def _activate(self, plan: LaunchPlan, files: Sequence[str]) -> bool:
         """Ask the application on D-Bus to open itself (Desktop Entry Specification, "D-Bus Activation").

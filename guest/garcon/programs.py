@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 import logging
 import os
 import shutil
 import subprocess
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from typing import NamedTuple
 
+from garcon.early_end import why_ended
 from garcon.user_manager import ManagerAbsent, StartFailed, UserManager
 
 _log = logging.getLogger(__name__)
@@ -28,6 +31,31 @@ _EARLY_END = 10.0
 """Seconds within which a program that ends with a failure is worth a warning."""
 
 
+class Started(NamedTuple):
+    """A program that has been executed.
+
+    :ivar argv: what was run.
+    :ivar environ: its variables.
+    :ivar end: waits up to so many seconds for its end and returns its exit status, or ``None`` while it runs.
+    :ivar unit: its unit; ``""`` without one.
+    """
+
+    argv: Sequence[str]
+    environ: Mapping[str, str]
+    end: Callable[[float], Awaitable[int | None]]
+    unit: str = ""
+
+    async def check(self, limit: float) -> None:
+        """Wait a moment for its outcome.
+
+        :param limit: seconds.
+        :raises StartFailed: it has failed.
+        """
+        if status := await self.end(limit):
+            reason = await asyncio.to_thread(why_ended, self.argv, status, self.environ, self.unit)
+            raise StartFailed(reason)
+
+
 class Programs:
     """Starts programs so that they outlive garcon.
 
@@ -38,7 +66,7 @@ class Programs:
     def __init__(self, manager: UserManager, environ: Mapping[str, str] = os.environ) -> None:
         self._manager = manager
         self._environ = environ
-        self._children: dict[int, subprocess.Popen[bytes]] = {}
+        self._children: dict[int, _Child] = {}
 
     async def session_environ(self) -> dict[str, str]:
         """The environment of a program that is started now.
@@ -49,7 +77,7 @@ class Programs:
 
     async def start(
         self, name: str, argv: Sequence[str], environ: Mapping[str, str], directory: str | None
-    ) -> None:
+    ) -> Started:
         """Start a program and return when it has been executed.
 
         :param name: the application's id, for the unit's name and the log.
@@ -70,11 +98,12 @@ class Programs:
                 if block.get(key) != value and _valid_assignment(key, value)
             }
             try:
-                await self._manager.start_service(name, argv, additions, directory)
-                return
+                unit = await self._manager.start_service(name, argv, additions, directory)
+                return Started(argv, complete, functools.partial(self._manager.end_of, unit), unit)
             except ManagerAbsent as error:
                 _log.info("no user manager (%s), starting %s by ourselves", error, name)
-        self._start_detached(name, argv, complete, directory)
+        child = self._start_detached(name, argv, complete, directory)
+        return Started(argv, complete, functools.partial(_end_of_child, child))
 
     @property
     def detached(self) -> int:
@@ -87,7 +116,7 @@ class Programs:
         for descriptor, child in self._children.items():
             loop.remove_reader(descriptor)
             os.close(descriptor)
-            child.returncode = 0  # They are init's children after us; subprocess must not warn about them.
+            child.process.returncode = 0  # They are init's children after us; subprocess must not warn about them.
         self._children.clear()
 
     async def _manager_environ(self) -> dict[str, str] | None:
@@ -100,7 +129,7 @@ class Programs:
         newer = {name: block[name] for name in _MANAGERS_VARIABLES if name in block}
         return dict(block) | dict(self._environ) | newer
 
-    def _start_detached(self, name: str, argv: Sequence[str], environ: Mapping[str, str], directory: str) -> None:
+    def _start_detached(self, name: str, argv: Sequence[str], environ: Mapping[str, str], directory: str) -> _Child:
         try:
             child = subprocess.Popen(
                 argv,
@@ -116,18 +145,32 @@ class Programs:
             reason = getattr(error, "strerror", None) or str(error)
             raise StartFailed(f"{argv[0]} cannot be executed: {reason.lower()}") from error
         descriptor = os.pidfd_open(child.pid)
-        self._children[descriptor] = child
         loop = asyncio.get_running_loop()
+        watched = self._children[descriptor] = _Child(child, loop.create_future())
         loop.add_reader(descriptor, self._reap, descriptor, name, loop.time())
+        return watched
 
     def _reap(self, descriptor: int, name: str, started: float) -> None:
         loop = asyncio.get_running_loop()
         child = self._children.pop(descriptor)
         loop.remove_reader(descriptor)
         os.close(descriptor)
-        status = child.wait()
+        status = child.process.wait()
+        child.ended.set_result(status)
         if status != 0 and loop.time() - started < _EARLY_END:
             _log.warning("%s ended with status %d soon after its start", name, status)
+
+
+class _Child(NamedTuple):
+    """A process of ours, and its exit status."""
+
+    process: subprocess.Popen[bytes]
+    ended: asyncio.Future[int]
+
+
+async def _end_of_child(child: _Child, limit: float) -> int | None:
+    await asyncio.wait({child.ended}, timeout=limit)
+    return child.ended.result() if child.ended.done() else None
 
 
 def _find_program(program: str, path: str | None) -> str:

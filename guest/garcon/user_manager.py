@@ -21,6 +21,13 @@ _PATH = "/org/freedesktop/systemd1"
 _MANAGER = "org.freedesktop.systemd1.Manager"
 _JOB_REMOVED = f"type='signal',sender='{_SYSTEMD}',interface='{_MANAGER}',member='JobRemoved',path='{_PATH}'"
 
+_CHANGED = (
+    f"type='signal',sender='{_SYSTEMD}',interface='org.freedesktop.DBus.Properties',member='PropertiesChanged',"
+    f"arg0='{_SYSTEMD}.Service'"
+)
+_EXITED, _KILLED, _DUMPED = 1, 2, 3
+"""``ExecMainCode``: how a main process has ended (``CLD_EXITED`` and so on, sigaction(2))."""
+
 _JOBS_KEPT = 64
 """Finished jobs remembered, because a job may end before the answer that names it has been read."""
 _TIMEOUT = 25.0
@@ -43,6 +50,8 @@ class UserManager:
         self._subscribed = False
         self._results: OrderedDict[str, str] = OrderedDict()
         self._waiters: dict[str, asyncio.Future[str]] = {}
+        self._ends: OrderedDict[str, int] = OrderedDict()
+        self._end_waiters: dict[str, asyncio.Future[int]] = {}
         self._tickets = 0
 
     async def environment(self) -> dict[str, str]:
@@ -110,11 +119,31 @@ class UserManager:
             raise StartFailed(f"{argv[0]} could not be executed; `journalctl --user-unit {unit}` says why")
         return unit
 
+    async def end_of(self, unit: str, limit: float) -> int | None:
+        """How the main process of a unit that we have started ends.
+
+        :param limit: seconds to wait for that.
+        :returns: its exit status, negative for the signal that killed it; ``None`` while it runs.
+        """
+        path = _path_of(unit)
+        if (ended := self._ends.pop(path, None)) is not None:
+            return ended
+        waiter: asyncio.Future[int] = asyncio.get_running_loop().create_future()
+        self._end_waiters[path] = waiter
+        try:
+            async with asyncio.timeout(limit):
+                return await waiter
+        except TimeoutError:
+            return None
+        finally:
+            del self._end_waiters[path]
+
     async def _subscribe(self) -> None:
         if self._subscribed:
             return
         try:
             await self._bus.listen(_JOB_REMOVED, self._job_removed)
+            await self._bus.listen(_CHANGED, self._service_changed)
             # Without a subscriber the manager sends no signals.
             await self._bus.call(_SYSTEMD, _PATH, _MANAGER, "Subscribe", timeout=_TIMEOUT)
         except BusError as error:
@@ -133,6 +162,24 @@ class UserManager:
         if waiter is not None and not waiter.done():
             waiter.set_result(result)
 
+    def _service_changed(self, message: Message) -> None:
+        if message.member != "PropertiesChanged" or message.signature != "sa{sv}as":
+            return
+        interface, changed, _ = message.body
+        if interface != f"{_SYSTEMD}.Service" or "ExecMainCode" not in changed or "ExecMainStatus" not in changed:
+            return
+        code, status = changed["ExecMainCode"].value, changed["ExecMainStatus"].value
+        if code not in (_EXITED, _KILLED, _DUMPED):
+            return
+        path, ended = str(message.path), status if code == _EXITED else -status
+        if (waiter := self._end_waiters.get(path)) is not None:
+            if not waiter.done():
+                waiter.set_result(ended)
+        elif "app_2dguestlink_2d" in path:
+            self._ends[path] = ended
+            while len(self._ends) > _JOBS_KEPT:
+                self._ends.popitem(last=False)
+
     async def _wait_for(self, job: str) -> str:
         if (result := self._results.pop(job, None)) is not None:
             return result
@@ -146,6 +193,12 @@ class UserManager:
         finally:
             del self._waiters[job]
             self._results.pop(job, None)
+
+
+def _path_of(unit: str) -> str:
+    """The object of a unit (org.freedesktop.systemd1(5)): what is no letter or digit is escaped."""
+    escaped = "".join(char if char.isascii() and char.isalnum() else f"_{ord(char):02x}" for char in unit)
+    return f"{_PATH}/unit/{escaped}"
 
 
 def unit_name(application: str, unique: str) -> str:

@@ -33,6 +33,10 @@ _AGAIN_PAUSES = (0.0, 0.2)
 """Seconds before the attempts to reach a garcon whose connection broke; then it has ended."""
 
 
+_EXECUTION = "Failure in execution of application: "
+"""How garcon's reason begins where the program itself is the trouble (garcon.md §5.4)."""
+
+
 class Guest:
     """A container that may register.
 
@@ -126,6 +130,8 @@ class Guest:
         except CallFailed as error:
             raise self._unanswered(error) from error
         if reason:
+            reason = reason.removeprefix(_EXECUTION)
+            self.event("failed", f"{desktop_file_id}: {reason}")
             raise GuestlinkError(
                 f"{desktop_file_id} cannot be started in {name}: {reason}",
                 hint=f"`guestlink-host apps {name}` lists what can; garcon's log in the container says more",

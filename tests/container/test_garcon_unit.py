@@ -50,7 +50,7 @@ def _write_application(machine: Machine) -> None:
     speaker = '#!/bin/sh\necho "it speaks $DESKTOP_STARTUP_ID"\nexec sleep 1000\n'
     write(machine, "/usr/local/bin/speaker", speaker)
     machine.root("chmod", "755", "/usr/local/bin/speaker")
-    for name, program in (("Speaker", "speaker"), ("Gone", "/bin/false-friend")):
+    for name, program in (("Speaker", "speaker"), ("Gone", "/bin/false-friend"), ("Fails", 'sh -c "exit 3"')):
         entry = f"[Desktop Entry]\nType=Application\nName={name}\nExec={program}\nStartupNotify=true\n"
         write(machine, f"/usr/share/applications/org.example.{name}.desktop", entry)
 
@@ -66,6 +66,22 @@ def test_the_unit_says_where_it_stands(pair: Pair) -> None:
 
 def test_no_application_is_offered_for_removal_while_none_can_be_removed(pair: Pair) -> None:
     assert {app["id"]: app["package_id"] for app in pair.stage.host_json("apps", "guest")}["foot"] == ""
+
+
+def test_a_program_that_fails_right_after_its_start_is_not_called_launched(pair: Pair) -> None:
+    done = pair.host("launch", "guest", "org.example.Fails", check=False)
+    assert done.returncode == 1
+    said = re.search(
+        r"sh ended with status 3 right after its start; `journalctl --user-unit (\S+)` in", done.stderr
+    )
+    assert said is not None, done.stderr
+    assert said[1].startswith("app-guestlink-org.example.Fails@")
+    last = pair.stage.host_json("events", "guest")[-1]
+    assert (last["event"], last["detail"].partition(":")[0]) == ("failed", "org.example.Fails")
+    failed = pair.machine.check_user(
+        "systemctl", "--user", "list-units", "--state=failed", "--no-legend", "--plain"
+    )
+    assert "app-guestlink" not in failed
 
 
 def test_an_application_runs_in_a_unit_of_its_own_and_survives_a_restart_of_garcon(pair: Pair) -> None:

@@ -12,6 +12,7 @@ from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 import pytest_asyncio
 
@@ -21,6 +22,7 @@ from guestlink.pb import container_guest_pb2 as guest_pb
 from guestlink.pb import container_host_pb2 as host_pb
 from guestlink.rpc import CONTAINER_LISTENER, GARCON, CallFailed, Channel, Refusal, Server, service_methods
 from guestlink.sockets import connect
+from support.needs import need
 from support.stage import Stage
 
 LIMIT = 60
@@ -214,6 +216,32 @@ async def test_launching_runs_the_program_with_its_files(rig: Rig) -> None:
     assert (answer.success, answer.failure_reason) == (True, "")
     await rig.until("it ran", mark.exists)
     assert mark.read_text().splitlines() == [str(rig.stage.root), "prog", "--open", "/a b", "https://x"]
+
+
+async def test_a_program_that_fails_right_after_its_start_is_not_called_launched(rig: Rig) -> None:
+    need("xterm", packages="xterm")
+    for name, command in (("fails", "sh -c 'exit 3'"), ("dies", "sh -c 'kill -SEGV $$'"), ("x11", "xterm")):
+        rig.stage.add_application(name, Exec=command.replace("'", '"').replace("$$", "\\\\$\\\\$"))
+    rig.stage.add_application("ends", Exec="true")
+    rig.stage.add_application("goes-on", Exec="sleep 600")
+    rig.stage.guest_environ["WAYLAND_DISPLAY"] = "wayland-0"
+    await rig.start_host()
+    rig.stage.start_garcon()
+    await rig.registered()
+    reasons = {}
+    for name in ("fails", "dies", "x11", "ends", "goes-on"):
+        answer = await rig.call("LaunchApplication", desktop_file_id=name)
+        assert answer.success == (not answer.failure_reason)
+        reasons[name] = answer.failure_reason.removeprefix("Failure in execution of application: ")
+    assert reasons == {
+        "fails": "sh ended with status 3 right after its start",
+        "dies": "sh was killed by SIGSEGV right after its start",
+        "x11": "xterm needs X11, and this container has no X server: Guestlink shows Wayland programs",
+        "ends": "",
+        "goes-on": "",
+    }
+    for child in psutil.Process(rig.stage.processes["garcon"].pid).children():
+        child.kill()
 
 
 async def test_scaling_and_features_reach_the_program(rig: Rig) -> None:
