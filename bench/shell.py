@@ -126,7 +126,7 @@ def main() -> None:
     print(f"{'':48} {'vshd':>10} {'OpenSSH':>10} {'lxc exec':>10} {'ratio':>7} {'aim':>8}", flush=True)
     with tempfile.TemporaryDirectory(prefix="bench-shell-") as root, ExitStack() as stack:
         if asked.lxd:
-            lxd = stack.enter_context(Lxd({GUEST: Image(build_rootfs("bookworm", "init-system-helpers"))}))
+            lxd = stack.enter_context(Lxd({GUEST: Image(build_rootfs("bookworm"))}))
             os.environ |= lxd.environ
             asked.lxc = lxd.launch("bench").name
         measured = Measured(Path(root))

@@ -21,6 +21,7 @@ settings.register_profile(
     "guestlink",
     deadline=None,
     derandomize=os.environ.get("CI") == "true",
+    max_examples=int(os.environ.get("GUESTLINK_TEST_EXAMPLES", "100")),
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
 )
 settings.load_profile("guestlink")

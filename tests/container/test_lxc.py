@@ -50,7 +50,7 @@ class Desk:
 def desk(packages: Path) -> Iterator[Desk]:
     if missing := missing_tools():
         absent(f"LXC needs {', '.join(missing)}")
-    built = build_rootfs("bookworm", "foot,fonts-dejavu-core,init-system-helpers")
+    built = build_rootfs("bookworm")
     directory = Path(tempfile.mkdtemp(prefix="glxc-"))
     directory.chmod(0o711)
     stage = Stage("work")

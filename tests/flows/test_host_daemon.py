@@ -125,10 +125,11 @@ async def _publish(directory: Path, names: list[str]) -> None:
         await guest.close()
 
 
+@pytest.mark.slow
 def test_sigkill_in_the_middle_of_an_update_leaves_only_whole_files_and_the_next_run_completes_them(
     rig: Stage,
 ) -> None:
-    """Ten kills, each at another moment of an update of 2,000 launchers with icons."""
+    """Six kills, each at another moment of an update of 1,000 launchers with icons."""
     asyncio.run(_kill_in_the_middle(rig))
     applications = Path(rig.host_environ["XDG_DATA_HOME"], "applications")
     assert rig.stop("host") == 0
@@ -144,7 +145,7 @@ def test_sigkill_in_the_middle_of_an_update_leaves_only_whole_files_and_the_next
 
 async def _kill_in_the_middle(rig: Stage) -> None:
     data = Path(rig.host_environ["XDG_DATA_HOME"])
-    names = [f"app{n}" for n in range(2000)]
+    names = [f"app{n}" for n in range(1000)]
 
     def start() -> None:
         rig.start_host()
@@ -152,11 +153,11 @@ async def _kill_in_the_middle(rig: Stage) -> None:
             rig.host("add", "demo")
 
     await asyncio.to_thread(start)
-    for number in range(10):
+    for number in range(6):
         # Every other round the list is empty, so that removals are interrupted too.
         wanted = names if number % 2 == 0 else []
         before = len(rig.launchers())
-        goal = before + (len(names) - before) * (number + 1) // 11 if wanted else before * (10 - number) // 11
+        goal = before + (len(names) - before) * (number + 1) // 7 if wanted else before * (6 - number) // 7
         update = asyncio.get_running_loop().create_task(_publish(carried(rig), wanted))
         deadline = time.monotonic() + 60
         while not (len(rig.launchers()) >= goal if wanted else len(rig.launchers()) <= goal):

@@ -26,6 +26,9 @@ CACHE = CHECKOUT / ".cache/matrix"
 TIMEOUT = 900
 """Seconds for the tests of one combination."""
 
+EXAMPLES = 10
+"""How many examples of a property are tried: the main environment tries more, and this looks for other faults."""
+
 LIBRARY_TESTS = ("tests/guestlink", "tests/garcon", "tests/flows", "tests/interop/test_grpc_cpp.py")
 """What goes through gRPC, protobuf, watchdog, D-Bus and psutil."""
 PYTHON_TESTS = (*LIBRARY_TESTS, "tests/guestlink_host", "tests/vshd", "tests/sommelier_shim")
@@ -179,8 +182,10 @@ def run_tests(interpreter: Path, tests: list[str], log: Path) -> str:
     :raises Failed: with the end of the log.
     """
     argv = [str(interpreter), "-m", "pytest", "-q", "-p", "no:cacheprovider", "-m", "not container and not slow"]
-    # What the outer environment says about Python is not meant for this one.
-    environ = {key: value for key, value in os.environ.items() if not key.startswith(("PYTHON", "VIRTUAL_ENV"))}
+    # What the outer environment says about Python and pytest is not meant for this one.
+    outer = ("PYTHON", "VIRTUAL_ENV", "PYTEST_")
+    environ = {key: value for key, value in os.environ.items() if not key.startswith(outer)}
+    environ |= {"PYTHONDONTWRITEBYTECODE": "1", "GUESTLINK_TEST_EXAMPLES": str(EXAMPLES)}
     with open(log, "w") as output:
         try:
             status = subprocess.run(
@@ -190,7 +195,7 @@ def run_tests(interpreter: Path, tests: list[str], log: Path) -> str:
                 stdout=output,
                 stderr=output,
                 cwd=CHECKOUT,
-                env=environ | {"PYTHONDONTWRITEBYTECODE": "1"},
+                env=environ,
                 timeout=TIMEOUT,
             ).returncode
         except subprocess.TimeoutExpired:

@@ -29,7 +29,9 @@ def base(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactor
     """A bare Debian that has read the archive's lists."""
     if missing := missing_tools():
         absent(f"a root file system needs {', '.join(missing)}")
-    root = Root(build_rootfs(request.param, base=MINIMAL), tmp_path_factory.mktemp(request.param) / "root")
+    root = Root(
+        build_rootfs(request.param, base=MINIMAL, user=False), tmp_path_factory.mktemp(request.param) / "root"
+    )
     # Recommended packages are installed, as on every machine of its kind.
     for path in (root.path / "etc/apt/apt.conf.d").iterdir():
         path.write_text(path.read_text().replace("APT::Install-Recommends false;", ""))

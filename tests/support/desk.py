@@ -128,7 +128,7 @@ def running_desk(kind: type[Lxd], packages: Path) -> Iterator[Desk]:
     stage = Stage("work", as_uid=UID)
     contexts = ExitStack()
     try:
-        extra = "cloud-init,foot,ifupdown,init-system-helpers,openssh-server"
+        extra = "cloud-init,ifupdown,openssh-server"
         cloud = Image(build_rootfs("bookworm", extra, user=False), _TEMPLATES)
         lxd = contexts.enter_context(kind({GUEST: Image(guest_rootfs("bookworm")), CLOUD: cloud}))
         compositor = contexts.enter_context(Compositor(stage.root / "compositor"))

@@ -21,17 +21,19 @@ from types import TracebackType
 
 import psutil
 
+from support.locks import locked
 from support.stage import CHECKOUT
 
 LIMIT = 60.0
 USER, UID = "user", 1000
+MINIMAL = "apt,init-system-helpers,passwd,python3-minimal,systemd"
+"""A container on which nothing of ours has been installed."""
 _BASE = (
     "apt,systemd,systemd-sysv,dbus,dbus-user-session,libpam-systemd,procps,python3,python3-grpcio,python3-protobuf,"
     "python3-watchdog,python3-xdg,python3-psutil,python3-sdnotify,python3-dbus-fast,xdg-utils,desktop-file-utils,"
-    "shared-mime-info"
+    "shared-mime-info,foot,fonts-dejavu-core"
 )
-MINIMAL = "apt,init-system-helpers,passwd,python3-minimal,systemd"
-"""A container on which nothing of ours has been installed."""
+"""What our packages depend on, a terminal and a font."""
 _MASKED = (
     "sys-kernel-debug.mount",
     "systemd-binfmt.service",
@@ -56,35 +58,83 @@ def missing_tools() -> list[str]:
 def build_rootfs(suite: str, extra: str = "", *, base: str = _BASE, user: bool = True) -> Path:
     """Build a Debian root file system, or return the one in the cache.
 
+    mmdebstrap makes one with :data:`MINIMAL` for each suite. The others are copies of it, or of a copy, into which
+    apt installs the rest. Processes that want the same one wait for the first.
+
+    :param extra: packages with commas between them, besides the base.
     :param base: packages with commas between them: what garcon needs, or :data:`MINIMAL`.
     :param user: whether it has a lingering user.
     """
-    packages = base + ("," + extra if extra else "")
-    digest = hashlib.sha256((packages if user else packages + " -user").encode()).hexdigest()[:12]
+    packages = sorted({*base.split(","), *extra.split(",")} - {""})
+    digest = hashlib.sha256(" ".join([*packages, f"user={user}"]).encode()).hexdigest()[:12]
     root = CHECKOUT / ".cache" / f"rootfs-{suite}-{digest}"
-    if root.exists():
-        return root
-    building = root.with_suffix(".new")
-    shutil.rmtree(building, ignore_errors=True)
-    building.mkdir(parents=True)
-    archive = building.with_suffix(".tar")
-    argv = ["mmdebstrap", "--variant=minbase", "--aptopt=APT::Install-Recommends false"]
-    subprocess.run(
-        [*argv, f"--include={packages}", suite, str(archive)], check=True, timeout=900, capture_output=True
-    )
-    subprocess.run(["tar", "-C", str(building), "--numeric-owner", "-xpf", str(archive)], check=True, timeout=300)
-    archive.unlink()
-    if user:
-        words = ["chroot", str(building), "useradd", "-m", "-u", str(UID), "-s", "/bin/bash", USER]
-        subprocess.run(words, check=True, timeout=60)
-        linger = building / "var/lib/systemd/linger"
-        linger.mkdir(parents=True, exist_ok=True)
-        (linger / USER).touch()
-    for unit in _MASKED:
-        (building / "etc/systemd/system" / unit).symlink_to("/dev/null")
-    (building / "etc/machine-id").write_text("")
-    building.rename(root)
+    with locked(root.with_suffix(".lock")):
+        if root.exists():
+            return root
+        building = root.with_suffix(".new")
+        shutil.rmtree(building, ignore_errors=True)
+        if extra or user:
+            _copy(build_rootfs(suite, base=base, user=False), building)
+        elif base != MINIMAL:
+            _copy(build_rootfs(suite, base=MINIMAL, user=False), building)
+        else:
+            _bootstrap(suite, building)
+        if packages != MINIMAL.split(","):
+            _install(building, packages)
+        if user:
+            _add_user(building)
+        building.rename(root)
     return root
+
+
+def _copy(source: Path, target: Path) -> None:
+    subprocess.run(["cp", "-a", "--reflink=auto", str(source), str(target)], check=True, timeout=900)
+
+
+def _bootstrap(suite: str, target: Path) -> None:
+    options = ["--aptopt=APT::Install-Recommends false", '--aptopt=Acquire::Languages "none"']
+    options += ["--dpkgopt=force-unsafe-io", "--skip=cleanup/apt/lists", "--format=directory", "--variant=minbase"]
+    target.parent.mkdir(exist_ok=True)
+    subprocess.run(
+        ["mmdebstrap", *options, f"--include={MINIMAL}", suite, str(target)],
+        check=True,
+        timeout=900,
+        capture_output=True,
+    )
+    for unit in _MASKED:
+        (target / "etc/systemd/system" / unit).symlink_to("/dev/null")
+    (target / "etc/machine-id").write_text("")
+
+
+def _install(root: Path, packages: Sequence[str]) -> None:
+    """Install packages with the apt of a root file system that does not run; none of their services is started."""
+    resolver, policy = root / "etc/resolv.conf", root / "usr/sbin/policy-rc.d"
+    before = resolver.read_bytes()
+    resolver.write_bytes(Path("/etc/resolv.conf").read_bytes())
+    policy.write_text("#!/bin/sh\nexit 101\n")
+    policy.chmod(0o755)
+    script = 'apt-get -qq update && apt-get -qq install -y "$@" && apt-get clean'
+    inside = ["chroot", str(root), "env", "DEBIAN_FRONTEND=noninteractive", "LC_ALL=C"]
+    done = subprocess.run(
+        [*inside, "sh", "-ec", script, "sh", *packages],
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=900,
+        check=False,
+    )
+    policy.unlink()
+    resolver.write_bytes(before)
+    if done.returncode != 0:
+        raise MachineError(f"apt in {root}: {done.stdout[-3000:]}{done.stderr[-3000:]}")
+
+
+def _add_user(root: Path) -> None:
+    words = ["chroot", str(root), "useradd", "-m", "-u", str(UID), "-s", "/bin/bash", USER]
+    subprocess.run(words, check=True, timeout=60)
+    linger = root / "var/lib/systemd/linger"
+    linger.mkdir(parents=True, exist_ok=True)
+    (linger / USER).touch()
 
 
 def install_packages(root: Path, packages: Path) -> None:
@@ -131,11 +181,15 @@ class Booted:
     def wait(self, what: str, condition: Callable[[], object]) -> None:
         """Wait until a condition holds."""
         deadline = time.monotonic() + LIMIT
-        while not condition():
+        while True:
+            asked = time.monotonic()
+            if condition():
+                return
             reason = self.died()
             if reason or time.monotonic() > deadline:
                 raise MachineError(f"it did not happen: {what}\n{reason}\n{self.journal()}")
-            time.sleep(0.05)
+            # A question that takes long has slowed down what is waited for.
+            time.sleep(max(0.05, time.monotonic() - asked))
 
     def journal(self) -> str:
         """The end of the journal."""

@@ -80,7 +80,7 @@ def outside() -> Iterator[Outside]:
 
 def guest_rootfs(suite: str) -> Path:
     """The root file system of the containers: what our packages need, a terminal and fonts."""
-    return build_rootfs(suite, "foot,fonts-dejavu-core,init-system-helpers,passwd")
+    return build_rootfs(suite)
 
 
 @contextmanager

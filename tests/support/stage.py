@@ -7,7 +7,6 @@ sides see. Used by the demo, the flow tests and the measurements.
 from __future__ import annotations
 
 import contextlib
-import json
 import os
 import shutil
 import signal
@@ -19,11 +18,18 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
+from guestlink.control import ControlClient
+from guestlink.errors import GuestlinkError
+
 _T = TypeVar("_T")
 
 CHECKOUT = Path(__file__).resolve().parents[2]
 LIMIT = 60.0
 """Seconds that any condition may take; a busy machine needs seconds, a bug needs for ever."""
+
+
+_ANSWERS = {"list": "containers", "apps": "applications", "events": "events"}
+"""What guestlink-host calls the answer to a question."""
 
 
 class StageError(AssertionError):
@@ -103,7 +109,7 @@ class Stage:
     def start_host(self) -> subprocess.Popen[bytes]:
         """Start guestlink-host and wait until its commands are answered."""
         process = self.start("host", [sys.executable, "-m", "guestlink_host", "serve"], self.host_environ)
-        self.wait("guestlink-host answers", lambda: self.host("status", check=False).returncode == 0)
+        self.wait("guestlink-host answers", self._host_answers)
         return process
 
     def start_garcon(self) -> subprocess.Popen[bytes]:
@@ -167,9 +173,28 @@ class Stage:
         """Run ``vsh`` on the host side."""
         return self._run([sys.executable, "-m", "guestlink_host.vsh", *words], self.host_environ, check, stdin)
 
-    def host_json(self, *words: str) -> Any:
-        """What a guestlink-host command prints with ``--json``."""
-        return json.loads(self.host(*words, "--json").stdout)
+    def host_json(self, call: str, name: str | None = None) -> Any:
+        """What guestlink-host answers to ``status`` or ``list``, or to ``apps`` or ``events`` of a container.
+
+        Starts no process, so that waiting does not slow down what is waited for.
+
+        :raises StageError: the daemon refuses, or does not answer.
+        """
+        try:
+            answer = self._ask_host(call, **({} if name is None else {"name": name}))
+        except GuestlinkError as error:
+            raise StageError(f"{call} {name or ''}: {error}\n{self.logs()}") from error
+        return answer if call == "status" else answer[_ANSWERS[call]]
+
+    def _ask_host(self, call: str, **fields: Any) -> dict[str, Any]:
+        path = Path(self.host_environ["XDG_RUNTIME_DIR"], "guestlink-host/control.sock")
+        return ControlClient(path, daemon="guestlink-host").call(call, **fields)
+
+    def _host_answers(self) -> bool:
+        try:
+            return bool(self._ask_host("status"))
+        except GuestlinkError:
+            return False
 
     def guest(self, *words: str, check: bool = True) -> subprocess.CompletedProcess[str]:
         """Run a command inside the container side."""
@@ -204,20 +229,23 @@ class Stage:
         :raises StageError: it did not within :data:`LIMIT` seconds.
         """
         deadline = time.monotonic() + LIMIT
-        while not (value := condition()):
+        while True:
+            asked = time.monotonic()
+            if value := condition():
+                return value
             if time.monotonic() > deadline:
                 raise StageError(f"it did not happen: {what}\n{self.logs()}")
-            time.sleep(interval)
-        return value
+            # A question that takes long has slowed down what is waited for.
+            time.sleep(max(interval, time.monotonic() - asked))
 
     def wait_registered(self) -> dict[str, Any]:
         """Wait until the host says that the container is registered; returns the host's entry."""
 
         def entry() -> dict[str, Any] | None:
-            done = self.host("list", "--json", check=False)
-            for container in json.loads(done.stdout) if done.returncode == 0 else ():
-                if container["name"] == self.name and container["registered"]:
-                    return dict(container)
+            with contextlib.suppress(GuestlinkError):
+                for container in self._ask_host("list")["containers"]:
+                    if container["name"] == self.name and container["registered"]:
+                        return dict(container)
             return None
 
         return self.wait("the container is registered", entry)
