@@ -298,6 +298,10 @@ def _policy(arguments: argparse.Namespace) -> int:
 
 
 def _share(arguments: argparse.Namespace) -> int:
+    if arguments.host and not os.path.isdir(arguments.host):
+        raise GuestlinkError(
+            f"{arguments.host} is no folder of this machine", hint="make it first, or look at its spelling"
+        )
     change = {
         "host": os.path.abspath(arguments.host) if arguments.host else None,
         "inside": arguments.inside,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shlex
 from pathlib import Path
 from typing import NamedTuple
@@ -77,8 +78,9 @@ class Source(NamedTuple):
 def install_script(source: Source) -> str:
     """What root runs inside.
 
-    :raises GuestlinkError: the key cannot be used.
+    :raises GuestlinkError: a repository or the key cannot be used.
     """
+    _check_repositories(source)
     key = _read_key(source.key) if source.key is not None else ""
     parts = [_SCRIPT]
     if source.apt:
@@ -93,6 +95,17 @@ def install_script(source: Source) -> str:
         parts.append(_where("dnf", (_file(_RPM_KEY, key) if key else "") + lines))
     parts.append(_FROM_REPOSITORIES if source.packages is None else _FROM_DIRECTORY)
     return "".join([*parts, "guestlink adopt\n"])
+
+
+def _check_repositories(source: Source) -> None:
+    """Each is one line of a file that root's package manager reads."""
+    if source.apt and not re.fullmatch(r"(\[[!-~ ]+\] )?[a-z+-]+:[!-~]+( [!-~]+)+", source.apt):
+        raise GuestlinkError(
+            f"{source.apt!r:.80} is no apt repository",
+            hint="write its address, its suite and its part, as in 'https://example.org/guestlink stable main'",
+        )
+    if source.dnf and not re.fullmatch(r"[a-z]+://[!-~]+", source.dnf):
+        raise GuestlinkError(f"{source.dnf!r:.80} is no dnf repository", hint="write its address, as in https://…")
 
 
 def _file(path: str, text: str) -> str:

@@ -153,6 +153,10 @@ FAILURES = [
     (("add", "x", "--listen", "unix:/x"), "a container has a Unix socket already", "tcp:"),
     (("add", "x", "--listen", "tcp:127.0.0.1:0"), "the listening address needs a port", "PORT"),
     (("add", "x", "--listen", "vsock:any:9000"), "listening on vsock needs", "vsock:CID:0"),
+    (("share", "demo", "/nowhere"), "/nowhere is no folder of this machine", "make it first"),
+    (("share", "demo", "/etc/passwd"), "/etc/passwd is no folder of this machine", "spelling"),
+    (("profile", "--apt", "stable"), "'stable' is no apt repository", "stable main"),
+    (("profile", "--dnf", "nothing"), "'nothing' is no dnf repository", "https:"),
     (("share", "demo", "--forget", "/nowhere"), "/nowhere is not shared with demo", "share demo"),
     (("launch", "demo", "a" * 100_000), "the container demo is not registered", ""),
 ]
@@ -198,9 +202,11 @@ async def test_a_word_that_is_not_utf8_is_one_sentence(
         assert "in the daemon" not in shown, (line, shown)
     assert "its name is not UTF-8" in (await run("launch", "demo", "x", f"/tmp/{BAD}")).stderr
     # What stays on this machine is used as it is.
-    shared = await run("share", "demo", f"/srv/{BAD}")
+    folder = str(host.root / BAD)
+    os.mkdir(folder)
+    shared = await run("share", "demo", folder)
     assert (shared.returncode, shared.stderr) == (0, "")
-    assert json.loads((await run("share", "demo", "--json")).stdout)[0]["host"] == f"/srv/{BAD}"
+    assert json.loads((await run("share", "demo", "--json")).stdout)[0]["host"] == folder
     assert (await run("icon", "demo", "a", "-o", f"{BAD}.png", cwd=str(host.root))).returncode == 0
     for words in (("shell", BAD), ("shell", f"--connect={BAD}"), ("shell", "demo", f"--cid={BAD}")):
         done = await run(*words)

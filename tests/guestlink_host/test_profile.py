@@ -49,6 +49,17 @@ def test_repositories_come_with_their_key(tmp_path: Path) -> None:
         profile(Source(key=key), [])
 
 
+@pytest.mark.parametrize("apt", ["stable", "https://x.test", "https://x.test s\nmain", "https://x.test s main\n"])
+def test_a_repository_is_one_line(apt: str) -> None:
+    with pytest.raises(GuestlinkError, match="is no apt repository"):
+        profile(Source(apt), [])
+
+
+@pytest.mark.parametrize("apt", ["file:/srv/repo ./", "[trusted=yes] https://x.test s", "http://x.test s a b"])
+def test_every_form_of_a_repository_is_taken(apt: str) -> None:
+    assert f"deb {apt}" in profile(Source(apt), [])
+
+
 def _written(script: str, program: str, root: Path, path: str) -> list[str]:
     """Run the part of the script that writes files, where a program is; returns a file's lines."""
     part = script[script.index("\nif has") : script.index("if has apt-get; then\n    update")]
