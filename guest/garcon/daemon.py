@@ -7,7 +7,6 @@ import contextlib
 import logging
 import os
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any, NoReturn
 
 from garcon.early_end import OUTCOME_TIME
@@ -195,7 +194,7 @@ class Daemon:
                 on_registered=publisher.publish_everything,
                 on_change=self._changed,
             )
-            token_watch.add(str(Path(self._config[TOKEN_FILE]).parent), link.token_changed, recursive=False)
+            token_watch.add(os.path.abspath(self._config[TOKEN_FILE]), link.token_changed)
             token_watch.start()
             publisher.start(link)
             address_watch = AddressWatch(link.announce_again)

@@ -8,7 +8,7 @@ from collections.abc import Awaitable, Callable, Mapping
 
 from garcon.app_list import AppList
 from garcon.app_messages import fit_list
-from garcon.app_scanner import AppScanner
+from garcon.app_scanner import DEPTH_LIMIT, AppScanner
 from garcon.data_directories import mime_directories
 from garcon.host_link import HostLink, HostRefused, HostUnavailable, NotRegistered
 from garcon.mime_cache import SIZE_LIMIT as MIME_CACHE_LIMIT
@@ -79,9 +79,9 @@ class Publisher:
         """Begin to watch and to publish over a link."""
         self._link = link
         for directory in self._scanner.directories:
-            self._watch.add(directory, self._apps_changed, recursive=True)
+            self._watch.add(directory, self._apps_changed, depth=DEPTH_LIMIT)
         for directory in self._mime_directories:
-            self._watch.add(directory, self._mime_changed, recursive=False)
+            self._watch.add(directory, self._mime_changed)
         self._watch.start()
         self._tasks.start(self._run(), name="publish after changes")
 

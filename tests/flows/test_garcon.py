@@ -164,6 +164,32 @@ async def test_applications_come_and_go_while_it_runs(rig: Rig) -> None:
     )
 
 
+async def test_linked_directories_and_renamed_ones_are_published_as_they_change(rig: Rig) -> None:
+    """As home-manager, Nix and stow bring applications: by links to the current generation."""
+    home, share = Path(rig.stage.guest_environ["HOME"]), rig.stage.guest_share
+    entry = rig.stage.add_application("own").read_text()
+    applications = share / "applications"
+    for number in (1, 2):
+        generation = home / f"generations/{number}/share/applications"
+        generation.mkdir(parents=True)
+        (generation / f"g{number}.desktop").write_text(entry)
+    profile = home / ".profile-link"
+    profile.symlink_to("generations/1")
+    (applications / "hm").symlink_to(profile / "share/applications")
+    await rig.start_host()
+    rig.stage.start_garcon()
+    await rig.until("the first generation", lambda: rig.host.last_ids() == ["own", "hm-g1"])
+    (home / "generations/1/share/applications/late.desktop").write_text(entry)
+    await rig.until("a file in it", lambda: rig.host.last_ids() == ["own", "hm-g1", "hm-late"])
+    (home / "next").symlink_to("generations/2")
+    os.replace(home / "next", profile)
+    await rig.until("the second generation", lambda: rig.host.last_ids() == ["own", "hm-g2"])
+    share.rename(share.with_name("old"))
+    applications.mkdir(parents=True)
+    (applications / "new.desktop").write_text(entry)
+    await rig.until("another data directory", lambda: rig.host.last_ids() == ["new"])
+
+
 @pytest.mark.parametrize("code", ["FAILED_PRECONDITION", "INTERNAL", "DEADLINE_EXCEEDED"])
 async def test_lists_that_the_host_refused_are_sent_again(rig: Rig, code: str) -> None:
     rig.host.refusals = {name: [code, code] for name in ("update_application_list", "update_mime_types")}

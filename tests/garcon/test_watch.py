@@ -13,6 +13,7 @@ import pytest
 import pytest_asyncio
 
 from garcon.watch import DirectoryWatch
+from garcon.watch_plan import Watched as WatchedPath
 
 LIMIT = 30
 ATTEMPTS = 5
@@ -25,8 +26,8 @@ class Watched:
         self.watch = DirectoryWatch()
         self.calls: Counter[str] = Counter()
 
-    def add(self, path: Path, *, recursive: bool = True) -> None:
-        self.watch.add(str(path), lambda: self.calls.update([path.name]), recursive=recursive)
+    def add(self, path: Path, *, depth: int = 16) -> None:
+        self.watch.add(str(path), lambda: self.calls.update([path.name]), depth=depth)
 
     async def tells(self, name: str, act: Callable[[], object]) -> None:
         """Do something and wait until the watch has told it."""
@@ -84,7 +85,7 @@ async def test_directories_below_count_only_where_asked(tmp_path: Path, watched:
     for directory in (deep, flat):
         (directory / "sub").mkdir(parents=True)
     watched.add(deep)
-    watched.add(flat, recursive=False)
+    watched.add(flat, depth=0)
     watched.watch.start()
     (flat / "sub" / "x").touch()
     await watched.tells("deep", (deep / "sub" / "x").touch)
@@ -107,7 +108,7 @@ async def test_reading_is_no_change(tmp_path: Path, watched: Watched) -> None:
 async def test_missing_directories_with_the_same_parent(tmp_path: Path, watched: Watched) -> None:
     one, two = tmp_path / "one", tmp_path / "two"
     watched.add(one)
-    watched.add(two, recursive=False)
+    watched.add(two, depth=0)
     watched.watch.start()
     await watched.tells("one", one.mkdir)
     assert watched.calls["two"] == 0
@@ -174,11 +175,7 @@ async def test_a_link_to_a_directory_and_its_next_target(tmp_path: Path, watched
     watched.watch.start()
     await watched.tells("applications", (tmp_path / "one" / "applications" / "a.desktop").touch)
 
-    def switch() -> None:
-        (tmp_path / "next").symlink_to("two")
-        os.replace(tmp_path / "next", profile)
-
-    await watched.tells("applications", switch)
+    await watched.tells("applications", lambda: switch(profile, "two"))
     await watched.tells("applications", (tmp_path / "two" / "applications" / "b.desktop").touch)
     await watched.tells_nothing("applications", (tmp_path / "one" / "applications" / "c.desktop").touch)
 
@@ -201,11 +198,141 @@ async def test_links_that_lead_nowhere_or_in_a_circle(tmp_path: Path, watched: W
     await watched.tells("file", (tmp_path / "file" / "x").touch)
 
 
+def switch(link: Path, target: str | Path) -> None:
+    """Give a link another target in one step, as Nix and stow do."""
+    new = link.with_name(f"{link.name}.new")
+    new.symlink_to(target)
+    os.replace(new, link)
+
+
+async def test_a_data_directory_that_is_renamed_and_made_again(tmp_path: Path, watched: Watched) -> None:
+    path = tmp_path / "one" / "share" / "applications"
+    path.mkdir(parents=True)
+    watched.add(path)
+    watched.watch.start()
+
+    def rename() -> None:
+        (tmp_path / "one").rename(tmp_path / "old")
+        path.mkdir(parents=True)
+
+    await watched.tells(path.name, rename)
+    await watched.tells(path.name, (path / "a.desktop").touch)
+    await watched.tells_nothing(path.name, (tmp_path / "old/share/applications/b.desktop").touch)
+    await watched.tells(path.name, lambda: (tmp_path / "one/share").rename(tmp_path / "away"))
+
+
+async def test_a_link_below_whose_target_is_another_link(tmp_path: Path, watched: Watched) -> None:
+    """As home-manager links a directory of a Nix profile."""
+    path, profile = tmp_path / "applications", tmp_path / "profile"
+    path.mkdir()
+    for number in (1, 2):
+        (tmp_path / f"store/{number}/share/applications").mkdir(parents=True)
+    profile.symlink_to("store/1")
+    (path / "hm").symlink_to("../profile/share/applications")
+    watched.add(path)
+    watched.watch.start()
+    one, two = (tmp_path / f"store/{number}/share/applications" for number in (1, 2))
+    await watched.tells(path.name, (one / "a.desktop").touch)
+    await watched.tells(path.name, lambda: switch(profile, "store/2"))
+    await watched.tells(path.name, (two / "b.desktop").touch)
+    await watched.tells_nothing(path.name, (one / "c.desktop").touch)
+    await watched.tells(path.name, lambda: shutil.rmtree(two))
+    await watched.tells(path.name, two.mkdir)
+    await watched.tells(path.name, (two / "sub").mkdir)
+    await watched.tells(path.name, (two / "sub" / "c.desktop").touch)
+    await watched.tells(path.name, (path / "hm").unlink)
+    await watched.tells_nothing(path.name, (two / "d.desktop").touch)
+
+
+async def test_a_file_that_is_a_link(tmp_path: Path, watched: Watched) -> None:
+    path, target = tmp_path / "applications", tmp_path / "packages" / "a" / "a.desktop"
+    path.mkdir()
+    (path / "a.desktop").symlink_to(tmp_path / "current" / "a.desktop")
+    watched.add(path)
+    watched.watch.start()
+    target.parent.mkdir(parents=True)
+    await watched.tells(path.name, lambda: (tmp_path / "current").symlink_to("packages/a"))
+    await watched.tells(path.name, target.touch)
+    await watched.tells(path.name, lambda: target.write_text("x"))
+    target.with_name("new").write_text("y")
+    await watched.tells(path.name, lambda: os.replace(target.with_name("new"), target))
+    await watched.tells(path.name, lambda: switch(tmp_path / "current", "nowhere"))
+    (tmp_path / "packages" / "b").mkdir()
+    await watched.tells(path.name, lambda: switch(tmp_path / "current", "packages/b"))
+
+
+async def test_links_that_make_circles_and_link_everything(tmp_path: Path, watched: Watched) -> None:
+    path = tmp_path / "applications"
+    (path / "sub").mkdir(parents=True)
+    (path / "sub" / "up").symlink_to("..")
+    (path / "self").symlink_to("self")
+    (path / "ping").symlink_to("pong")
+    (path / "pong").symlink_to("ping")
+    (path / "root").symlink_to("/")
+    watched.add(path, depth=1)
+    watched.watch.start()
+    await watched.tells(path.name, (path / "sub" / "a.desktop").touch)
+
+
+async def test_more_links_than_are_followed_are_said_and_directories_go_first(
+    tmp_path: Path, watched: Watched, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr("garcon.watch_plan.WATCH_LIMIT", 60)
+    path = tmp_path / "applications"
+    path.mkdir()
+    for number in range(200):
+        (tmp_path / f"target{number}").mkdir()
+        (path / f"link{number}").symlink_to(f"../target{number}")
+    (path / "zz").mkdir()
+    watched.add(path)
+    watched.watch.start()
+    assert "some changes go unnoticed" in caplog.text
+    await watched.tells(path.name, (path / "zz" / "a.desktop").touch)
+
+
+async def test_names_that_do_not_matter_are_not_told(tmp_path: Path, watched: Watched) -> None:
+    watched.watch.add(
+        str(tmp_path), lambda: watched.calls.update(["it"]), depth=1, matters=lambda name: name.startswith("a")
+    )
+    (tmp_path / "target").mkdir()
+    watched.watch.start()
+    (tmp_path / "b").touch()
+    (tmp_path / "c").symlink_to("b")
+    await watched.settle()
+    assert not watched.calls
+    await watched.tells("it", lambda: (tmp_path / "a").symlink_to("target"))
+    await watched.tells("it", (tmp_path / "new").mkdir)
+    await watched.tells("it", (tmp_path / "new" / "a").touch)
+
+
+async def test_a_file_of_its_own(tmp_path: Path, watched: Watched) -> None:
+    path = tmp_path / "sub" / "settings"
+    watched.add(path)
+    watched.watch.start()
+    path.parent.mkdir()
+    (path.parent / "other").touch()
+    await watched.tells(path.name, path.touch)
+    await watched.tells(path.name, lambda: path.write_text("x"))
+    await watched.tells_nothing(path.name, (path.parent / "other").touch)
+    await watched.tells(path.name, path.unlink)
+
+
+async def test_watching_other_paths_instead(tmp_path: Path, watched: Watched) -> None:
+    for name in ("one", "two"):
+        (tmp_path / name).mkdir()
+    watched.add(tmp_path / "one")
+    watched.watch.start()
+    watched.watch.replace([WatchedPath(str(tmp_path / "two"), lambda: watched.calls.update(["two"]))])
+    await watched.settle()
+    await watched.tells("two", (tmp_path / "two" / "a").touch)
+    await watched.tells_nothing("one", (tmp_path / "one" / "a").touch)
+
+
 async def test_one_directory_for_two(tmp_path: Path, watched: Watched) -> None:
     path = tmp_path / "shared"
     path.mkdir()
-    watched.watch.add(str(path), lambda: watched.calls.update(["first"]), recursive=True)
-    watched.watch.add(str(path), lambda: watched.calls.update(["second"]), recursive=True)
+    watched.watch.add(str(path), lambda: watched.calls.update(["first"]), depth=1)
+    watched.watch.add(str(path), lambda: watched.calls.update(["second"]), depth=1)
     watched.watch.start()
     await watched.tells("first", (path / "x").touch)
     assert watched.calls["second"]
