@@ -142,7 +142,7 @@ class Daemon:
         tasks = TaskOwner("garcon")
         bus = SessionBus()
         programs = self._programs = Programs(UserManager(bus), self._environ)
-        publisher = self._publisher = Publisher(self._environ)
+        publisher = self._publisher = Publisher(self._environ, self._config[ICON_THEME])
         entries = PublishedEntries(lambda: publisher.current, publisher.directories)
         launcher = Launcher(
             entries,

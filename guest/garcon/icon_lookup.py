@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import enum
 import os
-import zlib
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import NamedTuple
 
 from garcon.data_directories import data_directories
@@ -20,34 +19,51 @@ from garcon.icon_theme import (
     parse_specified_theme,
     specified_order,
 )
-from garcon.xpm import xpm_to_png
+from garcon.pictures import Icon, read_icon
 from guestlink.regular_file import read_regular
 
-SIZE_LIMIT = 1024 * 1024
-"""Bytes of an icon (garcon.md §4)."""
 _THEMES = ("gnome", "hicolor")
 """The themes that garcon looks in."""
 _FALLBACK_THEMES = ("gnome", "Adwaita")
 """Themes that complete the active one, as GTK has them; ``hicolor`` comes last by the specification."""
 _SUFFIXES = (".png", ".svg", ".svgz", ".xpm")
-_PNG = b"\x89PNG\r\n\x1a\n"
 _SETTINGS_LIMIT = 1024 * 1024
 """Bytes of a settings file."""
 _DEFAULT_SIZE, _SIZE_MAX, _SCALE_MAX = 48, 1024, 8
 
 
-class IconFormat(enum.IntEnum):
-    """DesktopIcon.Format."""
+class IconPlaces(NamedTuple):
+    """Paths, there or not.
 
-    PNG = 0
-    SVG = 1
+    :ivar themes: directories of themes, with directories below.
+    :ivar directories: directories that hold pictures themselves.
+    :ivar settings: files that choose the theme.
+    """
+
+    themes: list[str]
+    directories: list[str]
+    settings: list[str]
 
 
-class Icon(NamedTuple):
-    """An icon's content and what it is."""
+@dataclass(frozen=True)
+class PictureNames:
+    """Tells which files in the places of pictures count: those of these stems, and descriptions of themes.
 
-    content: bytes
-    format: IconFormat
+    :ivar stems: names of pictures without a suffix.
+    """
+
+    stems: frozenset[str]
+
+    def __call__(self, name: str) -> bool:
+        """Whether a file counts; a link without a suffix may lead to a directory."""
+        stem, suffix = os.path.splitext(name)
+        return name == "index.theme" or stem in self.stems or not suffix
+
+
+def picture_names(icons: Iterable[str]) -> PictureNames:
+    """Names of the files that the values of Icon keys mean."""
+    names = {os.path.basename(icon) for icon in icons}
+    return PictureNames(frozenset(names | {os.path.splitext(name)[0] for name in names}))
 
 
 class _Index(NamedTuple):
@@ -84,16 +100,24 @@ class IconLookup:
         for path in self._candidates(icon, size, scale):
             if path not in seen:
                 seen.add(path)
-                if (found := read_icon(path)) is not None:
+                if (found := read_icon(path, size * scale)) is not None:
                     return found
         return None
+
+    def places(self) -> IconPlaces:
+        """Where the pictures of applications come from; a change there may be another picture."""
+        roots, bases = data_directories(self._environ), self._bases()
+        return IconPlaces(
+            themes=[f"{base}/{name}" for name in self._searched_themes() for base in bases],
+            directories=[*bases, *(f"{root}/pixmaps" for root in dict.fromkeys([*roots, "/usr/share"]))],
+            settings=[path for path, _, _ in _theme_settings(self._environ)],
+        )
 
     def _candidates(self, icon: str, size: int, scale: int) -> Iterator[str]:
         if not icon or "\0" in icon:
             return
         if icon.startswith("/"):
-            if icon.endswith(_SUFFIXES):
-                yield icon
+            yield icon
             return
         if ".." in icon.split("/"):
             return
@@ -105,6 +129,7 @@ class IconLookup:
         for root in [*roots, "/usr/share"]:
             for suffix in _SUFFIXES:
                 yield f"{root}/pixmaps/{stem}{suffix}"
+            yield f"{root}/pixmaps/{icon}"
 
     def _compatible(self, icon: str, size: int, scale: int, roots: Sequence[str]) -> Iterator[str]:
         themes = [f"{root}/icons/{theme}" for theme in _THEMES for root in roots]
@@ -121,9 +146,8 @@ class IconLookup:
         yield f"/usr/share/pixmaps/{icon}.png"
 
     def _specified(self, stem: str, size: int, scale: int, roots: Sequence[str]) -> Iterator[str]:
-        bases = [f"{_home(self._environ)}/.icons", *(f"{root}/icons" for root in roots)]
-        active = self._theme or desktop_icon_theme(self._environ)
-        for name in inheritance((active, *_FALLBACK_THEMES), lambda name: self._theme_of(bases, name).inherits):
+        bases = self._bases()
+        for name in self._searched_themes():
             # One index describes the theme's directories everywhere: a user's own have none.
             theme = self._theme_of(bases, name)
             directories = specified_order(theme.directories, size, scale)
@@ -136,6 +160,16 @@ class IconLookup:
         for base in bases:
             for suffix in _SUFFIXES:
                 yield f"{base}/{stem}{suffix}"
+
+    def _bases(self) -> list[str]:
+        return [
+            f"{_home(self._environ)}/.icons",
+            *(f"{root}/icons" for root in data_directories(self._environ)),
+        ]
+
+    def _searched_themes(self) -> list[str]:
+        bases, active = self._bases(), self._theme or desktop_icon_theme(self._environ)
+        return inheritance((active, *_FALLBACK_THEMES), lambda name: self._theme_of(bases, name).inherits)
 
     def _theme_of(self, bases: Sequence[str], name: str) -> IconTheme:
         for base in bases:
@@ -166,35 +200,22 @@ def _parsed(parse: Callable[[bytes], IconTheme], content: bytes) -> IconTheme | 
         return None
 
 
-def read_icon(path: str) -> Icon | None:
-    """Read an icon file and turn it into what the host can show.
-
-    :returns: ``None`` when it is missing, too large, not a regular file or not what its name says.
-    """
-    suffix = os.path.splitext(path)[1]
-    content = _read_regular(path, SIZE_LIMIT)
-    if content is None:
-        return None
-    if suffix == ".png":
-        return Icon(content, IconFormat.PNG) if content.startswith(_PNG) else None
-    if suffix in (".svg", ".svgz"):
-        if content.startswith(b"\x1f\x8b"):
-            content = _gunzip(content)
-        return Icon(content, IconFormat.SVG) if content is not None and b"<svg" in content else None
-    converted = xpm_to_png(content)
-    return Icon(converted, IconFormat.PNG) if converted is not None and len(converted) <= SIZE_LIMIT else None
-
-
 def desktop_icon_theme(environ: Mapping[str, str]) -> str:
     """The icon theme that GTK's or KDE's settings name, ``""`` where they name none."""
-    config = environ.get("XDG_CONFIG_HOME") or f"{_home(environ)}/.config"
-    gtk = [f"{directory}/gtk-{version}.0/settings.ini" for directory in (config, "/etc") for version in (4, 3)]
-    sources = [(path, "Settings", "gtk-icon-theme-name") for path in gtk]
-    for path, section, key in [*sources, (f"{config}/kdeglobals", "Icons", "Theme")]:
+    for path, section, key in _theme_settings(environ):
         content = _read_regular(path, _SETTINGS_LIMIT)
         if content and (value := _setting(content.decode(errors="replace"), section, key)):
             return value
     return ""
+
+
+def _theme_settings(environ: Mapping[str, str]) -> list[tuple[str, str, str]]:
+    """Files with the section and key that name the theme, the most important first."""
+    config = environ.get("XDG_CONFIG_HOME") or f"{_home(environ)}/.config"
+    gtk = [f"{directory}/gtk-{version}.0/settings.ini" for directory in (config, "/etc") for version in (4, 3)]
+    return [(path, "Settings", "gtk-icon-theme-name") for path in gtk] + [
+        (f"{config}/kdeglobals", "Icons", "Theme")
+    ]
 
 
 def _setting(text: str, section: str, key: str) -> str:
@@ -219,12 +240,3 @@ def _read_regular(path: str, limit: int) -> bytes | None:
     except (OSError, ValueError):
         return None
     return content if len(content) <= limit else None
-
-
-def _gunzip(content: bytes) -> bytes | None:
-    inflater = zlib.decompressobj(wbits=31)
-    try:
-        plain = inflater.decompress(content, SIZE_LIMIT + 1)
-    except zlib.error:
-        return None
-    return plain if len(plain) <= SIZE_LIMIT else None

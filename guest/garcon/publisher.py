@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
 from collections.abc import Awaitable, Callable, Mapping
 
 from garcon.app_list import AppList
@@ -11,9 +12,11 @@ from garcon.app_messages import fit_list
 from garcon.app_scanner import DEPTH_LIMIT, AppScanner
 from garcon.data_directories import mime_directories
 from garcon.host_link import HostLink, HostRefused, HostUnavailable, NotRegistered
+from garcon.icon_lookup import IconLookup, picture_names
 from garcon.mime_cache import SIZE_LIMIT as MIME_CACHE_LIMIT
 from garcon.mime_cache import BrokenMimeCache, merge_mime_maps, parse_mime_cache
 from garcon.watch import DirectoryWatch
+from garcon.watch_plan import Watched
 from guestlink.backoff import backoff
 from guestlink.coalesce import Coalescer
 from guestlink.regular_file import read_regular
@@ -23,6 +26,8 @@ _log = logging.getLogger(__name__)
 
 LIST_TIMEOUT = 60.0
 """Seconds for a whole list; a host that shows thousands of applications takes its time."""
+THEME_DEPTH = 4
+"""Levels of directories in a theme: size, context, and what applications put below."""
 FIRST_RETRY, LONGEST_RETRY = 1.0, 30.0
 """Seconds until a list that the host refused is sent again, as a refused registration is."""
 
@@ -44,9 +49,10 @@ class Publisher:
     """Keeps the host's picture of this container's applications and MIME types true.
 
     :param environ: the session's environment.
+    :param icon_theme: the user's choice of theme, as of :class:`IconLookup`.
     """
 
-    def __init__(self, environ: Mapping[str, str]) -> None:
+    def __init__(self, environ: Mapping[str, str], icon_theme: str = "") -> None:
         self._scanner = AppScanner(environ)
         self._mime_directories = mime_directories(environ)
         self._apps = _Publication(self._send_applications)
@@ -57,6 +63,8 @@ class Publisher:
         self._scanning = asyncio.Lock()
         self._link: HostLink | None = None
         self._watch = DirectoryWatch()
+        self._icons = IconLookup(environ, icon_theme)
+        self._icon_watch = DirectoryWatch()
         self._left_out = ""
         self.current = AppList((), {})
 
@@ -83,12 +91,14 @@ class Publisher:
         for directory in self._mime_directories:
             self._watch.add(directory, self._mime_changed)
         self._watch.start()
+        self._icon_watch.start()
         self._tasks.start(self._run(), name="publish after changes")
 
     async def close(self) -> None:
         """Stop watching and publishing."""
         await self._tasks.close()
         await self._watch.close()
+        await self._icon_watch.close()
 
     def publish_everything(self) -> None:
         """Send every list now: the host that has just registered us has none. Without a pending count (§3.8)."""
@@ -170,12 +180,28 @@ class Publisher:
     async def _send_applications(self) -> None:
         assert self._link is not None
         current = await self.rescan()
+        # Before the list is sent: hosts ask for pictures after it, and a later change must be seen.
+        await self._icon_watch.replace(await asyncio.to_thread(self._picture_places, current))
         fitted = await asyncio.to_thread(fit_list, current.applications)
         if fitted.left_out and fitted.left_out != self._left_out:
             _log.warning("%s", fitted.left_out)
         self._left_out = fitted.left_out
         await self._link.call("UpdateApplicationList", LIST_TIMEOUT, application=fitted.messages)
         _log.info("published %d applications", len(fitted.messages))
+
+    def _picture_places(self, current: AppList) -> list[Watched]:
+        """What may be another picture of an application when it changes.
+
+        No field of the list says which picture an application has: the list itself makes hosts ask again.
+        """
+        icons = {application.entry.icon for application in current.applications}
+        matters, places = picture_names(icons), self._icons.places()
+        files = [*places.settings, *(os.path.normpath(icon) for icon in icons if icon.startswith("/"))]
+        return [
+            *(Watched(path, self._apps_changed, THEME_DEPTH, matters) for path in places.themes),
+            *(Watched(path, self._apps_changed, 0, matters) for path in places.directories),
+            *(Watched(path, self._apps_changed) for path in sorted(files)),
+        ]
 
     async def _send_mime_types(self) -> None:
         assert self._link is not None

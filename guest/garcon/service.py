@@ -9,9 +9,10 @@ import asyncio
 import logging
 from collections.abc import Callable, Mapping
 
-from garcon.icon_lookup import Icon, IconLookup
+from garcon.icon_lookup import IconLookup
 from garcon.launch_plan import CannotLaunch
 from garcon.launcher import Entries, Launcher
+from garcon.pictures import Icon
 from garcon.shells import Shells
 from guestlink.logs import recent_messages
 from guestlink.pb import container_guest_pb2 as pb

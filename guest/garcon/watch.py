@@ -32,6 +32,7 @@ class DirectoryWatch:
         self._making: asyncio.Future[Plan] | None = None
         self._outdated = False
         self._placing = False
+        self._placed = asyncio.Event()
         self._waiting: set[Watched] = set()
         self._problem = ""
 
@@ -56,12 +57,14 @@ class DirectoryWatch:
         self._take(make_plan(self._inotify, self._watches))
         asyncio.get_running_loop().add_reader(self._inotify.fileno(), self._readable)
 
-    def replace(self, watches: Iterable[Watched]) -> None:
-        """Watch other paths instead, soon. Those that watch them are not called because of it."""
+    async def replace(self, watches: Iterable[Watched]) -> None:
+        """Watch other paths instead; returns when they are watched. Nobody is called because of it."""
         new = list(dict.fromkeys(watches))
-        if new != self._watches:
+        if new != self._watches and self._inotify is not None:
             self._watches = new
+            self._placed.clear()
             self._place()
+            await self._placed.wait()
 
     async def close(self) -> None:
         """Stop watching."""
@@ -111,9 +114,12 @@ class DirectoryWatch:
                 plan = await asyncio.shield(self._making)
                 self._take(plan)
                 self._tell(concerned)
+                if not self._outdated:
+                    self._placed.set()
                 await asyncio.sleep(min(loop.time() - began, _PAUSE_LIMIT))
         finally:
             self._placing = False
+            self._placed.set()
             if self._inotify is not None:
                 loop.add_reader(inotify.fileno(), self._readable)
 

@@ -19,7 +19,7 @@ from garcon.app_messages import fit_list
 from garcon.app_scanner import AppScanner
 from garcon.desktop_entry import BrokenEntry, DesktopEntry, parse_desktop_entry, split_list
 from garcon.exec_line import executable_file_name, expand_exec, expand_per_file
-from garcon.icon_lookup import SIZE_LIMIT, IconLookup, read_icon
+from garcon.icon_lookup import IconLookup
 from garcon.icon_theme import (
     BrokenTheme,
     compatible_order,
@@ -29,6 +29,7 @@ from garcon.icon_theme import (
 )
 from garcon.id_lookup import find_desktop_file
 from garcon.mime_cache import BrokenMimeCache, parse_mime_cache
+from garcon.pictures import SIZE_LIMIT, read_icon
 from garcon.xpm import SIDE_LIMIT, xpm_to_png
 from guestlink.pb import container_host_pb2
 

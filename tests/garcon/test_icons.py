@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from garcon.icon_lookup import SIZE_LIMIT, Icon, IconFormat, IconLookup, desktop_icon_theme, read_icon
+from garcon.icon_lookup import IconLookup, desktop_icon_theme
 from garcon.icon_theme import (
     BrokenTheme,
     IconDirectory,
@@ -25,7 +25,10 @@ from garcon.icon_theme import (
     specified_order,
     within_limit,
 )
+from garcon.pictures import SIZE_LIMIT, Icon, IconFormat, read_icon
 from garcon.xpm import xpm_to_png
+from support.fake_garcon import png
+from support.needs import need
 from support.privileges import unprivileged
 
 PNG = b"\x89PNG\r\n\x1a\n" + b"picture"
@@ -176,10 +179,9 @@ def test_c15_no_icon(icons: Icons, icon: str) -> None:
     assert icons.find(icon) is None
 
 
-def test_c16_absolute_names_need_an_exact_extension(icons: Icons) -> None:
+def test_c16_absolute_names(icons: Icons) -> None:
     assert icons.find(str(icons.add("x.png"))) == Icon(PNG, IconFormat.PNG)
     assert icons.find(str(icons.add("x.svg", SVG))) == Icon(SVG, IconFormat.SVG)
-    assert icons.find(str(icons.add("x.PNG"))) is None
 
 
 def test_c17_large_files_are_left_out(icons: Icons) -> None:
@@ -301,6 +303,61 @@ def test_inheritance_ends_and_hicolor_is_last() -> None:
     assert inheritance(["a"], lambda name: parents.get(name, ())) == ["a", "b", "c", "hicolor"]
     endless = inheritance(["0"], lambda name: (str(int(name) + 1),))
     assert len(endless) < 100
+
+
+@pytest.mark.parametrize("name", ["x.PNG", "x", "x.svg", "x.1.2", "x.jpg", "x.png"])
+def test_the_content_says_what_a_picture_is(icons: Icons, name: str) -> None:
+    path = icons.add(name)
+    assert icons.find(str(path)) == Icon(PNG, IconFormat.PNG)
+    for svg in (SVG, b'<?xml version="1.0"?><svg:svg xmlns:svg="http://www.w3.org/2000/svg"/>', gzip.compress(SVG)):
+        path.write_bytes(svg)
+        found = icons.find(str(path))
+        assert found is not None
+        assert found.format is IconFormat.SVG
+    path.write_bytes(XPM)
+    assert icons.find(str(path)) == Icon(xpm_to_png(XPM) or b"", IconFormat.PNG)
+    path.write_bytes(b"<svgfoo>")
+    assert icons.find(str(path)) is None
+
+
+def ico(*frames: bytes) -> bytes:
+    """An ICO file with these pictures."""
+    position, entries = 6 + 16 * len(frames), b""
+    for frame in frames:
+        entries += struct.pack("<BBBBHHII", 0, 0, 0, 0, 1, 32, len(frame), position)
+        position += len(frame)
+    return struct.pack("<HHH", 0, 1, len(frames)) + entries + b"".join(frames)
+
+
+def test_an_ico_gives_its_largest_picture(icons: Icons) -> None:
+    path = icons.add("x.ico", ico(png(16), png(64), png(32), png(2048, 1)))
+    assert icons.find(str(path)) == Icon(png(64), IconFormat.PNG)
+    for broken in (b"\0\0\1\0", b"\0\0\1\0\xff\xff", ico(png(16))[:30], b"\0\0\1\0\2\0" + b"\xff" * 40):
+        path.write_bytes(broken)
+        assert icons.find(str(path)) is None
+
+
+def bitmap(side: int) -> bytes:
+    """A BMP file."""
+    rows = b"\x10\x20\x30" * side * side
+    header = struct.pack("<IiiHHIIiiII", 40, side, side, 1, 24, 0, len(rows), 0, 0, 0, 0)
+    return b"BM" + struct.pack("<IHHI", 54 + len(rows), 0, 0, 54) + header + rows
+
+
+@pytest.mark.parametrize("content", [bitmap(20), png(2000, 1000)], ids=["other", "large"])
+def test_other_and_large_pictures_are_converted_by_gdk_pixbuf(icons: Icons, content: bytes) -> None:
+    need("gdk-pixbuf-thumbnailer", packages="libgdk-pixbuf2.0-bin")
+    path = str(icons.add("x.picture", content))
+    found = [icons.find(path, size) for size in (48, 128)]
+    assert [icon and max(struct.unpack_from(">II", icon.content, 16)) for icon in found] == [48, 128]
+
+
+def test_without_gdk_pixbuf_a_large_picture_stays_and_others_are_none(
+    icons: Icons, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PATH", "/nonexistent")
+    assert icons.find(str(icons.add("a", png(1500)))) == Icon(png(1500), IconFormat.PNG)
+    assert icons.find(str(icons.add("b", bitmap(24)))) is None
 
 
 def test_svgz_is_unpacked_within_bounds(icons: Icons) -> None:

@@ -6,6 +6,7 @@ import asyncio
 import os
 from collections import Counter
 from collections.abc import AsyncIterator, Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ import pytest_asyncio
 from garcon import publisher as publisher_module
 from garcon.host_link import HostRefused, NotRegistered
 from garcon.publisher import Publisher
+from guestlink.coalesce import Coalescer
 
 LIMIT = 30
 ENTRY = "[Desktop Entry]\nType=Application\nName=N\nExec=prog\n"
@@ -137,3 +139,62 @@ async def test_no_application_has_an_owner_while_nothing_can_be_removed(rig: Rig
     rig.add("a")
     await rig.until(rig.link.lists)
     assert [message.package_id for _, fields in rig.link.calls for message in fields.get("application", ())] == [""]
+
+
+@pytest.fixture
+def quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Publications follow each other without a pause."""
+    monkeypatch.setattr(publisher_module, "Coalescer", partial(Coalescer, window=0.0))
+
+
+@pytest.mark.usefixtures("quick")
+async def test_pictures_that_come_change_and_go_publish_the_list_again(rig: Rig, tmp_path: Path) -> None:
+    """Hosts ask for icons after a list, and nothing else tells them."""
+    own = tmp_path / "own.png"
+    rig.add("a").write_text(ENTRY + "Icon=org.example.A\n")
+    rig.add("b").write_text(ENTRY + f"Icon={own}\n")
+    share, home = tmp_path / "share", tmp_path / "home"
+    theme = share / "icons/hicolor/48x48/apps"
+
+    async def publishes(act: Callable[[], object]) -> None:
+        await rig.until(lambda: rig.publisher.pending_count == 0)
+        before = len(rig.link.lists())
+        act()
+        await rig.until(lambda: len(rig.link.lists()) > before)
+
+    def switch_to_another_theme() -> None:
+        settings = home / ".config/gtk-3.0/settings.ini"
+        settings.parent.mkdir(parents=True)
+        settings.write_text("[Settings]\ngtk-icon-theme-name=Other\n")
+
+    def replace(path: Path, content: str) -> None:
+        path.with_name("new").write_text(content)
+        os.replace(path.with_name("new"), path)
+
+    await rig.until(lambda: rig.link.lists()[-1:] == [["a", "b"]])
+    await publishes(lambda: theme.mkdir(parents=True))
+    await publishes(lambda: (theme / "org.example.A.png").write_text("one"))
+    await publishes(lambda: replace(theme / "org.example.A.png", "two"))
+    await publishes((theme / "org.example.A.png").unlink)
+    await publishes(lambda: (theme / "org.example.A.png").symlink_to(tmp_path / "elsewhere.png"))
+    await publishes(lambda: (tmp_path / "elsewhere.png").write_text("linked"))
+    await publishes(lambda: own.write_text("absolute"))
+    await publishes(lambda: replace(own, "again"))
+    await publishes(switch_to_another_theme)
+    await publishes(lambda: (home / ".icons/Other/scalable/apps").mkdir(parents=True))
+    await publishes(lambda: (home / ".icons/Other/scalable/apps/org.example.A.svg").write_text("<svg/>"))
+    await publishes((share / "pixmaps").mkdir)
+    await publishes(lambda: (share / "pixmaps/org.example.A.xpm").write_text("x"))
+
+
+async def test_pictures_of_others_publish_nothing(rig: Rig, tmp_path: Path) -> None:
+    theme = tmp_path / "share/icons/hicolor/48x48/apps"
+    theme.mkdir(parents=True)
+    rig.add("a").write_text(ENTRY + "Icon=org.example.A\n")
+    await rig.until(lambda: rig.link.lists() and rig.publisher.pending_count == 0)
+    lists = len(rig.link.lists())
+    (theme / "org.example.B.png").write_text("other")
+    (theme.parents[1] / "icon-theme.cache").write_text("cache")
+    (theme / "org.example.A.png").write_text("own")
+    await rig.until(lambda: len(rig.link.lists()) > lists)
+    assert len(rig.link.lists()) == lists + 1

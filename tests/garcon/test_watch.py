@@ -322,7 +322,7 @@ async def test_watching_other_paths_instead(tmp_path: Path, watched: Watched) ->
         (tmp_path / name).mkdir()
     watched.add(tmp_path / "one")
     watched.watch.start()
-    watched.watch.replace([WatchedPath(str(tmp_path / "two"), lambda: watched.calls.update(["two"]))])
+    await watched.watch.replace([WatchedPath(str(tmp_path / "two"), lambda: watched.calls.update(["two"]))])
     await watched.settle()
     await watched.tells("two", (tmp_path / "two" / "a").touch)
     await watched.tells_nothing("one", (tmp_path / "one" / "a").touch)
