@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
+from guestlink.backoff import backoff
 from guestlink.errors import GuestlinkError
 from guestlink.paths import atomic_write, private_directory
 from guestlink.rpc import CallFailed
@@ -21,8 +22,8 @@ from guestlink_host.names import file_stem
 
 _log = logging.getLogger(__name__)
 
-_FIRST_RETRY, _LAST_RETRY = 2.0, 60.0
-"""Seconds until something that could not be written is tried again."""
+FIRST_RETRY, LAST_RETRY = 2.0, 60.0
+"""Seconds until something that could not be written or had is tried again."""
 _PAUSE_LIMIT = 1.0
 """Seconds that the work rests after a list, or as long as it took if that is less: no container keeps us busy."""
 
@@ -58,9 +59,11 @@ class Publisher:
         self._received: Iterable[Any] | None = None
         self._link: GarconLink | None = None
         self._new: set[str] = set()
-        self._icons_wanted: set[str] = set()
+        self._icons_wanted: dict[str, None] = {}
+        """Ids in the order in which they are asked for."""
         self._every_icon = False
         self._unsaved = False
+        self._failures = 0
         self._wanted = asyncio.Event()
 
     def restore(self) -> None:
@@ -104,7 +107,6 @@ class Publisher:
     async def run(self) -> None:
         """Publish whenever there is something new, for ever."""
         loop = asyncio.get_running_loop()
-        retry = _FIRST_RETRY
         await asyncio.to_thread(self._files.scan)
         while True:
             await self._wanted.wait()
@@ -114,21 +116,30 @@ class Publisher:
                 await self._publish()
             except Stopped:
                 return
+            except CallFailed as error:
+                _log.info("icons of %s are asked for again: %s", self._container, error)
+                self.problem = ""  # Everything else is written.
+                self._again()
             except DiskProblem as error:
                 if error.message != self.problem:
                     _log.error("%s; %s", error, error.hint)
                 self.problem = error.message
-                loop.call_later(retry, self._wanted.set)
-                retry = min(retry * 2, _LAST_RETRY)
+                self._again()
             except Exception:
-                # Whatever a container managed to break: its launchers stay, and the next list gets its chance.
+                # Whatever a container managed to break: its launchers stay.
                 _log.exception("publishing the applications of %s failed", self._container)
+                self._again()
             else:
                 if self.problem:
                     _log.info("the launchers of %s are complete again", self._container)
                 self.problem = ""
-                retry = _FIRST_RETRY
+                self._failures = 0
             await asyncio.sleep(min(loop.time() - began, _PAUSE_LIMIT))
+
+    def _again(self) -> None:
+        self._failures += 1
+        delay = backoff(FIRST_RETRY, LAST_RETRY, self._failures)
+        asyncio.get_running_loop().call_later(delay, self._wanted.set)
 
     async def _publish(self) -> None:
         if (received := self._received) is not None:
@@ -141,7 +152,7 @@ class Publisher:
             self._unsaved = False
         if self._every_icon:
             self._every_icon = False
-            self._icons_wanted = set(self.applications)
+            self._icons_wanted |= dict.fromkeys(self.applications)
         if self._icons_wanted and (link := self._link) is not None:
             await self._fetch_icons(link)
             await self._write_launchers()
@@ -155,15 +166,11 @@ class Publisher:
         self.applications = applications
         self.lists += 1
         self._new = {name for name in applications if name not in old or name in self._new}
-        # A failed icon is asked for again after the next list (garcon.md §7.10).
-        stems = self._files.icon_stems()
-        self._icons_wanted = {
-            name
-            for name, application in applications.items()
-            if name in self._icons_wanted
-            or old.get(name) != application
-            or file_stem(self._container, name) not in stems
-        }
+        # A failed icon is asked for again after the next list (garcon.md §7.10), and so is every other one: a list
+        # does not say which pictures have changed. First come those of which nothing is known.
+        changed = [name for name, application in applications.items() if old.get(name) != application]
+        wanted = dict.fromkeys([*changed, *self._icons_wanted, *applications])
+        self._icons_wanted = {name: None for name in wanted if name in applications}
         self._unsaved = self._unsaved or applications != old
         _log.info("%s has %d applications", self._container, len(applications))
 
@@ -183,20 +190,27 @@ class Publisher:
             self._changed()
 
     async def _fetch_icons(self, link: GarconLink) -> None:
-        """Fetch what is wanted and known; what cannot be had now stays wanted for a later garcon."""
-        ids = sorted(self._icons_wanted & self.applications.keys())
-        self._icons_wanted = set(ids)
+        """Fetch what is wanted.
+
+        :raises CallFailed: the container did not answer; what is left stays wanted.
+        """
+        ids = list(self._icons_wanted)
         for start in range(0, len(ids), ICON_BATCH):
             batch = ids[start : start + ICON_BATCH]
             try:
                 answers = [await link.icons(batch, size, scale) for size, scale in REQUESTS]
             except CallFailed as error:
-                _log.info("the icons of %s cannot be had: %s", self._container, error)
-                return
+                for name in batch:  # Others get their chance first.
+                    self._icons_wanted[name] = self._icons_wanted.pop(name, None)
+                if error.code == "UNIMPLEMENTED":
+                    self._icons_wanted.clear()
+                    return
+                raise
             pictures = await asyncio.to_thread(self._check, batch, answers)
             if await asyncio.to_thread(self._files.write_icons, pictures):
                 self._changed()
-            self._icons_wanted.difference_update(batch)
+            for name in batch:
+                self._icons_wanted.pop(name, None)
             self._new.difference_update(batch)
             if self._received is not None:
                 return  # A newer list waits; what is still wanted is asked for after it.

@@ -11,6 +11,7 @@ from typing import Any
 import psutil
 import pytest
 
+from support.fake_garcon import png
 from support.stage import Stage, StageError, stage
 
 ROUNDS = 12
@@ -115,6 +116,28 @@ def test_the_host_is_killed_and_restarted_again_and_again_under_a_running_garcon
     rig.wait("one file more", lambda: set(host_files(rig)) - set(files) == {LATE})
     report("host restarted", "garcon", before, after, [anew for _, anew in times])
     rig.host("launch", "demo", APPLICATIONS[0])
+
+
+def test_a_picture_that_is_replaced_or_goes_is_another_one_in_the_hosts_menu(rig: Stage) -> None:
+    name = APPLICATIONS[0]
+    theme = rig.guest_share / "icons/hicolor/48x48/apps"
+    shown = Path(rig.host_environ["XDG_DATA_HOME"], f"icons/hicolor/48x48/apps/guestlink-demo-{name}.png")
+    launcher = Path(rig.host_environ["XDG_DATA_HOME"], f"applications/guestlink-demo-{name}.desktop")
+    rig.add_application(name, Name=name, Icon="picture")
+    theme.mkdir(parents=True)
+    contents: set[bytes] = set()
+    for width in (48, 47):
+        (theme / "new").write_bytes(png(width, 48))
+        (theme / "new").rename(theme / "picture.png")
+        contents.add(rig.wait("another picture", lambda: _new_content(shown, contents)))
+    assert "Icon=guestlink-demo" in launcher.read_text()
+    (theme / "picture.png").unlink()
+    rig.wait("no picture", lambda: not shown.exists() and "Icon=application-x-executable" in launcher.read_text())
+
+
+def _new_content(path: Path, known: set[bytes]) -> bytes | None:
+    content = path.read_bytes() if path.exists() else None
+    return None if content in known else content
 
 
 @pytest.mark.slow

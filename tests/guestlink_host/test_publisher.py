@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from guestlink.errors import GuestlinkError
-from guestlink.rpc import CallFailed
+from guestlink.rpc import CallFailed, Refusal
 from support.fake_garcon import SVG, application, png
 from support.host import Host, fill_disk, host_in_test
 
@@ -87,6 +87,41 @@ async def test_icons_are_asked_for_again_when_the_container_registers_again(host
     await guest.vanish()
     await guest.register()
     await host.until(lambda: host.icons() == ["64x64/apps/guestlink-demo-a.png"])
+
+
+async def test_a_list_that_has_not_changed_still_asks_for_every_picture(host: Host) -> None:
+    """An update may bring nothing but another picture; the container sends its list again then."""
+    guest = await host.registered()
+    guest.icons = {"a": (False, png(48)), "b": (False, png(48))}
+    await guest.publish(application("a"), application("b"))
+    await host.until(lambda: len(host.icons()) == 2)
+    guest.icons = {"a": (True, SVG)}
+    await guest.publish(application("a"), application("b"))
+    await host.until(lambda: host.icons() == ["scalable/apps/guestlink-demo-a.svg"])
+    await host.until(lambda: "application-x-executable" in host.launchers()["guestlink-demo-b.desktop"])
+    guest.icons = {"a": (True, SVG), "b": (False, png(48))}
+    await guest.publish(application("a"), application("b"))
+    await host.until(lambda: "Icon=guestlink-demo-b" in host.launchers()["guestlink-demo-b.desktop"])
+
+
+@pytest.mark.parametrize("code", ["INTERNAL", "DEADLINE_EXCEEDED", "UNAVAILABLE"])
+async def test_pictures_that_could_not_be_had_are_asked_for_again(
+    host: Host, monkeypatch: pytest.MonkeyPatch, code: str
+) -> None:
+    monkeypatch.setattr("guestlink_host.publisher.FIRST_RETRY", 0.01)
+    guest = await host.add()
+    answer, refusals = guest.get_icon, [code, code]
+
+    async def refuse(request: Any) -> Any:
+        if refusals:
+            raise Refusal(refusals.pop(), "not now")
+        return await answer(request)
+
+    guest.get_icon = refuse  # type: ignore[method-assign]
+    guest.icons = {"a": (False, png(48))}
+    await guest.register()
+    await guest.publish(application("a"))
+    await host.until(lambda: host.icons() == ["48x48/apps/guestlink-demo-a.png"])
 
 
 async def test_an_unchanged_list_writes_nothing(host: Host) -> None:
