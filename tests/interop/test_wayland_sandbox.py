@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
-import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -12,79 +10,35 @@ from typing import Any
 
 import pytest
 
-from guestlink.control import ControlClient
+from guestlink.control import ControlClient, DaemonNotRunning
 from sommelier_shim.tables import INTERFACES
-from support.compositor import LIMIT, Headless
+from support.compositor import LIMIT, Compositor, Headless
 from support.needs import need
 from support.newer_compositors import Labwc, NewSway, need_debian_13
 from support.proxied import Proxied
+from support.toplevel import APP_ID, MAGENTA, Toplevel, client_of
 from support.wayland_peers import Client
 
 pytestmark = pytest.mark.interop
 
 XDG_OUTPUT = "zxdg_output_manager_v1"
-_ATTACH, _COMMIT = 1, 6
-"""Opcodes of wl_surface."""
-_ACK_CONFIGURE = 4
-"""Opcode of xdg_surface."""
-_SET_APP_ID = 3
-"""Opcode of xdg_toplevel."""
-
-
-class Window:
-    """A toplevel of a program behind the proxy, which draws itself in every size that it is told."""
-
-    def __init__(self, client: Client) -> None:
-        self.client = client
-        client.start()
-        self._shm = client.bind("wl_shm", 1)
-        self._surface = client.create(client.bind("wl_compositor", 4), 0)
-        self._xdg_surface = client.create(client.bind("xdg_wm_base", 2), 2, "no", self._surface)
-        self.toplevel = client.create(self._xdg_surface, 1)
-        client.request(self.toplevel, _SET_APP_ID, "s", "pixels")
-        client.request(self._surface, _COMMIT)
-
-    def told(self) -> list[int]:
-        """The last size that it was told."""
-        heard = self.client.sync()
-        events = self.client.events
-        sizes = [m.arguments("iia")[:2] for m in events if (m.object_id, m.opcode) == (self.toplevel, 0)]
-        serials = [m.arguments("u")[0] for m in heard if (m.object_id, m.opcode) == (self._xdg_surface, 0)]
-        if serials:
-            self.client.request(self._xdg_surface, _ACK_CONFIGURE, "u", serials[-1])
-            self._draw(*(size or 300 for size in sizes[-1]))
-        return sizes[-1] if sizes else []
-
-    def _draw(self, width: int, height: int) -> None:
-        size = width * height * 4
-        descriptor = os.memfd_create("pool")
-        os.ftruncate(descriptor, size)
-        pool = self.client.create(self._shm, 0, "nhi", size, fds=[descriptor])
-        os.close(descriptor)
-        buffer = self.client.create(pool, 0, "niiiiu", 0, width, height, width * 4, 0)
-        self.client.request(self._surface, _ATTACH, "oii", buffer, 0, 0)
-        self.client.request(self._surface, _COMMIT)
 
 
 @contextmanager
 def _client(proxied: Proxied) -> Iterator[Client]:
-    with socket.socket(socket.AF_UNIX) as sock:
-        _status(proxied)  # its socket listens
-        sock.connect(str(proxied.runtime / "wayland-0"))
-        client = Client(sock)
-        try:
-            yield client
-        finally:
-            client.close()
+    _status(proxied)  # its socket listens
+    with client_of(proxied.runtime / "wayland-0") as client:
+        yield client
 
 
 def _status(proxied: Proxied) -> Any:
-    path = proxied.runtime / "guestlink/sommelier-0.sock"
-    proxied.wait("its control socket", path.exists)
-    control = ControlClient(str(path), daemon="sommelier")
+    control = ControlClient(str(proxied.runtime / "guestlink/sommelier-0.sock"), daemon="sommelier")
 
     def known() -> Any:
-        status = control.call("status", timeout=LIMIT)
+        try:
+            status = control.call("status", timeout=LIMIT)
+        except DaemonNotRunning:
+            return None
         return status if status["host_known"] else None
 
     return proxied.wait("the host is known", known)
@@ -104,17 +58,43 @@ def test_a_window_has_the_pixels_of_its_output_whatever_the_scale_becomes(short:
     ):
         compositor.sway("output HEADLESS-1 scale 1.5")
         assert XDG_OUTPUT in {one["interface"] for one in _status(proxied)["globals"] if one["hidden"]}
-        window = Window(client)
+        window = Toplevel(client)
         assert XDG_OUTPUT not in client.names
         proxied.wait("its first size", window.told)
         proxied.wait("it is shown", lambda: window.told() and compositor.windows())
-        compositor.sway("[app_id=pixels] fullscreen enable")
+        compositor.sway(f"[app_id={APP_ID}] fullscreen enable")
         for scale, width in (("1.5", 853), ("1.25", 1024), ("2", 640), ("1.5", 853)):
             compositor.sway(f"output HEADLESS-1 scale {scale}")
             (output,) = json.loads(compositor.sway("-t", "get_outputs"))
             assert output["rect"]["width"] == width
             proxied.wait("all pixels of the output", lambda: window.told() == [1280, 800])
         assert not _status(proxied)["limits"]
+
+
+def test_a_window_that_only_answers_fills_the_output_whatever_the_scale_becomes(short: Path) -> None:
+    """A window with a shadow, tiled: it has the same pixels at every scale, and draws once."""
+    with (
+        NewSway(short / "compositor", "1280x800") as compositor,
+        Proxied(compositor, short / "container", "--direct-scale") as proxied,
+        _client(proxied) as client,
+    ):
+        compositor.sway("output HEADLESS-1 scale 1.5")
+        window = Toplevel(client, shadow=20)
+        proxied.wait("it is shown", lambda: window.told() and compositor.windows())
+        compositor.sway(f"[app_id={APP_ID}] floating disable, border none")
+        for scale in ("1.5", "1.25", "1.5", "2", "1", "1.6", "1.5"):
+            compositor.sway(f"output HEADLESS-1 scale {scale}")
+            proxied.wait("its size", lambda: window.told() == [1280, 800])
+            proxied.wait("every pixel is the window's", lambda: window.told() and _is_filled(compositor))
+
+
+def _is_filled(compositor: Compositor) -> bool:
+    """Whether a window fills the output, but for what filtering does to its edges."""
+    picture = compositor.pixels()
+    rows = picture[picture.index(b"255\n") + 4 :]
+    middle = rows[400 * 1280 * 3 : 401 * 1280 * 3]
+    column = b"".join(rows[(row * 1280 + 640) * 3 : (row * 1280 + 641) * 3] for row in range(800))
+    return all(line[6:-6] == MAGENTA * (len(line) // 3 - 4) for line in (middle, column))
 
 
 def test_what_is_allowed_and_hidden_by_the_compositor_is_named(short: Path) -> None:

@@ -105,8 +105,8 @@ def test_what_is_remembered_of_sizes_is_bounded() -> None:
     for size in range(1, 5000):
         axis.size_to_guest(size)
         axis.size_to_host(size)
-    assert len(axis._hosts) <= 8
-    assert len(axis._guests) <= 8
+    assert len(axis._said.hosts) <= 8
+    assert len(axis._said.guests) <= 8
 
 
 # -- outputs (§9.2) ----------------------------------------------------------------------------------------------
@@ -189,3 +189,27 @@ def test_the_ratio_of_an_output_is_exact_in_both_axes() -> None:
     output.transform, output.logical_size = 1, (617, 1097)
     across, down = DirectOutputs(1.0).axes(output)
     assert (across.to_guest(617), down.to_guest(1097)) == (1080, 1920)
+
+
+def test_a_window_that_comes_back_has_the_sizes_that_it_had() -> None:
+    """603 pixels are 301 units and a half; told in pixels again, 301 units would be 602."""
+    axis = SurfaceAxis(_direct(2))
+    assert axis.destination(603) == 301
+    for base in (_direct(3, 2), _direct(1), _direct(2)):
+        assert axis.rebase(base, keeps=True)
+        assert axis.settle(base)
+    assert axis.size_to_guest(301) == 603
+    assert axis.destination(603) == 301
+
+
+def test_what_was_said_before_an_answer_is_in_the_old_pixels() -> None:
+    axis = SurfaceAxis(_direct(2))
+    axis.destination(600)
+    axis.rebase(_direct(1), keeps=True)
+    assert axis.size_to_guest(300) == 300
+    assert axis.destination(600) == 300
+    assert axis.settle(_direct(1))
+    assert axis.destination(600) == 600
+    for number in range(50):
+        axis.rebase(_direct(2 + number), keeps=True)
+    assert len(axis._agreements) <= 4

@@ -5,90 +5,14 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, NamedTuple
 
 import pytest
 
 from guestlink.config import Config
 from sommelier_shim.scaling.direct import attached
+from support.direct import DIRECT_GLOBALS, LEFT, RIGHT, Direct
 from support.scaled import Scaled, heard_by
-from support.wayland_peers import GLOBALS, stage
-
-
-class Panel(NamedTuple):
-    """An output of the host's."""
-
-    logical: tuple[int, int, int, int]
-    pixels: tuple[int, int]
-
-
-LEFT, RIGHT = Panel((0, 0, 960, 540), (1920, 2160)), Panel((960, 0, 1000, 800), (1000, 800))
-"""The left one has two pixels for a unit across, and four down: as the cases of sommelier.md §9."""
-DIRECT_GLOBALS = (*GLOBALS, ("wl_output", 3), ("zxdg_output_manager_v1", 3), ("wp_fractional_scale_manager_v1", 1))
-
-
-class Direct(Scaled):
-    """A client under direct scale whose host has two outputs."""
-
-    def own_outputs(self) -> list[int]:
-        """The host's numbers of the proxy's own objects for both."""
-        return self.host.bound["wl_output"][:2]
-
-    def describe(self, panel: Panel, output: int, xdg_output: int = 0) -> None:
-        """What the host says of an output."""
-        if xdg_output:
-            self.host.event(xdg_output, 0, "ii", *panel.logical[:2])
-            self.host.event(xdg_output, 1, "ii", *panel.logical[2:])
-        self.host.event(output, 0, "iiiiissi", *panel.logical[:2], 344, 193, 0, "maker", "panel", 0)
-        self.host.event(output, 1, "uiii", 3, *panel.pixels, 60000)
-        self.host.event(output, 3, "i", 2)
-        self.host.event(output, 2)
-
-    def describe_all(self) -> None:
-        """What it says to the proxy when a client connects."""
-        asked = [m for m in self.host.requests if m.object_id == self.host.bound["zxdg_output_manager_v1"][0]]
-        xdg = {output: new for new, output in (m.arguments("no") for m in asked)}
-        for panel, output in zip((LEFT, RIGHT), self.own_outputs(), strict=True):
-            self.describe(panel, output, xdg[output])
-        self.client.sync()
-
-    def window(self) -> Window:
-        """A toplevel with its surface."""
-        surface, host_surface = self.surface()
-        xdg = self.client.create(self.wm, 2, "no", surface)
-        toplevel = self.client.create(xdg, 1)
-        self.client.sync()
-        host_xdg = self.made(self.host_id("xdg_wm_base"), 2, "no")
-        return Window(surface, xdg, toplevel, host_surface, host_xdg, self.made(host_xdg, 1))
-
-    def show(self, surface: int, width: int, height: int) -> None:
-        """Commit contents."""
-        self.client.request(surface, 1, "oii", self.buffer(width, height), 0, 0)
-        self.client.request(surface, 6)
-
-    def shown(self, host_surface: int) -> list[int]:
-        """The size in which the host shows a surface."""
-        self.client.sync()
-        (viewporter,) = self.host.bound["wp_viewporter"]
-        made = [m.arguments("no") for m in self.host.requests if (m.object_id, m.opcode) == (viewporter, 1)]
-        (viewport,) = [new for new, surface in made if surface == host_surface]
-        return self.host.wait_request(viewport, 2).arguments("ii")
-
-    def enter(self, window: Window, output: int) -> list[Any]:
-        """The host says on which output a window is; returns what the client hears."""
-        self.host.event(window.host_surface, 0, "o", self.own_outputs()[output])
-        return self.client.sync()
-
-
-class Window(NamedTuple):
-    """Numbers of a window's objects."""
-
-    surface: int
-    xdg: int
-    toplevel: int
-    host_surface: int
-    host_xdg: int
-    host_toplevel: int
+from support.wayland_peers import stage
 
 
 @pytest.fixture

@@ -14,6 +14,7 @@ from unittest import mock
 
 from sommelier_shim import own_globals, registry, scaling
 from sommelier_shim.host_link import HostLink
+from sommelier_shim.output_places import XDG_OUTPUT
 from sommelier_shim.policy import accelerators, clipboard, identity
 from sommelier_shim.policy.interfaces import GlobalPolicy
 from sommelier_shim.relay import Flow, Relay
@@ -55,9 +56,10 @@ def _routes(*, clipboard_policy: str = "both", traced: bool = False, **more: Any
             (96,),
             stable=more.get("stable", False),
             has_viewporter=more.get("viewporter", True),
+            places={},
         )
     if "direct" in more:
-        wanted |= scaling.install_direct(hooks, more["direct"], stable=more.get("stable", False))
+        wanted |= scaling.install_direct(hooks, more["direct"], stable=more.get("stable", False), places={})
     if "extension" in more:
         some = frozenset({accelerators.Accelerator(0, 65515)})
         wanted |= accelerators.install(hooks, some, some, has_extension=more["extension"])
@@ -408,13 +410,14 @@ def _tell_link(data: bytes) -> None:
     link.when_known(lambda trouble: None)
     source = _Bytes(data[1:])
     try:
-        while not source.is_empty and link._sock is not None:
+        link.outputs.start({1: (XDG_OUTPUT, 3), 2: ("wl_output", 4)}, 7, lambda said: None)
+        while not source.is_empty and link._own is not None:
             said = source.take(source.byte()) if source.byte() & 0x80 else _message(source)
             try:
                 pair.sockets[-1].send(said or b"\0")
             except OSError:
                 return
-            link._readable(1)
+            link._own._readable(1)
     finally:
         link.close()
         for sock in pair.sockets:

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 
 from sommelier_shim.output_places import XDG_OUTPUT, OutputPlace
 from sommelier_shim.routes import Hooks
-from sommelier_shim.scaling import coordinates, deferred, direct, output_events, surfaces
+from sommelier_shim.scaling import coordinates, direct, output_events, popups, regions, standing, surfaces
 from sommelier_shim.scaling.arithmetic import usable
 from sommelier_shim.scaling.outputs import MeasuredOutputs, ScaledOutputs
 from sommelier_shim.shapes import version_of
@@ -59,10 +59,12 @@ def install_direct(
     space = direct.Direct(factor, stable=stable)
     surfaces.install(hooks, space)
     direct.install(hooks)
-    deferred.install(hooks, space)
-    coordinates.install(hooks, space, direct.CONVERTED_HERE | deferred.DEFERRED)
+    regions.install(hooks, space)
+    popups.install(hooks)
+    coordinates.install(hooks, space, direct.CONVERTED_HERE | regions.DEFERRED | popups.DEFERRED)
+    standing.install(hooks, {interface for interface, _ in coordinates.STANDING} | regions.USING | popups.POPUPS)
     output_events.install(hooks, space.outputs, places, space.outputs_changed)
-    return {deferred.COMPOSITOR: 1, **_wanted()}
+    return {regions.COMPOSITOR: 1, **_wanted()}
 
 
 def install_densities(hooks: Hooks, buckets: Sequence[int], *, places: Mapping[int, OutputPlace]) -> dict[str, int]:

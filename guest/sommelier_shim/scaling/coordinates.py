@@ -11,7 +11,7 @@ from typing import TypeAlias
 
 from sommelier_shim.relay import Flow, Hook
 from sommelier_shim.routes import Hooks
-from sommelier_shim.scaling.arithmetic import Conversions
+from sommelier_shim.scaling.arithmetic import Conversions, Scale
 from sommelier_shim.scaling.surfaces import RECTANGLE, Space
 from sommelier_shim.shapes import InterfaceShape, interface_shape, is_known
 from sommelier_shim.wire import INT, UINT, Buffer
@@ -49,6 +49,30 @@ REQUESTS = {
 """``x`` and ``y`` an int along that axis, ``w`` and ``h`` a size that may not become 0, ``f`` and ``g`` a
 fixed-point number, ``o`` the object that they are about where it is not the message's own, ``-`` left alone."""
 
+STANDING = frozenset(
+    {
+        ("wl_pointer", "set_cursor"),
+        ("wl_subsurface", "set_position"),
+        ("xdg_surface", "set_window_geometry"),
+        ("xdg_toplevel", "set_max_size"),
+        ("xdg_toplevel", "set_min_size"),
+        ("zwlr_foreign_toplevel_handle_v1", "set_rectangle"),
+        ("zwlr_layer_surface_v1", "set_exclusive_zone"),
+        ("zwlr_layer_surface_v1", "set_margin"),
+        ("zwlr_layer_surface_v1", "set_size"),
+        ("zwp_locked_pointer_v1", "set_cursor_position_hint"),
+        ("zwp_tablet_tool_v1", "set_cursor"),
+        ("zwp_tablet_tool_v2", "set_cursor"),
+        ("zwp_text_input_v1", "set_cursor_rectangle"),
+        ("zwp_text_input_v2", "set_cursor_rectangle"),
+        ("zwp_text_input_v3", "set_cursor_rectangle"),
+        ("zxdg_surface_v6", "set_window_geometry"),
+        ("zxdg_toplevel_v6", "set_max_size"),
+        ("zxdg_toplevel_v6", "set_min_size"),
+    }
+)
+"""Requests whose numbers the host holds until others come; the rest of the list is about a moment."""
+
 EVENTS = {
     "wl_pointer": {"enter": "-ofg", "motion": "-fg", "warp": "fg"},
     "wl_touch": {"down": "--o-fg", "motion": "--fg", "shape": "-fg"},
@@ -82,7 +106,8 @@ def install(hooks: Hooks, space: Space, otherwise: Container[tuple[str, str]] = 
     for interface, requests in REQUESTS.items():
         for name, pattern in requests.items():
             if _exists(interface, name, is_request=True) and (interface, name) not in otherwise:
-                hooks.on_request(interface, name, _request_converter(space, pattern))
+                stands = (interface, name) in STANDING
+                hooks.on_request(interface, name, _request_converter(space, pattern, stands=stands))
     for interface, events in EVENTS.items():
         for name, pattern in events.items():
             if _exists(interface, name, is_request=False) and (interface, name) not in otherwise:
@@ -151,15 +176,22 @@ def _places(pattern: str, conversions: Mapping[str, _Conversion]) -> list[tuple[
     ]
 
 
-def _request_converter(space: Space, pattern: str) -> Hook:
+def _request_converter(space: Space, pattern: str, *, stands: bool) -> Hook:
     places = _places(pattern, _REQUEST_CONVERSIONS)
     named = 8 + 4 * pattern.index("o") if "o" in pattern else 0
+    keep = space.keep if stands else None
+
+    def convert_numbers(scale: Scale, buffer: bytearray, at: int) -> None:
+        for offset, axis, conversion in places:
+            INT.pack_into(buffer, at + offset, conversion(scale[axis], INT.unpack_from(buffer, at + offset)[0]))
 
     def convert(flow: Flow, object_id: int, at: int, stop: int) -> Buffer | None:
         buffer = flow.buffer
-        scale = space.scale_of(flow.relay, UINT.unpack_from(buffer, at + named)[0] if named else object_id)
-        for offset, axis, conversion in places:
-            INT.pack_into(buffer, at + offset, conversion(scale[axis], INT.unpack_from(buffer, at + offset)[0]))
+        about = UINT.unpack_from(buffer, at + named)[0] if named else object_id
+        before = bytes(buffer[at:stop]) if keep is not None else b""
+        convert_numbers(space.scale_of(flow.relay, about), buffer, at)
+        if keep is not None:
+            keep(flow.relay, about, before, bytes(buffer[at:stop]), named, convert_numbers)
         return None
 
     return convert

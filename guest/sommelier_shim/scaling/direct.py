@@ -11,124 +11,22 @@ from weakref import WeakValueDictionary
 from sommelier_shim.relay import Flow, Hook, Relay
 from sommelier_shim.routes import Hooks
 from sommelier_shim.scaling.arithmetic import Scale
-from sommelier_shim.scaling.outputs import DirectOutputs, Output, outputs_of
-from sommelier_shim.scaling.surface_axis import SurfaceAxis
-from sommelier_shim.scaling.surfaces import Surface, surfaces_of
-from sommelier_shim.shapes import naming
-from sommelier_shim.wire import INT, UINT, Buffer, decode, encode
+from sommelier_shim.scaling.direct_surface import DirectSurface, Window
+from sommelier_shim.scaling.outputs import DirectOutputs, outputs_of
+from sommelier_shim.scaling.standing import Converter, Numbers, standing
+from sommelier_shim.scaling.surfaces import Surface, surfaces_of, viewport_requests, viewports_of
+from sommelier_shim.shapes import interface_shape, is_known, naming
+from sommelier_shim.wire import HEADER, INT, UINT, Buffer, decode, encode
 
 _ATTACHED = "attached to surfaces"
 _WHOLE = 120
 """One pixel for each unit, in the 120ths of wp_fractional_scale_v1."""
-_GENERATIONS = 8
-"""Popups of popups whose outputs are asked for."""
 _ENTERED_LIMIT = 64
-_OWN_SERIALS = 0xF0000000
-"""Numbers of the proxy's own configures; a host counts up from nothing."""
-_REPEATED_LIMIT = 1024
+_COMMIT = 6
+"""Opcode of wl_surface."""
+_SHELLS = (("xdg_surface", "xdg_toplevel"), ("zxdg_surface_v6", "zxdg_toplevel_v6"))
 
 CONVERTED_HERE = {("xdg_popup", "configure"), ("zxdg_popup_v6", "configure")}
-
-
-class Window:
-    """What a toplevel was told.
-
-    :ivar xdg_surface: the client's numbers of the object, :ivar toplevel: and of its role.
-    :ivar size: the host's; :ivar states: the rest of the last configure; :ivar serial: its number.
-    :ivar acknowledged: the last number of the host's that the client has answered.
-    :ivar repeated: the host's numbers by those of configures that the proxy has made of them.
-    """
-
-    __slots__ = ("acknowledged", "repeated", "serial", "size", "states", "toplevel", "xdg_surface")
-
-    def __init__(self, xdg_surface: int, toplevel: int) -> None:
-        self.xdg_surface = xdg_surface
-        self.toplevel = toplevel
-        self.size = (0, 0)
-        self.states = b""
-        self.serial: int | None = None
-        self.acknowledged: int | None = None
-        self.repeated: dict[int, int] = {}
-
-    def again(self, width: int, height: int) -> bytes:
-        """The last configure with another size. It has a number of its own: toolkits pass over those they know."""
-        assert self.serial is not None
-        serial = _OWN_SERIALS + len(self.repeated)
-        if len(self.repeated) >= _REPEATED_LIMIT:
-            self.repeated.clear()
-        self.repeated[serial] = self.serial
-        return encode(self.toplevel, 0, "iia", width, height, self.states) + encode(
-            self.xdg_surface, 0, "u", serial
-        )
-
-
-class DirectSurface(Surface):
-    """A surface with conversions of its own.
-
-    :ivar entered: the outputs that it is on, as far as known; :ivar parent: the surface that it belongs to, whose
-        output counts until it enters one.
-    """
-
-    __slots__ = ("__weakref__", "axes", "entered", "outputs", "parent", "relay", "window")
-
-    def __init__(self, relay: Relay, outputs: DirectOutputs) -> None:
-        bases = outputs.axes(outputs_of(relay).internal)
-        self.axes = SurfaceAxis(bases[0]), SurfaceAxis(bases[1])
-        super().__init__(Scale(*self.axes))
-        self.relay = relay
-        self.outputs = outputs
-        self.entered: list[Output] = []
-        self.parent: DirectSurface | None = None
-        self.window: Window | None = None
-
-    @property
-    def output(self) -> Output | None:
-        """The output whose scale counts: the last one that it came to (sommelier.md §3.3)."""
-        surface: DirectSurface | None = self
-        for _ in range(_GENERATIONS):
-            if surface is None:
-                break
-            for output in reversed(surface.entered):
-                if not output.is_gone:
-                    return output
-            surface = surface.parent
-        return outputs_of(self.relay).internal
-
-    def shown_size(self) -> tuple[int, int] | None:
-        """See :class:`Surface`."""
-        told = self.follow()
-        if told:
-            self.relay.to_client(told, None)
-        return super().shown_size()
-
-    def destroyed(self) -> None:
-        """See :class:`Surface`. What belongs to it may stay, but does not keep what it belonged to."""
-        self.parent = None
-        for axis in self.axes:
-            axis.parent = None
-
-    def belongs_to(self, parent: DirectSurface | None) -> None:
-        """It is a part of another surface from now on."""
-        if parent is self:
-            return
-        self.parent = parent
-        for mine, axis in enumerate(self.axes):
-            axis.parent = parent.axes[mine] if parent is not None else None
-        self.follow()
-
-    def follow(self) -> bytes:
-        """Take the scale of the output that counts now.
-
-        :returns: what the client is told: the size that the host gave, in the pixels of another output.
-        """
-        window = self.window
-        keeps = window is not None and window.serial is not None and max(window.size) > 0
-        bases = self.outputs.axes(self.output)
-        changed = [axis.rebase(base, keeps=keeps) for axis, base in zip(self.axes, bases, strict=True)]
-        if window is None or not keeps or not any(changed):
-            return b""
-        width, height = (axis.size_to_guest(size) for axis, size in zip(self.axes, window.size, strict=True))
-        return window.again(width, height)
 
 
 class Direct:
@@ -164,10 +62,28 @@ class Direct:
         """See :class:`Space`."""
         return 1
 
+    def keep(self, relay: Relay, about: int, request: bytes, sent: bytes, named: int, convert: Converter) -> None:
+        """See :class:`Space`."""
+        object_id, word = HEADER.unpack_from(request)
+        statement = Numbers(request, sent, named, convert)
+        standing(relay).keep(object_id, word & 0xFFFF, attached(relay).get(about), statement)
+
     def outputs_changed(self, relay: Relay) -> bytes:
         """What clients are told when an output has another scale."""
-        surfaces = [surface for surface in surfaces_of(relay).values() if isinstance(surface, DirectSurface)]
-        return b"".join(surface.follow() for surface in surfaces)
+        return followed(relay)
+
+
+def followed(relay: Relay) -> bytes:
+    """Let every surface take the scale of the output that counts for it now, and tell the host what that changes.
+
+    :returns: what the client is told.
+    """
+    surfaces = [surface for surface in surfaces_of(relay).values() if isinstance(surface, DirectSurface)]
+    told = b"".join(surface.follow() for surface in surfaces)
+    host = renewed(relay, surfaces)
+    if host:
+        relay.to_host(host, None)
+    return told
 
 
 def attached(relay: Relay) -> WeakValueDictionary[int, DirectSurface]:
@@ -178,27 +94,89 @@ def attached(relay: Relay) -> WeakValueDictionary[int, DirectSurface]:
     return found
 
 
+def renewed(relay: Relay, surfaces: list[DirectSurface]) -> bytes:
+    """What the host must hear of surfaces whose ratio has changed and whose clients need not notice.
+
+    Parts of windows, popups and pointers stay as they are for long. They are committed for the client, unless it
+    has said something of them that waits for its own commit. A window is left to its client, which has a configure
+    to answer.
+    """
+    stale = {id(one) for one in surfaces if one.is_stale and one.is_committed}
+    said = b""
+    if not stale:
+        return said
+    for object_id, surface in surfaces_of(relay).items():
+        if id(surface) not in stale or not isinstance(surface, DirectSurface):
+            continue
+        if surface.contents is not None and not surface.is_pending:
+            said += _numbers_of(relay, object_id, surface) + encode(relay.host_id(object_id), _COMMIT)
+    return said
+
+
+def _numbers_of(relay: Relay, object_id: int, surface: DirectSurface) -> bytes:
+    surface.is_stale = False
+    size = viewport_requests(relay.requests, object_id, surface)
+    return size + standing(relay).again(relay, surface)
+
+
 def install(hooks: Hooks) -> None:
-    """Find out what is about which surface. Comes before everything that converts."""
+    """Find out what is about which surface. Comes after the hooks of :mod:`surfaces`, and before what converts."""
     for interface, message, named in naming("wl_surface", requests=True):
         if message.new and not message.new[0].before:
             hooks.on_request(interface, message.name, _attacher(message.new[0].offset, named))
     for interface, message, named in naming("wl_surface", requests=False):
         hooks.on_event(interface, message.name, _follower(named))
+    for interface, name, offset in (("zwp_text_input_v1", "activate", 12), ("zwp_text_input_v2", "enable", 8)):
+        hooks.on_request(interface, name, _namer(offset))
     hooks.on_request("wl_subcompositor", "get_subsurface", _get_subsurface)
-    hooks.on_request("wl_pointer", "set_cursor", _set_cursor)
-    for interface in ("xdg_surface", "zxdg_surface_v6"):
-        hooks.on_request(interface, "get_toplevel", _get_role)
-        hooks.on_request(interface, "get_popup", _get_role)
+    for interface in ("wl_pointer", "zwp_tablet_tool_v1", "zwp_tablet_tool_v2"):
+        hooks.on_request(interface, "set_cursor", _set_cursor)
+    hooks.on_request("wl_data_device", "start_drag", _start_drag)
+    for shell_surface, toplevel in filter(lambda pair: is_known(pair[0]), _SHELLS):
+        hooks.on_request(shell_surface, "get_toplevel", _get_role)
+        hooks.on_request(shell_surface, "get_popup", _get_role)
+        hooks.on_request(shell_surface, "get_toplevel", _get_toplevel)
+        hooks.on_request(toplevel, "destroy", _destroy_toplevel)
+        hooks.on_event(toplevel, "configure", _configured)
+        hooks.on_event(shell_surface, "configure", _numbered)
+        hooks.on_request(shell_surface, "ack_configure", _acknowledge)
     for interface in ("xdg_popup", "zxdg_popup_v6"):
         hooks.on_event(interface, "configure", _popup_configured)
-    hooks.on_request("xdg_surface", "get_toplevel", _get_toplevel)
-    hooks.on_request("xdg_toplevel", "destroy", _destroy_toplevel)
-    hooks.on_event("xdg_toplevel", "configure", _configured)
-    hooks.on_event("xdg_surface", "configure", _numbered)
-    hooks.on_request("xdg_surface", "ack_configure", _acknowledge)
+        hooks.on_request(interface, "destroy", _destroy_popup)
+    hooks.on_event("xdg_toplevel", "configure_bounds", _bounded)
     hooks.on_event("wl_surface", "enter", _entered)
     hooks.on_event("wl_surface", "leave", _left)
+    for message in interface_shape("wl_surface").requests:
+        if message.name not in ("commit", "destroy"):
+            hooks.on_request("wl_surface", message.name, _said)
+    for name in ("set_source", "set_destination"):
+        hooks.on_request("wp_viewport", name, _viewport_said)
+    hooks.on_request("wl_surface", "commit", _committed)
+
+
+def _said(flow: Flow, object_id: int, at: int, stop: int) -> None:
+    surface = attached(flow.relay).get(object_id)
+    if surface is not None:
+        surface.is_pending = True
+
+
+def _viewport_said(flow: Flow, object_id: int, at: int, stop: int) -> None:
+    _said(flow, viewports_of(flow.relay).get(object_id, 0), at, stop)
+
+
+def _committed(flow: Flow, object_id: int, at: int, stop: int) -> None:
+    surface = attached(flow.relay).get(object_id)
+    if surface is not None:
+        surface.is_pending = False
+        if surface.is_stale:
+            flow.before += _numbers_of(flow.relay, object_id, surface)
+
+
+def _namer(offset: int) -> Hook:
+    def name(flow: Flow, object_id: int, at: int, stop: int) -> None:
+        _attach(flow.relay, object_id, UINT.unpack_from(flow.buffer, at + offset)[0])
+
+    return name
 
 
 def _attacher(made: int, named: int) -> Hook:
@@ -231,7 +209,7 @@ def _get_subsurface(flow: Flow, object_id: int, at: int, stop: int) -> None:
     known = attached(flow.relay)
     surface = known.get(child)
     if surface is not None:
-        surface.belongs_to(known.get(parent))
+        surface.belongs_to(known.get(parent), is_part=True)
     _attach(flow.relay, new, parent)  # it lies in the parent's units
 
 
@@ -240,6 +218,20 @@ def _set_cursor(flow: Flow, object_id: int, at: int, stop: int) -> None:
     cursor = known.get(UINT.unpack_from(flow.buffer, at + 12)[0])
     if cursor is not None:
         cursor.belongs_to(known.get(object_id))
+        flow.before += renewed(flow.relay, [cursor])
+
+
+def _start_drag(flow: Flow, object_id: int, at: int, stop: int) -> None:
+    known = attached(flow.relay)
+    origin, icon = (known.get(UINT.unpack_from(flow.buffer, at + offset)[0]) for offset in (12, 16))
+    if icon is not None:
+        icon.belongs_to(origin)
+
+
+def _destroy_popup(flow: Flow, object_id: int, at: int, stop: int) -> None:
+    surface = attached(flow.relay).get(object_id)
+    if surface is not None:
+        surface.is_committed = False
 
 
 def _get_role(flow: Flow, object_id: int, at: int, stop: int) -> None:
@@ -271,7 +263,15 @@ def _configured(flow: Flow, object_id: int, at: int, stop: int) -> None:
 def _numbered(flow: Flow, object_id: int, at: int, stop: int) -> None:
     surface = attached(flow.relay).get(flow.relay.client_id(object_id))
     if surface is not None and surface.window is not None:
-        surface.window.serial = UINT.unpack_from(flow.buffer, at + 8)[0]
+        window = surface.window
+        window.serial = serial = UINT.unpack_from(flow.buffer, at + 8)[0]
+        window.told(serial, (surface.axes[0].base, surface.axes[1].base))
+
+
+def _bounded(flow: Flow, object_id: int, at: int, stop: int) -> None:
+    surface = attached(flow.relay).get(flow.relay.client_id(object_id))
+    if surface is not None and surface.window is not None:
+        surface.window.bounds = INT.unpack_from(flow.buffer, at + 8)[0], INT.unpack_from(flow.buffer, at + 12)[0]
 
 
 def _acknowledge(flow: Flow, object_id: int, at: int, stop: int) -> Buffer | None:
@@ -279,6 +279,12 @@ def _acknowledge(flow: Flow, object_id: int, at: int, stop: int) -> Buffer | Non
     if surface is None or surface.window is None:
         return None
     window, serial = surface.window, UINT.unpack_from(flow.buffer, at + 8)[0]
+    bases = window.answered(serial)
+    if bases is not None:
+        family = surface.family
+        for one in family:
+            one.settle(bases)
+        flow.before += renewed(flow.relay, family)
     serial = window.repeated.get(serial, serial)
     if serial == window.acknowledged:
         return b""
@@ -307,7 +313,7 @@ def _entered(flow: Flow, object_id: int, at: int, stop: int) -> Buffer | None:
     surface = attached(flow.relay).get(flow.relay.client_id(object_id))
     if output is not None and surface is not None:
         surface.entered = [*(one for one in surface.entered if one is not output), output][-_ENTERED_LIMIT:]
-        flow.after += surface.follow()
+        flow.after += followed(flow.relay)
         return b""
     return None
 
@@ -318,6 +324,6 @@ def _left(flow: Flow, object_id: int, at: int, stop: int) -> Buffer | None:
     if output is not None and surface is not None:
         # What is on no output at all keeps the scale of the last one.
         surface.entered = [one for one in surface.entered if one is not output] or surface.entered
-        flow.after += surface.follow()
+        flow.after += followed(flow.relay)
         return b""
     return None

@@ -7,8 +7,9 @@ source and destination are merged into the proxy's.
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from struct import Struct
-from typing import Protocol
+from typing import Protocol, TypeAlias
 
 from sommelier_shim.own_globals import own_globals
 from sommelier_shim.relay import Flow, Relay
@@ -83,8 +84,19 @@ class Surface:
         """The client has destroyed it."""
 
 
+Keeper: TypeAlias = Callable[[Relay, int, bytes, bytes, int, Callable[[Scale, bytearray, int], None]], None]
+"""``keep(relay, about, request, sent, named, convert)``: a request about an object stands, see
+:mod:`~sommelier_shim.scaling.standing`."""
+
+
 class Space(Protocol):
-    """How clients' units lie in the host's."""
+    """How clients' units lie in the host's.
+
+    :ivar keep: called with requests whose numbers the host holds; None where ratios never change.
+    """
+
+    @property
+    def keep(self) -> Keeper | None: ...
 
     def new_surface(self, relay: Relay, object_id: int) -> Surface:
         """A surface that a client makes."""
@@ -101,6 +113,8 @@ class Space(Protocol):
 
 class Uniform:
     """One scale for everything."""
+
+    keep = None
 
     def __init__(self, factor: float, *, stable: bool) -> None:
         self.factor = factor
@@ -195,12 +209,13 @@ def surfaces_of(relay: Relay) -> dict[int, Surface]:
     return found
 
 
-def _viewports(relay: Relay) -> dict[int, int]:
+def viewports_of(relay: Relay) -> dict[int, int]:
+    """Surfaces by the numbers of the client's viewports."""
     found: dict[int, int] = relay.features.setdefault(_VIEWPORTS, {})
     return found
 
 
-def _viewport_requests(flow: Flow, surface_id: int, surface: Surface) -> bytes:
+def viewport_requests(flow: Flow, surface_id: int, surface: Surface) -> bytes:
     """What must precede a commit so that the host shows the surface in the right size."""
     relay = flow.relay
     assert isinstance(relay, TranslatingRelay)
@@ -225,7 +240,7 @@ def _viewport_requests(flow: Flow, surface_id: int, surface: Surface) -> bytes:
 def _commit(flow: Flow, object_id: int, at: int, stop: int) -> Buffer | None:
     surface = surfaces_of(flow.relay).get(object_id)
     if surface is not None:
-        flow.before += _viewport_requests(flow, object_id, surface)
+        flow.before += viewport_requests(flow, object_id, surface)
     return None
 
 
@@ -276,12 +291,12 @@ def _get_viewport(flow: Flow, object_id: int, at: int, stop: int) -> Buffer:
         raise WireError(f"surface {surface_id} has a viewport already", _VIEWPORT_EXISTS, object_id)
     relay.add_virtual(new, "wp_viewport")
     surface.viewport = new
-    _viewports(relay)[new] = surface_id
+    viewports_of(relay)[new] = surface_id
     return b""
 
 
 def _surface_of(flow: Flow, viewport: int) -> Surface:
-    surface = surfaces_of(flow.relay).get(_viewports(flow.relay).get(viewport, 0))
+    surface = surfaces_of(flow.relay).get(viewports_of(flow.relay).get(viewport, 0))
     if surface is None or surface.viewport != viewport:
         raise WireError(f"the surface of viewport {viewport} is gone", _NO_SURFACE, viewport)
     return surface
@@ -308,7 +323,7 @@ def _set_destination(flow: Flow, object_id: int, at: int, stop: int) -> Buffer:
 def _destroy_viewport(flow: Flow, object_id: int, at: int, stop: int) -> Buffer:
     relay = flow.relay
     assert isinstance(relay, TranslatingRelay)
-    surface = surfaces_of(relay).get(_viewports(relay).pop(object_id, 0))
+    surface = surfaces_of(relay).get(viewports_of(relay).pop(object_id, 0))
     if surface is not None and surface.viewport == object_id:
         surface.viewport = 0
         surface.source = surface.destination = None

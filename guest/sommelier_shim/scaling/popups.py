@@ -1,0 +1,194 @@
+"""Popups under direct scale: a positioner's numbers are in the units of a window and of a popup of it, so the host
+hears of them when a popup uses them; and again when the ratio of either changes, where popups can be moved."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from weakref import ref
+
+from sommelier_shim.relay import Flow, Hook, Relay
+from sommelier_shim.routes import Hooks
+from sommelier_shim.scaling.arithmetic import Conversions, Scale
+from sommelier_shim.scaling.direct import attached
+from sommelier_shim.scaling.direct_surface import DirectSurface
+from sommelier_shim.scaling.standing import standing
+from sommelier_shim.shapes import interface_shape, is_known
+from sommelier_shim.translation import TranslatingRelay
+from sommelier_shim.wire import INT, UINT, Buffer, encode
+
+_POSITIONERS, _SHELLS = "positioners", "shells"
+_SET_SIZE, _SET_ANCHOR_RECT, _SET_OFFSET, _SET_PARENT_SIZE = 1, 2, 6, 8
+_DESTROY = 0
+"""Opcodes of positioners."""
+_CREATE_POSITIONER = 1
+"""Opcode of xdg_wm_base."""
+_REPOSITION = 2
+_MOVES_SINCE = 3
+"""Opcode of xdg_popup, and the version of xdg_wm_base from which popups have it."""
+_WITH_PARENT = -1
+"""Stands for the opcode of what a popup holds in the units of its parent."""
+_OWN_TOKEN = 0xF0000000
+"""Names the proxy's own repositions."""
+
+POPUPS = {"xdg_popup"}
+DEFERRED = {
+    (interface, name)
+    for interface in ("xdg_positioner", "zxdg_positioner_v6")
+    for name in ("set_size", "set_anchor_rect", "set_offset", "set_parent_size")
+}
+
+Numbers = Mapping[int, list[int]]
+"""What a positioner was told: arguments by opcode."""
+
+
+class _Positioner:
+    """A positioner of a client's.
+
+    :ivar shell: what made it; :ivar numbers: what it was told.
+    """
+
+    def __init__(self, shell: int) -> None:
+        self.shell = shell
+        self.numbers: dict[int, list[int]] = {}
+
+
+class _Placement:
+    """Where a popup is: what its positioner was told, and what the host got of it."""
+
+    def __init__(self, popup: DirectSurface, positioner: _Positioner) -> None:
+        self._popup = ref(popup)
+        self._shell = positioner.shell
+        self._numbers = dict(positioner.numbers)
+        self._sent = self._converted(popup)
+
+    def again(self, relay: Relay, object_id: int, scale: Scale) -> bytes:
+        """See :class:`~sommelier_shim.scaling.standing.Statement`. A positioner of the proxy's moves the popup."""
+        popup, shell = self._popup(), relay.host_id(self._shell)
+        if popup is None or popup.contents is None or not shell:
+            return b""
+        converted = self._converted(popup)
+        if converted == self._sent:
+            return b""
+        self._sent = converted
+        assert isinstance(relay, TranslatingRelay)
+        own = relay.own("xdg_positioner")
+        relay.disown(own, "xdg_positioner")
+        said = encode(shell, _CREATE_POSITIONER, "n", own) + _requests(own, self._numbers | converted)
+        said += encode(relay.host_id(object_id), _REPOSITION, "ou", own, _OWN_TOKEN)
+        return said + encode(own, _DESTROY)
+
+    def _converted(self, popup: DirectSurface) -> dict[int, list[int]]:
+        return _converted(self._numbers, (popup.parent or popup).scale, popup.scale)
+
+
+def install(hooks: Hooks) -> None:
+    """Hold positioners back."""
+    hooks.at_bind.setdefault("xdg_wm_base", []).append(_bound)
+    for interface, surface, shell in (
+        ("xdg_positioner", "xdg_surface", "xdg_wm_base"),
+        ("zxdg_positioner_v6", "zxdg_surface_v6", "zxdg_shell_v6"),
+    ):
+        if not is_known(interface):
+            continue
+        for opcode, message in enumerate(interface_shape(interface).requests):
+            if not message.destructor:
+                hooks.on_request(
+                    interface, message.name, _keeper(opcode, is_held=(interface, message.name) in DEFERRED)
+                )
+        hooks.on_request(interface, "destroy", _destroy_positioner)
+        hooks.on_request(shell, "create_positioner", _create_positioner)
+        hooks.on_request(surface, "get_popup", _get_popup)
+    hooks.on_request("xdg_popup", "reposition", _reposition)
+    hooks.on_event("xdg_popup", "repositioned", _repositioned)
+
+
+def _positioners(relay: Relay) -> dict[int, _Positioner]:
+    found: dict[int, _Positioner] = relay.features.setdefault(_POSITIONERS, {})
+    return found
+
+
+def _shells(relay: Relay) -> dict[int, int]:
+    """Versions of a client's xdg_wm_base by its numbers."""
+    found: dict[int, int] = relay.features.setdefault(_SHELLS, {})
+    return found
+
+
+def _bound(flow: Flow, name: int, version: int, object_id: int) -> None:
+    _shells(flow.relay)[object_id] = version
+
+
+def _create_positioner(flow: Flow, object_id: int, at: int, stop: int) -> None:
+    _positioners(flow.relay)[UINT.unpack_from(flow.buffer, at + 8)[0]] = _Positioner(object_id)
+
+
+def _destroy_positioner(flow: Flow, object_id: int, at: int, stop: int) -> None:
+    _positioners(flow.relay).pop(object_id, None)
+
+
+def _keeper(opcode: int, *, is_held: bool) -> Hook:
+    def keep(flow: Flow, object_id: int, at: int, stop: int) -> Buffer | None:
+        numbers = [INT.unpack_from(flow.buffer, offset)[0] for offset in range(at + 8, stop - 3, 4)]
+        positioner = _positioners(flow.relay).get(object_id)
+        if positioner is not None:
+            positioner.numbers[opcode] = numbers[:4]
+        return b"" if is_held else None
+
+    return keep
+
+
+def _get_popup(flow: Flow, object_id: int, at: int, stop: int) -> None:
+    known = attached(flow.relay)
+    surface = known.get(object_id)
+    popup, parent, positioner = (UINT.unpack_from(flow.buffer, at + offset)[0] for offset in (8, 12, 16))
+    if surface is not None:
+        surface.belongs_to(known.get(parent))
+        _place(flow, popup, surface, positioner)
+
+
+def _reposition(flow: Flow, object_id: int, at: int, stop: int) -> None:
+    surface = attached(flow.relay).get(object_id)
+    if surface is not None:
+        _place(flow, object_id, surface, UINT.unpack_from(flow.buffer, at + 8)[0])
+
+
+def _repositioned(flow: Flow, object_id: int, at: int, stop: int) -> Buffer | None:
+    return b"" if UINT.unpack_from(flow.buffer, at + 8)[0] == _OWN_TOKEN else None
+
+
+def _place(flow: Flow, popup: int, surface: DirectSurface, positioner: int) -> None:
+    """A popup uses a positioner."""
+    relay = flow.relay
+    known = _positioners(relay).get(positioner)
+    if known is None:
+        return
+    converted = _converted(known.numbers, (surface.parent or surface).scale, surface.scale)
+    flow.before += _requests(relay.host_id(positioner), converted)
+    if _shells(relay).get(known.shell, 0) >= _MOVES_SINCE:
+        placement = _Placement(surface, known)
+        standing(relay).keep(popup, _REPOSITION, surface, placement)
+        standing(relay).keep(popup, _WITH_PARENT, surface.parent, placement)
+
+
+def _converted(numbers: Numbers, parent: Scale, popup: Scale) -> dict[int, list[int]]:
+    """The lengths that a positioner was told, in the host's units."""
+
+    def extent(axis: Conversions) -> Callable[[int], int]:
+        # No size of a window's, but hosts end the connection for an anchor that is nothing.
+        return lambda value: max(1, axis.to_host(value)) if value > 0 else value
+
+    conversions: dict[int, Sequence[Callable[[int], int]]] = {
+        _SET_SIZE: (popup.x.size_to_host, popup.y.size_to_host),
+        _SET_ANCHOR_RECT: (parent.x.to_host, parent.y.to_host, extent(parent.x), extent(parent.y)),
+        _SET_OFFSET: (parent.x.to_host, parent.y.to_host),
+        _SET_PARENT_SIZE: (parent.x.size_to_host, parent.y.size_to_host),
+    }
+    return {
+        opcode: [convert(number) for convert, number in zip(conversions[opcode], said, strict=True)]
+        for opcode, said in numbers.items()
+        if opcode in conversions
+    }
+
+
+def _requests(positioner: int, numbers: Numbers) -> bytes:
+    """What a positioner of the host's is told."""
+    return b"".join(encode(positioner, opcode, "i" * len(said), *said) for opcode, said in numbers.items())

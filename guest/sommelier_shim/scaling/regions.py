@@ -1,0 +1,199 @@
+"""Regions under direct scale: in which units they are is known only when a surface uses them, so the host hears of
+their rectangles then."""
+
+from __future__ import annotations
+
+from sommelier_shim.own_globals import own_globals
+from sommelier_shim.relay import Flow, Hook, Relay
+from sommelier_shim.routes import Hooks
+from sommelier_shim.scaling.arithmetic import Scale
+from sommelier_shim.scaling.direct import Direct, attached
+from sommelier_shim.scaling.standing import standing
+from sommelier_shim.scaling.surfaces import RECTANGLE
+from sommelier_shim.shapes import Shape, interface_shape, naming
+from sommelier_shim.translation import TranslatingRelay
+from sommelier_shim.wire import NO_MEMORY, UINT, Buffer, WireError, encode
+
+Parts = tuple[tuple[int, tuple[int, int, int, int]], ...]
+"""What a region is made of: opcodes of wl_region and rectangles in clients' units."""
+_REGIONS = "regions"
+_RECTANGLE_LIMIT = 1 << 16
+"""Rectangles that the regions of one client may have."""
+COMPOSITOR = "wl_compositor"
+"""Makes the host's regions for the proxy: the client may have released its own meanwhile."""
+_UNCONFIRMED_LIMIT = 1 << 14
+"""Rectangles that one client may have the host told of without its answer: twelve bytes that use a region become
+as many messages as that has rectangles, which must not hold up the others."""
+_CREATE_REGION = 1
+_DESTROY_REGION = 0
+DEFERRED = {("wl_region", "add"), ("wl_region", "subtract")}
+USING = {
+    "ext_background_effect_surface_v1",
+    "wl_surface",
+    "zwp_confined_pointer_v1",
+    "zwp_locked_pointer_v1",
+}
+"""Interfaces whose objects hold a region."""
+
+
+class Regions:
+    """The regions of one client: what was added and subtracted, by its numbers."""
+
+    def __init__(self) -> None:
+        self.parts: dict[int, list[tuple[int, tuple[int, int, int, int]]]] = {}
+        self.count = 0
+        self._unconfirmed: dict[int, int] = {}
+        self._ahead = 0
+
+    def told(self, relay: TranslatingRelay, own: int, cost: int) -> None:
+        """The host hears of a region, which is gone at once.
+
+        :param own: its number.
+        :param cost: the messages that it takes.
+        :raises WireError: the client is too far ahead of the host.
+        """
+        self._ahead += cost - self._unconfirmed.get(own, 0)
+        self._unconfirmed[own] = cost
+        if self._ahead > _UNCONFIRMED_LIMIT:
+            gone, theirs = relay.routes.silent("wl_region"), relay.events.objects
+            live = {one: known for one, known in self._unconfirmed.items() if theirs.get(one) is gone}
+            self._unconfirmed = live | {own: cost}
+            self._ahead = sum(self._unconfirmed.values())
+        if self._ahead > _UNCONFIRMED_LIMIT:
+            raise WireError(f"more than {_UNCONFIRMED_LIMIT} rectangles in use without an answer", NO_MEMORY)
+
+
+def install(hooks: Hooks, space: Direct) -> None:
+    """Hold regions and positioners back."""
+    hooks.on_request(COMPOSITOR, "create_region", _create_region)
+    hooks.on_request("wl_region", "destroy", _destroy_region)
+    region = interface_shape("wl_region")
+    for name in ("add", "subtract"):
+        hooks.on_request("wl_region", name, _part_keeper(region.request(name)))
+    named_surfaces = {
+        (interface, message.name): at for interface, message, at in naming("wl_surface", requests=True)
+    }
+    for interface, message, named in naming("wl_region", requests=True):
+        surface = named_surfaces.get((interface, message.name), 0)
+        hooks.on_request(interface, message.name, _region_user(space, interface, message, named, surface))
+
+
+def _regions(relay: Relay) -> Regions:
+    found = relay.features.get(_REGIONS)
+    if found is None:
+        found = relay.features[_REGIONS] = Regions()
+    assert isinstance(found, Regions)
+    return found
+
+
+def _create_region(flow: Flow, object_id: int, at: int, stop: int) -> Buffer:
+    relay, regions = flow.relay, _regions(flow.relay)
+    assert isinstance(relay, TranslatingRelay)
+    new = UINT.unpack_from(flow.buffer, at + 8)[0]
+    relay.add_virtual(new, "wl_region")
+    regions.parts[new] = []
+    return b""
+
+
+def _destroy_region(flow: Flow, object_id: int, at: int, stop: int) -> Buffer:
+    relay, regions = flow.relay, _regions(flow.relay)
+    assert isinstance(relay, TranslatingRelay)
+    regions.count -= len(regions.parts.pop(object_id, ()))
+    relay.remove_virtual(object_id)
+    return b""
+
+
+def _part_keeper(opcode: int) -> Hook:
+    def keep(flow: Flow, object_id: int, at: int, stop: int) -> Buffer:
+        regions = _regions(flow.relay)
+        if regions.count >= _RECTANGLE_LIMIT:
+            raise WireError(f"more than {_RECTANGLE_LIMIT} rectangles in regions", NO_MEMORY)
+        regions.count += 1
+        regions.parts[object_id].append((opcode, RECTANGLE.unpack_from(flow.buffer, at + 8)))
+        return b""
+
+    return keep
+
+
+def host_region(relay: Relay, compositor: int, parts: Parts, scale: Scale) -> tuple[int, bytes]:
+    """A region of the proxy's own on the host.
+
+    :returns: its number, and the requests that make it.
+    :raises WireError: the client is too far ahead of the host.
+    """
+    assert isinstance(relay, TranslatingRelay)
+    own = relay.own("wl_region")
+    _regions(relay).told(relay, own, len(parts) + 1)
+    said = encode(compositor, _CREATE_REGION, "n", own)
+    for opcode, rectangle in parts:
+        said += encode(own, opcode, "iiii", *scale.rectangle(*rectangle))
+    return own, said
+
+
+class _UsedRegion:
+    """A request that uses a region, which stands: ``set_opaque_region`` and its like.
+
+    :param opcode: of a request whose only argument is the region.
+    :param sent: the rectangles that the host got.
+    """
+
+    def __init__(self, opcode: int, compositor: int, parts: Parts, scale: Scale) -> None:
+        self._opcode = opcode
+        self._compositor = compositor
+        self._parts = parts
+        self._sent = self._rectangles(scale)
+
+    def again(self, relay: Relay, object_id: int, scale: Scale) -> bytes:
+        """See :class:`~sommelier_shim.scaling.standing.Statement`."""
+        rectangles = self._rectangles(scale)
+        if rectangles == self._sent:
+            return b""
+        self._sent = rectangles
+        own, said = host_region(relay, self._compositor, self._parts, scale)
+        assert isinstance(relay, TranslatingRelay)
+        relay.disown(own, "wl_region")
+        said += encode(relay.host_id(object_id), self._opcode, "o", own)
+        return said + encode(own, _DESTROY_REGION)
+
+    def _rectangles(self, scale: Scale) -> list[tuple[int, int, int, int]]:
+        return [scale.rectangle(*rectangle) for _, rectangle in self._parts]
+
+
+def _region_user(space: Direct, interface: str, message: Shape, named: int, surface: int) -> Hook:
+    """A message that uses a region gets one of the host's, which exists for it alone.
+
+    :param surface: offset of the surface in whose units the region is; 0 where it is the message's own object's.
+    """
+    opcode = interface_shape(interface).request(message.name)
+    made, later = 0, opcode
+    if message.new:
+        # A constraint of the pointer: the object that is made can get another region.
+        made, later = message.new[0].offset, interface_shape(message.new[0].interface).request("set_region")
+
+    def use(flow: Flow, object_id: int, at: int, stop: int) -> Buffer | None:
+        relay, regions = flow.relay, _regions(flow.relay)
+        assert isinstance(relay, TranslatingRelay)
+        region = UINT.unpack_from(flow.buffer, at + named)[0]
+        holder = UINT.unpack_from(flow.buffer, at + made)[0] if made else object_id
+        about = UINT.unpack_from(flow.buffer, at + surface)[0] if surface else object_id
+        compositor = own_globals(flow).bound.get(COMPOSITOR, 0)
+        if region not in regions.parts or not compositor:
+            standing(relay).forget_request(holder, later)
+            return None
+        scale = space.scale_of(relay, about)
+        parts = tuple(regions.parts[region])
+        own, said = host_region(relay, compositor, parts, scale)
+        flow.before += said
+        used = _UsedRegion(later, compositor, parts, scale)
+        standing(relay).keep(holder, later, attached(relay).get(about), used)
+        relay.host_ids[region] = own
+
+        def forget() -> bytes:
+            del relay.host_ids[region]
+            relay.disown(own, "wl_region")
+            return encode(own, _DESTROY_REGION)
+
+        flow.later = forget
+        return None
+
+    return use

@@ -1,0 +1,311 @@
+"""Direct scale when the ratio changes: what a client has said once in pixels is converted again."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from guestlink.config import Config
+from support.direct import DIRECT_GLOBALS, LEFT, Direct, Window
+from support.scaled import heard_by
+from support.wayland_peers import stage
+
+GLOBALS = (
+    *(one for one in DIRECT_GLOBALS if one[0] != "xdg_wm_base"),
+    ("xdg_wm_base", 5),
+    ("zwp_pointer_constraints_v1", 1),
+    ("zwp_text_input_manager_v3", 1),
+    ("zwp_tablet_manager_v2", 1),
+    ("zwp_text_input_manager_v1", 1),
+)
+
+
+@pytest.fixture
+def direct(tmp_path: Path) -> Iterator[Direct]:
+    """A client whose host's first output has two pixels for a unit across and four down, the second one each."""
+    with stage(tmp_path, Config({"direct_scale": True}), GLOBALS) as (between, host), between.client() as client:
+        client.start()
+        found = Direct(client, host.connection(at_least=2))
+        found.describe_all()
+        yield found
+
+
+def configured(direct: Direct, window: Window, width: int, height: int, serial: int) -> list[Any]:
+    """The host configures a window, which answers; returns the size that the client heard."""
+    direct.host.event(window.host_toplevel, 0, "iia", width, height, b"")
+    direct.host.event(window.host_xdg, 0, "u", serial)
+    heard = direct.client.sync()
+    direct.client.request(window.xdg, 4, "u", serial)
+    (size,) = heard_by(heard, window.toplevel, 0, "iia")
+    return list(size[:2])
+
+
+def answer(direct: Direct, window: Window, heard: list[Any]) -> None:
+    """The client answers the last configure among what it heard."""
+    serial = heard_by(heard, window.xdg, 0, "u")[-1][0]
+    direct.client.request(window.xdg, 4, "u", serial)
+
+
+def said(direct: Direct, host_id: int, opcode: int, signature: str) -> list[list[Any]]:
+    """Every request of a kind that the host has got."""
+    direct.client.sync()
+    found = [m for m in direct.host.requests if (m.object_id, m.opcode) == (host_id, opcode)]
+    return [m.arguments(signature) for m in found]
+
+
+def order(direct: Direct, *wanted: tuple[int, int]) -> list[tuple[int, int]]:
+    """Which of some requests the host has got, in their order."""
+    direct.client.sync()
+    return [(m.object_id, m.opcode) for m in direct.host.requests if (m.object_id, m.opcode) in wanted]
+
+
+def test_a_window_that_keeps_its_pixels_is_converted_anew(direct: Direct) -> None:
+    """A window with a shadow only answers: it has as many pixels as on the output before."""
+    window = direct.window()
+    assert configured(direct, window, 300, 200, 5) == [600, 800]
+    direct.client.request(window.xdg, 3, "iiii", 20, 20, 600, 800)
+    direct.client.request(window.toplevel, 8, "ii", 100, 200)
+    direct.client.request(window.toplevel, 7, "ii", 1000, 2000)
+    direct.show(window.surface, 640, 840)
+    assert direct.shown(window.host_surface) == [320, 210]
+    heard = direct.enter(window, 1)
+    assert configured(direct, window, 600, 800, 6) == [600, 800]
+    assert heard
+    direct.client.request(window.surface, 6)
+    assert direct.shown(window.host_surface) == [640, 840]
+    assert said(direct, window.host_xdg, 3, "iiii") == [[10, 5, 300, 200], [20, 20, 600, 800]]
+    assert said(direct, window.host_toplevel, 8, "ii") == [[50, 50], [100, 200]]
+    assert said(direct, window.host_toplevel, 7, "ii") == [[500, 500], [1000, 2000]]
+    wanted = (window.host_xdg, 4), (window.host_xdg, 3), (window.host_surface, 6)
+    assert order(direct, *wanted)[-3:] == list(wanted), "it takes effect with the commit that answers"
+
+    # Back again: the same values.
+    direct.enter(window, 0)
+    assert configured(direct, window, 300, 200, 7) == [600, 800]
+    direct.client.request(window.surface, 6)
+    assert direct.shown(window.host_surface) == [320, 210]
+    assert said(direct, window.host_xdg, 3, "iiii")[-1] == [10, 5, 300, 200]
+    direct.client.request(window.surface, 6)
+    assert len(said(direct, window.host_xdg, 3, "iiii")) == 3, "nothing has changed"
+
+
+def test_what_a_client_says_before_it_answers_is_in_the_old_pixels(direct: Direct) -> None:
+    window = direct.window()
+    configured(direct, window, 300, 200, 5)
+    direct.show(window.surface, 600, 800)
+    heard = direct.enter(window, 1)
+    direct.client.request(window.xdg, 3, "iiii", 20, 20, 560, 760)
+    direct.show(window.surface, 600, 800)
+    assert direct.shown(window.host_surface) == [300, 200]
+    assert said(direct, window.host_xdg, 3, "iiii") == [[10, 5, 280, 190]]
+    answer(direct, window, heard)
+    direct.client.request(window.surface, 6)
+    assert direct.shown(window.host_surface) == [600, 800]
+    assert said(direct, window.host_xdg, 3, "iiii")[1:] == [[20, 20, 560, 760]]
+
+
+def test_an_answer_to_an_older_configure_is_in_the_pixels_of_that(direct: Direct) -> None:
+    window = direct.window()
+    direct.host.event(window.host_toplevel, 0, "iia", 300, 200, b"")
+    direct.host.event(window.host_xdg, 0, "u", 5)
+    heard = direct.enter(window, 1)
+    direct.client.request(window.xdg, 4, "u", 5)
+    direct.show(window.surface, 600, 800)
+    assert direct.shown(window.host_surface) == [300, 200]
+    answer(direct, window, heard)
+    direct.show(window.surface, 300, 200)
+    assert direct.shown(window.host_surface) == [300, 200]
+
+
+def test_a_window_that_chose_its_size_hears_that_its_pixels_changed(direct: Direct) -> None:
+    window = direct.window()
+    assert configured(direct, window, 0, 0, 5) == [0, 0]
+    direct.show(window.surface, 600, 800)
+    heard = direct.enter(window, 1)
+    assert heard_by(heard, window.toplevel, 0, "iia") == [[0, 0, b""]]
+    answer(direct, window, heard)
+    direct.client.request(window.surface, 6)
+    assert direct.shown(window.host_surface) == [600, 800]
+
+
+def test_regions_are_made_anew(direct: Direct) -> None:
+    window = direct.window()
+    client, compositor = direct.client, direct.host.bound["wl_compositor"][0]  # the proxy's own
+    configured(direct, window, 300, 200, 5)
+    region = client.create(direct.compositor, 1)
+    client.request(region, 1, "iiii", 20, 20, 600, 800)
+    for opcode in (4, 5):
+        client.request(window.surface, opcode, "o", region)
+    constraints = client.bind("zwp_pointer_constraints_v1")
+    pointer = client.create(direct.seat, 0)
+    confined = client.create(constraints, 2, "nooou", window.surface, pointer, region, 2)
+    client.request(region, 0)
+    direct.show(window.surface, 640, 840)
+    client.request(window.surface, 5, "o", 0)  # the whole surface takes input after all
+    client.sync()
+    before = len(said(direct, compositor, 1, "n"))
+    answer(direct, window, direct.enter(window, 1))
+    client.request(window.surface, 6)
+    client.sync()
+    made = [new for (new,) in said(direct, compositor, 1, "n")][before:]
+    assert [said(direct, own, 1, "iiii") for own in made] == [[[20, 20, 600, 800]]] * 2
+    assert said(direct, window.host_surface, 4, "o")[-1:] + _set_region(direct) == [[own] for own in made]
+    assert said(direct, window.host_surface, 5, "o")[-1] == [0]
+    assert confined
+
+
+def _set_region(direct: Direct) -> list[list[Any]]:
+    host = direct.made(direct.host_id("zwp_pointer_constraints_v1"), 2, "nooou")
+    return said(direct, host, 1, "o")
+
+
+def test_parts_of_a_window_change_with_it(direct: Direct) -> None:
+    """A part that its client never touches again is committed for it, before the window's own commit."""
+    window = direct.window()
+    configured(direct, window, 300, 200, 5)
+    child, host_child = direct.surface()
+    subcompositor = direct.client.bind("wl_subcompositor")
+    subsurface = direct.client.create(subcompositor, 1, "noo", child, window.surface)
+    direct.client.request(subsurface, 1, "ii", 100, 200)
+    direct.show(child, 60, 80)
+    direct.show(window.surface, 600, 800)
+    direct.client.sync()
+    host_subsurface = direct.made(direct.host_id("wl_subcompositor"), 1, "noo")
+    assert said(direct, host_subsurface, 1, "ii") == [[50, 50]]
+    assert direct.shown(host_child) == [30, 20]
+    heard = direct.enter(window, 1)
+    assert direct.shown(host_child) == [30, 20], "the client has not answered yet"
+    answer(direct, window, heard)
+    direct.client.request(window.surface, 6)
+    assert direct.shown(host_child) == [60, 80]
+    assert said(direct, host_subsurface, 1, "ii") == [[50, 50], [100, 200]]
+    wanted = (host_child, 6), (host_subsurface, 1), (window.host_surface, 6)
+    assert order(direct, *wanted)[-3:] == list(wanted)
+    direct.host.event(host_child, 0, "o", direct.own_outputs()[0])
+    direct.client.request(child, 6)
+    assert direct.shown(host_child) == [60, 80], "it is drawn in its window's pixels, wherever it is"
+
+
+def test_a_part_with_words_that_wait_is_left_to_its_client(direct: Direct) -> None:
+    window = direct.window()
+    configured(direct, window, 300, 200, 5)
+    child, host_child = direct.surface()
+    direct.client.create(direct.client.bind("wl_subcompositor"), 1, "noo", child, window.surface)
+    direct.show(child, 60, 80)
+    direct.show(window.surface, 600, 800)
+    direct.client.request(child, 2, "iiii", 0, 0, 10, 10)
+    answer(direct, window, direct.enter(window, 1))
+    assert len(said(direct, host_child, 6, "")) == 1
+    direct.client.request(child, 6)
+    assert len(said(direct, host_child, 6, "")) == 2
+    assert direct.shown(host_child) == [60, 80]
+
+
+def test_a_place_does_not_outlive_its_object(direct: Direct) -> None:
+    window = direct.window()
+    configured(direct, window, 300, 200, 5)
+    child, _ = direct.surface()
+    subcompositor = direct.client.bind("wl_subcompositor")
+    subsurface = direct.client.create(subcompositor, 1, "noo", child, window.surface)
+    direct.client.request(subsurface, 1, "ii", 100, 200)
+    direct.client.request(subsurface, 0)
+    direct.client.sync()
+    host_subsurface = direct.made(direct.host_id("wl_subcompositor"), 1, "noo")
+    direct.show(window.surface, 600, 800)
+    answer(direct, window, direct.enter(window, 1))
+    direct.client.request(window.surface, 6)
+    assert said(direct, host_subsurface, 1, "ii") == [[50, 50]]
+
+
+def test_a_pointer_s_picture_that_comes_to_another_output_keeps_its_pixels(direct: Direct) -> None:
+    pointer = direct.client.create(direct.seat, 0)
+    cursor, host_cursor = direct.surface()
+    direct.client.request(pointer, 0, "uoii", 9, cursor, 8, 8)
+    direct.show(cursor, 24, 24)
+    host_pointer = direct.made(direct.host_id("wl_seat"), 0)
+    assert direct.shown(host_cursor) == [12, 6]
+    direct.host.event(host_cursor, 0, "o", direct.own_outputs()[1])
+    direct.client.sync()
+    assert direct.shown(host_cursor) == [24, 24]
+    assert said(direct, host_pointer, 0, "uoii") == [[9, host_cursor, 4, 2], [9, host_cursor, 8, 8]]
+    assert len(said(direct, host_cursor, 6, "")) == 2
+
+
+def test_a_hint_and_a_text_cursor_move_with_their_window(direct: Direct) -> None:
+    window = direct.window()
+    client = direct.client
+    configured(direct, window, 300, 200, 5)
+    pointer = client.create(direct.seat, 0)
+    locked = client.create(client.bind("zwp_pointer_constraints_v1"), 1, "nooou", window.surface, pointer, 0, 2)
+    client.request(locked, 1, "ff", 10.0, 20.0)
+    text_input = client.create(client.bind("zwp_text_input_manager_v3"), 1, "no", direct.seat)
+    older = client.create(client.bind("zwp_text_input_manager_v1"), 0)
+    client.sync()
+    host_text_input = direct.made(direct.host_id("zwp_text_input_manager_v3"), 1, "no")
+    host_older = direct.made(direct.host_id("zwp_text_input_manager_v1"), 0)
+    direct.host.event(host_text_input, 0, "o", window.host_surface)
+    client.sync()
+    client.request(text_input, 6, "iiii", 10, 20, 4, 20)
+    client.request(older, 0, "oo", direct.seat, window.surface)
+    client.request(older, 7, "iiii", 10, 20, 4, 20)
+    direct.show(window.surface, 600, 800)
+    client.sync()
+    host_locked = direct.made(direct.host_id("zwp_pointer_constraints_v1"), 1, "nooou")
+    answer(direct, window, direct.enter(window, 1))
+    client.request(window.surface, 6)
+    assert said(direct, host_locked, 1, "ff") == [[5, 5], [10, 20]]
+    for rectangles in (said(direct, host_text_input, 6, "iiii"), said(direct, host_older, 7, "iiii")):
+        assert rectangles == [[5, 5, 2, 5], [10, 20, 4, 20]]
+
+
+def test_a_popup_moves_when_its_window_changes(direct: Direct) -> None:
+    window = direct.window()
+    client = direct.client
+    configured(direct, window, 300, 200, 5)
+    direct.show(window.surface, 600, 800)
+    positioner = client.create(direct.wm, 1)
+    client.request(positioner, 1, "ii", 100, 100)
+    client.request(positioner, 2, "iiii", 40, 40, 20, 20)
+    client.request(positioner, 3, "u", 8)
+    popup_surface, host_popup_surface = direct.surface()
+    popup_xdg = client.create(direct.wm, 2, "no", popup_surface)
+    popup = client.create(popup_xdg, 2, "noo", window.xdg, positioner)
+    client.request(positioner, 0)
+    direct.show(popup_surface, 100, 100)
+    client.sync()
+    wm = direct.host_id("xdg_wm_base")
+    host_popup = direct.made(direct.made(wm, 2, "no"), 2, "noo")
+    assert direct.shown(host_popup_surface) == [50, 25]
+    answer(direct, window, direct.enter(window, 1))
+    client.request(window.surface, 6)
+    client.sync()
+    ((own, token),) = said(direct, host_popup, 2, "ou")[-1:]
+    assert said(direct, own, 2, "iiii")[-1] == [40, 40, 20, 20]
+    assert said(direct, own, 1, "ii")[-1] == [100, 100]
+    assert said(direct, own, 3, "u")[-1] == [8]
+    direct.host.event(host_popup, 2, "u", token)
+    direct.host.event(host_popup, 0, "iiii", 40, 40, 100, 100)
+    heard = client.sync()
+    assert not heard_by(heard, popup, 2, "u"), "the client has not asked"
+    assert heard_by(heard, popup, 0, "iiii") == [[40, 40, 100, 100]]
+
+
+def test_an_output_s_new_scale_converts_what_is_on_it(direct: Direct) -> None:
+    window = direct.window()
+    direct.enter(window, 0)
+    configured(direct, window, 300, 200, 5)
+    direct.client.request(window.xdg, 3, "iiii", 20, 20, 600, 800)
+    direct.show(window.surface, 640, 840)
+    own = direct.own_outputs()[0]
+    manager = direct.host.bound["zxdg_output_manager_v1"][0]
+    asked = [m.arguments("no") for m in direct.host.requests if (m.object_id, m.opcode) == (manager, 1)]
+    (xdg_output,) = [new for new, output in asked if output == own]
+    for logical, geometry in (((0, 0, 1920, 2160), [20, 20, 600, 800]), (LEFT.logical, [10, 5, 300, 200])):
+        direct.describe(LEFT._replace(logical=logical), own, xdg_output)
+        answer(direct, window, direct.client.sync())
+        direct.client.request(window.surface, 6)
+        assert said(direct, window.host_xdg, 3, "iiii")[-1] == geometry
+        assert direct.shown(window.host_surface) == [geometry[2] + 2 * geometry[0], geometry[3] + 2 * geometry[1]]
