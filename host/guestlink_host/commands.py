@@ -70,6 +70,7 @@ def argument_parser() -> CommandLine:
 
     serve = command("serve", _serve, "run the daemon", example="serve --log-level debug", prints_data=False)
     serve.add_argument("--log-level", metavar="LEVEL", help="debug, info, warning or error")
+    serve.add_argument("--replace", action="store_true", help="take the place of the one that runs")
     serve.add_argument("--opener", metavar="COMMAND", help="opens a URL, put behind it (default: xdg-open)")
     serve.add_argument("--terminal", metavar="COMMAND", help="terminal with its switch before a command")
 
@@ -166,7 +167,7 @@ def _serve(arguments: argparse.Namespace) -> int:
     from guestlink_host.settings import load_settings
 
     switches = {name: getattr(arguments, name) for name in ("log_level", "opener", "terminal")}
-    return serve(load_settings(**switches))
+    return serve(load_settings(**switches), replace=arguments.replace)
 
 
 def _add(arguments: argparse.Namespace) -> int:

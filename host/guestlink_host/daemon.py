@@ -4,15 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import base64
-import contextlib
-import fcntl
 import functools
 import itertools
 import logging
 import os
 import time
 from collections import deque
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -55,6 +53,7 @@ from guestlink_host.settings import (
     host_runtime_directory,
     state_directory,
 )
+from guestlink_host.single_daemon import only_daemon
 from guestlink_host.url_policy import Share
 
 _log = logging.getLogger(__name__)
@@ -63,13 +62,16 @@ _EVENTS = 200
 """Events remembered for `guestlink-host events`."""
 
 
-def serve(config: Config) -> NoReturn:
-    """Run the daemon and end the process with its status; that another one runs, for example, is said first."""
-    setup_logging("guestlink-host", config[LOG_LEVEL])
-    for warning in config.warnings:
-        _log.warning("%s", warning)
+def serve(config: Config, *, replace: bool = False) -> NoReturn:
+    """Run the daemon and end the process with its status; that another one runs, for example, is said first.
+
+    :param replace: end the one that runs: its session may be over, and its variables with it.
+    """
     try:
-        status = asyncio.run(run_daemon(Daemon(config).run))
+        setup_logging("guestlink-host", config[LOG_LEVEL])
+        for warning in config.warnings:
+            _log.warning("%s", warning)
+        status = asyncio.run(run_daemon(Daemon(config, replace=replace).run))
     except GuestlinkError as error:
         report("guestlink-host", error)
         status = error.exit_code
@@ -82,8 +84,9 @@ def serve(config: Config) -> NoReturn:
 class Daemon:
     """Everything that runs in one guestlink-host."""
 
-    def __init__(self, config: Config) -> None:
+    def __init__(self, config: Config, *, replace: bool = False) -> None:
         self._config = config
+        self._replace = replace
         self._services: dict[str, ContainerService] = {}
         self._limit = RateLimit(OPENINGS, OPENING_WINDOW)
         self._events: deque[dict[str, Any]] = deque(maxlen=_EVENTS)
@@ -97,7 +100,7 @@ class Daemon:
         :raises GuestlinkError: another daemon of this user runs, or the state cannot be read.
         """
         self._notifier = notifier
-        with _only_daemon(host_runtime_directory() / "lock"):
+        with only_daemon(host_runtime_directory() / "lock", replace=self._replace):
             # Sockets that carry no connection yet, and that only we see.
             self._private = _emptied(private_directory(host_runtime_directory() / "private"))
             self._containers = Containers(state_directory(), host_runtime_directory())
@@ -126,6 +129,7 @@ class Daemon:
                 await control.start()
                 self._show_status()
                 notifier.ready()
+                _log.info("guestlink-host serves in %s; %s", host_runtime_directory(), notifier.text)
                 await asyncio.Event().wait()
             finally:
                 await control.close()
@@ -158,6 +162,7 @@ class Daemon:
             shut_down=self._shut_down,
         )
         service = ContainerService(guest, listener, self._containers, self._private / f"{number}.sock")
+        guest.standing = lambda: self._attachments.status(guest.container)
         guest.start()
         self._services[name] = service
         await service.listen()
@@ -379,23 +384,6 @@ class Daemon:
             "url": container.url_policy or self._config[URL_POLICY],
             "terminal": container.terminal_policy or self._config[TERMINAL_POLICY],
         }
-
-
-@contextlib.contextmanager
-def _only_daemon(path: Path) -> Iterator[None]:
-    """Hold a lock that ends with the process.
-
-    :raises GuestlinkError: another daemon has it.
-    """
-    with open(path, "ab") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise GuestlinkError(
-                f"guestlink-host is running already in {path.parent}",
-                hint="`guestlink-host status` asks it; stop it first to start another one",
-            ) from None
-        yield
 
 
 def _emptied(directory: Path) -> Path:

@@ -19,6 +19,7 @@ from guestlink.address import (
 from guestlink.errors import GuestlinkError
 from guestlink.rpc import CallFailed
 from guestlink.tasks import TaskOwner
+from guestlink_host.advice import how_to_register
 from guestlink_host.containers import Container
 from guestlink_host.garcon_link import GarconLink, SessionInfo
 from guestlink_host.icons import BadPicture, Picture, check_picture
@@ -45,6 +46,7 @@ class Guest:
     :param private: a path for a socket that only we use.
     :param publisher: keeps its launchers.
     :param event: is told what happened, as a word and a detail.
+    :ivar standing: returns how it stands with its manager.
     """
 
     def __init__(
@@ -62,6 +64,7 @@ class Guest:
         self.mime_types: Mapping[str, str] = {}
         self.info = SessionInfo()
         self.event = event
+        self.standing: Callable[[], str] = str
         self._directory = directory
         self._private = private
         self._trouble = ""
@@ -225,8 +228,7 @@ class Guest:
         name = self.container.name
         if not self.registered:
             raise GuestlinkError(
-                f"the container {name} is not registered",
-                hint="start it; `guestlink status` inside it shows where it stands",
+                f"the container {name} is not registered", hint=how_to_register(name, self.standing())
             )
         if self._link is None:
             raise GuestlinkError(

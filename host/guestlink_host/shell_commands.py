@@ -8,6 +8,7 @@ from collections.abc import Callable
 from guestlink.command_line import EX_USAGE
 from guestlink.errors import GuestlinkError
 from guestlink.own_program import own_program
+from guestlink_host.advice import how_to_register
 from guestlink_host.control_client import daemon
 from guestlink_host.settings import PROGRAM
 
@@ -72,13 +73,16 @@ def _ssh_config(arguments: argparse.Namespace) -> int:
 
     containers = {entry["name"]: entry for entry in daemon().call("list")["containers"]}
     for name in arguments.names or containers:
-        entry = containers.get(name, {})
-        if not entry.get("username"):
+        if name not in containers:
+            daemon().call("policy", name=name)  # Its sentence names those that are known.
+        entry = containers[name]
+        if not entry["username"]:
             if not arguments.names:
                 print(f"# {name} is not registered: its user is not known\n")
                 continue
             raise GuestlinkError(
-                f"the user of {name} is not known: it is not registered", hint="start the container first"
+                f"the user of {name} is not known: it is not registered",
+                hint=how_to_register(name, entry["instance"]),
             )
         print(stanza(name, entry["username"], [*own_program(PROGRAM, "guestlink_host"), "ssh-proxy", name]))
     return 0

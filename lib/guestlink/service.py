@@ -22,6 +22,10 @@ One that is well needs a fraction of one, but a machine that shuts down is busy.
 """
 
 
+_STOPPING = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
+"""Signals that end a daemon: by its manager, by Ctrl-C, and by the end of its terminal."""
+
+
 class Notifier:
     """Tells the service manager how the daemon is (sd_notify(3)); without a manager it only keeps the status.
 
@@ -87,7 +91,9 @@ async def run_daemon(body: Callable[[Notifier], Awaitable[None]]) -> int:
     owner = TaskOwner("daemon")
     loop = asyncio.get_running_loop()
     stopped = asyncio.Event()
-    for number in (signal.SIGTERM, signal.SIGINT):
+    # A signal that whoever started us has had ignored stays so: SIGHUP after nohup, SIGINT behind a shell's `&`.
+    stopping = [number for number in _STOPPING if signal.getsignal(number) is not signal.SIG_IGN]
+    for number in stopping:
         loop.add_signal_handler(number, stopped.set)
     try:
         failures: list[Exception] = []
@@ -105,7 +111,7 @@ async def run_daemon(body: Callable[[Notifier], Awaitable[None]]) -> int:
             raise failures[0]
         return 0
     finally:
-        for number in (signal.SIGTERM, signal.SIGINT):
+        for number in stopping:
             loop.remove_signal_handler(number)
         await owner.close()
         notifier.close()

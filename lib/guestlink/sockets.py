@@ -253,4 +253,6 @@ def _remove_dead_socket(address: UnixAddress) -> None:
 def _reason(error: OSError) -> str:
     if isinstance(error, TimeoutError):
         return "no answer in time"
+    if error.errno and not isinstance(error, socket.gaierror):
+        return os.strerror(error.errno).lower()  # asyncio's own text has the address once more, as a tuple.
     return (error.strerror or str(error)).lower()

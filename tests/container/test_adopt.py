@@ -51,6 +51,10 @@ def test_a_user_may_look_but_not_adopt(pair: Pair) -> None:
     done = pair.machine.root(*become, "guestlink", "adopt")
     assert done.returncode == 1
     assert "needs root" in done.stderr
+    for who in (become, ()):
+        done = pair.machine.root(*who, "guestlink", "status")
+        assert done.returncode == 1
+        assert "`guestlink adopt`" in done.stderr
     done = pair.machine.root(*become, "guestlink", "adopt", "--dry-run")
     assert done.returncode == 0, done.stderr
     assert "would   lingering" in done.stdout

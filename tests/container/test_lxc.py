@@ -72,7 +72,7 @@ def desk(packages: Path) -> Iterator[Desk]:
 
 def test_attach_changes_the_configuration_once(desk: Desk) -> None:
     before = desk.work.config.read_text()
-    assert "ready with its next start" in desk.attach()
+    assert "it registers with its next start" in desk.attach()
     after = desk.work.config.read_text()
     assert after.startswith(before)
     assert len(after.splitlines()) == len(before.splitlines()) + 1

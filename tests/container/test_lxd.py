@@ -81,6 +81,8 @@ def test_a_service_that_does_not_run_is_named_within_seconds(desk: Desk) -> None
         assert refused.returncode == 1
         assert "in the container bare: garcon does not answer: it does not run" in refused.stderr
         assert "systemctl --user restart guestlink-garcon" in refused.stderr
+    refused = desk.host("ssh-config", "bare", check=False)
+    assert "it runs: `guestlink doctor` inside it says why" in refused.stderr
     desk.host("detach", "bare")
     desk.lxd.client("delete", "-f", "bare")
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -17,7 +18,9 @@ import psutil
 import pytest
 
 from support.fake_garcon import FakeGarcon, application, png
-from support.stage import Stage, stage
+from support.stage import CHECKOUT, Stage, stage
+
+HOST_PAGE = (CHECKOUT / "docs/host.md").read_text()
 
 
 @pytest.fixture
@@ -37,11 +40,36 @@ def test_a_second_daemon_says_that_one_runs_and_disturbs_nothing(rig: Stage) -> 
     assert second.returncode == 1
     assert "guestlink-host is running already" in second.stderr
     assert "guestlink-host status" in second.stderr
+    assert "guestlink-host serve --replace" in second.stderr
     assert first.poll() is None
     assert rig.host_json("status")["pid"] == first.pid
     with socket.socket(socket.AF_UNIX) as sock:
         sock.connect(str(carried(rig) / "listener.sock"))
     assert rig.stop("host") == 0
+
+
+def test_a_daemon_takes_the_place_of_the_one_of_an_earlier_session(rig: Stage) -> None:
+    first = rig.start_host()
+    rig.host("add", "demo")
+    second = rig.start("second", [sys.executable, "-m", "guestlink_host", "serve", "--replace"], rig.host_environ)
+    assert first.wait(60) == 0
+    rig.wait("the second one answers", lambda: "guestlink-host serves in" in rig.log("second").read_text())
+    assert rig.host_json("status")["pid"] == second.pid
+    assert [entry["name"] for entry in rig.host_json("list")] == ["demo"]
+
+
+def test_the_start_up_file_of_a_window_manager_can_run_it(rig: Stage) -> None:
+    """The command of docs/host.md in a shell's background, where Ctrl-C is for others, until the shell's end."""
+    [command] = re.findall(r"Without systemd the start-up file runs `(guestlink-host serve.* &)`", HOST_PAGE)
+    shell = rig.start("shell", ["sh", "-c", f"{command} echo $! > {rig.root}/number; wait"], rig.host_environ)
+    rig.wait("it says where it serves", lambda: "guestlink-host serves in" in rig.log("shell").read_text())
+    number = int((rig.root / "number").read_text())
+    assert rig.host_json("status")["pid"] == number
+    os.kill(number, signal.SIGINT)
+    rig.host("add", "demo")
+    os.kill(number, signal.SIGHUP)
+    assert shell.wait(60) == 0
+    assert "Traceback" not in rig.logs()
 
 
 def test_of_many_daemons_started_at_once_one_survives(rig: Stage) -> None:
@@ -53,7 +81,7 @@ def test_of_many_daemons_started_at_once_one_survives(rig: Stage) -> None:
     assert sorted(str(process.poll()) for process in rig.processes.values()) == ["1"] * 5 + ["None"]
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
 def test_a_stop_is_clean(rig: Stage, number: int) -> None:
     rig.start_host()
     rig.host("add", "demo")

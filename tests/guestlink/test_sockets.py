@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import socket
 import stat
@@ -16,6 +17,7 @@ from guestlink.sockets import (
     ConnectFailed,
     Peer,
     PeerPolicy,
+    _reason,
     activated_sockets,
     connect,
     listen,
@@ -118,3 +120,13 @@ def test_activated_sockets_are_taken_once_and_not_inherited(monkeypatch: pytest.
 
 def test_sockets_for_another_process_are_left_alone() -> None:
     assert activated_sockets({"LISTEN_PID": "1", "LISTEN_FDS": "1"}) == {}
+
+
+def test_a_failed_connection_has_the_systems_words_and_the_address_once() -> None:
+    # What asyncio raises for a vsock address, which it shows as a tuple.
+    assert (
+        _reason(ConnectionResetError(errno.ECONNRESET, "Connect call failed (2, 8889)"))
+        == "connection reset by peer"
+    )
+    assert _reason(socket.gaierror(socket.EAI_NONAME, "Name or service not known")) == "name or service not known"
+    assert _reason(TimeoutError()) == "no answer in time"

@@ -25,12 +25,19 @@ def control_path() -> str:
 
 def garcon() -> ControlClient:
     """A client of this user's garcon."""
-    return ControlClient(
-        control_path(),
-        daemon="garcon",
-        hint="start it with `systemctl --user start guestlink-garcon`; its log is "
-        "`journalctl --user-unit guestlink-garcon`",
-    )
+    return ControlClient(control_path(), daemon="garcon", hint=_how_to_start())
+
+
+def _how_to_start() -> str:
+    """What to do about a garcon that does not run, by what this user can do about it."""
+    if os.getuid() == 0:
+        return (
+            "it runs for the container's user: `guestlink adopt` starts it, `guestlink doctor` says what is missing"
+        )
+    if not os.path.exists(os.path.join(os.path.dirname(os.path.dirname(control_path())), "systemd")):
+        return "no user manager runs for you: `guestlink adopt`, run by root, starts it and garcon"
+    log = "its log is `journalctl --user-unit guestlink-garcon`"
+    return f"start it with `systemctl --user start guestlink-garcon`; {log}"
 
 
 def checked_url(text: str) -> str:

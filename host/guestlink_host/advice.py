@@ -1,0 +1,16 @@
+"""What a person can do about a container that cannot be asked."""
+
+from __future__ import annotations
+
+
+def how_to_register(name: str, standing: str) -> str:
+    """What to do about a container that is not registered.
+
+    :param standing: how it stands with its manager; ``""`` where it has none.
+    """
+    return {
+        "running": "it runs: `guestlink doctor` inside it says why",
+        "stopped": f"it is stopped: `guestlink-host shell {name}` starts it",
+        "frozen": f"it is frozen: `guestlink-host shell {name}` thaws it",
+        "gone": f"its manager has no such container: create it again, or `guestlink-host detach {name}`",
+    }.get(standing, "start it, if it does not run; `guestlink doctor` inside it says what is wrong")
