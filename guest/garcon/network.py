@@ -31,6 +31,20 @@ def has_device(device: str = DEVICE) -> bool:
     return any(name == device for _, name in socket.if_nameindex())
 
 
+def has_network(global_ipv6: str = "/proc/net/if_inet6") -> bool:
+    """Whether this container has an address that others may reach: any but the loopback's and link-local ones.
+
+    :param global_ipv6: the kernel's list of IPv6 addresses, with their scope in the fourth column (0 is global).
+    """
+    if any(ipv4_address(name) for _, name in socket.if_nameindex() if name != "lo"):
+        return True
+    try:
+        with open(global_ipv6) as stream:
+            return any(fields[3] == "00" for line in stream if len(fields := line.split()) == 6)
+    except OSError:
+        return False
+
+
 class AddressWatch:
     """Calls back when the IPv4 address of the interface has changed.
 

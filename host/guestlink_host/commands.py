@@ -13,6 +13,7 @@ from typing import Any
 from guestlink import __version__
 from guestlink.command_line import CommandLine, number
 from guestlink.errors import GuestlinkError
+from guestlink.progress import waiting
 from guestlink_host import shell_commands
 from guestlink_host.control_client import daemon, wake
 from guestlink_host.manager_commands import add_sources, add_where
@@ -34,6 +35,8 @@ examples:
   guestlink-host ssh-config work >> ~/.ssh/config; ssh work.guestlink
   guestlink-host share work ~/Documents          the container sees this folder under the same path
 """
+
+_ASKING = "asking the container managers"
 
 _Run = Callable[[argparse.Namespace], int]
 
@@ -191,7 +194,8 @@ def _attach(arguments: argparse.Namespace) -> int:
 def _detach(arguments: argparse.Namespace) -> int:
     from guestlink_host.manager_commands import detach
 
-    detach(daemon(), arguments)
+    with waiting(f"detaching {arguments.name}"):
+        detach(daemon(), arguments)
     print(f"{arguments.name} is detached")
     return 0
 
@@ -215,7 +219,8 @@ def _remove(arguments: argparse.Namespace) -> int:
 
 
 def _list(arguments: argparse.Namespace) -> int:
-    containers = daemon().call("list")["containers"]
+    with waiting(_ASKING):
+        containers = daemon().call("list")["containers"]
     return _print_json(containers) if arguments.json else _print_containers(containers)
 
 
@@ -253,7 +258,8 @@ def _launch(arguments: argparse.Namespace) -> int:
     files = [_absolute(file) for file in arguments.files]
     try:
         wake(arguments.name, None if sys.stderr.isatty() else _say_after_a_click)
-        daemon().call("launch", name=arguments.name, id=name, files=files)
+        with waiting(f"starting {name} in {arguments.name}"):
+            daemon().call("launch", name=arguments.name, id=name, files=files)
     except GuestlinkError as error:
         if not sys.stderr.isatty():
             notify(error.message, error.hint)  # Started by a click: nobody reads standard error.
@@ -317,7 +323,8 @@ def _share(arguments: argparse.Namespace) -> int:
 
 
 def _status(arguments: argparse.Namespace) -> int:
-    answer = daemon().call("status")
+    with waiting(_ASKING):
+        answer = daemon().call("status")
     if arguments.json:
         return _print_json(answer)
     print(answer["sentence"])

@@ -8,8 +8,9 @@ from collections.abc import Callable
 from guestlink.command_line import EX_USAGE
 from guestlink.errors import GuestlinkError
 from guestlink.own_program import own_program
+from guestlink.progress import waiting
 from guestlink_host.advice import how_to_register
-from guestlink_host.control_client import daemon
+from guestlink_host.control_client import daemon, wake
 from guestlink_host.settings import PROGRAM
 
 
@@ -47,14 +48,17 @@ def _files(arguments: argparse.Namespace) -> int:
 
     name, stream = arguments.name, [*own_program(PROGRAM, "guestlink_host"), "sftp-stream", arguments.name]
     if arguments.prompt:
+        wake(name)
         daemon().call("sftp_place", name=name)  # Its sentence is better than sftp's.
         files.prompt(name, stream)
     folder = files.folder_of(name, arguments.at)
     if arguments.unmount:
         files.unmount(name, folder)
         return 0
+    wake(name)
     daemon().call("sftp_place", name=name)
-    files.mount(name, arguments.inside, folder, stream)
+    with waiting(f"mounting the files of {name}"):
+        files.mount(name, arguments.inside, folder, stream)
     print(folder)
     return 0
 

@@ -82,6 +82,14 @@ def test_nothing_is_wrong(pair: Pair) -> None:
     assert _errors(pair, by="root") == []
     done = pair.machine.user("guestlink", "doctor", "--verbose")
     assert "ok       the host knows this container" in done.stdout
+    # It has a private network without an address, and no device of the host's.
+    for note, claim in (
+        ("this container has no network", "the container has a network"),
+        ("the host gives this container no GPU", "the GPU can be used"),
+    ):
+        assert f"note     {note}" in done.stdout
+        assert f"ok       {claim}" not in done.stdout
+    assert "unknown" not in done.stdout
 
 
 def test_no_token(pair: Pair) -> None:

@@ -149,7 +149,7 @@ def test_the_three_steps_of_the_readme_arrive_after_a_restart(desk: Desk) -> Non
     assert adopted.returncode == 0, adopted.stdout + adopted.stderr
     assert f"services: they run for {USER}" in adopted.stdout
     assert attached.returncode == 0, attached.stderr
-    sentence, _, command = attached.stdout.strip().partition("restart: ")
+    sentence, _, command = attached.stdout.strip().partition(" restart: ")
     assert sentence == "work is attached; it sees its directory after a"
     restarted = desk.stage.host_shell(command, stand_ins={"sudo": 'exec "$@"'})
     assert restarted.returncode == 0, restarted.stderr

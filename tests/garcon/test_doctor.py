@@ -207,6 +207,8 @@ def test_a_broken_set_up_is_named_by_its_cause_alone(name: str) -> None:
             1,
         ),
         ({"sftp_server": False}, "there is no sftp-server", 0),
+        ({"network": False}, "this container has no network", 0),
+        ({"nodes": ()}, "the host gives this container no GPU", 0),
         ({"shell_server": False}, "vshd is not installed", 0),
         ({"journal_readable": False}, "user may not read the journal", 0),
         ({"failed_system_units": ("a.mount",)}, "system units have failed: a.mount", 0),
@@ -243,6 +245,14 @@ def test_what_was_not_asked_is_not_called_ok() -> None:
     assert "ok       there is a host" in shown
     assert "ok       garcon answers" not in shown
     assert "ok       the user manager runs" not in shown
+
+
+def test_what_cannot_be_found_out_is_neither_in_order_nor_wrong() -> None:
+    facts = replace(Facts(), libraries={}, unchecked={"libraries": "no Python could be started to import them"})
+    assert run_checks(facts) == []
+    shown = text(facts, [], verbose=True).splitlines()
+    assert "unknown  whether the Python libraries are usable: no Python could be started to import them" in shown
+    assert "ok       the Python libraries are usable" not in shown
 
 
 def test_several_independent_troubles_are_all_named() -> None:

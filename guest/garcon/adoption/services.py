@@ -9,6 +9,7 @@ from garcon.adoption.guest_root import Account, GuestRoot
 from garcon.adoption.outcome import Outcome
 from garcon.settings import HOST_DIRECTORY
 from guestlink.errors import GuestlinkError
+from guestlink.progress import waiting
 from guestlink.token import TOKEN_PATH
 
 _GARCON = "guestlink-garcon.service"
@@ -28,6 +29,11 @@ def start_services(root: GuestRoot, user: Account) -> Outcome:
         return Outcome("ok", f"they run for {user.name}", _next(user))
     if root.dry_run:
         return Outcome("made", f"they run for {user.name}")
+    with waiting("starting the services"):
+        return _start(root, user)
+
+
+def _start(root: GuestRoot, user: Account) -> Outcome:
     stale = _lacks_groups(root, user)
     try:
         root.call(["systemctl", "start", f"user@{user.uid}.service"])

@@ -19,6 +19,7 @@ from garcon.diagnosis.gather import gather, session_environ
 from garcon.diagnosis.report import join, redaction_for, sections
 from guestlink.config import standard_files
 from guestlink.errors import GuestlinkError
+from guestlink.progress import waiting
 from guestlink.regular_file import read_regular
 
 _FILE_LIMIT = 64 * 1024
@@ -34,7 +35,7 @@ def bugreport(output: str) -> int:
     # Opened first: root looks as the container's user from here on, who may not be allowed to write here.
     stream = sys.stdout.buffer if path == "-" else os.fdopen(_create(path), "wb")
     become_desktop_user()
-    with stream, tarfile.open(fileobj=stream, mode="w:gz") as archive:
+    with stream, waiting("writing the report"), tarfile.open(fileobj=stream, mode="w:gz") as archive:
         for name, text in _files():
             data = text.encode(errors="replace")
             entry = tarfile.TarInfo(f"guestlink-report/{name}")

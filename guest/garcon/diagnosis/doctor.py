@@ -11,6 +11,7 @@ from garcon.diagnosis.checks import CHECKS, run_checks
 from garcon.diagnosis.facts import DESKTOP_UID, Facts
 from garcon.diagnosis.findings import Finding, Severity, status_of
 from garcon.diagnosis.gather import gather
+from guestlink.progress import waiting
 
 
 def doctor(*, as_json: bool, verbose: bool) -> int:
@@ -19,7 +20,8 @@ def doctor(*, as_json: bool, verbose: bool) -> int:
     :param verbose: name the checks that found nothing too.
     """
     become_desktop_user()
-    facts = gather()
+    with waiting("looking at the container"):
+        facts = gather()
     findings = run_checks(facts)
     if as_json:
         answer = {
@@ -29,6 +31,7 @@ def doctor(*, as_json: bool, verbose: bool) -> int:
             "distribution": facts.distribution,
             "user": facts.user,
             "host": facts.host,
+            "unchecked": dict(facts.unchecked),
             "registered": bool((facts.garcon or {}).get("registered")),
         }
         json.dump(answer, sys.stdout, indent=2, ensure_ascii=False)
@@ -44,7 +47,11 @@ def text(facts: Facts, findings: list[Finding], *, verbose: bool) -> str:
     if verbose:
         found = {finding.check for finding in findings}
         reached = _reached(findings)
-        lines += [f"ok       {check.what}" for check in CHECKS if check.name not in found and check.name in reached]
+        for check in CHECKS:
+            if check.name in facts.unchecked:
+                lines.append(f"unknown  whether {check.what}: {facts.unchecked[check.name]}")
+            elif check.name not in found and check.name in reached:
+                lines.append(f"ok       {check.what}")
     for finding in findings:
         lines.append(f"{finding.severity.name.lower():9}{finding.sentence}")
         if finding.advice:

@@ -78,7 +78,9 @@ class Facts:
     :ivar compositor: why the host's compositor cannot be reached by its carried-in socket.
     :ivar groups_missing: expected groups that do not exist.
     :ivar locale_missing: the locale that is set and does not exist, or "".
-    :ivar failed_system_units: names.
+    :ivar failed_system_units: names, ``None`` where they are not known.
+    :ivar address: whether eth0, where there is one, has an IPv4 address; ``network``: whether anything has one.
+    :ivar unchecked: why a check cannot be made, by its name: it is neither in order nor broken.
     """
 
     version: str = "0"
@@ -115,12 +117,14 @@ class Facts:
     proxies: tuple[Mapping[str, Any], ...] = ()
     compositor: str = ""
     compositor_there: bool = True
-    nodes: tuple[Node, ...] = ()
+    nodes: tuple[Node, ...] = (Node("/dev/dri/renderD128"),)
     sftp_server: bool = True
     shell_server: bool = True
     groups_missing: tuple[str, ...] = ()
     files_missing: tuple[str, ...] = ()
     locale_missing: str = ""
-    failed_system_units: tuple[str, ...] = ()
+    failed_system_units: tuple[str, ...] | None = ()
     journal_readable: bool = True
     address: bool = True
+    network: bool = True
+    unchecked: Mapping[str, str] = field(default_factory=dict)

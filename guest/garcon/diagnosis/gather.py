@@ -1,4 +1,4 @@
-"""Gathers the facts. Every source may be missing: what cannot be found out counts as in order or is a sentence."""
+"""Gathers the facts. Every source may be missing: what cannot be found out is a sentence, not in order."""
 
 from __future__ import annotations
 
@@ -76,7 +76,23 @@ def gather(environ: Mapping[str, str] = os.environ, seconds: float = SECONDS) ->
     known["lingers"] = not os.path.isdir("/var/lib/systemd/linger") or os.path.exists(
         f"/var/lib/systemd/linger/{known['user']}"
     )
-    return Facts(**known)
+    return Facts(**known, unchecked=dict(_unchecked(known)))
+
+
+def _unchecked(known: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    """The checks for which nothing was found out."""
+    if not known.get("libraries"):
+        yield "libraries", "no Python could be started to import them"
+    if known["manager_runs"] and not known["units"]:
+        yield "units", "systemctl does not show them"
+    if known.get("chromeos"):
+        yield "windows", "ChromeOS's compositor cannot be asked without a program"
+    if shutil.which("locale") is None:
+        yield "locale", "there is no program locale"
+    if known["failed_system_units"] is None:
+        yield "system units", "systemctl does not list them"
+    if shutil.which("journalctl") is None:
+        yield "journal", "there is no journalctl"
 
 
 def _who() -> dict[str, Any]:
@@ -98,7 +114,7 @@ def _name_of(uid: int) -> str:
 
 
 def _where() -> dict[str, Any]:
-    from garcon.network import has_device, ipv4_address
+    from garcon.network import has_device, has_network, ipv4_address
 
     return {
         "distribution": _distribution(),
@@ -108,6 +124,7 @@ def _where() -> dict[str, Any]:
         ),
         "shell_server": bool(own_program("vshd", "vshd")),
         "address": not has_device() or ipv4_address() is not None,
+        "network": has_network(),
         "free": dict(_free()),
     }
 
@@ -316,9 +333,9 @@ def _open_trouble(path: str) -> str:
 
 def _system(commands: Commands, user: str) -> dict[str, Any]:
     failed = commands.run(["systemctl", "list-units", "--state=failed", "--no-legend", "--plain"], 5)
-    names = [line.split()[0] for line in failed.text.splitlines() if line.split()] if failed.status == 0 else []
+    names = [line.split()[0] for line in failed.text.splitlines() if line.split()]
     return {
-        "failed_system_units": tuple(names),
+        "failed_system_units": tuple(names) if failed.status == 0 else None,
         "locale_missing": _missing_locale(commands),
         "journal_readable": _journal_readable(commands),
     }

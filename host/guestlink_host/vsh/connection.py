@@ -12,6 +12,7 @@ from typing import Any
 
 from guestlink.address import Address, TcpAddress, UnixAddress, VsockAddress, parse_address
 from guestlink.errors import GuestlinkError
+from guestlink.progress import PATIENCE, Progress
 from guestlink.sockets import PeerPolicy, connect, listen, peer_of
 from guestlink.token import read_token
 from guestlink_host.control_client import daemon, wake
@@ -117,13 +118,17 @@ def _accept(listener: socket.socket, place: dict[str, Any]) -> socket.socket | N
     expected = _preface(place["token"]) if "token" in place else b""
     uid, cid = place.get("uid"), place.get("cid")
     policy = PeerPolicy(None if uid is None else {uid}, None if cid is None else {cid})
-    deadline = time.monotonic() + ACCEPT_TIMEOUT
+    began = time.monotonic()
+    deadline = began + ACCEPT_TIMEOUT
     poller = select.poll()
     poller.register(listener, select.POLLIN)
     pending: dict[int, tuple[socket.socket, bytearray]] = {}
+    progress = Progress()
     try:
         while (left := deadline - time.monotonic()) > 0:
-            for descriptor, _ in poller.poll(left * 1000):
+            if time.monotonic() - began >= PATIENCE:
+                progress.say("waiting for the container's shell server")
+            for descriptor, _ in poller.poll(min(left, PATIENCE) * 1000):
                 if descriptor == listener.fileno():
                     connection = _new(listener, policy)
                     if connection is None:
@@ -151,6 +156,7 @@ def _accept(listener: socket.socket, place: dict[str, Any]) -> socket.socket | N
                 connection.close()
         return None
     finally:
+        progress.end()
         for connection, _ in pending.values():
             connection.close()
 
