@@ -240,7 +240,10 @@ class GuestRoot:
                 if self.exists(f"/var/lib/systemd/linger/{change['user']}") and not self.dry_run:
                     self.call(["loginctl", "disable-linger", change["user"]])
             case "user":
-                if any(account.name == change["name"] for account in self.accounts()) and not self.dry_run:
+                made = [account for account in self.accounts() if account.name == change["name"]]
+                if made and not self.dry_run:
+                    if self.is_live:  # Whose processes run cannot be removed; its manager may still be ending.
+                        self.call(["systemctl", "stop", f"user@{made[0].uid}.service", f"user-{made[0].uid}.slice"])
                     self.call(["userdel", change["name"]])
             case _:
                 return "this version does not know this kind of change"
