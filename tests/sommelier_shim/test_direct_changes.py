@@ -18,7 +18,7 @@ GLOBALS = (
     ("xdg_wm_base", 5),
     ("zwp_pointer_constraints_v1", 1),
     ("zwp_text_input_manager_v3", 1),
-    ("zwp_tablet_manager_v2", 1),
+    ("zwp_relative_pointer_manager_v1", 1),
     ("zwp_text_input_manager_v1", 1),
 )
 
@@ -309,3 +309,17 @@ def test_an_output_s_new_scale_converts_what_is_on_it(direct: Direct) -> None:
         direct.client.request(window.surface, 6)
         assert said(direct, window.host_xdg, 3, "iiii")[-1] == geometry
         assert direct.shown(window.host_surface) == [geometry[2] + 2 * geometry[0], geometry[3] + 2 * geometry[1]]
+
+
+def test_relative_motion_is_as_long_as_the_pointer_s_way(direct: Direct) -> None:
+    window, other = direct.window(), direct.window()
+    direct.enter(other, 1)
+    pointer = direct.client.create(direct.seat, 0)
+    relative = direct.client.create(direct.client.bind("zwp_relative_pointer_manager_v1"), 1, "no", pointer)
+    direct.client.sync()
+    host_pointer = direct.made(direct.host_id("wl_seat"), 0)
+    host = direct.made(direct.host_id("zwp_relative_pointer_manager_v1"), 1, "no")
+    for focus, expected in ((window, [6, 20]), (other, [3, 5])):
+        direct.host.event(host_pointer, 0, "uoff", 1, focus.host_surface, 0, 0)
+        direct.host.event(host, 0, "uuffff", 0, 0, 3, 5, 7, 9)
+        assert heard_by(direct.client.sync(), relative, 0, "uuffff") == [[0, 0, *expected, 7, 9]]

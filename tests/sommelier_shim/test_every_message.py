@@ -7,49 +7,13 @@ from collections.abc import Iterator
 
 import pytest
 
-from sommelier_shim.relay import Flow, Relay
 from sommelier_shim.shapes import Shape, interface_shape
 from sommelier_shim.tables import INTERFACES
-from sommelier_shim.wire import FIRST_SERVER_ID, Buffer, Value, WireError, encode
-from support.wayland_fuzz import ROUTES
+from sommelier_shim.wire import WireError
+from support.talk import Talk
 
-OBJECT = 2
-NEW = 3
 DIRECTIONS = pytest.mark.parametrize("is_request", [True, False], ids=["requests", "events"])
 KINDS = pytest.mark.parametrize("kind", ["plain", "everything"])
-
-
-class _Talk:
-    """A client that has one object, and what came out on the other side."""
-
-    def __init__(self, kind: str, interface: str, *, is_request: bool) -> None:
-        self.output = bytearray()
-        self.relay: Relay = ROUTES[kind].relay(self._take, self._take)
-        self.output.clear()
-        host_id = self.relay.add(OBJECT, *self.relay.routes.entries(interface))
-        self.flow: Flow = self.relay.requests if is_request else self.relay.events
-        self.object_id = OBJECT if is_request else host_id
-
-    def _take(self, data: Buffer, descriptors: list[int] | None) -> None:
-        self.output += data
-        for descriptor in descriptors or ():
-            os.close(descriptor)
-
-    def feed(self, data: bytes, descriptors: int = 0) -> int:
-        """What was used of the data, which a number of descriptors comes with."""
-        self.flow.received.extend(os.open(os.devnull, os.O_RDONLY) for _ in range(descriptors))
-        buffer = bytearray(data + bytes(8))
-        with memoryview(buffer) as view:
-            return self.flow.feed(buffer, view, len(data))
-
-    def message(self, opcode: int, shape: Shape, *, is_request: bool) -> bytes:
-        """A whole message of a kind."""
-        values: list[Value] = []
-        for letter in shape.signature.replace("h", ""):
-            new = NEW if is_request else FIRST_SERVER_ID
-            letters: dict[str, Value] = {"s": "text", "a": b"abcd", "f": 1.5, "o": self.object_id, "n": new}
-            values.append(letters.get(letter, 7))
-        return encode(self.object_id, opcode, shape.signature, *values)
 
 
 def _every(is_request: bool) -> Iterator[tuple[str, int, Shape]]:
@@ -72,7 +36,7 @@ def _no_descriptor_is_left() -> Iterator[None]:
 @DIRECTIONS
 def test_a_message_that_has_come_in_part_waits(kind: str, is_request: bool) -> None:
     for interface, opcode, shape in _every(is_request):
-        talk = _Talk(kind, interface, is_request=is_request)
+        talk = Talk(kind, interface, is_request=is_request)
         message = talk.message(opcode, shape, is_request=is_request)
         for size in range(len(message)):
             assert talk.feed(message[:size]) == 0, f"{interface}.{shape.name}"
@@ -85,7 +49,7 @@ def test_a_message_that_has_come_in_part_waits(kind: str, is_request: bool) -> N
 def test_a_message_whose_header_says_less_harms_nobody(kind: str, is_request: bool) -> None:
     for interface, opcode, shape in _every(is_request):
         for size in range(8, 8 + 4 * len(shape.signature), 4):
-            talk = _Talk(kind, interface, is_request=is_request)
+            talk = Talk(kind, interface, is_request=is_request)
             message = bytearray(talk.message(opcode, shape, is_request=is_request)[:size])
             message[4:8] = (len(message) << 16 | opcode).to_bytes(4, "little")
             needs_all = bool(shape.new or shape.descriptors) and len(message) < shape.least
@@ -103,7 +67,7 @@ def test_a_message_whose_header_says_less_harms_nobody(kind: str, is_request: bo
 def test_descriptors_are_passed_on_or_closed(kind: str, is_request: bool, surplus: int) -> None:
     seen = 0
     for interface, opcode, shape in _every(is_request):
-        talk = _Talk(kind, interface, is_request=is_request)
+        talk = Talk(kind, interface, is_request=is_request)
         message = talk.message(opcode, shape, is_request=is_request)
         try:
             talk.feed(message, max(0, shape.descriptors + surplus))

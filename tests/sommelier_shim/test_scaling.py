@@ -9,12 +9,10 @@ from pathlib import Path
 import pytest
 
 from guestlink.config import Config
-from sommelier_shim.policy.interfaces import GlobalPolicy
 from sommelier_shim.scaling import coordinates
 from sommelier_shim.scaling.arithmetic import Axis, usable
 from sommelier_shim.scaling.outputs import nearest_density
 from sommelier_shim.shapes import interface_shape
-from sommelier_shim.tables import INTERFACES
 from support.scaled import Scaled, heard_by
 from support.wayland_peers import GLOBALS, HostConnection, Message, stage
 
@@ -68,55 +66,6 @@ def test_the_nearest_density_of_the_list_is_reported() -> None:
     # 1920 pixels on 344 mm are 142 dpi.
     assert nearest_density((1920, 1080), (344, 193), (72, 96, 160, 240)) == (304, 171)
     assert nearest_density((1920, 1080), (344, 193), ()) == (344, 193)
-
-
-CONVERTED_ELSEWHERE = {
-    "wl_output": {"geometry", "mode"},
-    "wl_pointer": {"axis"},
-    "wl_region": {"add", "subtract"},
-    "wl_surface": {"damage"},
-    "wp_viewport": {"set_source", "set_destination"},
-    "zxdg_output_v1": {"logical_position", "logical_size"},
-}
-IN_OTHER_UNITS = {
-    "wl_drm": {"create_buffer", "create_planar_buffer", "create_prime_buffer"},
-    "wl_keyboard": {"repeat_info"},
-    "wl_shm_pool": {"create_buffer"},
-    "wl_surface": {"damage_buffer"},
-    "wl_touch": {"orientation"},
-    "wp_image_description_creator_params_v1": {"set_primaries", "set_mastering_display_primaries"},
-    "wp_image_description_info_v1": {"primaries", "target_primaries"},
-    "zwp_input_method_context_v1": {"cursor_position"},
-    "zwp_input_method_keyboard_grab_v2": {"repeat_info"},
-    "zwp_input_method_v2": {"set_preedit_string"},
-    "zwp_linux_buffer_params_v1": {"create", "create_immed"},
-    "zwp_relative_pointer_v1": {"relative_motion"},
-    "zwp_tablet_pad_ring_v2": {"angle"},
-    "zwp_tablet_tool_v1": {"tilt", "wheel"},
-    "zwp_tablet_tool_v2": {"tilt", "rotation", "wheel"},
-    "zwp_text_input_v1": {"cursor_position"},
-    "zwp_text_input_v2": {"set_surrounding_text", "cursor_position", "configure_surrounding_text"},
-    "zwp_text_input_v3": {"set_surrounding_text", "preedit_string"},
-}
-"""Buffers, angles, characters, colours, times; relative motion is the device's (sommelier.md §1.2)."""
-
-
-def test_every_message_that_may_carry_coordinates_was_looked_at() -> None:
-    """A new interface whose message has two numbers in a row, or a fixed-point one, is to be put into a list."""
-    policy = GlobalPolicy()
-    for name, interface in INTERFACES.items():
-        if policy.reason_hidden(name) or name.startswith(("zaura_", "zcr_", "zwlr_", "ext_image_", "ext_session_")):
-            continue
-        known = {
-            *coordinates.REQUESTS.get(name, {}),
-            *coordinates.EVENTS.get(name, {}),
-            *CONVERTED_ELSEWHERE.get(name, set()),
-            *IN_OTHER_UNITS.get(name, set()),
-        }
-        for message in interface.requests + interface.events:
-            signature = message.signature.replace("?", "")
-            suspicious = "ii" in signature or "f" in signature
-            assert not suspicious or message.name in known, f"{name}.{message.name}"
 
 
 @pytest.mark.parametrize("is_request", [True, False])

@@ -1,7 +1,7 @@
 """Messages whose numbers are converted and nothing else: by interface, which argument is what.
 
 Beyond sommelier.md §1.2 this converts what the original forgets: min and max size, the window menu's place,
-set_parent_size, the locked pointer's hint.
+set_parent_size, the locked pointer's hint. ``protocols/numbers.txt`` lists every number of every message.
 """
 
 from __future__ import annotations
@@ -44,7 +44,9 @@ REQUESTS = {
     "zwlr_layer_surface_v1": {"set_size": "wh", "set_exclusive_zone": "h", "set_margin": "yxyx"},
     "zwlr_screencopy_manager_v1": {"capture_output_region": "--oxywh"},
     "zwlr_foreign_toplevel_handle_v1": {"set_rectangle": "oxyxy"},
+    "zwlr_virtual_pointer_v1": {"motion": "-fg"},
     "xdg_toplevel_drag_v1": {"attach": "oxy"},
+    "zcr_extended_text_input_v1": {"set_autocorrect_info": "--xyxy"},
 }
 """``x`` and ``y`` an int along that axis, ``w`` and ``h`` a size that may not become 0, ``f`` and ``g`` a
 fixed-point number, ``o`` the object that they are about where it is not the message's own, ``-`` left alone."""
@@ -90,6 +92,10 @@ EVENTS = {
     "zwlr_layer_surface_v1": {"configure": "-wh"},
     "zwp_text_input_v2": {"input_panel_state": "-xyxy"},
     "zwp_input_popup_surface_v2": {"text_input_rectangle": "xyxy"},
+    "zwp_relative_pointer_v1": {"relative_motion": "--fg"},
+    "ext_session_lock_surface_v1": {"configure": "-wh"},
+    "xdg_toplevel_icon_manager_v1": {"icon_size": "w"},
+    "zcr_extended_text_input_v1": {"set_virtual_keyboard_occluded_bounds": "xyxy"},
 }
 """The same; here ``o`` is the surface that the object is about from now on."""
 
@@ -124,7 +130,15 @@ def install(hooks: Hooks, space: Space, otherwise: Container[tuple[str, str]] = 
         RECTANGLE.pack_into(flow.buffer, at + 8, *scale.rectangle(*RECTANGLE.unpack_from(flow.buffer, at + 8)))
         return None
 
+    def virtual_wheel(flow: Flow, object_id: int, at: int, stop: int) -> Buffer | None:
+        scale = space.scale_of(flow.relay, object_id)
+        along = scale.y if UINT.unpack_from(flow.buffer, at + 12)[0] == _VERTICAL else scale.x
+        INT.pack_into(flow.buffer, at + 16, along.fixed_to_host(INT.unpack_from(flow.buffer, at + 16)[0]))
+        return None
+
     hooks.on_event("wl_pointer", "axis", wheel)
+    for name in ("axis", "axis_discrete"):
+        hooks.on_request("zwlr_virtual_pointer_v1", name, virtual_wheel)
     for name in ("add", "subtract"):
         if ("wl_region", name) not in otherwise:
             hooks.on_request("wl_region", name, rectangle)

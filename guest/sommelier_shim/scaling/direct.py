@@ -18,7 +18,7 @@ from sommelier_shim.scaling.surfaces import Surface, surfaces_of, viewport_reque
 from sommelier_shim.shapes import interface_shape, is_known, naming
 from sommelier_shim.wire import HEADER, INT, UINT, Buffer, decode, encode
 
-_ATTACHED = "attached to surfaces"
+_ATTACHED, _FOLLOWERS = "attached to surfaces", "about the same as others"
 _WHOLE = 120
 """One pixel for each unit, in the 120ths of wp_fractional_scale_v1."""
 _ENTERED_LIMIT = 64
@@ -47,7 +47,8 @@ class Direct:
 
     def scale_of(self, relay: Relay, object_id: int) -> Scale:
         """See :class:`Space`."""
-        surface = attached(relay).get(object_id)
+        known = attached(relay)
+        surface = known.get(object_id) or known.get(_followers(relay).get(object_id, 0))
         if surface is not None:
             return surface.scale
         outputs = outputs_of(relay)
@@ -94,6 +95,12 @@ def attached(relay: Relay) -> WeakValueDictionary[int, DirectSurface]:
     return found
 
 
+def _followers(relay: Relay) -> dict[int, int]:
+    """Objects that are about what another object is about: relative pointers by their pointers, for instance."""
+    found: dict[int, int] = relay.features.setdefault(_FOLLOWERS, {})
+    return found
+
+
 def renewed(relay: Relay, surfaces: list[DirectSurface]) -> bytes:
     """What the host must hear of surfaces whose ratio has changed and whose clients need not notice.
 
@@ -128,6 +135,12 @@ def install(hooks: Hooks) -> None:
         hooks.on_event(interface, message.name, _follower(named))
     for interface, name, offset in (("zwp_text_input_v1", "activate", 12), ("zwp_text_input_v2", "enable", 8)):
         hooks.on_request(interface, name, _namer(offset))
+    for factory, name, interface in (
+        ("zwp_relative_pointer_manager_v1", "get_relative_pointer", "zwp_relative_pointer_v1"),
+        ("zcr_text_input_extension_v1", "get_extended_text_input", "zcr_extended_text_input_v1"),
+    ):
+        hooks.on_request(factory, name, _get_follower)
+        hooks.on_request(interface, "destroy", _destroy_follower)
     hooks.on_request("wl_subcompositor", "get_subsurface", _get_subsurface)
     for interface in ("wl_pointer", "zwp_tablet_tool_v1", "zwp_tablet_tool_v2"):
         hooks.on_request(interface, "set_cursor", _set_cursor)
@@ -219,6 +232,15 @@ def _set_cursor(flow: Flow, object_id: int, at: int, stop: int) -> None:
     if cursor is not None:
         cursor.belongs_to(known.get(object_id))
         flow.before += renewed(flow.relay, [cursor])
+
+
+def _get_follower(flow: Flow, object_id: int, at: int, stop: int) -> None:
+    new, other = (UINT.unpack_from(flow.buffer, at + offset)[0] for offset in (8, 12))
+    _followers(flow.relay)[new] = other
+
+
+def _destroy_follower(flow: Flow, object_id: int, at: int, stop: int) -> None:
+    _followers(flow.relay).pop(object_id, None)
 
 
 def _start_drag(flow: Flow, object_id: int, at: int, stop: int) -> None:
