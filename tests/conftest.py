@@ -14,6 +14,7 @@ import pytest
 from hypothesis import HealthCheck, settings
 
 from guestlink.service import leave
+from support import parallel
 
 # How long an example takes says something about the machine, not about the code. Continuous integration tries the
 # same examples every time, so that a change answers only for itself.
@@ -41,6 +42,18 @@ def pytest_unconfigure(config: pytest.Config) -> None:
         if sys.__stdout__ is not None:
             sys.__stdout__.flush()  # pytest captures the other one
         leave(config.stash[_status])
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Begin with what takes longest where several processes share the tests."""
+    if hasattr(config, "workerinput"):
+        items.sort(key=lambda item: (parallel.rank(item.nodeid), parallel.unit(item.nodeid)))
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: object) -> object:
+    """See :mod:`support.parallel`."""
+    return parallel.scheduler(config, log)
 
 
 @pytest.fixture(autouse=True)

@@ -8,27 +8,37 @@ from pathlib import Path
 import pytest
 
 from support.packages import SigningKey, build_arch_packages, build_debs, build_rpms, older_checkout
+from support.parallel import made_once
 
 
 @pytest.fixture(scope="session")
 def debs(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
-    return build_debs(tmp_path_factory.mktemp("debs"))
+    return sorted(made_once(tmp_path_factory, "debs", build_debs).glob("*.deb"))
 
 
 @pytest.fixture(scope="session")
 def rpms(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
-    return build_rpms(tmp_path_factory.mktemp("rpms"))
+    return sorted(made_once(tmp_path_factory, "rpms", build_rpms).glob("*.noarch.rpm"))
 
 
 @pytest.fixture(scope="session")
 def arch_packages(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
-    return build_arch_packages(tmp_path_factory.mktemp("arch"))
+    return sorted(made_once(tmp_path_factory, "arch", build_arch_packages).glob("*.pkg.tar.zst"))
 
 
 @pytest.fixture(scope="session")
 def older(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A checkout of version 0.0.9."""
-    return older_checkout(tmp_path_factory.mktemp("older") / "guestlink", "0.0.9")
+    return (
+        made_once(tmp_path_factory, "older", lambda place: older_checkout(place / "guestlink", "0.0.9"))
+        / "guestlink"
+    )
+
+
+@pytest.fixture(scope="session")
+def older_debs(older: Path, tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
+    place = made_once(tmp_path_factory, "older-debs", lambda place: build_debs(place, older))
+    return sorted(place.glob("*.deb"))
 
 
 @pytest.fixture(scope="module")

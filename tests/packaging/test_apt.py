@@ -13,7 +13,7 @@ import pytest
 
 from support.machine import MINIMAL, build_rootfs, missing_tools
 from support.needs import absent, need
-from support.packages import NAMES, Root, SigningKey, build_debs, manual, run, start_every_command
+from support.packages import NAMES, Root, SigningKey, manual, run, start_every_command
 from support.stage import CHECKOUT
 
 pytestmark = pytest.mark.slow
@@ -44,11 +44,6 @@ def base(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactor
 def repository(debs: list[Path], key: SigningKey, tmp_path_factory: pytest.TempPathFactory) -> Path:
     need("apt-ftparchive", packages="apt-utils")
     return key.repository("apt", tmp_path_factory.mktemp("repository") / "apt", debs)
-
-
-@pytest.fixture(scope="module")
-def older_debs(older: Path, tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
-    return build_debs(tmp_path_factory.mktemp("older-debs"), older)
 
 
 @pytest.fixture(scope="module")

@@ -21,7 +21,7 @@ from types import TracebackType
 
 import psutil
 
-from support.locks import locked
+from support.parallel import locked
 from support.stage import CHECKOUT
 
 LIMIT = 60.0
