@@ -57,6 +57,7 @@ install: $(PACKAGES:%=install-%)
 
 install-common:
 	$(call python,lib,guestlink)
+	$(call programs,packaging/user-managers,lib/guestlink)
 	$(call files,guest/systemd-units/presets/80-guestlink.preset,lib/systemd/user-preset)
 
 install-garcon:

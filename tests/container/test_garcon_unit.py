@@ -40,8 +40,6 @@ def pair(request: pytest.FixtureRequest, packages: Path) -> Iterator[Pair]:
         _write_application(made.machine)
         done = made.machine.root("sh", "-c", "dpkg -i /packages/guestlink*.deb")
         assert done.returncode == 0, done.stdout + done.stderr
-        made.machine.check_user("systemctl", "--user", "daemon-reload")
-        made.machine.check_user("systemctl", "--user", "start", "default.target")
         made.stage.wait_registered()
         yield made
 

@@ -257,6 +257,18 @@ class Machine(Booted):
             _end(group)
         shutil.rmtree(self._scratch, ignore_errors=True)
 
+    @property
+    def root_directory(self) -> Path:
+        """Its root file system as it is mounted inside, from outside."""
+        return Path(f"/proc/{self._leader}/root")
+
+    @property
+    def beside(self) -> tuple[str, ...]:
+        """Words before a program of this machine that works on :attr:`root_directory`: systemd inside answers only
+        processes that it can see.
+        """
+        return ("nsenter", "-t", str(self._leader), "--pid", "--")
+
     def root(self, *argv: str, timeout: float = LIMIT) -> subprocess.CompletedProcess[str]:
         """Run a command inside as root."""
         entered = ["nsenter", "-t", str(self._leader), "-a", "--", "env", "-i"]

@@ -62,8 +62,8 @@ def build_arch_packages(target: Path, checkout: Path = CHECKOUT) -> list[Path]:
 def older_checkout(target: Path, version: str) -> Path:
     """A copy of this checkout's last commit that calls itself an older version."""
     run("git", "clone", "-q", CHECKOUT, target)
-    for name in ("packaging/debian/changelog", "packaging/rpm/guestlink.spec", "packaging/aur/PKGBUILD"):
-        path = target / name
+    recipes = ("debian/changelog", "rpm/guestlink.spec", "aur/PKGBUILD")
+    for path in (target / "lib/guestlink/__init__.py", *(target / "packaging" / name for name in recipes)):
         path.write_text(path.read_text().replace(VERSION, version))
     author = ("-c", "user.name=Test", "-c", "user.email=test@guestlink.invalid")
     run("git", "-C", target, *author, "commit", "-qam", "older")

@@ -1,0 +1,213 @@
+"""Packages are installed, upgraded, downgraded and removed while a container runs: its user manager follows.
+
+dpkg runs inside. rpm and pacman of this machine work on the container's root, in which their scripts then run.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from support.machine import Machine, missing_tools
+from support.needs import absent, need
+from support.packages import VERSION, build_arch_packages, build_debs, build_rpms, run
+from support.pair import guest_rootfs
+
+pytestmark = [pytest.mark.slow, pytest.mark.container]
+
+_GUEST = re.compile(r"guestlink-(common|garcon|vshd|sommelier)[-_]")
+_VARIABLES = {"BROWSER", "QT_QPA_PLATFORMTHEME", "XCURSOR_THEME", "XDG_CURRENT_DESKTOP", "XDG_DATA_DIRS"}
+_GARCON, _PROXY = "guestlink-garcon.service", "guestlink-sommelier@0.service"
+
+
+class Manager:
+    """A package manager for one container.
+
+    :param newer: the packages of this checkout.
+    :param older: packages of an older version.
+    """
+
+    names = ("guestlink-sommelier", "guestlink-vshd", "guestlink-garcon", "guestlink-common")
+
+    def __init__(self, machine: Machine, newer: list[Path], older: list[Path]) -> None:
+        self.machine = machine
+        self.newer = [path for path in newer if _GUEST.match(path.name)]
+        self.older = [path for path in older if _GUEST.match(path.name)]
+
+    def install(self, packages: list[Path]) -> None:
+        """Install packages, whatever version is there."""
+        raise NotImplementedError
+
+    def remove(self) -> None:
+        """Remove all of them."""
+        raise NotImplementedError
+
+
+class Dpkg(Manager):
+    """dpkg, inside."""
+
+    def install(self, packages: list[Path]) -> None:
+        for path in packages:
+            self.machine.put(path, f"/tmp/{path.name}")
+        self._dpkg("-i", *(f"/tmp/{path.name}" for path in packages))
+
+    def remove(self) -> None:
+        self._dpkg("-r", *self.names)
+
+    def _dpkg(self, *words: str) -> None:
+        done = self.machine.root("dpkg", *words)
+        assert done.returncode == 0, done.stdout + done.stderr
+
+
+class Rpm(Manager):
+    """rpm, from outside, where its database is too: it follows the link that the container's root is."""
+
+    def install(self, packages: list[Path]) -> None:
+        self._rpm("-U", "--oldpackage", "--replacepkgs", *packages)
+
+    def remove(self) -> None:
+        self._rpm("-e", *self.names)
+
+    def _rpm(self, *words: str | Path) -> None:
+        database = self.newer[0].parent / "database"
+        database.mkdir(exist_ok=True)
+        root = self.machine.root_directory
+        run(*self.machine.beside, "rpm", "--root", root, "--dbpath", database, "--nodeps", *words)
+
+
+class Pacman(Manager):
+    """This machine's pacman with its libraries, inside: it would follow the link to another root."""
+
+    def __init__(self, machine: Machine, newer: list[Path], older: list[Path]) -> None:
+        super().__init__(machine, newer, older)
+        self._libraries = re.findall(r"(/\S+) \(0x", run("ldd", "/usr/bin/pacman"))
+        machine.root("mkdir", "-p", "/tmp/pacman", "/var/lib/pacman")
+        for path in ("/usr/bin/pacman", *self._libraries):
+            machine.put(Path(path), f"/tmp/pacman/{Path(path).name}")
+        machine.root("sh", "-c", "chmod 755 /tmp/pacman/*; touch /tmp/pacman.conf")
+
+    def install(self, packages: list[Path]) -> None:
+        for path in packages:
+            self.machine.put(path, f"/tmp/{path.name}")
+        self._pacman("-Udd", *(f"/tmp/{path.name}" for path in packages))
+
+    def remove(self) -> None:
+        self._pacman("-Rdd", *self.names)
+
+    def _pacman(self, *words: str) -> None:
+        (loader,) = (Path(path).name for path in self._libraries if "ld-linux" in path)
+        program = (f"/tmp/pacman/{loader}", "--library-path", "/tmp/pacman", "/tmp/pacman/pacman")
+        done = self.machine.root(*program, "--config", "/tmp/pacman.conf", "--noconfirm", *words)
+        assert done.returncode == 0, done.stdout + done.stderr
+
+
+_FORMATS = {
+    "dpkg on bookworm": (Dpkg, build_debs, "debs", "bookworm"),
+    "dpkg on trixie": (Dpkg, build_debs, "debs", "trixie"),
+    "rpm": (Rpm, build_rpms, "rpms", "trixie"),
+    "pacman": (Pacman, build_arch_packages, "arch_packages", "trixie"),
+}
+
+
+@pytest.fixture(scope="module", params=_FORMATS)
+def manager(
+    request: pytest.FixtureRequest, older: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Manager]:
+    """A container that runs, without Guestlink."""
+    if missing := missing_tools():
+        absent(f"a system container needs {', '.join(missing)}")
+    need("rpm", "pacman", packages="rpm pacman-package-manager")
+    kind, build, built, suite = _FORMATS[request.param]
+    older_packages = build(tmp_path_factory.mktemp("older-packages"), older)
+    with Machine(guest_rootfs(suite)) as machine:
+        yield kind(machine, request.getfixturevalue(built), older_packages)
+
+
+def _variables(machine: Machine) -> set[str]:
+    shown = machine.check_user("systemctl", "--user", "show-environment")
+    return {line.partition("=")[0] for line in shown.splitlines()}
+
+
+def _pid(machine: Machine, unit: str) -> int:
+    """The unit's process once it runs."""
+    machine.wait(f"{unit} runs", lambda: machine.user("systemctl", "--user", "is-active", unit).returncode == 0)
+    return int(machine.check_user("systemctl", "--user", "show", "-P", "MainPID", unit))
+
+
+def _environment_findings(machine: Machine) -> list[str]:
+    findings = json.loads(machine.user("guestlink", "doctor", "--json").stdout)["findings"]
+    return [finding["sentence"] for finding in findings if finding["check"] == "environment"]
+
+
+def _version(machine: Machine) -> str:
+    """The version that garcon calls itself."""
+    return str(json.loads(machine.user("guestlink", "status", "--json").stdout)["version"])
+
+
+def test_a_running_user_manager_follows_its_packages(manager: Manager) -> None:
+    machine = manager.machine
+    assert not _VARIABLES & _variables(machine)
+
+    manager.install(manager.older)
+    assert _variables(machine) >= _VARIABLES
+    garcon, proxy = _pid(machine, _GARCON), _pid(machine, _PROXY)
+    environ = machine.root("cat", f"/proc/{garcon}/environ").stdout.split("\0")
+    assert "BROWSER=/usr/bin/garcon-url-handler" in environ
+    assert any("/var/lib/flatpak/exports/share" in line for line in environ if line.startswith("XDG_DATA_DIRS="))
+    assert _environment_findings(machine) == []
+    assert _version(machine) == "0.0.9"
+
+    manager.install(manager.newer)
+    assert _pid(machine, _GARCON) != garcon
+    assert _version(machine) == VERSION
+    assert _pid(machine, _PROXY) == proxy, "programs would lose their windows"
+
+    manager.install(manager.older)
+    _pid(machine, _GARCON)
+    assert _version(machine) == "0.0.9"
+
+    manager.remove()
+    assert not _VARIABLES & _variables(machine)
+    left = machine.check_user("systemctl", "--user", "list-units", "--plain", "--no-legend", "guestlink-*")
+    assert left == ""
+    assert machine.root("pgrep", "-f", "/usr/(lib|share)/guestlink").stdout == ""
+    assert machine.root("update-alternatives", "--query", "x-www-browser").returncode != 0
+
+    manager.install(manager.newer)
+    assert _variables(machine) >= _VARIABLES
+    _pid(machine, _GARCON)
+    _a_stale_manager_is_reported(machine)
+
+
+def _a_stale_manager_is_reported(machine: Machine) -> None:
+    """As an installation leaves it that does not reach the user manager."""
+    generators = "/usr/lib/systemd/user-environment-generators"
+    machine.root("mv", generators, f"{generators}.away")
+    machine.check_user("systemctl", "--user", "daemon-reload")
+    machine.check_user("systemctl", "--user", "restart", _GARCON)
+    machine.root("mv", f"{generators}.away", generators)
+    (sentence,) = _environment_findings(machine)
+    assert sentence.startswith("the user manager was started without variables of Guestlink: BROWSER,")
+    machine.check_user("systemctl", "--user", "daemon-reload")
+    (sentence,) = _environment_findings(machine)
+    assert sentence.startswith("garcon was started without variables of Guestlink: BROWSER,")
+    machine.check_user("systemctl", "--user", "restart", _GARCON)
+    assert _environment_findings(machine) == []
+
+
+def test_what_has_been_switched_off_stays_off(manager: Manager) -> None:
+    machine = manager.machine
+    manager.install(manager.newer)
+    machine.check_user("systemctl", "--user", "mask", "--now", _GARCON)
+    if isinstance(manager, Pacman):  # Its packages bring the links.
+        machine.check_user("systemctl", "--user", "mask", _PROXY)
+    else:
+        machine.root("systemctl", "--global", "disable", _PROXY)
+    machine.check_user("systemctl", "--user", "stop", _PROXY)
+    manager.install(manager.older)
+    for unit in (_GARCON, _PROXY):
+        assert machine.user("systemctl", "--user", "is-active", unit).stdout == "inactive\n"
