@@ -206,6 +206,12 @@ def test_a_broken_set_up_is_named_by_its_cause_alone(name: str) -> None:
             "garcon 1.0 still runs although 2.0 is installed",
             1,
         ),
+        (
+            {"manager_lacks": ("BROWSER", "XDG_DATA_DIRS"), "garcon_lacks": ("BROWSER", "XDG_DATA_DIRS")},
+            "the user manager was started without variables of Guestlink: BROWSER, XDG_DATA_DIRS",
+            1,
+        ),
+        ({"garcon_lacks": ("BROWSER",)}, "garcon was started without variables of Guestlink: BROWSER", 1),
         ({"sftp_server": False}, "there is no sftp-server", 0),
         ({"network": False}, "this container has no network", 0),
         ({"nodes": ()}, "the host gives this container no GPU", 0),

@@ -133,6 +133,21 @@ def _manager(facts: Facts) -> _Said:
         )
 
 
+def _environment(facts: Facts) -> _Said:
+    if facts.manager_lacks:
+        yield (
+            _WARNING,
+            f"the user manager was started without variables of Guestlink: {', '.join(facts.manager_lacks)}",
+            "systemctl --user daemon-reload; systemctl --user restart guestlink-garcon",
+        )
+    elif facts.garcon_lacks:
+        yield (
+            _WARNING,
+            f"garcon was started without variables of Guestlink: {', '.join(facts.garcon_lacks)}",
+            "systemctl --user restart guestlink-garcon",
+        )
+
+
 def _bus(facts: Facts) -> _Said:
     if not facts.session_bus:
         yield (
@@ -394,6 +409,7 @@ CHECKS: tuple[Check, ...] = (
     Check("user", "the services are this user's", _user, ("place",)),
     Check("runtime", "the runtime directory is the user's", _runtime, ("place", "system", "user", "disk")),
     Check("manager", "the user manager runs", _manager, ("system", "user", "runtime")),
+    Check("environment", "programs get Guestlink's variables", _environment, ("place", "manager")),
     Check("bus", "there is a session bus", _bus, ("manager",)),
     Check("libraries", "the Python libraries are usable", _libraries),
     Check("settings", "the settings are valid", _settings),

@@ -71,6 +71,8 @@ class Facts:
     :ivar pam_module: whether logins can open a session of systemd.
     :ivar manager: what ``systemctl --user is-system-running`` says, or why it says nothing.
     :ivar manager_runs: whether a user manager answers.
+    :ivar manager_lacks: variables of our environment generator that the user manager does not have.
+    :ivar garcon_lacks: those that garcon's process does not have.
     :ivar libraries: version by module; ``None`` where it cannot be imported, which ``import_troubles`` explains.
     :ivar free: bytes and inodes that are free, by directory.
     :ivar garcon: garcon's own status, ``None`` where it does not answer.
@@ -100,6 +102,8 @@ class Facts:
     manager: str = "running"
     manager_runs: bool = True
     lingers: bool = True
+    manager_lacks: tuple[str, ...] = ()
+    garcon_lacks: tuple[str, ...] = ()
     session_bus: bool = True
     units: Mapping[str, UnitState] = field(default_factory=_healthy_units)
     libraries: Mapping[str, str | None] = field(default_factory=dict)

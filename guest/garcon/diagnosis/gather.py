@@ -16,6 +16,7 @@ from typing import Any
 
 from garcon.client.daemon import control_path, garcon
 from garcon.diagnosis.commands import Commands
+from garcon.diagnosis.environment import stale_environments
 from garcon.diagnosis.facts import DESKTOP_UID, EXPECTED_GROUPS, UNITS, Facts, Node, UnitState
 from garcon.settings import HOST_DIRECTORY, SFTP_SERVER, TOKEN_FILE, NoHost, host_address, load_settings
 from guestlink import __version__
@@ -72,6 +73,7 @@ def gather(environ: Mapping[str, str] = os.environ, seconds: float = SECONDS) ->
     known |= _host(environ)
     known |= _garcon()
     known |= _libraries(commands) | _units(commands) | _wayland(known["host"])
+    known |= stale_environments(commands) if known["manager_runs"] else {}
     known |= _accounts() | _system(commands, known["user"])
     known["lingers"] = not os.path.isdir("/var/lib/systemd/linger") or os.path.exists(
         f"/var/lib/systemd/linger/{known['user']}"
