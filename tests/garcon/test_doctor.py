@@ -215,6 +215,7 @@ def test_a_broken_set_up_is_named_by_its_cause_alone(name: str) -> None:
         ({"sftp_server": False}, "there is no sftp-server", 0),
         ({"network": False}, "this container has no network", 0),
         ({"nodes": ()}, "the host gives this container no GPU", 0),
+        ({"xdg_open": False}, "there is no xdg-open", 0),
         ({"shell_server": False}, "vshd is not installed", 0),
         ({"journal_readable": False}, "user may not read the journal", 0),
         ({"failed_system_units": ("a.mount",)}, "system units have failed: a.mount", 0),

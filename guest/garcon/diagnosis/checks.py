@@ -375,6 +375,15 @@ def _shells(facts: Facts) -> _Said:
         )
 
 
+def _links(facts: Facts) -> _Said:
+    if not facts.xdg_open:
+        yield (
+            _NOTE,
+            "there is no xdg-open, which many programs open links with",
+            "sudo apt-get install --no-install-recommends xdg-utils (Debian, Ubuntu), or install xdg-utils",
+        )
+
+
 def _locale(facts: Facts) -> _Said:
     if facts.locale_missing:
         yield (
@@ -433,6 +442,7 @@ CHECKS: tuple[Check, ...] = (
     Check("files", "the expected files exist", _files, ("place",)),
     Check("sftp", "the host can show files", _sftp, ("place",)),
     Check("shells", "the host can open a terminal", _shells, ("place",)),
+    Check("links", "programs can open links", _links, ("place",)),
     Check("locale", "the locale exists", _locale),
     Check("system units", "no system unit has failed", _system_units, ("place", "system")),
     Check("journal", "the journal is readable", _journal, ("place", "system")),

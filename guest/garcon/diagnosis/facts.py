@@ -124,6 +124,7 @@ class Facts:
     nodes: tuple[Node, ...] = (Node("/dev/dri/renderD128"),)
     sftp_server: bool = True
     shell_server: bool = True
+    xdg_open: bool = True
     groups_missing: tuple[str, ...] = ()
     files_missing: tuple[str, ...] = ()
     locale_missing: str = ""

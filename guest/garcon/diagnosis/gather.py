@@ -125,6 +125,7 @@ def _where() -> dict[str, Any]:
             map(os.path.exists, ("/run/systemd/container", TOKEN_PATH, HOST_DIRECTORY, "/run/.containerenv"))
         ),
         "shell_server": bool(own_program("vshd", "vshd")),
+        "xdg_open": shutil.which("xdg-open") is not None,
         "address": not has_device() or ipv4_address() is not None,
         "network": has_network(),
         "free": dict(_free()),
