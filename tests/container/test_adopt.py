@@ -81,8 +81,34 @@ def test_a_bare_container_becomes_a_guest_and_registers(pair: Pair) -> None:
     assert "made" not in {state for state, _ in again.values()}
 
 
-def test_all_of_it_is_taken_back(pair: Pair) -> None:
+_BELOW_THE_USER = """
+import os, subprocess, sys
+read, write = os.pipe()
+child = os.fork()
+if child == 0:
+    os.read(read, 1)
+    done = subprocess.run(["guestlink", "adopt", "--undo"])
+    os._exit(done.returncode)
+os.setuid(1000)
+os.write(write, b"1")
+sys.exit(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
+"""
+"""A process of the user and below it, as below sudo, one of root."""
+
+
+def test_the_user_who_asks_is_not_removed(pair: Pair) -> None:
+    before = _look(pair.machine)
+    done = pair.machine.root("python3", "-c", _BELOW_THE_USER)
+    assert done.returncode == 1
+    assert "you are logged in as anna" in done.stderr
+    assert "lxc exec" in done.stderr
+    assert _look(pair.machine) == before
+
+
+def test_all_of_it_is_taken_back_while_the_services_run(pair: Pair) -> None:
     machine = pair.machine
+    assert machine.user("systemctl", "--user", "is-active", "guestlink-garcon").stdout == "active\n"
+    machine.root("su", "anna", "-c", "setsid sleep 1000 > /dev/null 2>&1 &")
     done = machine.root("guestlink", "adopt", "--undo")
     assert done.returncode == 0, done.stdout
     assert machine.root("id", "anna").returncode != 0

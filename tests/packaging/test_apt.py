@@ -42,8 +42,14 @@ def base(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactor
 
 @pytest.fixture(scope="module")
 def repository(debs: list[Path], key: SigningKey, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Made with the manual's commands."""
     need("apt-ftparchive", packages="apt-utils")
-    return key.repository("apt", tmp_path_factory.mktemp("repository") / "apt", debs)
+    directory = tmp_path_factory.mktemp("repository")
+    (directory / "packaging").symlink_to(CHECKOUT / "packaging")
+    (directory / "debs").symlink_to(debs[0].parent)
+    made, _ = manual("Make a repository")
+    run("sh", "-euc", made.replace("/srv/www", str(directory)), cwd=directory, environ=key.environ)
+    return directory / "apt"
 
 
 @pytest.fixture(scope="module")
@@ -106,14 +112,16 @@ def _status(root: Root) -> dict[str, str]:
 def test_a_container_without_a_desktop_gets_nothing_graphical(base: Root, repository: Path) -> None:
     """What apt would install, recommended packages included."""
     base.copy(repository, "/repository/apt")
-    for block in manual("Debian"):
-        added = block.replace("https://guestlink.invalid", "file:///repository")
-        base.run("sh", "-euc", added.replace("apt-get install -y guestlink\n", ""))
+    added = "repository=file:///repository\n" + manual("Debian")[0]
+    base.run("sh", "-euc", added.partition("apt-get install -y guestlink\n")[0])
     simulated = base.run("apt-get", "install", "-s", "guestlink-garcon", "guestlink-vshd")
     installed = {line.split()[1] for line in simulated.splitlines() if line.startswith("Inst ")}
     assert {"guestlink-garcon", "guestlink-vshd", "guestlink-common", "python3-grpcio"} <= installed
     assert not [name for name in installed if _GRAPHICAL.match(name)]
     assert "guestlink-sommelier" not in installed
+    simulated = base.run("apt-get", "install", "-s", "guestlink")
+    everything = {line.split()[1] for line in simulated.splitlines() if line.startswith("Inst ")}
+    assert everything - installed == {"guestlink", "guestlink-sommelier", "libxkbcommon0", "xkb-data"}
 
 
 def test_installed_started_upgraded_and_purged(base: Root, older_debs: list[Path], tmp_path: Path) -> None:
@@ -156,10 +164,33 @@ def test_it_takes_the_originals_place_and_gives_it_back(base: Root, originals: P
     assert "Guestlink" in (base.path / "usr/lib/systemd/user/guestlink-garcon.service").read_text()
     assert (base.path / "usr/bin/sommelier").is_file()
     assert not (base.path / "usr/bin/sommelier").is_symlink()
-    base.run("apt-get", "install", "-y", "cros-garcon", "cros-sommelier", "cros-sommelier-config")
-    assert not NAMES - {"guestlink-common", "guestlink-vshd"} & _status(base).keys()
-    base.run("sh", "-c", "apt-get purge -y 'guestlink*'")
+    base.run("sh", "-euc", manual("Debian")[1])
+    assert {"cros-garcon", "cros-sommelier", "cros-sommelier-config"} <= _status(base).keys()
+    assert "guestlink" not in base.run("dpkg-query", "-W")
     assert base.ours() == before
+
+
+def test_a_purge_keeps_the_list_of_what_adoption_has_changed(base: Root) -> None:
+    before = base.run("cat", "/etc/passwd", "/etc/group")
+    base.run("apt-get", "install", "-y", "--no-install-recommends", "guestlink-garcon")
+    base.run("sh", "-c", "guestlink adopt || true")  # systemd does not run here
+    assert base.run("id", "-u", "user") == "1000\n"
+    said = base.run("apt-get", "purge", "-y", "guestlink-garcon")
+    assert "install guestlink-garcon again and run: guestlink adopt --undo" in said
+    base.run("apt-get", "install", "-y", "--no-install-recommends", "guestlink-garcon")
+    base.run("guestlink", "adopt", "--undo")
+    assert base.run("cat", "/etc/passwd", "/etc/group") == before
+    base.run("apt-get", "purge", "-y", "guestlink-garcon")
+    assert not (base.path / "var/lib/guestlink").exists()
+
+
+def test_the_manual_installs_what_building_needs() -> None:
+    control = (CHECKOUT / "packaging/debian/control").read_text()
+    (line,) = re.findall(r"^Build-Depends: (.*)$", control, re.MULTILINE)
+    needed = {word.split()[0].replace("debhelper-compat", "debhelper") for word in line.split(", ")}
+    installed = set(manual("Build the packages")[0].split())
+    assert needed - {"dh-sequence-python3"} <= installed
+    assert "dh-python" in installed, "what has dh-sequence-python3"
 
 
 @pytest.fixture

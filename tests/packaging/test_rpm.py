@@ -115,7 +115,7 @@ def test_installed_from_a_signed_repository_started_and_removed(
     assert settings is not None
     (root.path / "etc/yum.repos.d").mkdir(parents=True, exist_ok=True)
     where = root.path / "etc/yum.repos.d/guestlink.repo"
-    where.write_text(settings[1].replace("https://guestlink.invalid/dnf", f"file://{repository}"))
+    where.write_text(settings[1].replace("$repository/dnf", f"file://{repository}"))
     dnf = _dnf(root, where.parent, tmp_path)
     said = run(*dnf, "install", "guestlink", "guestlink-host")
     assert "Complete!" in said

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from garcon.adoption.ledger import Change, Ledger
+from garcon.adoption.processes import end_processes, refuse_own_user
 from guestlink.errors import GuestlinkError
 from guestlink.paths import atomic_write
 
@@ -191,13 +192,21 @@ class GuestRoot:
         """Take every change back, the newest first. What others have changed since stays.
 
         :returns: state (``undone``, ``kept``, ``failed``), what, and why for each.
+        :raises GuestlinkError: it would end the shell that it was called in; nothing has been changed.
         """
+        for change in self._ledger.changes:
+            if change["do"] == "user" and self.is_live and not self.dry_run:
+                for account in self._accounts_named(change["name"]):
+                    refuse_own_user(account.name, account.uid)
         told = []
         for change in list(reversed(self._ledger.changes)):
             what = " ".join(str(change[key]) for key in ("path", "name", "user", "group") if key in change)
             try:
                 reason = self._undo(change)
-            except (GuestlinkError, OSError) as error:
+            except GuestlinkError as error:
+                told.append(("failed", what, "; ".join(filter(None, (error.message, error.hint)))))
+                continue
+            except OSError as error:
                 told.append(("failed", what, str(error)))
                 continue
             told.append(("kept" if reason else "undone", what, reason))
@@ -240,14 +249,17 @@ class GuestRoot:
                 if self.exists(f"/var/lib/systemd/linger/{change['user']}") and not self.dry_run:
                     self.call(["loginctl", "disable-linger", change["user"]])
             case "user":
-                made = [account for account in self.accounts() if account.name == change["name"]]
-                if made and not self.dry_run:
-                    if self.is_live:  # Whose processes run cannot be removed; its manager may still be ending.
-                        self.call(["systemctl", "stop", f"user@{made[0].uid}.service", f"user-{made[0].uid}.slice"])
-                    self.call(["userdel", change["name"]])
+                for account in self._accounts_named(change["name"]):
+                    if self.is_live and not self.dry_run:
+                        end_processes(account.name, account.uid, self.call)
+                    if not self.dry_run:
+                        self.call(["userdel", change["name"]])
             case _:
                 return "this version does not know this kind of change"
         return ""
+
+    def _accounts_named(self, name: str) -> list[Account]:
+        return [account for account in self.accounts() if account.name == name]
 
     def _remove(self, path: Path) -> None:
         if not self.dry_run:

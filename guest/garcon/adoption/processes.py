@@ -1,0 +1,75 @@
+"""Ending what runs for a user, so that the user can be removed: userdel refuses a user who has processes."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from guestlink.errors import GuestlinkError
+
+_SECONDS = 30.0
+"""How long processes have to end."""
+_AGAIN = "guestlink adopt --undo"
+
+
+def refuse_own_user(name: str, uid: int) -> None:
+    """Check that a user who is about to be removed is not the one who asks.
+
+    :raises GuestlinkError: this command runs below a process of the user.
+    """
+    pid = os.getpid()
+    while pid > 1:
+        status = _status(pid)
+        if uid in _uids(status):
+            raise GuestlinkError(
+                f"you are logged in as {name}, who cannot be removed meanwhile",
+                hint=f"run it in a shell of root that the host opens (lxc exec, incus exec, lxc-attach): {_AGAIN}",
+            )
+        pid = int(status.get("PPid", "0"))
+
+
+def end_processes(name: str, uid: int, call: Callable[[Sequence[str]], object]) -> None:
+    """Stop the user's manager and sessions, and wait until nothing of the user runs.
+
+    :param call: runs a program of the container; raises GuestlinkError where it fails.
+    :raises GuestlinkError: something still runs.
+    """
+    if os.path.isdir("/run/systemd/system"):
+        for words in (
+            ["loginctl", "disable-linger", name],
+            ["loginctl", "terminate-user", name],
+            ["systemctl", "stop", f"user@{uid}.service", f"user-{uid}.slice"],
+        ):
+            try:
+                call(words)
+            except GuestlinkError:
+                pass  # There is none of it, or no logind; what counts is whether something runs.
+    deadline = time.monotonic() + _SECONDS
+    while running := _processes(uid):
+        if time.monotonic() > deadline:
+            raise GuestlinkError(f"{name} is in use by {', '.join(running)}", hint=f"end that, then: {_AGAIN}")
+        time.sleep(0.05)
+
+
+def _processes(uid: int) -> list[str]:
+    """Name and number of each process of a user."""
+    found = []
+    for path in Path("/proc").glob("[0-9]*"):
+        status = _status(int(path.name))
+        if uid in _uids(status):
+            found.append(f"{status.get('Name', 'a process')} ({path.name})")
+    return found
+
+
+def _status(pid: int) -> dict[str, str]:
+    try:
+        lines = Path("/proc", str(pid), "status").read_text(errors="replace").splitlines()
+    except OSError:
+        return {}  # It has ended, or there is no /proc.
+    return {name: value.strip() for name, _, value in (line.partition(":") for line in lines)}
+
+
+def _uids(status: dict[str, str]) -> set[int]:
+    return {int(word) for word in status.get("Uid", "").split()}
