@@ -110,7 +110,7 @@ def _options_of_help(text: str) -> tuple[Option, ...]:
             continue
         for word in re.split(r", (?=-)", found[1]):
             name, equals, value = word.partition("=")
-            if equals:
+            if equals and " " not in name:
                 options.append(Option((name + "=",), found[2] or "", _KINDS.get(value, "")))
             else:
                 name, _, value = word.partition(" ")
