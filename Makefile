@@ -8,6 +8,8 @@ PYTHON ?= /usr/bin/python3
 COMPILE ?= yes
 # Debian's zsh looks into vendor-completions.
 ZSH_COMPLETIONS ?= share/zsh/site-functions
+# Where the project is published, for software centres: docs/demo.png has to lie below it.
+HOMEPAGE ?=
 
 PACKAGES = common garcon vshd sommelier host
 
@@ -105,7 +107,9 @@ install-host:
 	$(call launcher,bin/guestlink-host,guestlink_host.__main__)
 	$(call launcher,bin/vsh,guestlink_host.vsh.__main__)
 	$(call files,host/systemd-units/guestlink-host.service,$(units))
-	$(call files,host/guestlink_host/data/invalid.guestlink.host.metainfo.xml,share/metainfo)
+	$(call files,host/guestlink_host/data/org.guestlink.guestlink_host.metainfo.xml,share/metainfo)
+	[ -z "$(HOMEPAGE)" ] || sed -i -e '/<!-- homepage/d' -e '/^  -->/d' -e 's|@HOMEPAGE@|$(HOMEPAGE:%/=%)|' \
+	    $(usr)/share/metainfo/org.guestlink.guestlink_host.metainfo.xml
 	$(call completions,guestlink-host)
 	$(call completions,vsh)
 	$(call settings,guestlink-host.conf)

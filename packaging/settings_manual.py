@@ -20,6 +20,11 @@ SECTIONS = {
 }
 """The sections of each file, and where their settings are defined."""
 
+_EXAMPLE = {
+    "guestlink.conf": ("[garcon]", "icon_theme = Papirus", "[sommelier]", "scale = 0.5"),
+    "guestlink-host.conf": ("[guestlink-host]", "url_policy = ask", "terminal = foot -e"),
+}
+
 _ABOUT = {
     "guestlink.conf": "settings of Guestlink in a container",
     "guestlink-host.conf": "settings of Guestlink on the host",
@@ -42,8 +47,8 @@ def page(file: str) -> str:
         "in sections named after the programs. What stands before the first section counts for every program.",
         "Lines that begin with # are comments.",
         "A switch weighs more than an environment variable, a variable more than the user's file, and that one",
-        "more than the administrator's. A value that cannot be is named, and the program does not start with it",
-        "(status 78).",
+        "more than the administrator's. An invalid value is reported and the program exits with status 78; an",
+        "unknown key is reported and passed over. A program reads its settings when it starts.",
     ]
     for section, module in SECTIONS[file].items():
         lines += [f".SH SECTION [{section.upper()}]"]
@@ -57,6 +62,7 @@ def page(file: str) -> str:
                 lines.append(f"Default: {_text(default)}.")
             if setting.variable:
                 lines += ["Variable:", f".BR {_text(setting.variable)} ."]
+    lines += [".SH EXAMPLE", ".nf", *map(_text, _EXAMPLE[file]), ".fi"]
     programs = sorted(
         {"garcon", "guestlink", "sommelier"} if file == "guestlink.conf" else {"guestlink-host", "vsh"}
     )

@@ -36,21 +36,31 @@ def _managers(text: str) -> tuple[str, ...]:
     return words
 
 
-OPENER = Setting("opener", "GUESTLINK_HOST_OPENER", ["xdg-open"], _words, "command that opens a URL, put behind it")
+OPENER = Setting(
+    "opener", "GUESTLINK_HOST_OPENER", ["xdg-open"], _words, "command that opens a URL, which is appended"
+)
 TERMINAL = Setting[list[str]](
     "terminal", "GUESTLINK_HOST_TERMINAL", [], _words, "terminal with its switch before a command, as in `foot -e`"
 )
 ASK = Setting[list[str]](
-    "ask", "GUESTLINK_HOST_ASK", [], _words, "command that asks the question behind it; status 0 means yes"
+    "ask", "GUESTLINK_HOST_ASK", [], _words, "yes/no dialog command; the question is appended, status 0 means yes"
 )
 SHELL = Setting[list[str]](
     "shell", "GUESTLINK_HOST_SHELL", [], _words, "command that opens a shell in a container; `vsh` where not set"
 )
 URL_POLICY = Setting(
-    "url_policy", "GUESTLINK_HOST_URL_POLICY", "allow", choice(*POLICIES), "URLs of containers without a policy"
+    "url_policy",
+    "GUESTLINK_HOST_URL_POLICY",
+    "allow",
+    choice(*POLICIES),
+    "URLs of containers without a policy: allow, ask or deny",
 )
 TERMINAL_POLICY = Setting(
-    "terminal_policy", "GUESTLINK_HOST_TERMINAL_POLICY", "allow", choice(*POLICIES), "the same for terminals"
+    "terminal_policy",
+    "GUESTLINK_HOST_TERMINAL_POLICY",
+    "allow",
+    choice(*POLICIES),
+    "the same for terminals: allow, ask or deny",
 )
 URL_SCHEMES = Setting(
     "url_schemes",
@@ -78,7 +88,7 @@ GPU = Setting(
     "GUESTLINK_HOST_GPU",
     "auto",
     str,
-    "render nodes that attach carries in: auto for all of /dev/dri, off, or their paths",
+    "render nodes that attach mounts: auto for all of /dev/dri, off, or their paths",
 )
 MANAGERS = Setting[tuple[str, ...]](
     "managers",

@@ -58,6 +58,21 @@ def test_desktop_files_and_metadata_are_valid(usr: Path) -> None:
         assert run("desktop-file-validate", entry) == ""
     for component in (usr / "share/metainfo").iterdir():
         run("appstreamcli", "validate", "--no-net", component)
+        text = component.read_text()
+        assert f"<id>{component.name.removesuffix('.metainfo.xml')}</id>" in text
+        assert "<id>invalid." not in text
+        assert re.findall(r'<release version="(.*?)"', text)[0] == VERSION
+
+
+def test_a_homepage_brings_a_screenshot(tmp_path: Path) -> None:
+    need("appstreamcli", packages="appstream")
+    words = (f"DESTDIR={tmp_path}", "COMPILE=no", "HOMEPAGE=https://guestlink.invalid/")
+    run("make", "-s", "install-host", *words, cwd=CHECKOUT)
+    (component,) = (tmp_path / "usr/share/metainfo").iterdir()
+    run("appstreamcli", "validate", "--no-net", component)
+    (image,) = re.findall(r"<image>(.*?)</image>", re.sub(r"(?s)<!--.*?-->", "", component.read_text()))
+    assert image == "https://guestlink.invalid/docs/demo.png"
+    assert (CHECKOUT / "docs/demo.png").exists()
 
 
 @pytest.fixture
