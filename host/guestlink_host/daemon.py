@@ -30,7 +30,9 @@ from guestlink_host.containers import SHARE_LIMIT, Container, Containers
 from guestlink_host.desktop import Desktop
 from guestlink_host.desktop_databases import DesktopDatabases
 from guestlink_host.guest import Guest
+from guestlink_host.host_menu import HostMenu, watch_menu
 from guestlink_host.launcher_files import LauncherFiles
+from guestlink_host.launcher_names import LauncherNames
 from guestlink_host.listener import OPENING_WINDOW, OPENINGS, ContainerListener
 from guestlink_host.openings import Openings
 from guestlink_host.publisher import Publisher
@@ -40,6 +42,7 @@ from guestlink_host.settings import (
     ASK,
     COMPOSITOR,
     GPU,
+    LAUNCHER_NAMES,
     LOG_LEVEL,
     MANAGERS,
     OPENER,
@@ -105,6 +108,7 @@ class Daemon:
             self._private = _emptied(private_directory(host_runtime_directory() / "private"))
             self._containers = Containers(state_directory(), host_runtime_directory())
             self._databases = DesktopDatabases(data_home())
+            self._names = LauncherNames(self._config[LAUNCHER_NAMES])
             config = self._config
             shell = config[SHELL] or own_program("vsh", "guestlink_host.vsh")
             self._desktop = Desktop(config[OPENER], config[TERMINAL], config[ASK], shell)
@@ -124,6 +128,7 @@ class Daemon:
                 self._tasks.start(self._databases.run(), name="refresh the desktop's databases")
                 for container in self._containers:
                     await self._start_or_retry(container)
+                self._tasks.start(watch_menu(HostMenu(data_home()), self._names), name="look at the host's menu")
                 self._attachments.start()
                 self._tasks.start(self._keep_sockets(), name="carry the session's sockets")
                 await control.start()
@@ -192,7 +197,8 @@ class Daemon:
 
     def _publisher(self, name: str) -> Publisher:
         files = LauncherFiles(name, data_home())
-        return Publisher(name, files, self._containers.list_file(name), self._program, self._databases.request)
+        state = self._containers.list_file(name)
+        return Publisher(name, files, state, self._program, self._names, self._databases.request)
 
     # -- events --------------------------------------------------------------------------------------------------
 
@@ -253,6 +259,7 @@ class Daemon:
             except BaseException:
                 await self._services.pop(container.name).close()
                 self._containers.remove(container.name)
+                self._names.forget(container.name)
                 raise
         self._show_status()
         return container
@@ -273,6 +280,7 @@ class Daemon:
             except BaseException:
                 await self._start(container)
                 raise
+            self._names.forget(name)
         self._attachments.problems.pop(name, None)
         self._show_status()
 

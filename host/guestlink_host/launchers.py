@@ -8,7 +8,7 @@ the container's name and the application's id; everything else is text that was 
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from typing import NamedTuple
 from urllib.parse import quote
 
@@ -55,26 +55,40 @@ def plan(
     applications: Iterable[Application],
     program: Sequence[str],
     without_icon: Collection[str] = (),
+    tells: Callable[[str], bool] = lambda name: False,
 ) -> dict[str, bytes]:
     """The launchers of a container: content by file name.
 
     :param container: its checked name.
     :param program: the words that start guestlink-host, the first an absolute path.
     :param without_icon: ids of the applications that are known to have none.
+    :param tells: whether a launcher of this name says what container it is of.
     """
     return {
         f"{file_stem(container, application.id)}.desktop": launcher(
-            container, application, program, has_icon=application.id not in without_icon
+            container,
+            application,
+            program,
+            has_icon=application.id not in without_icon,
+            tells_container=tells(application.name),
         )
         for application in applications
     }
 
 
-def launcher(container: str, application: Application, program: Sequence[str], *, has_icon: bool = True) -> bytes:
+def launcher(
+    container: str,
+    application: Application,
+    program: Sequence[str],
+    *,
+    has_icon: bool = True,
+    tells_container: bool = False,
+) -> bytes:
     """The content of one launcher file."""
     stem = file_stem(container, application.id)
     lines = ["[Desktop Entry]", "Type=Application"]
-    lines += _texts("Name", application.names)
+    suffix = f" ({container})" if tells_container else ""
+    lines += _texts("Name", ((locale, name + suffix) for locale, name in application.names))
     lines += _texts("Comment", _comments(application))
     lines += [
         f"Exec={_escape(_command(container, application, program))}",

@@ -17,6 +17,7 @@ from guestlink_host.applications import Application, from_json, read_application
 from guestlink_host.garcon_link import ICON_BATCH, GarconLink
 from guestlink_host.icons import REQUESTS, BadPicture, Picture, check_picture
 from guestlink_host.launcher_files import DiskProblem, LauncherFiles, Stopped
+from guestlink_host.launcher_names import LauncherNames
 from guestlink_host.launchers import plan
 from guestlink_host.names import file_stem
 
@@ -37,6 +38,7 @@ class Publisher:
     :param files: its files.
     :param state: where its list is kept over restarts.
     :param program: the words that start guestlink-host, for launchers.
+    :param names: decides which launchers say what container they are of.
     :param changed: is called after files have changed.
     """
 
@@ -46,6 +48,7 @@ class Publisher:
         files: LauncherFiles,
         state: Path,
         program: Sequence[str],
+        names: LauncherNames,
         changed: Callable[[], None],
     ) -> None:
         self.applications: dict[str, Application] = {}
@@ -55,6 +58,7 @@ class Publisher:
         self._files = files
         self._state = state
         self._program = list(program)
+        self._names = names
         self._changed = changed
         self._received: Iterable[Any] | None = None
         self._link: GarconLink | None = None
@@ -74,6 +78,8 @@ class Publisher:
             pass
         except (OSError, ValueError, RecursionError) as error:
             _log.warning("%s cannot be used: %s; the container will send its list again", self._state, error)
+        self._names.join(self._container, self._wanted.set)
+        self._note_names()
         self._wanted.set()
 
     def submit(self, messages: Iterable[Any]) -> None:
@@ -108,6 +114,7 @@ class Publisher:
         """Publish whenever there is something new, for ever."""
         loop = asyncio.get_running_loop()
         await asyncio.to_thread(self._files.scan)
+        await self._names.complete.wait()
         while True:
             await self._wanted.wait()
             self._wanted.clear()
@@ -164,6 +171,7 @@ class Publisher:
             _log.info("%s: %d more entries cannot be shown", self._container, len(faults) - 10)
         old = self.applications
         self.applications = applications
+        self._note_names()
         self.lists += 1
         self._new = {name for name in applications if name not in old or name in self._new}
         # A failed icon is asked for again after the next list (garcon.md §7.10), and so is every other one: a list
@@ -174,6 +182,9 @@ class Publisher:
         self._unsaved = self._unsaved or applications != old
         _log.info("%s has %d applications", self._container, len(applications))
 
+    def _note_names(self) -> None:
+        self._names.update(self._container, [application.name for application in self.applications.values()])
+
     async def _write_launchers(self) -> None:
         stems = self._files.icon_stems()
         # A new application is expected to have an icon, so that its launcher need not be written twice.
@@ -183,7 +194,9 @@ class Publisher:
             if name not in self._new and file_stem(self._container, name) not in stems
         }
         applications = list(self.applications.values())
-        wanted = await asyncio.to_thread(plan, self._container, applications, self._program, without_icon)
+        wanted = await asyncio.to_thread(
+            plan, self._container, applications, self._program, without_icon, self._names.tells
+        )
         written, removed = await asyncio.to_thread(self._files.write_launchers, wanted)
         if written or removed:
             _log.info("%s: %d launchers written, %d removed", self._container, written, removed)

@@ -69,6 +69,13 @@ URL_SCHEMES = Setting(
     _schemes,
     "URL schemes that a container may open; file: needs a shared folder besides",
 )
+LAUNCHER_NAMES = Setting(
+    "launcher_names",
+    "GUESTLINK_HOST_LAUNCHER_NAMES",
+    "auto",
+    choice("auto", "always", "never"),
+    "which launchers name their container: auto for those that share their name with another one, always, never",
+)
 COMPOSITOR = Setting(
     "compositor",
     "GUESTLINK_HOST_COMPOSITOR",
@@ -100,7 +107,7 @@ MANAGERS = Setting[tuple[str, ...]](
 LOG_LEVEL = Setting("log_level", "GUESTLINK_LOG", "info", str, "debug, info, warning or error")
 
 SCHEMA: tuple[Setting[Any], ...] = (
-    OPENER, TERMINAL, ASK, SHELL, URL_POLICY, TERMINAL_POLICY, URL_SCHEMES, COMPOSITOR, SOUND, GPU,
+    OPENER, TERMINAL, ASK, SHELL, URL_POLICY, TERMINAL_POLICY, URL_SCHEMES, LAUNCHER_NAMES, COMPOSITOR, SOUND, GPU,
     MANAGERS, LOG_LEVEL,
 )  # fmt: skip
 

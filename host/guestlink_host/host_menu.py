@@ -1,0 +1,86 @@
+"""The names of this machine's own applications, as its menus show them."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+from guestlink_host.launcher_names import HOST, LauncherNames
+
+INTERVAL = 5.0
+"""Seconds between two looks."""
+_FILE_LIMIT = 5000
+_SIZE_LIMIT = 256 * 1024
+"""Bytes of a desktop file that are read: names stand in the first group."""
+_DEFAULT_DATA_DIRS = "/usr/local/share:/usr/share"
+
+
+class HostMenu:
+    """Reads the menus' directories again only after they have changed.
+
+    :param data_home: ``$XDG_DATA_HOME``, which has our own launchers, too.
+    """
+
+    def __init__(self, data_home: Path) -> None:
+        data_dirs = os.environ.get("XDG_DATA_DIRS") or _DEFAULT_DATA_DIRS
+        listed = [data_home, *map(Path, filter(os.path.isabs, data_dirs.split(":")))]
+        self._directories = [directory / "applications" for directory in dict.fromkeys(listed)]
+        self._seen: list[int] = []
+
+    def poll(self) -> set[str] | None:
+        """The names, or ``None`` where they are those of the last call. Blocking, for a thread."""
+        times = [_modified(directory) for directory in self._directories]
+        if times == self._seen:
+            return None
+        self._seen = times
+        return set(_names(self._directories))
+
+
+async def watch_menu(menu: HostMenu, names: LauncherNames) -> None:
+    """Keep the names of the host's own applications known, for ever."""
+    while True:
+        if (found := await asyncio.to_thread(menu.poll)) is not None:
+            names.update(HOST, found)
+        names.complete.set()
+        await asyncio.sleep(INTERVAL)
+
+
+def _names(directories: Iterable[Path]) -> Iterator[str]:
+    files: dict[str, Path] = {}
+    for directory in directories:
+        with contextlib.suppress(OSError):
+            for entry in os.scandir(directory):
+                if entry.name.endswith(".desktop") and not entry.name.startswith("guestlink-"):
+                    files.setdefault(entry.name, Path(entry.path))  # The first directory's hides the others'.
+    for path in list(files.values())[:_FILE_LIMIT]:
+        with contextlib.suppress(OSError):
+            if path.is_file() and (name := _shown_name(path)):
+                yield name
+
+
+def _shown_name(path: Path) -> str:
+    """The name outside every locale; ``""`` for what no menu shows."""
+    with path.open("rb") as stream:
+        text = stream.read(_SIZE_LIMIT).decode(errors="replace")
+    keys: dict[str, str] = {}
+    inside = False
+    for line in text.splitlines():
+        if line.startswith("["):
+            if inside:
+                break
+            inside = line.strip() == "[Desktop Entry]"
+        elif inside:
+            key, _, value = line.partition("=")
+            keys[key.strip()] = value.strip()
+    hidden = "true" in (keys.get("NoDisplay"), keys.get("Hidden"))
+    return "" if hidden or keys.get("Type") != "Application" else keys.get("Name", "")
+
+
+def _modified(directory: Path) -> int:
+    try:
+        return directory.stat().st_mtime_ns
+    except OSError:
+        return 0
