@@ -19,8 +19,10 @@ ID_LIMIT = 1024
 
 _INVISIBLE = frozenset({"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"})
 """Unicode categories that a person cannot see, text direction among them."""
-_NEEDED = frozenset("\u200c\u200d\u200e\u200f\u061c")
-"""Joiners and direction marks without which some scripts are written wrongly; they cannot reorder other text."""
+_NEEDED = frozenset("\u200b\u200c\u200d\u200e\u200f\u061c")
+"""Joiners, direction marks and Khmer's word ends, without which some scripts are written wrongly; they cannot
+reorder other text."""
+_SPACES = re.compile(r"\s+")
 
 
 def check_container_name(name: object) -> str:
@@ -62,6 +64,12 @@ def visible_line(text: str, limit: int) -> str:
 
     :param limit: characters that are kept.
     """
-    spaced = "".join(" " if char.isspace() else char for char in text[: limit * 4])
+    spaced = _SPACES.sub(_one_space, text[: limit * 4])
     seen = "".join(c for c in spaced if c in _NEEDED or unicodedata.category(c) not in _INVISIBLE)
-    return " ".join(seen.split())[:limit].strip()
+    line = _SPACES.sub(_one_space, seen.strip())[:limit].strip()
+    return line if any(c not in _NEEDED and not c.isspace() for c in line) else ""
+
+
+def _one_space(run: re.Match[str]) -> str:
+    """The first of several spaces: at some, which Polish and French have, a line must not end."""
+    return run[0][0] if unicodedata.category(run[0][0]) == "Zs" else " "
