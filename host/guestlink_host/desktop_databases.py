@@ -9,12 +9,15 @@ import os
 import shutil
 from pathlib import Path
 
+from guestlink.backoff import backoff
 from guestlink.process import CommandFailed, run
 
 _log = logging.getLogger(__name__)
 
 SETTLE = 0.3
 """Seconds that changes may go on before the tools run: a list and its icons are one refresh."""
+FIRST_RETRY, LAST_RETRY = 2.0, 60.0
+"""Seconds until a tool that failed runs again."""
 _TIMEOUT = 60.0
 
 
@@ -35,34 +38,43 @@ class DesktopDatabases:
         self._requested.set()
 
     async def run(self) -> None:
-        """Refresh whenever requested, one refresh at a time, for ever."""
+        """Refresh whenever requested, one refresh at a time, for ever; what failed is tried again."""
+        failures = 0
         while True:
-            await self._requested.wait()
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(backoff(FIRST_RETRY, LAST_RETRY, failures) if failures else None):
+                    await self._requested.wait()
             await asyncio.sleep(SETTLE)
             self._requested.clear()
-            await self.refresh()
+            failures = 0 if await self.refresh() else failures + 1
 
-    async def refresh(self) -> None:
-        """Refresh now. Tools that are not installed belong to no desktop that would need them."""
+    async def refresh(self) -> bool:
+        """Refresh now. Tools that are not installed belong to no desktop that would need them.
+
+        :returns: whether everything is up to date.
+        """
+        done = True
         if self._applications.is_dir():
             # Makes mimeinfo.cache, by which file managers find who opens a type.
-            await self._tool("update-desktop-database", "-q", str(self._applications))
+            done = await self._tool("update-desktop-database", "-q", str(self._applications))
         if self._theme.is_dir():
             # A newer directory makes running desktops look again (Icon Theme Specification).
             with contextlib.suppress(OSError):
                 os.utime(self._theme)
             # A cache that nobody keeps up to date is worse than none, so none is made where there was none.
             if (self._theme / "icon-theme.cache").exists():
-                await self._tool("gtk-update-icon-cache", "-q", "-t", "-f", str(self._theme))
+                done = await self._tool("gtk-update-icon-cache", "-q", "-t", "-f", str(self._theme)) and done
+        return done
 
-    async def _tool(self, name: str, *arguments: str) -> None:
+    async def _tool(self, name: str, *arguments: str) -> bool:
         if shutil.which(name) is None:
-            return
+            return True
         try:
             (await run([name, *arguments], timeout=_TIMEOUT)).check()
         except CommandFailed as error:
             if name not in self._said:
                 _log.warning("%s", error)
             self._said.add(name)
-        else:
-            self._said.discard(name)
+            return False
+        self._said.discard(name)
+        return True

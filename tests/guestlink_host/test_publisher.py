@@ -207,6 +207,27 @@ async def test_the_desktops_database_is_refreshed(host: Host) -> None:
     )
 
 
+async def test_a_database_that_could_not_be_refreshed_is_refreshed_later(
+    host: Host, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("guestlink_host.desktop_databases.FIRST_RETRY", 0.01)
+    tools = host.root / "tools"
+    tools.mkdir()
+    (tools / "update-desktop-database").write_text(f"#!/bin/sh\necho >> {tools}/runs; test -e {tools}/works\n")
+    (tools / "update-desktop-database").chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tools}:{os.environ['PATH']}")
+    guest = await host.registered()
+    await guest.publish(application("a"))
+
+    def runs() -> int:
+        return len((tools / "runs").read_text().splitlines()) if (tools / "runs").exists() else 0
+
+    await host.until(lambda: runs() > 2)
+    (tools / "works").touch()
+    before = runs()
+    await host.until(lambda: runs() > before)
+
+
 async def test_launchers_that_somebody_deleted_come_back_with_the_daemon(host: Host) -> None:
     guest = await host.registered()
     await guest.publish(application("a"))
