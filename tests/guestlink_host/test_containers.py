@@ -75,7 +75,7 @@ def test_a_name_that_is_taken_and_one_that_is_unknown(tmp_path: Path) -> None:
         containers.add("demo")
     with pytest.raises(GuestlinkError) as caught:
         containers["other"]
-    assert "guestlink-host add other" in caught.value.hint
+    assert "guestlink-host attach other" in caught.value.hint
     assert "demo" in caught.value.hint
 
 
