@@ -34,8 +34,8 @@ def check_installed(manager: Manager, instance: Instance) -> None:
     if status == _ABSENT:
         raise NotInstalled(
             f"Guestlink is not installed in the container {instance.name}",
-            hint=f"`guestlink-host attach {instance.name} --install` installs it from a repository that the "
-            "container has; --apt, --dnf or --packages names another source",
+            hint=f"`guestlink-host attach {instance.name} --install` installs it, from the repository that --apt, "
+            "--dnf, --packages or guestlink-host.conf names, or from one that the container has",
         )
 
 
@@ -72,7 +72,8 @@ def install(manager: Manager, instance: Instance, source: Source) -> None:
         inside = f"{manager.shell_prefix(instance)} guestlink adopt"
         raise GuestlinkError(
             f"installing in {instance.name} failed: {_line(said[-1]) if said else f'status {ran.status}'}",
-            hint=f"mend that and run the command again, or install it by hand, then `{inside}`",
+            hint="name a repository that has it with --apt, --dnf or --packages, or install it by hand, then "
+            f"`{inside}`",
         )
 
 

@@ -75,6 +75,17 @@ class Source(NamedTuple):
     packages: Path | None = None
 
 
+def checked_source(source: Source) -> Source:
+    """Return a source whose repository, key and packages can be used.
+
+    :raises GuestlinkError: one of them cannot.
+    """
+    install_script(source)
+    if source.packages is not None:
+        package_files(source.packages)
+    return source
+
+
 def install_script(source: Source) -> str:
     """What root runs inside.
 

@@ -14,9 +14,9 @@ from guestlink.errors import GuestlinkError
 from guestlink.progress import waiting
 from guestlink_host.control_client import wake
 from guestlink_host.inside import check_installed, install
-from guestlink_host.install_script import Source
+from guestlink_host.install_script import Source, checked_source
 from guestlink_host.managers import KINDS, RUNNING, Carried, Instance, Manager, find_instance, managers_here
-from guestlink_host.settings import GPU, MANAGERS, gpu_nodes, load_settings
+from guestlink_host.settings import APT, DNF, GPU, KEY, MANAGERS, PACKAGES, gpu_nodes, load_settings
 
 _LIST_LIMIT = 3.0
 """Seconds for the application list of a container that has registered."""
@@ -39,9 +39,14 @@ def add_sources(parser: argparse.ArgumentParser) -> None:
 
 
 def source_of(arguments: argparse.Namespace) -> Source:
-    """What :func:`add_sources` was given."""
-    key, packages = (Path(path).resolve() if path else None for path in (arguments.key, arguments.packages))
-    return Source(arguments.apt, arguments.dnf, key, packages)
+    """What :func:`add_sources` was given; where it was given nothing, what the settings say."""
+    given = (arguments.apt, arguments.dnf, arguments.key or "", arguments.packages or "")
+    if not any(given):
+        settings = load_settings()
+        given = (settings[APT], settings[DNF], settings[KEY], settings[PACKAGES])
+    apt, dnf, *paths = given
+    key, packages = (Path(path).expanduser().resolve() if path else None for path in paths)
+    return Source(apt, dnf, key, packages)
 
 
 def attach(daemon: ControlClient, arguments: argparse.Namespace) -> str:
@@ -50,9 +55,9 @@ def attach(daemon: ControlClient, arguments: argparse.Namespace) -> str:
     :returns: where it stands now.
     :raises GuestlinkError: it cannot be done, or the container does not register.
     """
-    source = source_of(arguments)
-    if not arguments.install and source != Source():
+    if not arguments.install and any((arguments.apt, arguments.dnf, arguments.key, arguments.packages)):
         raise GuestlinkError("--apt, --dnf, --key and --packages count with --install", hint="add --install")
+    source = checked_source(source_of(arguments)) if arguments.install else Source()
     with waiting("asking the container managers"):
         manager, instance = _find(arguments)
     if arguments.install and instance.status != RUNNING:
@@ -61,9 +66,17 @@ def attach(daemon: ControlClient, arguments: argparse.Namespace) -> str:
         )
     with waiting(f"attaching {instance.name}"):
         at_once = _attach(daemon, arguments, manager, instance)
-    if arguments.install:
-        with waiting(f"installing Guestlink in {instance.name}"):
-            install(manager, instance, source)
+    try:
+        if arguments.install:
+            with waiting(f"installing Guestlink in {instance.name}"):
+                install(manager, instance, source)
+        return _registration(daemon, manager, instance, at_once)
+    except GuestlinkError as error:
+        raise GuestlinkError(f"{instance.name} is attached, but {error.message}", hint=error.hint) from error
+
+
+def _registration(daemon: ControlClient, manager: Manager, instance: Instance, at_once: bool) -> str:
+    """See a container register that has been attached; returns where it stands now."""
     if instance.status != RUNNING:
         return "it registers with its next start; `guestlink-host shell` and `launch` start it"
     if not at_once:

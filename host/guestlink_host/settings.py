@@ -104,11 +104,19 @@ MANAGERS = Setting[tuple[str, ...]](
     _managers,
     "container managers to ask: lxd, incus, lxc, or none",
 )
+APT = Setting(
+    "apt", "GUESTLINK_HOST_APT", "", str, "apt repository from which containers get Guestlink: ADDRESS SUITE PART"
+)
+DNF = Setting("dnf", "GUESTLINK_HOST_DNF", "", str, "dnf repository from which containers get Guestlink")
+KEY = Setting("key", "GUESTLINK_HOST_KEY", "", str, "file with the public key of these repositories")
+PACKAGES = Setting(
+    "packages", "GUESTLINK_HOST_PACKAGES", "", str, "directory with Guestlink's packages, instead of a repository"
+)
 LOG_LEVEL = Setting("log_level", "GUESTLINK_LOG", "info", str, "debug, info, warning or error")
 
 SCHEMA: tuple[Setting[Any], ...] = (
     OPENER, TERMINAL, ASK, SHELL, URL_POLICY, TERMINAL_POLICY, URL_SCHEMES, LAUNCHER_NAMES, COMPOSITOR, SOUND, GPU,
-    MANAGERS, LOG_LEVEL,
+    MANAGERS, APT, DNF, KEY, PACKAGES, LOG_LEVEL,
 )  # fmt: skip
 
 

@@ -60,11 +60,19 @@ def test_a_container_without_guestlink_is_named_at_once_and_gets_it_on_demand(de
     for refused in (desk.host("attach", "bare", check=False), desk.stage.vsh("bare", "--", "true", check=False)):
         assert refused.returncode not in (0, 127), refused.stdout
         assert "Guestlink is not installed in the container bare" in refused.stderr
+        assert ("bare is attached, but" in refused.stderr) == ("attach" in refused.args)
         assert "`guestlink-host attach bare --install`" in refused.stderr
     assert "Traceback" not in desk.stage.logs()
-    directory = shutil.copytree(packages, desk.stage.root / "to-install")
-    words = ("attach", "bare", "--install", "--packages", str(directory))
-    installed = desk.stage.host(*words, check=False, timeout=300)
+    nowhere = desk.stage.host("attach", "bare", "--install", check=False, timeout=300)
+    assert nowhere.returncode == 1
+    assert (
+        "bare is attached, but installing in bare failed: E: Unable to locate package guestlink" in nowhere.stderr
+    )
+    settings = Path(desk.stage.host_environ["XDG_CONFIG_HOME"], "guestlink/guestlink-host.conf")
+    settings.parent.mkdir(parents=True)
+    settings.write_text(f"packages = {shutil.copytree(packages, desk.stage.root / 'to-install')}\n")
+    installed = desk.stage.host("attach", "bare", "--install", check=False, timeout=300)
+    settings.unlink()
     assert installed.returncode == 0, installed.stderr
     assert installed.stdout.startswith("bare is attached; it is registered, with ")
     assert "installing Guestlink in bare …" in installed.stderr.splitlines()
