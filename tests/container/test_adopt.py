@@ -16,6 +16,7 @@ pytestmark = pytest.mark.container
 BARE = f"""
 systemctl stop user@{UID} user-{UID}.slice
 userdel -r user
+rm -f /run/systemd/users/{UID}; systemctl restart systemd-logind
 for group in render kvm video floppy; do groupdel -f $group || true; done
 rm -f /var/lib/systemd/linger/* /etc/gshadow /etc/gshadow- /etc/sommelierrc
 rm -f /etc/systemd/user/default.target.wants/guestlink*

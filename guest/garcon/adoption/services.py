@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from contextlib import suppress
 from pathlib import Path
 
 from garcon.adoption.guest_root import Account, GuestRoot
@@ -46,6 +47,8 @@ def _start(root: GuestRoot, user: Account) -> Outcome:
         )
     for words in (["daemon-reload"], ["start", "default.target"]):
         root.call(["systemctl", "--user", *words], user=user)
+    with suppress(GuestlinkError):  # Its state says more.
+        root.call(["systemctl", "--user", "start", _GARCON], user=user)
     if (state := _garcon_state(root, user)) not in _RUNNING:
         return _not_running(root, user, state)
     groups = f"; systemctl restart user@{user.uid}.service lets its new groups count and ends its programs"
