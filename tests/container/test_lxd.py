@@ -62,6 +62,8 @@ def test_a_container_without_guestlink_is_named_at_once_and_gets_it_on_demand(de
         assert "Guestlink is not installed in the container bare" in refused.stderr
         assert ("bare is attached, but" in refused.stderr) == ("attach" in refused.args)
         assert "`guestlink-host attach bare --install`" in refused.stderr
+    refused = desk.host("ssh-config", "bare", check=False)
+    assert "it runs: `guestlink doctor` inside it says why" in refused.stderr
     assert "Traceback" not in desk.stage.logs()
     nowhere = desk.stage.host("attach", "bare", "--install", check=False, timeout=300)
     assert nowhere.returncode == 1
@@ -89,8 +91,6 @@ def test_a_service_that_does_not_run_is_named_within_seconds(desk: Desk) -> None
         assert refused.returncode == 1
         assert "in the container bare: garcon does not answer: it does not run" in refused.stderr
         assert "systemctl --user restart guestlink-garcon" in refused.stderr
-    refused = desk.host("ssh-config", "bare", check=False)
-    assert "it runs: `guestlink doctor` inside it says why" in refused.stderr
     desk.host("detach", "bare")
     desk.lxd.client("delete", "-f", "bare")
 
