@@ -16,7 +16,8 @@ from guestlink.sockets import Peer, PeerPolicy, activated_sockets, listen, same_
 from guestlink.token import TokenError, read_token
 from vshd.arguments import USAGE, Arguments, parse_arguments
 from vshd.fork_server import ForkServer
-from vshd.session import Session, Surroundings
+from vshd.session import Session, Surroundings, rehearse
+from vshd.waiting_child import WaitingChild
 from vshd.warm import dial, serve_request
 
 _BACKLOG = 1024
@@ -52,7 +53,7 @@ def _run(argv: list[str]) -> int:
 def _serve_host(listeners: list[socket.socket], arguments: Arguments, surroundings: Surroundings) -> int:
     policy = PeerPolicy(uids=same_user().uids, cids=frozenset({CID_HOST}))
 
-    def serve(connection: socket.socket) -> int:
+    def serve(connection: socket.socket, child: WaitingChild | None) -> int:
         if connection.family in (socket.AF_INET, socket.AF_INET6):
             connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             connection.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
@@ -62,11 +63,17 @@ def _serve_host(listeners: list[socket.socket], arguments: Arguments, surroundin
                 return 1
             if not demand(connection, token):
                 return 1
-        Session(connection, surroundings).run()
+        Session(connection, surroundings, child).run()
         return 0
 
     NotifySocket().send("READY=1")
-    ForkServer(listeners, policy.refusal, serve, leaves_sessions=arguments.listen is None).run()
+    ForkServer(
+        listeners,
+        policy.refusal,
+        serve,
+        leaves_sessions=arguments.listen is None,
+        rehearse=lambda: rehearse(surroundings),
+    ).run()
     _remove(arguments.listen)
     return 0
 
@@ -75,14 +82,17 @@ def _serve_garcon(arguments: Arguments) -> int:
     address = UnixAddress(arguments.warm)
     policy = same_user()
 
-    def serve(connection: socket.socket) -> int:
-        return serve_request(connection, arguments.default_user, arguments.may_switch)
+    def serve(connection: socket.socket, child: WaitingChild | None) -> int:
+        return serve_request(connection, arguments.default_user, arguments.may_switch, child)
 
     def refusal(peer: Peer) -> str | None:
         return policy.refusal(peer)
 
     until = os.pidfd_open(arguments.until) if arguments.until else -1
-    ForkServer([listen(address, backlog=_BACKLOG)], refusal, serve, until).run()
+    surroundings = Surroundings({}, True, arguments.default_user, arguments.may_switch)
+    ForkServer(
+        [listen(address, backlog=_BACKLOG)], refusal, serve, until, rehearse=lambda: rehearse(surroundings)
+    ).run()
     _remove(address)
     return 0
 

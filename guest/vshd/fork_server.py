@@ -1,6 +1,8 @@
 """A small process that forks one child for each connection: no session waits for an interpreter to start.
 
-It is single-threaded and holds nothing but its listeners, so that a fork is cheap and takes nothing along.
+It is single-threaded and holds nothing but its listeners, so that a fork is cheap and takes nothing along. One
+child is forked beforehand and has gone through the beginning of a session: a fresh one first has to get its memory,
+page by page.
 """
 
 from __future__ import annotations
@@ -16,6 +18,7 @@ import socket
 import sys
 import time
 from collections.abc import Callable, Sequence
+from typing import Generic, NamedTuple, TypeVar
 
 from guestlink.sockets import Peer, peer_of
 
@@ -25,35 +28,56 @@ CHILD_LIMIT = 1024
 """Sessions at a time; further connections are closed."""
 _PAUSE = 0.2
 """Seconds without accepting when the system is short of something."""
+_QUIET_TIME = 0.02
+"""Seconds without a connection or an end after which a child is forked for the next: a session that begins shall
+not share the processor with that."""
+STANDBY_NAME = "vshd-standby"
+"""What ps(1) shows for processes that wait for a connection."""
 _SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGCHLD)
 _SHORTAGES = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM, errno.EAGAIN)
 
 
-class ForkServer:
+Prepared = TypeVar("Prepared")
+
+
+class _Standby(NamedTuple):
+    """The child that waits for a connection, and the socket that it gets it through."""
+
+    pid: int
+    orders: socket.socket
+
+
+class ForkServer(Generic[Prepared]):
     """Accepts connections and serves each in a child.
 
     :param listeners: non-blocking listening sockets.
     :param refusal: why a peer may not connect, or ``None``.
-    :param serve: serves a connection, in the child; what it returns is the child's exit status.
+    :param serve: serves a connection, in the child; what it returns is the child's exit status. Gets what
+        ``rehearse`` returned there, or ``None``.
     :param until: a descriptor that becomes readable when no more connections shall be accepted, as a pidfd does
         when its process has ended; or -1. The server stays until its last session is over.
     :param leaves_sessions: whether sessions go on when the server is told to stop.
+    :param rehearse: called in the child that waits for the next connection, before that comes.
     """
 
     def __init__(
         self,
         listeners: Sequence[socket.socket],
         refusal: Callable[[Peer], str | None],
-        serve: Callable[[socket.socket], int],
+        serve: Callable[[socket.socket, Prepared | None], int],
         until: int = -1,
         *,
         leaves_sessions: bool = False,
+        rehearse: Callable[[], Prepared],
     ) -> None:
         self._listeners = list(listeners)
         self._refusal = refusal
         self._serve = serve
         self._until = until
         self._leaves_sessions = leaves_sessions
+        self._rehearse = rehearse
+        self._standby: _Standby | None = None
+        self._wants_standby = True
         self._children: set[int] = set()
         self._stop = False
         self._retire = False
@@ -76,7 +100,11 @@ class ForkServer:
         by_number = {listener.fileno(): listener for listener in self._listeners}
         try:
             while not self._stop and not (self._retire and not self._children):
-                for descriptor, _ in poll.poll():
+                ready = poll.poll(_QUIET_TIME * 1000 if self._wants_standby else None)
+                if not ready:
+                    self._wants_standby = False
+                    self._renew_standby()
+                for descriptor, _ in ready:
                     if descriptor in by_number:
                         if not self._accept(by_number[descriptor]):
                             time.sleep(_PAUSE)
@@ -87,6 +115,8 @@ class ForkServer:
                         with contextlib.suppress(BlockingIOError):
                             os.read(self._wakeup, 512)
                 self._reap()
+                if self._retire:
+                    self._dismiss_standby()
                 if self._retire and self._listeners:
                     for listener in self._listeners:
                         poll.unregister(listener)
@@ -95,6 +125,7 @@ class ForkServer:
         finally:
             signal.set_wakeup_fd(-1)
             self._close_listeners()
+            self._dismiss_standby()
             for pid in () if self._leaves_sessions else self._children:
                 with contextlib.suppress(ProcessLookupError):
                     os.kill(pid, signal.SIGTERM)
@@ -126,17 +157,78 @@ class ForkServer:
             if refusal is not None:
                 _log.warning("refused a connection: %s", refusal)
                 return True
-            try:
-                pid = os.fork()
-            except OSError as error:
-                _log.warning("cannot fork: %s", error.strerror)
-                return False
-            if pid == 0:
-                self._be_child(connection)
+            pid = self._hand_over(connection)
+            if not pid:
+                try:
+                    pid = os.fork()
+                except OSError as error:
+                    _log.warning("cannot fork: %s", error.strerror)
+                    return False
+                if pid == 0:
+                    self._be_child(lambda: self._serve(connection, None))
             self._children.add(pid)
+            self._wants_standby = self._standby is None
             return True
 
-    def _be_child(self, connection: socket.socket) -> None:
+    # The child that waits.
+
+    def _renew_standby(self) -> None:
+        """Have a child that waits, unless there shall be no more sessions."""
+        if self._standby is not None or self._stop or self._retire or len(self._children) >= CHILD_LIMIT:
+            return
+        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        try:
+            pid = os.fork()
+        except OSError as error:
+            _log.debug("no child waits for the next connection: %s", error.strerror)
+            ours.close()
+            theirs.close()
+            return
+        if pid == 0:
+            ours.close()
+            self._be_child(lambda: self._stand_by(theirs))
+        theirs.close()
+        self._standby = _Standby(pid, ours)
+
+    def _stand_by(self, orders: socket.socket) -> int:
+        prepared = None
+        name = _rename(STANDBY_NAME)
+        with contextlib.suppress(Exception):  # What fails here fails in the session too, and is reported there.
+            prepared = self._rehearse()
+        with contextlib.suppress(OSError):
+            orders.send(b".")
+        _, descriptors, _, _ = socket.recv_fds(orders, 1, 1)
+        orders.close()
+        _rename(name)
+        if not descriptors:
+            return 0  # The server ends.
+        os.set_inheritable(descriptors[0], False)
+        return self._serve(socket.socket(fileno=descriptors[0]), prepared)
+
+    def _hand_over(self, connection: socket.socket) -> int:
+        """Give a connection to the child that waits; returns its process id, or 0 where none takes it."""
+        standby = self._standby
+        if standby is None:
+            return 0
+        try:
+            if not standby.orders.recv(1, socket.MSG_DONTWAIT):
+                return 0  # It has ended.
+        except OSError:
+            return 0  # It has not gone through the beginning yet.
+        self._standby = None
+        with standby.orders:
+            try:
+                socket.send_fds(standby.orders, [b"."], [connection.fileno()])
+            except OSError:
+                return 0  # Somebody has ended it.
+        return standby.pid
+
+    def _dismiss_standby(self) -> None:
+        if self._standby is not None:
+            self._standby.orders.close()
+            self._standby = None
+
+    def _be_child(self, serve: Callable[[], int]) -> None:
         status = 1
         try:
             signal.set_wakeup_fd(-1)
@@ -145,7 +237,8 @@ class ForkServer:
             os.close(self._wakeup)
             os.close(self._waker)
             self._close_listeners()
-            status = self._serve(connection)
+            self._dismiss_standby()
+            status = serve()
         except Exception:
             _log.exception("a session failed")
         finally:
@@ -164,8 +257,22 @@ class ForkServer:
             if not pid:
                 return
             self._children.discard(pid)
+            if self._standby is not None and pid == self._standby.pid:
+                self._dismiss_standby()
 
     def _close_listeners(self) -> None:
         for listener in self._listeners:
             listener.close()
         self._listeners.clear()
+
+
+def _rename(name: str) -> str:
+    """Give this process another name for ps(1); returns the one that it had."""
+    try:
+        with open("/proc/self/comm", "r+") as file:
+            before = file.read().strip()
+            file.seek(0)
+            file.write(name)
+    except OSError:
+        return name
+    return before

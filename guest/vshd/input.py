@@ -71,6 +71,22 @@ class Input:
         if taken < len(data) or not data:
             self.put(bytes(data[taken:]))
 
+    def type(self, keys: bytes) -> None:
+        """As :meth:`put` and :meth:`write`, for a few bytes; nothing waits, and the target may be written."""
+        target = self._target
+        if target.stdin < 0 or self._ends:
+            return
+        try:
+            taken = os.write(target.stdin, keys)
+        except BlockingIOError:
+            taken = 0
+        except OSError:
+            self._give_up()
+            target.close_stdin()
+            return
+        if taken < len(keys):
+            self._backlog.add(keys[taken:])
+
     def takes(self) -> bool:
         """Whether :meth:`write` may be tried when the target has room."""
         return self._target.stdin >= 0 and not self.awaits_echo

@@ -8,7 +8,6 @@ client does not read while it writes, and would never write again if it were not
 from __future__ import annotations
 
 import contextlib
-import errno
 import fcntl
 import logging
 import os
@@ -19,14 +18,12 @@ import struct
 import termios
 import time
 from collections.abc import Callable, Mapping
-from typing import NamedTuple
+from typing import NamedTuple, TypeAlias
 
 from guestlink.vsh import (
-    DATA_LIMIT,
     READY_IN_CWD,
     READY_TEXT,
     Data,
-    OutgoingBlock,
     ProtocolError,
     Resize,
     ServerProtocol,
@@ -37,6 +34,7 @@ from guestlink.vsh import (
     StatusChange,
     Stream,
     encode_data,
+    encode_setup,
     encode_setup_answer,
     encode_status,
     killed_by,
@@ -46,8 +44,10 @@ from vshd.backlog import Backlog
 from vshd.environment import Environ, session_environ, target_environ
 from vshd.input import Input
 from vshd.login import login_environ
-from vshd.target import Target, start_target
+from vshd.output import Output
+from vshd.target import Target, start_target, waiting_target
 from vshd.terminfo import usable_term
+from vshd.waiting_child import WaitingChild
 
 _log = logging.getLogger(__name__)
 
@@ -67,14 +67,8 @@ INPUT_MARK = 256 * 1024
 """Bytes waiting for the target above which the client is not read, unless it takes nothing itself."""
 INPUT_LIMIT = 64 * 1024 * 1024
 """Bytes waiting for the target above which the client is not read at all."""
-_RECEIVE_SMALL, _RECEIVE_LARGE = 32 * 1024, 256 * 1024
+_RECEIVE_SMALL, _RECEIVE_LARGE = 4 * 1024, 256 * 1024
 """Bytes of one receive: enough for a person, and for a flood; room for many costs time even where few come."""
-_SMALL_BLOCK, _LARGE_BLOCK = 4, 64
-"""Frames that one read fills: enough for a person, and for a flood."""
-_FLOODED_TERMINAL = 2048
-"""Bytes in one read of a terminal that are not a person's any more."""
-_LARGE_PIPE = 256 * 1024
-"""Bytes that an output pipe holds in a flood: four times as many, and half as many changes of process."""
 _ECHO_TIME = 0.005
 """Seconds without any output after which no echo is expected."""
 _TERMINAL_RETRY = 0.25
@@ -97,6 +91,11 @@ class Surroundings(NamedTuple):
     may_switch: bool = True
 
 
+Handler: TypeAlias = Callable[[int], bool | None]
+"""Acts on the events of a descriptor; returns true where only keys or a few bytes of output have passed, so that
+everything is waited for as before."""
+
+
 class _Gone(Exception):
     """The client is not there any more, or is of no more use."""
 
@@ -105,19 +104,23 @@ class Session:
     """Serves one client until its end.
 
     :param client: a connected socket, which the session closes.
+    :param child: of :func:`rehearse`, to become the target.
     """
 
-    def __init__(self, client: socket.socket, surroundings: Surroundings) -> None:
+    def __init__(
+        self, client: socket.socket, surroundings: Surroundings, child: WaitingChild | None = None
+    ) -> None:
         client.setblocking(False)
         self._client = client
+        self._child = child
         self._surroundings = surroundings
         self._protocol = ServerProtocol()
         self._target: Target | None = None
         self._to_client = Backlog()
         self._input: Input | None = None
+        self._output: Output | None = None
         self._ready_text = READY_TEXT
         self._early: list[Data | Resize | SignalRequest] | None = []
-        self._blocks: dict[int, OutgoingBlock] = {}
         self._exit: StatusChange | None = None
         self._told_end = self._lingers = False
         self._deadline = time.monotonic() + SETUP_TIMEOUT
@@ -127,7 +130,7 @@ class Session:
         self._interests: dict[int, int] = {}
         self._shape: tuple[object, ...] = ()
         self._receive_size = _RECEIVE_SMALL
-        self._handlers: dict[int, Callable[[int], None]] = {client.fileno(): self._client_ready}
+        self._handlers: dict[int, Handler] = {client.fileno(): self._client_ready}
 
     def run(self) -> None:
         """Serve, and leave nothing behind. SIGTERM and a fault of ours end it like a client that went away."""
@@ -141,6 +144,8 @@ class Session:
         finally:
             if self._target is not None:
                 self._target.close()
+            elif self._child is not None:
+                self._child.close()
             self._client.close()
 
     def _leave(self, _number: int, _frame: object) -> None:
@@ -150,6 +155,23 @@ class Session:
     # The loop.
 
     def _wait(self) -> None:
+        """Wait once and act; and on, as long as the target and the client only exchange a person's keys."""
+        self._watch()
+        limit = self._time_left()
+        timeout = None if limit is None else limit * 1000
+        while True:
+            ready = self._poll.poll(timeout)
+            if not ready and self._input is not None:
+                self._input.echoes_no_more()
+            is_plain = timeout is None
+            for descriptor, events in ready:
+                handler = self._handlers.get(descriptor)
+                if handler is not None and descriptor in self._interests and not handler(events):
+                    is_plain = False
+            if not is_plain:
+                return
+
+    def _watch(self) -> None:
         shape = self._current_shape()
         if shape != self._shape:
             self._shape = shape
@@ -160,14 +182,6 @@ class Session:
                 if self._interests.get(descriptor) != events:
                     self._poll.register(descriptor, events)
             self._interests = wanted
-        limit = self._time_left()
-        ready = self._poll.poll(None if limit is None else limit * 1000)
-        if not ready and self._input is not None:
-            self._input.echoes_no_more()
-        for descriptor, events in ready:
-            handler = self._handlers.get(descriptor)
-            if handler is not None and descriptor in self._interests:
-                handler(events)
 
     def _current_shape(self) -> tuple[object, ...]:
         """Everything that :meth:`_wanted` depends on; it is mostly what it was before."""
@@ -236,11 +250,11 @@ class Session:
 
     # The client.
 
-    def _client_ready(self, events: int) -> None:
+    def _client_ready(self, events: int) -> bool:
         if events & select.POLLOUT:
             self._flush()
         if not events & ~select.POLLOUT:
-            return
+            return False
         spaces = self._protocol.spaces() if self._early is None else None
         try:
             if spaces is not None:
@@ -249,23 +263,36 @@ class Session:
                 data = self._client.recv(self._receive_size)
                 received = len(data)
         except BlockingIOError:
-            return
+            return False
         except OSError as error:
             raise _Gone(error.strerror) from error
         if not received:
             raise _Gone("it hung up")
         if self._told_end:
-            return
+            return False
+        if spaces is None and self._typed(data):
+            return self._input is not None and not self._input.waiting
         try:
             if spaces is not None:
                 self._flooded(received)
-                return
+                return False
             self._receive_size = _RECEIVE_LARGE if received >= _RECEIVE_SMALL else _RECEIVE_SMALL
             for event in self._protocol.feed(data):
                 self._said(event)
         except ProtocolError as error:
             raise _Gone(f"it broke the protocol: {error}") from error
         self._write_input()
+        return False
+
+    def _typed(self, data: bytes) -> bool:
+        """Pass a person's keys on the short way; returns whether that was possible."""
+        target, given = self._target, self._input
+        if target is None or given is None or given.waiting or self._early is not None or self._exit is not None:
+            return False
+        if not self._may_write(target, given) or not (keys := self._protocol.keys(data)):
+            return False
+        given.type(keys)
+        return True
 
     def _flooded(self, count: int) -> None:
         given = self._input
@@ -323,7 +350,7 @@ class Session:
             account = choose_account(setup, surroundings.default_user, surroundings.may_switch)
             environ = target_environ(self._session_environ(account), setup.env, account)
             environ[b"TERM"] = usable_term(environ)
-            target = start_target(setup, account, environ)
+            target = start_target(setup, account, environ, self._child)
         except (Refused, OSError) as error:
             reason = (
                 str(error) if isinstance(error, Refused) else f"the program cannot be started: {error.strerror}"
@@ -331,12 +358,11 @@ class Session:
             self._refuse(reason)
             return
         self._target, self._input = target, Input(target)
+        self._output = Output(target, self._client, self._to_client)
         self._ready_text = READY_IN_CWD if setup.requires_cwd else READY_TEXT
         self._handlers |= {target.report: self._executed, target.pidfd: self._target_ended}
         for descriptor in {target.stdin, *target.outputs}:
             self._handlers[descriptor] = self._target_ready(descriptor)
-        for descriptor, stream in target.outputs.items():
-            self._blocks[descriptor] = OutgoingBlock(stream, _SMALL_BLOCK)
 
     def _refuse(self, reason: str) -> None:
         self._say(encode_setup_answer(SetupAnswer(Status.FAILED, reason)))
@@ -366,14 +392,17 @@ class Session:
 
     # The target.
 
-    def _target_ready(self, descriptor: int) -> Callable[[int], None]:
-        def handler(events: int) -> None:
+    def _target_ready(self, descriptor: int) -> Handler:
+        def handler(events: int) -> bool:
             target = self._target
             assert target is not None
+            is_plain = True
             if events & (select.POLLOUT | select.POLLERR) and descriptor == target.stdin:
                 self._write_input()
+                is_plain = False
             if descriptor in target.outputs and events & (select.POLLIN | select.POLLHUP | select.POLLERR):
-                self._output(target, descriptor)
+                return self._pass_output(target, descriptor) and is_plain
+            return False
 
         return handler
 
@@ -386,27 +415,28 @@ class Session:
         if self._target is not None and self._input is not None and self._may_write(self._target, self._input):
             self._input.write()
 
-    def _output(self, target: Target, descriptor: int) -> None:
-        block = self._blocks[descriptor]
-        if descriptor == target.terminal:
-            count = _read_terminal(descriptor, block)
-        else:
-            count = _read(descriptor, block.spaces)
-        if count is None:
-            return
-        if not count:
+    def _pass_output(self, target: Target, descriptor: int) -> bool:
+        """Pass on what the target wrote; returns whether it was little, and nothing has to wait."""
+        assert self._output is not None
+        assert self._input is not None
+        try:
+            is_little = self._exit is None and not self._output.floods(descriptor)
+            if is_little and (count := self._output.pass_little(descriptor)):
+                self._input.echoed(count)
+                return not self._to_client.size
+            passed = self._output.pass_much(descriptor)
+        except OSError as error:
+            raise _Gone(error.strerror) from error
+        if passed is None:
+            return False
+        if not passed:
             self._output_ended(target, descriptor)
-            return
+            return False
         self._last_word = time.monotonic() if self._exit is not None else 0.0
         if descriptor in self._owed:
-            self._owed[descriptor] -= count
-        if self._input is not None:
-            self._input.echoed(count)
-        self._say(*block.frames(count))
-        if count == block.size < _LARGE_BLOCK * DATA_LIMIT:
-            self._blocks[descriptor] = OutgoingBlock(target.outputs[descriptor], _LARGE_BLOCK)
-            with contextlib.suppress(OSError):  # a terminal, or a user whose pipes hold as much as they may
-                fcntl.fcntl(descriptor, fcntl.F_SETPIPE_SZ, _LARGE_PIPE)
+            self._owed[descriptor] -= passed
+        self._input.echoed(passed)
+        return False
 
     def _output_ended(self, target: Target, descriptor: int) -> None:
         stream = target.outputs[descriptor]
@@ -420,7 +450,7 @@ class Session:
         target = self._target
         if target is not None and target.terminal >= 0 and not target.outputs and target.report < 0:
             target.outputs[target.terminal] = Stream.STDOUT
-            self._output(target, target.terminal)
+            self._pass_output(target, target.terminal)
 
     def _target_ended(self, _events: int) -> None:
         target = self._target
@@ -470,25 +500,31 @@ class Session:
             self._target.end(HANG_UP_TIME)
 
 
-def _read(descriptor: int, spaces: list[memoryview]) -> int | None:
-    """Read what is there: 0 bytes at the end, None if there is nothing now."""
-    try:
-        return os.readv(descriptor, spaces)
-    except BlockingIOError:
-        return None
-    except OSError as error:
-        if error.errno != errno.EIO:  # the end of a terminal
-            _log.warning("the target's output cannot be read: %s", error.strerror)
-        return 0
+def rehearse(surroundings: Surroundings) -> WaitingChild:
+    """Go through the beginning of a session without a client and without a program.
 
+    What a session needs of this process's memory is there then, and is not fetched page by page while a client
+    waits.
 
-def _read_terminal(descriptor: int, block: OutgoingBlock) -> int | None:
-    """As :func:`_read`. A terminal gives 4095 bytes at most, and in a flood has as many again at once."""
-    last = count = _read(descriptor, block.spaces[:2])
-    while last and count and last > _FLOODED_TERMINAL and (spaces := block.spaces_after(count, 3)):
-        last = _read(descriptor, spaces)
-        count += last or 0
-    return count
+    :returns: the child that will be the target; the session's process must be its parent.
+    :raises OSError: there are no more processes or descriptors.
+    """
+    setup = Setup(env={b"TERM": b"linux"}, argv=(b"true",), rows=24, cols=80)
+    ours, theirs = socket.socketpair()
+    with ours, theirs, contextlib.suppress(Refused, OSError):
+        session = Session(ours, surroundings)
+        for event in session._protocol.feed(encode_setup(setup)):
+            assert isinstance(event, Setup)
+            account = choose_account(event, surroundings.default_user, surroundings.may_switch)
+            environ = target_environ(session_environ({}, {}, account), event.env, account)
+            usable_term(environ)
+        session._watch()
+        theirs.send(encode_setup_answer(SetupAnswer(Status.READY, READY_TEXT, os.getpid())))
+        session._poll.poll(0)
+        terminal, slave = os.openpty()
+        os.close(slave)
+        os.close(terminal)
+    return waiting_target()
 
 
 def _bytes_in(descriptor: int) -> int:

@@ -14,16 +14,20 @@ import struct
 import termios
 import time
 from collections.abc import Mapping
-from typing import NamedTuple, NoReturn
+from typing import Any, NamedTuple, NoReturn
 
 from guestlink.vsh import NO_CWD, Setup, Stream
 from vshd.account import Account, Refused
+from vshd.waiting_child import WaitingChild
 
 NOT_FOUND, NOT_EXECUTABLE = 127, 126
 """Exit codes of a target that could not be executed, as a shell has them."""
 _TERMINAL_IFLAG, _TERMINAL_LFLAG = 0, 3
 _IUTF8 = 0o40000
 """termios(3); Python's module has no name for it before 3.13."""
+_IGNORED = tuple(number for number in signal.valid_signals() if signal.getsignal(number) == signal.SIG_IGN)
+"""Python ignores SIGPIPE, and whoever started us perhaps others; a target must not (vsh.md §3.7). Handlers end with
+the execution by themselves (execve(2))."""
 _SIZES = range(1, 65536)
 _TIOCSIG = 0x40045436
 """Send a signal to the foreground of the terminal (ioctl_tty(2)); Python's module has no name for it."""
@@ -188,11 +192,22 @@ class Target:
         self.terminal = -1
 
 
-def start_target(setup: Setup, account: Account, environ: Mapping[bytes, bytes]) -> Target:
+def waiting_target() -> WaitingChild:
+    """A child for :func:`start_target`.
+
+    :raises OSError: there are no more processes or descriptors.
+    """
+    return WaitingChild(_leave_session, _become)
+
+
+def start_target(
+    setup: Setup, account: Account, environ: Mapping[bytes, bytes], child: WaitingChild | None = None
+) -> Target:
     """Start what a client asks for.
 
     Whether it could be executed is told by the target's ``report``.
 
+    :param child: of :func:`waiting_target`; a new one where there is none.
     :raises OSError: there are no more processes, descriptors or terminals.
     """
     program = choose_program(setup, account)
@@ -213,9 +228,9 @@ def start_target(setup: Setup, account: Account, environ: Mapping[bytes, bytes])
             _prepare_terminal(terminal, slave, setup, account)
             theirs = (slave, slave, slave)
             stdin, outputs = terminal, {terminal: Stream.STDOUT}
-        pid = os.fork()
-        if pid == 0:
-            _become(program, setup, account, environ, theirs, reporter)
+        child = child or waiting_target()
+        values = (tuple(program), tuple(setup._replace(env={})), tuple(account), dict(environ))
+        child.start(values, (*theirs, reporter))
     except BaseException:
         for descriptor in opened:
             os.close(descriptor)
@@ -224,7 +239,7 @@ def start_target(setup: Setup, account: Account, environ: Mapping[bytes, bytes])
         os.close(descriptor)
     for descriptor in {stdin, *outputs}:
         os.set_blocking(descriptor, False)
-    return Target(pid, report, stdin, outputs, terminal)
+    return Target(child.pid, report, stdin, outputs, terminal)
 
 
 def choose_program(setup: Setup, account: Account) -> Program:
@@ -250,25 +265,27 @@ def _set_size(terminal: int, rows: int, cols: int) -> None:
         fcntl.ioctl(terminal, termios.TIOCSWINSZ, struct.pack("4H", rows, cols, 0, 0))
 
 
-def _become(
-    program: Program,
-    setup: Setup,
-    account: Account,
-    environ: Mapping[bytes, bytes],
-    standard: tuple[int, ...],
-    reporter: int,
-) -> NoReturn:
-    """Turn this child into the target."""
+def _leave_session() -> None:
+    """What a target needs in any case: a session of its own, and no signal that is handled or ignored."""
+    os.setsid()
+    for number in (*_IGNORED, signal.SIGTERM):
+        signal.signal(number, signal.SIG_DFL)
+    signal.pthread_sigmask(signal.SIG_SETMASK, ())
+
+
+def _become(values: tuple[Any, ...], descriptors: tuple[int, ...]) -> NoReturn:
+    """Turn this child into the target.
+
+    :param values: as :func:`start_target` writes them.
+    :param descriptors: the three standard ones, and the one to report on.
+    """
+    program, setup, account = Program(*values[0]), Setup(*values[1]), Account(*values[2])
+    environ: dict[bytes, bytes] = values[3]
     status = NOT_EXECUTABLE
     text = ""
     try:
-        os.setsid()
-        for number in signal.valid_signals() - {signal.SIGKILL, signal.SIGSTOP}:
-            with contextlib.suppress(OSError, ValueError):
-                signal.signal(number, signal.SIG_DFL)  # Python ignores SIGPIPE; a target must not (vsh.md §3.7)
-        signal.pthread_sigmask(signal.SIG_SETMASK, ())
         # Above the standard ones first, so that none is overwritten before it is used.
-        parked = [fcntl.fcntl(descriptor, fcntl.F_DUPFD_CLOEXEC, 10) for descriptor in (*standard, reporter)]
+        parked = [fcntl.fcntl(descriptor, fcntl.F_DUPFD_CLOEXEC, 10) for descriptor in descriptors]
         for standard_number, descriptor in enumerate(parked[:3]):
             os.dup2(descriptor, standard_number, inheritable=True)
         os.dup2(parked[3], _REPORT, inheritable=False)

@@ -18,6 +18,7 @@ from guestlink.preface import needs_preface, preface
 from guestlink.sockets import connect
 from guestlink.token import read_token
 from vshd.session import Session, Surroundings
+from vshd.waiting_child import WaitingChild
 
 _log = logging.getLogger(__name__)
 
@@ -40,9 +41,12 @@ class Request(NamedTuple):
     environ: dict[bytes, bytes]
 
 
-def serve_request(connection: socket.socket, default_user: str, may_switch: bool) -> int:
+def serve_request(
+    connection: socket.socket, default_user: str, may_switch: bool, child: WaitingChild | None
+) -> int:
     """Serve one request: answer it, connect to the host, and be the session.
 
+    :param child: becomes the target; ``None`` for a new one.
     :returns: the exit status of the session's process.
     """
     try:
@@ -58,7 +62,7 @@ def serve_request(connection: socket.socket, default_user: str, may_switch: bool
     except GuestlinkError as error:
         _log.warning("no session: %s", error)
         return 1
-    Session(session, Surroundings(request.environ, True, default_user, may_switch)).run()
+    Session(session, Surroundings(request.environ, True, default_user, may_switch), child).run()
     return 0
 
 

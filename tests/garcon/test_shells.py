@@ -24,6 +24,7 @@ from guestlink.address import Address, UnixAddress
 from guestlink.errors import GuestlinkError
 from guestlink.vsh import ClientProtocol, Data, Setup, StatusChange, encode_setup
 from support.stage import CHECKOUT, LIMIT
+from vshd.fork_server import STANDBY_NAME
 
 TOP_BIT = 2254857830
 PYTHONPATH = os.pathsep.join(str(CHECKOUT / part) for part in ("lib", "guest"))
@@ -68,7 +69,7 @@ class Rig:
     def has_sessions(self) -> bool:
         """Whether the warm vshd has children."""
         try:
-            return any(process.children() for process in self.warm)
+            return any(child.name() != STANDBY_NAME for process in self.warm for child in process.children())
         except psutil.NoSuchProcess:
             return True  # one of them has just gone
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import select
 import signal
@@ -11,6 +12,8 @@ import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+
+import psutil
 
 from guestlink.vsh import (
     ClientProtocol,
@@ -192,3 +195,12 @@ def terminal(*argv: str, rows: int = 24, cols: int = 80, **fields: object) -> Se
     """A setup for a session on a terminal."""
     values: dict[str, object] = {"target": "test", "argv": tuple(word.encode() for word in argv), **fields}
     return Setup(rows=rows, cols=cols, **values)  # type: ignore[arg-type]
+
+
+def names_of_children(pid: int) -> list[str]:
+    """Names of a process's children and of theirs."""
+    names = []
+    for child in psutil.Process(pid).children(recursive=True):
+        with contextlib.suppress(psutil.NoSuchProcess):
+            names.append(child.name())
+    return names

@@ -108,7 +108,7 @@ def test_a_slow_reader_gets_everything(vshd: Vshd) -> None:
         peer.begin(Setup(argv=(b"head", b"-c", b"3000000", b"/dev/zero"), nopty=True))
         assert peer.answer is not None
         for _ in range(20):
-            assert peer.is_silent(0.01) is False
+            assert peer.is_silent(LIMIT) is False
             peer.listen()
         assert len(peer.finish().out) == 3000000
         assert peer.code == 0

@@ -27,7 +27,8 @@ from guestlink.vsh import (
     encode_status,
 )
 from support.stage import LIMIT
-from support.vsh_peer import EOF, Vshd, terminal
+from support.vsh_peer import EOF, Vshd, names_of_children, terminal
+from vshd.fork_server import STANDBY_NAME
 
 F8 = bytes.fromhex("07 00 00 00 1a 05 08 32 10 84 01")
 F19 = bytes.fromhex("02 00 00 00 20 00")
@@ -538,10 +539,6 @@ def test_many_variables_and_words(vshd: Vshd) -> None:
     assert vshd.run("sh", "-c", "env | grep -c '^A[0-9]'", env=env).out == b"400\n"
 
 
-def _children(vshd: Vshd) -> list[psutil.Process]:
-    return psutil.Process(vshd.process.pid).children(recursive=True)
-
-
 @pytest.mark.parametrize("nopty", [True, False])
 def test_a_program_goes_when_its_vshd_is_killed(vshd: Vshd, nopty: bool) -> None:
     with vshd.peer() as peer:
@@ -575,10 +572,8 @@ def test_s44_many_sessions_at_once_leave_nothing(vshd: Vshd) -> None:
 
 
 def _settle(vshd: Vshd) -> None:
-    deadline = time.monotonic() + LIMIT
-    while children := _children(vshd):
-        assert time.monotonic() < deadline, children
-        time.sleep(0.05)
+    """Wait until there are no sessions, and two processes wait for the next (fork_server.py)."""
+    wait_until(lambda: names_of_children(vshd.process.pid) == [STANDBY_NAME] * 2, "a session has not ended")
 
 
 def test_only_this_user_and_root_may_connect(vshd: Vshd) -> None:

@@ -13,7 +13,8 @@ import pytest
 
 from guestlink.vsh import Setup, Status, encode_setup
 from support.stage import LIMIT
-from support.vsh_peer import Vshd, terminal
+from support.vsh_peer import Vshd, names_of_children, terminal
+from vshd.fork_server import STANDBY_NAME
 
 needs_root = pytest.mark.skipif(os.getuid() != 0, reason="only root can become somebody else")
 
@@ -41,6 +42,32 @@ def test_a_stale_notify_socket_does_not_end_vshd(tmp_path: Path) -> None:
         server = Vshd(tmp_path, environ={"PATH": os.environ["PATH"], "NOTIFY_SOCKET": address})
         assert server.run("true").code == 0
         server.close()
+
+
+def test_what_waits_for_a_session_may_be_killed_and_ends_with_vshd(tmp_path: Path) -> None:
+    server = Vshd(tmp_path)
+
+    def waiting() -> list[psutil.Process]:
+        deadline = time.monotonic() + LIMIT
+        while names_of_children(server.process.pid) != [STANDBY_NAME] * 2:
+            assert time.monotonic() < deadline
+            time.sleep(0.02)
+        return psutil.Process(server.process.pid).children(recursive=True)
+
+    session, target = waiting()
+    assert target.ppid() == session.pid
+    with server.peer() as peer:
+        peer.begin(Setup(argv=(b"sleep", b"1000"), nopty=True))
+        assert peer.answer
+        assert peer.answer.pid == target.pid
+    killed = waiting()
+    for process in killed:
+        process.kill()
+    assert not psutil.wait_procs(killed, LIMIT)[1]
+    assert server.run("echo", "x").out == b"x\n"
+    left = waiting()
+    server.close()
+    assert not psutil.wait_procs(left, LIMIT)[1]
 
 
 @needs_root

@@ -9,13 +9,16 @@ from guestlink.fields import Malformed
 from guestlink.framing import FrameReader, FrameTooLong
 from guestlink.vsh.blocks import IncomingBlock
 from guestlink.vsh.decoding import decode_from_client, decode_from_server, decode_setup, decode_setup_answer
-from guestlink.vsh.encoding import DATA_LIMIT
+from guestlink.vsh.encoding import DATA_LIMIT, data_header
 from guestlink.vsh.messages import ClientEvent, Data, ServerEvent, Stream
 
 _FLOOD = 16
 """Full frames of data in a row that make a flood."""
 _FLOOD_BLOCK = 64
 """Full frames that one receive of a flood takes."""
+
+_KEYS_HEADERS = {10 + size: data_header(Stream.STDIN, size) for size in range(1, 124)}
+"""What small frames of input begin with, by their whole size."""
 
 _Event = TypeVar("_Event", ServerEvent, ClientEvent)
 
@@ -112,6 +115,16 @@ class ServerProtocol(_Role[ServerEvent]):
 
     def __init__(self) -> None:
         super().__init__(Stream.STDIN, decode_setup, decode_from_client)
+
+    def keys(self, data: bytes) -> bytes:
+        """The input in received bytes that are exactly one small frame of it, which most of a session's are.
+
+        :returns: nothing, and nothing has happened, where they are something else: they are for :meth:`feed`.
+        """
+        header = _KEYS_HEADERS.get(len(data))
+        if header is None or not data.startswith(header) or self._frames.pending or not self.has_begun:
+            return b""
+        return data[len(header) :]
 
 
 class ClientProtocol(_Role[ClientEvent]):

@@ -1,0 +1,67 @@
+"""A child that is forked before anybody knows what it will execute, so that no client waits for the fork."""
+
+from __future__ import annotations
+
+import contextlib
+import marshal
+import os
+import socket
+import struct
+from collections.abc import Callable
+from typing import Any, NoReturn
+
+Become = Callable[[tuple[Any, ...], tuple[int, ...]], NoReturn]
+"""Executes: gets the values and the descriptors that :meth:`WaitingChild.start` was given."""
+
+_LENGTH = struct.Struct("=I")
+_DESCRIPTORS = 16
+
+
+class WaitingChild:
+    """Forks at once; the child waits for its order, and ends without one.
+
+    :param prepare: called in the child before it waits.
+    :param become: called in the child with its order.
+    :ivar pid: the child.
+    :raises OSError: there are no more processes or descriptors.
+    """
+
+    def __init__(self, prepare: Callable[[], None], become: Become) -> None:
+        self._orders, theirs = socket.socketpair()
+        try:
+            self.pid = os.fork()
+        except BaseException:
+            self._orders.close()
+            theirs.close()
+            raise
+        if self.pid == 0:
+            self._orders.close()
+            _wait(theirs, prepare, become)
+        theirs.close()
+
+    def start(self, values: tuple[Any, ...], descriptors: tuple[int, ...]) -> None:
+        """Give the child its order.
+
+        :param values: of plain types: texts, bytes, numbers, tuples and dictionaries.
+        :raises OSError: the child is not there any more.
+        """
+        order = marshal.dumps(values)
+        with self._orders:
+            socket.send_fds(self._orders, [_LENGTH.pack(len(order))], list(descriptors))
+            self._orders.sendall(order)
+
+    def close(self) -> None:
+        """Let the child end, if it has no order yet."""
+        self._orders.close()
+
+
+def _wait(orders: socket.socket, prepare: Callable[[], None], become: Become) -> NoReturn:
+    with contextlib.suppress(Exception):
+        prepare()
+        head, descriptors, _, _ = socket.recv_fds(orders, _LENGTH.size, _DESCRIPTORS)
+        if len(head) == _LENGTH.size:
+            order = bytearray()
+            while len(order) < _LENGTH.unpack(head)[0] and (part := orders.recv(1 << 20)):
+                order += part
+            become(marshal.loads(order), tuple(descriptors))
+    os._exit(0)
