@@ -1,8 +1,10 @@
-"""Shells and commands: vshd beside OpenSSH on loopback, and beside ``lxc exec`` where there is a container.
+"""Shells and commands: vshd beside OpenSSH on loopback, beside the least that C can do, and beside ``lxc exec``.
 
 ``./dev bench shell [--mib N] [--lxd | --lxc CONTAINER]``: medians of real processes on this machine, no tests.
 Both servers run as this user. vshd's other end is a client of C's speed, so that the figures are the server's, and
-in the rows with "vsh" our own client; OpenSSH's is ssh, with aes128-gcm and a key. Ratios are ours to OpenSSH's.
+in the rows with "vsh" our own client; OpenSSH's is ssh, with aes128-gcm and a key. The column "C" is
+``shell_peer/vshd.c``: a vshd that only relays frames, one at a time as ChromeOS's does. Ratios are ours to
+OpenSSH's and to C's. First bytes are measured with a pause in between, as people open shells.
 Echoes are measured on one processor and by turns: on several, a wake-up costs more than everything else, and
 whether there is one depends on where the kernel happened to put whom.
 """
@@ -40,7 +42,12 @@ IDLE = 10
 TOKEN = "0" * 36
 ECHO = "printf g; exec cat"
 RAW_ECHO = f"stty raw -echo; {ECHO}"
+PAUSE = 0.2
+"""Seconds between two shells: nobody opens them without a pause."""
 PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+
+
+SH = Setup("bench", argv=(b"sh", b"-i"), rows=24, cols=80)
 
 
 class Measured:
@@ -51,9 +58,10 @@ class Measured:
 
     def __init__(self, root: Path) -> None:
         self.root = root
-        self.client = str(root / "client")
-        source = Path(__file__).with_name("shell_peer") / "client.c"
-        subprocess.run(["gcc", "-O2", "-o", self.client, str(source)], check=True)
+        self.client, least = str(root / "client"), str(root / "least")
+        for program, name in ((self.client, "client.c"), (least, "vshd.c")):
+            source = Path(__file__).with_name("shell_peer") / name
+            subprocess.run(["gcc", "-O2", "-o", program, str(source)], check=True)
         self.home = {"PATH": PATH, "LANG": "C.UTF-8"}
         self.home |= {name: os.environ[name] for name in ("LXD_DIR",) if name in os.environ}
         self.vshd = Vshd(root, environ=self.home)
@@ -66,8 +74,11 @@ class Measured:
         words = [sys.executable, "-m", "vshd", f"--listen={self.tcp}", f"--token-file={root}/token"]
         self.tcp_vshd = subprocess.Popen(words, env=variables)
         _wait_port(self.port)
+        self.least = f"unix:{root}/least.sock"
+        self.least_vshd = subprocess.Popen([least, f"{root}/least.sock"], env=self.home)
+        _wait((root / "least.sock").exists)
         self.sshd, self.ssh = _sshd(root)
-        self._servers = (self.vshd.process.pid, self.tcp_vshd.pid, self.sshd.pid)
+        self._servers = (self.vshd.process.pid, self.tcp_vshd.pid, self.least_vshd.pid, self.sshd.pid)
 
     def take(self, *words: str) -> list[float]:
         """Times, in microseconds."""
@@ -105,7 +116,7 @@ class Measured:
     def close(self) -> None:
         """End the servers."""
         self.vshd.close()
-        for process in (self.tcp_vshd, self.sshd):
+        for process in (self.tcp_vshd, self.least_vshd, self.sshd):
             process.terminate()
             process.wait(LIMIT)
 
@@ -123,7 +134,10 @@ def main() -> None:
     beside.add_argument("--lxc", default="", help="a running LXD container for `lxc exec`")
     beside.add_argument("--lxd", action="store_true", help="an LXD and a container of its own for it; needs root")
     asked = parser.parse_args()
-    print(f"{'':48} {'vshd':>10} {'OpenSSH':>10} {'lxc exec':>10} {'ratio':>7} {'aim':>8}", flush=True)
+    print(
+        f"{'':48} {'vshd':>10} {'OpenSSH':>10} {'lxc exec':>10} {'ratio':>7} {'aim':>8} {'C':>9} {'ratio':>6}",
+        flush=True,
+    )
     with tempfile.TemporaryDirectory(prefix="bench-shell-") as root, ExitStack() as stack:
         if asked.lxd:
             lxd = stack.enter_context(Lxd({GUEST: Image(build_rootfs("bookworm"))}))
@@ -136,10 +150,19 @@ def main() -> None:
         _memory(measured)
 
 
-def row(what: str, unit: str, ours: float, ssh: float, lxc: float | None = None, aim: str = "") -> None:
+def row(
+    what: str,
+    unit: str,
+    ours: float,
+    ssh: float,
+    lxc: float | None = None,
+    aim: str = "",
+    least: float | None = None,
+) -> None:
     """Print one."""
     other = f"{lxc:10.2f}" if lxc is not None else f"{'':10}"
-    print(f"{what:48} {ours:10.2f} {ssh:10.2f} {other} {ours / ssh:7.2f} {aim:>8} {unit}", flush=True)
+    last = f"{least:9.2f} {ours / least:6.2f}" if least is not None else f"{'':16}"
+    print(f"{what:48} {ours:10.2f} {ssh:10.2f} {other} {ours / ssh:7.2f} {aim:>8} {last} {unit}", flush=True)
 
 
 def _times(measured: Measured, container: str) -> None:
@@ -158,9 +181,16 @@ def _times(measured: Measured, container: str) -> None:
     path = os.pathsep.join(str(CHECKOUT / part) for part in ("lib", "host"))
     ours = median(measured.take("run", str(ROUNDS), "env", f"PYTHONPATH={path}", *vsh)) / 1e3
     row("  the same by vsh, client and all", "ms", ours, ssh, other)
-    ours = median(measured.ours("first", ROUNDS, Setup("bench", rows=24, cols=80))) / 1e3
-    theirs = median(measured.take("await", str(ROUNDS), *measured.ssh, "-tt")) / 1e3
-    row("connect to the login shell's first byte", "ms", ours, theirs)
+    shells = {"the login shell's": (Setup("bench", rows=24, cols=80), []), "sh -i's": (SH, ["sh -i"])}
+    for what, (setup, words) in shells.items():
+        times: dict[str, list[float]] = {"ours": [], "C": [], "ssh": []}
+        for _ in range(ROUNDS):
+            for name, address in (("ours", measured.unix), ("C", measured.least)):
+                time.sleep(PAUSE)
+                times[name] += measured.ours("first", 1, setup, address)
+            times["ssh"] += measured.take("await", "1", *measured.ssh, "-tt", *words)
+        ours, least, theirs = (median(times[name]) / 1e3 for name in ("ours", "C", "ssh"))
+        row(f"connect to {what} first byte", "ms", ours, theirs, least=least)
     with measured.on_one_processor():
         _echoes(measured, lxc)
 
@@ -170,21 +200,25 @@ def _echoes(measured: Measured, lxc: list[str]) -> None:
         setup = command("sh", "-c", script, nopty=nopty)
         switches = [] if nopty else ["-tt"]
         ours: dict[str, list[float]] = {"unix": [], "tcp": []}
+        least: list[float] = []
         theirs: list[float] = []
         others: list[float] = []
         for _ in range(TURNS):
             for name, address in (("unix", measured.unix), ("tcp", measured.tcp)):
                 ours[name] += measured.ours("echo", BYTES // TURNS, setup, address)
+            least += measured.ours("echo", BYTES // TURNS, setup, measured.least)
             theirs += measured.take("talk", str(BYTES // TURNS), *measured.ssh, *switches, script)
             if lxc and nopty:
                 others += measured.take("talk", str(BYTES // TURNS), *lxc, "sh", "-c", script)
-        for times in (*ours.values(), theirs, others):
+        for times in (*ours.values(), theirs, others, least):
             times.sort()
         for percentile, place in (("p50", BYTES // 2), ("p99", BYTES * 99 // 100)):
             for name, times in ours.items():
-                aim = "≤ 1.0" if percentile == "p50" else ""
+                aim = "≤ 0.5" if percentile == "p50" else ""
                 other = others[place] if others and name == "unix" else None
-                row(f"echo of a byte, {what}, {name}, {percentile}", "µs", times[place], theirs[place], other, aim)
+                beside = least[place] if name == "unix" else None
+                what_row = f"echo of a byte, {what}, {name}, {percentile}"
+                row(what_row, "µs", times[place], theirs[place], other, aim, beside)
 
 
 def _volumes(measured: Measured, mib: int, container: str) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import signal
 import sys
@@ -75,6 +76,7 @@ def _run(arguments: Arguments) -> int:
     except SetupTooLarge as error:
         raise GuestlinkError(str(error), hint="send what is long through standard input") from error
     terminal = Terminal(0) if has_terminal and on_terminal else None
+    gc.freeze()  # What is here now stays; no collection in the session has to look at it.
     broken = SSH_FAILED if arguments.like_ssh else BROKEN
     connection = connected(arguments)
     return Session(
