@@ -181,7 +181,7 @@ class Containers:
         except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError, GuestlinkError) as error:
             raise GuestlinkError(
                 f"{self._path} cannot be used: {error}",
-                hint="mend it, or move it away to begin anew; containers must then be added again",
+                hint="mend it, or move it away to begin anew; containers must then be attached again",
             ) from error
 
     def _store(self, known: dict[str, Container]) -> None:
