@@ -12,7 +12,7 @@ from typing import Any
 from guestlink.address import Address, TcpAddress, UnixAddress, VsockAddress
 from guestlink.errors import GuestlinkError
 from guestlink.pb import container_guest_pb2 as pb
-from guestlink.rpc import GARCON, CallFailed, Channel
+from guestlink.rpc import GARCON, RECEIVE_LIMIT, CallFailed, Channel
 from guestlink.sockets import listen, same_user
 from guestlink.vsock_bridge import Bridge
 from guestlink_host.names import visible_line
@@ -28,6 +28,8 @@ _REASON_LIMIT = 300
 """Characters of a container's explanation that are shown."""
 _RECEIVE_LIMIT = (ICON_BATCH + 2) * 1024 * 1024
 """Bytes of a response: each icon of a batch may have 1 MiB."""
+_FULL_RESPONSE = RECEIVE_LIMIT - (1024 + 128) * 1024
+"""Bytes of icons in a response that perhaps had no room for another: garcon sends no more than gRPC's default."""
 
 
 class SessionInfo:
@@ -147,11 +149,16 @@ class GarconLink:
             half = len(ids) // 2
             return await self.icons(ids[:half], size, scale) | await self.icons(ids[half:], size, scale)
         kinds = {pb.DesktopIcon.PNG: False, pb.DesktopIcon.SVG: True}
-        return {
+        found = {
             icon.desktop_file_id: (kinds[icon.format], icon.icon)
             for icon in response.desktop_icons
             if icon.format in kinds and icon.desktop_file_id in ids
         }
+        missing = [name for name in ids if name not in found]
+        if missing and found and sum(len(content) for _, content in found.values()) > _FULL_RESPONSE:
+            # Those that did not fit are left out as those that have none.
+            return found | await self.icons(missing, size, scale)
+        return found
 
 
 def _reason(text: str) -> str:

@@ -40,7 +40,7 @@ def check_container_name(name: object) -> str:
 
 def is_usable_id(desktop_file_id: str) -> bool:
     """Whether an id can be shown, stored and sent back as it is."""
-    return 0 < len(desktop_file_id.encode(errors="replace")) <= ID_LIMIT and desktop_file_id.isprintable()
+    return 0 < len(desktop_file_id.encode(errors="replace")) <= ID_LIMIT and all(map(_is_seen, desktop_file_id))
 
 
 def file_stem(container: str, desktop_file_id: str) -> str:
@@ -65,9 +65,13 @@ def visible_line(text: str, limit: int) -> str:
     :param limit: characters that are kept.
     """
     spaced = _SPACES.sub(_one_space, text[: limit * 4])
-    seen = "".join(c for c in spaced if c in _NEEDED or unicodedata.category(c) not in _INVISIBLE)
+    seen = spaced if spaced.isprintable() else "".join(filter(_is_seen, spaced))
     line = _SPACES.sub(_one_space, seen.strip())[:limit].strip()
     return line if any(c not in _NEEDED and not c.isspace() for c in line) else ""
+
+
+def _is_seen(character: str) -> bool:
+    return character in _NEEDED or unicodedata.category(character) not in _INVISIBLE
 
 
 def _one_space(run: re.Match[str]) -> str:

@@ -88,6 +88,9 @@ def test_ids_that_cannot_be_sent_back_are_not_usable(name: str) -> None:
     assert not is_usable_id(name)
 
 
-@pytest.mark.parametrize("name", ["org.gnome.gedit", "kde-foo", "a b", "-x", "ünï", "../../etc/passwd", "%U"])
+@pytest.mark.parametrize(
+    "name",
+    ["org.gnome.gedit", "kde-foo", "a b", "-x", "ünï", "../../etc/passwd", "%U", "a\u00a0b", "می\u200cخواهم"],
+)
 def test_odd_ids_are_usable(name: str) -> None:
     assert is_usable_id(name)

@@ -146,6 +146,25 @@ async def test_icons_of_the_full_size_come_in_a_full_batch(host: Host) -> None:
     await host.until(lambda: len(host.icons()) == 16)
 
 
+async def test_icons_that_did_not_fit_into_an_answer_are_asked_for_again(host: Host) -> None:
+    guest = await host.add()
+    answer = guest.get_icon
+
+    async def bounded(request: Any) -> Any:
+        """As garcon: what goes beyond gRPC's default is left out."""
+        response = await answer(request)
+        while response.ByteSize() > 4 * 1024 * 1024 - 64 * 1024:
+            del response.desktop_icons[-1]
+        return response
+
+    guest.get_icon = bounded  # type: ignore[method-assign]
+    big = SVG + b"\n<!--" + b"x" * (900 * 1024) + b"-->"
+    guest.icons = {f"a{n}": (True, big) for n in range(15)}
+    await guest.register()
+    await guest.publish(*(application(name) for name in [*guest.icons, "without"]))
+    await host.until(lambda: len(host.icons()) == 15)
+
+
 async def test_ten_thousand_entries(host: Host) -> None:
     guest = await host.registered()
     await guest.publish(*(application(f"app{n}", exec="a" * 100, keywords={"": ["k"]}) for n in range(10_000)))
