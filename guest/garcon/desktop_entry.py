@@ -53,6 +53,7 @@ class BrokenEntry(ValueError):
 class DesktopEntry(NamedTuple):
     """A desktop entry. Texts are unescaped, except :attr:`icon`, which garcon takes raw, and :attr:`keywords`.
 
+    :ivar exec_raw: the Exec value as written in the file.
     :ivar names: by locale as written in the file; ``""`` is the default and always there.
     :ivar comments: by locale.
     :ivar keywords: by locale, as written in the file: a list for each would be half the memory of a scan, and only
@@ -64,6 +65,7 @@ class DesktopEntry(NamedTuple):
     comments: dict[str, str]
     keywords: dict[str, str]
     exec: str
+    exec_raw: str
     icon: str
     path: str
     try_exec: str
@@ -106,7 +108,8 @@ def parse_desktop_entry(content: bytes) -> DesktopEntry:
         names=group.names,
         comments=group.comments,
         keywords=group.keywords,
-        exec=unescape(plain.get("Exec", "")),
+        exec=unescape(exec_raw := plain.get("Exec", "")),
+        exec_raw=exec_raw,
         icon=plain.get("Icon", ""),
         path=unescape(plain.get("Path", "")),
         try_exec=unescape(plain.get("TryExec", "")),

@@ -1,17 +1,22 @@
-"""The Exec key: from a command line with field codes to arguments, as garcon expands it (garcon.md §5.2)."""
+"""The Exec key: from a command line with field codes to arguments. Pure.
+
+Programs are started with the arguments that GLib makes, because that is what their desktop files were tried with.
+garcon's own reading (garcon.md §5.2) knows no quotes but double ones; it decides what is published.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import os
+import re
+from collections.abc import Callable, Sequence
+from urllib.parse import unquote_to_bytes
 
 from garcon.desktop_entry import DesktopEntry
-
-_MARKS = ("\0first\0", "\0second\0")
-"""Stand for files: no command line has them."""
+from garcon.shell_words import BadQuoting, quote_word, split_words
 
 
 def expand_exec(entry: DesktopEntry, path: str, files: Sequence[str]) -> list[str]:
-    """Expand an Exec value.
+    """Expand an Exec value as garcon does (garcon.md §5.2).
 
     :param entry: the application; its ``exec`` is unescaped already.
     :param path: the desktop file, for ``%k``.
@@ -64,18 +69,80 @@ def expand_exec(entry: DesktopEntry, path: str, files: Sequence[str]) -> list[st
     return arguments
 
 
-def expand_per_file(entry: DesktopEntry, path: str, files: Sequence[str]) -> list[list[str]]:
-    """Expand an Exec value into one or more commands.
+def launch_commands(entry: DesktopEntry, path: str, files: Sequence[str]) -> list[list[str]]:
+    """The commands that open files, as GLib makes them: it starts a program until every file has been taken.
 
-    A program that takes a single file is started once for each of several files (Desktop Entry Specification,
-    "Exec"); the original opens only the first. For no file and for one the result is the original's.
+    ``%f`` and ``%u`` take one file, ``%F`` and ``%U`` the rest; a line without any of them gets one as its last
+    argument. Field codes are replaced before the line is split into words, so that quotes mean what they mean in a
+    shell. A ``file:`` URL becomes a path. Unlike in GLib another URL stays for ``%f`` too, and a line that GLib
+    refuses is read as garcon reads it.
+
+    :returns: one command or more; an empty one where the line has no words.
     """
-    if len(files) > 1:
-        words = expand_exec(entry, path, _MARKS)
-        takes_first, takes_second = (any(mark in word for word in words) for mark in _MARKS)
-        if takes_first and not takes_second:
-            return [expand_exec(entry, path, [file]) for file in files]
-    return [expand_exec(entry, path, files)]
+    commands: list[list[str]] = []
+    left = list(files)
+    while left or not commands:
+        line, rest = _replace_codes(_glib_string(entry.exec_raw), entry, path, left)
+        if left and rest == left:
+            line, rest = f"{line} {quote_word(_local_path(left[0]))}", left[1:]
+        try:
+            commands.append(split_words(line))
+        except BadQuoting:
+            return [expand_exec(entry, path, files)]
+        left = rest
+    return commands
+
+
+def _replace_codes(line: str, entry: DesktopEntry, path: str, files: list[str]) -> tuple[str, list[str]]:
+    """Replace the field codes of a line by quoted words.
+
+    :returns: the line, and the files that no code has taken.
+    """
+    left = files
+    parts: list[str] = []
+    at = 0
+    for match in _FIELD_CODE.finditer(line):
+        parts.append(line[at : match.start()])
+        at = match.end()
+        code = match[1]
+        if code == "%":
+            parts.append("%")
+        elif code == "i" and entry.icon:
+            parts.append(f"--icon {quote_word(entry.icon)}")
+        elif code in ("c", "k"):
+            parts.append(quote_word(entry.name if code == "c" else path))
+        elif (value := _FILE_CODES.get(code.lower())) is not None:
+            taken, left = (left[:1], left[1:]) if code.islower() else (left, [])
+            parts.append(" ".join(quote_word(value(file)) for file in taken))
+    parts.append(line[at:])
+    return "".join(parts), left
+
+
+def _local_path(file: str) -> str:
+    """The path of a ``file:`` URL; what is no such URL as it is."""
+    scheme, slashes, rest = file.partition("://")
+    if scheme.lower() != "file" or not slashes or not rest.removeprefix("localhost").startswith("/"):
+        return file
+    return os.fsdecode(unquote_to_bytes(rest.removeprefix("localhost")))
+
+
+_FIELD_CODE = re.compile("%(.)", re.DOTALL)
+_FILE_CODES: dict[str, Callable[[str], str]] = {
+    "f": _local_path,
+    "u": _local_path,
+    "d": lambda file: os.path.dirname(_local_path(file)),
+    "n": lambda file: os.path.basename(_local_path(file)),
+}
+"""What a field code makes of a file; in capitals it stands for all of them. ``d`` and ``n`` are deprecated."""
+
+
+def _glib_string(raw: str) -> str:
+    """A string value without its escapes; an unknown one stays, where garcon drops the backslash."""
+    return _GLIB_ESCAPE.sub(lambda match: _GLIB_ESCAPED[match[1]], raw)
+
+
+_GLIB_ESCAPE = re.compile(r"\\([sntr\\]|\Z)")
+_GLIB_ESCAPED = {"": "", "s": " ", "n": "\n", "t": "\t", "r": "\r", "\\": "\\"}
 
 
 def executable_file_name(entry: DesktopEntry) -> str:

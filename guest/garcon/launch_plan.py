@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 from garcon.desktop_entry import DesktopEntry
-from garcon.exec_line import expand_per_file
+from garcon.exec_line import launch_commands
 
 GTK3_IME, VIRTUAL_KEYBOARD, QT_IME = 1, 2, 3
 """Values of ContainerFeature (garcon.md §1.4)."""
@@ -15,8 +15,8 @@ GTK3_IME, VIRTUAL_KEYBOARD, QT_IME = 1, 2, 3
 DISPLAY_VARIABLES = ("DISPLAY", "WAYLAND_DISPLAY", "XCURSOR_SIZE")
 LOW_DENSITY = "_LOW_DENSITY"
 
-_BUS_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*(\.[A-Za-z_][A-Za-z0-9_]*)+")
-"""The names that D-Bus activation allows (Desktop Entry Specification, "D-Bus Activation")."""
+_BUS_NAME = re.compile(r"(?=.{1,255}$)[A-Za-z_-][A-Za-z0-9_-]*(\.[A-Za-z_-][A-Za-z0-9_-]*)+")
+"""Well-known names (D-Bus Specification, "Bus names"): the ids that D-Bus activation is for."""
 
 
 class CannotLaunch(Exception):
@@ -65,8 +65,8 @@ def plan_launch(
     """
     if entry.type != "Application":
         raise CannotLaunch("Desktop file is not for an application")
-    argvs = expand_per_file(entry, path, files)
-    if not argvs or not all(argvs):
+    argvs = launch_commands(entry, path, files)
+    if not all(argv and argv[0] for argv in argvs):
         raise CannotLaunch("Failure in generating argv list for application: the desktop file has no Exec")
     environ = feature_environ(features, session)
     if entry.startup_notify and startup_notify:

@@ -5,15 +5,18 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
+import re
 import shutil
 from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 
 from garcon.desktop_entry import DesktopEntry
 from garcon.launch_plan import CannotLaunch, LaunchPlan, plan_launch
-from garcon.programs import Programs
-from garcon.session_bus import BusError, SessionBus
+from garcon.programs import Programs, find_program
+from garcon.session_bus import BusError, NoAnswer, SessionBus
+from garcon.terminal_command import in_directory, with_environ
 from garcon.user_manager import StartFailed
+from guestlink.tasks import TaskOwner
 
 _log = logging.getLogger(__name__)
 
@@ -21,8 +24,15 @@ FILES_LIMIT = 4096
 """Files of one launch: a file manager's "open all" is smaller, and every file may become a process."""
 _ARGUMENT_LIMIT = 128 * 1024 - 1
 """Bytes of one argument that Linux accepts (MAX_ARG_STRLEN)."""
+_ACTIVATION_TIME = 1.5
+"""Seconds that an application has to answer over D-Bus before the host is told that it has been launched."""
+_ANSWER_TIME = 25.0
+"""Seconds after which the answer of an application is no longer waited for: D-Bus libraries' usual limit."""
 _PROCESS_LIMIT = 32
 """Processes of one launch for programs that take a single file each."""
+
+_URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*:")
+"""How every URL begins and no absolute path does."""
 
 _TERMINALS = (
     ("xdg-terminal-exec",),
@@ -73,6 +83,7 @@ class Launcher:
         self._bus = bus
         self._terminal = list(terminal)
         self._startup_notify = startup_notify
+        self._tasks = TaskOwner("launcher")
 
     async def launch(
         self, desktop_file_id: str, files: Sequence[str], *, scaled: bool = False, features: Sequence[int] = ()
@@ -97,7 +108,30 @@ class Launcher:
                 session=session,
                 startup_notify=self._startup_notify,
             )
-            await self._start(desktop_file_id, plan, files, session)
+        except CannotLaunch as error:
+            _log.warning("cannot launch %s: %s", desktop_file_id, error)
+            return str(error)
+        start = self._tasks.start(self._start(desktop_file_id, plan, files, session), name=desktop_file_id)
+        # An application may take its time to answer over D-Bus, and the host does not wait for it.
+        await asyncio.wait({start}, timeout=None if plan.bus_name is None else _ACTIVATION_TIME)
+        return start.result() if start.done() else ""
+
+    @property
+    def starting(self) -> int:
+        """How many launches are not over: applications that have not answered yet."""
+        return len(self._tasks)
+
+    async def close(self) -> None:
+        """Stop waiting for applications; they go on."""
+        await self._tasks.close()
+
+    async def _start(
+        self, desktop_file_id: str, plan: LaunchPlan, files: Sequence[str], session: Mapping[str, str]
+    ) -> str:
+        """Activate or execute it; returns as :meth:`launch`."""
+        try:
+            if plan.bus_name is None or not await self._activate(plan, files):
+                await self._execute(desktop_file_id, plan, session)
         except CannotLaunch as error:
             reason = str(error)
         except StartFailed as error:
@@ -108,11 +142,8 @@ class Launcher:
         _log.warning("cannot launch %s: %s", desktop_file_id, reason)
         return reason
 
-    async def _start(
-        self, desktop_file_id: str, plan: LaunchPlan, files: Sequence[str], session: Mapping[str, str]
-    ) -> None:
-        if plan.bus_name is not None and await self._activate(plan, files):
-            return
+    async def _execute(self, desktop_file_id: str, plan: LaunchPlan, session: Mapping[str, str]) -> None:
+        """Start its commands."""
         if len(plan.argvs) > _PROCESS_LIMIT:
             raise CannotLaunch(
                 f"the application takes one file at a time, and {len(plan.argvs)} are more than {_PROCESS_LIMIT}"
@@ -122,14 +153,17 @@ class Launcher:
             if any(len(os.fsencode(word)) > _ARGUMENT_LIMIT for word in argv):
                 raise CannotLaunch("a file name is too long")
             if plan.terminal:
-                argv = [*self._find_terminal(session), *argv]
+                # Found here: what a terminal cannot find is a window that closes at once.
+                program, directory = find_program(argv[0], plan.directory, session)
+                argv = with_environ([program, *argv[1:]], plan.environ)
+                argv = [*self._find_terminal(session), *(in_directory(argv, directory) if plan.directory else argv)]
             started.append(await self._programs.start(desktop_file_id, argv, plan.environ, plan.directory))
         await asyncio.gather(*(program.check(self.outcome_time) for program in started if self.outcome_time))
 
     async def _activate(self, plan: LaunchPlan, files: Sequence[str]) -> bool:
         """Ask the application on D-Bus to open itself (Desktop Entry Specification, "D-Bus Activation").
 
-        :returns: whether it did; otherwise its Exec line is the way.
+        :returns: whether it did, or may still do it; otherwise its Exec line is the way.
         """
         from dbus_fast import Variant
 
@@ -139,12 +173,14 @@ class Launcher:
         member, signature = "Activate", "a{sv}"
         body: list[Any] = [platform]
         if files:
-            urls = [file if "://" in file else _file_url(file) for file in files]
+            urls = [file if _URL.match(file) else _file_url(file) for file in files]
             member, signature, body = "Open", "asa{sv}", [urls, platform]
         try:
             await self._bus.call(
-                plan.bus_name, path, "org.freedesktop.Application", member, signature, body, timeout=25
+                plan.bus_name, path, "org.freedesktop.Application", member, signature, body, timeout=_ANSWER_TIME
             )
+        except NoAnswer as error:  # It has got the call: executing it would start it twice.
+            _log.warning("%s was started over D-Bus and says nothing: %s", plan.bus_name, error)
         except BusError as error:
             _log.info("%s was not activated over D-Bus (%s), executing it", plan.bus_name, error)
             return False

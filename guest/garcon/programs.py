@@ -82,16 +82,14 @@ class Programs:
 
         :param name: the application's id, for the unit's name and the log.
         :param environ: variables on top of the session's.
-        :param directory: working directory, or ``None`` for the home directory.
+        :param directory: working directory; a relative one counts from the home directory, ``None`` is that one.
         :raises StartFailed: there is no such program or directory, or it cannot be executed.
         """
         block = await self._manager_environ()
         complete = self._merged(block or {}) | dict(environ)
-        directory = directory or complete.get("HOME") or "/"
-        argv = [_find_program(argv[0], complete.get("PATH")), *argv[1:]]
-        if not os.path.isdir(directory):
-            raise StartFailed(f"its directory {directory} does not exist")
-        if block is not None:
+        program, directory = find_program(argv[0], directory, complete)
+        argv = [program, *argv[1:]]
+        if block is not None and all(map(_is_utf8, [*argv, directory])):  # D-Bus takes nothing else.
             additions = {
                 key: value
                 for key, value in complete.items()
@@ -173,15 +171,26 @@ async def _end_of_child(child: _Child, limit: float) -> int | None:
     return child.ended.result() if child.ended.done() else None
 
 
-def _find_program(program: str, path: str | None) -> str:
-    found = shutil.which(program, path=path or os.defpath)
+def find_program(program: str, directory: str | None, environ: Mapping[str, str]) -> tuple[str, str]:
+    """The file of a program and the directory that it runs in, both as absolute paths.
+
+    :param program: looked for in PATH, then in the directory, as GLib and KDE do.
+    :param directory: a relative one counts from the home directory, ``None`` is that one.
+    :param environ: PATH and HOME of the session.
+    :raises StartFailed: there is no such program or directory.
+    """
+    directory = os.path.join("/", environ.get("HOME", ""), directory or "")
+    if ".." in directory.split("/"):  # systemd takes none.
+        directory = os.path.realpath(directory)
+    if not os.path.isdir(directory):
+        raise StartFailed(f"its directory {directory} does not exist")
+    beside = os.path.join(directory, program)
+    found = shutil.which(program, path=environ.get("PATH") or os.defpath) if "/" not in program else None
+    found = found or shutil.which(beside)
     if found is None:
-        raise StartFailed(
-            f"there is no program {program}"
-            if not os.path.exists(program)
-            else f"{program} is not an executable program"
-        )
-    return os.path.abspath(found) if "/" in program else found
+        what = "there is no right to execute" if os.path.exists(beside) else "there is no program"
+        raise StartFailed(f"{what} {beside if '/' in program else program}")
+    return os.path.abspath(found), directory
 
 
 def _valid_assignment(key: str, value: str) -> bool:

@@ -11,6 +11,8 @@ import os
 from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Any, TypeAlias
 
+from garcon.bus_strings import sendable
+
 if TYPE_CHECKING:
     from dbus_fast import Message
     from dbus_fast.aio import MessageBus
@@ -21,7 +23,7 @@ SignalHandler: TypeAlias = "Callable[[Message], None]"
 class BusError(Exception):
     """A call failed.
 
-    :ivar name: the D-Bus error name; ``""`` when there is no bus or no answer.
+    :ivar name: the D-Bus error name; ``""`` when none came over the bus.
     """
 
     def __init__(self, name: str, text: str) -> None:
@@ -30,13 +32,30 @@ class BusError(Exception):
 
     @property
     def nobody_there(self) -> bool:
-        """Whether the service that was called is not on the bus, or there is no bus."""
-        return self.name in ("", f"{_ERROR}.ServiceUnknown", f"{_ERROR}.NameHasNoOwner") or self.name.startswith(
-            f"{_ERROR}.Spawn"
-        )
+        """Whether the call reached nobody, because its service is not on the bus. Then nothing has been done."""
+        return self.name in _NOBODY or self.name.startswith(f"{_ERROR}.Spawn")
+
+
+class NoBus(BusError):
+    """There is no session bus, or it takes no connection."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__("", text)
+
+    @property
+    def nobody_there(self) -> bool:
+        return True
+
+
+class NoAnswer(BusError):
+    """The call was sent and no answer came: the service may have done what it was asked, or may do it later."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__("", text)
 
 
 _ERROR = "org.freedesktop.DBus.Error"
+_NOBODY = (f"{_ERROR}.ServiceUnknown", f"{_ERROR}.NameHasNoOwner")
 _CONNECT_TIMEOUT, _CLOSE_TIMEOUT = 15.0, 2.0
 
 
@@ -53,11 +72,13 @@ class SessionBus:
         self._handlers: list[tuple[str, SignalHandler]] = []
 
     async def listen(self, rule: str, handler: SignalHandler) -> None:
-        """Get the signals that a match rule selects, now and after each reconnection.
+        """Get the signals that a match rule selects, now and after each reconnection. Asking twice is asking once.
 
         :param handler: is called with every signal of the bus; selects what it wants itself.
-        :raises BusError: there is no bus.
+        :raises NoBus: there is no bus.
         """
+        if (rule, handler) in self._handlers:
+            return
         self._handlers.append((rule, handler))
         if self._bus is not None and self._bus.connected:
             await self._add_match(self._bus, rule, handler)
@@ -76,7 +97,9 @@ class SessionBus:
         """Call a method and return the values of its answer.
 
         :param timeout: seconds.
-        :raises BusError: the bus is missing, the service refuses, or no answer comes in time.
+        :raises NoBus: there is no bus.
+        :raises NoAnswer: none comes in time, or the bus breaks off.
+        :raises BusError: the service refuses, or is not there.
         """
         from dbus_fast import Message, MessageType
 
@@ -86,18 +109,23 @@ class SessionBus:
             interface=interface,
             member=member,
             signature=signature,
-            body=body or [],
+            body=sendable(body or []),
         )
+        deadline = asyncio.get_running_loop().time() + timeout
         try:
-            async with asyncio.timeout(timeout):
+            async with asyncio.timeout_at(deadline):
                 bus = await self._connected()
+        except (OSError, EOFError) as error:  # TimeoutError is an OSError.
+            raise NoBus(f"the session bus takes no connection: {error}") from error
+        try:
+            async with asyncio.timeout_at(deadline):
                 reply = await bus.call(message)
         except TimeoutError as error:
-            raise BusError("", f"{destination} did not answer within {timeout:g} s") from error
+            raise NoAnswer(f"{destination} did not answer within {timeout:g} s") from error
         except (OSError, EOFError) as error:
-            raise BusError("", f"the session bus broke off: {error}") from error
+            raise NoAnswer(f"the session bus broke off: {error}") from error
         if reply is None:
-            raise BusError("", f"{destination} sent no answer")
+            raise NoAnswer(f"{destination} sent no answer")
         if reply.message_type is MessageType.ERROR:
             raise BusError(reply.error_name or "", str(reply.body[0]) if reply.body else "")
         return list(reply.body)
@@ -120,7 +148,7 @@ class SessionBus:
             if self._bus is not None and self._bus.connected:
                 return self._bus
             if self._address is None:
-                raise BusError("", "there is no session bus")
+                raise NoBus("there is no session bus")
             from dbus_fast.aio import MessageBus
 
             bus = MessageBus(bus_address=self._address)
@@ -129,7 +157,7 @@ class SessionBus:
                     await bus.connect()
             except Exception as error:
                 # dbus-fast raises its own, OSError and ValueError kinds, differing between versions.
-                raise BusError("", f"cannot connect to the session bus: {error}") from error
+                raise NoBus(f"cannot connect to the session bus: {error}") from error
             for rule, handler in self._handlers:
                 await self._add_match(bus, rule, handler)
             self._bus = bus

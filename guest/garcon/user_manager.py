@@ -11,7 +11,7 @@ from collections import OrderedDict
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from garcon.session_bus import BusError, SessionBus
+from garcon.session_bus import BusError, NoAnswer, SessionBus
 
 if TYPE_CHECKING:
     from dbus_fast import Message
@@ -30,6 +30,8 @@ _EXITED, _KILLED, _DUMPED = 1, 2, 3
 
 _JOBS_KEPT = 64
 """Finished jobs remembered, because a job may end before the answer that names it has been read."""
+_ID_LIMIT = 200
+"""Bytes of an escaped id in a unit's name."""
 _TIMEOUT = 25.0
 """Seconds for one answer of the manager, which a busy machine may need; the host waits for a minute."""
 
@@ -47,7 +49,6 @@ class UserManager:
 
     def __init__(self, bus: SessionBus) -> None:
         self._bus = bus
-        self._subscribed = False
         self._results: OrderedDict[str, str] = OrderedDict()
         self._waiters: dict[str, asyncio.Future[str]] = {}
         self._ends: OrderedDict[str, int] = OrderedDict()
@@ -92,9 +93,11 @@ class UserManager:
         self._tickets += 1
         unit = unit_name(name, f"{os.getpid():x}{self._tickets:04x}")
         properties = [
-            ["Description", Variant("s", name)],
+            ["Description", Variant("s", _one_line(name))],
             ["Type", Variant("s", "exec")],
-            ["ExecStart", Variant("a(sasb)", [[argv[0], list(argv), False]])],
+            # systemd replaces $NAME, ${NAME} and $$ in every argument. ExecStartEx has a flag against that, but
+            # systemd 252 writes it into the unit's file under a name that a daemon-reload does not know.
+            ["ExecStart", Variant("a(sasb)", [[argv[0], [word.replace("$", "$$") for word in argv], False]])],
             ["Environment", Variant("as", [f"{key}={value}" for key, value in environ.items()])],
             ["WorkingDirectory", Variant("s", directory)],
             ["CollectMode", Variant("s", "inactive-or-failed")],
@@ -113,6 +116,8 @@ class UserManager:
         except BusError as error:
             if error.nobody_there:
                 raise ManagerAbsent(str(error)) from error
+            if isinstance(error, NoAnswer):  # It may still start: nobody else starts it, or it runs twice.
+                raise StartFailed(f"whether systemd starts it is not known: {error}") from error
             raise StartFailed(f"systemd refuses to start it: {error}") from error
         result = await self._wait_for(job)
         if result != "done":
@@ -139,17 +144,14 @@ class UserManager:
             del self._end_waiters[path]
 
     async def _subscribe(self) -> None:
-        if self._subscribed:
-            return
         try:
             await self._bus.listen(_JOB_REMOVED, self._job_removed)
             await self._bus.listen(_CHANGED, self._service_changed)
-            # Without a subscriber the manager sends no signals.
+            # Without a subscriber the manager sends no signals. Each time: our connection may be a new one.
             await self._bus.call(_SYSTEMD, _PATH, _MANAGER, "Subscribe", timeout=_TIMEOUT)
         except BusError as error:
             if error.name != "org.freedesktop.systemd1.AlreadySubscribed":
                 raise ManagerAbsent(str(error)) from error
-        self._subscribed = True
 
     def _job_removed(self, message: Message) -> None:
         if message.member != "JobRemoved" or message.interface != _MANAGER or message.signature != "uoss":
@@ -205,9 +207,14 @@ def unit_name(application: str, unique: str) -> str:
     """The unit of an application by the desktop environments' convention for systemd.
 
     ``app-<launcher>-<application>@<unique>.service``; what systemd does not allow in a name, and hyphens, which
-    separate the parts, are escaped as ``\\xNN`` (systemd.unit(5)).
+    separate the parts, are escaped as ``\\xNN`` (systemd.unit(5)). A long id is cut: a name has 255 bytes at most.
     """
-    escaped = "".join(map(_escape, application[:50]))  # at most 200 bytes of the 255 that a name may have
+    escaped = ""
+    for char in application:
+        part = _escape(char)
+        if len(escaped) + len(part) > _ID_LIMIT:
+            break
+        escaped += part
     return f"app-guestlink-{escaped}@{unique}.service"
 
 
@@ -215,3 +222,8 @@ def _escape(char: str) -> str:
     if char.isascii() and (char.isalnum() or char in ":_."):
         return char
     return "".join(f"\\x{byte:02x}" for byte in char.encode(errors="replace"))
+
+
+def _one_line(text: str) -> str:
+    """A text without control characters: systemd writes descriptions into a file of lines."""
+    return "".join(char if char.isprintable() else "?" for char in text)

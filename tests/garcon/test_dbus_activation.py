@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import AsyncIterator, Iterator, Sequence
 from pathlib import Path
 
 import pytest
+from dbus_fast import Message, MessageType, Variant
+from dbus_fast.aio import MessageBus
 
+from garcon import bus_strings, user_manager
 from garcon.desktop_entry import DesktopEntry, parse_desktop_entry
 from garcon.launch_plan import CannotLaunch
 from garcon.launcher import Launcher
@@ -21,7 +25,7 @@ from garcon.user_manager import UserManager
 from support.needs import need
 
 SERVICE = """
-import asyncio, json, sys
+import asyncio, json, os, sys, time
 from dbus_fast.aio import MessageBus
 from dbus_fast.constants import MessageType
 from dbus_fast.message import Message
@@ -32,15 +36,17 @@ async def main():
 
     def handle(message):
         if message.message_type is MessageType.METHOD_CALL and message.interface == "org.freedesktop.Application":
+            while len(sys.argv) > 3 and not os.path.exists(sys.argv[3]):
+                time.sleep(0.01)
             plain = lambda part: {k: v.value for k, v in part.items()} if isinstance(part, dict) else part
             body = [plain(part) for part in message.body]
-            with open(sys.argv[1], "w") as stream:
+            with open(sys.argv[2], "w") as stream:
                 json.dump([message.path, message.member, body], stream)
             done.set()
             return Message.new_method_return(message)
 
     bus.add_message_handler(handle)
-    await bus.request_name("org.example.Active")
+    await bus.request_name(sys.argv[1])
     await done.wait()
     await asyncio.sleep(0.2)
 
@@ -60,9 +66,8 @@ def bus_address(tmp_path: Path) -> Iterator[str]:
     need("dbus-daemon", packages="dbus")
     (tmp_path / "services").mkdir()
     (tmp_path / "service.py").write_text(SERVICE)
-    (tmp_path / "services" / "org.example.Active.service").write_text(
-        f"[D-BUS Service]\nName=org.example.Active\nExec={sys.executable} {tmp_path}/service.py {tmp_path}/called\n"
-    )
+    words = [sys.executable, f"{tmp_path}/service.py", "org.example.Active", f"{tmp_path}/called"]
+    _add_service(tmp_path, "org.example.Active", " ".join(words))
     (tmp_path / "session.conf").write_text(CONFIG.format(path=tmp_path))
     argv = ["dbus-daemon", f"--config-file={tmp_path}/session.conf", "--nofork", "--print-address"]
     with subprocess.Popen(argv, stdout=subprocess.PIPE, text=True) as daemon:
@@ -84,17 +89,28 @@ class Entries:
 
 
 async def _launch(address: str, keys: str, desktop_file_id: str, files: Sequence[str] = ()) -> str:
+    async with _launcher(address, keys) as (launcher, _programs):
+        return await launcher.launch(desktop_file_id, files)
+
+
+@contextlib.asynccontextmanager
+async def _launcher(address: str, keys: str) -> AsyncIterator[tuple[Launcher, Programs]]:
     bus = SessionBus(address)
     programs = Programs(UserManager(bus), {"PATH": "/usr/bin:/bin", "HOME": "/"})
+    launcher = Launcher(Entries(keys), programs, bus)
     try:
-        reason = await Launcher(Entries(keys), programs, bus).launch(desktop_file_id, files)
+        yield launcher, programs
         async with asyncio.timeout(30):
             while programs.detached:
                 await asyncio.sleep(0.01)
-        return reason
     finally:
+        await launcher.close()
         await bus.close()
         programs.close()
+
+
+def _add_service(directory: Path, name: str, command: str) -> None:
+    (directory / "services" / f"{name}.service").write_text(f"[D-BUS Service]\nName={name}\nExec={command}\n")
 
 
 async def test_an_activatable_application_is_activated(bus_address: str, tmp_path: Path) -> None:
@@ -111,10 +127,75 @@ async def test_files_are_opened_as_urls(bus_address: str, tmp_path: Path) -> Non
     assert (member, body) == ("Open", [["file:///a%20b", "https://x"], {}])
 
 
+async def test_texts_are_sent_whole_whatever_the_library_counts(
+    bus_address: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(bus_strings, "_miscounts", lambda: True)
+    keys = "Exec=/nonexistent\nDBusActivatable=true\nStartupNotify=true\n"
+    assert await _launch(bus_address, keys, "org.example.Active", ["https://x/é€😀", "/ü"]) == ""
+    _path, _member, body = json.loads((tmp_path / "called").read_text())
+    assert body[0] == ["https://x/é€😀", "file:///%C3%BC"]
+
+
 async def test_without_a_service_the_exec_line_is_the_way(bus_address: str, tmp_path: Path) -> None:
     mark = tmp_path / "mark"
     assert await _launch(bus_address, f"Exec=touch {mark}\nDBusActivatable=true\n", "org.example.Unknown") == ""
     assert mark.exists()
+
+
+async def test_a_slow_application_holds_nobody_up_and_is_started_once(bus_address: str, tmp_path: Path) -> None:
+    mark, go, called = tmp_path / "mark", tmp_path / "go", tmp_path / "called"
+    words = [sys.executable, f"{tmp_path}/service.py", "org.example.Slow", str(called), str(go)]
+    _add_service(tmp_path, "org.example.Slow", " ".join(words))
+    async with _launcher(bus_address, f"Exec=touch {mark}\nDBusActivatable=true\n") as (launcher, programs):
+        assert await launcher.launch("org.example.Slow", []) == ""
+        assert launcher.starting == 1
+        assert not go.exists(), "the application has not answered: it waits for this file"
+        go.touch()
+        async with asyncio.timeout(60):
+            while not called.exists() or launcher.starting:
+                await asyncio.sleep(0.01)
+        assert programs.detached == 0
+    assert not mark.exists()
+
+
+async def test_an_application_that_cannot_be_activated_after_all_is_executed(
+    bus_address: str, tmp_path: Path
+) -> None:
+    mark, go = tmp_path / "mark", tmp_path / "go"
+    _add_service(tmp_path, "org.example.Late", f"/bin/sh -c 'until [ -e {go} ]; do sleep 0.01; done; exit 1'")
+    async with _launcher(bus_address, f"Exec=touch {mark}\nDBusActivatable=true\n") as (launcher, _programs):
+        assert await launcher.launch("org.example.Late", []) == ""
+        assert not mark.exists()
+        go.touch()
+        async with asyncio.timeout(60):
+            while not mark.exists():
+                await asyncio.sleep(0.01)
+
+
+async def test_a_manager_that_does_not_answer_starts_nothing_twice(
+    bus_address: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    mark = tmp_path / "mark"
+    manager = await MessageBus(bus_address=bus_address).connect()
+
+    def answer(message: Message) -> Message | bool:
+        if message.message_type is not MessageType.METHOD_CALL:
+            return False
+        if message.member == "StartTransientUnit":
+            return True  # Handled, and nothing is sent.
+        if message.member == "Get":
+            return Message.new_method_return(message, "v", [Variant("as", [])])
+        return Message.new_method_return(message)
+
+    manager.add_message_handler(answer)
+    await manager.request_name("org.freedesktop.systemd1")
+    async with _launcher(bus_address, f"Exec=touch {mark}\n") as (launcher, programs):
+        monkeypatch.setattr(user_manager, "_TIMEOUT", 1.0)
+        assert "whether systemd starts it is not known" in await launcher.launch("org.example.Any", [])
+        assert programs.detached == 0
+    manager.disconnect()
+    assert not mark.exists()
 
 
 async def test_a_bus_that_is_not_there_is_an_error_not_a_wait(tmp_path: Path) -> None:

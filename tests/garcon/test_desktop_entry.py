@@ -29,6 +29,7 @@ def test_d1_every_key_is_read_and_unknown_ones_are_passed_over() -> None:
         comments={"": "C", "it": "I"},
         keywords={"": "a;b", "de": "x;y"},
         exec="e %f",
+        exec_raw="e %f",
         icon="i",
         path="/p",
         try_exec="t",

@@ -136,6 +136,13 @@ def test_what_is_set_before_us_stays(tmp_path: Path) -> None:
     assert got["XDG_DATA_DIRS"].endswith(":/var/lib/snapd/desktop:/nix/share")
 
 
+def test_a_home_directory_with_any_name_is_quoted(tmp_path: Path) -> None:
+    """By the rules of systemd's EnvironmentFile=."""
+    got = _generated(tmp_path, HOME='/home/a "b$c\\d')
+    assert got["XDG_CONFIG_HOME"] == '"/home/a \\"b\\$c\\\\d/.config"'
+    assert got["XDG_SESSION_TYPE"] == "wayland"
+
+
 def test_outside_a_container_no_variable_is_set() -> None:
     if Path("/run/systemd/container").exists() or Path("/dev/.container_token").exists():
         pytest.skip("this is a container")

@@ -1,0 +1,62 @@
+"""What GLib starts for a desktop file. Runs under the distribution's Python, which has GLib's own bindings.
+
+Reads JSON lines ``[EXEC, [FILE, ...]]``; the Exec value, as written in a file, begins behind the program. Answers
+each with the list of the arguments that GLib's processes got, or ``null`` where GLib refuses the line.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import tempfile
+
+import gi
+
+gi.require_version("Gio", "2.0")
+from gi.repository import Gio, GLib  # noqa: E402
+
+SCRIPT = """#!/bin/sh
+printf '%s\\0' "$@" x > "$0.$$"
+"""
+
+
+def main() -> None:
+    """Answer until the input ends."""
+    with tempfile.TemporaryDirectory() as scratch:
+        program = os.path.join(scratch, "program")
+        with open(program, "w") as stream:
+            stream.write(SCRIPT)
+        os.chmod(program, 0o755)
+        for line in sys.stdin:
+            text, files = json.loads(line)
+            print(json.dumps(launched(program, text, files)), flush=True)
+
+
+def launched(program: str, text: str, files: list[str]) -> list[list[str]] | None:
+    """The arguments of each process."""
+    entry = f"[Desktop Entry]\nType=Application\nName=The Name\nIcon=the-icon\nExec={program} {text}\n"
+    path = program + ".desktop"
+    with open(path, "w") as stream:
+        stream.write(entry)
+    try:
+        info = Gio.DesktopAppInfo.new_from_filename(path)
+        if info is None:
+            return None
+        pids: list[int] = []
+        uris = [file if "://" in file else GLib.filename_to_uri(file) for file in files]
+        flags = GLib.SpawnFlags.SEARCH_PATH | GLib.SpawnFlags.DO_NOT_REAP_CHILD
+        info.launch_uris_as_manager(uris, None, flags, None, None, lambda _info, pid: pids.append(pid))
+    except (GLib.Error, TypeError):
+        return None
+    found = []
+    for pid in pids:
+        os.waitpid(pid, 0)
+        with open(f"{program}.{pid}", newline="") as stream:
+            found.append(stream.read().split("\0")[:-2])
+        os.unlink(f"{program}.{pid}")
+    return found
+
+
+if __name__ == "__main__":
+    main()
