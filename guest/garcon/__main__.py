@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 
+from garcon.client import original
 from guestlink.errors import GuestlinkError, report
 
 USAGE = """\
@@ -20,15 +21,13 @@ usage: garcon --server [--allow_any_user] [--no_startup_notify] [--log-level LEV
 def main() -> int:
     """Choose the mode by the original's switches: exactly one of ``--server`` and ``--client``."""
     argv = sys.argv[1:]
-    switches = argv[: argv.index("--")] if "--" in argv else argv
-    if ("--server" in switches) == ("--client" in switches):
+    switches = original.Arguments(argv).switches
+    if ("server" in switches) == ("client" in switches):
         return _usage(argv)
-    if "--server" in switches:
+    if "server" in switches:
         from garcon.daemon import main as serve
 
         serve(argv)
-    from garcon.client import original
-
     try:
         return original.run(argv)
     except KeyboardInterrupt:

@@ -16,6 +16,7 @@ from garcon.host_dial import HostDial
 from garcon.host_link import CALL_TIMEOUT, HostLink, HostUnavailable
 from garcon.icon_lookup import IconLookup
 from garcon.launcher import Launcher
+from garcon.login_shell import LoginShell, with_login_variables
 from garcon.network import AddressWatch, wait_for_address
 from garcon.programs import Programs
 from garcon.publisher import Publisher
@@ -24,6 +25,7 @@ from garcon.session_bus import SessionBus
 from garcon.settings import (
     ICON_THEME,
     LOG_LEVEL,
+    LOGIN_SHELL,
     SFTP_LIMIT,
     SFTP_SERVER,
     STARTUP_NOTIFY,
@@ -54,6 +56,8 @@ _log = logging.getLogger(__name__)
 
 _ADDRESS_TIMEOUT = 30.0
 """Seconds to wait for an address on eth0 before ContainerReady on ChromeOS (garcon.md §7.4)."""
+_START_TIME = 5.0
+"""Seconds that a command waits for the first registration of a garcon that has just been started."""
 _STATE_ATTEMPTS = 3
 """Times that systemctl is asked whether the system stops."""
 _NO_HOST_DELAY = 2.0
@@ -90,7 +94,8 @@ def main(argv: Sequence[str]) -> NoReturn:
                 f"garcon serves the user with uid {_DESKTOP_UID}, and this is uid {os.getuid()}",
                 hint="run it as that user, or with --allow_any_user",
             )
-        status = asyncio.run(run_daemon(Daemon(config, environ).run))
+        shell = LoginShell(environ) if config[LOGIN_SHELL] else None
+        status = asyncio.run(run_daemon(Daemon(config, environ, shell).run))
     except GuestlinkError as error:
         report("garcon", error)
         status = error.exit_code if error.exit_code != 1 else 255
@@ -126,18 +131,24 @@ class Daemon:
 
     :param config: the settings in force.
     :param environ: the session's environment.
+    :param shell: the login shell that knows more directories.
     """
 
-    def __init__(self, config: Config, environ: Mapping[str, str]) -> None:
+    def __init__(self, config: Config, environ: Mapping[str, str], shell: LoginShell | None = None) -> None:
         self._config = config
         self._environ = environ
+        self._shell = shell
         self._host: Address | None = None
         self._link: HostLink | None = None
         self._sentence = "starting"
+        self._host_known = asyncio.Event()
 
     async def run(self, notifier: Notifier) -> None:
         """Serve until cancelled."""
         self._notifier = notifier
+        if self._shell is not None:
+            login = await asyncio.to_thread(self._shell.variables)
+            self._environ = with_login_variables(self._environ, login)
         runtime = runtime_dir(environ=self._environ)
         tasks = TaskOwner("garcon")
         bus = SessionBus()
@@ -194,6 +205,7 @@ class Daemon:
                 on_registered=publisher.publish_everything,
                 on_change=self._changed,
             )
+            self._host_known.set()
             token_watch.add(os.path.abspath(self._config[TOKEN_FILE]), link.token_changed)
             token_watch.start()
             publisher.start(link)
@@ -204,6 +216,7 @@ class Daemon:
             tasks.start(self._register(link, host), name="registration")
             await asyncio.Event().wait()
         finally:
+            await control.close()  # First: a command that finds nobody waits for the next garcon.
             await self._tell_shutdown()
             if address_watch is not None:
                 address_watch.close()
@@ -211,9 +224,9 @@ class Daemon:
             await shells.close()
             await publisher.close()
             await token_watch.close()
-            await control.close()
             await sftp.close()
             await server.close()
+            await launcher.close()
             if dial is not None:
                 await dial.close()
             await bus.close()
@@ -226,6 +239,7 @@ class Daemon:
                 return host_address(self._config)
             except NoHost as error:
                 self._changed(error.message)
+                self._host_known.set()
                 self._notifier.ready()
             while not self._host_shows():
                 await asyncio.sleep(_NO_HOST_DELAY)
@@ -305,6 +319,11 @@ class Daemon:
         }
 
     async def _ask_host(self, method: str, timeout: float | None = CALL_TIMEOUT, **fields: Any) -> Any:
+        with contextlib.suppress(TimeoutError):  # A command that comes while we start waits for the host with us.
+            async with asyncio.timeout(_START_TIME):
+                await self._host_known.wait()
+                if self._link is not None:
+                    await self._link.first_attempt()
         if self._link is None:
             raise HostUnavailable(
                 f"the host cannot be asked now: {self._sentence}", hint="`guestlink doctor` says what to do"

@@ -93,6 +93,7 @@ class HostLink:
         self._channel: HostChannel | None = None
         self._wake = asyncio.Event()
         self._doubt = asyncio.Event()
+        self._tried = asyncio.Event()
         self._moved = False
         self._said = ""
 
@@ -128,10 +129,15 @@ class HostLink:
             except Exception:
                 _log.exception("registration failed in a way that nobody expected; it is tried again")
                 self.registration.unreachable("an error of garcon's own, which its log describes")
+            self._tried.set()
             self._tell()
             if (delay := self.registration.delay()) > 0:
                 with contextlib.suppress(TimeoutError):
                     await asyncio.wait_for(self._wake.wait(), delay)
+
+    async def first_attempt(self) -> None:
+        """Return when registration has been tried once, whether the host took it or not."""
+        await self._tried.wait()
 
     async def call(self, method: str, timeout: float | None = CALL_TIMEOUT, **fields: Any) -> Any:
         """Call an RPC of ContainerListener; the token is added.
@@ -191,6 +197,7 @@ class HostLink:
             )
             registration.accepted()
             self._channel = channel
+            self._tried.set()
             self._tell()
             self._on_registered()
             await self._stay(channel)

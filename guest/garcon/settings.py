@@ -43,12 +43,15 @@ TERMINAL: Setting[Sequence[str]] = Setting(
     "terminal", "", (), shlex.split, "terminal program with the switch before a command, as in `foot -e`"
 )
 STARTUP_NOTIFY = Setting("startup_notify", "", True, boolean, "set DESKTOP_STARTUP_ID for launched programs")
+LOGIN_SHELL = Setting(
+    "login_shell", "GUESTLINK_LOGIN_SHELL", True, boolean, "ask a login shell for PATH and XDG_DATA_DIRS"
+)
 SFTP_SERVER = Setting("sftp_server", "", "", str, "path of sftp-server; empty looks where distributions have it")
 SFTP_LIMIT = Setting("sftp_limit", "", 64, _count, "SFTP connections at a time")
 
 SCHEMA: tuple[Setting[Any], ...] = (
     TOKEN_FILE, HOST_ADDRESS, GARCON_ADDRESS, VSH_ADDRESS, LOG_LEVEL, ICON_THEME, TERMINAL, STARTUP_NOTIFY,
-    SFTP_SERVER, SFTP_LIMIT,
+    LOGIN_SHELL, SFTP_SERVER, SFTP_LIMIT,
 )  # fmt: skip
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import subprocess
 from collections.abc import Iterator
@@ -161,6 +162,72 @@ def test_launched_programs_and_the_user_manager_have_the_originals_variables(pai
     write(pair.machine, "/usr/local/bin/teller", "#!/bin/sh\nexec grep NoNewPrivs /proc/self/status > /tmp/told\n")
     pair.host("launch", "guest", "org.example.Teller")
     pair.machine.wait("it has told", lambda: "NoNewPrivs:\t0" in pair.machine.root("cat", "/tmp/told").stdout)
+
+
+def test_programs_get_their_arguments_as_they_are_written(pair: Pair) -> None:
+    """systemd has a language of its own for arguments, descriptions, directories and variables."""
+    machine = pair.machine
+    teller = '#!/bin/sh\nprintf \'%s\\n\' "$PWD" "$@" > /tmp/told.new\nmv /tmp/told.new /tmp/told\n'
+    directory = "/opt/$HOME %h/../100%h"
+    write(machine, f"{directory}/tell $5%%", teller)
+    machine.root("mkdir", "-p", "/opt/$HOME %h")
+    machine.root("chmod", "755", f"{directory}/tell $5%%")
+    entry = (
+        f"[Desktop Entry]\nType=Application\nName=Price\nPath={directory}\nStartupNotify=true\n"
+        'Exec="tell \\\\$5%%%%" "\\\\$HOME" "x\\\\${HOME}y" "\\\\$\\\\$" "\\\\$5" "100%%h" "a \\\\"b\\\\" \'c\'"'
+        " '; $(id)' \"\" %F\n"
+    )
+    name = "price %h $HOME " + "é" * 40
+    write(machine, f"/usr/share/applications/{name}.desktop", entry)
+    files = ["/home/user/${HOME}.txt", "/home/user/US$$ 5.txt", "/tmp/%n", "/tmp/back\\slash", "/tmp/$é"]
+    machine.wait("it is published", lambda: name in [app["id"] for app in pair.stage.host_json("apps", "guest")])
+    pair.host("launch", "guest", name, *files)
+    machine.wait("it has told", lambda: machine.root("test", "-e", "/tmp/told").returncode == 0)
+    told = machine.root("cat", "/tmp/told").stdout.splitlines()
+    expected = ["$HOME", "x${HOME}y", "$$", "$5", "100%h", "a \"b\" 'c'", "; $(id)", ""]
+    assert told == [os.path.normpath(directory), *expected, *files]
+    machine.check_user("systemctl", "--user", "daemon-reload")
+    assert "/transient/app-guestlink" not in machine.journal(), "systemd complains about its own file"
+    machine.root("rm", "/tmp/told", f"/usr/share/applications/{name}.desktop")
+
+
+def test_what_profiles_add_is_published_and_found(pair: Pair) -> None:
+    machine = pair.machine
+    for path in ("/home/user/.local/bin/own-tool", "/home/user/tools/profile-tool", "/home/user/.nix/bin/nix-tool"):
+        write(machine, path, '#!/bin/sh\necho "$0" > "/tmp/$(basename "$0")"\n')
+        machine.root("chmod", "755", path)
+    for share, tool in (("usr/share", "own"), ("usr/share", "profile"), ("home/user/.nix/share", "nix")):
+        text = f"[Desktop Entry]\nType=Application\nName=T\nExec={tool}-tool\nTryExec={tool}-tool\n"
+        write(machine, f"/{share}/applications/org.example.{tool}.desktop", text)
+    nix = "export PATH=~/.nix/bin:$PATH XDG_DATA_DIRS=${XDG_DATA_DIRS:-/usr/local/share:/usr/share}:~/.nix/share\n"
+    write(machine, "/etc/profile.d/nix.sh", nix)
+    write(machine, "/home/user/.profile", "echo hello\nPATH=~/tools:$PATH\nsystemctl --user set-environment A=1\n")
+    machine.root("chown", "-R", "user:user", "/home/user")
+    machine.check_user("systemctl", "--user", "restart", "guestlink-garcon")
+    wanted = {f"org.example.{tool}" for tool in ("own", "profile", "nix")}
+    machine.wait("published", lambda: wanted <= {app["id"] for app in pair.stage.host_json("apps", "guest")})
+    for application in wanted:
+        pair.host("launch", "guest", application)
+    machine.wait(
+        "all run", lambda: machine.root("ls", *(f"/tmp/{name[12:]}-tool" for name in wanted)).returncode == 0
+    )
+    write(machine, "/etc/profile.d/nix.sh", "sleep 1000\n")
+    machine.check_user("systemctl", "--user", "restart", "guestlink-garcon")
+    machine.wait("it is registered", lambda: pair.status().startswith("registered with the host"))
+    machine.root("rm", "-r", "/etc/profile.d/nix.sh", "/home/user/.profile", "/home/user/.local/bin")
+
+
+def test_commands_wait_while_the_service_restarts(pair: Pair) -> None:
+    machine, opened = pair.machine, pair.outside.opened
+    machine.check_user("systemctl", "--user", "restart", "--no-block", "guestlink-garcon")
+    for number in range(5):
+        machine.check_user("xdg-open", f"https://example.org/restart-{number}")
+    pair.stage.wait("the host opens all", lambda: opened.exists() and opened.read_text().count("/restart-") == 5)
+    machine.check_user("systemctl", "--user", "stop", "guestlink-garcon")
+    done = machine.user("guestlink", "status")
+    machine.check_user("systemctl", "--user", "start", "guestlink-garcon")
+    assert "garcon is not running" in done.stdout + done.stderr
+    assert machine.user("x-terminal-emulator", "-e").stderr.startswith("garcon: -e needs a command")
 
 
 def test_what_the_units_run_is_checked_by_the_containers_own_systemd(pair: Pair) -> None:

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import os
+import re
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from garcon.client.daemon import to_url
-from garcon.client.original import Arguments, parse_metrics, run, terminal_words
+from garcon.client.original import Arguments, parse_metrics, run
+from garcon.client.terminal_words import terminal_words
 from guestlink.errors import GuestlinkError
 
 
@@ -26,11 +30,73 @@ def test_switches_stand_anywhere_until_a_bare_dash_dash() -> None:
         (["-e", "sh", "-c", "ls"], ["sh", "-c", "ls"]),
         (["-x", "top"], ["top"]),
         (["--", "-odd"], ["-odd"]),
-        (["-T", "-e", "vim"], ["vim"]),
+        (["-T", "Title", "-e", "vim"], ["vim"]),
+        (["-title", "A title", "-geometry", "80x24+0+0", "-e", "htop", "-d", "5"], ["htop", "-d", "5"]),
+        (["--title=T", "--geometry=80x24", "+sb", "-hold", "-e", "top"], ["top"]),
+        (["-T", "Title"], []),
+        (["-T", "-e", "-e", "top"], ["top"]),
+        (["--title", "T", "htop"], ["htop"]),
+        (["-e", "htop -d 5"], ["sh", "-c", "htop -d 5"]),
+        (["-e", "sh -c 'echo $HOME'"], ["sh", "-c", "sh -c 'echo $HOME'"]),
+        (["-e", "vim", "-e", "--", "--client", "--url"], ["vim", "-e", "--", "--client", "--url"]),
+        (["--command=top -b", "-T", "x"], ["sh", "-c", "top -b"]),
+        (["--strange", "value", "-e", "top"], ["top"]),
+        (["--strange=value", "top"], ["top"]),
+        (["--working-directory=/a b", "-e", "top"], ["sh", "-c", 'cd "$0" && exec "$@"', "/a b", "top"]),
+        (["--working-directory", "/a"], ["sh", "-c", 'cd "$0" && exec "${SHELL:-sh}"', "/a"]),
     ],
 )
-def test_every_word_behind_a_terminal_convention_is_kept(argv: list[str], words: list[str]) -> None:
+def test_a_terminals_options_are_understood_and_every_word_of_its_command_is_kept(
+    argv: list[str], words: list[str]
+) -> None:
     assert terminal_words(argv) == words
+
+
+def test_a_program_whose_path_has_a_space_is_no_command_line(tmp_path: Path) -> None:
+    program = tmp_path / "a program"
+    program.write_text("#!/bin/sh\n")
+    program.chmod(0o755)
+    assert terminal_words(["-e", str(program)]) == [str(program)]
+
+
+@pytest.mark.parametrize("argv", [["-e"], ["-T"], ["--strange", "vim"], ["--working-directory"]])
+def test_a_terminals_option_that_cannot_be_understood_is_an_error(argv: list[str]) -> None:
+    with pytest.raises(GuestlinkError, match=re.escape(argv[0])) as caught:
+        terminal_words(argv)
+    assert "-T TITLE -e" in caught.value.hint
+
+
+@pytest.mark.parametrize(
+    ("argv", "terminal"),
+    [
+        (["--client", "-terminal", "vi"], ["vi"]),
+        (["-client", "--terminal=x", "vi"], ["vi"]),
+        (["--client", "vi", "--terminal", "-r"], ["vi", "-r"]),
+        (["--terminal", "--client", "-e", "p", "--server", "--url"], ["-e", "p", "--server", "--url"]),
+        (["--client", "--noterminal", "--terminal"], []),
+    ],
+)
+def test_the_terminals_own_words_are_no_switches(argv: list[str], terminal: list[str]) -> None:
+    arguments = Arguments(argv)
+    assert arguments.terminal == terminal
+    assert "client" in arguments.switches
+    assert not {"server", "url"} & arguments.switches.keys()
+
+
+_WORDS = st.one_of(
+    st.sampled_from(
+        "-terminal --terminal=x --terminal -e -x -T -- - --client --url -url=a --metrics a=1 --selectfile"
+        " --noterminal --title=ä --borealis-shader-cache --app-id=1 --install vi".split()
+    ),
+    st.text(st.characters(exclude_characters="\0", exclude_categories=("Cs",)), max_size=8),
+    st.binary(max_size=4).map(lambda word: os.fsdecode(word.replace(b"\0", b""))),
+)
+
+
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@given(st.lists(_WORDS, max_size=6))
+def test_no_command_line_gives_a_traceback(runtime: Path, argv: list[str]) -> None:
+    assert run(["--client", *argv]) in (1, 255)
 
 
 def test_metrics_are_unsigned_numbers() -> None:
@@ -57,9 +123,16 @@ def test_anything_else_passes_unchanged(text: str) -> None:
     assert to_url(text) == text
 
 
+def test_bytes_that_are_not_utf8_are_escaped_in_paths_and_urls(tmp_path: Path) -> None:
+    path = os.fsencode(tmp_path) + b"/b\xe9ret.txt"
+    with open(path, "w"):
+        assert to_url(os.fsdecode(path)) == f"file://{os.path.realpath(tmp_path)}/b%E9ret.txt"
+    assert to_url("file:///b\udce9ret") == "file:///b%E9ret"
+
+
 def test_text_that_is_not_utf8_is_refused() -> None:
     with pytest.raises(GuestlinkError, match="UTF-8"):
-        to_url("http://\udcff")
+        to_url("b\udce9ret")
 
 
 @pytest.mark.parametrize(

@@ -64,6 +64,7 @@ class Stage:
             "GUESTLINK_HOST_ADDRESS": f"unix:{carried}/listener.sock",
             "GUESTLINK_GARCON_ADDRESS": f"unix:{carried}/garcon.sock",
             "GUESTLINK_VSH_ADDRESS": f"unix:{carried}/vsh-{{port}}.sock",
+            "GUESTLINK_LOGIN_SHELL": "no",  # The profiles of this machine are not the container's.
         }
 
     def _environ(self, side: str) -> dict[str, str]:

@@ -3,12 +3,35 @@
 from __future__ import annotations
 
 import os
+import time
+from typing import Any
 
-from guestlink.control import ControlClient
+from guestlink.control import ControlClient, DaemonNotRunning
 from guestlink.errors import GuestlinkError
 
 _SCHEME_CHARACTERS = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789+.-")
 """RFC 3986 §3.1."""
+_UNIT = "guestlink-garcon.service"
+_RESTART_TIME = 15.0
+"""Seconds that a command waits for a garcon that is being restarted: its unit waits 2 s, a slow profile longer."""
+_TRY_AGAIN = 0.1
+_STATES = ("active", "activating", "deactivating", "reloading")
+"""Of a unit that has a process, or will have one."""
+
+
+class GarconClient(ControlClient):
+    """A client that waits for a garcon which is being restarted, as an upgrade or ``systemctl restart`` does."""
+
+    def call(self, name: str, /, *, timeout: float | None = 70.0, **fields: Any) -> dict[str, Any]:
+        """As of :class:`ControlClient`. A call that may have been heard is not made again."""
+        deadline = time.monotonic() + _RESTART_TIME
+        while True:
+            try:
+                return super().call(name, timeout=timeout, **fields)
+            except DaemonNotRunning:
+                if time.monotonic() > deadline or not _is_starting():
+                    raise
+            time.sleep(_TRY_AGAIN)
 
 
 def control_path() -> str:
@@ -25,7 +48,7 @@ def control_path() -> str:
 
 def garcon() -> ControlClient:
     """A client of this user's garcon."""
-    return ControlClient(control_path(), daemon="garcon", hint=_how_to_start())
+    return GarconClient(control_path(), daemon="garcon", hint=_how_to_start())
 
 
 def _how_to_start() -> str:
@@ -61,14 +84,29 @@ def to_url(text: str) -> str:
 
     A text without ``://`` that names an existing path becomes a ``file:`` URL of the real path; anything else
     passes unchanged, ``mailto:x`` too. Unlike the original we escape the path; ``/`` stays, because the host
-    compares prefixes.
+    compares prefixes. Bytes of a URL that are not UTF-8 are escaped as well (RFC 3986, §2.5).
+
+    :raises GuestlinkError: the text is neither a path nor a URL, and not UTF-8.
     """
     if "://" not in text and text and os.path.exists(text):
         from urllib.parse import quote_from_bytes
 
         return "file://" + quote_from_bytes(os.fsencode(os.path.realpath(text)))
+    if "://" not in text and any("\udc80" <= char <= "\udcff" for char in text):
+        raise GuestlinkError(f"{text!r} is neither an existing path nor UTF-8 text")
+    return "".join(f"%{ord(char) - 0xDC00:02X}" if "\udc80" <= char <= "\udcff" else char for char in text)
+
+
+def _is_starting() -> bool:
+    """Whether systemd is about to start garcon, or has just done so."""
+    import subprocess
+
+    argv = ["systemctl", "--user", "show", "-p", "ActiveState,Job", _UNIT]
     try:
-        text.encode()
-    except UnicodeEncodeError as error:
-        raise GuestlinkError(f"{text!r} is neither an existing path nor UTF-8 text") from error
-    return text
+        done = subprocess.run(
+            argv, stdin=subprocess.DEVNULL, capture_output=True, text=True, errors="replace", timeout=5, check=False
+        )
+    except (OSError, subprocess.SubprocessError):
+        return False
+    state = dict(line.partition("=")[::2] for line in done.stdout.splitlines())
+    return bool(state.get("Job")) or state.get("ActiveState") in _STATES

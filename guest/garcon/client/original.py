@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 
 from garcon.client.daemon import garcon, to_url
+from garcon.client.terminal_words import terminal_words
 from guestlink.errors import GuestlinkError, report
 
 FAILURE = 255
@@ -12,12 +14,12 @@ FAILURE = 255
 RETRY = 1
 """``--metrics`` only: the host could not be asked now; the caller may try again."""
 
-_TERMINAL_CONVENTIONS = ("-e", "-x", "--")
-"""What terminal programs are given before a command; every word behind it belongs to the command."""
+_OWN_SWITCHES = frozenset({"client", "server", "url", "terminal", "selectfile", "metrics", "borealis-shader-cache"})
+"""Switches that are garcon's own wherever they stand before a terminal's command."""
 
 USAGE = """\
 usage: garcon --client --url ARG...
-       garcon --client --terminal [-e] [WORD...]
+       garcon --client --terminal [-T TITLE] [-e] [WORD...]
        garcon --client --selectfile [--type=T] [--title=S] [--path=P] [--extensions=E]
        garcon --client --metrics NAME=VALUE[,NAME=VALUE...]
        garcon --client --borealis-shader-cache --app-id=N (--install [--mount] | --unmount | --uninstall) [--wait]
@@ -25,20 +27,40 @@ usage: garcon --client --url ARG...
 
 
 class Arguments:
-    """A command line the way the original's parser sees it: switches anywhere until a bare ``--``."""
+    """A command line the way the original's parser sees it: switches anywhere until a bare ``--``.
+
+    One or two hyphens are the same. What follows ``--terminal`` is a terminal's: only switches of garcon's own
+    that stand directly behind it are switches.
+
+    :ivar switches: by name, the value behind ``=``.
+    :ivar words: everything else.
+    :ivar terminal: the arguments of the terminal; ``None`` without that switch.
+    """
 
     def __init__(self, argv: Sequence[str]) -> None:
         self.switches: dict[str, str] = {}
         self.words: list[str] = []
+        self.terminal: list[str] | None = None
         for index, word in enumerate(argv):
+            name, _, value = word.lstrip("-").partition("=")
             if word == "--":
                 self.words += argv[index + 1 :]
                 break
-            if word.startswith("-") and word != "-":
-                name, _, value = word.lstrip("-").partition("=")
-                self.switches[name] = value
-            else:
+            if not word.startswith("-") or word == "-":
                 self.words.append(word)
+                continue
+            self.switches[name] = value
+            if name == "terminal":
+                rest = list(itertools.dropwhile(self._take_own, argv[index + 1 :]))
+                self.terminal = [*self.words, *rest]
+                break
+
+    def _take_own(self, word: str) -> bool:
+        name, _, value = word.lstrip("-").partition("=")
+        own = word.startswith("-") and name in _OWN_SWITCHES
+        if own:
+            self.switches[name] = value
+        return own
 
 
 def run(argv: Sequence[str]) -> int:
@@ -50,9 +72,10 @@ def run(argv: Sequence[str]) -> int:
     arguments = Arguments(argv)
     try:
         if "url" in arguments.switches:
-            return _open_urls(arguments.words)
-        if "terminal" in arguments.switches:
-            return _open_terminal(argv)
+            return _open_urls(arguments.words if arguments.terminal is None else arguments.terminal)
+        if arguments.terminal is not None:
+            garcon().call("open_terminal", params=terminal_words(arguments.terminal))
+            return 0
         if "selectfile" in arguments.switches:
             return _select_file(arguments)
         if "metrics" in arguments.switches:
@@ -72,25 +95,6 @@ def _open_urls(words: Sequence[str]) -> int:
     for word in words:
         garcon().call("open_url", url=to_url(word))
     return 0
-
-
-def _open_terminal(argv: Sequence[str]) -> int:
-    garcon().call("open_terminal", params=terminal_words(argv[argv.index("--terminal") + 1 :]))
-    return 0
-
-
-def terminal_words(argv: Sequence[str]) -> list[str]:
-    """The command in a terminal program's arguments.
-
-    ``-e``, ``-x`` and ``--`` introduce it, and every word behind them is kept; a terminal's own switches before
-    it (``-T title``) mean nothing to the host and are passed over.
-    """
-    for index, word in enumerate(argv):
-        if word in _TERMINAL_CONVENTIONS:
-            return list(argv[index + 1 :])
-        if not word.startswith("-"):
-            return list(argv[index:])
-    return []
 
 
 def _select_file(arguments: Arguments) -> int:

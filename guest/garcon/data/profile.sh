@@ -10,7 +10,8 @@ if [ "$(id -u)" != 0 ] && [ -d "/run/user/$(id -u)" ] &&
         DBUS_SESSION_BUS_ADDRESS=unix:path=$XDG_RUNTIME_DIR/bus
         export DBUS_SESSION_BUS_ADDRESS
     fi
-    if [ -z "${WAYLAND_DISPLAY:-}" ] || [ -z "${DISPLAY:-}" ]; then
+    # garcon reads profiles too, and knows the displays.
+    if [ -z "${GUESTLINK_READS_PROFILE:-}" ] && { [ -z "${WAYLAND_DISPLAY:-}" ] || [ -z "${DISPLAY:-}" ]; }; then
         # Names that the proxies publish, with values that need no quoting.
         _guestlink_found=$(timeout 3 systemctl --user show-environment 2> /dev/null | grep -E \
             '^(WAYLAND_DISPLAY|DISPLAY|XCURSOR_SIZE)(_LOW_DENSITY)?=[A-Za-z0-9:./_-]+$')

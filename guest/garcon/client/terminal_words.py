@@ -1,0 +1,87 @@
+"""The command in a terminal program's arguments (Debian Policy 11.8.3, xterm(1) and those who follow it)."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Iterator, Sequence
+
+from garcon.terminal_command import in_directory
+from guestlink.errors import GuestlinkError
+
+_COMMAND_FOLLOWS = frozenset({"-e", "-x", "--", "--execute"})
+"""What stands before a command; every word behind it belongs to the command."""
+_COMMAND_LINE = frozenset({"--command"})
+"""Takes a whole command line as its value."""
+_DIRECTORY = frozenset({"--working-directory", "--workdir", "--dir", "-cd", "-D"})
+_WITH_VALUE = frozenset(
+    "-T -t -title --title -n -name --name -g -geometry --geometry -class --class --app-id -a -bg -fg -bd "
+    "-bw -cr -fn -fb -fa -fs -font --font -f -display --display -sl -xrm -tn -ms -b -lc -into -role "
+    "--role -o --option --profile --tab-with-profile --window-with-profile --icon -I --config -c "
+    "--override --zoom --initial-title".split()
+)
+"""Options of terminals whose value is the next word."""
+_ALONE = frozenset(
+    "-hold --hold --noclose -ls -iconic -maximized --maximize --maximized -fullscreen --fullscreen -rv "
+    "-sb -bc -j -l -s -w -cm -im -ut -u8 -vb -wf -ah -ai -aw -sf -si -sk -samename -dc -lsp --login "
+    "--login-shell --single-instance --new-tab --new-window --window --tab --separate --disable-factory "
+    "--disable-server --hide-menubar --show-menubar --hide-scrollbar --show-scrollbar --hide-borders "
+    "--wait".split()
+)
+"""Options that have no value."""
+
+
+def terminal_words(argv: Sequence[str]) -> list[str]:
+    """The command that a terminal program's arguments name; empty for a shell.
+
+    The protocol carries a command and nothing else: titles, sizes and fonts are understood and mean nothing.
+
+    :raises GuestlinkError: an option is not known, and where the command begins is not either.
+    """
+    directory = ""
+    command: list[str] = []
+    words = iter(argv)
+    for word in words:
+        name, equals, value = word.partition("=")
+        if word in _COMMAND_FOLLOWS:
+            command = _command(word, list(words))
+        elif name in _COMMAND_LINE:
+            command = ["sh", "-c", value if equals else _value(word, words)]
+        elif name in _DIRECTORY:
+            directory = value if equals else _value(word, words)
+        elif word in _WITH_VALUE:
+            _value(word, words)
+        elif not word.startswith(("-", "+")) or word == "-":
+            command = [word, *words]
+        elif not (equals or word in _ALONE or word.startswith("+")):
+            command = _behind_unknown(word, list(words))
+            words = iter(())
+    return in_directory(command, os.path.abspath(directory)) if directory else command
+
+
+def _value(option: str, words: Iterator[str]) -> str:
+    for word in words:
+        return word
+    raise GuestlinkError(f"{option} needs a value", hint=_HINT)
+
+
+def _command(option: str, words: list[str]) -> list[str]:
+    """The command behind ``-e``. A single word that is no program is a command line, as for xterm."""
+    if not words and option != "--":
+        raise GuestlinkError(f"{option} needs a command", hint=_HINT)
+    if len(words) == 1 and len(words[0].split()) > 1 and shutil.which(words[0]) is None:
+        return ["sh", "-c", words[0]]
+    return words
+
+
+def _behind_unknown(option: str, words: list[str]) -> list[str]:
+    """The command behind an option that may have a value or not."""
+    for index, word in enumerate(words):
+        if word in _COMMAND_FOLLOWS:
+            return _command(word, words[index + 1 :])
+    if words:
+        raise GuestlinkError(f"the option {option} is not known, nor whether it has a value", hint=_HINT)
+    return []
+
+
+_HINT = "put -e before the command: x-terminal-emulator -T TITLE -e htop"

@@ -1,0 +1,143 @@
+"""What the user's login shell adds to PATH and XDG_DATA_DIRS: ``~/.profile`` and ``/etc/profile.d``.
+
+Desktop sessions start below a login shell, and programs of Nix, pip or Flatpak count on it. Ours starts below the
+user manager, which reads no profile. So a login shell is run once, beside garcon's start, and asked. Its answer is
+an addition: a shell that hangs, fails or prints something else costs garcon a bounded time and nothing more.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import pwd
+import secrets
+import select
+import signal
+import subprocess
+import time
+from collections.abc import Mapping, Sequence
+
+from garcon.data_directories import DEFAULT_DATA_DIRS
+
+_log = logging.getLogger(__name__)
+
+TIMEOUT = 5.0
+"""Seconds from the start of the shell until its answer is given up."""
+_ANSWER_LIMIT = 1024 * 1024
+"""Bytes of what a shell prints and its environment together."""
+_END_TIMEOUT = 1.0
+"""Seconds that the shell has to end after its answer."""
+VARIABLE = "GUESTLINK_READS_PROFILE"
+"""Set for the shell, so that a profile can tell it from a person's."""
+
+
+class LoginShell:
+    """One run of the user's login shell. It begins at once.
+
+    :param environ: the environment that it starts with.
+    """
+
+    def __init__(self, environ: Mapping[str, str]) -> None:
+        self._mark = secrets.token_hex(16)
+        self._deadline = time.monotonic() + TIMEOUT
+        # Words that every shell understands. The full path, because an alias or a broken PATH may be in the way.
+        command = f"echo {self._mark}; /usr/bin/env -0; echo {self._mark}"
+        home = environ.get("HOME", "/")
+        self._process: subprocess.Popen[bytes] | None = None
+        try:
+            self._process = subprocess.Popen(
+                [_shell(environ), "-l", "-c", command],
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.DEVNULL,
+                env={**environ, VARIABLE: "1"},
+                cwd=home if os.path.isdir(home) else "/",
+                start_new_session=True,
+            )
+        except (OSError, ValueError) as error:
+            _log.info("the login shell cannot be started: %s", error)
+
+    def variables(self) -> dict[str, str]:
+        """Wait for the answer and end the shell. Blocking, until :data:`TIMEOUT` after its start at most.
+
+        :returns: its environment; empty where there was no answer.
+        """
+        if self._process is None or self._process.stdout is None:
+            return {}
+        with self._process.stdout as stream:
+            answer = self._read(stream.fileno())
+        self._end(self._process, 0 if answer is None else _END_TIMEOUT)
+        if answer is None:
+            _log.warning("the login shell gave no answer; PATH and XDG_DATA_DIRS stay without what profiles add")
+            return {}
+        entries = (entry.partition("=") for entry in os.fsdecode(answer).split("\0"))
+        return {name: value for name, equals, value in entries if equals}
+
+    def _read(self, descriptor: int) -> bytes | None:
+        """What stands between the two marks. The end of the stream may never come: a child can hold it open."""
+        mark = self._mark.encode() + b"\n"
+        received = b""
+        poll = select.poll()
+        poll.register(descriptor, select.POLLIN)
+        while len(received) < _ANSWER_LIMIT and (left := self._deadline - time.monotonic()) > 0:
+            if not poll.poll(left * 1000):
+                break
+            chunk = os.read(descriptor, 1 << 16)
+            if not chunk:
+                break
+            received += chunk
+            parts = received.split(mark)
+            if len(parts) > 2:
+                return parts[1]
+        return None
+
+    @staticmethod
+    def _end(process: subprocess.Popen[bytes], timeout: float) -> None:
+        try:
+            process.wait(timeout)
+        except subprocess.TimeoutExpired:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)
+            process.wait()
+
+
+def with_login_variables(environ: Mapping[str, str], login: Mapping[str, str]) -> dict[str, str]:
+    """An environment with the directories that a login shell has besides.
+
+    :param environ: the session's; its own order stays.
+    :param login: the login shell's.
+    """
+    home = environ.get("HOME", "")
+    path = _merge(_split(environ.get("PATH") or os.defpath), _split(login.get("PATH", "")))
+    local = os.path.join(home, ".local/bin")
+    if home.startswith("/") and local not in path:
+        path.insert(0, local)  # "Distributions should ensure this" (XDG Base Directory Specification)
+    merged = {**environ, "PATH": ":".join(path)}
+    if added := _split(login.get("XDG_DATA_DIRS", "")):
+        known = _split(environ.get("XDG_DATA_DIRS") or DEFAULT_DATA_DIRS)
+        # The user's own directory stays the first.
+        own = environ.get("XDG_DATA_HOME") or f"{home}/.local/share"
+        merged["XDG_DATA_DIRS"] = ":".join(
+            [own, *_merge(known[1:], [entry for entry in added if entry != own])]
+            if known[:1] == [own]
+            else _merge(known, added)
+        )
+    return merged
+
+
+def _merge(known: Sequence[str], added: Sequence[str]) -> list[str]:
+    """The known entries, and new ones before or behind them as they stand among those in the other list."""
+    first = next((index for index, entry in enumerate(added) if entry in known), len(added))
+    return list(dict.fromkeys([*added[:first], *known, *added[first:]]))
+
+
+def _split(text: str) -> list[str]:
+    return [entry for entry in text.split(":") if entry.startswith("/")]
+
+
+def _shell(environ: Mapping[str, str]) -> str:
+    try:
+        return pwd.getpwuid(os.getuid()).pw_shell or "/bin/sh"
+    except KeyError:
+        return environ.get("SHELL") or "/bin/sh"
