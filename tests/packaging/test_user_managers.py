@@ -16,6 +16,7 @@ from support.machine import Machine, missing_tools
 from support.needs import absent, need
 from support.packages import VERSION, build_arch_packages, build_debs, build_rpms, run
 from support.pair import guest_rootfs
+from support.parallel import made_once
 
 pytestmark = [pytest.mark.slow, pytest.mark.container]
 
@@ -105,6 +106,7 @@ class Pacman(Manager):
         assert done.returncode == 0, done.stdout + done.stderr
 
 
+_SUFFIXES = (".deb", ".noarch.rpm", ".pkg.tar.zst")
 _FORMATS = {
     "dpkg on bookworm": (Dpkg, build_debs, "debs", "bookworm"),
     "dpkg on trixie": (Dpkg, build_debs, "debs", "trixie"),
@@ -122,7 +124,8 @@ def manager(
         absent(f"a system container needs {', '.join(missing)}")
     need("rpm", "pacman", packages="rpm pacman-package-manager")
     kind, build, built, suite = _FORMATS[request.param]
-    older_packages = build(tmp_path_factory.mktemp("older-packages"), older)
+    place = made_once(tmp_path_factory, f"older-{built}", lambda place: build(place, older))
+    older_packages = [path for path in sorted(place.iterdir()) if path.name.endswith(_SUFFIXES)]
     with Machine(guest_rootfs(suite)) as machine:
         yield kind(machine, request.getfixturevalue(built), older_packages)
 
