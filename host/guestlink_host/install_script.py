@@ -30,6 +30,8 @@ update() {
     echo "$said"
 }
 install() { apt-get -o DPkg::Lock::Timeout=600 install -y "$@"; }
+# For xdg-open. What Debian recommends with it is 250 MB of X11's and Perl's; without a network it stays away.
+links() { has xdg-open || install --no-install-recommends xdg-utils || true; }
 
 """
 """How the script begins."""
@@ -37,6 +39,7 @@ _FROM_REPOSITORIES = """\
 if has apt-get; then
     update
     install guestlink
+    links
 elif has dnf; then
     dnf install -y guestlink
 else
@@ -52,6 +55,7 @@ for file in ./guestlink*; do
 done
 if has apt-get; then
     install "$@" || {{ update; install "$@"; }} || install --no-install-recommends "$@"
+    links
 elif has dnf; then
     dnf install -y "$@"
 else
