@@ -92,6 +92,16 @@ def test_a_window_that_keeps_its_pixels_is_converted_anew(direct: Direct) -> Non
     assert len(said(direct, window.host_xdg, 3, "iiii")) == 3, "nothing has changed"
 
 
+def test_a_place_does_not_depend_on_what_was_shown_when_it_was_said(direct: Direct) -> None:
+    """Seven pixels are three units, so that six of these pixels are two units and a half."""
+    window = direct.window()
+    configured(direct, window, 0, 0, 5)
+    direct.client.request(window.xdg, 3, "iiii", 6, 8, 1, 1)
+    for width in (7, 8, 7):
+        direct.show(window.surface, width, 16)
+    assert [x for x, *_ in said(direct, window.host_xdg, 3, "iiii")] == [3, 2, 3, 2]
+
+
 def test_what_a_client_says_before_it_answers_is_in_the_old_pixels(direct: Direct) -> None:
     window = direct.window()
     configured(direct, window, 300, 200, 5)

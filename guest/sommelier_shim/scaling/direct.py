@@ -121,8 +121,8 @@ def renewed(relay: Relay, surfaces: list[DirectSurface]) -> bytes:
 
 
 def _numbers_of(relay: Relay, object_id: int, surface: DirectSurface) -> bytes:
-    surface.is_stale = False
     size = viewport_requests(relay.requests, object_id, surface)
+    surface.is_stale = False
     return size + standing(relay).again(relay, surface)
 
 

@@ -96,7 +96,7 @@ class DirectSurface(Surface):
     :ivar entered: the outputs that it is on, as far as known; :ivar parent: the surface that it belongs to, whose
         output counts until it enters one.
     :ivar is_part: whether it is drawn inside its parent, whose ratio is its own.
-    :ivar is_stale: whether the host holds numbers of it that were converted by another ratio.
+    :ivar is_stale: whether the host may hold numbers of it that were converted by another ratio.
     :ivar is_pending: whether the client has said something of it that waits for its commit.
     :ivar is_committed: whether the proxy may commit it: hosts end the connection for windows without a role.
     """
@@ -147,11 +147,14 @@ class DirectSurface(Surface):
         return [one for one in every if isinstance(one, DirectSurface) and one.root is self]
 
     def shown_size(self) -> tuple[int, int] | None:
-        """See :class:`Surface`."""
+        """See :class:`Surface`. Contents of another ratio convert anew what was said before they were there."""
         told = self.follow()
         if told:
             self.relay.to_client(told, None)
-        return super().shown_size()
+        before = [axis.shown for axis in self.axes]
+        size = super().shown_size()
+        self.is_stale = self.is_stale or before != [axis.shown for axis in self.axes]
+        return size
 
     def destroyed(self) -> None:
         """See :class:`Surface`. What belongs to it may stay, but does not keep what it belonged to."""

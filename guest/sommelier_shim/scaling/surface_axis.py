@@ -61,6 +61,11 @@ class SurfaceAxis:
         """The ratio in whose pixels the client's numbers are."""
         return self._said.base
 
+    @property
+    def shown(self) -> Axis:
+        """The ratio in which it is shown."""
+        return self._own
+
     def rebase(self, base: Axis, *, keeps: bool) -> bool:
         """Go to another output.
 
