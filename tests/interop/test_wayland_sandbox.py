@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -22,6 +23,8 @@ from support.wayland_peers import Client
 pytestmark = pytest.mark.interop
 
 XDG_OUTPUT = "zxdg_output_manager_v1"
+_DONE = 2
+"""Opcode of wl_output's events."""
 
 
 @contextmanager
@@ -62,7 +65,8 @@ def test_a_window_has_the_pixels_of_its_output_whatever_the_scale_becomes(short:
         assert XDG_OUTPUT not in client.names
         proxied.wait("its first size", window.told)
         proxied.wait("it is shown", lambda: window.told() and compositor.windows())
-        compositor.sway(f"[app_id={APP_ID}] fullscreen enable")
+        # Sway gives a floating window the size of its last contents, which may answer an older configure.
+        compositor.sway(f"[app_id={APP_ID}] floating disable, fullscreen enable")
         for scale, width in (("1.5", 853), ("1.25", 1024), ("2", 640), ("1.5", 853)):
             compositor.sway(f"output HEADLESS-1 scale {scale}")
             (output,) = json.loads(compositor.sway("-t", "get_outputs"))
@@ -88,6 +92,34 @@ def test_a_window_that_only_answers_fills_the_output_whatever_the_scale_becomes(
             proxied.wait("every pixel is the window's", lambda: window.told() and _is_filled(compositor))
 
 
+@pytest.mark.parametrize("switch", ["--scale=0.5", "--direct-scale", "--dpi=72"])
+def test_outputs_look_alike_inside_the_sandbox_and_outside(short: Path, switch: str) -> None:
+    with NewSway(short / "compositor", "1280x800") as compositor:
+        compositor.sway("output HEADLESS-1 scale 1.6")
+        described = []
+        for number, more in enumerate(([], ["--security-context=no"])):
+            with (
+                Proxied(compositor, short / f"container-{number}", switch, *more) as proxied,
+                _client(proxied) as client,
+            ):
+                client.start()
+                assert (XDG_OUTPUT in client.names) == bool(more)
+                described.append(proxied.wait("the output is described", lambda: _described(client)))
+        assert described[0] == described[1]
+
+
+def _described(client: Client) -> list[tuple[int, bytes]]:
+    """What is said of the output: opcodes and arguments; nothing until it is complete."""
+    output = client.bind("wl_output", 3)
+    client.sync()
+    heard = client.sync()
+    events = [m for m in client.events if m.object_id == output]
+    assert not [m for m in heard if m.object_id == output]
+    if not any(m.opcode == _DONE for m in events):
+        return []
+    return [(m.opcode, m.data[8:]) for m in events if m.opcode != _DONE]
+
+
 def _is_filled(compositor: Compositor) -> bool:
     """Whether a window fills the output, but for what filtering does to its edges."""
     picture = compositor.pixels()
@@ -106,6 +138,9 @@ def test_what_is_allowed_and_hidden_by_the_compositor_is_named(short: Path) -> N
         assert limit["sentence"].startswith("zwlr_screencopy_manager_v1 is allowed, but the host keeps")
         assert "--security-context=no" in limit["advice"]
         assert proxied.log().count(limit["sentence"]) == 1
+        program = "import sys; from garcon.client.people import main; sys.exit(main())"
+        said = proxied.run(sys.executable, "-c", program, "status", check=False).decode()
+        assert f"  {limit['sentence']}\n    {limit['advice']}\n" in said
 
 
 @pytest.mark.parametrize("kind", [NewSway, Labwc])

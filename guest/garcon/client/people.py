@@ -99,6 +99,8 @@ def _status(arguments: argparse.Namespace) -> int:
             print(_proxy_sentence(proxy))
             for limit in proxy.get("limits", ()):
                 print(f"  {limit['sentence']}")
+                if limit["advice"]:
+                    print(f"    {limit['advice']}")
             for client in proxy["clients"]:
                 windows = ", ".join(client["app_ids"]) or "no window yet"
                 print(f"  {client['program']} (pid {client['pid']}): {windows}")
