@@ -195,9 +195,10 @@ class ForkServer(Generic[Prepared]):
         name = _rename(STANDBY_NAME)
         with contextlib.suppress(Exception):  # What fails here fails in the session too, and is reported there.
             prepared = self._rehearse()
-        with contextlib.suppress(OSError):
+        descriptors: list[int] = []
+        with contextlib.suppress(OSError):  # The server has ended, perhaps before it read that we are ready.
             orders.send(b".")
-        _, descriptors, _, _ = socket.recv_fds(orders, 1, 1)
+            _, descriptors, _, _ = socket.recv_fds(orders, 1, 1)
         orders.close()
         _rename(name)
         if not descriptors:

@@ -68,6 +68,7 @@ def test_what_waits_for_a_session_may_be_killed_and_ends_with_vshd(tmp_path: Pat
     left = waiting()
     server.close()
     assert not psutil.wait_procs(left, LIMIT)[1]
+    assert server.log.read_text() == ""
 
 
 @needs_root
