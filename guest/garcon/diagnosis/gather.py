@@ -84,7 +84,7 @@ def gather(environ: Mapping[str, str] = os.environ, seconds: float = SECONDS) ->
 def _unchecked(known: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     """The checks for which nothing was found out."""
     if not known.get("libraries"):
-        yield "libraries", "no Python could be started to import them"
+        yield "libraries", "importing them gave no answer in time"
     if known["manager_runs"] and not known["units"]:
         yield "units", "systemctl does not show them"
     if known.get("chromeos"):
