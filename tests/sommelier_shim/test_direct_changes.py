@@ -20,13 +20,21 @@ GLOBALS = (
     ("zwp_text_input_manager_v3", 1),
     ("zwp_relative_pointer_manager_v1", 1),
     ("zwp_text_input_manager_v1", 1),
+    ("wp_cursor_shape_manager_v1", 1),
+    ("zwlr_layer_shell_v1", 4),
 )
 
 
 @pytest.fixture
 def direct(tmp_path: Path) -> Iterator[Direct]:
     """A client whose host's first output has two pixels for a unit across and four down, the second one each."""
-    with stage(tmp_path, Config({"direct_scale": True}), GLOBALS) as (between, host), between.client() as client:
+    with (
+        stage(tmp_path, Config({"direct_scale": True, "allow": ["zwlr_layer_shell_v1"]}), GLOBALS) as (
+            between,
+            host,
+        ),
+        between.client() as client,
+    ):
         client.start()
         found = Direct(client, host.connection(at_least=2))
         found.describe_all()
@@ -242,6 +250,38 @@ def test_a_pointer_s_picture_that_comes_to_another_output_keeps_its_pixels(direc
     assert direct.shown(host_cursor) == [24, 24]
     assert said(direct, host_pointer, 0, "uoii") == [[9, host_cursor, 4, 2], [9, host_cursor, 8, 8]]
     assert len(said(direct, host_cursor, 6, "")) == 2
+
+
+def test_a_picture_that_a_shape_has_replaced_does_not_come_back(direct: Direct) -> None:
+    pointer = direct.client.create(direct.seat, 0)
+    cursor, host_cursor = direct.surface()
+    direct.client.request(pointer, 0, "uoii", 9, cursor, 8, 8)
+    direct.show(cursor, 24, 24)
+    device = direct.client.create(direct.client.bind("wp_cursor_shape_manager_v1"), 1, "no", pointer)
+    direct.client.request(device, 1, "uu", 9, 1)
+    direct.client.sync()
+    direct.host.event(host_cursor, 0, "o", direct.own_outputs()[1])
+    assert len(said(direct, direct.made(direct.host_id("wl_seat"), 0), 0, "uoii")) == 1
+
+
+def test_a_panel_is_as_many_pixels_high_at_every_scale(direct: Direct) -> None:
+    panel, host_panel = direct.surface()
+    layer = direct.client.create(direct.client.bind("zwlr_layer_shell_v1"), 0, "noous", panel, 0, 2, "panel")
+    direct.client.request(layer, 0, "uu", 0, 40)
+    direct.client.request(layer, 2, "i", 40)
+    direct.client.request(layer, 3, "iiii", 4, 4, 4, 4)
+    direct.show(panel, 1920, 40)
+    direct.client.sync()
+    host_layer = direct.made(direct.host_id("zwlr_layer_shell_v1"), 0, "noous")
+    direct.host.event(host_panel, 0, "o", direct.own_outputs()[1])
+    direct.client.sync()
+    assert said(direct, host_layer, 0, "uu") == [[0, 10], [0, 40]]
+    assert said(direct, host_layer, 2, "i") == [[10], [40]]
+    assert said(direct, host_layer, 3, "iiii") == [[1, 2, 1, 2], [4, 4, 4, 4]]
+    assert len(said(direct, host_panel, 6, "")) == 2
+    direct.client.request(layer, 7)
+    direct.host.event(host_panel, 0, "o", direct.own_outputs()[0])
+    assert len(said(direct, host_panel, 6, "")) == 2, "without a role it is left alone"
 
 
 def test_a_hint_and_a_text_cursor_move_with_their_window(direct: Direct) -> None:

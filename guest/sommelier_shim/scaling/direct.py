@@ -24,6 +24,8 @@ _WHOLE = 120
 _ENTERED_LIMIT = 64
 _COMMIT = 6
 """Opcode of wl_surface."""
+_SET_CURSOR = 0
+"""Opcode of wl_pointer and of tablet tools."""
 _SHELLS = (("xdg_surface", "xdg_toplevel"), ("zxdg_surface_v6", "zxdg_toplevel_v6"))
 
 CONVERTED_HERE = {("xdg_popup", "configure"), ("zxdg_popup_v6", "configure")}
@@ -136,11 +138,19 @@ def install(hooks: Hooks) -> None:
     for interface, name, offset in (("zwp_text_input_v1", "activate", 12), ("zwp_text_input_v2", "enable", 8)):
         hooks.on_request(interface, name, _namer(offset))
     for factory, name, interface in (
+        ("wp_cursor_shape_manager_v1", "get_pointer", "wp_cursor_shape_device_v1"),
+        ("wp_cursor_shape_manager_v1", "get_tablet_tool_v2", "wp_cursor_shape_device_v1"),
         ("zwp_relative_pointer_manager_v1", "get_relative_pointer", "zwp_relative_pointer_v1"),
         ("zcr_text_input_extension_v1", "get_extended_text_input", "zcr_extended_text_input_v1"),
     ):
         hooks.on_request(factory, name, _get_follower)
         hooks.on_request(interface, "destroy", _destroy_follower)
+    hooks.on_request("wp_cursor_shape_device_v1", "set_shape", _set_shape)
+    hooks.on_request("zwlr_layer_shell_v1", "get_layer_surface", _get_layer_surface)
+    hooks.on_request("zwlr_layer_surface_v1", "destroy", _lose_role)
+    for message in interface_shape("zwlr_layer_surface_v1").requests:
+        if not message.destructor:
+            hooks.on_request("zwlr_layer_surface_v1", message.name, _said)
     hooks.on_request("wl_subcompositor", "get_subsurface", _get_subsurface)
     for interface in ("wl_pointer", "zwp_tablet_tool_v1", "zwp_tablet_tool_v2"):
         hooks.on_request(interface, "set_cursor", _set_cursor)
@@ -155,7 +165,7 @@ def install(hooks: Hooks) -> None:
         hooks.on_request(shell_surface, "ack_configure", _acknowledge)
     for interface in ("xdg_popup", "zxdg_popup_v6"):
         hooks.on_event(interface, "configure", _popup_configured)
-        hooks.on_request(interface, "destroy", _destroy_popup)
+        hooks.on_request(interface, "destroy", _lose_role)
     hooks.on_event("xdg_toplevel", "configure_bounds", _bounded)
     hooks.on_event("wl_surface", "enter", _entered)
     hooks.on_event("wl_surface", "leave", _left)
@@ -243,6 +253,17 @@ def _destroy_follower(flow: Flow, object_id: int, at: int, stop: int) -> None:
     _followers(flow.relay).pop(object_id, None)
 
 
+def _set_shape(flow: Flow, object_id: int, at: int, stop: int) -> None:
+    """The pointer has no picture of the client's any more."""
+    standing(flow.relay).forget_request(_followers(flow.relay).get(object_id, 0), _SET_CURSOR)
+
+
+def _get_layer_surface(flow: Flow, object_id: int, at: int, stop: int) -> None:
+    surface = attached(flow.relay).get(UINT.unpack_from(flow.buffer, at + 12)[0])
+    if surface is not None:
+        surface.is_committed = True
+
+
 def _start_drag(flow: Flow, object_id: int, at: int, stop: int) -> None:
     known = attached(flow.relay)
     origin, icon = (known.get(UINT.unpack_from(flow.buffer, at + offset)[0]) for offset in (12, 16))
@@ -250,7 +271,7 @@ def _start_drag(flow: Flow, object_id: int, at: int, stop: int) -> None:
         icon.belongs_to(origin)
 
 
-def _destroy_popup(flow: Flow, object_id: int, at: int, stop: int) -> None:
+def _lose_role(flow: Flow, object_id: int, at: int, stop: int) -> None:
     surface = attached(flow.relay).get(object_id)
     if surface is not None:
         surface.is_committed = False
@@ -287,7 +308,7 @@ def _numbered(flow: Flow, object_id: int, at: int, stop: int) -> None:
     if surface is not None and surface.window is not None:
         window = surface.window
         window.serial = serial = UINT.unpack_from(flow.buffer, at + 8)[0]
-        window.told(serial, (surface.axes[0].base, surface.axes[1].base))
+        window.told(serial, surface.told)
 
 
 def _bounded(flow: Flow, object_id: int, at: int, stop: int) -> None:
@@ -302,7 +323,7 @@ def _acknowledge(flow: Flow, object_id: int, at: int, stop: int) -> Buffer | Non
         return None
     window, serial = surface.window, UINT.unpack_from(flow.buffer, at + 8)[0]
     bases = window.answered(serial)
-    if bases is not None:
+    if bases is not None and bases != surface.known:
         family = surface.family
         for one in family:
             one.settle(bases)
@@ -330,12 +351,19 @@ def _popup_configured(flow: Flow, object_id: int, at: int, stop: int) -> None:
         INT.pack_into(flow.buffer, at + offset, conversion(INT.unpack_from(flow.buffer, at + offset)[0]))
 
 
+def _moved(surface: DirectSurface) -> bytes:
+    """What the client is told when a surface may have come to another output; others may depend on it."""
+    before = surface.told
+    told = surface.follow()
+    return told if surface.told == before else told + followed(surface.relay)
+
+
 def _entered(flow: Flow, object_id: int, at: int, stop: int) -> Buffer | None:
     output = outputs_of(flow.relay).own.get(UINT.unpack_from(flow.buffer, at + 8)[0])
     surface = attached(flow.relay).get(flow.relay.client_id(object_id))
     if output is not None and surface is not None:
         surface.entered = [*(one for one in surface.entered if one is not output), output][-_ENTERED_LIMIT:]
-        flow.after += followed(flow.relay)
+        flow.after += _moved(surface)
         return b""
     return None
 
@@ -346,6 +374,6 @@ def _left(flow: Flow, object_id: int, at: int, stop: int) -> Buffer | None:
     if output is not None and surface is not None:
         # What is on no output at all keeps the scale of the last one.
         surface.entered = [one for one in surface.entered if one is not output] or surface.entered
-        flow.after += followed(flow.relay)
+        flow.after += _moved(surface)
         return b""
     return None

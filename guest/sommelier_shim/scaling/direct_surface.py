@@ -98,7 +98,7 @@ class DirectSurface(Surface):
     :ivar is_part: whether it is drawn inside its parent, whose ratio is its own.
     :ivar is_stale: whether the host may hold numbers of it that were converted by another ratio.
     :ivar is_pending: whether the client has said something of it that waits for its commit.
-    :ivar is_committed: whether the proxy may commit it: hosts end the connection for windows without a role.
+    :ivar is_committed: whether the proxy may commit it: hosts end the connection for those that lost their role.
     """
 
     __slots__ = ("__weakref__", "axes", "entered", "is_committed", "is_part", "is_pending", "is_stale", "outputs",
@@ -137,6 +137,16 @@ class DirectSurface(Surface):
                     return output
             surface = surface.parent
         return outputs_of(self.relay).internal
+
+    @property
+    def told(self) -> Bases:
+        """The ratios by which the client is told sizes."""
+        return self.axes[0].base, self.axes[1].base
+
+    @property
+    def known(self) -> Bases:
+        """The ratios in whose pixels the client's numbers are."""
+        return self.axes[0].known, self.axes[1].known
 
     @property
     def family(self) -> list[DirectSurface]:
@@ -185,7 +195,7 @@ class DirectSurface(Surface):
         waits = root.window is not None and root.window.serial is not None
         changed = [axis.rebase(base, keeps=waits) for axis, base in zip(self.axes, bases, strict=True)]
         if root is not self:
-            self.settle((root.axes[0].known, root.axes[1].known))
+            self.settle(root.known)
         elif any(changed):
             if not waits:
                 self.is_stale = True
