@@ -15,7 +15,7 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from wayland import LIMIT, Way, build, open_way, read_figures, run_client, run_compositor
+from wayland import LIMIT, Way, build, children_of, open_way, read_figures, run_client, run_compositor
 
 from guestlink.control import ControlClient
 
@@ -95,14 +95,10 @@ def _state(way: Way) -> State:
     pid = way.processes[0].pid
     status = Path(f"/proc/{pid}/status").read_text()
     resident = int(next(line.split()[1] for line in status.splitlines() if line.startswith("VmRSS")))
-    descriptors: list[int] = []
-
-    def settled() -> bool:
-        descriptors.append(len(list(Path(f"/proc/{pid}/fd").iterdir())))
-        return len(descriptors) > 1 and descriptors[-1] == descriptors[-2]
-
-    _wait(settled)
-    return State(descriptors[-1], resident, int(_call(way)["served"]))
+    # One connector is kept ready; those that had a client end within a second or two.
+    _wait(lambda: [len(children_of(maker)) for maker in children_of(pid)] == [1])
+    descriptors = len(list(Path(f"/proc/{pid}/fd").iterdir()))
+    return State(descriptors, resident, int(_call(way)["served"]))
 
 
 def _call(way: Way) -> dict[str, Any]:

@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-import contextlib
-import errno
-import fcntl
 import gc
 import logging
 import os
 import signal
 import socket
-import stat
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import Any
 
@@ -23,13 +19,16 @@ from guestlink.paths import runtime_dir
 from guestlink.sockets import activated_sockets
 from sommelier_shim import options
 from sommelier_shim.channel.unix_socket import SocketChannel
-from sommelier_shim.children import PATIENCE, Child, start_program
+from sommelier_shim.children import Child, start_program
+from sommelier_shim.connectors import Connectors, connect_directly
+from sommelier_shim.display_socket import DisplaySocket, is_socket
 from sommelier_shim.host_link import HostLink
 from sommelier_shim.loop import Loop
 from sommelier_shim.proxy import Proxy
 from sommelier_shim.server import Server, raise_descriptor_limit
 from sommelier_shim.service import ServiceManager
 from sommelier_shim.status import StatusServer
+from sommelier_shim.wrapper import Wrapper
 
 _log = logging.getLogger("sommelier")
 
@@ -71,7 +70,7 @@ class _Application:
 
     def __init__(self, asked: options.Options, environ: Mapping[str, str]) -> None:
         config = asked.config
-        path = options.host_path(config, environ, nested=not asked.parent, is_socket=_is_socket)
+        path = options.host_path(config, environ, nested=not asked.parent, is_socket=is_socket)
         if asked.parent and path == options.socket_path(config[options.SOCKET], environ):
             raise GuestlinkError(
                 f"{path} cannot be both the host's socket and our own", hint="choose another name with --socket"
@@ -89,17 +88,16 @@ class _Application:
             follows_outputs=self._proxy.follows_outputs,
             on_change=self._host_changed,
         )
-        self._server = Server(self._loop, self._host, self._proxy.routes, self._proxy.failed)
+        self._connectors = Connectors(self._loop)
+        connect = self._connectors.connect if asked.client_fd < 0 else connect_directly
+        self._server = Server(self._loop, self._host, self._proxy.routes, self._proxy.failed, connect)
         self._trouble: str | None = None
         self._manager = ServiceManager(self._loop, config[options.SD_NOTIFY])
         self._status: StatusServer | None = None
-        self._lock = -1
-        self._own_socket = ""
-        self._children: list[Child] = []
-        self._wrapped: Child | None = None
-        self._is_ending = False
+        self._own_socket: DisplaySocket | None = None
+        self._child: Child | None = None
+        self._wrapper: Wrapper | None = None
         self._result = 0
-        self._left = 2
 
     def run(self) -> int:
         """Serve until there is nothing more to do.
@@ -113,7 +111,10 @@ class _Application:
         elif self._asked.parent:
             self._start_parent()
         else:
-            self._start_wrapper()
+            words, single = self._asked.program, self._asked.config[options.WAYLAND_SOCKET]
+            self._wrapper = Wrapper(
+                self._loop, self._server, words, self._environ, self._wrapper_ended, single=single
+            )
         gc.freeze()  # the tables live as long as the process: the collector need not look at them
         self._loop.run()
         self._manager.stopping()
@@ -121,17 +122,17 @@ class _Application:
 
     def close(self) -> None:
         """Close everything and leave no file behind."""
-        for child in self._children:
-            child.close()
+        if self._child is not None:
+            self._child.close()
+        if self._wrapper is not None:
+            self._wrapper.close()
         self._server.close()
+        self._connectors.close()
         self._host.close()
         if self._status is not None:
             self._status.close()
-        if self._own_socket:
-            with contextlib.suppress(FileNotFoundError):
-                os.unlink(self._own_socket)
-        if self._lock >= 0:
-            os.close(self._lock)
+        if self._own_socket is not None:
+            self._own_socket.close()
         self._manager.close()
         self._loop.close()
 
@@ -158,7 +159,8 @@ class _Application:
             environ = dict(self._environ)
             environ |= {"WAYLAND_DISPLAY": self._asked.config[options.SOCKET], "SOMMELIER_VERSION": __version__}
             try:
-                self._run(environ, self._program_of_parent_ended)
+                ended = self._program_of_parent_ended
+                self._child = start_program(self._loop, self._asked.program, environ, ended)
             except GuestlinkError as error:
                 report("sommelier", error)
                 self._result = error.exit_code
@@ -184,31 +186,8 @@ class _Application:
             self._manager.status(f"the host at {self._path} is {kind}")
 
     def _listen(self, path: str) -> socket.socket:
-        """Make our socket as the originals do: guarded by a lock file (sommelier.md §2.1)."""
-        try:
-            lock = os.open(f"{path}.lock", os.O_CREAT | os.O_CLOEXEC | os.O_RDWR, 0o660)
-        except OSError as error:
-            raise _no_socket(path, error) from error
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            os.close(lock)
-            raise GuestlinkError(
-                f"another proxy or compositor serves {path}", hint="stop it, or choose a name with --socket"
-            ) from None
-        self._lock = lock
-        listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
-        try:
-            if _is_socket(path):
-                os.unlink(path)
-            os.fchmod(listener.fileno(), 0o600)
-            listener.bind(path)
-        except OSError as error:
-            listener.close()
-            raise _no_socket(path, error) from error
-        self._own_socket = path
-        listener.listen(128)
-        return listener
+        self._own_socket = DisplaySocket(path)
+        return self._own_socket.listener
 
     def _program_of_parent_ended(self, status: int) -> None:
         if status == 0:
@@ -247,71 +226,15 @@ class _Application:
 
     # -- one program ---------------------------------------------------------------------------------------------
 
-    def _start_wrapper(self) -> None:
-        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)
-        with contextlib.ExitStack() as unused, theirs:
-            unused.push(ours)
-            environ = {key: value for key, value in self._environ.items() if key != "DISPLAY"}
-            environ |= {"WAYLAND_SOCKET": str(theirs.fileno()), "SOMMELIER_VERSION": __version__}
-            self._wrapped = self._run(environ, self._wrapped_program_ended, theirs.fileno())
-            unused.pop_all()
-        self._server.serve(ours, self._part_of_wrapper_ended, pid=self._wrapped.pid)
-
     def _signalled(self, number: int) -> None:
-        """End; but a wrapped program hears of it first and is served until it has ended, and its end is ours."""
-        if self._wrapped is None:
+        if self._wrapper is None:
             self._loop.stop()
-        elif number == signal.SIGINT:
-            if not _in_foreground():
-                self._wrapped.tell(number)  # else its terminal tells it, and it may have another use for Ctrl-C
         else:
-            self._is_ending = True
-            self._wrapped.tell(number)
-            self._loop.call_later(PATIENCE, partial(self._wrapped.tell, signal.SIGKILL))
+            self._wrapper.signalled(number)
 
-    def _wrapped_program_ended(self, status: int) -> None:
-        self._wrapped = None
+    def _wrapper_ended(self, status: int) -> None:
         self._result = status
-        self._part_of_wrapper_ended()
-        if self._is_ending:
-            self._loop.stop()
-
-    def _part_of_wrapper_ended(self) -> None:
-        # The program may leave a child behind that keeps the connection, as wl-copy does.
-        self._left -= 1
-        if self._left == 0:
-            self._loop.stop()
-
-    def _run(self, environ: Mapping[str, str], ended: Callable[[int], None], inherited: int = -1) -> Child:
-        child = start_program(self._loop, self._asked.program, environ, ended, inherited=inherited)
-        self._children.append(child)
-        return child
-
-
-def _in_foreground() -> bool:
-    """Whether the terminal, if there is one, sends Ctrl-C to this process and what it has started."""
-    try:
-        terminal = os.open("/dev/tty", os.O_RDONLY | os.O_NOCTTY | os.O_CLOEXEC)
-    except OSError:
-        return False
-    try:
-        return os.tcgetpgrp(terminal) == os.getpgrp()
-    except OSError:
-        return False
-    finally:
-        os.close(terminal)
-
-
-def _no_socket(path: str, error: OSError) -> GuestlinkError:
-    reason = "another file is there" if error.errno == errno.EADDRINUSE else (error.strerror or str(error)).lower()
-    return GuestlinkError(f"cannot make the socket {path}: {reason}", hint="choose another place with --socket")
-
-
-def _is_socket(path: str) -> bool:
-    try:
-        return stat.S_ISSOCK(os.stat(path).st_mode)
-    except OSError:
-        return False
+        self._loop.stop()
 
 
 def _adopted(descriptor: int) -> socket.socket:

@@ -15,6 +15,7 @@ import socket
 from collections.abc import Callable
 
 from sommelier_shim.channel import Channel, HostBusy, HostUnreachable
+from sommelier_shim.channel.unix_socket import SocketChannel, unreachable
 from sommelier_shim.loop import Loop, Timer
 from sommelier_shim.output_places import XDG_OUTPUT, OutputPlaces
 from sommelier_shim.own_connection import GlobalList, OwnConnection
@@ -111,23 +112,16 @@ class HostLink:
         if self._own is None and self._timer is None:
             self._open()
 
-    def connect_client(self) -> socket.socket:
-        """A connection for a client, inside the security context where there is one.
+    @property
+    def client_path(self) -> str:
+        """The socket for clients: inside the security context where there is one."""
+        return f"{self._directory}/wayland" if self._directory else self._channel.path
 
-        :raises HostUnreachable, HostBusy: see :class:`~sommelier_shim.channel.Channel`.
-        """
-        if not self._directory:
-            return self._channel.connect()
-        sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
-        try:
-            sock.connect(f"{self._directory}/wayland")
-        except BlockingIOError:
-            sock.close()
-            raise HostBusy from None
-        except OSError as error:
-            sock.close()
-            raise HostUnreachable("the host compositor closed the sandbox of this container") from error
-        return sock
+    def why_unreachable(self, error: OSError) -> str:
+        """Why nobody can connect to :attr:`client_path`, as a sentence."""
+        if self._directory:
+            return "the host compositor closed the sandbox of this container"
+        return unreachable(self._channel.path, error).message
 
     def close(self) -> None:
         """Close the connections and forget the host."""
@@ -231,7 +225,7 @@ class HostLink:
         """Connect as clients do, to learn which globals they get."""
         self._timer = None
         try:
-            sock = self.connect_client()
+            sock = SocketChannel(self.client_path).connect()
         except HostBusy:
             self._timer = self._loop.call_later(_BUSY_TIME, self._look_inside)
             return

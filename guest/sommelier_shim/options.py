@@ -23,21 +23,24 @@ _CARRIED_NAME = "/dev/.guestlink/name"
 DEFAULT_VM = "termina"
 
 
-def _number(text: str) -> float:
+def _scale(text: str) -> float:
     try:
         value = float(text)
     except ValueError:
         raise ValueError("use a number such as 0.5") from None
-    if not 0 < value < 1000:
-        raise ValueError("use a number above 0")
+    if not SCALE_LEAST <= value <= SCALE_MOST:
+        raise ValueError(f"use a number from {SCALE_LEAST:g} to {SCALE_MOST:g}")
     return value
 
 
-def _buckets(text: str) -> tuple[int, ...]:
+def _densities(text: str) -> tuple[int, ...]:
     try:
-        return tuple(min(DPI_MOST, max(DPI_LEAST, int(word))) for word in text.split(",") if word.strip())
+        values = tuple(int(word) for word in text.split(",") if word.strip())
     except ValueError:
         raise ValueError("use whole numbers with commas, as in 72,96,160") from None
+    if not all(DPI_LEAST <= value <= DPI_MOST for value in values):
+        raise ValueError(f"use numbers from {DPI_LEAST} to {DPI_MOST}")
+    return values
 
 
 def _patterns(text: str) -> tuple[str, ...]:
@@ -46,8 +49,10 @@ def _patterns(text: str) -> tuple[str, ...]:
 
 SOCKET = Setting("socket", "", "wayland-0", str, "name of the socket for clients, in XDG_RUNTIME_DIR")
 DISPLAY = Setting("display", "SOMMELIER_DISPLAY", "", str, "the host's compositor: a path, or a name")
-SCALE = Setting("scale", "SOMMELIER_SCALE", 1.0, _number, "size of clients' units, in the host's; 0.1 to 10")
-DPI = Setting[Sequence[int]]("dpi", "SOMMELIER_DPI", (), _buckets, "densities that may be reported")
+SCALE = Setting(
+    "scale", "SOMMELIER_SCALE", 1.0, _scale, "clients' units in one of the host's, 0.1 to 10; 0.5 shows all larger"
+)
+DPI = Setting[Sequence[int]]("dpi", "SOMMELIER_DPI", (), _densities, "densities that may be reported")
 DIRECT_SCALE = Setting("direct_scale", "", False, boolean, "units are an output's pixels, times --scale")
 STABLE_SCALING = Setting("stable_scaling", "", False, boolean, "rounding that survives a round trip")
 ACCELERATORS = Setting(
@@ -74,6 +79,9 @@ CLIPBOARD = Setting(
 ALLOW = Setting[Sequence[str]]("allow", "", (), _patterns, "privileged globals to offer, as in zwlr_*")
 DENY = Setting[Sequence[str]]("deny", "", (), _patterns, "globals not to offer")
 SECURITY_CONTEXT = Setting("security_context", "", True, boolean, "tag clients where the host can")
+WAYLAND_SOCKET = Setting(
+    "wayland_socket", "", False, boolean, "give PROGRAM one connection, as WAYLAND_SOCKET, and no socket"
+)
 TRACE = Setting("trace", "SOMMELIER_TRACE", "", str, "what to log of the conversation; see the manual")
 PUBLISH = Setting(
     "publish", "", "", str, "variable of the user manager that gets the socket's name, as in WAYLAND_DISPLAY"
@@ -86,11 +94,11 @@ LOG_LEVEL = Setting("log_level", "GUESTLINK_LOG", "info", str, "debug, info, war
 
 SCHEMA: tuple[Setting[Any], ...] = (
     SOCKET, DISPLAY, SCALE, DPI, DIRECT_SCALE, STABLE_SCALING, ACCELERATORS, WINDOWED_ACCELERATORS,
-    VM_IDENTIFIER, TOKEN_FILE, CONTAINER, TITLE_PREFIX, CLIPBOARD, ALLOW, DENY, SECURITY_CONTEXT, TRACE, PUBLISH,
-    SD_NOTIFY, LOG_LEVEL, IMPLEMENTATION,
+    VM_IDENTIFIER, TOKEN_FILE, CONTAINER, TITLE_PREFIX, CLIPBOARD, ALLOW, DENY, SECURITY_CONTEXT, WAYLAND_SOCKET,
+    TRACE, PUBLISH, SD_NOTIFY, LOG_LEVEL, IMPLEMENTATION,
 )  # fmt: skip
 
-_FLAGS = ("direct_scale", "stable_scaling")
+_FLAGS = ("direct_scale", "stable_scaling", "wayland_socket")
 _PLAIN = ("parent", "noop_driver", "help", "version")
 _OF_OTHERS = frozenset(
     "allow_xwayland_emulate_screen_pos_size application_id application_id_x11_property dark_frame_color "

@@ -6,10 +6,11 @@ import errno
 import logging
 import socket
 from collections.abc import Callable
+from functools import partial
 from typing import NamedTuple
 
-from guestlink.sockets import peer_of, same_user
-from sommelier_shim.channel import HostBusy, HostUnreachable
+from guestlink.sockets import peer_of, same_user, terminate_peer
+from sommelier_shim.connectors import Connector, Done, connect_directly
 from sommelier_shim.host_link import HostLink
 from sommelier_shim.loop import READABLE, Loop, Timer
 from sommelier_shim.policy.identity import APP_IDS
@@ -21,7 +22,7 @@ from sommelier_shim.wire import IMPLEMENTATION, error_event
 _log = logging.getLogger(__name__)
 
 CLIENT_LIMIT = 4096
-"""Clients at a time; each needs two descriptors and a few KB."""
+"""Clients at a time; each needs three descriptors, a few KB, and a process of 0.3 MB."""
 _ACCEPTED_AT_ONCE = 32
 _BUSY_TIME = 0.02
 _BUSY_TRIES = 500
@@ -60,6 +61,8 @@ class Server:
     :param host: what is known of the host.
     :param make_routes: makes the tables for this kind of host; called again when the host has changed.
     :param on_failure: called with the session and a sentence when a client or the host broke the protocol.
+    :param connect: makes connections to the host.
+    :ivar when_empty: called when the last client has left.
     """
 
     def __init__(
@@ -68,10 +71,13 @@ class Server:
         host: HostLink,
         make_routes: Callable[[HostLink], Routes],
         on_failure: Callable[[Session, str], None],
+        connect: Callable[[str, int, Done], None] = connect_directly,
     ) -> None:
         self._loop = loop
         self._host = host
         host.on_outputs = self._outputs_moved
+        self._connect_to_host = connect
+        self.when_empty: Callable[[], None] | None = None
         self._make_routes = make_routes
         self._on_failure = on_failure
         self._routes: Routes | None = None
@@ -102,6 +108,11 @@ class Server:
     def prepare(self) -> None:
         """Make the tables for the host, which is known: what clients cannot have there is logged."""
         self._current_routes()
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether nobody is connected."""
+        return not (self._sessions or self._pending)
 
     @property
     def clients(self) -> list[ClientInfo]:
@@ -154,38 +165,70 @@ class Server:
         waiting = self._pending.get(client)
         if waiting is None:
             return
-        host: socket.socket | None = None
-        if not trouble:
-            try:
-                host = self._host.connect_client()
-            except HostBusy:
-                if tries < _BUSY_TRIES:
-                    waiting.timer = self._loop.call_later(_BUSY_TIME, lambda: self._connect(client, "", tries + 1))
-                    return
-                trouble = "the host compositor accepts no connections"
-            except HostUnreachable as error:
-                trouble = error.message
-            except OSError as error:
-                trouble = (error.strerror or str(error)).lower()
-        del self._pending[client]
-        if host is None:
-            _log.warning("a client is turned away: %s", trouble)
-            _refuse(client, trouble)
-            if waiting.when_gone is not None:
-                waiting.when_gone()
+        if trouble:
+            self._turn_away(client, trouble)
             return
-        self._start(client, host, waiting)
+        done = partial(self._connected, client, tries)
+        self._connect_to_host(self._host.client_path, waiting.pid, done)
 
-    def _start(self, client: socket.socket, host: socket.socket, waiting: _Waiting) -> None:
+    def _connected(
+        self,
+        client: socket.socket,
+        tries: int,
+        host: socket.socket | OSError,
+        connector: Connector | None,
+    ) -> None:
+        waiting = self._pending.get(client)
+        if waiting is None:
+            # The server has been closed.
+            if isinstance(host, socket.socket):
+                host.close()
+            if connector is not None:
+                connector.release()
+        elif isinstance(host, socket.socket):
+            del self._pending[client]
+            self._start(client, host, connector, waiting)
+        elif host.errno != errno.EAGAIN:
+            self._turn_away(client, self._host.why_unreachable(host))
+        elif tries < _BUSY_TRIES:
+            waiting.timer = self._loop.call_later(_BUSY_TIME, lambda: self._connect(client, "", tries + 1))
+        else:
+            self._turn_away(client, "the host compositor accepts no connections")
+
+    def _turn_away(self, client: socket.socket, trouble: str) -> None:
+        waiting = self._pending.pop(client)
+        _log.warning("a client is turned away: %s", trouble)
+        _refuse(client, trouble)
+        self._left(waiting)
+
+    def _start(
+        self, client: socket.socket, host: socket.socket, connector: Connector | None, waiting: _Waiting
+    ) -> None:
         def ended(session: Session) -> None:
             self._sessions.pop(session, None)
-            if waiting.when_gone is not None:
-                waiting.when_gone()
+            if connector is not None:
+                connector.release()
+            self._left(waiting)
 
         session = Session(self._loop, self._current_routes(), client, host, ended, self._failed)
+        if connector is not None:
+            connector.when_killed = partial(self._killed, session)
         session.relay.features[CLIENT] = waiting.pid
         self._sessions[session] = waiting.pid
         self.served += 1
+
+    def _left(self, waiting: _Waiting) -> None:
+        if waiting.when_gone is not None:
+            waiting.when_gone()
+        if self.when_empty is not None and self.is_empty:
+            self.when_empty()
+
+    def _killed(self, session: Session) -> None:
+        """Somebody on the host has ended the process that stands for a client: this is what it was meant for."""
+        pid = self._sessions[session]
+        _log.info("client %s (pid %s) is ended from the host", program_of(pid) or "?", pid)
+        terminate_peer(session.client.sock)
+        session.fail("it was ended from the host")
 
     def _current_routes(self) -> Routes:
         host = self._host

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
+import signal
 import socket
 import stat
 import struct
@@ -16,6 +17,8 @@ from guestlink.errors import GuestlinkError
 
 _LISTEN_FDS_START = 3
 """The first descriptor that systemd passes (sd_listen_fds(3))."""
+_SO_PEERPIDFD = 77
+"""Linux 6.5, include/uapi/asm-generic/socket.h."""
 
 
 class ConnectFailed(GuestlinkError):
@@ -74,6 +77,25 @@ def peer_of(sock: socket.socket) -> Peer:
     if sock.family == getattr(socket, "AF_VSOCK", None):
         return Peer(cid=name[0])
     return Peer(host=str(name[0]))
+
+
+def terminate_peer(sock: socket.socket) -> None:
+    """Send SIGTERM to the process on the other side of a Unix socket, if that still is the one that has connected.
+
+    Older kernels than Linux 6.5 do not tell; nothing happens there, and none to this process itself.
+    """
+    if peer_of(sock).pid == os.getpid():
+        return
+    try:
+        descriptor = sock.getsockopt(socket.SOL_SOCKET, _SO_PEERPIDFD)
+    except OSError:
+        return
+    try:
+        signal.pidfd_send_signal(descriptor, signal.SIGTERM)
+    except OSError:
+        pass
+    finally:
+        os.close(descriptor)
 
 
 def connect(address: Address, timeout: float | None = 10.0) -> socket.socket:

@@ -8,94 +8,17 @@ import signal
 import socket
 import subprocess
 import sys
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import TypeVar
 
 import pytest
 
 from guestlink.control import ControlClient
 from guestlink.errors import GuestlinkError
 from sommelier_shim import options
+from support.sommelier_program import Program
 from support.wayland_peers import LIMIT, Client, Host
-
-_T = TypeVar("_T")
-CHECKOUT = Path(__file__).resolve().parents[2]
-
-
-class Program:
-    """``sommelier`` with a host to talk to, in its own runtime directory."""
-
-    def __init__(self, directory: Path) -> None:
-        self.runtime = directory
-        self.host = Host(directory / "host")
-        self.environ = {
-            "PATH": os.environ["PATH"],
-            "HOME": str(directory),
-            "XDG_RUNTIME_DIR": str(directory),
-            "PYTHONPATH": f"{CHECKOUT}/lib:{CHECKOUT}/guest",
-            "SOMMELIER_DISPLAY": "host",
-        }
-        self.processes: list[subprocess.Popen[bytes]] = []
-
-    def start(self, *words: str, **kw: object) -> subprocess.Popen[bytes]:
-        process = subprocess.Popen(
-            [sys.executable, "-m", "sommelier_shim", *words],
-            env=self.environ,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            **kw,  # type: ignore[call-overload]
-        )
-        self.processes.append(process)
-        return process
-
-    def run(self, *words: str) -> tuple[int, str]:
-        process = self.start(*words)
-        output = process.communicate(timeout=LIMIT)[0].decode()
-        return process.returncode, output
-
-    def connect(self, name: str = "wayland-0") -> Client:
-        return Client(self.reach(name))
-
-    def reach(self, name: str) -> socket.socket:
-        path = self.runtime / name
-        self.wait(f"{name} is served", lambda: _connects(path) or self._has_ended())
-        sock = socket.socket(socket.AF_UNIX)
-        sock.settimeout(LIMIT)
-        sock.connect(str(path))
-        return sock
-
-    def _has_ended(self) -> bool:
-        """Fail with what the program said, rather than wait for one that has ended."""
-        process = self.processes[-1]
-        assert process.stdout is not None
-        assert process.poll() is None, f"it ended: {process.stdout.read().decode()}"
-        return False
-
-    @staticmethod
-    def wait(what: str, condition: Callable[[], _T]) -> _T:
-        deadline = time.monotonic() + LIMIT
-        while not (value := condition()):
-            assert time.monotonic() < deadline, f"it did not happen: {what}"
-            time.sleep(0.01)
-        return value
-
-    def close(self) -> None:
-        for process in self.processes:
-            if process.poll() is None:
-                process.terminate()
-                process.wait(LIMIT)
-            assert process.stdout is not None
-            process.stdout.close()
-        self.host.close()
-
-
-def _connects(path: Path) -> bool:
-    with socket.socket(socket.AF_UNIX) as probe:
-        return probe.connect_ex(str(path)) == 0
 
 
 @pytest.fixture
@@ -244,9 +167,10 @@ def test_a_failing_program_fails_the_service(program: Program) -> None:
 
 def test_the_wrapper_gives_its_program_a_display_and_ends_like_it(program: Program) -> None:
     program.environ["DISPLAY"] = ":9"
-    status, said = program.run("sh", "-c", 'test -z "$DISPLAY" && echo "socket $WAYLAND_SOCKET"; exit 3')
-    assert status == 3
-    assert "socket" in said
+    program.environ["WAYLAND_SOCKET"] = "77"
+    script = 'echo "$WAYLAND_DISPLAY/$DISPLAY/$WAYLAND_SOCKET"; test -S "$XDG_RUNTIME_DIR/$WAYLAND_DISPLAY"; exit 3'
+    assert program.run("sh", "-c", script) == (3, "wayland-1//\n")
+    assert sorted(path.name for path in program.runtime.iterdir()) == ["host"], "something is left behind"
 
 
 @pytest.mark.parametrize(
@@ -290,25 +214,63 @@ def test_the_terminals_interrupt_is_the_wrapped_programs_own_business(program: P
         assert process.wait(LIMIT) == 6
 
 
-def test_the_wrapped_program_can_talk(program: Program) -> None:
-    script = (
-        "import os, socket\n"
-        "s = socket.socket(fileno=int(os.environ['WAYLAND_SOCKET']))\n"
-        "s.sendall(bytes.fromhex('01000000 01000c00 02000000'))\n"
-        "print(b'wl_compositor' in s.recv(65536))\n"
-    )
-    assert program.run(sys.executable, "-c", script) == (0, "True\n")
+_TALK = """
+import os, socket, sys, time
+if "WAYLAND_SOCKET" in os.environ:
+    s = socket.socket(fileno=int(os.environ["WAYLAND_SOCKET"]))
+else:
+    s = socket.socket(socket.AF_UNIX)
+    s.connect(os.path.join(os.environ.get("XDG_RUNTIME_DIR", "/"), os.environ["WAYLAND_DISPLAY"]))
+s.sendall(bytes.fromhex("01000000 01000c00 02000000"))
+print(b"wl_compositor" in s.recv(65536), flush=True)
+"""
 
 
-def test_a_wrapped_program_that_breaks_the_protocol_is_named(program: Program) -> None:
+def test_every_program_that_the_wrapped_one_starts_has_a_connection(program: Program) -> None:
+    talk = f"{sys.executable} -c '{_TALK}'"
+    assert program.run("sh", "-c", f"{talk}; {talk} & {talk}; wait; exit 5") == (5, "True\nTrue\nTrue\n")
+
+
+def test_two_wrapped_programs_have_displays_of_their_own(program: Program) -> None:
+    outer = "import subprocess, sys; print(subprocess.check_output(sys.argv[1:], text=True), end='')"
+    inner = [sys.executable, "-m", "sommelier_shim", "sh", "-c", "echo $WAYLAND_DISPLAY"]
+    assert program.run(sys.executable, "-c", outer, *inner) == (0, "wayland-2\n")
+
+
+def test_the_wrapped_program_may_have_no_runtime_directory(program: Program) -> None:
+    program.environ["SOMMELIER_DISPLAY"] = str(program.host.path)
+    del program.environ["XDG_RUNTIME_DIR"]
+    assert program.run(sys.executable, "-c", _TALK) == (0, "True\n")
+
+
+def test_a_script_may_ask_for_the_originals_single_connection(program: Program) -> None:
+    assert program.run("--wayland-socket", sys.executable, "-c", _TALK) == (0, "True\n")
+
+
+def test_the_wrapper_serves_who_connects_after_its_program_has_ended(program: Program) -> None:
+    later = "import os, sys, time\nwhile os.path.exists(f'/proc/{sys.argv[1]}'): time.sleep(0.01)"
+    script = '"$0" -c "$1" $$ & exit 4'
+    assert program.run("sh", "-c", script, sys.executable, f"{later}\n{_TALK}") == (4, "True\n")
+
+
+def test_the_wrapper_does_not_wait_for_ever_for_what_its_program_leaves_behind(program: Program) -> None:
+    process = program.start("sh", "-c", "sleep 600 > /dev/null 2>&1 & echo $!; exit 4")
+    assert process.stdout is not None
+    left = int(process.stdout.readline())
+    try:
+        assert process.wait(LIMIT) == 4
+    finally:
+        os.kill(left, signal.SIGKILL)
+
+
+@pytest.mark.parametrize("switches", [(), ("--wayland-socket",)])
+def test_a_wrapped_program_that_breaks_the_protocol_is_named(program: Program, switches: tuple[str, ...]) -> None:
     script = (
-        "import os, socket\n"
-        "s = socket.socket(fileno=int(os.environ['WAYLAND_SOCKET']))\n"
-        "s.sendall(bytes.fromhex('63000000 00000800'))\n"
+        f"{_TALK}s.sendall(bytes.fromhex('63000000 00000800'))\n"
         "s.recv(1000)\n"
         "print('I am', os.getpid(), flush=True)\n"
     )
-    said = program.run(sys.executable, "-c", script)[1]
+    said = program.run(*switches, sys.executable, "-c", script)[1]
     (pid,) = (line.split()[2] for line in said.splitlines() if line.startswith("I am"))
     assert f"(pid {pid}) is disconnected: the client broke the protocol: invalid object 99" in said
 

@@ -51,6 +51,9 @@ def test_unknown_switches_are_reported_and_passed_over() -> None:
     ("words", "said"),
     [
         (["--scale=big"], "scale cannot be 'big'"),
+        (["--scale=11"], "scale cannot be '11'"),
+        (["--scale=0.05"], "scale cannot be '0.05'"),
+        (["--dpi=96,1"], "dpi cannot be '96,1'"),
         (["--scale"], "--scale needs a value"),
         (["--clipboard=maybe"], "clipboard cannot be 'maybe'"),
         (["-X"], "X11 applications are not supported yet"),

@@ -20,7 +20,8 @@ _T = TypeVar("_T")
 _Self = TypeVar("_Self", bound="Headless")
 
 LIMIT = 60.0
-_UNPRIVILEGED = 1000
+UNPRIVILEGED = 1000
+"""The compositor's user where root runs the tests."""
 _CONFIG = """\
 output HEADLESS-1 resolution {size}
 default_border normal
@@ -109,11 +110,11 @@ class Headless:
             return []
         # The user needs a way into directories that only root may enter.
         for path in owned:
-            os.chown(path, _UNPRIVILEGED, _UNPRIVILEGED)
+            os.chown(path, UNPRIVILEGED, UNPRIVILEGED)
         for parent in (self.directory.parent, self.directory.parent.parent):
             if parent.stat().st_mode & 0o077 == 0:
                 parent.chmod(0o711)
-        return ["setpriv", f"--reuid={_UNPRIVILEGED}", f"--regid={_UNPRIVILEGED}", "--clear-groups"]
+        return ["setpriv", f"--reuid={UNPRIVILEGED}", f"--regid={UNPRIVILEGED}", "--clear-groups"]
 
     def environ_of_its_user(self) -> dict[str, str]:
         """The environment of it and of its user's tools."""

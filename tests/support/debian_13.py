@@ -8,10 +8,11 @@ from pathlib import Path
 
 from support.machine import build_rootfs
 
-_PACKAGES = "fonts-dejavu-core,incus-base,incus-client,labwc,squashfs-tools,sway,systemd"
+_PACKAGES = "fonts-dejavu-core,incus-base,incus-client,labwc,squashfs-tools,sway,systemd,wlrctl"
 
 _SCRIPT = """\
 set -eu
+PATH=$PATH:/usr/sbin
 root=$1 shared=$2 directory=$PWD
 shift 2
 mount -t tmpfs none /run

@@ -34,14 +34,16 @@ class Proxied:
 
     :param directory: for homes, sockets and logs; made here, removed by the caller.
     :param switches: of the proxy.
+    :param user: who runs it and its programs, if not the test's user.
     """
 
-    def __init__(self, compositor: Headless, directory: Path, *switches: str) -> None:
+    def __init__(self, compositor: Headless, directory: Path, *switches: str, user: int | None = None) -> None:
         self.compositor = compositor
         self.directory = directory
         self.runtime = directory / "run"
         self.home = directory / "home"
         self._switches = switches
+        self._user = user
         self._proxy: subprocess.Popen[bytes] | None = None
         self._programs: list[subprocess.Popen[bytes]] = []
         self._logs = 0
@@ -78,6 +80,9 @@ class Proxied:
             path = self.home / ".config" / name
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_text(text)
+        if self._user is not None:
+            for path in (self.directory, *self.directory.rglob("*")):
+                os.chown(path, self._user, self._user)
         self.start()
         return self
 
@@ -101,7 +106,13 @@ class Proxied:
         argv += [display or f"--display={self.compositor.socket}", *self._switches]
         with open(self.directory / "sommelier.log", "ab") as log:
             self._proxy = subprocess.Popen(
-                argv, env=self.environ, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True
+                argv,
+                env=self.environ,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                start_new_session=True,
+                user=self._user,
             )
         self.wait("the proxy's socket", (self.runtime / "wayland-0").exists)
 
@@ -134,6 +145,7 @@ class Proxied:
                 stdout=log,
                 stderr=log,
                 start_new_session=True,
+                user=self._user,
             )
         self._programs.append(program)
         return program

@@ -23,7 +23,7 @@ _CODES = {character: (first + n, False) for first, plain, _ in _ROWS for n, char
 _CODES |= {character: (first + n, True) for first, _, shifted in _ROWS for n, character in enumerate(shifted)}
 _CODES |= {" ": (57, False), "\n": (28, False), "\t": (15, False)}
 KEYS = {"Escape": 1, "Return": 28, "Tab": 15, "F11": 87, "Down": 108, "Up": 103, "End": 107, "Home": 102}
-MODIFIERS = {"shift": (42, 1), "ctrl": (29, 4), "alt": (56, 8)}
+MODIFIERS = {"shift": (42, 1), "ctrl": (29, 4), "alt": (56, 8), "super": (125, 64)}
 """By name: the key, and the bit in the modifiers of the keymap above."""
 
 

@@ -21,7 +21,12 @@ class HostBusy(Exception):
 
 
 class Channel(Protocol):
-    """A way to the host."""
+    """A way to the host.
+
+    :ivar path: of the socket at which clients find the host.
+    """
+
+    path: str
 
     def connect(self) -> socket.socket:
         """A new connection to the compositor.

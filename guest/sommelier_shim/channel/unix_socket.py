@@ -30,9 +30,14 @@ class SocketChannel:
             raise HostBusy from None
         except OSError as error:
             sock.close()
-            reason = (error.strerror or str(error)).lower()
-            raise HostUnreachable(
-                f"the host compositor at {self.path} cannot be reached: {reason}",
-                hint="start it, or name its socket with --display",
-            ) from error
+            raise unreachable(self.path, error) from error
         return sock
+
+
+def unreachable(path: str, error: OSError) -> HostUnreachable:
+    """What is wrong when nobody can connect to a socket."""
+    reason = (error.strerror or str(error)).lower()
+    return HostUnreachable(
+        f"the host compositor at {path} cannot be reached: {reason}",
+        hint="start it, or name its socket with --display",
+    )

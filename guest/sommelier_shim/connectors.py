@@ -1,0 +1,265 @@
+"""Connections to the host that each have a process of their own; :mod:`sommelier_shim.connector` tells why.
+
+A connector that its client has left serves the next one, if both happen within a second: making one takes five
+times as long as asking one. One is always ready, once there has been a client.
+"""
+
+from __future__ import annotations
+
+import errno
+import logging
+import os
+import socket
+import sys
+from collections.abc import Callable
+from typing import TypeAlias
+
+from guestlink.errors import GuestlinkError
+from sommelier_shim import connector as program
+from sommelier_shim.children import Child, start_program
+from sommelier_shim.loop import READABLE, Loop, Timer
+
+_log = logging.getLogger(__name__)
+
+_SPARE = 2
+"""Connectors without a client that are kept while others leave."""
+_HASTE = 1.0
+"""Seconds after which those that have had a client end, and those that still have it become small."""
+_RIGHTS_SIZE = socket.CMSG_SPACE(4)
+_FLAGS = socket.MSG_DONTWAIT | socket.MSG_NOSIGNAL
+_RECEIVING = socket.MSG_DONTWAIT | socket.MSG_CMSG_CLOEXEC
+
+Done: TypeAlias = "Callable[[socket.socket | OSError, Connector | None], None]"
+"""Called with the connection and the process in whose name it is, or with an error. Without a process the
+connection is in the proxy's own name."""
+
+
+class Connector:
+    """A process that connects.
+
+    :ivar is_settled: whether it takes no other client.
+    :ivar when_killed: called when somebody ends the process before :meth:`release`.
+    """
+
+    __slots__ = ("_done", "_leash", "_path", "_pool", "is_settled", "when_killed")
+
+    def __init__(self, pool: Connectors, leash: socket.socket) -> None:
+        self._pool = pool
+        self._leash = leash
+        self._path = ""
+        self._done: Done | None = None
+        self.is_settled = False
+        self.when_killed: Callable[[], None] | None = None
+
+    def ask(self, path: str, pid: int, done: Done) -> None:
+        """Connect to a path for the client that is this process."""
+        self._path, self._done = path, done
+        try:
+            self._leash.send(b"%d %b" % (pid, os.fsencode(path)), _FLAGS)
+        except OSError:
+            pass  # it has ended, which is noticed soon
+
+    def settle(self) -> None:
+        """Become small; no other client can follow."""
+        self.is_settled = True
+        try:
+            self._leash.send(program.SETTLE, _FLAGS)
+        except OSError:
+            pass
+
+    def release(self) -> None:
+        """The client has left."""
+        self.when_killed = None
+        self._pool.take_back(self)
+
+    def close(self) -> None:
+        """End the process."""
+        self._pool.forget(self, self._leash)
+        self._leash.close()
+
+    def heard(self, events: int) -> None:
+        """Take the answer, or notice the end."""
+        try:
+            answer, ancillary, _, _ = self._leash.recvmsg(program.ANSWER_SIZE, _RIGHTS_SIZE, _RECEIVING)
+        except BlockingIOError:
+            return
+        except OSError:
+            answer, ancillary = b"", []
+        done, self._done = self._done, None
+        number = int.from_bytes(answer, sys.byteorder)
+        if not answer or number & program.NO_PROCESS:
+            self.close()
+            if done is not None:
+                self._pool.failed(number & ~program.NO_PROCESS, self._path, done)
+            elif self.when_killed is not None:
+                self.when_killed()
+        elif done is None:
+            self.close()
+        elif ancillary:
+            descriptor = int.from_bytes(ancillary[0][2][:4], sys.byteorder)
+            self._pool.is_proven = True
+            done(socket.socket(socket.AF_UNIX, socket.SOCK_STREAM, 0, descriptor), self)
+        else:
+            self._pool.take_back(self)
+            done(OSError(number or errno.EMFILE, os.strerror(number or errno.EMFILE)), None)
+
+
+class Connectors:
+    """All connectors of a proxy.
+
+    :ivar is_proven: whether the program that makes them has made one that works.
+    """
+
+    def __init__(self, loop: Loop) -> None:
+        self._loop = loop
+        self._all: dict[Connector, None] = {}
+        self._idle: list[Connector] = []
+        self._recent: dict[Connector, None] = {}
+        self._program: Child | None = None
+        self._control: socket.socket | None = None
+        self._timer: Timer | None = None
+        self._has_warned = False
+        self._is_useless = False
+        self.is_proven = False
+
+    def connect(self, path: str, pid: int, done: Done) -> None:
+        """Connect to a path for the client that is this process; ``EAGAIN`` means that it may work soon."""
+        try:
+            connector = self._idle.pop() if self._idle else self._make()
+            if connector is None:
+                self.failed(0, path, done)
+                return
+            connector.ask(path, pid, done)
+            self._recent[connector] = None
+            if self._timer is None:
+                self._timer = self._loop.call_later(_HASTE, self._settle)
+            if not self._idle and (spare := self._make()):
+                self._idle.append(spare)
+        except OSError as error:
+            done(error, None)
+
+    def close(self) -> None:
+        """End every connector, and what makes them."""
+        if self._timer is not None:
+            self._timer.cancel()
+        for connector in list(self._all):
+            connector.close()
+        if self._control is not None:
+            self._control.close()
+        if self._program is not None:
+            self._program.close()
+
+    # -- for connectors ------------------------------------------------------------------------------------------
+
+    def take_back(self, connector: Connector) -> None:
+        """Keep a connector for the next client, for a moment."""
+        if connector not in self._all:
+            return
+        if connector.is_settled or len(self._idle) >= _SPARE:
+            connector.close()
+        else:
+            self._idle.append(connector)
+
+    def forget(self, connector: Connector, leash: socket.socket) -> None:
+        """A connector ends."""
+        if connector in self._all:
+            del self._all[connector]
+            self._loop.remove(leash.fileno())
+        if connector in self._idle:
+            self._idle.remove(connector)
+
+    def failed(self, number: int, path: str, done: Done) -> None:
+        """Connect in the proxy's own name, because there can be no other process.
+
+        :param number: the errno, 0 when the process was there and ended.
+        """
+        if not number and self.is_proven:
+            done(OSError(errno.EAGAIN, os.strerror(errno.EAGAIN)), None)
+            return
+        if not self._has_warned:
+            self._has_warned = True
+            reason = f": {os.strerror(number).lower()}" if number else ""
+            _log.warning(
+                "no process can be made for a client%s; until there can be, "
+                "ending a window's process on the host ends all clients",
+                reason,
+            )
+        connect_directly(path, 0, done)
+
+    # ------------------------------------------------------------------------------------------------------------
+
+    def _make(self) -> Connector | None:
+        """A new connector, or None where there can be none at the moment.
+
+        :raises OSError: there are too many descriptors, or too many connectors under way.
+        """
+        if self._control is None and not self._is_useless:
+            self._start()
+        if self._control is None:
+            return None
+        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        rights = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, theirs.fileno().to_bytes(4, sys.byteorder))]
+        try:
+            self._control.sendmsg([b"+"], rights, _FLAGS)
+        except OSError as error:
+            ours.close()
+            if error.errno == errno.EPIPE:
+                return None  # the program has ended, which is noticed soon
+            raise
+        finally:
+            theirs.close()
+        connector = Connector(self, ours)
+        self._all[connector] = None
+        self._loop.add(ours.fileno(), READABLE, connector.heard)
+        return connector
+
+    def _start(self) -> None:
+        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        self.is_proven = False
+        with theirs:
+            descriptor = theirs.fileno()
+            argv = [sys.executable, "-I", "-S", program.__file__, str(descriptor)]
+            try:
+                self._program = start_program(self._loop, argv, {}, self._ended, inherited=descriptor)
+            except GuestlinkError as error:
+                _log.warning("%s", error)
+                ours.close()
+                self._is_useless = True
+                return
+        self._control = ours
+
+    def _ended(self, status: int) -> None:
+        """The program has ended: the next client starts another one, if this one was of any use."""
+        assert self._control is not None
+        self._control.close()
+        self._control = self._program = None
+        self._is_useless = not self.is_proven
+
+    def _settle(self) -> None:
+        """Make those small that have a client, and end those that had one: their names would mislead."""
+        self._timer = None
+        recent, self._recent = self._recent, {}
+        for connector in recent:
+            if connector in self._idle:
+                connector.close()
+            elif connector in self._all:
+                connector.settle()
+        if not self._idle:
+            try:
+                spare = self._make()
+            except OSError:
+                return
+            if spare is not None:
+                self._idle.append(spare)
+
+
+def connect_directly(path: str, pid: int, done: Done) -> None:
+    """Connect to a path in the proxy's own name; for whoever has a single client."""
+    sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
+    try:
+        sock.connect(path)
+    except OSError as error:
+        sock.close()
+        done(error, None)
+    else:
+        done(sock, None)

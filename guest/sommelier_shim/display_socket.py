@@ -1,0 +1,88 @@
+"""The proxy's own socket: made as the originals do, and guarded by a lock file (sommelier.md §2.1)."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import fcntl
+import os
+import socket
+import stat
+
+from guestlink.errors import GuestlinkError
+
+_NUMBERS = range(1, 100)
+_HINT = "choose another place with --socket"
+
+
+class SocketTaken(GuestlinkError):
+    """Another proxy or a compositor has the socket."""
+
+
+class DisplaySocket:
+    """A listening socket.
+
+    :param path: of the socket.
+    :param is_temporary: whether the lock file goes with the socket.
+    :raises SocketTaken: somebody has it.
+    :raises GuestlinkError: it cannot be made.
+    """
+
+    def __init__(self, path: str, *, is_temporary: bool = False) -> None:
+        self.path = path
+        self._is_temporary = is_temporary
+        try:
+            self._lock = os.open(f"{path}.lock", os.O_CREAT | os.O_CLOEXEC | os.O_RDWR, 0o660)
+        except OSError as error:
+            raise _cannot(path, error) from error
+        try:
+            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            os.close(self._lock)
+            raise SocketTaken(
+                f"another proxy or compositor serves {path}", hint="stop it, or choose a name with --socket"
+            ) from None
+        self.listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
+        try:
+            if is_socket(path):
+                os.unlink(path)
+            os.fchmod(self.listener.fileno(), 0o600)
+            self.listener.bind(path)
+        except OSError as error:
+            self.listener.close()
+            os.close(self._lock)
+            raise _cannot(path, error) from error
+        self.listener.listen(128)
+
+    def close(self) -> None:
+        """Leave the place to others; whoever serves the socket closes it."""
+        for path in (self.path, f"{self.path}.lock") if self._is_temporary else (self.path,):
+            with contextlib.suppress(FileNotFoundError):
+                os.unlink(path)
+        os.close(self._lock)
+
+
+def free_socket(directory: str) -> DisplaySocket:
+    """The first of ``wayland-1`` and so on that nobody has.
+
+    :raises GuestlinkError: none can be made.
+    """
+    for number in _NUMBERS:
+        path = f"{directory}/wayland-{number}"
+        if not os.path.lexists(path):
+            with contextlib.suppress(SocketTaken):
+                return DisplaySocket(path, is_temporary=True)
+    raise GuestlinkError(f"{directory} has no room for another socket", hint="remove sockets that nobody serves")
+
+
+def is_socket(path: str) -> bool:
+    """Whether a path leads to a socket."""
+    try:
+        return stat.S_ISSOCK(os.stat(path).st_mode)
+    except OSError:
+        return False
+
+
+def _cannot(path: str, error: OSError) -> GuestlinkError:
+    reason = "another file is there" if error.errno == errno.EADDRINUSE else (error.strerror or str(error)).lower()
+    return GuestlinkError(f"cannot make the socket {path}: {reason}", hint=_HINT)

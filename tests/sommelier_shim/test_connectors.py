@@ -1,0 +1,193 @@
+"""Each client has a process of its own for the host: who ends that ends this client, and nobody else."""
+
+from __future__ import annotations
+
+import os
+import resource
+import signal
+import socket
+import struct
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import ExitStack, closing, contextmanager
+from pathlib import Path
+
+import pytest
+
+from support.sommelier_program import Program
+from support.wayland_peers import LIMIT, HostConnection
+
+MEMORY_OF_A_CLIENT = 300
+"""KB that a client's process may have for itself."""
+UID = 47_110_000 + os.getpid() % 10_000
+"""A user without processes."""
+_CLIENT = """
+import os, socket, sys
+s = socket.socket(socket.AF_UNIX)
+s.connect(os.environ["XDG_RUNTIME_DIR"] + "/wayland-0")
+s.sendall(bytes.fromhex("01000000 01000c00 02000000"))
+while s.recv(65536): pass
+"""
+
+
+@pytest.fixture
+def program(tmp_path: Path) -> Iterator[Program]:
+    started = Program(tmp_path)
+    yield started
+    started.close()
+
+
+def _pids(program: Program, count: int) -> list[int]:
+    """The processes that the compositor takes clients for, of those that have said something."""
+
+    def served() -> list[HostConnection]:
+        found = [connection for connection in program.host.connections[1:] if connection.registries]
+        return found if len(found) >= count else []
+
+    return [_pid_of(connection) for connection in program.wait(f"{count} are served", served)]
+
+
+def _pid_of(connection: HostConnection) -> int:
+    return int(struct.unpack("3i", connection.sock.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12))[0])
+
+
+def _name_of(pid: int) -> str:
+    try:
+        return Path(f"/proc/{pid}/comm").read_text().strip()
+    except OSError:
+        return ""
+
+
+def _private(pid: int) -> int:
+    try:
+        lines = Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()[1:]
+    except OSError:  # it becomes another program at this moment
+        return sys.maxsize
+    return sum(int(line.split()[1]) for line in lines if line.startswith("Private_"))
+
+
+def _has_ended(pid: int) -> bool:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] in "ZX"
+    except OSError:
+        return True
+
+
+@contextmanager
+def _client(program: Program) -> Iterator[subprocess.Popen[bytes]]:
+    client = subprocess.Popen([sys.executable, "-c", _CLIENT], env=program.environ, stdin=subprocess.DEVNULL)
+    try:
+        yield client
+    finally:
+        client.kill()
+        client.wait()
+
+
+def test_a_client_has_a_small_process_of_its_name_that_ends_with_it(program: Program) -> None:
+    process = program.start("--parent")
+    with program.connect() as client:
+        client.start()
+        [pid] = _pids(program, 1)
+        assert pid not in (process.pid, os.getpid())
+        program.wait("it is called like the client", lambda: _name_of(pid) == _name_of(os.getpid()))
+        program.wait("it is small", lambda: _private(pid) <= MEMORY_OF_A_CLIENT)
+    program.wait("it ends", lambda: _has_ended(pid))
+    assert not Path(f"/proc/{pid}").exists(), "nobody has taken its status"
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
+@pytest.mark.parametrize("is_settled", [False, True])
+def test_ending_a_clients_process_ends_that_client_alone(program: Program, number: int, is_settled: bool) -> None:
+    process = program.start("--parent")
+    with program.connect() as other:
+        other.start()
+        with _client(program) as client:
+            pid = _pids(program, 2)[-1]
+            if is_settled:
+                program.wait("it is small", lambda: _private(pid) <= MEMORY_OF_A_CLIENT // 2)
+            os.kill(pid, number)
+            assert client.wait(LIMIT) in (-signal.SIGTERM, 0)  # before Linux 6.5 it is only disconnected
+        other.sync()
+        assert process.poll() is None
+        with program.connect() as another:
+            another.start()
+
+
+def test_after_a_fast_sequence_of_clients_no_process_is_left_of_them(program: Program) -> None:
+    program.start("--parent")
+    pids = set()
+    for number in range(20):
+        with program.connect() as client:
+            client.start()
+            pids.update(_pids(program, number + 1))
+    program.wait("those that had a client end", lambda: all(map(_has_ended, pids)))
+
+
+def test_many_clients_at_a_time_have_a_process_each(program: Program) -> None:
+    program.start("--parent")
+    count = 100
+    with ExitStack() as stack:
+        for _ in range(count):
+            stack.enter_context(program.connect()).start()
+        pids = set(_pids(program, count))
+        assert len(pids) == count
+    program.wait("they end", lambda: all(map(_has_ended, pids)))
+
+
+def test_clients_processes_end_when_the_proxy_is_killed(program: Program) -> None:
+    process = program.start("--parent")
+    with program.connect() as client:
+        client.start()
+        [pid] = _pids(program, 1)
+        maker = int(Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text())
+        process.kill()
+        program.wait("they end", lambda: _has_ended(pid) and _has_ended(maker))
+    process.wait(LIMIT)
+
+
+def test_when_the_maker_of_processes_is_killed_there_is_another_one(program: Program) -> None:
+    process = program.start("--parent")
+    children = Path(f"/proc/{process.pid}/task/{process.pid}/children")
+    with program.connect() as client:
+        client.start()
+        maker = int(children.read_text())
+        os.kill(maker, signal.SIGKILL)
+        program.wait("it is gone", lambda: children.read_text().split() != [str(maker)])
+        with program.connect() as another:
+            another.start()
+        assert process.pid not in _pids(program, 2)
+        client.sync()
+
+
+@pytest.mark.skipif(os.getuid() != 0, reason="a limit on processes needs a user who has no others")
+@pytest.mark.parametrize("limit", [1, 2])
+def test_without_processes_clients_are_served_all_the_same(limit: int) -> None:
+    """With one process nothing can make others, with two that one can make none."""
+    # Other users have no way into pytest's directories.
+    with (
+        tempfile.TemporaryDirectory(prefix="guestlink-") as directory,
+        closing(Program(Path(directory))) as program,
+    ):
+        for path in (program.runtime, program.host.path):
+            os.chown(path, UID, UID)
+        _use_without_processes(program, limit)
+
+
+def _use_without_processes(program: Program, limit: int) -> None:
+    def restrict() -> None:
+        resource.setrlimit(resource.RLIMIT_NPROC, (limit, limit))
+        os.setgroups([])
+        os.setresgid(UID, UID, UID)
+        os.setresuid(UID, UID, UID)
+
+    process = program.start("--parent", preexec_fn=restrict)
+    for _ in range(3):
+        with program.connect() as client:
+            client.start()
+    assert _pids(program, 3) == [process.pid] * 3
+    process.terminate()
+    assert process.stdout is not None
+    said = process.stdout.read().decode()
+    assert said.count("no process can be made for a client") == 1, said

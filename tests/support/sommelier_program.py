@@ -1,0 +1,90 @@
+"""``sommelier`` as people and systemd start it, with a host that a test plays."""
+
+from __future__ import annotations
+
+import os
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import TypeVar
+
+from support.wayland_peers import LIMIT, Client, Host
+
+_T = TypeVar("_T")
+CHECKOUT = Path(__file__).resolve().parents[2]
+
+
+class Program:
+    """``sommelier`` with a host to talk to, in its own runtime directory."""
+
+    def __init__(self, directory: Path) -> None:
+        self.runtime = directory
+        self.host = Host(directory / "host")
+        self.environ = {
+            "PATH": os.environ["PATH"],
+            "HOME": str(directory),
+            "XDG_RUNTIME_DIR": str(directory),
+            "PYTHONPATH": f"{CHECKOUT}/lib:{CHECKOUT}/guest",
+            "SOMMELIER_DISPLAY": "host",
+        }
+        self.processes: list[subprocess.Popen[bytes]] = []
+
+    def start(self, *words: str, **kw: object) -> subprocess.Popen[bytes]:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "sommelier_shim", *words],
+            env=self.environ,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            **kw,  # type: ignore[call-overload]
+        )
+        self.processes.append(process)
+        return process
+
+    def run(self, *words: str) -> tuple[int, str]:
+        process = self.start(*words)
+        output = process.communicate(timeout=LIMIT)[0].decode()
+        return process.returncode, output
+
+    def connect(self, name: str = "wayland-0") -> Client:
+        return Client(self.reach(name))
+
+    def reach(self, name: str) -> socket.socket:
+        path = self.runtime / name
+        self.wait(f"{name} is served", lambda: _connects(path) or self._has_ended())
+        sock = socket.socket(socket.AF_UNIX)
+        sock.settimeout(LIMIT)
+        sock.connect(str(path))
+        return sock
+
+    def _has_ended(self) -> bool:
+        """Fail with what the program said, rather than wait for one that has ended."""
+        process = self.processes[-1]
+        assert process.stdout is not None
+        assert process.poll() is None, f"it ended: {process.stdout.read().decode()}"
+        return False
+
+    @staticmethod
+    def wait(what: str, condition: Callable[[], _T]) -> _T:
+        deadline = time.monotonic() + LIMIT
+        while not (value := condition()):
+            assert time.monotonic() < deadline, f"it did not happen: {what}"
+            time.sleep(0.01)
+        return value
+
+    def close(self) -> None:
+        for process in self.processes:
+            if process.poll() is None:
+                process.terminate()
+                process.wait(LIMIT)
+            assert process.stdout is not None
+            process.stdout.close()
+        self.host.close()
+
+
+def _connects(path: Path) -> bool:
+    with socket.socket(socket.AF_UNIX) as probe:
+        return probe.connect_ex(str(path)) == 0
