@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import mmap
+import shlex
 from collections.abc import Mapping, Sequence
 
 from guestlink.process import signal_name
@@ -30,7 +31,9 @@ def why_ended(argv: Sequence[str], status: int, environ: Mapping[str, str], unit
     sentence = f"{program} {killed if status < 0 else f'ended with status {status}'} right after its start"
     if not environ.get("DISPLAY") and not environ.get("WAYLAND_DISPLAY"):
         return f"{sentence}; the container has no display now, and `guestlink doctor` in it says why"
-    return f"{sentence}; `journalctl --user-unit {unit}` in the container says why" if unit else sentence
+    if not unit:
+        return sentence
+    return f"{sentence}; `journalctl --user-unit {shlex.quote(unit)}` in the container says why"
 
 
 def needs_x11(program: str) -> bool:

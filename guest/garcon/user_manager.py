@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import shlex
 from collections import OrderedDict
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
@@ -121,7 +122,8 @@ class UserManager:
             raise StartFailed(f"systemd refuses to start it: {error}") from error
         result = await self._wait_for(job)
         if result != "done":
-            raise StartFailed(f"{argv[0]} could not be executed; `journalctl --user-unit {unit}` says why")
+            log = f"journalctl --user-unit {shlex.quote(unit)}"
+            raise StartFailed(f"{argv[0]} could not be executed; `{log}` says why")
         return unit
 
     async def end_of(self, unit: str, limit: float) -> int | None:
