@@ -46,9 +46,13 @@ def control_path() -> str:
     return f"{base}/guestlink/garcon.sock"
 
 
-def garcon() -> ControlClient:
-    """A client of this user's garcon."""
-    return GarconClient(control_path(), daemon="garcon", hint=_how_to_start())
+def garcon(*, patient: bool = True) -> ControlClient:
+    """A client of this user's garcon.
+
+    :param patient: wait for one that is being restarted; a diagnosis wants to know how things are now.
+    """
+    kind = GarconClient if patient else ControlClient
+    return kind(control_path(), daemon="garcon", hint=_how_to_start())
 
 
 def _how_to_start() -> str:

@@ -85,6 +85,6 @@ def _unit_files(facts: Facts, commands: Commands) -> Iterator[tuple[str, str]]:
 
 def _garcons_log() -> list[str]:
     try:
-        return [str(line) for line in garcon().call("log", timeout=5)["lines"]]
+        return [str(line) for line in garcon(patient=False).call("log", timeout=5)["lines"]]
     except GuestlinkError:
         return []  # An older garcon, or none: the journal has to do.

@@ -236,7 +236,7 @@ def _listener_trouble(address: Address) -> str:
 def _garcon() -> dict[str, Any]:
     known: dict[str, Any] = {"original_garcon": _original_runs()}
     try:
-        known["garcon"] = garcon().call("status", timeout=5)
+        known["garcon"] = garcon(patient=False).call("status", timeout=5)
     except DaemonNotRunning:
         known |= {"garcon": None, "garcon_trouble": "it does not run"}
     except GuestlinkError as error:
