@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import logging
 import os
 import sys
 import time
@@ -51,10 +52,43 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         items.sort(key=lambda item: (parallel.rank(item.nodeid), parallel.unit(item.nodeid)))
 
 
+def pytest_collection_finish() -> None:
+    """The tests themselves stay to the end: no collection of garbage looks at them again."""
+    gc.collect()
+    gc.freeze()
+
+
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_make_scheduler(config: pytest.Config, log: object) -> object:
     """See :mod:`support.parallel`."""
     return parallel.scheduler(config, log)
+
+
+class _Faults(logging.Handler):
+    """Keeps what a program of ours logs about an exception that it did not expect."""
+
+    def __init__(self) -> None:
+        super().__init__(logging.ERROR)
+        self.found: list[str] = []
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """See :class:`logging.Handler`."""
+        if record.exc_info and record.name.partition(".")[0] in _OURS:
+            self.found.append(self.format(record))
+
+
+_OURS = ("guestlink", "garcon", "vshd", "sommelier_shim", "guestlink_host")
+
+
+@pytest.fixture(autouse=True)
+def _no_fault_of_ours(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Fail a test during which code of ours met an exception that it did not expect, and went on."""
+    faults = _Faults()
+    logging.getLogger().addHandler(faults)
+    yield
+    logging.getLogger().removeHandler(faults)
+    if request.node.get_closest_marker("expects_fault") is None:
+        assert not faults.found, "\n".join(faults.found)
 
 
 @pytest.fixture(autouse=True)
@@ -66,7 +100,8 @@ def _nothing_left_running(request: pytest.FixtureRequest) -> Iterator[None]:
     before = _children()
     descriptors = _descriptors()
     yield
-    gc.collect()
+    if _opened_since(descriptors):
+        gc.collect()  # It takes longer than most tests.
     leftovers = _settle(lambda: _children() - before)
     assert not leftovers, f"still running: {sorted(leftovers)}"
     opened = _settle(lambda: _opened_since(descriptors))
@@ -89,6 +124,10 @@ def _settle(left: Callable[[], set[_Item]], limit: float = 30.0) -> set[_Item]:
 
 
 def _children() -> set[tuple[int, str]]:
+    try:
+        os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT)
+    except ChildProcessError:  # There are none. psutil would look at every process of the machine.
+        return set()
     found = set()
     for child in psutil.Process().children(recursive=True):
         try:

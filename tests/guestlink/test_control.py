@@ -57,6 +57,7 @@ async def test_a_refusal_keeps_its_sentence_hint_and_status(path: Path) -> None:
     assert (caught.value.hint, caught.value.exit_code) == ("ask nicely", 7)
 
 
+@pytest.mark.expects_fault
 async def test_a_bug_in_the_daemon_does_not_leak_to_the_command(path: Path) -> None:
     with pytest.raises(GuestlinkError, match="failed in the daemon") as caught:
         await _call(path, "break")

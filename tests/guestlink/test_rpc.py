@@ -186,6 +186,7 @@ async def test_long_and_odd_status_texts_still_arrive(tmp_path: Path) -> None:
     ],
     ids=["exception", "no answer", "cancelled from within"],
 )
+@pytest.mark.expects_fault
 async def test_failing_handler_answers_internal_and_says_the_rest_in_the_log_only(
     tmp_path: Path, caplog: pytest.LogCaptureFixture, method: str, request_class: Any
 ) -> None:

@@ -28,6 +28,7 @@ async def test_closing_ends_every_task_and_waits_for_their_cleanup() -> None:
     assert len(owner) == 0
 
 
+@pytest.mark.expects_fault
 async def test_a_task_that_fails_is_logged_with_its_name(caplog: pytest.LogCaptureFixture) -> None:
     owner = TaskOwner("owner")
 

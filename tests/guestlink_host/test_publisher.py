@@ -165,6 +165,7 @@ async def test_icons_that_did_not_fit_into_an_answer_are_asked_for_again(host: H
     await host.until(lambda: len(host.icons()) == 15)
 
 
+@pytest.mark.slow
 async def test_ten_thousand_entries(host: Host) -> None:
     guest = await host.registered()
     await guest.publish(*(application(f"app{n}", exec="a" * 100, keywords={"": ["k"]}) for n in range(10_000)))

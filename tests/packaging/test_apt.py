@@ -202,6 +202,7 @@ def source(tmp_path: Path) -> Path:
     return tree
 
 
+@pytest.mark.parametrize("base", ["trixie"], indirect=True)
 def test_autopkgtest_passes(base: Root, debs: list[Path], source: Path) -> None:
     """Debian's own way to test; what needs a container of its own is skipped here."""
     need("autopkgtest", packages="autopkgtest")

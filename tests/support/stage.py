@@ -151,6 +151,13 @@ class Stage:
             parts.append(f"--- {path.name}\n" + "\n".join(lines))
         return "\n".join(parts)
 
+    def check_logs(self) -> None:
+        """Fail when a daemon met an exception that it did not expect, although it went on."""
+        for path in sorted(self.root.glob("*.log")):
+            text = path.read_text(errors="replace")
+            if "Traceback (most recent call last)" in text:
+                raise StageError(f"{path.name}: {text[-4000:]}")
+
     # -- commands ----------------------------------------------------------------------------------------------
 
     def host(self, *words: str, check: bool = True, timeout: float = LIMIT) -> subprocess.CompletedProcess[str]:
@@ -288,5 +295,6 @@ def stage(name: str = "demo", *, system_applications: bool = False) -> Iterator[
     made = Stage(name, system_applications=system_applications)
     try:
         yield made
+        made.check_logs()
     finally:
         made.close()
