@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import logging
 import os
+import signal
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -31,6 +32,13 @@ settings.load_profile("guestlink")
 
 _Item = tuple[int, str]
 _status = pytest.StashKey[int]()
+
+
+def pytest_configure() -> None:
+    """Let programs get the signals that nohup or a shell's background ignores: what is ignored is inherited."""
+    for number in (signal.SIGHUP, signal.SIGINT, signal.SIGQUIT):
+        if signal.getsignal(number) is signal.SIG_IGN:
+            signal.signal(number, lambda *_: None)
 
 
 def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
