@@ -10,12 +10,12 @@ import socket
 import sys
 from collections.abc import Mapping, Sequence
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from guestlink import __version__
 from guestlink.errors import GuestlinkError, report, run_command
 from guestlink.logs import setup_logging
-from guestlink.paths import runtime_dir
+from guestlink.private_directory import make_runtime_directory
 from guestlink.sockets import activated_sockets
 from sommelier_shim import options
 from sommelier_shim.channel.unix_socket import SocketChannel
@@ -28,7 +28,9 @@ from sommelier_shim.proxy import Proxy
 from sommelier_shim.server import Server, raise_descriptor_limit
 from sommelier_shim.service import ServiceManager
 from sommelier_shim.status import StatusServer
-from sommelier_shim.wrapper import Wrapper
+
+if TYPE_CHECKING:
+    from sommelier_shim.wrapper import Wrapper
 
 _log = logging.getLogger("sommelier")
 
@@ -111,6 +113,8 @@ class _Application:
         elif self._asked.parent:
             self._start_parent()
         else:
+            from sommelier_shim.wrapper import Wrapper  # a service does without it
+
             words, single = self._asked.program, self._asked.config[options.WAYLAND_SOCKET]
             self._wrapper = Wrapper(
                 self._loop, self._server, words, self._environ, self._wrapper_ended, single=single
@@ -144,8 +148,9 @@ class _Application:
         path = options.socket_path(name, self._environ)
         for listener in activated or [self._listen(path)]:
             self._server.listen(listener)
-        status = runtime_dir() / f"sommelier-{name.removeprefix('wayland-')}.sock".replace("/", "-")
-        self._status = StatusServer(self._loop, str(status), {"status": self._describe})
+        file = f"sommelier-{name.removeprefix('wayland-')}.sock".replace("/", "-")
+        status = f"{make_runtime_directory()}/{file}"
+        self._status = StatusServer(self._loop, status, {"status": self._describe})
         self._look()
         variable = self._asked.config[options.PUBLISH]
         if variable:

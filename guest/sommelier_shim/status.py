@@ -4,7 +4,6 @@ not load."""
 from __future__ import annotations
 
 import contextlib
-import json
 import os
 import socket
 from collections.abc import Callable
@@ -93,6 +92,8 @@ class _Connection:
                 line, newline, rest = self._received.partition(b"\n")
                 if newline:
                     self._received = rest
+                    import json  # nobody may ever ask
+
                     self._leaving = json.dumps(self._answer(line)).encode() + b"\n"
         except BlockingIOError:
             return
@@ -102,6 +103,8 @@ class _Connection:
         self._loop.change(self._sock.fileno(), WRITABLE if self._leaving else READABLE)
 
     def _answer(self, line: bytes) -> dict[str, Any]:
+        import json
+
         try:
             question = json.loads(line)
             name = question["call"]

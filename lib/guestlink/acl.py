@@ -10,11 +10,11 @@ import errno
 import os
 import struct
 from collections.abc import Collection
-from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, TypeAlias
 
 from guestlink.errors import GuestlinkError
 
+_Path: TypeAlias = "str | os.PathLike[str]"
 _ATTRIBUTE = "system.posix_acl_access"
 _VERSION = struct.pack("<I", 2)
 _ENTRY = struct.Struct("<HHI")
@@ -37,7 +37,7 @@ class _Base(NamedTuple):
         return self.owner << 6 | self.group << 3 | self.others
 
 
-def grant(path: Path, uids: Collection[int], permissions: int) -> None:
+def grant(path: _Path, uids: Collection[int], permissions: int) -> None:
     """Let users use a file besides those whom its mode names, and no users but these; without users the list goes.
 
     :param path: never a link; the caller owns it.
@@ -50,7 +50,7 @@ def grant(path: Path, uids: Collection[int], permissions: int) -> None:
         if not uids:
             if old is not None:
                 os.removexattr(path, _ATTRIBUTE, follow_symlinks=False)
-                path.chmod(base.mode)
+                os.chmod(path, base.mode)
             return
         entries = [(_USER_OBJ, base.owner, _NOBODY)]
         entries += [(_USER, permissions, uid) for uid in sorted(uids)]
@@ -66,20 +66,20 @@ def grant(path: Path, uids: Collection[int], permissions: int) -> None:
         ) from error
 
 
-def is_listed(path: Path) -> bool:
+def is_listed(path: _Path) -> bool:
     """Whether a file has a list; its mode's group bits are then the most that the list may give."""
     return _read(path) is not None
 
 
-def _base(path: Path, content: bytes | None) -> _Base:
-    mode = path.lstat().st_mode
+def _base(path: _Path, content: bytes | None) -> _Base:
+    mode = os.lstat(path).st_mode
     found = {_USER_OBJ: mode >> 6 & 7, _GROUP_OBJ: mode >> 3 & 7, _OTHER: mode & 7}
     if content is not None:
         found |= {tag: given for tag, given, _ in _ENTRY.iter_unpack(content[len(_VERSION) :]) if tag in found}
     return _Base(found[_USER_OBJ], found[_GROUP_OBJ], found[_OTHER])
 
 
-def _read(path: Path) -> bytes | None:
+def _read(path: _Path) -> bytes | None:
     try:
         return os.getxattr(path, _ATTRIBUTE, follow_symlinks=False)
     except OSError as error:

@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import contextlib
 import os
-import stat
 from collections.abc import Mapping
 from pathlib import Path
 
-from guestlink import acl
-from guestlink.errors import GuestlinkError
+from guestlink.private_directory import make_private_directory, make_runtime_directory
 
 
 def home(environ: Mapping[str, str] = os.environ) -> Path:
@@ -33,42 +31,13 @@ def state_home(environ: Mapping[str, str] = os.environ) -> Path:
 
 
 def runtime_dir(name: str = "guestlink", environ: Mapping[str, str] = os.environ) -> Path:
-    """Make and return our private directory below ``$XDG_RUNTIME_DIR``, mode 0700.
-
-    Without ``XDG_RUNTIME_DIR`` (no login session) ``/run/user/UID`` is used where it exists, else a directory
-    in the temporary directory that only this user may enter.
-
-    :raises GuestlinkError: the directory belongs to somebody else or cannot be made.
-    """
-    base = environ.get("XDG_RUNTIME_DIR", "")
-    if base.startswith("/"):
-        path = Path(base, name)
-    elif os.path.isdir(f"/run/user/{os.getuid()}"):
-        path = Path(f"/run/user/{os.getuid()}", name)
-    else:
-        path = Path(environ.get("TMPDIR") or "/tmp", f"{name}-{os.getuid()}")
-    return private_directory(path)
+    """See :func:`~guestlink.private_directory.make_runtime_directory`."""
+    return Path(make_runtime_directory(name, environ))
 
 
 def private_directory(path: Path) -> Path:
-    """Make a directory that only this user may enter, or check that it is one; an access control list is kept.
-
-    :raises GuestlinkError: it is a link or a file, belongs to somebody else, or cannot be made.
-    """
-    try:
-        path.mkdir(mode=0o700, parents=True, exist_ok=True)
-        status = path.lstat()
-        if not stat.S_ISDIR(status.st_mode) or status.st_uid != os.getuid():
-            raise GuestlinkError(
-                f"{path} is not a directory of this user", hint="remove it, or set XDG_RUNTIME_DIR"
-            )
-        if status.st_mode & 0o077 and not acl.is_listed(path):
-            path.chmod(0o700)
-    except OSError as error:
-        raise GuestlinkError(
-            f"cannot make the directory {path}: {(error.strerror or str(error)).lower()}",
-            hint="make its parent writable, or set XDG_RUNTIME_DIR to a directory of this user",
-        ) from error
+    """See :func:`~guestlink.private_directory.make_private_directory`."""
+    make_private_directory(str(path))
     return path
 
 

@@ -1,0 +1,54 @@
+"""Directories that only this user may enter. The Wayland proxy uses it, which does without pathlib's 0.8 MB."""
+
+from __future__ import annotations
+
+import os
+import stat
+from collections.abc import Mapping
+
+from guestlink import acl
+from guestlink.errors import GuestlinkError
+
+
+def make_private_directory(path: str) -> None:
+    """Make a directory that only this user may enter, or check that it is one; an access control list is kept.
+
+    :raises GuestlinkError: it is a link or a file, belongs to somebody else, or cannot be made.
+    """
+    try:
+        os.makedirs(os.path.dirname(path), exist_ok=True)
+        try:
+            os.mkdir(path, 0o700)
+        except FileExistsError:
+            pass
+        status = os.lstat(path)
+        if not stat.S_ISDIR(status.st_mode) or status.st_uid != os.getuid():
+            raise GuestlinkError(
+                f"{path} is not a directory of this user", hint="remove it, or set XDG_RUNTIME_DIR"
+            )
+        if status.st_mode & 0o077 and not acl.is_listed(path):
+            os.chmod(path, 0o700)
+    except OSError as error:
+        raise GuestlinkError(
+            f"cannot make the directory {path}: {(error.strerror or str(error)).lower()}",
+            hint="make its parent writable, or set XDG_RUNTIME_DIR to a directory of this user",
+        ) from error
+
+
+def make_runtime_directory(name: str = "guestlink", environ: Mapping[str, str] = os.environ) -> str:
+    """Make and return our private directory below ``$XDG_RUNTIME_DIR``, mode 0700.
+
+    Without ``XDG_RUNTIME_DIR`` (no login session) ``/run/user/UID`` is used where it exists, else a directory
+    in the temporary directory that only this user may enter.
+
+    :raises GuestlinkError: the directory belongs to somebody else or cannot be made.
+    """
+    base = environ.get("XDG_RUNTIME_DIR", "")
+    if base.startswith("/"):
+        path = os.path.join(base, name)
+    elif os.path.isdir(f"/run/user/{os.getuid()}"):
+        path = f"/run/user/{os.getuid()}/{name}"
+    else:
+        path = os.path.join(environ.get("TMPDIR") or "/tmp", f"{name}-{os.getuid()}")
+    make_private_directory(path)
+    return path
