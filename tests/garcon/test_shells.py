@@ -167,6 +167,17 @@ async def test_without_a_vshd_the_reason_names_the_package(rig: Rig, monkeypatch
     assert "guestlink-vshd is not installed" in await rig.shells.launch(1)
 
 
+async def connected(path: Path) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+    """Connect to a socket that a program is about to make: it is there before it takes connections."""
+    deadline = time.monotonic() + LIMIT
+    while True:
+        try:
+            return await asyncio.open_unix_connection(path)
+        except (FileNotFoundError, ConnectionRefusedError):
+            assert time.monotonic() < deadline
+            await asyncio.sleep(0.02)
+
+
 async def test_sessions_go_on_when_garcon_ends_and_nothing_stays_behind_them(runtime: Path) -> None:
     """The warm vshd watches garcon's process: this test starts one in the place of garcon."""
     garcon = await asyncio.create_subprocess_exec("sleep", "1000")
@@ -181,15 +192,11 @@ async def test_sessions_go_on_when_garcon_ends_and_nothing_stays_behind_them(run
         env={**os.environ, "PYTHONPATH": PYTHONPATH},
     )
     try:
-        deadline = time.monotonic() + LIMIT
-        while not path.exists():
-            assert time.monotonic() < deadline
-            await asyncio.sleep(0.02)
+        reader, writer = await connected(path)
         with socket.socket(socket.AF_UNIX) as listener:
             listener.bind(str(runtime / "host.sock"))
             listener.listen()
             listener.settimeout(LIMIT)
-            reader, writer = await asyncio.open_unix_connection(path)
             request = f'{{"address": "unix:{runtime}/host.sock", "token_file": "", "environ": {{}}}}\n'
             writer.write(request.encode())
             assert b'"ok"' in await reader.readline()
