@@ -126,17 +126,17 @@ class Connectors:
         """Connect to a path for the client that is this process; ``EAGAIN`` means that it may work soon."""
         try:
             connector = self._idle.pop() if self._idle else self._make()
-            if connector is None:
-                self.failed(0, path, done)
-                return
-            connector.ask(path, pid, done)
-            self._recent[connector] = None
-            if self._timer is None:
-                self._timer = self._loop.call_later(_HASTE, self._settle)
-            if not self._idle and (spare := self._make()):
-                self._idle.append(spare)
         except OSError as error:
             done(error, None)
+            return
+        if connector is None:
+            self.failed(0, path, done)
+            return
+        connector.ask(path, pid, done)
+        self._recent[connector] = None
+        if self._timer is None:
+            self._timer = self._loop.call_later(_HASTE, self._settle)
+        self._keep_spare()
 
     def close(self) -> None:
         """End every connector, and what makes them."""
@@ -244,11 +244,14 @@ class Connectors:
                 connector.close()
             elif connector in self._all:
                 connector.settle()
+        self._keep_spare()
+
+    def _keep_spare(self) -> None:
         if not self._idle:
             try:
                 spare = self._make()
             except OSError:
-                return
+                return  # the next client asks again
             if spare is not None:
                 self._idle.append(spare)
 

@@ -127,12 +127,21 @@ def test_after_a_fast_sequence_of_clients_no_process_is_left_of_them(program: Pr
 
 def test_many_clients_at_a_time_have_a_process_each(program: Program) -> None:
     program.start("--parent")
-    count = 100
+    with program.connect() as first:
+        first.start()
+    before = len(program.host.connections)
+    count = 300  # more than fit into the socket to the maker
     with ExitStack() as stack:
-        for _ in range(count):
-            stack.enter_context(program.connect()).start()
-        pids = set(_pids(program, count))
+        clients = [stack.enter_context(socket.socket(socket.AF_UNIX)) for _ in range(count)]
+        for client in clients:
+            client.connect(str(program.runtime / "wayland-0"))
+            client.sendall(bytes.fromhex("01000000 01000c00 02000000"))
+        for client in clients:
+            client.settimeout(LIMIT)
+            assert client.recv(1)
+        pids = set(_pids(program, count + 1)[1:])
         assert len(pids) == count
+        assert len(program.host.connections) == before + count
     program.wait("they end", lambda: all(map(_has_ended, pids)))
 
 
