@@ -1,19 +1,27 @@
-"""inotify(7): the kernel's word about changes in directories and of files, read without a thread."""
+"""inotify(7): the kernel's word about changes in directories and of files, read without a thread.
+
+The system calls and the bits are watchdog's. Its observers are not used: they follow no links, and take an inotify
+instance and two threads for each directory.
+"""
 
 from __future__ import annotations
 
 import ctypes
 import os
 import struct
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
-ATTRIB, CLOSE_WRITE = 0x4, 0x8
-MOVED_FROM, MOVED_TO, CREATE, DELETE = 0x40, 0x80, 0x100, 0x200
-UNMOUNT, OVERFLOW, IGNORED = 0x2000, 0x4000, 0x8000
-ONLYDIR, MASK_ADD, ISDIR = 0x01000000, 0x20000000, 0x40000000
+from watchdog.observers.inotify_c import InotifyConstants as _Bits
+from watchdog.observers.inotify_c import inotify_add_watch, inotify_init, inotify_rm_watch
+
+_remove: Any = inotify_rm_watch  # Versions differ in the numbers' types.
+
+MOVED_FROM, MOVED_TO, CREATE, DELETE = _Bits.IN_MOVED_FROM, _Bits.IN_MOVED_TO, _Bits.IN_CREATE, _Bits.IN_DELETE
+UNMOUNT, OVERFLOW, IGNORED, ISDIR = _Bits.IN_UNMOUNT, _Bits.IN_Q_OVERFLOW, _Bits.IN_IGNORED, _Bits.IN_ISDIR
+ONLYDIR, ATTRIB = _Bits.IN_ONLYDIR, _Bits.IN_ATTRIB
 ENTRIES = MOVED_FROM | MOVED_TO | CREATE | DELETE
 """A directory got, lost or replaced an entry."""
-CONTENTS = CLOSE_WRITE | ATTRIB
+CONTENTS = _Bits.IN_CLOSE_WRITE | ATTRIB
 """A file was written, or what may be done with it changed."""
 
 _HEADER = struct.Struct("iIII")
@@ -40,8 +48,9 @@ class Inotify:
     """
 
     def __init__(self) -> None:
-        self._libc = ctypes.CDLL(None, use_errno=True)
-        self._descriptor = self._checked(self._libc.inotify_init1(os.O_NONBLOCK | os.O_CLOEXEC))
+        self._descriptor = _checked(inotify_init())
+        os.set_inheritable(self._descriptor, False)
+        os.set_blocking(self._descriptor, False)
 
     def fileno(self) -> int:
         """The descriptor that is readable when there are changes."""
@@ -53,12 +62,11 @@ class Inotify:
         :returns: its number, which is the same for every path of one directory or file.
         :raises OSError: it is not there, or the kernel refuses; ENOSPC where the user's watches are used up.
         """
-        name = ctypes.c_char_p(os.fsencode(path))
-        return self._checked(self._libc.inotify_add_watch(self._descriptor, name, ctypes.c_uint32(mask | MASK_ADD)))
+        return _checked(inotify_add_watch(self._descriptor, os.fsencode(path), mask | _Bits.IN_MASK_ADD))
 
     def unwatch(self, watch: int) -> None:
         """Stop watching; a number that has gone with its directory is fine."""
-        self._libc.inotify_rm_watch(self._descriptor, watch)
+        _remove(self._descriptor, watch)
 
     def read(self) -> list[Change]:
         """The changes since the last call, at most a buffer of them."""
@@ -78,9 +86,9 @@ class Inotify:
         """Stop watching everything."""
         os.close(self._descriptor)
 
-    @staticmethod
-    def _checked(result: int) -> int:
-        if result < 0:
-            number = ctypes.get_errno()
-            raise OSError(number, os.strerror(number))
-        return result
+
+def _checked(result: int) -> int:
+    if result < 0:
+        number = ctypes.get_errno()
+        raise OSError(number, os.strerror(number))
+    return result

@@ -18,7 +18,7 @@ ROOTS = {
     "sommelier_shim": "guest",
     "guestlink_host": "host",
 }
-SLOW = {"grpc", "google", "dbus_fast", "asyncio", "psutil"}
+SLOW = {"grpc", "google", "watchdog", "dbus_fast", "asyncio", "psutil"}
 """What a short-lived command must not import: each costs tens of milliseconds."""
 
 

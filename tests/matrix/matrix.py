@@ -30,15 +30,15 @@ EXAMPLES = 10
 """How many examples of a property are tried: the main environment tries more, and this looks for other faults."""
 
 LIBRARY_TESTS = ("tests/guestlink", "tests/garcon", "tests/flows", "tests/interop/test_grpc_cpp.py")
-"""What goes through gRPC, protobuf, D-Bus and psutil."""
+"""What goes through gRPC, protobuf, watchdog, D-Bus and psutil."""
 PYTHON_TESTS = (*LIBRARY_TESTS, "tests/guestlink_host", "tests/vshd", "tests/sommelier_shim")
 """What a change of Python can break besides."""
 
 CHECKERS = ("mypy", "ruff", "grpc-stubs", "types-")
 """Packages of requirements-dev.txt that tests do not import."""
-COMPILED = "grpcio,protobuf,dbus-fast,psutil,pywayland,cffi"
+COMPILED = "grpcio,protobuf,dbus-fast,psutil,watchdog,pywayland,cffi"
 """Never compiled here: a combination without wheels is skipped."""
-LIBRARIES = ("dbus-fast", "grpcio", "protobuf", "psutil", "pyxdg", "sdnotify")
+LIBRARIES = ("dbus-fast", "grpcio", "protobuf", "psutil", "pyxdg", "sdnotify", "watchdog")
 """What pyproject.toml depends on."""
 
 
@@ -74,23 +74,23 @@ MATRIX = (
     Combination(
         "fedora",
         "3.11",
-        {"protobuf": "3.19.6", "grpcio": "1.49.1", "dbus-fast": "1.84.2", "psutil": "5.9.4"},
+        {"protobuf": "3.19.6", "grpcio": "1.49.1", "watchdog": "2.2.1", "dbus-fast": "1.84.2", "psutil": "5.9.4"},
     ),
     Combination(
         "debian",
         "3.11",
-        {"protobuf": "4.21.12", "grpcio": "1.51.1", "dbus-fast": "1.84.2", "psutil": "5.9.4"},
+        {"protobuf": "4.21.12", "grpcio": "1.51.1", "watchdog": "2.2.1", "dbus-fast": "1.84.2", "psutil": "5.9.4"},
     ),
     Combination("debian-packages", "of Debian", {}, debian=True),
     Combination(
         "oldest-3.12",
         "3.12",
-        {"protobuf": "3.19.6", "grpcio": "1.59.0", "dbus-fast": "2.0.0", "psutil": "5.9.8"},
+        {"protobuf": "3.19.6", "grpcio": "1.59.0", "watchdog": "3.0.0", "dbus-fast": "2.0.0", "psutil": "5.9.8"},
     ),
     Combination(
         "oldest-3.13",
         "3.13",
-        {"protobuf": "3.19.6", "grpcio": "1.66.2", "dbus-fast": "2.24.0", "psutil": "6.0.0"},
+        {"protobuf": "3.19.6", "grpcio": "1.66.2", "watchdog": "6.0.0", "dbus-fast": "2.24.0", "psutil": "6.0.0"},
     ),
     Combination("newest-3.11", "3.11", {}),
     Combination("newest-3.12", "3.12", {}, PYTHON_TESTS),
@@ -126,7 +126,7 @@ def find_debian_python() -> str:
 
     :raises Skipped: this is not Debian, or they are not installed.
     """
-    program = "import ensurepip, grpc, google.protobuf, dbus_fast, psutil, xdg, sdnotify; print('here')"
+    program = "import ensurepip, grpc, google.protobuf, watchdog, dbus_fast, psutil, xdg, sdnotify; print('here')"
     if _output(["/usr/bin/python3", "-c", program]) != "here":
         packages = " ".join(f"python3-{name.removeprefix('py')}" for name in LIBRARIES)
         raise Skipped(f"no libraries of Debian's (apt install python3-venv {packages})")
@@ -213,7 +213,7 @@ import sys
 from importlib.metadata import version
 from google.protobuf.internal import api_implementation
 print("Python %d.%d.%d," % sys.version_info[:3], "protobuf", version("protobuf"), f"({api_implementation.Type()}),",
-      ", ".join(f"{name} {version(name)}" for name in ("grpcio", "dbus-fast", "psutil")))
+      ", ".join(f"{name} {version(name)}" for name in ("grpcio", "watchdog", "dbus-fast", "psutil")))
 """
     return _output([str(interpreter), "-c", program])
 

@@ -13,6 +13,7 @@ from garcon.diagnosis.findings import Finding, Severity
 LEAST_VERSIONS = {
     "google.protobuf": ("protobuf", (3, 19, 6)),
     "grpc": ("grpcio", (1, 48)),
+    "watchdog": ("watchdog", (2, 2, 1)),
     "dbus_fast": ("dbus-fast", (1, 84)),
     "sdnotify": ("sdnotify", (0, 3)),  # 0.3.1 says of itself that it is 0.3.0
 }
