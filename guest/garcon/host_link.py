@@ -94,6 +94,7 @@ class HostLink:
         self._wake = asyncio.Event()
         self._doubt = asyncio.Event()
         self._tried = asyncio.Event()
+        self._over = False
         self._moved = False
         self._said = ""
 
@@ -118,8 +119,8 @@ class HostLink:
             self._doubt.set()
 
     async def run(self) -> None:
-        """Register, stay registered, for ever."""
-        while True:
+        """Register, stay registered, until the container stops."""
+        while not self._over:
             self._wake.clear()
             # What happens from now on, while the host is being told, counts as happening afterwards.
             self._doubt.clear()
@@ -173,6 +174,7 @@ class HostLink:
 
     async def shut_down(self) -> None:
         """Tell the host that the container stops. Afterwards the token is worthless (garcon.md §2.3)."""
+        self._over = True  # The host has a new token at once, and we do not come back with it.
         with contextlib.suppress(GuestlinkError):
             await self.call("ContainerShutdown", SHUTDOWN_TIMEOUT)
 

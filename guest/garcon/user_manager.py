@@ -29,6 +29,10 @@ _CHANGED = (
 _EXITED, _KILLED, _DUMPED = 1, 2, 3
 """``ExecMainCode``: how a main process has ended (``CLD_EXITED`` and so on, sigaction(2))."""
 
+_OWN_STATUSES = range(200, 256)
+"""Exit statuses with which systemd's child ends before it becomes the program (systemd.exec(5))."""
+_END_NEWS_TIME = 1.0
+"""Seconds until the news of a process's end must be here after those of the job that it ends."""
 _JOBS_KEPT = 64
 """Finished jobs remembered, because a job may end before the answer that names it has been read."""
 _ID_LIMIT = 200
@@ -121,10 +125,17 @@ class UserManager:
                 raise StartFailed(f"whether systemd starts it is not known: {error}") from error
             raise StartFailed(f"systemd refuses to start it: {error}") from error
         result = await self._wait_for(job)
-        if result != "done":
+        if result != "done" and not await self._has_run(unit):
             log = f"journalctl --user-unit {shlex.quote(unit)}"
             raise StartFailed(f"{argv[0]} could not be executed; `{log}` says why")
         return unit
+
+    async def _has_run(self, unit: str) -> bool:
+        """Whether a program whose start has failed was executed, and ended before systemd noticed that."""
+        ended = await self.end_of(unit, _END_NEWS_TIME)
+        if ended is not None:
+            self._ends[_path_of(unit)] = ended
+        return ended is not None and ended not in _OWN_STATUSES
 
     async def end_of(self, unit: str, limit: float) -> int | None:
         """How the main process of a unit that we have started ends.
