@@ -103,7 +103,7 @@ async def _launcher(address: str, keys: str) -> AsyncIterator[tuple[Launcher, Pr
     try:
         yield launcher, programs
         async with asyncio.timeout(30):
-            while programs.detached:
+            while programs.detached or launcher.starting:
                 await asyncio.sleep(0.01)
     finally:
         await launcher.close()
