@@ -234,6 +234,7 @@ class HostLink:
                 if not await self._still_known(channel):
                     return
         finally:
+            self._channel = None  # Before anything is waited for: calls must not take it any more.
             await owner.close()
 
     async def _still_known(self, channel: HostChannel) -> bool:
