@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 from guestlink.errors import GuestlinkError
 from guestlink.vsh import VM_SHELL
-from guestlink_host.vsh.ssh_options import EX_DATAERR, EX_USAGE, read_options
+from guestlink_host.vsh.ssh_options import EX_DATAERR, EX_USAGE, destination, read_options
 
 SSH_FAILED = 255
 """Exit status of ssh where it fails itself; programs that start ssh tell a command's failure from it."""
@@ -142,7 +142,7 @@ def parse(words: Sequence[str]) -> Arguments:
             raise GuestlinkError(
                 "which container?", hint="`vsh NAME` opens a shell; `guestlink-host list` lists the containers"
             )
-        name = positional.pop(0)
+        name = destination(positional.pop(0))
         user, at, host = name.rpartition("@")
         if at:
             name = host

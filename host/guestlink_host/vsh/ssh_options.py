@@ -27,7 +27,7 @@ _SWITCHES = {
     "V": ("version", "yes"),
 }
 _VALUES = {"e": "escape", "l": "user"}
-_IGNORED_SWITCHES = frozenset("46aCgKkMqvXxYy")
+_IGNORED_SWITCHES = frozenset("246aCgKkMqvXxYy")
 _IGNORED_VALUES = frozenset("BbcEFIimPS")
 _REFUSED_SWITCHES = {"A": "passes no agent on", "N": "opens no session without a shell or a command"}
 _REFUSED_VALUES = {
@@ -81,8 +81,13 @@ _IGNORED_KEYWORDS = frozenset(
     rhostsrsaauthentication securitykeyprovider serveralivecountmax serveraliveinterval streamlocalbindmask
     streamlocalbindunlink stricthostkeychecking syslogfacility tag tcpkeepalive tunneldevice updatehostkeys
     userknownhostsfile verifyhostkeydns versionaddendum visualhostkey warnweakcrypto xauthlocation
+
+    afstokenpassing cipher compressionlevel dsaauthentication fallbacktorsh globalknownhostsfile2 keepalive
+    kerberosauthentication kerberostgtpassing protocol rhostsauthentication rsaauthentication skeyauthentication
+    smartcarddevice tisauthentication useblacklistedkeys useprivilegedport userknownhostsfile2 useroaming usersh
     """.split()
 )
+"""The last group is what ssh itself only accepts any more, as its ``-2``, which sshfs gives."""
 _NEUTRAL = frozenset({"no", "none", "false"})
 _ANSWERS = {
     "background": {"yes": "yes", "true": "yes", "no": "", "false": ""},
@@ -90,6 +95,7 @@ _ANSWERS = {
     "subsystem": {"subsystem": "yes", "default": ""},
     "terminal": {"yes": "yes", "true": "yes", "force": "yes", "no": "no", "false": "no", "auto": ""},
 }
+_URL = re.compile("ssh://([^/:]*)(?::([^/]*))?/?", re.IGNORECASE)
 _CONFIG_LINE = re.compile(r"\s*([A-Za-z0-9]+)(?:\s*=\s*|\s+)(\S.*?)\s*", re.DOTALL)
 
 
@@ -163,6 +169,16 @@ def _configured(line: str) -> Iterator[tuple[str, str]]:
             raise _refusal(option, _REFUSED_KEYWORDS[keyword])
     elif keyword not in _IGNORED_KEYWORDS:
         raise _unknown(option)
+
+
+def destination(word: str) -> str:
+    """``[USER@]NAME`` of ssh's other way to write it, ``ssh://[USER@]NAME[:22]``; another word as it is."""
+    match = _URL.fullmatch(word)
+    if match is None:
+        return word
+    if match[2] is not None:
+        _check_port(match[2])
+    return match[1]
 
 
 def _check_port(text: str) -> None:

@@ -30,6 +30,8 @@ def line(words: list[str]) -> Arguments:
         (["-l", "ana", "work", "-e", "none", "unison", "-server"], "unison -server", "ana"),
         (["-q", "-l", "ana", "-e", "none", "-t", "-t", "work", "/bin/sh"], "/bin/sh", "ana"),
         (["-xCvvvlana", "work", "cmd"], "cmd", "ana"),
+        (["ssh://ana@work:22/", "cmd"], "cmd", "ana"),
+        (["-oProtocol=2", "-o", "CompressionLevel 9", "ssh://work", "cmd"], "cmd", ""),
         (["-o", 'User="ana"', "-o", "User bob", "eve@work", "cmd", "-o", "-l"], "cmd -o -l", "ana"),
     ],
 )  # fmt: skip
@@ -45,9 +47,12 @@ def test_words_behind_the_dashes_are_exact_and_so_are_the_originals() -> None:
 
 
 def test_sftp_is_a_subsystem() -> None:
-    arguments = parse(["-oForwardX11 no", "-oForwardAgent no", "-l", "ana", "-s", "--", "work", "sftp"])
-    assert arguments.like_ssh
-    assert "sftp-server" in arguments.argv[2]
+    by_sftp = ["-oForwardX11 no", "-oForwardAgent no", "-l", "ana", "-s", "--", "work", "sftp"]
+    by_sshfs = ["-x", "-a", "-oClearAllForwardings=yes", "-2", "work", "-s", "sftp"]
+    for words in (by_sftp, by_sshfs):
+        arguments = parse(words)
+        assert arguments.like_ssh
+        assert "sftp-server" in arguments.argv[2]
     with pytest.raises(GuestlinkError, match="no subsystem 'netconf'"):
         parse(["-s", "work", "netconf"])
 
@@ -79,6 +84,7 @@ def test_options_change_the_session() -> None:
         (["-oProxyCommand=nc %h %p", "work"], 64, "goes through no other program"),
         (["-p", "2222", "work"], 64, "connects to no port"),
         (["-o", "Port=2222", "work"], 64, "connects to no port"),
+        (["ssh://work:2222"], 64, "connects to no port"),
         (["-o", "SendEmv=X", "work"], 64, "there is no option -o SendEmv"),
         (["-o", "RequestTTY=maybe", "work"], 65, "cannot be 'maybe'"),
         (["-o", "nothing", "work"], 65, "sets nothing"),
