@@ -7,6 +7,7 @@ beside the daemon's state, and one that the container makes for itself.
 from __future__ import annotations
 
 import os
+import shlex
 import shutil
 import subprocess
 from collections.abc import Sequence
@@ -70,12 +71,13 @@ def stanza(name: str, user: str, proxy: Sequence[str]) -> str:
         # The container told it, and one odd line would make ssh refuse the user's whole configuration.
         raise GuestlinkError(f"{name} says that its user is {user!r:.80}, which is no user's name")
     _public_key()
-    words = " ".join(_quoted(word) for word in proxy)
+    # ssh replaces %-tokens in both, and the user's shell reads the command.
+    words, key = (text.replace("%", "%%") for text in (shlex.join(proxy), str(_key())))
     return f"""\
 Host {name}{SUFFIX}
     User {user}
     ProxyCommand {words}
-    IdentityFile {_quoted(str(_key()))}
+    IdentityFile "{key}"
     IdentitiesOnly yes
     # The session is the proof that this is the container; its key says nothing more.
     HostKeyAlias {name}{SUFFIX}
@@ -115,7 +117,3 @@ def _make(key: Path) -> None:
     # The public half last: it is what says that both are there.
     os.replace(fresh, key)
     os.replace(f"{fresh}.pub", key.with_suffix(".pub"))
-
-
-def _quoted(word: str) -> str:
-    return f'"{word}"' if any(char.isspace() for char in word) else word

@@ -265,6 +265,30 @@ def test_a_user_s_name_cannot_put_anything_into_the_configuration(user: str) -> 
         stanza(NAME, user, ["guestlink-host", "ssh-proxy", NAME])
 
 
+def test_directories_with_odd_names_are_read_by_ssh_as_they_are(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    need("ssh", "ssh-keygen", packages=OPENSSH)
+    odd = tmp_path / "a b$HOME%h'#"
+    odd.mkdir()
+    monkeypatch.setenv("XDG_STATE_HOME", str(odd))
+    proxy = odd / "proxy"
+    proxy.write_text(f'#!/bin/sh\nprintf %s "$*" > {shlex.quote(str(odd / "heard"))}\n')
+    proxy.chmod(0o755)
+    config = tmp_path / "config"
+    config.write_text(stanza(NAME, "ana", [str(proxy), "ssh-proxy", NAME]))
+    done = subprocess.run(
+        ["ssh", "-v", "-F", str(config), HOST, "true"],
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=LIMIT,
+        check=False,
+    )
+    assert (odd / "heard").read_text() == f"ssh-proxy {NAME}"
+    assert f"identity file {odd}/guestlink-host/ssh/id_ed25519 type" in done.stderr
+
+
 def test_a_container_that_is_not_known_is_named(rig: Rig) -> None:
     done = rig.stage.host("ssh-config", "nobody", check=False)
     assert done.returncode == 1
