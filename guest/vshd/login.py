@@ -59,7 +59,7 @@ def _manager_block(account: Account, environ: Environ) -> Environ:
 
 def parse_block(text: str) -> Iterator[tuple[bytes, bytes]]:
     """Names and values of ``systemctl show-environment``, which quotes as a shell would: ``A=$'x\\ny'``."""
-    for line in text.splitlines():
+    for line in text.split("\n"):  # Some other characters that Python ends lines at may stand in a value.
         name, equals, value = line.partition("=")
         if not equals or not name:
             continue

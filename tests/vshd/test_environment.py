@@ -57,6 +57,8 @@ def test_the_client_wins_over_the_session_and_the_account_over_all() -> None:
 def test_the_managers_block_is_read_as_a_shell_would() -> None:
     text = "A=plain\nB=$'two\\nlines \\'q\\' \\x41\\101'\nC=\nD=\"a \\\"b\\\" \\$c\"\nnothing\n=x\n"
     assert dict(parse_block(text)) == {b"A": b"plain", b"B": b"two\nlines 'q' AA", b"C": b"", b"D": b'a "b" $c'}
+    odd = "one\N{LINE SEPARATOR}two\x85three\x0cfour"
+    assert dict(parse_block(f"A={odd}\nB=x\n")) == {b"A": odd.encode(), b"B": b"x"}
 
 
 def test_a_runtime_directory_is_found_and_a_locale_kept(tmp_path: os.PathLike[str]) -> None:
