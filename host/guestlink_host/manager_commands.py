@@ -127,7 +127,15 @@ def detach(daemon: ControlClient, arguments: argparse.Namespace) -> None:
         arguments.manager = arguments.manager or known["manager"]
         arguments.place = arguments.place or known["place"]
     if known is None or known["instance"] != "gone":
-        manager, instance = _find(arguments)
+        try:
+            manager, instance = _find(arguments)
+        except GuestlinkError as error:
+            if known is None or known["manager"]:
+                raise
+            raise GuestlinkError(
+                f"the container {arguments.name} was added by hand, and no manager here has it",
+                hint=f"`guestlink-host remove {arguments.name}` forgets it",
+            ) from error
         if known is None and instance.directory is None:
             raise GuestlinkError(
                 f"the container {instance.name} is not attached", hint="`guestlink-host list` shows which are"

@@ -146,6 +146,7 @@ FAILURES = [
     (("icon", "demo", "x"), "the container demo is not registered", "start it"),
     (("apps", "nobody"), "no container 'nobody' is known here", "known: demo"),
     (("remove", "nobody"), "no container 'nobody' is known here", "guestlink-host attach nobody"),
+    (("detach", "demo"), "the container demo was added by hand", "guestlink-host remove demo"),
     (("add", "demo"), "a container 'demo' is known already", "remove demo"),
     (("add", "a/b"), "'a/b' cannot be a container's name", "letters"),
     (("add", "x", "--ip", "localhost"), "'localhost' is not an IP address", "10.0.3.15"),
