@@ -57,7 +57,7 @@ def desk(packages: Path) -> Iterator[Desk]:
     contexts = ExitStack()
     try:
         root = directory / "root"
-        subprocess.run(["cp", "-a", "--reflink=auto", str(built), str(root)], check=True, timeout=300)
+        subprocess.run(["cp", "-ax", "--reflink=auto", str(built), str(root)], check=True, timeout=300)
         install_packages(root, packages)
         compositor = contexts.enter_context(Compositor(stage.root / "compositor"))
         stage.host_environ |= compositor.environ

@@ -28,7 +28,7 @@ def test_everything_goes_by_vsock_and_strangers_are_refused(packages: Path) -> N
     directory = Path(tempfile.mkdtemp(prefix="guestlink-", dir="/var/tmp"))
     try:
         root = directory / "root"
-        subprocess.run(["cp", "-a", "--reflink=auto", str(built), str(root)], check=True, timeout=300)
+        subprocess.run(["cp", "-ax", "--reflink=auto", str(built), str(root)], check=True, timeout=300)
         install_packages(root, packages)
         _write(root / "usr/share/applications/org.example.Hello.desktop", _APPLICATION)
         _write(root / "usr/local/bin/hello", '#!/bin/sh\necho "hello from $(hostname)" > /tmp/hello\n', 0o755)

@@ -88,7 +88,8 @@ def build_rootfs(suite: str, extra: str = "", *, base: str = _BASE, user: bool =
 
 
 def _copy(source: Path, target: Path) -> None:
-    subprocess.run(["cp", "-a", "--reflink=auto", str(source), str(target)], check=True, timeout=900)
+    # One file system: a process that was killed may have left a /proc mounted in it, which has no end.
+    subprocess.run(["cp", "-ax", "--reflink=auto", str(source), str(target)], check=True, timeout=900)
 
 
 def _bootstrap(suite: str, target: Path) -> None:

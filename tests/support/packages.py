@@ -105,7 +105,7 @@ class Root:
 
     def __init__(self, base: Path, path: Path) -> None:
         self.path = path
-        run("cp", "-a", base, path)
+        run("cp", "-ax", base, path)
         shutil.copyfile("/etc/resolv.conf", path / "etc/resolv.conf")
 
     def run(self, *argv: str) -> str:

@@ -103,7 +103,7 @@ def unprivileged_pair(suite: str, packages: Path) -> Iterator[Pair]:
             root = directory / "root"
             # Overlays cannot be shifted to other identities, so it is a copy.
             subprocess.run(
-                ["cp", "-a", "--reflink=auto", str(guest_rootfs(suite)), str(root)], check=True, timeout=300
+                ["cp", "-ax", "--reflink=auto", str(guest_rootfs(suite)), str(root)], check=True, timeout=300
             )
             install_packages(root, packages)
             with UnprivilegedMachine(root, [(made.carried, CARRIED), (made.carried / "token", TOKEN)]) as machine:
