@@ -94,14 +94,18 @@ def _copy(source: Path, target: Path) -> None:
 
 def _bootstrap(suite: str, target: Path) -> None:
     options = ["--aptopt=APT::Install-Recommends false", '--aptopt=Acquire::Languages "none"']
-    options += ["--dpkgopt=force-unsafe-io", "--skip=cleanup/apt/lists", "--format=directory", "--variant=minbase"]
-    target.parent.mkdir(exist_ok=True)
+    options += ["--dpkgopt=force-unsafe-io", "--skip=cleanup/apt/lists", "--variant=minbase"]
+    target.mkdir(parents=True)
+    # An archive: in a directory mmdebstrap may leave its /proc mounted.
+    archive = target.with_suffix(".tar")
     subprocess.run(
-        ["mmdebstrap", *options, f"--include={MINIMAL}", suite, str(target)],
+        ["mmdebstrap", *options, f"--include={MINIMAL}", suite, str(archive)],
         check=True,
         timeout=900,
         capture_output=True,
     )
+    subprocess.run(["tar", "-C", str(target), "--numeric-owner", "-xpf", str(archive)], check=True, timeout=900)
+    archive.unlink()
     for unit in _MASKED:
         (target / "etc/systemd/system" / unit).symlink_to("/dev/null")
     (target / "etc/machine-id").write_text("")
