@@ -167,9 +167,12 @@ def test_a_new_user_gets_the_desktops_uid(tree: Path) -> None:
     [
         ("bea", "there is no user bea, and uid 1000 belongs to anna"),
         ("root", "root is a system user"),
+        ("nobody", "nobody is a system user"),
     ],
 )
 def test_a_user_that_cannot_be_is_refused(tree: Path, name: str, sentence: str) -> None:
+    with (tree / "etc/passwd").open("a") as passwd:
+        passwd.write("nobody:x:65534:65534:nobody:/nonexistent:/usr/sbin/nologin\n")
     with pytest.raises(GuestlinkError, match=sentence):
         choose_user(GuestRoot(str(tree), dry_run=True), name)
 

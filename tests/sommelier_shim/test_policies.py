@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from guestlink.config import Config
+from guestlink_host.names import file_stem
 from sommelier_shim.policy.identity import linux_naming, shortened
 from sommelier_shim.policy.interfaces import GlobalPolicy
 from sommelier_shim.trace import Trace
@@ -96,6 +97,24 @@ def test_a_linux_host_gets_the_launchers_name_where_there_is_one(
     container: str, app_id: str, has_entry: bool, expected: str
 ) -> None:
     assert linux_naming(container, lambda _: has_entry)(app_id) == expected
+
+
+@pytest.mark.parametrize(
+    ("app_id", "is_plain"),
+    [
+        ("org.gnome.Foo-bar_2", True),
+        ("a" * 100, True),
+        ("a" * 101, False),
+        ("café", False),
+        ("_foo", False),
+        ("-foo", False),
+        ("foo_0123456789abcdef", False),
+        ("foo_0123456789abcdeg", True),
+    ],
+)
+def test_a_windows_id_is_the_name_of_its_launchers_file_or_its_own(app_id: str, is_plain: bool) -> None:
+    assert (file_stem("box", app_id) == f"guestlink-box-{app_id}") is is_plain
+    assert linux_naming("box", lambda _: True)(app_id) == (f"guestlink-box-{app_id}" if is_plain else app_id)
 
 
 def test_texts_are_cut_between_characters() -> None:

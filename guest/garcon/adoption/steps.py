@@ -17,6 +17,8 @@ from guestlink.errors import GuestlinkError
 
 _MEMBERSHIPS = ("audio", "cdrom", "dialout", "floppy", "plugdev", "render", "users", "video")
 """Groups of devices. ``sudo`` and ``wheel`` are left to the host and the administrator."""
+_NOBODY_UID = 65534
+"""Whom files belong to whose owner is not known (user_namespaces(7)): nobody works as this user."""
 _UNIT_DIRECTORIES = ("/usr/lib/systemd/user", "/lib/systemd/user", "/usr/local/lib/systemd/user")
 _WANTS = "default.target.wants"
 _IN_A_CONTAINER = (
@@ -101,7 +103,7 @@ def choose_user(root: GuestRoot, name: str) -> Account:
         return holder or Account("user", DESKTOP_UID, DESKTOP_UID, "/home/user")
     for account in accounts:
         if account.name == name:
-            if account.uid < DESKTOP_UID:
+            if account.uid < DESKTOP_UID or account.uid == _NOBODY_UID:
                 raise GuestlinkError(f"{name} is a system user (uid {account.uid})", hint="name an ordinary user")
             return account
     if holder is not None:

@@ -22,6 +22,8 @@ APP_IDS = "app ids"
 """The feature of a relay that holds the ids that its client has set, by window."""
 _SHOWN = 128
 """Characters of an id that are kept to be shown."""
+_PLAIN_LENGTH = 100
+"""Characters of an id with which the file of its launcher is named; a longer one's name has a hash in it."""
 
 Naming: TypeAlias = Callable[[str], str]
 """From a program's own application id to the one that the host gets."""
@@ -50,10 +52,18 @@ def linux_naming(container: str, has_entry: EntryTest) -> Naming:
     """
 
     def name(app_id: str) -> str:
-        plain = "-" not in container and app_id.replace("_", "").replace(".", "").replace("-", "").isalnum()
-        return f"guestlink-{container}-{app_id}" if container and plain and has_entry(app_id) else app_id
+        is_plain = "-" not in container and _is_plain(app_id)
+        return f"guestlink-{container}-{app_id}" if container and is_plain and has_entry(app_id) else app_id
 
     return name
+
+
+def _is_plain(app_id: str) -> bool:
+    """Whether the file of its launcher is named with the id as it is, and not with a hash."""
+    letters = app_id.replace("_", "").replace(".", "").replace("-", "")
+    ends_like_a_hash = app_id[-17:-16] == "_" and not app_id[-16:].strip("0123456789abcdef")
+    fits = app_id[:1].isalnum() and len(app_id) <= _PLAIN_LENGTH and not ends_like_a_hash
+    return fits and letters.isascii() and letters.isalnum()
 
 
 def install(hooks: Hooks, naming: Naming, title_prefix: str) -> None:
