@@ -58,6 +58,7 @@ def test_a_daemon_takes_the_place_of_the_one_of_an_earlier_session(rig: Stage) -
     assert [entry["name"] for entry in rig.host_json("list")] == ["demo"]
 
 
+@pytest.mark.slow
 def test_the_start_up_file_of_a_window_manager_can_run_it(rig: Stage) -> None:
     """The command of docs/host.md in a shell's background, where Ctrl-C is for others, until the shell's end."""
     [command] = re.findall(r"Without systemd the start-up file runs `(guestlink-host serve.* &)`", HOST_PAGE)

@@ -221,6 +221,7 @@ _FILES = st.sampled_from(["/a", "/a b", "/c'd", "/$HOME", "/100%", 'https://exam
 
 @settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.lists(_PARTS, max_size=8).map("".join), st.lists(_FILES, max_size=3))
+@pytest.mark.slow
 def test_programs_get_what_glib_gives_them(
     glib: Callable[[str, list[str]], list[list[str]] | None], exec_value: str, files: list[str]
 ) -> None:
