@@ -17,6 +17,7 @@ from garcon.session_bus import BusError, NoAnswer, SessionBus
 from garcon.terminal_command import in_directory, with_environ
 from garcon.user_manager import StartFailed
 from guestlink.tasks import TaskOwner
+from guestlink.terminal_line import without_variables
 
 _log = logging.getLogger(__name__)
 
@@ -156,7 +157,8 @@ class Launcher:
                 # Found here: what a terminal cannot find is a window that closes at once.
                 program, directory = find_program(argv[0], plan.directory, session)
                 argv = with_environ([program, *argv[1:]], plan.environ)
-                argv = [*self._find_terminal(session), *(in_directory(argv, directory) if plan.directory else argv)]
+                argv = without_variables(in_directory(argv, directory) if plan.directory else argv)
+                argv = [*self._find_terminal(session), *argv]
             started.append(await self._programs.start(desktop_file_id, argv, plan.environ, plan.directory))
         await asyncio.gather(*(program.check(self.outcome_time) for program in started if self.outcome_time))
 

@@ -14,6 +14,7 @@ from collections.abc import Callable, Sequence
 from guestlink.errors import GuestlinkError
 from guestlink.process import CommandFailed, run, signal_name
 from guestlink.tasks import TaskOwner
+from guestlink.terminal_line import without_variables
 
 _log = logging.getLogger(__name__)
 
@@ -93,7 +94,7 @@ class Desktop:
             raise GuestlinkError("the host has no program that opens a shell in a container", hint=hint)
         command = [*self._shell, container, *(["--", *words] if words else [])]
         terminal = self._found(self._terminal, _TERMINALS, "terminal program", "terminal")
-        await self._start([*terminal, *command], lambda error: _log.debug("%s", error))
+        await self._start([*terminal, *without_variables(command)], lambda error: _log.debug("%s", error))
 
     async def ask(self, question: str) -> bool:
         """Ask the user a yes-or-no question; no answer is no.

@@ -21,9 +21,12 @@ with open("{told}.new", "w") as stream:
     json.dump([os.getcwd(), dict(os.environ), sys.argv[1:]], stream)
 os.rename("{told}.new", "{told}")
 """
-TERMINAL = """#!/bin/sh
-# Like a terminal of the host: it inherits nothing.
-cd / && exec env -i PATH=/usr/bin:/bin "$@"
+TERMINAL = """#!/usr/bin/python3
+# Like a running terminal: the program inherits nothing. Like Konsole, it replaces variables in the words.
+import os, sys
+words = [os.path.expandvars(word) for word in sys.argv[1:]]
+os.chdir("/")
+os.execvpe(words[0], words, {"PATH": "/usr/bin:/bin"})
 """
 
 
@@ -79,10 +82,10 @@ async def test_a_program_is_found_in_its_own_directory(
     rig: Rig, directory: str, program: str, terminal: str
 ) -> None:
     path = directory.format(rig.home)
-    assert await rig.launch(f"Path={path}\nExec={program} 'a  $b' %U\n{terminal}", "/é") == ""
+    assert await rig.launch(f"Path={path}\nExec={program} 'a  $HOME' %U\n{terminal}", "/é") == ""
     found, _environ, argv = rig.answer
     assert found == os.path.join(rig.home, path.rstrip("/"))
-    assert argv == ["a  $b", "/é"]
+    assert argv == ["a  $HOME", "/é"]
 
 
 async def test_variables_of_a_launch_reach_a_program_in_a_terminal(rig: Rig) -> None:

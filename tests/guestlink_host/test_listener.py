@@ -184,6 +184,15 @@ async def test_a_terminal_gets_the_words_behind_the_shell_command(monkeypatch: p
         assert lines == ["/opt/vsh", "--quiet", "demo", "--", "vim", "-x", "a b"]
 
 
+async def test_no_terminal_can_replace_a_variable_in_a_command(monkeypatch: pytest.MonkeyPatch) -> None:
+    async with host_in_test(monkeypatch, shell="/opt/vsh") as host:
+        guest = await host.registered()
+        await guest.call("OpenTerminal", params=["vim", "a$HOME"])
+        line = await host.until(lambda: host.opened.exists() and host.opened.read_text())
+        assert "/opt/vsh" in line
+        assert "$HOME" not in line
+
+
 async def test_a_host_without_a_shell_program_refuses_terminals(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("guestlink_host.daemon.own_program", lambda *names: [] if names else ["/bin/true"])
     async with host_in_test(monkeypatch, shell="") as host:
