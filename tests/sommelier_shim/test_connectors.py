@@ -171,6 +171,7 @@ def test_when_the_maker_of_processes_is_killed_there_is_another_one(program: Pro
 
 
 @pytest.mark.skipif(os.getuid() != 0, reason="a limit on processes needs a user who has no others")
+@pytest.mark.slow  # The matrix may have a Python of root's own.
 @pytest.mark.parametrize("limit", [1, 2])
 def test_without_processes_clients_are_served_all_the_same(limit: int) -> None:
     """With one process nothing can make others, with two that one can make none."""
