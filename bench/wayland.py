@@ -1,4 +1,4 @@
-"""The Wayland proxy beside a direct connection and waypipe: every figure of wayland-performance.md §2 that applies.
+"""The Wayland proxy beside a direct connection and waypipe: every figure of performance.md §2 that applies.
 
 ``./dev bench wayland [ROUNDS [SECONDS [TEST…]]]``: medians of interleaved rounds (five of 0.4 seconds a figure).
 The client, what is in between and a compositor that shows nothing share one CPU: figures are summed path lengths.

@@ -1,4 +1,4 @@
-"""Which applications the host is told about, and as what. Pure (garcon.md §3.3 to §3.6)."""
+"""Which applications the host is told about, and as what. Pure (chromeos-garcon.md §3.3 to §3.6)."""
 
 from __future__ import annotations
 
@@ -10,7 +10,8 @@ from garcon.desktop_entry import DesktopEntry
 from garcon.exec_line import executable_file_name
 
 DESKTOP = "GNOME"
-"""The desktop that OnlyShowIn and NotShowIn are compared with, whatever the session's is (garcon.md §3.4)."""
+"""The desktop that OnlyShowIn and NotShowIn are compared with, whatever the session's is
+(chromeos-garcon.md §3.4)."""
 
 Resolves = Callable[[str], bool]
 """Tells whether a TryExec value names a program."""
@@ -54,7 +55,8 @@ class AppList(NamedTuple):
 
 
 def desktop_file_id(relative_path: str) -> str:
-    """The id of a file: its path below ``applications`` without the extension, ``/`` as ``-`` (garcon.md §3.5)."""
+    """The id of a file: its path below ``applications`` without the extension, ``/`` as ``-``
+    (chromeos-garcon.md §3.5)."""
     return relative_path.removesuffix(".desktop").replace("/", "-")
 
 
@@ -79,7 +81,7 @@ def build_app_list(found: Iterable[FoundEntry], resolves: Resolves) -> AppList:
 
 
 def is_published(entry: DesktopEntry, resolves: Resolves) -> bool:
-    """Whether an entry passes the filter (garcon.md §3.4)."""
+    """Whether an entry passes the filter (chromeos-garcon.md §3.4)."""
     return (
         entry.type == "Application"
         and not entry.hidden
@@ -96,7 +98,7 @@ def path_resolver(path: str | None) -> Resolves:
     """A :data:`Resolves` for a PATH.
 
     An absolute name is that file, anything else is looked for in each directory; what counts is that the owner
-    may execute it (garcon.md §3.4, 8). Results are kept for the life of the resolver, which is one scan.
+    may execute it (chromeos-garcon.md §3.4, 8). Results are kept for the life of the resolver, which is one scan.
 
     :param path: the value of PATH; ``None`` finds nothing but absolute names.
     """

@@ -1,4 +1,5 @@
-"""Applications as messages of the wire, within the size that the host receives. Pure (garcon.md §3.6, §1.1)."""
+"""Applications as messages of the wire, within the size that the host receives. Pure (chromeos-garcon.md §3.6,
+§1.1)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The garcon daemon: puts the parts together, servers first (garcon.md §2.2)."""
+"""The garcon daemon: puts the parts together, servers first (chromeos-garcon.md §2.2)."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ from guestlink.tasks import TaskOwner
 _log = logging.getLogger(__name__)
 
 _ADDRESS_TIMEOUT = 30.0
-"""Seconds to wait for an address on eth0 before ContainerReady on ChromeOS (garcon.md §7.4)."""
+"""Seconds to wait for an address on eth0 before ContainerReady on ChromeOS (chromeos-garcon.md §7.4)."""
 _START_TIME = 5.0
 """Seconds that a command waits for the first registration of a garcon that has just been started."""
 _STATE_ATTEMPTS = 3
@@ -74,7 +74,7 @@ _PRIVATE_VARIABLES = (
     "WATCHDOG_USEC",
 )
 _DESKTOP_UID = 1000
-"""The uid that ChromeOS's host expects (garcon.md §2.2)."""
+"""The uid that ChromeOS's host expects (chromeos-garcon.md §2.2)."""
 
 
 def main(argv: Sequence[str]) -> NoReturn:
@@ -261,7 +261,8 @@ class Daemon:
         await link.run()
 
     async def _tell_shutdown(self) -> None:
-        """Say ContainerShutdown when the container stops, never else: it voids the token (garcon.md §2.3)."""
+        """Say ContainerShutdown when the container stops, never else: it voids the token
+        (chromeos-garcon.md §2.3)."""
         link = self._link
         if link is not None and link.registration.registered and await system_is_stopping():
             await link.shut_down()
@@ -349,7 +350,8 @@ class Daemon:
     async def _do_report_metrics(self, fields: dict[str, Any]) -> dict[str, Any]:
         from guestlink.pb import container_host_pb2
 
-        # The command's numbers have no sign and the field's do: the original passes the bits on (garcon.md §1.8).
+        # The command's numbers have no sign and the field's do: the original passes the bits on
+        # (chromeos-garcon.md §1.8).
         metrics = [
             container_host_pb2.Metric(name=name, value=value if value < 1 << 63 else value - (1 << 64))
             for name, value in fields.get("metrics", [])

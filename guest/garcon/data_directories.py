@@ -1,4 +1,4 @@
-"""The directories that hold applications, icons and MIME types, in garcon's order (garcon.md §3.1)."""
+"""The directories that hold applications, icons and MIME types, in garcon's order (chromeos-garcon.md §3.1)."""
 
 from __future__ import annotations
 
@@ -26,8 +26,8 @@ def data_directories(environ: Mapping[str, str]) -> list[str]:
 def mime_directories(environ: Mapping[str, str]) -> list[str]:
     """The directories that hold a MIME cache, the least important first.
 
-    The original knows the first and the last of them alone (garcon.md §3.10); those between are where Flatpak and
-    administrators add types (garcon.md §8.2).
+    The original knows the first and the last of them alone (chromeos-garcon.md §3.10); those between are where
+    Flatpak and administrators add types (chromeos-garcon.md §8.2).
     """
     system, user = "/usr/share/mime", f"{_home(environ)}/.local/share/mime"
     others = [f"{directory}/mime" for directory in reversed(data_directories(environ))]

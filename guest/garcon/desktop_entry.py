@@ -1,7 +1,7 @@
 """Desktop entries: the ``[Desktop Entry]`` group of a ``.desktop`` file, read as garcon reads it.
 
-The rules are garcon's, not the specification's, where the two differ (garcon.md §3.2): they decide what the host
-is told. Pure: bytes in, a value out.
+The rules are garcon's, not the specification's, where the two differ (chromeos-garcon.md §3.2): they decide what
+the host is told. Pure: bytes in, a value out.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from sys import intern
 from typing import NamedTuple
 
 SIZE_LIMIT = 10 * 1024 * 1024
-"""Bytes; a longer file is unreadable (garcon.md §3.2)."""
+"""Bytes; a longer file is unreadable (chromeos-garcon.md §3.2)."""
 
 _HEADER = re.compile(r"^[ \t\r\v\f]*\[Desktop Entry\][ \t\r\v\f]*$", re.MULTILINE)
 _NEXT_GROUP = re.compile(r"\n[ \t\r\v\f]*\[")
@@ -89,7 +89,8 @@ class DesktopEntry(NamedTuple):
 def parse_desktop_entry(content: bytes) -> DesktopEntry:
     """Read a desktop file.
 
-    What is not UTF-8 becomes U+FFFD, because the host's protocol carries nothing else (garcon.md §8.1, 28).
+    What is not UTF-8 becomes U+FFFD, because the host's protocol carries nothing else (chromeos-garcon.md §8.1,
+    28).
 
     :param content: the file.
     :raises BrokenEntry: it is too long, has no such group, no valid Type or no unlocalised Name.
@@ -188,7 +189,7 @@ def _join_lists(values: Sequence[str]) -> str:
 def split_list(text: str) -> list[str]:
     """Split a list value at ``;`` and unescape its elements.
 
-    ``\\;`` is a semicolon; empty elements in the middle stay, a trailing one goes (garcon.md §9.1, D4).
+    ``\\;`` is a semicolon; empty elements in the middle stay, a trailing one goes (chromeos-garcon.md §9.1, D4).
     """
     if "\\" not in text:
         elements = text.split(";")

@@ -25,7 +25,7 @@ class PublishedEntries:
     def find(self, desktop_file_id: str) -> tuple[str, DesktopEntry]:
         """The path and the content of a desktop file, read now.
 
-        :raises CannotLaunch: there is no such file, or it is broken (garcon.md §5.5).
+        :raises CannotLaunch: there is no such file, or it is broken (chromeos-garcon.md §5.5).
         """
         path = self._current().paths.get(desktop_file_id) or find_desktop_file(desktop_file_id, self._directories)
         if path is None:

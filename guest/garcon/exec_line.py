@@ -1,7 +1,7 @@
 """The Exec key: from a command line with field codes to arguments. Pure.
 
 Programs are started with the arguments that GLib makes, because that is what their desktop files were tried with.
-garcon's own reading (garcon.md §5.2) knows no quotes but double ones; it decides what is published.
+garcon's own reading (chromeos-garcon.md §5.2) knows no quotes but double ones; it decides what is published.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from garcon.shell_words import BadQuoting, quote_word, split_words
 
 
 def expand_exec(entry: DesktopEntry, path: str, files: Sequence[str]) -> list[str]:
-    """Expand an Exec value as garcon does (garcon.md §5.2).
+    """Expand an Exec value as garcon does (chromeos-garcon.md §5.2).
 
     :param entry: the application; its ``exec`` is unescaped already.
     :param path: the desktop file, for ``%k``.
@@ -146,7 +146,7 @@ _GLIB_ESCAPED = {"": "", "s": " ", "n": "\n", "t": "\t", "r": "\r", "\\": "\\"}
 
 
 def executable_file_name(entry: DesktopEntry) -> str:
-    """The base name of the program, ``""`` where there is none or it is not ASCII (garcon.md §3.6)."""
+    """The base name of the program, ``""`` where there is none or it is not ASCII (chromeos-garcon.md §3.6)."""
     arguments = expand_exec(entry, "", ())
     name = arguments[0].rstrip("/").rpartition("/")[2] if arguments else ""
     return name if name.isascii() else ""

@@ -1,7 +1,7 @@
 """The link to the host: registers, notices when the host is gone or has forgotten us, and registers again.
 
 Calls to the host go through :meth:`HostLink.call`. A handler of the Garcon service must never await one: the
-host serves one call at a time and may be waiting for that handler (garcon.md §7.2).
+host serves one call at a time and may be waiting for that handler (chromeos-garcon.md §7.2).
 """
 
 from __future__ import annotations
@@ -23,13 +23,13 @@ from guestlink.token import TokenError, read_token
 _log = logging.getLogger(__name__)
 
 READY_TIMEOUT = 90.0
-"""Seconds for ContainerReady: cicerone calls us, tremplin and Chrome within it (garcon.md §7.4)."""
+"""Seconds for ContainerReady: cicerone calls us, tremplin and Chrome within it (chromeos-garcon.md §7.4)."""
 CALL_TIMEOUT = 10.0
-"""Seconds for other calls (garcon.md §8.2)."""
+"""Seconds for other calls (chromeos-garcon.md §8.2)."""
 SHUTDOWN_TIMEOUT = 2.0
-"""Seconds for ContainerShutdown (garcon.md §2.3)."""
+"""Seconds for ContainerShutdown (chromeos-garcon.md §2.3)."""
 HEARTBEAT = 60.0
-"""Seconds between two cheap calls that show whether the host still knows our token (garcon.md §8.2)."""
+"""Seconds between two cheap calls that show whether the host still knows our token (chromeos-garcon.md §8.2)."""
 
 
 class HostUnavailable(GuestlinkError):
@@ -103,7 +103,7 @@ class HostLink:
         self._wake.set()
 
     def announce_again(self) -> None:
-        """Register once more although the link is up: our address changed (garcon.md §7.4)."""
+        """Register once more although the link is up: our address changed (chromeos-garcon.md §7.4)."""
         self._moved = True
         self._doubt.set()
         self._wake.set()
@@ -173,7 +173,7 @@ class HostLink:
             raise HostRefused(f"the host refused {method}: {reason}", hint=hint) from error
 
     async def shut_down(self) -> None:
-        """Tell the host that the container stops. Afterwards the token is worthless (garcon.md §2.3)."""
+        """Tell the host that the container stops. Afterwards the token is worthless (chromeos-garcon.md §2.3)."""
         self._over = True  # The host has a new token at once, and we do not come back with it.
         with contextlib.suppress(GuestlinkError):
             await self.call("ContainerShutdown", SHUTDOWN_TIMEOUT)

@@ -1,4 +1,4 @@
-"""Finds the icon of an application and reads it for the host (garcon.md §4)."""
+"""Finds the icon of an application and reads it for the host (chromeos-garcon.md §4)."""
 
 from __future__ import annotations
 

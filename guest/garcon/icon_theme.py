@@ -1,7 +1,8 @@
 """Icon themes: an ``index.theme`` read once, and the order in which its directories are searched.
 
 Two readings and two orders live here. The *compatible* ones are garcon's, so that what the original finds is found
-(garcon.md §4); the *specified* ones follow the Icon Theme Specification and serve whatever those do not find. Pure.
+(chromeos-garcon.md §4); the *specified* ones follow the Icon Theme Specification and serve whatever those do not
+find. Pure.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import NamedTuple
 
 INDEX_LIMIT = 10 * 1024 * 1024
-"""Bytes of an index.theme (garcon.md §4)."""
+"""Bytes of an index.theme (chromeos-garcon.md §4)."""
 FALLBACK_SIZES = (1024, 512, 256, 128, 96, 64, 48, 32)
 """Sizes that are tried where there is no usable index.theme."""
 _LISTS = ("Directories", "ScaledDirectories")
@@ -143,7 +144,7 @@ def _number(text: str | None, default: int) -> int:
     return int(text) if good else 0
 
 
-# -- garcon's order (garcon.md §4) ------------------------------------------------------------------------------
+# -- garcon's order (chromeos-garcon.md §4) -----------------------------------------------------------------------
 
 
 def distance(directory: IconDirectory, size: int, scale: int) -> int:

@@ -1,4 +1,4 @@
-"""From an id back to a desktop file that no scan has seen (garcon.md §3.9)."""
+"""From an id back to a desktop file that no scan has seen (chromeos-garcon.md §3.9)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What starting an application means: programs, environment, directory. Pure (garcon.md §5)."""
+"""What starting an application means: programs, environment, directory. Pure (chromeos-garcon.md §5)."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from garcon.desktop_entry import DesktopEntry
 from garcon.exec_line import launch_commands
 
 GTK3_IME, VIRTUAL_KEYBOARD, QT_IME = 1, 2, 3
-"""Values of ContainerFeature (garcon.md §1.4)."""
+"""Values of ContainerFeature (chromeos-garcon.md §1.4)."""
 
 DISPLAY_VARIABLES = ("DISPLAY", "WAYLAND_DISPLAY", "XCURSOR_SIZE")
 LOW_DENSITY = "_LOW_DENSITY"
@@ -61,7 +61,7 @@ def plan_launch(
     :param features: ContainerFeature values; unknown ones are ignored.
     :param session: the session's environment.
     :param startup_notify: set DESKTOP_STARTUP_ID where the application asks for it.
-    :raises CannotLaunch: with the reason (garcon.md §5.5).
+    :raises CannotLaunch: with the reason (chromeos-garcon.md §5.5).
     """
     if entry.type != "Application":
         raise CannotLaunch("Desktop file is not for an application")
@@ -84,7 +84,7 @@ def plan_launch(
 
 
 def feature_environ(features: Sequence[int], session: Mapping[str, str]) -> dict[str, str]:
-    """Variables that ContainerFeature values ask for (garcon.md §2.6)."""
+    """Variables that ContainerFeature values ask for (chromeos-garcon.md §2.6)."""
     environ: dict[str, str] = {}
     if GTK3_IME in features and "GTK_IM_MODULE" not in session:
         environ["GTK_IM_MODULE"] = "cros"
@@ -96,7 +96,7 @@ def feature_environ(features: Sequence[int], session: Mapping[str, str]) -> dict
 
 
 def low_density_environ(session: Mapping[str, str]) -> dict[str, str]:
-    """Displays of the low-density instance; a missing one stays as it is (garcon.md §5.4)."""
+    """Displays of the low-density instance; a missing one stays as it is (chromeos-garcon.md §5.4)."""
     return {name: session[name + LOW_DENSITY] for name in DISPLAY_VARIABLES if session.get(name + LOW_DENSITY)}
 
 

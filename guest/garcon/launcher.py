@@ -1,4 +1,4 @@
-"""LaunchApplication: from an id and files to running programs (garcon.md §5)."""
+"""LaunchApplication: from an id and files to running programs (chromeos-garcon.md §5)."""
 
 from __future__ import annotations
 

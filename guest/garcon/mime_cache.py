@@ -1,7 +1,7 @@
 """The extensions of shared-mime-info's ``mime.cache``: which file name suffix means which MIME type. Pure.
 
 The file is binary and big-endian; its suffix tree holds names backwards. Any violated rule rejects the whole file
-(garcon.md §3.10).
+(chromeos-garcon.md §3.10).
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ def merge_mime_maps(maps: Iterable[dict[str, str] | None]) -> dict[str, str] | N
     """One map; the entries of later ones replace those of earlier ones.
 
     What is missing or broken (``None``) is passed over: the original sends nothing without a good system file
-    (garcon.md §8.2).
+    (chromeos-garcon.md §8.2).
 
     :returns: ``None`` when there is none at all.
     """

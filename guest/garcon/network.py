@@ -12,7 +12,7 @@ from collections.abc import Callable
 _RTMGRP_IPV4_IFADDR = 0x10
 _SIOCGIFADDR = 0x8915
 DEVICE = "eth0"
-"""The interface whose address the host looks at (garcon.md §7.4)."""
+"""The interface whose address the host looks at (chromeos-garcon.md §7.4)."""
 
 
 def ipv4_address(device: str = DEVICE) -> str | None:

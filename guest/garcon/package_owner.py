@@ -1,4 +1,4 @@
-"""Which package owns a desktop file: the host offers "Uninstall" for those that have one (garcon.md §3.7).
+"""Which package owns a desktop file: the host offers "Uninstall" for those that have one (chromeos-garcon.md §3.7).
 
 No list has owners yet: UninstallPackageOwningFile is not implemented, and the host would offer what cannot work.
 

@@ -1,7 +1,8 @@
 """Picture files as what the host shows, PNG or SVG: by their content, whatever their name is.
 
-The original goes by the name alone (garcon.md §4). GTK and Qt go by the content, and applications rely on that.
-XPM and the PNG pictures in an ICO are converted here; the rest by gdk-pixbuf's thumbnailer, where it is installed.
+The original goes by the name alone (chromeos-garcon.md §4). GTK and Qt go by the content, and applications rely on
+that. XPM and the PNG pictures in an ICO are converted here; the rest by gdk-pixbuf's thumbnailer, where it is
+installed.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ from garcon.xpm import xpm_to_png
 from guestlink.regular_file import read_regular
 
 SIZE_LIMIT = 1024 * 1024
-"""Bytes of an icon (garcon.md §4)."""
+"""Bytes of an icon (chromeos-garcon.md §4)."""
 SIDE_LIMIT = 1024
 """Pixels of a PNG's longer side; a larger one is made smaller where that is possible."""
 _SOURCE_LIMIT = 16 * SIZE_LIMIT

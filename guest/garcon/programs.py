@@ -25,7 +25,7 @@ _MANAGERS_VARIABLES = (
     "XCURSOR_SIZE_LOW_DENSITY",
     "XAUTHORITY",
 )
-"""What the Wayland and X units set in the manager, perhaps after garcon started (garcon.md §5.4)."""
+"""What the Wayland and X units set in the manager, perhaps after garcon started (chromeos-garcon.md §5.4)."""
 
 _EARLY_END = 10.0
 """Seconds within which a program that ends with a failure is worth a warning."""

@@ -75,7 +75,7 @@ class Publisher:
 
     @property
     def pending_count(self) -> int:
-        """How many lists are still to come (garcon.md §3.8)."""
+        """How many lists are still to come (chromeos-garcon.md §3.8)."""
         return self._apps.coalescer.pending_count
 
     @property

@@ -1,8 +1,8 @@
 """Registration with the host as a state machine: it never gives up and can always say where it stands.
 
 Pure: what happens is told to it, the clock and the dice come from outside. :class:`garcon.host_link.HostLink`
-drives it. The original registers once and never again (garcon.md §2.2, §2.3); the states and delays here are
-ours.
+drives it. The original registers once and never again (chromeos-garcon.md §2.2, §2.3); the states and delays here
+are ours.
 """
 
 from __future__ import annotations
@@ -28,7 +28,8 @@ _BACKOFF = {
     # A token is a stat() away, and a host's return must be noticed within a second: short, but never a spin.
     Phase.NO_TOKEN: (0.1, 0.8),
     Phase.NO_HOST: (0.05, 0.8),
-    # A host that said no will say it again until its token or ours changes; garcon.md §2.2 proposes 1 to 30 s.
+    # A host that said no will say it again until its token or ours changes; chromeos-garcon.md §2.2 proposes 1 to
+    # 30 s.
     Phase.REJECTED: (1.0, 30.0),
 }
 """First and longest delay in seconds before the next attempt."""

@@ -16,9 +16,9 @@ HOST_DIRECTORY = "/dev/.guestlink"
 """Where a Linux host's directory for this container is carried in."""
 VSOCK_DEVICE = "/dev/vsock"
 CONTAINER_LISTENER_PORT = 8889
-"""vsock port of ContainerListener on ChromeOS (garcon.md §1.2)."""
+"""vsock port of ContainerListener on ChromeOS (chromeos-garcon.md §1.2)."""
 GARCON_FIRST_PORT, GARCON_LAST_PORT = 10000, 19999
-"""vsock ports that garcon tries in turn (garcon.md §2.4)."""
+"""vsock ports that garcon tries in turn (chromeos-garcon.md §2.4)."""
 
 
 def _count(text: str) -> int:
@@ -108,7 +108,7 @@ def socket_mode(address: UnixAddress) -> int:
 
 
 def vsh_address(config: Config, host: Address, port: int) -> Address:
-    """Turn the port of a LaunchVshd request into the address that vshd connects to (garcon.md §6.1).
+    """Turn the port of a LaunchVshd request into the address that vshd connects to (chromeos-garcon.md §6.1).
 
     :raises GuestlinkError: the template that is set gives no address.
     """

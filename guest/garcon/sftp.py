@@ -1,7 +1,7 @@
 """The SFTP byte stream: one ``sftp-server`` per connection, with the socket itself as its input and output.
 
-What travels is SFTP version 3 as on an SSH subsystem's channel, without SSH around it (vsh.md §4, garcon.md §6.12).
-No byte passes through Python.
+What travels is SFTP version 3 as on an SSH subsystem's channel, without SSH around it (chromeos-vsh.md §4,
+chromeos-garcon.md §6.12). No byte passes through Python.
 """
 
 from __future__ import annotations
@@ -34,9 +34,9 @@ SERVERS = (
     "/usr/libexec/sftp-server",  # Void
     "/usr/lib/misc/sftp-server",  # Gentoo
 )
-"""Where distributions have it; the first that exists is used (vsh.md §4.2)."""
+"""Where distributions have it; the first that exists is used (chromeos-vsh.md §4.2)."""
 UNIX_PORT = 1
-"""What is announced for a Unix socket, which has no port: the host takes 0 for "no SFTP" (vsh.md §4.1)."""
+"""What is announced for a Unix socket, which has no port: the host takes 0 for "no SFTP" (chromeos-vsh.md §4.1)."""
 _ACCEPT_PAUSE = 0.2
 """Seconds to wait after a failed accept."""
 _STOP_TIMEOUT = 2.0

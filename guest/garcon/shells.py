@@ -1,4 +1,5 @@
-"""LaunchVshd: sessions of a shell, forked by a vshd that is up already (garcon.md §6.1, vsh.md §2.2).
+"""LaunchVshd: sessions of a shell, forked by a vshd that is up already (chromeos-garcon.md §6.1,
+chromeos-vsh.md §2.2).
 
 garcon starts one warm vshd beside itself, in a service of its own where there is a user manager. It needs no
 more than a fork for a session. Its sessions go on when garcon ends; it accepts no more requests then, and leaves

@@ -1,7 +1,7 @@
 """Watches paths for changes: those that do not exist yet, that are replaced, and that links lead to.
 
 The kernel's events become plain calls in the event loop, without a word about what changed: garcon reads
-everything again (garcon.md §3.8). :mod:`garcon.watch_plan` knows what to watch.
+everything again (chromeos-garcon.md §3.8). :mod:`garcon.watch_plan` knows what to watch.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The proxy's own socket: made as the originals do, and guarded by a lock file (sommelier.md §2.1)."""
+"""The proxy's own socket: made as the originals do, and guarded by a lock file (chromeos-sommelier.md §2.1)."""
 
 from __future__ import annotations
 

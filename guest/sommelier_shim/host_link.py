@@ -77,7 +77,7 @@ class HostLink:
 
     @property
     def is_chromeos(self) -> bool:
-        """Whether the host is Exo: it alone has zaura_shell (sommelier.md §1.1), whoever may use it."""
+        """Whether the host is Exo: it alone has zaura_shell (chromeos-sommelier.md §1.1), whoever may use it."""
         return self.globals.version_of("zaura_shell") > 0
 
     @property

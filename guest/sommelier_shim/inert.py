@@ -1,4 +1,5 @@
-"""Globals that the host has withdrawn: what a client binds all the same does nothing (sommelier.md §8.1.5).
+"""Globals that the host has withdrawn: what a client binds all the same does nothing
+(chromeos-sommelier.md §8.1.5).
 
 The client has raced with the removal and must not be killed for it, as a host that has forgotten the global would.
 What it makes of an inert object is inert too, and the host never hears of any of them.

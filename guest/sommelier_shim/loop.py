@@ -1,5 +1,5 @@
 """The event loop: epoll, timers and signals. asyncio would cost 6 MB of memory and 8 % of every round trip
-(wayland-performance.md §2, §3)."""
+(performance.md §2, §3)."""
 
 from __future__ import annotations
 

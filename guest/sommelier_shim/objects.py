@@ -1,7 +1,7 @@
 """Which number stands for which object, as one side of a conversation sees it.
 
-Objects that the client makes are numbered without gaps (sommelier.md §6.2), so that a list finds them faster than a
-dictionary would. Those that the host makes have numbers of their own far above, and are few.
+Objects that the client makes are numbered without gaps (chromeos-sommelier.md §6.2), so that a list finds them
+faster than a dictionary would. Those that the host makes have numbers of their own far above, and are few.
 """
 
 from __future__ import annotations

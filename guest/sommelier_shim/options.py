@@ -1,7 +1,7 @@
 """The command line, the ``SOMMELIER_*`` variables and the ``[sommelier]`` section of ``guestlink.conf``.
 
-The originals' command lines work unchanged (sommelier.md §2.2): switches take their value after ``=`` only, unknown
-ones are reported and passed over, and the first word that is no switch starts the program to run.
+The originals' command lines work unchanged (chromeos-sommelier.md §2.2): switches take their value after ``=``
+only, unknown ones are reported and passed over, and the first word that is no switch starts the program to run.
 """
 
 from __future__ import annotations

@@ -13,7 +13,7 @@ from sommelier_shim.wire import DESCRIPTORS_PER_SEND, Buffer
 
 QUEUE_HIGH = 8 * 1024 * 1024
 """Bytes that may wait for a slow reader before we stop reading what is meant for it. libwayland 1.21 dies when its
-socket is full for long (wayland-performance.md §8.2), so this is much."""
+socket is full for long (performance.md §8.2), so this is much."""
 QUEUE_LOW = QUEUE_HIGH // 4
 """Bytes below which reading goes on."""
 DESCRIPTORS_HIGH = 512

@@ -1,4 +1,4 @@
-"""The two interfaces that every conversation is built on: wl_display and wl_registry (sommelier.md §6.4).
+"""The two interfaces that every conversation is built on: wl_display and wl_registry (chromeos-sommelier.md §6.4).
 
 What a client sees of the host's globals is decided here: interfaces of the tables alone, because a message of an
 unknown interface cannot be followed, with versions no higher than the tables know, minus what the policy hides.
@@ -45,7 +45,7 @@ def _error(flow: Flow, object_id: int, at: int, stop: int) -> Buffer | None:
     assert isinstance(error_code, int)
     interface = relay.interface(mine) if mine else ""
     if not mine:
-        # An object of our own: the client knows only the display (sommelier.md §8.1.40).
+        # An object of our own: the client knows only the display (chromeos-sommelier.md §8.1.40).
         UINT.pack_into(flow.buffer, at + 8, DISPLAY)
     relay.last_error = f"{interface or 'object'}#{mine}, code {error_code}: {said}"
     return None
@@ -116,7 +116,7 @@ def _binding(binder: InertBinder) -> Hook:
 
 
 def _checked_bind(flow: Flow, object_id: int, at: int, stop: int) -> tuple[int, str, int, int]:
-    """Check a bind as libwayland does, against what this client was told (sommelier.md §1.1).
+    """Check a bind as libwayland does, against what this client was told (chromeos-sommelier.md §1.1).
 
     :returns: the global's name and interface, the version and the new object's id.
     :raises WireError: it was told otherwise.

@@ -2,7 +2,7 @@
 
 A message is looked up by its object and opcode. Most entries are ``None``: the message belongs to the run that is
 forwarded in one piece, untouched. The others keep track of objects and descriptors, or change the message
-(wayland-performance.md §4.1). What the tables hold is decided by :mod:`sommelier_shim.routes`.
+(performance.md §4.1). What the tables hold is decided by :mod:`sommelier_shim.routes`.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from sommelier_shim.routes import Routes
 
 OBJECT_LIMIT = 65536
-"""Objects of one client; the largest programs have a few thousand (sommelier.md §8.3)."""
+"""Objects of one client; the largest programs have a few thousand (chromeos-sommelier.md §8.3)."""
 UNCONFIRMED_LIMIT = 65536
 """What a client may be ahead of the host, see :attr:`Relay.is_ahead`; then it is not read for a while."""
 COUNTED_AGAIN = 4096

@@ -25,7 +25,7 @@ _log = logging.getLogger(__name__)
 
 RECEIVE_SIZE = 16384
 """Bytes per read: full speed, and a flooding client holds the loop for a moment only
-(wayland-performance.md §3)."""
+(performance.md §3)."""
 FAREWELL_TIME = 5.0
 """Seconds that a peer gets to take the last bytes that were meant for it."""
 NOT_WATCHED = -1

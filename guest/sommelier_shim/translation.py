@@ -1,7 +1,8 @@
 """Relays in which the proxy has objects of its own on the host, so that both sides number objects differently.
 
 Every id of every message is replaced, which costs 0.8 µs per message; both number spaces stay dense
-(sommelier.md §6.2). Used when scaling or a host's extensions need objects that the client does not know of.
+(chromeos-sommelier.md §6.2). Used when scaling or a host's extensions need objects that the client does not know
+of.
 """
 
 from __future__ import annotations

@@ -1,7 +1,8 @@
 """``sommelier-unit``: what the Wayland and X11 units run.
 
-On a host that carries its own proxy in, that one runs, with the original units' command line (sommelier.md §2.3);
-elsewhere ours does. The setting ``implementation`` of ``[sommelier]`` decides otherwise.
+On a host that carries its own proxy in, that one runs, with the original units' command line
+(chromeos-sommelier.md §2.3); elsewhere ours does. The setting ``implementation`` of ``[sommelier]`` decides
+otherwise.
 """
 
 from __future__ import annotations
@@ -18,11 +19,11 @@ from guestlink.token import TokenError, read_token
 from sommelier_shim import options
 
 NATIVE = "/opt/google/cros-containers/bin/sommelier"
-"""ChromeOS's own proxy, in a tree that its host mounts (sommelier.md §2.3)."""
+"""ChromeOS's own proxy, in a tree that its host mounts (chromeos-sommelier.md §2.3)."""
 _RENDER_NODE = "/dev/dri/renderD128"
 _ACCELERATORS = "Super_L,<Alt>bracketleft,<Alt>bracketright"
-"""Keys that ChromeOS acts on when it hears that a program did not (sommelier.md §2.3). A Linux host's compositor
-takes its own keys before any program hears of them: swallowing more would take them from everybody."""
+"""Keys that ChromeOS acts on when it hears that a program did not (chromeos-sommelier.md §2.3). A Linux host's
+compositor takes its own keys before any program hears of them: swallowing more would take them from everybody."""
 _FONTS = ("misc", "cyrillic", "100dpi/:unscaled", "75dpi/:unscaled", "Type1", "100dpi", "75dpi")
 
 _PUBLISH = """\

@@ -1,4 +1,4 @@
-"""The Wayland wire format: messages to bytes and back, without I/O (sommelier.md §6.1).
+"""The Wayland wire format: messages to bytes and back, without I/O (chromeos-sommelier.md §6.1).
 
 A message is a header of two words in the machine's byte order (object id; size and opcode) and arguments that
 are padded to four bytes. Descriptors travel beside the bytes, in the order of the messages that use them.
@@ -12,21 +12,21 @@ from typing import TypeAlias
 
 HEADER_SIZE = 8
 MESSAGE_LIMIT = 4096
-"""Bytes of a message that every libwayland takes; we never make a longer one (sommelier.md §6.1)."""
+"""Bytes of a message that every libwayland takes; we never make a longer one (chromeos-sommelier.md §6.1)."""
 SIZE_LIMIT = 0xFFFC
 """Bytes of a message that the header can express; newer libraries may be set up to use it."""
 DESCRIPTORS_PER_SEND = 28
-"""libwayland loses descriptors beyond these in one sendmsg (wayland-performance.md §8.1)."""
+"""libwayland loses descriptors beyond these in one sendmsg (performance.md §8.1)."""
 DESCRIPTORS_RECEIVED = 253
 """The most that the kernel hands over at once (SCM_MAX_FD)."""
 
 DISPLAY = 1
 """The object that exists from the start."""
 FIRST_SERVER_ID = 0xFF000000
-"""Ids from here on are given by the server (sommelier.md §6.2)."""
+"""Ids from here on are given by the server (chromeos-sommelier.md §6.2)."""
 
 INVALID_OBJECT, INVALID_METHOD, NO_MEMORY, IMPLEMENTATION = range(4)
-"""wl_display.error codes (sommelier.md §6.4)."""
+"""wl_display.error codes (chromeos-sommelier.md §6.4)."""
 
 HEADER = Struct("=II")
 UINT = Struct("=I")

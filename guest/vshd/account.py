@@ -1,4 +1,4 @@
-"""Whose session it becomes (vsh.md §3.6)."""
+"""Whose session it becomes (chromeos-vsh.md §3.6)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""vshd's command line: the original's switches as they are (vsh.md §2.5), and clearer ones beside them."""
+"""vshd's command line: the original's switches as they are (chromeos-vsh.md §2.5), and clearer ones beside them."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from guestlink.errors import GuestlinkError
 from guestlink.token import TOKEN_PATH
 
 PORT = 9001
-"""vsock port of a virtual machine's shell (vsh.md §1.2)."""
+"""vsock port of a virtual machine's shell (chromeos-vsh.md §1.2)."""
 UNKNOWN_SWITCH, BAD_VALUE = 64, 65
 """Exit codes of the original's switches."""
 

@@ -1,4 +1,4 @@
-"""The variables of a session's target. Pure (vsh.md §3.5)."""
+"""The variables of a session's target. Pure (chromeos-vsh.md §3.5)."""
 
 from __future__ import annotations
 
@@ -45,8 +45,8 @@ def session_environ(inherited: Mapping[bytes, bytes], manager: Mapping[bytes, by
 def target_environ(session: Mapping[bytes, bytes], client: Mapping[bytes, bytes], account: Account) -> Environ:
     """The target's variables: the session's, the client's over them, and the account's over all.
 
-    The original lets the inherited value win, against its own documentation (vsh.md §3.5); what a user puts before
-    a command shall count. Names that are empty or hold ``=`` cannot be variables and are dropped.
+    The original lets the inherited value win, against its own documentation (chromeos-vsh.md §3.5); what a user
+    puts before a command shall count. Names that are empty or hold ``=`` cannot be variables and are dropped.
     """
     environ = dict(session)
     environ |= {key: value for key, value in client.items() if key and b"=" not in key}

@@ -1,4 +1,5 @@
-"""What the client sends on its way into the target: a person's keys, a paste, a flood (vsh.md §3.6, §3.12)."""
+"""What the client sends on its way into the target: a person's keys, a paste, a flood (chromeos-vsh.md §3.6,
+§3.12)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the target writes on its way to the client: a person's screen, a flood (vsh.md §3.8, §3.12)."""
+"""What the target writes on its way to the client: a person's screen, a flood (chromeos-vsh.md §3.8, §3.12)."""
 
 from __future__ import annotations
 

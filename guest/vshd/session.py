@@ -1,8 +1,9 @@
-"""One session: the client's socket on one side, the target's terminal or pipes on the other (vsh.md §3.3 to §3.12).
+"""One session: the client's socket on one side, the target's terminal or pipes on the other (chromeos-vsh.md §3.3
+to §3.12).
 
 Everything is non-blocking, in one loop of one process. The target is read while little waits for the client. The
 client is read while little waits for the target, and also while the client itself takes nothing: the original
-client does not read while it writes, and would never write again if it were not read (vsh.md §3.12).
+client does not read while it writes, and would never write again if it were not read (chromeos-vsh.md §3.12).
 """
 
 from __future__ import annotations
@@ -52,7 +53,7 @@ from vshd.waiting_child import WaitingChild
 _log = logging.getLogger(__name__)
 
 SETUP_TIMEOUT = 10.0
-"""Seconds in which a client must have said what it wants; the original waits for ever (vsh.md §3.3)."""
+"""Seconds in which a client must have said what it wants; the original waits for ever (chromeos-vsh.md §3.3)."""
 QUIET_TIME = 0.1
 """Seconds without output after which a session ends although somebody else holds the target's pipes."""
 GRACE_TIME = 0.5

@@ -1,4 +1,4 @@
-"""The program that a session runs: on a terminal or on three pipes, as its user (vsh.md §3.4, §3.7)."""
+"""The program that a session runs: on a terminal or on three pipes, as its user (chromeos-vsh.md §3.4, §3.7)."""
 
 from __future__ import annotations
 
@@ -26,8 +26,8 @@ _TERMINAL_IFLAG, _TERMINAL_LFLAG = 0, 3
 _IUTF8 = 0o40000
 """termios(3); Python's module has no name for it before 3.13."""
 _IGNORED = tuple(number for number in signal.valid_signals() if signal.getsignal(number) == signal.SIG_IGN)
-"""Python ignores SIGPIPE, and whoever started us perhaps others; a target must not (vsh.md §3.7). Handlers end with
-the execution by themselves (execve(2))."""
+"""Python ignores SIGPIPE, and whoever started us perhaps others; a target must not (chromeos-vsh.md §3.7). Handlers
+end with the execution by themselves (execve(2))."""
 _SIZES = range(1, 65536)
 _TIOCSIG = 0x40045436
 """Send a signal to the foreground of the terminal (ioctl_tty(2)); Python's module has no name for it."""
@@ -106,7 +106,7 @@ class Target:
     def send_signal(self, number: int) -> None:
         """Deliver a signal: on a terminal an interrupt or quit to the foreground, as the key would do.
 
-        Without a terminal the whole process group gets it (vsh.md §3.10).
+        Without a terminal the whole process group gets it (chromeos-vsh.md §3.10).
         """
         if self._reaped:
             return

@@ -1,4 +1,4 @@
-"""Sessions that garcon asks for: a process that is up already forks them (vsh.md §2.2).
+"""Sessions that garcon asks for: a process that is up already forks them (chromeos-vsh.md §2.2).
 
 garcon connects to a private socket and writes one line of JSON, :class:`Request`'s fields; it gets ``{"ok": PID}``
 when the session's process is about to connect to the host, or ``{"error": SENTENCE}``.
@@ -54,7 +54,7 @@ def serve_request(
     except (GuestlinkError, OSError, ValueError) as error:
         _answer(connection, {"error": str(error)})
         return 1
-    # The host is told that the session begins before we connect to it: it may take its time (vsh.md §2.2).
+    # The host is told that the session begins before we connect to it: it may take its time (chromeos-vsh.md §2.2).
     _answer(connection, {"ok": os.getpid()})
     connection.close()
     try:

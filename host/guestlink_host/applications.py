@@ -57,7 +57,8 @@ def read_applications(messages: Iterable[Any]) -> tuple[dict[str, Application], 
     """Check a list that a container sent.
 
     :param messages: ``Application`` messages.
-    :returns: the applications by id, of two with one id the last (garcon.md §7.10), and a sentence about each
+    :returns: the applications by id, of two with one id the last (chromeos-garcon.md §7.10), and a sentence about
+    each
         entry that cannot be shown.
     """
     found: dict[str, Application] = {}

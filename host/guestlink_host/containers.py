@@ -22,7 +22,7 @@ from guestlink_host.url_policy import Share
 CONTAINER_LIMIT = 256
 SHARE_LIMIT = 64
 DEFAULT_UID = 1000
-"""The id of a container's user (garcon.md §7.8)."""
+"""The id of a container's user (chromeos-garcon.md §7.8)."""
 
 
 class Container(NamedTuple):
@@ -140,7 +140,7 @@ class Containers:
         return container
 
     def renew_token(self, name: str) -> Container:
-        """Give a container that has stopped a new token for its next start (garcon.md §2.3)."""
+        """Give a container that has stopped a new token for its next start (chromeos-garcon.md §2.3)."""
         container = self.change(name, token=str(uuid.uuid4()))
         self.prepare(container)
         return container

@@ -21,7 +21,7 @@ from guestlink_host.pinned_socket import pin_socket, pinned_address, server_uid
 _log = logging.getLogger(__name__)
 
 CALL_TIMEOUT = 60.0
-"""Seconds for a call to garcon (garcon.md §7.2)."""
+"""Seconds for a call to garcon (chromeos-garcon.md §7.2)."""
 ICON_BATCH = 16
 """Icons asked for in one call."""
 _REASON_LIMIT = 300

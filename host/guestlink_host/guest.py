@@ -35,7 +35,7 @@ _AGAIN_PAUSES = (0.0, 0.2)
 
 
 _EXECUTION = "Failure in execution of application: "
-"""How garcon's reason begins where the program itself is the trouble (garcon.md §5.4)."""
+"""How garcon's reason begins where the program itself is the trouble (chromeos-garcon.md §5.4)."""
 
 
 class Guest:
@@ -107,7 +107,7 @@ class Guest:
         self.pending = 0
         self._trouble = ""
         self.info = SessionInfo(sftp_port=sftp_port)
-        # After this call, not inside it: garcon may be waiting for the answer (garcon.md §7.11).
+        # After this call, not inside it: garcon may be waiting for the answer (chromeos-garcon.md §7.11).
         self._replace_link(address)
         self.event("registered", "")
 
@@ -162,7 +162,7 @@ class Guest:
         return {"address": str(TcpAddress(listening.host, 0)), "token": self.container.token}
 
     def sftp_place(self) -> dict[str, Any]:
-        """Where the container serves its files (garcon.md §6.12).
+        """Where the container serves its files (chromeos-garcon.md §6.12).
 
         :returns: ``address``, and ``token`` where that has to be sent first.
         :raises GuestlinkError: the container cannot be called, or serves none.

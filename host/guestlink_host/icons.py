@@ -13,7 +13,7 @@ from typing import NamedTuple
 from xml.parsers import expat
 
 SIZE_LIMIT = 1024 * 1024
-"""Bytes of one picture (garcon.md §4)."""
+"""Bytes of one picture (chromeos-garcon.md §4)."""
 SIDE_LIMIT = 1024
 """Pixels of one side; twice the largest directory of the hicolor theme."""
 

@@ -23,13 +23,13 @@ _log = logging.getLogger(__name__)
 
 MIME_TYPES_LIMIT = 50_000
 MIME_TEXT_LIMIT = 255
-"""Extensions of a MIME map and characters of each; Debian 12 has about 1,000 (garcon.md §3.10)."""
+"""Extensions of a MIME map and characters of each; Debian 12 has about 1,000 (chromeos-garcon.md §3.10)."""
 PENDING_LIMIT = 2
-"""The largest count that garcon sends (garcon.md §3.8)."""
+"""The largest count that garcon sends (chromeos-garcon.md §3.8)."""
 WORDS_LIMIT, WORDS_LENGTH = 1000, 128 * 1024
 """Words of a terminal's command, and characters of all of them: one argument may not be longer in Linux."""
 OPENINGS, OPENING_WINDOW = 10, 15.0
-"""URLs and terminals of all containers together, and seconds (garcon.md §6.15)."""
+"""URLs and terminals of all containers together, and seconds (chromeos-garcon.md §6.15)."""
 REGISTRATIONS, REGISTRATION_WINDOW = 50, 5.0
 """Registrations of one container, and seconds: each makes us connect and fetch every icon again."""
 _COMPLAINT_PAUSE = 10.0
@@ -151,7 +151,7 @@ class ContainerListener:
             raise Refusal("FAILED_PRECONDITION", f"Failure in {name}")
 
     def _check_strictly(self, token: str) -> None:
-        """As cicerone answers ContainerShutdown and PendingUpdateApplicationListCalls (garcon.md §7.1)."""
+        """As cicerone answers ContainerShutdown and PendingUpdateApplicationListCalls (chromeos-garcon.md §7.1)."""
         if not token:
             raise Refusal("INVALID_ARGUMENT", "the token is empty")
         self._check_token(token, "Cannot find VM for ContainerListener")

@@ -174,8 +174,8 @@ class Publisher:
         self._note_names()
         self.lists += 1
         self._new = {name for name in applications if name not in old or name in self._new}
-        # A failed icon is asked for again after the next list (garcon.md §7.10), and so is every other one: a list
-        # does not say which pictures have changed. First come those of which nothing is known.
+        # A failed icon is asked for again after the next list (chromeos-garcon.md §7.10), and so is every other
+        # one: a list does not say which pictures have changed. First come those of which nothing is known.
         changed = [name for name, application in applications.items() if old.get(name) != application]
         wanted = dict.fromkeys([*changed, *self._icons_wanted, *applications])
         self._icons_wanted = {name: None for name in wanted if name in applications}

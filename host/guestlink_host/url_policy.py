@@ -1,4 +1,5 @@
-"""Which URLs of a container the host opens, and as what; paths on both sides. Pure (garcon.md §6.15, §7.6)."""
+"""Which URLs of a container the host opens, and as what; paths on both sides. Pure (chromeos-garcon.md §6.15,
+§7.6)."""
 
 from __future__ import annotations
 
@@ -24,7 +25,8 @@ _WEB_NAME = re.compile(r"www\.[^/?#\s]", re.IGNORECASE)
 _AROUND = "".join(map(chr, range(0x21)))
 """What the URL Standard (§4.4) strips from both ends: control characters and spaces."""
 _PRIVILEGED = 1023
-"""Ports above are left alone: they are forwarded one to one where anybody forwards them (garcon.md §7.6)."""
+"""Ports above are left alone: they are forwarded one to one where anybody forwards them
+(chromeos-garcon.md §7.6)."""
 
 
 NOT_SHARED = "the file lies in no folder that the container shares with the host"
@@ -104,7 +106,7 @@ def file_for_container(text: str, shares: Iterable[Share]) -> str:
 
     :param text: an absolute path of the host, a ``file:`` URL, or another URL.
     :returns: the path inside where a share holds the file. Everything else goes as it is, ``file:`` URLs as
-        paths (garcon.md §5.2): a container may well see the same path.
+        paths (chromeos-garcon.md §5.2): a container may well see the same path.
     """
     if text[:5].lower() == "file:":
         text = _path_of(text)

@@ -9,7 +9,7 @@ from guestlink.errors import GuestlinkError
 CID_ANY = 0xFFFFFFFF
 """VMADDR_CID_ANY: bind on every context id of this machine (written ``any``)."""
 CID_HOST = 2
-"""VMADDR_CID_HOST: the host, seen from a virtual machine (garcon.md, vocabulary)."""
+"""VMADDR_CID_HOST: the host, seen from a virtual machine (chromeos-garcon.md, vocabulary)."""
 
 VSOCK_ANY_PORT = 0xFFFFFFFF
 """VMADDR_PORT_ANY: bind on a port that the kernel chooses."""

@@ -1,8 +1,8 @@
 """When to publish after changes: at once for the first, coalesced for those that follow.
 
 Pure: the caller tells events and the time, and asks when to act. The original waits three seconds after the first
-change and absorbs what comes meanwhile (garcon.md §3.8). Here the first change is published as soon as it has
-settled, and the three seconds lie *after* a publication. The counts that the host is told keep their meaning:
+change and absorbs what comes meanwhile (chromeos-garcon.md §3.8). Here the first change is published as soon as it
+has settled, and the three seconds lie *after* a publication. The counts that the host is told keep their meaning:
 one for a publication that is scheduled, one for a publication that is being made.
 """
 
@@ -13,7 +13,7 @@ SETTLE = 0.1
 SETTLE_LIMIT = 0.25
 """Seconds after the first change at which it is published although changes go on."""
 WINDOW = 3.0
-"""Seconds between two publications while changes go on (garcon.md §3.8)."""
+"""Seconds between two publications while changes go on (chromeos-garcon.md §3.8)."""
 
 
 class Coalescer:

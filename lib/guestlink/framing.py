@@ -1,4 +1,4 @@
-"""The frames of vsh: a little-endian length and as many bytes of one message (vsh.md §3.1). No I/O."""
+"""The frames of vsh: a little-endian length and as many bytes of one message (chromeos-vsh.md §3.1). No I/O."""
 
 from __future__ import annotations
 

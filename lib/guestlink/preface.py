@@ -1,4 +1,4 @@
-"""What the side that connects over TCP says first: the container's token (vsh.md §9).
+"""What the side that connects over TCP says first: the container's token (chromeos-vsh.md §9).
 
 A socket in a directory proves who is behind it, and so does a vsock address; TCP proves nothing. On those two
 nobody sends or expects a preface.

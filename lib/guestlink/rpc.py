@@ -1,7 +1,7 @@
 """gRPC without generated code: servers and clients from the service descriptors.
 
-Unary calls only: the protocol has no others (garcon.md §1.1). Works on grpcio 1.48 to 1.85. Nothing else in the
-project imports grpc.
+Unary calls only: the protocol has no others (chromeos-garcon.md §1.1). Works on grpcio 1.48 to 1.85. Nothing else
+in the project imports grpc.
 """
 
 from __future__ import annotations
@@ -57,7 +57,7 @@ GARCON = "vm_tools.container.Garcon"
 CONTAINER_LISTENER = "vm_tools.container.ContainerListener"
 
 RECEIVE_LIMIT = 4 * 1024 * 1024
-"""gRPC's default for a received message, which both original sides keep (garcon.md §1.1)."""
+"""gRPC's default for a received message, which both original sides keep (chromeos-garcon.md §1.1)."""
 CALLS_LIMIT = 100
 """Calls at a time; more are answered with RESOURCE_EXHAUSTED. The originals make a handful.
 

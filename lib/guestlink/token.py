@@ -1,4 +1,4 @@
-"""The container token: the text that proves to the host which container is speaking (garcon.md §2.1)."""
+"""The container token: the text that proves to the host which container is speaking (chromeos-garcon.md §2.1)."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ class TokenError(GuestlinkError):
 def read_token(path: str) -> str:
     """Read the token.
 
-    A host may bind the file late, empty (garcon.md §7.7) or anew, so callers ask again.
+    A host may bind the file late, empty (chromeos-garcon.md §7.7) or anew, so callers ask again.
 
     :returns: the first 36 bytes, without white space around them.
     :raises TokenError: with the reason: missing, empty, not a file, not text, not readable.

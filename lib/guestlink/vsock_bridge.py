@@ -1,8 +1,8 @@
 """Carries byte streams between AF_VSOCK and Unix sockets, because no released grpcio can use vsock.
 
 gRPC serves and dials a private Unix socket; a bridge copies bytes between it and the address that the other side
-uses, and checks who that is: gRPC sees only the Unix peer (garcon.md §2.4, packaging.md §5.4). Works for any two
-addresses, which is how it is tested where there is no vsock peer.
+uses, and checks who that is: gRPC sees only the Unix peer (chromeos-garcon.md §2.4, packaging.md §5.4). Works for
+any two addresses, which is how it is tested where there is no vsock peer.
 """
 
 from __future__ import annotations
@@ -123,7 +123,7 @@ async def _copy(source: socket.socket, sink: socket.socket) -> None:
 
 
 def listen_on_first_free(cid: int, first: int, last: int) -> tuple[socket.socket, int]:
-    """Listen on the first free vsock port of a range (garcon.md §2.4).
+    """Listen on the first free vsock port of a range (chromeos-garcon.md §2.4).
 
     :returns: the socket and the port.
     :raises AddressInUse: none of the ports is free.

@@ -273,7 +273,8 @@ def test_a_persons_environment_wins(pair: Pair) -> None:
 
 
 def test_the_hosts_own_proxy_runs_where_it_is_mounted(pair: Pair) -> None:
-    """A script stands for ChromeOS's program: it says how it was called, and behaves as sommelier.md §2.4 tells."""
+    """A script stands for ChromeOS's program: it says how it was called, and behaves as chromeos-sommelier.md §2.4
+    tells."""
     machine = pair.machine
     write(machine, f"{NATIVE_DIRECTORY}/bin/sommelier", NATIVE)
     machine.root("chmod", "755", f"{NATIVE_DIRECTORY}/bin/sommelier")

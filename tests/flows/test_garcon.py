@@ -142,7 +142,7 @@ async def test_it_serves_before_it_registers_and_publishes_after(rig: Rig) -> No
     assert info.container_homedir == rig.stage.guest_environ["HOME"]
     ready = rig.host.requests("container_ready")[0]
     assert ready.sftp_port == info.sftp_vsock_port == 1
-    # X7: the stream is served before the registration (vsh.md §11.4).
+    # X7: the stream is served before the registration (chromeos-vsh.md §11.4).
     with connect(UnixAddress(str(rig.carried / "sftp.sock"))) as sock:
         sock.sendall(bytes.fromhex("000000050100000003"))
         assert sock.recv(9, socket.MSG_WAITALL)[4:] == bytes.fromhex("0200000003")

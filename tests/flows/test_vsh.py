@@ -102,7 +102,7 @@ def test_variables_directory_and_arguments_arrive(rig: Stage) -> None:
 
 
 def test_a_regular_file_is_standard_input(rig: Stage) -> None:
-    """The original hangs here (vsh.md §3.14)."""
+    """The original hangs here (chromeos-vsh.md §3.14)."""
     file = rig.root / "file"
     file.write_bytes(b"x" * 100_000)
     with file.open("rb") as stream:

@@ -108,7 +108,7 @@ def test_whatever_a_container_says_the_host_stays_up_and_its_files_stay_ours(
 async def _say(rig: Rig, calls: list[tuple[tuple[str, dict[str, Any]], bool]]) -> None:
     for (method, fields), honest in calls:
         if method == "ForwardSecurityKeyMessage":
-            fields = {"message": "x", "token": None}  # The one without a token (garcon.md §1.6).
+            fields = {"message": "x", "token": None}  # The one without a token (chromeos-garcon.md §1.6).
         with contextlib.suppress(CallFailed):
             await _call(rig.guest, method, fields if honest else {"token": "wrong"} | fields)
     await rig.guest.register()

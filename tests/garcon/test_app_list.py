@@ -1,4 +1,4 @@
-"""What is published, and what an id means (garcon.md §3.3 to §3.9; F1 to F12, I1 to I9 of §9)."""
+"""What is published, and what an id means (chromeos-garcon.md §3.3 to §3.9; F1 to F12, I1 to I9 of §9)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Command lines of the original's client mode (garcon.md §2.5)."""
+"""Command lines of the original's client mode (chromeos-garcon.md §2.5)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Desktop entries (garcon.md §3.2, cases D1 to D16 of §9.1)."""
+"""Desktop entries (chromeos-garcon.md §3.2, cases D1 to D16 of §9.1)."""
 
 from __future__ import annotations
 

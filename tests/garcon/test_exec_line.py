@@ -1,4 +1,5 @@
-"""Exec to arguments: garcon's reading (garcon.md §5.2, cases E1 to E4 of §9.4), and GLib's beside GLib itself."""
+"""Exec to arguments: garcon's reading (chromeos-garcon.md §5.2, cases E1 to E4 of §9.4), and GLib's beside GLib
+itself."""
 
 from __future__ import annotations
 

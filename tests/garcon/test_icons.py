@@ -1,4 +1,4 @@
-"""Icon look-up (garcon.md §4; C1 to C17 of §9.5) and what goes beyond the original."""
+"""Icon look-up (chromeos-garcon.md §4; C1 to C17 of §9.5) and what goes beyond the original."""
 
 from __future__ import annotations
 

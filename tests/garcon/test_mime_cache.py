@@ -1,4 +1,4 @@
-"""The MIME cache (garcon.md §3.10; M1 to M8 of §9.6), built by hand and by update-mime-database."""
+"""The MIME cache (chromeos-garcon.md §3.10; M1 to M8 of §9.6), built by hand and by update-mime-database."""
 
 from __future__ import annotations
 
@@ -172,7 +172,7 @@ def test_only_suffixes_with_a_dot_count_and_their_case_stays() -> None:
 def test_m8_the_users_map_over_the_systems() -> None:
     assert merge_mime_maps([{"a": "1", "b": "2"}, {"a": "3"}]) == {"a": "3", "b": "2"}
     assert merge_mime_maps([{"a": "1"}, None]) == {"a": "1"}
-    # The original sends nothing here; what there is, is better (garcon.md §8.2).
+    # The original sends nothing here; what there is, is better (chromeos-garcon.md §8.2).
     assert merge_mime_maps([None, {"a": "3"}]) == {"a": "3"}
     assert merge_mime_maps([None, None]) is None
 

@@ -1,4 +1,5 @@
-"""Publishing: what the host is told after changes on disk, and what cannot hold it up (garcon.md §3.7, §3.8)."""
+"""Publishing: what the host is told after changes on disk, and what cannot hold it up (chromeos-garcon.md §3.7,
+§3.8)."""
 
 from __future__ import annotations
 

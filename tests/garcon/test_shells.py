@@ -1,4 +1,5 @@
-"""LaunchVshd with a real vshd: sessions of the warm one, of a cold one, and what is left of them (vsh.md §11.4)."""
+"""LaunchVshd with a real vshd: sessions of the warm one, of a cold one, and what is left of them
+(chromeos-vsh.md §11.4)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Watching directories that come, go, are replaced and are links (garcon.md §3.8)."""
+"""Watching directories that come, go, are replaced and are links (chromeos-garcon.md §3.8)."""
 
 from __future__ import annotations
 

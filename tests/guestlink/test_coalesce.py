@@ -1,4 +1,5 @@
-"""When changes are published (garcon.md §3.8; A1 and A2 of §9.7). No test here waits: the clock is a number."""
+"""When changes are published (chromeos-garcon.md §3.8; A1 and A2 of §9.7). No test here waits: the clock is a
+number."""
 
 from __future__ import annotations
 

@@ -28,7 +28,7 @@ BYTES_FOR_STRING = {
     ("vm_tools.vsh.SetupConnectionRequest", "argv"),
     ("vm_tools.vsh.SetupConnectionRequest", "cwd"),
 }
-"""Text that need not be UTF-8: we declare bytes, which are the same on the wire (vsh.md §3.2)."""
+"""Text that need not be UTF-8: we declare bytes, which are the same on the wire (chromeos-vsh.md §3.2)."""
 ENTRIES_FOR_MAP = {
     ("vm_tools.vsh.SetupConnectionRequest", "env"): (
         "repeated vm_tools.vsh.SetupConnectionRequest.Variable",

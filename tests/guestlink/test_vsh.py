@@ -1,4 +1,5 @@
-"""The vsh protocol: the frames of vsh.md §11.1 by their numbers, both roles, and the comparison with protobuf."""
+"""The vsh protocol: the frames of chromeos-vsh.md §11.1 by their numbers, both roles, and the comparison with
+protobuf."""
 
 from __future__ import annotations
 

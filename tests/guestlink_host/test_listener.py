@@ -1,4 +1,4 @@
-"""What the host answers to a container: tokens, registration, limits (garcon.md §7.1, §9.7)."""
+"""What the host answers to a container: tokens, registration, limits (chromeos-garcon.md §7.1, §9.7)."""
 
 from __future__ import annotations
 

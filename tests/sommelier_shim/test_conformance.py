@@ -1,4 +1,4 @@
-"""Cases of sommelier.md §9 and §8.1 that no other module has, each with its number.
+"""Cases of chromeos-sommelier.md §9 and §8.1 that no other module has, each with its number.
 
 What those sections say of X11, copied buffers, GPU memory and channels across a virtual machine's
 border does not concern the proxy as it is.

@@ -1,4 +1,4 @@
-"""The arithmetic of direct scale by sommelier.md §3.3 and §9, and where outputs lie under it."""
+"""The arithmetic of direct scale by chromeos-sommelier.md §3.3 and §9, and where outputs lie under it."""
 
 from __future__ import annotations
 
@@ -137,7 +137,7 @@ def test_9_2_outputs_follow_each_other_by_their_pixels() -> None:
 
 
 def test_outputs_above_each_other_stay_above_each_other() -> None:
-    """Which the original puts in a row (sommelier.md §8.2.11)."""
+    """Which the original puts in a row (chromeos-sommelier.md §8.2.11)."""
     assert _positions(_output(0, 1), _output(0, 2, y=1080)) == [(0, 0), (0, 1080)]
     # Two above, one under the right one.
     below = _output(1920, 1.5, y=1080)

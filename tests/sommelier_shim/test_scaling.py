@@ -1,4 +1,4 @@
-"""Scaling: the arithmetic by sommelier.md §9.1, and what both ends see of a scaled client."""
+"""Scaling: the arithmetic by chromeos-sommelier.md §9.1, and what both ends see of a scaled client."""
 
 from __future__ import annotations
 
@@ -128,7 +128,8 @@ def test_a_clients_viewport_is_merged_and_never_seen_by_the_host(scaled: Scaled)
     scaled.client.request(surface, 8, "i", 2)
     scaled.client.request(surface, 1, "oii", scaled.buffer(100, 50), 0, 0)
     scaled.client.request(surface, 6)
-    # A destination is in the surface's units already: the buffer scale does not count (sommelier.md §8.2.10).
+    # A destination is in the surface's units already: the buffer scale does not count
+    # (chromeos-sommelier.md §8.2.10).
     assert scaled.viewport_requests() == [(1, [0, 0, 32 * 256, 16 * 256]), (2, [128, 96])]
     scaled.client.request(viewport, 0)
     scaled.client.request(surface, 6)

@@ -1,4 +1,4 @@
-"""What becomes of a bind that has raced with the removal of its global (sommelier.md §6.4, §8.1.5)."""
+"""What becomes of a bind that has raced with the removal of its global (chromeos-sommelier.md §6.4, §8.1.5)."""
 
 from __future__ import annotations
 

@@ -16,7 +16,7 @@ class Panel(NamedTuple):
 
 
 LEFT, RIGHT = Panel((0, 0, 960, 540), (1920, 2160)), Panel((960, 0, 1000, 800), (1000, 800))
-"""The left one has two pixels for a unit across, and four down: as the cases of sommelier.md §9."""
+"""The left one has two pixels for a unit across, and four down: as the cases of chromeos-sommelier.md §9."""
 DIRECT_GLOBALS = (*GLOBALS, ("wl_output", 3), ("zxdg_output_manager_v1", 3), ("wp_fractional_scale_manager_v1", 1))
 
 

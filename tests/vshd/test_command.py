@@ -118,7 +118,7 @@ def test_help_and_version() -> None:
 
 
 def test_it_connects_and_then_waits_to_be_told(tmp_path: Path) -> None:
-    """The side that dialled is the server: it never speaks first (vsh.md §2.2)."""
+    """The side that dialled is the server: it never speaks first (chromeos-vsh.md §2.2)."""
     with socket.socket(socket.AF_UNIX) as listener:
         listener.bind(str(tmp_path / "host"))
         listener.listen()

@@ -1,4 +1,4 @@
-"""Whose session it is and what its program finds (vsh.md §3.5, §3.6). Pure."""
+"""Whose session it is and what its program finds (chromeos-vsh.md §3.5, §3.6). Pure."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Much data both ways at once: nothing stalls and nothing is lost (vsh.md §3.12, cases S36 and S37)."""
+"""Much data both ways at once: nothing stalls and nothing is lost (chromeos-vsh.md §3.12, cases S36 and S37)."""
 
 from __future__ import annotations
 

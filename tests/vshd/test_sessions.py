@@ -1,4 +1,4 @@
-"""Sessions of a real vshd: the server cases of vsh.md §11.2 by their numbers."""
+"""Sessions of a real vshd: the server cases of chromeos-vsh.md §11.2 by their numbers."""
 
 from __future__ import annotations
 
@@ -341,7 +341,7 @@ def test_a_directory_that_is_required_is_entered_or_nothing_runs(
 def test_a_required_directory_that_is_entered_is_told(vshd: Vshd) -> None:
     peer = vshd.run("pwd", cwd=b"/usr", requires_cwd=True)
     assert (peer.out, peer.answer and peer.answer.description) == (b"/usr\n", READY_IN_CWD)
-    # Without the client's word for it the original's way is kept (vsh.md §11.2, S29).
+    # Without the client's word for it the original's way is kept (chromeos-vsh.md §11.2, S29).
     assert vshd.run("true", cwd=b"/does/not/exist").code == 0
 
 
@@ -534,7 +534,7 @@ def test_the_terminal_erases_whole_characters(vshd: Vshd) -> None:
 
 
 def test_many_variables_and_words(vshd: Vshd) -> None:
-    """As many as fit into one message; more cannot be said (vsh.md §3.3)."""
+    """As many as fit into one message; more cannot be said (chromeos-vsh.md §3.3)."""
     env = {f"A{n}".encode(): b"" for n in range(400)}
     assert vshd.run("sh", "-c", "env | grep -c '^A[0-9]'", env=env).out == b"400\n"
 

@@ -1,4 +1,4 @@
-"""Whose session it becomes (vsh.md §3.6), and what happens to it when its vshd ends."""
+"""Whose session it becomes (chromeos-vsh.md §3.6), and what happens to it when its vshd ends."""
 
 from __future__ import annotations
 

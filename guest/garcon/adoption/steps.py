@@ -1,7 +1,7 @@
 """The steps of adoption: a table; each says what is there and why hosts care, and makes what is missing.
 
 No package is installed and nobody becomes administrator: what only the user or the package manager may decide is
-said as advice. Facts: garcon.md §7.7 and §7.8, packaging.md §1.2, §1.3 and §3.
+said as advice. Facts: chromeos-garcon.md §7.7 and §7.8, packaging.md §1.2, §1.3 and §3.
 """
 
 from __future__ import annotations

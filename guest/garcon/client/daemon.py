@@ -84,7 +84,7 @@ def checked_url(text: str) -> str:
 
 
 def to_url(text: str) -> str:
-    """What the host is asked to open for an argument (garcon.md §2.5).
+    """What the host is asked to open for an argument (chromeos-garcon.md §2.5).
 
     A text without ``://`` that names an existing path becomes a ``file:`` URL of the real path; anything else
     passes unchanged, ``mailto:x`` too. Unlike the original we escape the path; ``/`` stays, because the host

@@ -1,4 +1,4 @@
-"""``garcon --client …`` with the original's switches and exit statuses (garcon.md §2.5)."""
+"""``garcon --client …`` with the original's switches and exit statuses (chromeos-garcon.md §2.5)."""
 
 from __future__ import annotations
 

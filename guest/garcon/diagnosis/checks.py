@@ -20,7 +20,7 @@ LEAST_VERSIONS = {
 """Modules that garcon imports, and the oldest versions it works with (CONTRIBUTING.md)."""
 
 DISK_FULL, DISK_LOW = 1 << 20, 1 << 30
-"""Free bytes below which nothing works, and below which ChromeOS warns (garcon.md §6.10)."""
+"""Free bytes below which nothing works, and below which ChromeOS warns (chromeos-garcon.md §6.10)."""
 _INODES_LOW = 16
 
 _ERROR, _WARNING, _NOTE = Severity.ERROR, Severity.WARNING, Severity.NOTE

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 DESKTOP_UID = 1000
-"""The uid that the units run for and that ChromeOS expects (garcon.md §2.2)."""
+"""The uid that the units run for and that ChromeOS expects (chromeos-garcon.md §2.2)."""
 
 UNITS = (
     "guestlink-garcon.service",
@@ -22,7 +22,7 @@ EXPECTED_GROUPS = (
     "audio", "cdrom", "dialout", "floppy", "kvm", "netdev", "plugdev", "render", "sudo", "tss", "users", "video",
 )  # fmt: skip
 """Groups that hosts put the user into; the agent of a virtual machine refuses a user whose groups do not all exist
-(packaging.md §1.3, garcon.md §7.8)."""
+(packaging.md §1.3, chromeos-garcon.md §7.8)."""
 
 
 class UnitState(NamedTuple):

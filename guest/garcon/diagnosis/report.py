@@ -1,4 +1,5 @@
-"""The text for GetDebugInformation and bug reports, with the original's headings (garcon.md §6.9, vsh.md §7.2)."""
+"""The text for GetDebugInformation and bug reports, with the original's headings (chromeos-garcon.md §6.9,
+chromeos-vsh.md §7.2)."""
 
 from __future__ import annotations
 
@@ -20,7 +21,7 @@ from guestlink.token import TokenError, read_token
 TEXT_LIMIT = 1 << 20
 """Bytes of the whole text: the host receives no more than 4 MiB."""
 SECONDS = 40.0
-"""For all commands; the host waits 60 (garcon.md §7.2)."""
+"""For all commands; the host waits 60 (chromeos-garcon.md §7.2)."""
 _SECTION_LIMIT = 128 * 1024
 _PACKAGES = (
     ("dpkg-query", ("-W", "-f", "${db:Status-Abbrev}\t${Package}-${Version}\n", "cros-*", "guestlink*")),

@@ -1,7 +1,7 @@
 """Ways to reach the host's compositor.
 
 A channel yields a non-blocking stream socket that speaks Wayland for each client. One that crosses the border of
-a virtual machine pumps the other end of a socket pair (sommelier.md §5.1).
+a virtual machine pumps the other end of a socket pair (chromeos-sommelier.md §5.1).
 """
 
 from __future__ import annotations

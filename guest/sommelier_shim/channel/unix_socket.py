@@ -1,4 +1,4 @@
-"""The host's compositor by its socket, which the container manager carried in (sommelier.md §5.2)."""
+"""The host's compositor by its socket, which the container manager carried in (chromeos-sommelier.md §5.2)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Key combinations that belong to the host although a client has the focus (sommelier.md §1.3).
+"""Key combinations that belong to the host although a client has the focus (chromeos-sommelier.md §1.3).
 
 A combination in the list does not reach the client; a host with ``zcr_keyboard_extension_v1`` is told for every key
 whether the client got it, and acts on those that it did not. Windowed accelerators count unless the window is

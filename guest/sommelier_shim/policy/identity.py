@@ -1,4 +1,4 @@
-"""How windows are named to the host: application ids and titles (sommelier.md §2.5).
+"""How windows are named to the host: application ids and titles (chromeos-sommelier.md §2.5).
 
 ChromeOS matches ``org.chromium.guest_os.VM.wayland.ID`` with the desktop entries that garcon published, so the form
 is exact. A desktop on a Linux host matches an id with the name of a launcher first and with its ``StartupWMClass``

@@ -1,4 +1,4 @@
-"""Which of the host's globals a container gets to see (sommelier.md §8.3)."""
+"""Which of the host's globals a container gets to see (chromeos-sommelier.md §8.3)."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ HOST_ONLY = (
     "zcr_gaming_input_v2",
 )
 """What ChromeOS offers to its proxy, not to clients: Chromium that finds zaura_shell behaves as if it ran on
-ChromeOS (sommelier.md §1.1, §6.7)."""
+ChromeOS (chromeos-sommelier.md §1.1, §6.7)."""
 
 
 class GlobalPolicy:

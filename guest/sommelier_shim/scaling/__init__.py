@@ -1,6 +1,6 @@
 """Units of the clients' own: they see outputs, coordinates and sizes in units that are ``1/scale`` of the host's,
-or of the pixels of each output (sommelier.md §3). Buffers are not touched; a viewport on every surface tells the
-host how large it is shown."""
+or of the pixels of each output (chromeos-sommelier.md §3). Buffers are not touched; a viewport on every surface
+tells the host how large it is shown."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How numbers are converted between the host's units and the clients' (sommelier.md §3.4)."""
+"""How numbers are converted between the host's units and the clients' (chromeos-sommelier.md §3.4)."""
 
 from __future__ import annotations
 
@@ -116,7 +116,7 @@ class Scale(NamedTuple):
         return cls(*[Axis(factor, stable=stable)] * 2)
 
     def rectangle(self, x: int, y: int, width: int, height: int) -> tuple[int, int, int, int]:
-        """A rectangle of a client's, corner by corner (sommelier.md §1.2)."""
+        """A rectangle of a client's, corner by corner (chromeos-sommelier.md §1.2)."""
         left, top = self.x.to_host(x), self.y.to_host(y)
         right, bottom = self.x.edge_to_host(x + width), self.y.edge_to_host(y + height)
         return left, top, clamped(right - left), clamped(bottom - top)
@@ -128,6 +128,6 @@ def clamped(value: int) -> int:
 
 
 def usable(desired: float, *, has_viewporter: bool) -> float:
-    """The factor that can be had: 0.1 to 10, and whole without viewports (sommelier.md §2.2)."""
+    """The factor that can be had: 0.1 to 10, and whole without viewports (chromeos-sommelier.md §2.2)."""
     factor = min(10.0, max(0.1, desired))
     return factor if has_viewporter else float(max(1, round(factor)))

@@ -1,7 +1,7 @@
 """Messages whose numbers are converted and nothing else: by interface, which argument is what.
 
-Beyond sommelier.md §1.2 this converts what the original forgets: min and max size, the window menu's place,
-set_parent_size, the locked pointer's hint. ``protocols/numbers.txt`` lists every number of every message.
+Beyond chromeos-sommelier.md §1.2 this converts what the original forgets: min and max size, the window menu's
+place, set_parent_size, the locked pointer's hint. ``protocols/numbers.txt`` lists every number of every message.
 """
 
 from __future__ import annotations

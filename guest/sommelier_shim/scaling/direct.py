@@ -1,4 +1,4 @@
-"""Clients whose units are pixels, on each output by its own scale (``--direct-scale``, sommelier.md §3.3).
+"""Clients whose units are pixels, on each output by its own scale (``--direct-scale``, chromeos-sommelier.md §3.3).
 
 Every surface has conversions of its own. What a message is about is known from the object that it was said to: by
 the surface that the object was made for, or that an event for it named last.

@@ -127,7 +127,7 @@ class DirectSurface(Surface):
 
     @property
     def output(self) -> Output | None:
-        """The output whose scale counts: the last one that it came to (sommelier.md §3.3)."""
+        """The output whose scale counts: the last one that it came to (chromeos-sommelier.md §3.3)."""
         surface: DirectSurface | None = self.root
         for _ in range(_GENERATIONS):
             if surface is None:

@@ -18,8 +18,8 @@ class Place(NamedTuple):
 def arranged(places: Sequence[Place], sizes: Sequence[tuple[int, int]]) -> list[tuple[int, int]]:
     """Positions for outputs of other sizes that keep their arrangement, without gaps or overlaps.
 
-    Outputs side by side follow each other from the left (sommelier.md §3.2); beyond that, what is below another one
-    stays below it.
+    Outputs side by side follow each other from the left (chromeos-sommelier.md §3.2); beyond that, what is below
+    another one stays below it.
 
     :param places: on the host.
     :param sizes: for the clients, in the same order.

@@ -1,4 +1,4 @@
-"""Outputs as the host describes them, and as clients see them: in their own units (sommelier.md §3.2).
+"""Outputs as the host describes them, and as clients see them: in their own units (chromeos-sommelier.md §3.2).
 
 The proxy binds every output for itself on each client's connection, before the client can. What the host says to
 these objects of its own is what is known; what it says to the client's is replaced by that.
@@ -154,7 +154,7 @@ class Outputs:
 
     @property
     def internal(self) -> Output | None:
-        """The built-in panel, or what comes nearest to it (sommelier.md §3.1)."""
+        """The built-in panel, or what comes nearest to it (chromeos-sommelier.md §3.1)."""
         outputs = self.by_name.values()
         return next((output for output in outputs if output.is_internal), None) or next(iter(outputs), None)
 
@@ -217,7 +217,8 @@ class MeasuredOutputs:
 
 
 class DirectOutputs:
-    """How outputs look when clients' units are their pixels, or pixels times a factor (sommelier.md §3.3)."""
+    """How outputs look when clients' units are their pixels, or pixels times a factor
+    (chromeos-sommelier.md §3.3)."""
 
     def __init__(self, factor: float, *, stable: bool = False) -> None:
         self.factor = factor

@@ -32,7 +32,7 @@ class _Agreement:
 
 
 class SurfaceAxis:
-    """Conversions along one axis of a surface whose units are pixels (sommelier.md §3.3).
+    """Conversions along one axis of a surface whose units are pixels (chromeos-sommelier.md §3.3).
 
     Pixels and the host's units divide each other without a rest only by chance. A size that went one way comes back
     as what it was, or windows would shrink with every configure; and inside the surface everything is converted by

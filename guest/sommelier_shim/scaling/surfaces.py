@@ -1,4 +1,5 @@
-"""Surfaces under scaling: the proxy's own viewport on each says how large the host shows it (sommelier.md §3.5).
+"""Surfaces under scaling: the proxy's own viewport on each says how large the host shows it
+(chromeos-sommelier.md §3.5).
 
 A client's viewport is an object that the host never hears of, because a surface can have one viewport only; its
 source and destination are merged into the proxy's.

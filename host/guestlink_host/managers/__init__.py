@@ -17,7 +17,7 @@ KINDS = ("lxd", "incus", "lxc")
 CARRIED_AS = "/dev/.guestlink"
 """Where a container sees its directory."""
 TOKEN_AS = "/dev/.container_token"
-"""Where a container sees its token (garcon.md §7.7)."""
+"""Where a container sees its token (chromeos-garcon.md §7.7)."""
 RUNNING, STOPPED, FROZEN = "running", "stopped", "frozen"
 RUN_TIMEOUT = 60.0
 """Seconds for a command inside a container."""

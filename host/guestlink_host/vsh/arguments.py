@@ -1,4 +1,4 @@
-"""The command line of ``vsh``: the original's flags and rules, ours, and ssh's (vsh.md §3.14, ssh(1))."""
+"""The command line of ``vsh``: the original's flags and rules, ours, and ssh's (chromeos-vsh.md §3.14, ssh(1))."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ SSH_FAILED = 255
 DIRECT_USER = "chronos"
 """Who is asked for in direct mode where ``--user`` is not given."""
 ACCOUNT_VARIABLES = frozenset({"HOME", "LOGNAME", "SHELL", "USER"})
-"""Variables that every vshd sets from the account, whatever the client says (vsh.md §3.5)."""
+"""Variables that every vshd sets from the account, whatever the client says (chromeos-vsh.md §3.5)."""
 
 HELP = """\
 usage: vsh NAME [OPTION...] [-- [VARIABLE=VALUE...] [COMMAND [ARGUMENT...]]]
@@ -62,7 +62,8 @@ _VALUES = {
 _WAYS = ("cid", "vm_name", "connect")
 """Options that name what to connect to."""
 _SHELL_LINE = 'exec "${SHELL:-/bin/sh}" -c "$0"'
-"""Gives a line to the account's shell, as sshd does; SHELL is the account's with every vshd (vsh.md §3.5)."""
+"""Gives a line to the account's shell, as sshd does; SHELL is the account's with every vshd
+(chromeos-vsh.md §3.5)."""
 _SFTP_SERVER = """\
 for server in /usr/lib/openssh /usr/libexec/openssh /usr/lib/ssh /usr/libexec/ssh /usr/libexec /usr/lib/misc; do
   [ ! -x "$server/sftp-server" ] || exec "$server/sftp-server"
@@ -279,7 +280,7 @@ def _directory(given: dict[str, str]) -> tuple[str, int]:
     if cwd.isascii() and cwd.isdecimal():
         return "", _number(given, "cwd", 2**31 - 1)
     if cwd == "~" or cwd.startswith("~/"):
-        return f".{cwd[1:]}", 0  # the other side begins at home, and expands nothing (vsh.md §3.4)
+        return f".{cwd[1:]}", 0  # the other side begins at home, and expands nothing (chromeos-vsh.md §3.4)
     return cwd, 0
 
 

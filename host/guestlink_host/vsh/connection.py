@@ -1,4 +1,5 @@
-"""Ways to a vshd: ours listens and the container connects to it, or we connect to one that listens (vsh.md §2)."""
+"""Ways to a vshd: ours listens and the container connects to it, or we connect to one that listens
+(chromeos-vsh.md §2)."""
 
 from __future__ import annotations
 
@@ -20,9 +21,10 @@ from guestlink_host.settings import host_runtime_directory
 from guestlink_host.vsh.arguments import Arguments
 
 VSHD_PORT = 9001
-"""Where the vshd of a machine listens (vsh.md §1.2)."""
+"""Where the vshd of a machine listens (chromeos-vsh.md §1.2)."""
 ACCEPT_TIMEOUT = 10.0
-"""Seconds for the container's connection once its garcon has answered; the original waits 5 (vsh.md §2.2)."""
+"""Seconds for the container's connection once its garcon has answered; the original waits 5
+(chromeos-vsh.md §2.2)."""
 _PENDING_LIMIT = 16
 """TCP connections that have not shown the token yet."""
 _BACKLOG = 1024

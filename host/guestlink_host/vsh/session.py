@@ -1,7 +1,8 @@
-"""One session from the client's side: terminal, pipes and signals on one end, a vshd on the other (vsh.md §3).
+"""One session from the client's side: terminal, pipes and signals on one end, a vshd on the other
+(chromeos-vsh.md §3).
 
 One poll loop that never waits for one thing alone: it goes on reading while it writes, which the original does not
-and can lock up for ever (vsh.md §3.12).
+and can lock up for ever (chromeos-vsh.md §3.12).
 """
 
 from __future__ import annotations
@@ -42,7 +43,7 @@ from guestlink_host.vsh.outlet import Outlet
 from guestlink_host.vsh.terminal import Terminal, window_size
 
 BROKEN = 123
-"""Exit status where the session breaks after READY (vsh.md §3.14)."""
+"""Exit status where the session breaks after READY (chromeos-vsh.md §3.14)."""
 READY_TIMEOUT = 30.0
 """Seconds for the answer to the setup."""
 HIGH_WATER = 256 * 1024

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from guestlink.errors import GuestlinkError
 
 EX_USAGE = 64
-"""Exit status for a flag that does not exist (vsh.md §3.14)."""
+"""Exit status for a flag that does not exist (chromeos-vsh.md §3.14)."""
 EX_DATAERR = 65
 """Exit status for a flag with a value that it cannot have."""
 

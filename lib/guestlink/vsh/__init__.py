@@ -1,4 +1,5 @@
-"""The vsh protocol, both roles, without I/O: received bytes in, events out; what to say in, bytes out (vsh.md §3).
+"""The vsh protocol, both roles, without I/O: received bytes in, events out; what to say in, bytes out
+(chromeos-vsh.md §3).
 
 The six messages are encoded and decoded here by hand: a session process that imports protobuf would start half as
 fast, and the data frames are the hot path. The bytes equal protobuf's; `pb/vsh.proto` is the definition, and the

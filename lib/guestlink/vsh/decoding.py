@@ -1,4 +1,4 @@
-"""Messages from their bytes, unknown fields passed over as protobuf does (vsh.md §3.1, §3.11)."""
+"""Messages from their bytes, unknown fields passed over as protobuf does (chromeos-vsh.md §3.1, §3.11)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Messages to frames; the bytes equal protobuf's (vsh.md §3.1, §3.2)."""
+"""Messages to frames; the bytes equal protobuf's (chromeos-vsh.md §3.1, §3.2)."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from guestlink.framing import LENGTH, MESSAGE_LIMIT, FrameTooLong, frame
 from guestlink.vsh.messages import REQUIRES_CWD, Bytes, Setup, SetupAnswer, StatusChange, Stream
 
 DATA_LIMIT = 4000
-"""Bytes of data that we put in one frame, as the originals do; up to 4088 are accepted (vsh.md §3.1)."""
+"""Bytes of data that we put in one frame, as the originals do; up to 4088 are accepted (chromeos-vsh.md §3.1)."""
 
 
 class SetupTooLarge(ValueError):
-    """Arguments and variables do not fit into one message; nothing else can carry them (vsh.md §3.3)."""
+    """Arguments and variables do not fit into one message; nothing else can carry them (chromeos-vsh.md §3.3)."""
 
 
 def encode_setup(setup: Setup) -> bytes:

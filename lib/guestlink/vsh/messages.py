@@ -1,4 +1,4 @@
-"""What the two sides of vsh say to each other (vsh.md §3.2)."""
+"""What the two sides of vsh say to each other (chromeos-vsh.md §3.2)."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ from collections.abc import Mapping
 from typing import NamedTuple, TypeAlias
 
 VM_SHELL = "/vm_shell"
-"""The target that means the shell of the machine, not of a container (vsh.md §3.2)."""
+"""The target that means the shell of the machine, not of a container (chromeos-vsh.md §3.2)."""
 
 REQUIRES_CWD = b"guestlink: cwd is required"
-"""Our client's word in the field ``command``, which every server of ChromeOS's ignores (vsh.md §3.2): without the
-directory there shall be no session."""
+"""Our client's word in the field ``command``, which every server of ChromeOS's ignores (chromeos-vsh.md §3.2):
+without the directory there shall be no session."""
 NO_CWD = "the session cannot begin in "
 """How the description of FAILED begins that answers :data:`REQUIRES_CWD`."""
 READY_TEXT, READY_IN_CWD = "vsh ready", "vsh ready in the directory"
@@ -46,7 +46,8 @@ class Setup(NamedTuple):
     :ivar rows: of the window; it counts only where rows and columns are 1 to 65535.
     :ivar nopty: three pipes instead of a terminal.
     :ivar cwd_pid: start where this process is; 0 for nothing.
-    :ivar requires_cwd: no session where the directory cannot be entered; otherwise it begins at home (vsh.md §3.4).
+    :ivar requires_cwd: no session where the directory cannot be entered; otherwise it begins at home
+    (chromeos-vsh.md §3.4).
     """
 
     target: str = ""
@@ -83,7 +84,7 @@ class Data(NamedTuple):
 class StatusChange(NamedTuple):
     """ConnectionStatusMessage.
 
-    :ivar code: exit status of the target, or the bare number of the signal that ended it (vsh.md §3.9).
+    :ivar code: exit status of the target, or the bare number of the signal that ended it (chromeos-vsh.md §3.9).
     """
 
     status: int
@@ -105,7 +106,7 @@ class SignalRequest(NamedTuple):
 
 
 class Unknown(NamedTuple):
-    """A message with nothing in it that we know; to be passed over (vsh.md §3.11)."""
+    """A message with nothing in it that we know; to be passed over (chromeos-vsh.md §3.11)."""
 
 
 ServerEvent: TypeAlias = Setup | Data | StatusChange | Resize | SignalRequest | Unknown

@@ -1,4 +1,4 @@
-"""Both roles: received bytes in, events out (vsh.md §3.3, §3.11)."""
+"""Both roles: received bytes in, events out (chromeos-vsh.md §3.3, §3.11)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,5 @@
-"""vsh against a server that plays bytes: the client cases of vsh.md §11.3 by their numbers, and bad servers."""
+"""vsh against a server that plays bytes: the client cases of chromeos-vsh.md §11.3 by their numbers, and bad
+servers."""
 
 from __future__ import annotations
 
