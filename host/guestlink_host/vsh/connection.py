@@ -14,7 +14,7 @@ from typing import Any
 from guestlink.address import Address, TcpAddress, UnixAddress, VsockAddress, parse_address
 from guestlink.errors import GuestlinkError
 from guestlink.progress import PATIENCE, Progress
-from guestlink.sockets import PeerPolicy, connect, listen, peer_of
+from guestlink.sockets import ConnectFailed, PeerPolicy, connect, listen, peer_of
 from guestlink.token import read_token
 from guestlink_host.control_client import daemon, wake
 from guestlink_host.settings import host_runtime_directory
@@ -30,6 +30,9 @@ _PENDING_LIMIT = 16
 _BACKLOG = 1024
 """Connections that wait while the container is asked; everybody on the machine may open some over TCP."""
 _TRIES = 8
+_WHO_LISTENS = (
+    "look whether a vshd listens there; `systemctl --user start guestlink-vshd.socket` starts one on vsock"
+)
 
 
 def connected(arguments: Arguments) -> socket.socket:
@@ -39,6 +42,13 @@ def connected(arguments: Arguments) -> socket.socket:
     """
     if not arguments.direct:
         return _from_container(arguments)
+    try:
+        return _directly(arguments)
+    except ConnectFailed as error:
+        raise GuestlinkError(error.message, hint=_WHO_LISTENS) from error
+
+
+def _directly(arguments: Arguments) -> socket.socket:
     if arguments.connect:
         address = parse_address(arguments.connect)
         if not isinstance(address, TcpAddress):

@@ -151,7 +151,7 @@ async def test_a_server_that_says_nothing_is_given_up(tmp_path: Path) -> None:
     assert err == b"vsh: the shell server did not answer within 0.1 s\n"
 
 
-async def test_nobody_at_an_address_is_one_sentence(tmp_path: Path) -> None:
+async def test_nobody_at_an_address_is_one_sentence_and_advice(tmp_path: Path) -> None:
     (tmp_path / "token").write_text(TOKEN)
     for address in ("unix:/does/not/exist", "tcp:127.0.0.1:1"):
         process = await asyncio.create_subprocess_exec(
@@ -164,7 +164,8 @@ async def test_nobody_at_an_address_is_one_sentence(tmp_path: Path) -> None:
         _, err = await asyncio.wait_for(process.communicate(), LIMIT)
         assert process.returncode == 1
         assert err.startswith(f"vsh: cannot connect to {address}: ".encode())
-        assert err.count(b"\n") == 1
+        assert b"\n  look whether a vshd listens there" in err
+        assert err.count(b"\n") == 2
 
 
 def test_a_vshd_that_listens_on_tcp_is_told_the_token(tmp_path: Path) -> None:
