@@ -102,9 +102,11 @@ class Desktop:
         :raises GuestlinkError: there is nothing to ask with.
         """
         asker = self._found(self._ask, _ASKERS, "program that can ask the user (zenity or kdialog)", "ask")
+        text = question.replace("<", "‹")  # Some dialogues take text with tags for rich text.
+        if os.path.basename(asker[0]) == "kdialog":
+            text = text.replace("\\", "\\\\")  # It reads \n as the end of a line.
         try:
-            # Some dialogues take text with tags for rich text.
-            return (await run([*asker, question.replace("<", "‹")], timeout=ASK_TIMEOUT)).status == 0
+            return (await run([*asker, text], timeout=ASK_TIMEOUT)).status == 0
         except CommandFailed as error:
             _log.warning("the user did not answer: %s", error)
             return False

@@ -13,8 +13,8 @@ def notify(summary: str, body: str) -> None:
 
     if not (os.environ.get("WAYLAND_DISPLAY") or os.environ.get("DISPLAY")) or not shutil.which("notify-send"):
         return
-    # Some servers read the body as rich text.
-    plain = body.replace("&", "＆").replace("<", "‹")
+    # Some servers read the body as rich text, and notify-send reads escapes such as \n in it.
+    plain = body.replace("&", "＆").replace("<", "‹").replace("\\", "\\\\")
     try:
         subprocess.run(
             ["notify-send", "--app-name=Guestlink", "--", summary, plain],

@@ -246,10 +246,11 @@ async def test_policies_allow_ask_and_deny(monkeypatch: pytest.MonkeyPatch) -> N
         assert (await host.ask("policy", name="demo"))["url"] == "ask"
 
 
-async def test_a_question_is_short_plain_text(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(("asker_name", "shown"), [("asker", r"\n\x"), ("kdialog", r"\\n\\x")])
+async def test_a_question_is_short_plain_text(monkeypatch: pytest.MonkeyPatch, asker_name: str, shown: str) -> None:
     async with host_in_test(monkeypatch) as host:
         asked = host.root / "asked"
-        asker = host.root / "asker"
+        asker = host.root / asker_name
         asker.write_text(f'#!/bin/sh\nprintf %s "$1" > {asked}.new; mv {asked}.new {asked}; exit 1\n')
         asker.chmod(0o755)
         monkeypatch.setenv("GUESTLINK_HOST_ASK", str(asker))
@@ -257,9 +258,10 @@ async def test_a_question_is_short_plain_text(monkeypatch: pytest.MonkeyPatch) -
         await host.start()
         guest = await host.registered()
         await host.ask("policy", name="demo", url="ask")
-        await guest.call("OpenUrl", url="https://example.org/<h1>Harmless</h1>" + "x" * 8000)
+        await guest.call("OpenUrl", url=r"https://example.org/\n\x<h1>Harmless</h1>" + "x" * 8000)
         await host.until(asked.exists)
         text = asked.read_text()
+        assert f"https://example.org/{shown}‹h1>" in text
         assert text.startswith("Open this link from the container demo?\n\nhttps://example.org/")
         assert "<" not in text
         assert len(text) < 500
