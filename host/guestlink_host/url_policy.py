@@ -60,7 +60,10 @@ def translate_url(
         path = _host_path(_path_of(url), shares, name)
         return "file://" + quote(path)
     if scheme not in schemes:
-        raise UrlRefused(f"URLs that begin with {scheme[:20]}: are not opened on this host")
+        raise UrlRefused(
+            f"URLs that begin with {scheme[:20]}: are not opened on this host",
+            hint="on the host, the setting url_schemes in guestlink-host.conf lists what is",
+        )
     if scheme in ("http", "https", "ftp"):
         _check_host(url)
     if not rest.strip("/") and scheme != "mailto":  # RFC 6068 §2: a letter to nobody yet

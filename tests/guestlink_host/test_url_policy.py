@@ -106,6 +106,12 @@ def test_a_file_that_is_not_shared_is_told_how_to_be() -> None:
     assert "`guestlink-host share work FOLDER /etc`" in refused.value.hint
 
 
+def test_a_scheme_that_is_not_opened_comes_with_advice() -> None:
+    with pytest.raises(UrlRefused, match="begin with magnet: are not opened") as refused:
+        translate_url("magnet:?xt=urn:x", schemes=SCHEMES)
+    assert "url_schemes" in refused.value.hint
+
+
 @given(st.text(max_size=60), st.sampled_from(["", "file:", "http://", "https://localhost"]))
 def test_a_url_that_is_opened_has_an_allowed_scheme_and_no_surprises(text: str, beginning: str) -> None:
     try:
