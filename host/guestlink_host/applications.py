@@ -22,6 +22,8 @@ _MEDIA_TYPES = frozenset(
     ("application", "audio", "chemical", "font", "image", "inode", "message", "model", "multipart", "text", "video")
 )
 """Types besides ``x-…`` in which desktop-file-validate sees no error."""
+_ODD_MIME_TYPES = frozenset({"misc/ultravox"})
+"""The only other one that it accepts; media players take it."""
 
 Texts: TypeAlias = tuple[tuple[str, str], ...]
 """Texts by locale, the default (``""``) first."""
@@ -134,7 +136,7 @@ def _mime_types(texts: Iterable[str]) -> tuple[str, ...]:
     for text in list(texts)[:MIME_LIMIT]:
         if match := _MIME_TYPE.fullmatch(text):
             media = match[1].lower()
-            if media in _MEDIA_TYPES or media.startswith("x-"):
+            if media in _MEDIA_TYPES or media.startswith("x-") or text in _ODD_MIME_TYPES:
                 found[f"{media}/{match[2]}"] = None
     return tuple(found)
 

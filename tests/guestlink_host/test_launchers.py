@@ -219,6 +219,7 @@ def test_what_the_specifications_allow_is_not_changed() -> None:
         "x-content/audio-cdda",
         "x-epoc/x-sisx-app",
         "multipart/x-mixed-replace",
+        "misc/ultravox",
         "message/rfc822",
         "application/_x&y#1!",
     ]
