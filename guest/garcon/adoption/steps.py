@@ -18,7 +18,7 @@ from guestlink.errors import GuestlinkError
 _MEMBERSHIPS = ("audio", "cdrom", "dialout", "floppy", "plugdev", "render", "users", "video")
 """Groups of devices. ``sudo`` and ``wheel`` are left to the host and the administrator."""
 _NOBODY_UID = 65534
-"""Whom files belong to whose owner is not known (user_namespaces(7)): nobody works as this user."""
+"""The owner of files whose owner is not known (user_namespaces(7)): nobody works as this user."""
 _UNIT_DIRECTORIES = ("/usr/lib/systemd/user", "/lib/systemd/user", "/usr/local/lib/systemd/user")
 _WANTS = "default.target.wants"
 _IN_A_CONTAINER = (
