@@ -1,9 +1,10 @@
-"""What the proxy knows of the host: one connection of its own that lists the globals and follows them.
+"""The proxy's own connection to the host: it lists the globals and follows their changes.
 
-It tells which kind of host this is before the first client is served, and it keeps the sandbox that
-``wp_security_context_v1`` makes for our clients alive. Hosts hide globals from the sandbox, so a second connection
-inside it lists what clients really get: every decision about their conversations is made from that list. When the
-host's compositor goes away, so does everything learnt from it; the next client asks anew.
+The list shows which kind of host this is before the proxy serves the first client. The connection also keeps the
+clients' security context (``wp_security_context_v1``) alive. Hosts hide globals from sandboxed clients, so a second
+connection inside the sandbox lists the globals that clients really get; the proxy decides how to handle clients by
+that list. When the compositor exits, the link drops everything it has learnt; the next client triggers a new
+connection.
 """
 
 from __future__ import annotations
@@ -28,7 +29,7 @@ ANSWER_TIME = 10.0
 _BUSY_TIME = 0.05
 _REGISTRY, _SYNC, _MANAGER, _CONTEXT, _SECOND_SYNC, _UNUSED = 2, 3, 4, 5, 6, 7
 _ASK = encode(DISPLAY, 1, "n", _REGISTRY) + encode(DISPLAY, 0, "n", _SYNC)
-"""The first requests of every connection of ours."""
+"""The first requests on each of the link's connections: get_registry and sync."""
 SECURITY_CONTEXT = "wp_security_context_manager_v1"
 SANDBOX_ENGINE = "org.guestlink"
 
@@ -36,13 +37,15 @@ SANDBOX_ENGINE = "org.guestlink"
 class HostLink:
     """The proxy's own connection.
 
-    :param channel: the way to the host.
-    :param app_id: for the security context, usually the container's name.
-    :param use_security_context: whether to tag clients where the host can.
-    :param follows_outputs: whether to find out where outputs lie when the host hides that from clients.
-    :param on_change: called with "" when the host has answered, and with a sentence when it is not there.
-    :ivar globals: interface and version by name, while connected; :ivar offered: the same as clients get them.
-    :ivar outputs: where outputs lie, if clients cannot find out; :ivar on_outputs: called when that changes.
+    :param channel: opens connections to the host.
+    :param app_id: the security context's app_id, usually the container's name.
+    :param use_security_context: whether to put clients into a security context where the host has that protocol.
+    :param follows_outputs: whether to follow the outputs' positions when the host hides xdg-output from clients.
+    :param on_change: called with "" when the host has answered, and with a sentence when the host is unreachable
+        or the connection is lost.
+    :ivar globals: interface and version by name, while connected; :ivar offered: the globals that clients get.
+    :ivar outputs: the outputs' positions, if clients cannot get xdg-output;
+        :ivar on_outputs: called when a position changes.
     """
 
     def __init__(
@@ -77,26 +80,27 @@ class HostLink:
 
     @property
     def is_chromeos(self) -> bool:
-        """Whether the host is Exo: it alone has zaura_shell (chromeos-sommelier.md §1.1), whoever may use it."""
+        """Whether the host is Exo: no other compositor has zaura_shell (chromeos-sommelier.md §1.1). True even if
+        clients do not get it."""
         return self.globals.version_of("zaura_shell") > 0
 
     @property
     def is_known(self) -> bool:
-        """Whether the globals are known."""
+        """Whether the host has listed its globals."""
         return self._known
 
     @property
     def is_asked(self) -> bool:
-        """Whether somebody waits for the host's answer."""
+        """Whether a caller of :meth:`when_known` waits for the host's answer."""
         return bool(self._waiting)
 
     @property
     def is_sandboxed(self) -> bool:
-        """Whether clients are tagged by a security context."""
+        """Whether clients connect inside a security context."""
         return bool(self._directory)
 
     def version_of(self, interface: str) -> int:
-        """The version in which clients get an interface, 0 when they do not."""
+        """The version of an interface that clients get, 0 if they do not get the interface."""
         return self.offered.version_of(interface)
 
     def hides(self, interface: str) -> bool:
@@ -104,7 +108,7 @@ class HostLink:
         return self.globals.version_of(interface) > 0 and not self.version_of(interface)
 
     def when_known(self, function: Callable[[str], None]) -> None:
-        """Call ``function("")`` once the globals are known, or with a sentence when they cannot be."""
+        """Call ``function("")`` once the globals are known, or ``function(reason)`` if the host is unreachable."""
         if self._known:
             function("")
             return
@@ -114,17 +118,17 @@ class HostLink:
 
     @property
     def client_path(self) -> str:
-        """The socket for clients: inside the security context where there is one."""
+        """The path of the host socket for clients: the security context's, if there is one."""
         return f"{self._directory}/wayland" if self._directory else self._channel.path
 
     def why_unreachable(self, error: OSError) -> str:
-        """Why nobody can connect to :attr:`client_path`, as a sentence."""
+        """The reason why a connection to :attr:`client_path` failed, as a sentence."""
         if self._directory:
             return "the host compositor closed the sandbox of this container"
         return unreachable(self._channel.path, error).message
 
     def close(self) -> None:
-        """Close the connections and forget the host."""
+        """Close the connections and drop everything learnt from the host."""
         self._stop_timers()
         for connection in (self._own, self._inside):
             if connection is not None:
@@ -213,7 +217,7 @@ class HostLink:
     def _refused(self, said: str) -> None:
         """The host has sent an error on the proxy's own connection."""
         if self._directory and not self._known:
-            # A nested sandbox, for instance: go on without a context of our own.
+            # For instance inside another sandbox: go on without a security context.
             _log.warning("the host compositor refuses a security context: %s", said)
             self._use_security_context = False
             self.close()
@@ -222,7 +226,7 @@ class HostLink:
             self._lost(f"the host compositor ended the connection: {said}")
 
     def _look_inside(self) -> None:
-        """Connect as clients do, to learn which globals they get."""
+        """Connect through the security context, to list the globals that clients get."""
         self._timer = None
         try:
             sock = SocketChannel(self.client_path).connect()
@@ -249,7 +253,7 @@ class HostLink:
             self._lost(f"the host compositor ended a connection in the sandbox: {_error_text(message)}")
 
     def _follow(self, opcode: int, message: bytes) -> None:
-        """Ask for outputs that come later."""
+        """Follow outputs that the host adds or removes later."""
         (name,) = decode("u", message[:12])
         assert isinstance(name, int)
         if opcode == 0 and name in self.globals:
@@ -261,14 +265,15 @@ class HostLink:
         self._known = True
         self._stop_timers()
         if self._listener is not None:
-            self._listener.close()  # the host has its own descriptor of it now
+            self._listener.close()  # the host listens on its own descriptor now
             self._listener = None
         self._tell("")
 
     def _make_sandbox(self) -> None:
-        """Let the host accept our clients on a socket whose clients it knows to be sandboxed.
+        """Create a security context: the host accepts sandboxed clients on a new socket.
 
-        The manager itself goes with ``destroy``; the context lives until ``_keep_open`` is closed.
+        The last requests destroy the manager and the context object; the security context itself lives until
+        ``_keep_open`` is closed.
         """
         import tempfile  # slow, and few hosts have contexts
 
@@ -296,9 +301,9 @@ class HostLink:
 
 
 def _error_text(message: bytes) -> str:
-    """What a wl_display.error says.
+    """The text of a wl_display.error.
 
-    :raises WireError: it is damaged.
+    :raises WireError: the message is malformed.
     """
     text = decode("ous", message)[2]
     return text.decode(errors="replace") if isinstance(text, bytes) else ""

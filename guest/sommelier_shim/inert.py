@@ -1,8 +1,9 @@
-"""Globals that the host has withdrawn: what a client binds all the same does nothing
+"""Binds of globals that the host has removed: the client gets an inert object, which does nothing
 (chromeos-sommelier.md §8.1.5).
 
-The client has raced with the removal and must not be killed for it, as a host that has forgotten the global would.
-What it makes of an inert object is inert too, and the host never hears of any of them.
+The client has raced with global_remove, and the proxy must not disconnect it for that, as a host that has dropped
+the global would. An object that the client creates from an inert object is inert, too. The host receives no message
+of inert objects.
 """
 
 from __future__ import annotations
@@ -22,17 +23,17 @@ _KEY = "inert objects"
 
 
 class Withdrawn(NamedTuple):
-    """What :attr:`Relay.globals` has of a global that the host has withdrawn since."""
+    """The value of a removed global in :attr:`Relay.globals`."""
 
     interface: str
     version: int
 
 
 class InertBinder:
-    """Answers binds of withdrawn globals.
+    """Answers binds of removed globals.
 
-    From the first one on a client's conversation goes on with routes of its own, in which every request that names
-    an object is looked at. All others pay nothing.
+    At its first such bind a client's relay switches to routes that check every object argument of every request.
+    Other clients pay nothing.
     """
 
     def __init__(self, hooks: Hooks) -> None:
@@ -40,9 +41,10 @@ class InertBinder:
         self._routes: Routes | None = None
 
     def bind(self, flow: Flow, interface: str, new: int) -> Buffer:
-        """The hook's answer to a bind.
+        """Drop a bind request and create an inert object instead.
 
-        :raises WireError: the new object may not have this id.
+        :returns: the bind hook's result.
+        :raises WireError: the new id is invalid.
         """
         relay = flow.relay
         if self._routes is None:
@@ -55,7 +57,7 @@ class InertBinder:
 
 
 def _wary(hooks: Hooks) -> Hooks:
-    """The same hooks, behind such that know of inert objects."""
+    """A copy of the hooks with an inert-object check in front of each."""
     wary = copy(hooks)
     wary.requests = {key: list(chain) for key, chain in hooks.requests.items()}
     wary.events = {key: list(chain) for key, chain in hooks.events.items()}
@@ -69,21 +71,24 @@ def _wary(hooks: Hooks) -> Hooks:
 
 
 def _inert(relay: Relay) -> set[int]:
-    """The client's numbers of its inert objects."""
+    """The client ids of the client's inert objects."""
     found = relay.features[_KEY]
     assert isinstance(found, set)
     return found
 
 
 def _make(relay: Relay, interface: str, new: int) -> bytes:
-    """An inert object, and what the host must hear for it."""
+    """Create an inert object.
+
+    :returns: the requests to send to the host for it.
+    """
     requests = relay.routes.special("inert", interface, interface_shape(interface).requests, _ghost)
     said = b""
     if isinstance(relay, TranslatingRelay):
         relay.add_virtual(new, interface)
         relay.requests.objects.put(new, requests)
     else:
-        # Both sides count alike, so the host's must stay dense: it makes a callback, which is gone at once.
+        # Both sides use the same ids, and the host allows no gap: give this id to a callback on the host.
         relay.add(new, requests, relay.routes.silent("wl_callback"))
         said = encode(DISPLAY, 0, "n", new)
     _inert(relay).add(new)
@@ -91,7 +96,7 @@ def _make(relay: Relay, interface: str, new: int) -> bytes:
 
 
 def _deleted(flow: Flow, object_id: int, at: int, stop: int) -> Buffer | None:
-    """Hook for delete_id: the callback is gone, which the client takes for its object."""
+    """Hook for delete_id: drop it if it is for the callback that has the id of an inert object."""
     relay, number = flow.relay, UINT.unpack_from(flow.buffer, at + 8)[0]
     if isinstance(relay, TranslatingRelay) or number not in _inert(relay) or number in relay.waiting:
         return None
@@ -105,12 +110,12 @@ def _destroy(relay: Relay, object_id: int) -> None:
         relay.remove_virtual(object_id)
         return
     relay.destroyed(object_id)
-    if object_id not in relay.events.objects:  # else the host's delete_id goes on to the client
+    if object_id not in relay.events.objects:  # otherwise the relay forwards the host's delete_id later
         relay.to_client(delete_id_event(object_id), None)
 
 
 def _ghost(shape: Shape) -> Hook:
-    """The entry for a request of an inert object."""
+    """The entry for a request of an inert object: drop it, and make every object that it creates inert."""
 
     def pass_over(flow: Flow, object_id: int, at: int, stop: int) -> Buffer:
         if stop - at < shape.least:
@@ -125,7 +130,8 @@ def _ghost(shape: Shape) -> Hook:
 
 
 def _sifter(shape: Shape, signature: str) -> Hook:
-    """The hook for a request that names objects: without the inert ones, where it means something without them."""
+    """The hook for a request with object arguments: replace an inert object by null where the argument may be null,
+    otherwise drop the request and make every object that it creates inert."""
     optional = [letter == "?o" for letter in re.findall(r"\??o", signature)]
     named = [(before, offset, free) for (before, offset, _), free in zip(shape.objects, optional, strict=True)]
 
@@ -144,7 +150,10 @@ def _sifter(shape: Shape, signature: str) -> Hook:
 
 
 def _make_all(flow: Flow, shape: Shape, object_id: int, at: int, stop: int) -> bytes:
-    """Make what a request makes, but inert."""
+    """Create the objects of a request as inert objects.
+
+    :returns: the requests to send to the host for them.
+    """
     said = b""
     for before, offset, interface in shape.new:
         place = _place(flow, before, offset, at, stop)
@@ -153,7 +162,10 @@ def _make_all(flow: Flow, shape: Shape, object_id: int, at: int, stop: int) -> b
 
 
 def _place(flow: Flow, before: str, offset: int, at: int, stop: int) -> int:
-    """Where in the buffer an id is."""
+    """The position of an id argument in the buffer.
+
+    :raises WireError: the message is shorter than its arguments.
+    """
     place = (skip(before, flow.buffer, at + 8, stop) if before else at) + offset
     if place + 4 > stop:
         raise WireError("the message is shorter than its arguments")

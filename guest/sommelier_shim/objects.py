@@ -1,7 +1,7 @@
-"""Which number stands for which object, as one side of a conversation sees it.
+"""The object table of one side of a connection: entries by object id.
 
-Objects that the client makes are numbered without gaps (chromeos-sommelier.md §6.2), so that a list finds them
-faster than a dictionary would. Those that the host makes have numbers of their own far above, and are few.
+The client allocates ids without gaps (chromeos-sommelier.md §6.2), so a list holds its objects and is faster than a
+dictionary. The host creates few objects, with ids from 0xff000000; a dictionary holds them.
 """
 
 from __future__ import annotations
@@ -12,21 +12,21 @@ from typing import Any, TypeAlias
 from sommelier_shim.wire import DISPLAY, FIRST_SERVER_ID
 
 Entry: TypeAlias = Any
-"""What happens to a message: None to forward it untouched, or a hook; see :mod:`sommelier_shim.relay`."""
+"""How to handle a message: None forwards it untouched, otherwise a hook; see :mod:`sommelier_shim.relay`."""
 Entries: TypeAlias = Sequence[Entry]
-"""What happens to an object's messages, by opcode."""
+"""The entries of an object's messages, by opcode."""
 
 NOTHING: Entries = ()
-"""Stands where there is no object. Entries of interfaces are lists, so that none equals it."""
+"""Marks an unused id. Interfaces have lists as entries, so none of them equals this tuple."""
 _NOBODY: Entries = []
-"""Number 0 is taken, and has no messages."""
+"""Id 0 is null: reserved, no messages."""
 
 
 class ObjectTable:
-    """The entries of objects by their numbers.
+    """The entries of objects by id.
 
-    :ivar near: those of the client's making; :data:`NOTHING` where one was. It never gets shorter.
-    :ivar far: those of the host's making.
+    :ivar near: objects that the client created; :data:`NOTHING` at unused ids. The list never shrinks.
+    :ivar far: objects that the host created.
     """
 
     __slots__ = ("far", "near")
@@ -42,7 +42,7 @@ class ObjectTable:
         return object_id in self.far
 
     def __len__(self) -> int:
-        """How many objects there are. It takes as long as there have been objects at a time."""
+        """The number of objects. O(the highest client id so far)."""
         near = self.near
         return len(near) - 1 - near.count(NOTHING) + len(self.far)
 
@@ -52,35 +52,36 @@ class ObjectTable:
         return near[object_id] if object_id < len(near) else self.far.get(object_id, NOTHING)
 
     def put(self, object_id: int, entries: Entries) -> None:
-        """Let a number stand for an object, whatever it stood for.
+        """Set the entries of an id, whether or not the id is in use.
 
-        :param object_id: not so high that a list could not be as long, unless it is of the host's making.
+        :param object_id: a host id, or a client id that the caller has checked against its limit, because the
+            list grows up to it.
         """
         near = self.near
         if object_id < len(near):
             near[object_id] = entries
         elif object_id < FIRST_SERVER_ID:
-            # Whoever floods gives thousands of numbers before the first is free again: make room for some more.
+            # A flooding client uses thousands of ids before the first is free again: grow by half.
             near.extend([NOTHING] * (object_id + 1 - len(near) + len(near) // 2))
             near[object_id] = entries
         else:
             self.far[object_id] = entries
 
     def remove(self, object_id: int) -> None:
-        """Forget an object, if there is one."""
+        """Remove an object, if the id is in use."""
         if object_id < len(self.near):
             self.near[object_id] = NOTHING
         else:
             self.far.pop(object_id, None)
 
     def change(self, function: Callable[[Entries], Entries]) -> None:
-        """Give every object the entries that a function makes of its present ones."""
+        """Replace the entries of every object with ``function(entries)``."""
         near, far = self.near, self.far
         near[DISPLAY:] = [NOTHING if entries is NOTHING else function(entries) for entries in near[DISPLAY:]]
         for object_id, entries in far.items():
             far[object_id] = function(entries)
 
     def clear(self) -> None:
-        """Forget everything."""
+        """Remove all objects."""
         del self.near[1:]
         self.far.clear()

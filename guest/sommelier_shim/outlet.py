@@ -1,4 +1,4 @@
-"""The sending half of a connection: never blocks, keeps order, keeps descriptors with their messages."""
+"""The sending half of a connection: it never blocks, keeps the order, and sends descriptors with their messages."""
 
 from __future__ import annotations
 
@@ -12,27 +12,29 @@ from collections.abc import Callable
 from sommelier_shim.wire import DESCRIPTORS_PER_SEND, Buffer
 
 QUEUE_HIGH = 8 * 1024 * 1024
-"""Bytes that may wait for a slow reader before we stop reading what is meant for it. libwayland 1.21 dies when its
-socket is full for long (performance.md §8.2), so this is much."""
+"""Queued bytes above which the session stops reading the other peer. The limit is high because libwayland 1.21
+aborts when its socket stays full (performance.md §8.2)."""
 QUEUE_LOW = QUEUE_HIGH // 4
-"""Bytes below which reading goes on."""
+"""Queued bytes at which reading resumes."""
 DESCRIPTORS_HIGH = 512
-"""Waiting descriptors with which reading pauses as well: a process has not many."""
+"""Queued descriptors above which reading pauses, too: a process can only open a limited number."""
 _JOINED = 65536
-"""Waiting pieces are joined up to this size, so that many small messages are one piece."""
+"""Bytes of a queued block up to which the outlet appends the next data to it, so that many small messages share
+one block."""
 _FLAGS = int(socket.MSG_DONTWAIT | socket.MSG_NOSIGNAL)
-"""A plain number: each operation of a flag type's takes 0.4 µs."""
+"""An int, because each operation on an IntFlag takes 0.4 µs."""
 
 
 class Outlet:
     """Sends to one socket.
 
     :param sock: non-blocking.
-    :param on_wait: called when something waits, and again when nothing waits any more.
-    :ivar queued: bytes that wait; :ivar descriptors: descriptors that wait.
-    :ivar broken: whether the peer takes nothing any more; what is sent then is dropped.
-    :ivar is_clear: whether nothing waits and the peer takes more.
-    :ivar retry: whether to try again by time, because the kernel holds too many descriptors under way.
+    :param on_wait: called with True when the queue becomes non-empty, and with False when it is empty again.
+    :ivar queued: queued bytes; :ivar descriptors: queued descriptors.
+    :ivar broken: whether the socket failed or is closed; :meth:`send` drops everything then.
+    :ivar is_clear: whether the queue is empty and the socket not broken.
+    :ivar retry: whether to flush again after a delay (the kernel has too many descriptors in flight), instead of
+        when the socket is writable.
     """
 
     __slots__ = ("_on_wait", "_queue", "_send", "_sock", "broken", "descriptors", "is_clear", "queued", "retry",
@@ -52,16 +54,16 @@ class Outlet:
 
     @property
     def is_full(self) -> bool:
-        """Whether to stop reading what would be sent here."""
+        """Whether the session must stop reading the other peer."""
         return self.queued > QUEUE_HIGH or self.descriptors > DESCRIPTORS_HIGH
 
     @property
     def has_room(self) -> bool:
-        """Whether to start again."""
+        """Whether the session can resume reading the other peer."""
         return self.queued <= QUEUE_LOW and self.descriptors <= DESCRIPTORS_HIGH // 4
 
     def send(self, data: Buffer, descriptors: list[int] | None) -> None:
-        """Send or keep. The descriptors belong to the outlet from now on and go with the first byte."""
+        """Send, or append to the queue. The outlet owns the descriptors, and sends them with the first byte."""
         if self.is_clear:
             if descriptors is None:
                 send = self._send
@@ -82,7 +84,7 @@ class Outlet:
         self._keep(data, descriptors)
 
     def flush(self) -> None:
-        """Send what waits, as much as goes."""
+        """Send queued data until the socket is full."""
         queue = self._queue
         self.retry = False
         while queue and not self.broken:
@@ -105,18 +107,18 @@ class Outlet:
             self._on_wait(False)
 
     def close(self) -> None:
-        """Drop what waits and close its descriptors. The socket is the caller's."""
+        """Drop the queued data and close its descriptors. The caller closes the socket."""
         self._break()
         self._drop()
 
     def dissolve(self) -> None:
-        """Let go of the owner; nothing may be called afterwards."""
+        """Break the reference cycle with the owner; the outlet is unusable afterwards."""
         del self._on_wait, self._send
 
     def _try(self, data: Buffer, descriptors: list[int] | None) -> int:
         """Send once.
 
-        :returns: the bytes that went; 0 when the socket is full or broken.
+        :returns: the number of bytes sent; 0 when the socket is full or broken.
         """
         try:
             if descriptors:
@@ -132,7 +134,7 @@ class Outlet:
         return sent
 
     def _failed(self, error: OSError) -> int:
-        """Nothing could be sent: now, or for ever."""
+        """Handle a failed send: temporary (the socket is full, or too many descriptors in flight) or fatal."""
         if error.errno == errno.ETOOMANYREFS:
             self.retry = True
         elif not isinstance(error, BlockingIOError):

@@ -1,8 +1,8 @@
-"""One client's conversation with the host, without I/O: bytes and descriptors in, bytes and descriptors out.
+"""One client's connection through the proxy, without I/O: bytes and descriptors in, bytes and descriptors out.
 
-A message is looked up by its object and opcode. Most entries are ``None``: the message belongs to the run that is
-forwarded in one piece, untouched. The others keep track of objects and descriptors, or change the message
-(performance.md §4.1). What the tables hold is decided by :mod:`sommelier_shim.routes`.
+The relay finds an entry for each message by object id and opcode. Most entries are ``None``: the relay forwards the
+message untouched, in one send with its neighbours. Other entries track objects and descriptors, or change the
+message (performance.md §4.1). :mod:`sommelier_shim.routes` builds the tables of entries.
 """
 
 from __future__ import annotations
@@ -35,21 +35,22 @@ if TYPE_CHECKING:
 OBJECT_LIMIT = 65536
 """Objects of one client; the largest programs have a few thousand (chromeos-sommelier.md §8.3)."""
 UNCONFIRMED_LIMIT = 65536
-"""What a client may be ahead of the host, see :attr:`Relay.is_ahead`; then it is not read for a while."""
+"""Maximum of :attr:`Relay.unconfirmed`. Above it the session stops reading the client until the host catches up."""
 COUNTED_AGAIN = 4096
-"""Objects that can come beyond either limit before it is noticed, see :meth:`Relay.count`."""
+"""How far either count can exceed its limit before :meth:`Relay.count` notices."""
 CLIENT_ID_LIMIT = OBJECT_LIMIT + UNCONFIRMED_LIMIT + 2 * COUNTED_AGAIN
-"""Numbers that a client can give: libwayland leaves no gaps, so that it never gets there."""
+"""Client ids must be below this. libwayland allocates ids without gaps, so no libwayland client reaches it."""
 DESCRIPTOR_LIMIT = 512
-"""Descriptors that may wait for their message: twice what one read can bring."""
+"""Maximum of received descriptors that no message has used yet: twice what one read can receive."""
 _DESCRIPTORS_OF_A_MESSAGE = 4
-"""A run is cut before the next message could exceed what one send may carry; no message has more."""
+"""Maximum of descriptors in one message. :meth:`Flow.feed` sends what it has before the next message could exceed
+``DESCRIPTORS_PER_SEND``."""
 
 _IS_POSSIBLE = [True, False, False, False] * 0x4000
-"""By the size in a header, whether a message can have it. Comparisons take three times as long."""
+"""Whether a size in a message header is valid, by size. A table: comparisons take three times as long."""
 _IS_POSSIBLE[:HEADER_SIZE] = [False] * HEADER_SIZE
 _MAKING_SIZE = 12
-"""Bytes of wl_display.delete_id; a message that makes an object has no fewer."""
+"""Bytes of wl_display.delete_id, and the minimum size of a message that creates an object."""
 _START = Struct("IHHI")
 
 
@@ -60,15 +61,16 @@ def _start_of_big_endian(buffer: Buffer, at: int) -> tuple[int, ...]:
 
 _unpack_start: Callable[[bytearray, int], tuple[int, ...]]
 _unpack_start = _START.unpack_from if sys.byteorder == "little" else _start_of_big_endian
-"""Object, opcode, size and first argument of a message; one that has no argument is followed by anything."""
+"""Object id, opcode, size and first argument of a message. A message without arguments yields the 4 bytes after
+it as its first argument."""
 
 Hook: TypeAlias = Callable[["Flow", int, int, int], "Buffer | None"]
-"""``hook(flow, object_id, at, stop)``: the message is ``flow.buffer[at:stop]``. Returns None to leave it (it may
-have been changed in place), other bytes to send instead, or ``b""`` to drop it."""
+"""``hook(flow, object_id, at, stop)``: the message is ``flow.buffer[at:stop]``. A hook may change the message in
+place. It returns None to forward the message, other bytes to send instead of it, or ``b""`` to drop it."""
 
 
 def destroys(flow: Flow, object_id: int, at: int, stop: int) -> None:
-    """The entry of a request that destroys its object and does nothing else."""
+    """The entry of a plain destructor: the request destroys its object and does nothing else."""
     flow.relay.destroyed(object_id)
 
 
@@ -85,10 +87,10 @@ def deletes(flow: Flow, object_id: int, at: int, stop: int) -> Buffer | None:
 
 
 class Makes:
-    """The entry of a request that makes an object, whose number is its first argument, and does nothing else.
+    """The entry of a request that creates one object, with the new id as first argument, and does nothing else.
 
-    :param least: bytes of the message, at the least.
-    :param requests: the object's entries, :param events: those of the other direction.
+    :param least: minimum size of the message in bytes.
+    :param requests: entries for the new object's requests, :param events: entries for its events.
     """
 
     __slots__ = ("events", "least", "requests")
@@ -101,7 +103,7 @@ class Makes:
     def __call__(self, flow: Flow, object_id: int, at: int, stop: int) -> None:
         """A :data:`Hook`.
 
-        :raises WireError: the message is too short, or the object may not have this number.
+        :raises WireError: the message is too short, or the new id is invalid.
         """
         if stop - at < self.least:
             raise WireError(f"a message to object {object_id} is too short")
@@ -113,20 +115,22 @@ def _wrong_size(object_id: int, size: int) -> WireError:
 
 
 class Sink(Protocol):
-    """Where a flow's output goes. It owns the descriptors from then on."""
+    """Takes a flow's output. The sink owns the descriptors and closes them."""
 
     def __call__(self, data: Buffer, descriptors: list[int] | None, /) -> None: ...
 
 
 class Flow:
-    """One direction.
+    """One direction of a relay.
 
-    :param relay: the conversation that it belongs to.
-    :param is_requests: from the client to the host.
-    :ivar objects: what the sender can name, in its numbering; :ivar others: the other direction's.
+    :param relay: the relay that this flow belongs to.
+    :param is_requests: whether this is the direction from the client to the host.
+    :ivar objects: entries of the objects to which the sender can send messages, by the sender's ids;
+        :ivar others: the same table of the other direction.
     :ivar received: descriptors that no message has used yet.
-    :ivar before: what a hook wants to be sent in front of its message; :ivar after: and behind it;
-        :ivar later: makes what goes behind it when it needs the number of an object that the message makes.
+    :ivar before: bytes that a hook prepends to its message; :ivar after: bytes that a hook appends;
+        :ivar later: returns more bytes to append; called after the message has created its objects, so that it
+        can use their ids.
     """
 
     __slots__ = (
@@ -156,12 +160,12 @@ class Flow:
         self._leaving: list[int] = []
 
     def feed(self, buffer: bytearray, view: memoryview, end: int) -> int:
-        """Relay the whole messages in ``buffer[:end]``; they may be changed in place.
+        """Forward the complete messages in ``buffer[:end]``. Hooks may change them in place.
 
-        :param buffer: longer than ``end`` by another word at least.
-        :param view: of the buffer.
-        :returns: how many bytes were used; the rest is the beginning of a message.
-        :raises WireError: the sender broke the protocol; what came before has been sent on.
+        :param buffer: at least 4 bytes longer than ``end``.
+        :param view: a view of the buffer.
+        :returns: the number of bytes used; the rest is the beginning of an incomplete message.
+        :raises WireError: the sender broke the protocol. The messages before the faulty one have been sent.
         """
         self.buffer = buffer
         relay = self.relay
@@ -185,9 +189,10 @@ class Flow:
                     entry = objects[object_id][opcode]
                 except IndexError:
                     entry = self._find(object_id, opcode)
-                # Floods are made of untouched messages and three kinds more, which are worth their lines: a call
-                # costs as much as the rest. Only relays in which both sides number alike have the three, and both
-                # of their lists are as long. Whatever is unusual about one takes the way of all others.
+                # Fast path. Bulk traffic is untouched messages plus plain destructors, delete_id and requests with
+                # one new id. They are inlined because one Python call doubles the cost per message. Only a relay
+                # in which both sides use the same ids has these three entries, and there both tables have the same
+                # length. Anything irregular falls through to the entry's own call.
                 if entry is None and is_possible[size]:
                     at = stop
                     continue
@@ -240,9 +245,9 @@ class Flow:
         return at
 
     def pass_descriptors(self, count: int, object_id: int, name: str) -> None:
-        """Let the descriptors of a message go with it.
+        """Forward the descriptors of a message with it.
 
-        :raises WireError: they are not there.
+        :raises WireError: the sender has not sent them.
         """
         if len(self.received) < count:
             raise WireError(f"{name} of object {object_id} came without its file descriptor")
@@ -250,9 +255,9 @@ class Flow:
             self._leaving.append(self.received.popleft())
 
     def drop_descriptors(self, count: int, object_id: int, name: str) -> None:
-        """Close the descriptors of a message that is not sent on.
+        """Close the descriptors of a dropped message.
 
-        :raises WireError: they are not there.
+        :raises WireError: the sender has not sent them.
         """
         if len(self.received) < count:
             raise WireError(f"{name} of object {object_id} came without its file descriptor")
@@ -260,7 +265,7 @@ class Flow:
             os.close(self.received.popleft())
 
     def close(self) -> None:
-        """Close what descriptors are left and let go of everything, so that no cycle keeps memory."""
+        """Close the remaining descriptors, and clear the object table and the buffer to free their memory."""
         for descriptor in (*self.received, *self._leaving):
             os.close(descriptor)
         self.received.clear()
@@ -277,9 +282,9 @@ class Flow:
             self.sink(data, None)
 
     def _find(self, object_id: int, opcode: int) -> Entry:
-        """The entry of a message of an object that the host made.
+        """The entry of a message of an object that the host created.
 
-        :raises WireError: there is no such object or message.
+        :raises WireError: the object or the opcode does not exist.
         """
         entries = self.objects.get(object_id)
         if opcode < len(entries):
@@ -290,7 +295,7 @@ class Flow:
             raise WireError(f"invalid {kind} {opcode}, object {name}#{object_id}", INVALID_METHOD)
         if self.is_requests:
             raise WireError(f"invalid object {object_id}", INVALID_OBJECT)
-        # libwayland passes over events for objects that it does not know, and so do we.
+        # libwayland drops events for unknown objects, and so does the proxy.
         return _drop
 
 
@@ -299,17 +304,19 @@ def _drop(flow: Flow, object_id: int, at: int, stop: int) -> Buffer:
 
 
 class Relay:
-    """The state of one conversation in which both sides number objects alike.
+    """The state of one client's connection, where client and host use the same object ids.
 
-    :param routes: what happens to which message.
-    :param to_client: takes what the client shall receive, :param to_host: what the host shall receive.
-    :ivar globals: what the host announced and we passed on: interface and version by name.
-    :ivar features: state of the parts that change messages, by whatever key they choose.
+    :param routes: the tables of entries.
+    :param to_client: sends to the client, :param to_host: sends to the host.
+    :ivar globals: the globals that the proxy has announced to the client: interface and version by name.
+    :ivar features: state of the features that change messages, each under a key of its own.
+    :ivar waiting: by id, the event entries of successors: the client has reused the id, and the host has not yet
+        sent delete_id for the previous object.
     :ivar last_error: the text of the ``wl_display.error`` that the host sent, or "".
-    :ivar room: bytes after which objects are counted again, see :meth:`count`.
-    :ivar is_full: whether there were too many objects.
-    :ivar is_ahead: whether the client is too far ahead of the host: reading on would fill memory with what is not
-        confirmed. A flood of short-lived objects comes here, not to an error: nothing is wrong with it.
+    :ivar room: bytes until the next :meth:`count`.
+    :ivar is_full: whether the client had more than ``OBJECT_LIMIT`` objects at the last count.
+    :ivar is_ahead: whether :attr:`unconfirmed` is too high, so that reading on would fill memory. A flood of
+        short-lived objects sets this instead of failing, because it breaks no rule of the protocol.
     """
 
     __slots__ = ("__weakref__", "events", "features", "globals", "is_ahead", "is_full", "last_error", "requests",
@@ -334,17 +341,17 @@ class Relay:
         routes.start(self)
 
     def add(self, object_id: int, requests: Entries, events: Entries) -> int:
-        """An object that the client makes.
+        """Add an object that the client creates.
 
-        :returns: the host's number for it.
-        :raises WireError: it may not have this id.
+        :returns: the host's id of the object.
+        :raises WireError: the client's id is invalid.
         """
         mine, theirs = self.requests.objects, self.events.objects
         if object_id in mine or not DISPLAY < object_id < CLIENT_ID_LIMIT:
             raise WireError(f"invalid new id {object_id}", INVALID_OBJECT)
         mine.put(object_id, requests)
         if object_id in theirs:
-            # Used again before the host confirmed the end of its predecessor, whose events may still come.
+            # The client reuses the id before the host's delete_id: events of the previous object may still arrive.
             waiting = self.waiting.setdefault(object_id, deque())
             if len(waiting) >= OBJECT_LIMIT // 16:
                 raise WireError(f"object {object_id} was made too often without an answer", NO_MEMORY)
@@ -354,17 +361,17 @@ class Relay:
         return object_id
 
     def add_from_host(self, object_id: int, requests: Entries, events: Entries) -> None:
-        """An object that the host makes in an event. Its id may have been used before.
+        """Add an object that the host creates in an event. The host may reuse an id.
 
-        :raises WireError: it may not have this id.
+        :raises WireError: the id is invalid.
         """
         self._add_event_object(object_id, events)
         self.requests.objects.put(object_id, requests)
 
     def hide_from_client(self, object_id: int, interface: str) -> None:
-        """Take an object that the host just made for ourselves: the client does not hear of it.
+        """Add an object that the host creates in an event which the client does not receive; drop all its events.
 
-        :raises WireError: it may not have this id.
+        :raises WireError: the id is invalid.
         """
         self._add_event_object(object_id, self.routes.silent(interface))
 
@@ -376,13 +383,13 @@ class Relay:
         self.events.objects.put(object_id, events)
 
     def destroyed(self, object_id: int) -> None:
-        """The client destroyed an object; events for it may come until the host confirms."""
+        """Record that the client destroyed an object; the host may send events for it until its delete_id."""
         self.requests.objects.remove(object_id)
 
     def deleted(self, object_id: int) -> int:
-        """The host confirmed the end of an object.
+        """Record a delete_id of the host.
 
-        :returns: the client's number for it, 0 when the client need not know.
+        :returns: the client's id of the object, 0 when the client gets no delete_id.
         """
         if not DISPLAY < object_id < FIRST_SERVER_ID:
             return 0
@@ -399,14 +406,15 @@ class Relay:
 
     @property
     def unconfirmed(self) -> int:
-        """Callbacks under way, and destroyed objects whose end the host has not confirmed."""
+        """The number of pending callbacks, and of destroyed objects for which the host has not sent delete_id."""
         return len(self.events.objects) - len(self.requests.objects)
 
     def count(self) -> None:
-        """See how many objects there are, and when to look again.
+        """Count the objects, and set the number of bytes until the next count.
 
-        Counting takes too long to do it after every message, and telling objects as they come and go takes longer
-        than all the rest. But who makes or ends one says some bytes, so that so many can be said first.
+        Counting is O(table), so it cannot follow every message; updating a counter in every message costs more
+        than the rest of the relay. A message that creates an object has at least 12 bytes, so the next count is
+        due when enough bytes for the remaining objects have passed.
         """
         live, unconfirmed = len(self.requests.objects), self.unconfirmed
         enough = UNCONFIRMED_LIMIT // 2
@@ -419,20 +427,20 @@ class Relay:
         self.room = objects * _MAKING_SIZE
 
     def client_id(self, host_id: int) -> int:
-        """The client's number for an object of the host's; 0 when it has none."""
+        """The client's id of a host object; 0 if the client does not know the object."""
         return host_id
 
     def host_id(self, client_id: int) -> int:
-        """The host's number for an object of the client's; 0 when it has none."""
+        """The host's id of a client object; 0 if the host does not know the object."""
         return client_id
 
     def interface(self, client_id: int) -> str:
-        """The interface of an object that the client has, or ""."""
+        """The interface of a client object, or "" if there is no such object."""
         objects = self.requests.objects
         return self.routes.interface_of(objects.get(client_id)) if client_id in objects else ""
 
     def close(self) -> None:
-        """Let go of everything."""
+        """Close the received descriptors and clear all state."""
         self.requests.close()
         self.events.close()
         self.features.clear()
@@ -440,5 +448,5 @@ class Relay:
         self.waiting.clear()
 
     def dissolve(self) -> None:
-        """Break the circles of references; nothing may be called afterwards."""
+        """Break the reference cycles; the relay is unusable afterwards."""
         del self.requests.relay, self.events.relay, self.to_client, self.to_host

@@ -1,7 +1,7 @@
-"""What happens to which message: the tables that :class:`~sommelier_shim.relay.Relay` looks messages up in.
+"""The tables in which :class:`~sommelier_shim.relay.Relay` finds the entry of each message.
 
-Built from the shapes of the messages and the hooks of whatever is switched on, one interface at a time when the
-first object of it appears, and shared by all clients with the same settings.
+The routes build them from the messages' shapes and the hooks of the enabled features, one interface at a time when
+its first object appears. All clients with the same settings share the tables.
 """
 
 from __future__ import annotations
@@ -18,21 +18,23 @@ from sommelier_shim.trace import Trace
 from sommelier_shim.wire import HEADER_SIZE, UINT, Buffer, WireError, skip
 
 Step: TypeAlias = Callable[[Flow, bytearray, int, int, int], None]
-"""``step(flow, buffer, object_id, at, stop)``: keeps track of the objects and descriptors of a message."""
+"""``step(flow, buffer, object_id, at, stop)``: tracks the objects and descriptors of a message."""
 
 
 class Hooks:
-    """Hooks by interface and message. Several on one message run in the order in which they were added.
+    """Hooks by interface and message. Hooks on the same message run in the order in which they were added.
 
     :ivar at_start: called with each new relay.
     :ivar at_bind: by interface, called with the flow of requests, the global's name, the version that the client
         asked for and the new object's id.
     :ivar at_own_global: by interface, called with the flow of events, the name and the version of each global that
-        the proxy's own registry hears of; :ivar at_own_removal: called when one of any interface is gone, returns
-        what the client shall receive.
-    :ivar at_outputs_moved: called with each relay when the proxy's own connection has heard where outputs lie.
-    :ivar own_handlers: by interface, what happens to events of the proxy's own objects; others are dropped. A
-        handler gets the host's object id, and returns what the client shall receive, in the client's numbers.
+        the proxy's own registry receives; :ivar at_own_removal: called with the flow of events and the name for
+        each global_remove; returns the events for the client.
+    :ivar at_outputs_moved: called with each relay when the proxy's own connection has received other positions of
+        outputs.
+    :ivar own_handlers: by interface and name, handlers for events of the proxy's own objects; the relay drops
+        other events of these objects. A handler gets the host id, and returns the events for the client, with
+        client ids.
     """
 
     def __init__(self) -> None:
@@ -55,10 +57,10 @@ class Hooks:
 
 
 class Routes:
-    """The tables for relays in which both sides number objects alike; untouched messages cost nothing.
+    """The tables for relays in which both sides use the same ids; untouched messages cost nothing.
 
     :param hooks: must have one for ``wl_registry.bind``.
-    :param trace: sees every message that it wants before anything else does.
+    :param trace: records the messages that it wants, before the hooks run.
     """
 
     def __init__(self, hooks: Hooks, trace: Trace | None = None) -> None:
@@ -73,23 +75,23 @@ class Routes:
         return Relay(self, to_client, to_host)
 
     def own(self, interface: str) -> Entries:
-        """Entries for an object of the proxy's own; see :mod:`sommelier_shim.translation`."""
+        """Entries for the events of the proxy's own objects; see :mod:`sommelier_shim.translation`."""
         raise NotImplementedError("only a translating relay has room for objects of the proxy's own")
 
     def start(self, relay: Relay) -> None:
-        """Prepare a new relay."""
+        """Call the ``at_start`` hooks with a new relay."""
         for function in self.hooks.at_start:
             function(relay)
 
     def entries(self, interface: str) -> tuple[Entries, Entries]:
         """The entries of an interface, for requests and for events.
 
-        :raises KeyError: the tables do not know the interface.
+        :raises KeyError: the tables do not have the interface.
         """
         found = self._entries.get(interface)
         if found is None:
             shape = interface_shape(interface)
-            # Interfaces refer to each other in circles: the lists exist before they are filled.
+            # Interfaces refer to each other in cycles: register the lists first, then fill them.
             requests: list[Entry] = []
             events: list[Entry] = []
             found = self._entries[interface] = (requests, events)
@@ -105,9 +107,10 @@ class Routes:
     def special(
         self, kind: str, interface: str, messages: Iterable[Shape], make: Callable[[Shape], Entry]
     ) -> Entries:
-        """Entries for objects that are not treated as others of their interface, made on first use.
+        """Other entries than the interface's usual ones, created on first use, for instance for inert objects.
 
-        :param kind: a name for the treatment.
+        :param kind: a name for these entries: "own", "silent", "inert".
+        :param make: returns the entry of a message.
         """
         found = self._special.get((kind, interface))
         if found is None:
@@ -120,11 +123,11 @@ class Routes:
         return self.special("silent", interface, interface_shape(interface).events, _silencer)
 
     def with_hooks(self, hooks: Hooks) -> Routes:
-        """Routes that differ in their hooks alone."""
+        """The same routes with other hooks."""
         return type(self)(hooks, self._trace)
 
     def take_over(self, relay: Relay) -> None:
-        """Go on with a conversation that has begun with other routes."""
+        """Switch a relay that has begun with other routes to these: replace the entries of all its objects."""
         before, relay.routes = relay.routes, self
 
         def mine(entries: Entries, *, is_request: bool) -> Entries:
@@ -167,14 +170,14 @@ class Routes:
         return hooked(shape, chain, step)
 
     def _step(self, shape: Shape, *, is_request: bool) -> Step | Makes | None:
-        """What must be done for a message apart from hooks."""
+        """The tracking that a message needs apart from hooks; None for an untouched message."""
         if not (shape.new or shape.descriptors or (shape.destructor and is_request)):
             return None
         only = len(shape.new) == 1 and not (shape.descriptors or shape.destructor)
         if only and is_request and not shape.new[0].before and shape.new[0].offset == HEADER_SIZE:
             interface = shape.new[0].interface
             requests, events = self.entries(interface)
-            # Nobody can say anything to a wl_callback: it is not among the objects that a client can name.
+            # A wl_callback has no requests, so it is not in the table of objects that the client can address.
             return Makes(shape.least, requests if interface_shape(interface).requests else NOTHING, events)
         return self._track(shape, is_request=is_request)
 
@@ -208,7 +211,7 @@ def _silencer(shape: Shape) -> Hook:
 
 
 def hooked(shape: Shape, hooks: tuple[Hook, ...], step: Step | None) -> Hook:
-    """One entry that runs hooks and then does what the message itself needs."""
+    """One entry that runs the hooks and then the step of the message."""
     name, least, descriptors = shape.name, shape.least, shape.descriptors
 
     def run(flow: Flow, object_id: int, at: int, stop: int) -> Buffer | None:
@@ -218,7 +221,7 @@ def hooked(shape: Shape, hooks: tuple[Hook, ...], step: Step | None) -> Hook:
         for hook in hooks:
             replacement = hook(flow, object_id, at, stop)
             if replacement is not None:
-                break  # a hook that replaces a message speaks last
+                break  # the first hook that returns a replacement ends the chain
         if replacement is None and flow.later is None and not (flow.before or flow.after):
             if step is not None:
                 step(flow, flow.buffer, object_id, at, stop)

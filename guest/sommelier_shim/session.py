@@ -24,13 +24,13 @@ from sommelier_shim.wire import (
 _log = logging.getLogger(__name__)
 
 RECEIVE_SIZE = 16384
-"""Bytes per read: full speed, and a flooding client holds the loop for a moment only
+"""Bytes per read: enough for full speed, and little enough that a flooding client blocks the loop only briefly
 (performance.md §3)."""
 FAREWELL_TIME = 5.0
-"""Seconds that a peer gets to take the last bytes that were meant for it."""
+"""Seconds to drain the data queued for a peer before its socket is closed."""
 NOT_WATCHED = -1
 _RETRY_TIME = 0.01
-"""Seconds until another try when the kernel has too many descriptors under way."""
+"""Seconds until the next send after ETOOMANYREFS: the kernel has too many descriptors in flight."""
 _ANCILLARY = socket.CMSG_SPACE(DESCRIPTORS_RECEIVED * 4)
 _FLAGS = int(socket.MSG_DONTWAIT | socket.MSG_CMSG_CLOEXEC)
 _LOST = int(socket.MSG_CTRUNC)
@@ -38,17 +38,17 @@ _LOST = int(socket.MSG_CTRUNC)
 _buffer = bytearray(SIZE_LIMIT + RECEIVE_SIZE + HEADER_SIZE)
 _view = memoryview(_buffer)
 _whole = [_view[:RECEIVE_SIZE]]
-"""One receive buffer for all: a client keeps only the beginning of a message between two reads."""
+"""One receive buffer for all peers: between two reads a peer keeps only the beginning of an incomplete message."""
 
 
 class Peer:
-    """One end of a session.
+    """The client or the host of a session, with its socket.
 
-    :ivar tail: the beginning of a message that was not complete.
-    :ivar ended: whether nothing more is read from there.
-    :ivar paused: whether reading waits until the other end has taken more.
-    :ivar hung_up: whether it went away while reading was paused.
-    :ivar other: the other end.
+    :ivar tail: the beginning of an incomplete message.
+    :ivar ended: whether the session has stopped reading this peer for good.
+    :ivar paused: whether the session stops reading this peer until the other peer's queue has drained.
+    :ivar hung_up: whether the peer closed its connection while reading was paused.
+    :ivar other: the other peer of the session.
     """
 
     __slots__ = ("ended", "flow", "hung_up", "other", "outlet", "paused", "receive", "session", "sock", "tail",
@@ -68,11 +68,11 @@ class Peer:
         self.other = self
 
     def watch(self) -> None:
-        """Wait for what this end needs now."""
+        """Poll the socket for the events that matter in the present state."""
         wanted = 0 if self.ended or self.paused else READABLE
         if self.outlet.queued and not self.outlet.broken and not self.outlet.retry:
             wanted |= WRITABLE
-        # Without any event asked for, a peer that is still there is watched for its end.
+        # epoll reports a hang-up even without requested events, so a paused peer stays registered.
         watched = NOT_WATCHED if not wanted and (self.ended or self.hung_up) else wanted
         if watched == self.watched:
             return
@@ -86,7 +86,7 @@ class Peer:
         self.watched = watched
 
     def close(self) -> None:
-        """Close the socket and what waits for it."""
+        """Close the socket and drop the data queued for it."""
         if self.watched != NOT_WATCHED:
             self.session.loop.remove(self.sock.fileno())
             self.watched = NOT_WATCHED
@@ -104,12 +104,12 @@ class Peer:
             self._flushed()
 
     def dissolve(self) -> None:
-        """Let go of everything; nothing may be called afterwards."""
+        """Break the reference cycles; the peer is unusable afterwards."""
         self.outlet.dissolve()
         del self.session, self.other, self.receive
 
     def _ready(self, events: int) -> None:
-        """Read once and pass on what is complete. Every message waits for this, so that it is one function."""
+        """Read once and forward the complete messages. One function, because every message passes through it."""
         if (events != READABLE or self.paused or self.ended) and not self._is_to_be_read(events):
             return
         size, space = 0, _whole
@@ -152,7 +152,7 @@ class Peer:
             self.session.resume(other)
 
     def _is_to_be_read(self, events: int) -> bool:
-        """Whether there is something to read after all; what else happened is seen to here."""
+        """Handle the other events (writable, hang-up), and return whether to read."""
         if events & WRITABLE:
             self.outlet.flush()
             self._flushed()
@@ -182,8 +182,9 @@ class Session:
     """A client's connection through the proxy.
 
     :param client: the accepted socket, :param host: the socket to the host.
-    :param on_end: called once when everything of the session is closed.
-    :param on_failure: called with a sentence when the client or the host broke the protocol.
+    :param on_end: called once when the session has closed both sockets.
+    :param on_failure: called with a sentence when the client or the host broke the protocol, when the host sent
+        ``wl_display.error``, or after an internal error.
     """
 
     def __init__(
@@ -212,7 +213,7 @@ class Session:
         self.host.watch()
 
     def hold(self, peer: Peer) -> None:
-        """Stop reading a peer when the other one has too much to take, and see whether that one is still there."""
+        """Stop reading a peer if the other peer's queue is full; handle a broken socket of the other peer."""
         other = peer.other
         if other.outlet.is_full or (peer is self.client and self.relay.is_ahead):
             peer.paused = True
@@ -221,7 +222,7 @@ class Session:
             self._send_failed(other)
 
     def sent(self, peer: Peer) -> None:
-        """Something left the queue of a peer: its source may be read again, or the session may be over."""
+        """The outlet sent queued data of a peer: resume reading the other peer, or close the session."""
         other = peer.other
         if other.paused:
             self.resume(other)
@@ -231,21 +232,21 @@ class Session:
             self.close()
 
     def hung_up(self) -> None:
-        """A peer went away with words unread: they wait for the other peer, but not for ever."""
+        """A peer closed with data unread: keep it for the other peer for at most ``FAREWELL_TIME``."""
         self._start_farewell()
 
     def broken(self) -> None:
-        """A fault of our own ends this conversation, whose state nobody knows any more, and no other."""
+        """Handle an internal error: close this session, whose state is unknown now. Other sessions go on."""
         self._reported = True
         self._on_failure(self, "the proxy has a fault")
         self.fail("the proxy has a fault; its log tells more")
 
     def fail(self, text: str, code: int = IMPLEMENTATION) -> None:
-        """Tell the client why it is disconnected, and end the session."""
+        """Send the client a ``wl_display.error`` with the reason, and close the session."""
         self._farewell_to_client(error_event(code, text))
 
     def close(self) -> None:
-        """Close everything at once."""
+        """Close both sockets at once and drop the queued data."""
         if not self.is_open:
             return
         self.is_open = False
@@ -256,10 +257,10 @@ class Session:
         self.host.close()
         self.relay.close()
         self._on_end(self)
-        self.loop.call_later(0, self._dissolve)  # whoever called us may still use our parts
+        self.loop.call_later(0, self._dissolve)  # the caller may still use the peers and the relay
 
     def resume(self, peer: Peer) -> None:
-        """Read a paused peer again, if what held it back is over."""
+        """Read a paused peer again, if the reason for the pause is gone."""
         other = peer.other
         if other.outlet.broken or not other.outlet.has_room or (peer is self.client and self.relay.is_ahead):
             return
@@ -267,14 +268,14 @@ class Session:
         peer.watch()
 
     def _dissolve(self) -> None:
-        """Break the circles of references: thousands of dead sessions would wait for the garbage collector."""
+        """Break the reference cycles: thousands of dead sessions would wait for the garbage collector."""
         for peer in (self.client, self.host):
             peer.dissolve()
         self.relay.dissolve()
         del self._on_end, self._on_failure
 
     def ended(self, peer: Peer) -> None:
-        """A peer closed its connection: the other one still gets everything that was said."""
+        """A peer closed its connection: drain its data to the other peer, then close."""
         peer.ended = True
         peer.watch()
         other = peer.other
@@ -284,23 +285,23 @@ class Session:
         if other.ended or other.outlet.broken or not other.outlet.queued:
             self.close()
             return
-        other.ended = True  # nothing that it still says can reach anybody
+        other.ended = True  # its data has no receiver any more
         other.watch()
         self._start_farewell()
 
     def _send_failed(self, peer: Peer) -> None:
-        """A peer takes nothing any more, but may have said something that the other one must hear."""
+        """Sending to a peer failed, but its own last data may still be unread."""
         other = peer.other
         if peer.ended or peer is self.client:
             self.close()
             return
-        # The host's last words may still be unread: read on; what the client says goes nowhere.
+        # Keep reading the host, which may have sent a wl_display.error; stop reading the client.
         other.paused = True
         other.watch()
         self._start_farewell()
 
     def failed(self, peer: Peer, error: WireError) -> None:
-        """A peer broke the protocol."""
+        """A peer broke the protocol: report it, and close the session after the client's ``wl_display.error``."""
         who = "the client" if peer is self.client else "the host"
         self._reported = True
         self._on_failure(self, f"{who} broke the protocol: {error}")

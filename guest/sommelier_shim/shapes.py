@@ -1,4 +1,4 @@
-"""What a relay needs to know of a message, worked out from the generated tables on first use."""
+"""The layout of messages: sizes, ids and descriptors, computed from the generated tables on first use."""
 
 from __future__ import annotations
 
@@ -9,11 +9,12 @@ from sommelier_shim.tables import INTERFACES, Message
 
 
 class Argument(NamedTuple):
-    """An object id inside a message.
+    """An object id among the arguments of a message.
 
-    :ivar before: the signature of what precedes it, when that has no fixed length; else "".
-    :ivar offset: of the id from the start of the message, or of ``before``.
-    :ivar interface: of a new object.
+    :ivar before: the signature of the arguments before the id up to the last string or array; "" if there is none.
+    :ivar offset: bytes from the start of the message to the id, or, with ``before``, from the end of those
+        arguments.
+    :ivar interface: the object's interface.
     """
 
     before: str
@@ -24,8 +25,10 @@ class Argument(NamedTuple):
 class Shape(NamedTuple):
     """One request or event.
 
-    :ivar least: the smallest size of the whole message in bytes.
-    :ivar new: new ids; ``wl_registry.bind`` has none here, because its interface is in the message.
+    :ivar least: minimum size of the message in bytes, with the header.
+    :ivar descriptors: the number of descriptors.
+    :ivar new: new ids; ``wl_registry.bind`` has none here, because the message names its interface.
+    :ivar objects: ids of existing objects.
     """
 
     name: str
@@ -60,7 +63,7 @@ _shapes: dict[str, InterfaceShape] = {}
 def interface_shape(name: str) -> InterfaceShape:
     """The shape of an interface.
 
-    :raises KeyError: the tables do not know it.
+    :raises KeyError: the tables do not have the interface.
     """
     found = _shapes.get(name)
     if found is None:
@@ -86,9 +89,9 @@ def version_of(name: str) -> int:
 
 
 def naming(interface: str, *, requests: bool) -> Iterator[tuple[str, Shape, int]]:
-    """The requests or events of every interface that name an object of one interface at a place that is fixed.
+    """The requests or events of every interface that have an object of ``interface`` at a fixed offset.
 
-    :returns: interface, message and the offset of the first such object.
+    :returns: interface, message and the offset of the first such argument.
     """
     for name, known in INTERFACES.items():
         for index, message in enumerate(known.requests if requests else known.events):
@@ -118,7 +121,7 @@ def _shape(message: Message) -> Shape:
         elif letter == "o":
             objects.append(Argument(before, offset, interface))
         if letter in "sa":
-            # From here on offsets are found by walking over everything up to this argument.
+            # Strings and arrays have no fixed length: later offsets count from the end of this argument.
             before, offset = letters[: index + 1], 0
         elif letter != "h":
             offset += 4

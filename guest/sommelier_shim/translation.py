@@ -1,8 +1,8 @@
-"""Relays in which the proxy has objects of its own on the host, so that both sides number objects differently.
+"""Relays in which the proxy has objects of its own on the host, so that client ids and host ids differ.
 
-Every id of every message is replaced, which costs 0.8 µs per message; both number spaces stay dense
-(chromeos-sommelier.md §6.2). Used when scaling or a host's extensions need objects that the client does not know
-of.
+The relay replaces every id in every message, which costs 0.8 µs per message. Both sides allocate ids without gaps
+(chromeos-sommelier.md §6.2). The proxy uses these relays when scaling or a host extension needs objects that the
+client does not know.
 """
 
 from __future__ import annotations
@@ -27,13 +27,13 @@ from sommelier_shim.wire import (
 )
 
 _HOST_ID_LIMIT = 2 * CLIENT_ID_LIMIT
-"""Numbers on the host's side: the proxy may have an object for each of the client's."""
+"""Host ids must be below this: the proxy may have one object of its own for each client object."""
 
 
 class TranslatingRelay(Relay):
-    """A conversation with two number spaces.
+    """A relay that maps client ids to host ids.
 
-    :ivar host_ids: the host's number by the client's; :ivar client_ids: the reverse.
+    :ivar host_ids: host id by client id; :ivar client_ids: client id by host id.
     """
 
     __slots__ = ("_free", "_next", "_superseded", "_zombies", "client_ids", "host_ids")
@@ -48,9 +48,9 @@ class TranslatingRelay(Relay):
         super().__init__(routes, to_client, to_host)
 
     def allocate(self) -> int:
-        """A number on the host's side: one that is free again, or the next.
+        """A free host id: one that the host has deleted, or the next.
 
-        :raises WireError: there are too many.
+        :raises WireError: there are too many objects.
         """
         if self._free:
             return self._free.pop()
@@ -60,13 +60,13 @@ class TranslatingRelay(Relay):
         return self._next - 1
 
     def own(self, interface: str) -> int:
-        """The number for an object of the proxy's own, whose events go to the routes' handlers."""
+        """Allocate the host id of an object of the proxy's own; the routes' handlers receive its events."""
         host_id = self.allocate()
         self.events.objects.put(host_id, self.routes.own(interface))
         return host_id
 
     def disown(self, host_id: int, interface: str) -> None:
-        """The proxy destroyed an object of its own."""
+        """Record that the proxy destroyed an object of its own; drop its events from now on."""
         self.events.objects.put(host_id, self.routes.silent(interface))
 
     def add(self, object_id: int, requests: Entries, events: Entries) -> int:
@@ -74,7 +74,7 @@ class TranslatingRelay(Relay):
         self._check_new(object_id)
         old = self._zombies.pop(object_id, 0)
         if old:
-            # Events of the predecessor must not reach its successor.
+            # The client reuses the id: drop the previous object's events until the host's delete_id.
             interface = self.routes.interface_of(self.events.objects.get(old))
             self.events.objects.put(old, self.routes.silent(interface))
             self.client_ids.pop(old, None)
@@ -91,20 +91,20 @@ class TranslatingRelay(Relay):
             raise WireError(f"invalid new id {object_id}", INVALID_OBJECT)
 
     def add_virtual(self, object_id: int, interface: str) -> None:
-        """An object of the client's that the host has no counterpart of; hooks answer all its requests.
+        """Add a client object that the host does not have; hooks answer all its requests.
 
-        :raises WireError: it may not have this id.
+        :raises WireError: the id is invalid.
         """
         self._check_new(object_id)
         self.requests.objects.put(object_id, self.routes.entries(interface)[0])
 
     def remove_virtual(self, object_id: int) -> None:
-        """The client destroyed such an object; it may use the id again."""
+        """The client destroyed an object that the host does not have: send delete_id to the client."""
         self.requests.objects.remove(object_id)
         self.to_client(delete_id_event(object_id), None)
 
     def add_from_host(self, object_id: int, requests: Entries, events: Entries) -> None:
-        """See :meth:`Relay.add_from_host`. The host's numbers are the client's here: the proxy makes none."""
+        """See :meth:`Relay.add_from_host`. The client gets the host's id: the proxy allocates no server ids."""
         super().add_from_host(object_id, requests, events)
         self.host_ids[object_id] = self.client_ids[object_id] = object_id
 
@@ -155,7 +155,7 @@ class TranslatingRoutes(Routes):
         return TranslatingRelay(self, to_client, to_host)
 
     def own(self, interface: str) -> Entries:
-        """Entries for an object of the proxy's own."""
+        """Entries for the events of the proxy's own objects."""
         handlers: Mapping[str, Hook] = self.hooks.own_handlers.get(interface, {})
         return self.special(
             "own", interface, interface_shape(interface).events,

@@ -1,7 +1,7 @@
 """The Wayland wire format: messages to bytes and back, without I/O (chromeos-sommelier.md §6.1).
 
 A message is a header of two words in the machine's byte order (object id; size and opcode) and arguments that
-are padded to four bytes. Descriptors travel beside the bytes, in the order of the messages that use them.
+are padded to four bytes. Descriptors arrive as ancillary data, in the order of the messages that use them.
 """
 
 from __future__ import annotations
@@ -12,18 +12,19 @@ from typing import TypeAlias
 
 HEADER_SIZE = 8
 MESSAGE_LIMIT = 4096
-"""Bytes of a message that every libwayland takes; we never make a longer one (chromeos-sommelier.md §6.1)."""
+"""Maximum size in bytes that every libwayland accepts; the proxy never creates a longer message
+(chromeos-sommelier.md §6.1)."""
 SIZE_LIMIT = 0xFFFC
-"""Bytes of a message that the header can express; newer libraries may be set up to use it."""
+"""Maximum size in bytes that the header can hold; newer libwaylands can be configured to send such messages."""
 DESCRIPTORS_PER_SEND = 28
-"""libwayland loses descriptors beyond these in one sendmsg (performance.md §8.1)."""
+"""libwayland loses descriptors beyond this number in one sendmsg (performance.md §8.1)."""
 DESCRIPTORS_RECEIVED = 253
-"""The most that the kernel hands over at once (SCM_MAX_FD)."""
+"""Maximum number of descriptors that one recvmsg returns (SCM_MAX_FD)."""
 
 DISPLAY = 1
-"""The object that exists from the start."""
+"""The id of wl_display, which exists from the start."""
 FIRST_SERVER_ID = 0xFF000000
-"""Ids from here on are given by the server (chromeos-sommelier.md §6.2)."""
+"""The server allocates ids from this one on (chromeos-sommelier.md §6.2)."""
 
 INVALID_OBJECT, INVALID_METHOD, NO_MEMORY, IMPLEMENTATION = range(4)
 """wl_display.error codes (chromeos-sommelier.md §6.4)."""
@@ -37,11 +38,11 @@ Value: TypeAlias = int | float | str | bytes | None
 
 
 class WireError(Exception):
-    """A peer broke the protocol. The connection ends with ``wl_display.error``.
+    """A peer broke the protocol. The session sends ``wl_display.error`` and closes the connection.
 
     :param text: what was wrong, for the peer's developer.
-    :param code: of wl_display.error, or of the object's interface.
-    :param object_id: whose error it is, in the sender's numbering.
+    :param code: an error code of wl_display, or of the object's interface.
+    :param object_id: the object of the error, as the sender's id.
     """
 
     def __init__(self, text: str, code: int = INVALID_METHOD, object_id: int = DISPLAY) -> None:
@@ -51,11 +52,11 @@ class WireError(Exception):
 
 
 def encode(object_id: int, opcode: int, signature: str = "", *values: Value) -> bytes:
-    """One message.
+    """The bytes of one message.
 
-    :param signature: a letter for each value: ``i u f s o n a`` as in libwayland; ``h`` takes no value.
+    :param signature: a letter for each value: ``i u f s o n a`` as in libwayland; ``h`` has no value.
     :param values: ``f`` is a float, ``s`` a str or bytes without NUL or None, ``a`` bytes.
-    :raises ValueError: the message would be longer than a header can express.
+    :raises ValueError: the message would be longer than ``SIZE_LIMIT``.
     """
     parts = [b""]
     for letter, value in zip(signature.replace("h", ""), values, strict=True):
@@ -86,7 +87,7 @@ def _string(value: Value) -> bytes:
 
 
 def decode(signature: str, message: Buffer) -> list[Value]:
-    """The arguments of one whole message.
+    """The arguments of one complete message.
 
     :param signature: letters without ``?``; ``h`` yields None.
     :returns: ints, floats for ``f``, bytes for ``s`` (without NUL) and ``a``, None for a null string.
@@ -129,9 +130,9 @@ def _read_block(letter: str, message: Buffer, at: int, end: int) -> tuple[bytes 
 
 
 def skip(signature: str, message: Buffer, at: int, stop: int) -> int:
-    """The offset behind arguments that start at ``at``.
+    """The offset of the end of the arguments that start at ``at``.
 
-    :raises WireError: they do not end before ``stop``.
+    :raises WireError: the arguments end after ``stop``.
     """
     for letter in signature:
         if letter in "sa":
@@ -147,12 +148,12 @@ def skip(signature: str, message: Buffer, at: int, stop: int) -> int:
 
 
 def to_fixed(value: float) -> int:
-    """A number as 24.8 fixed point, kept inside what it can express."""
+    """A number as 24.8 fixed point, clamped to its range."""
     return max(-0x80000000, min(0x7FFFFFFF, round(value * 256)))
 
 
 def error_event(code: int, text: str, object_id: int = DISPLAY) -> bytes:
-    """``wl_display.error``; the text is cut to what every client can receive."""
+    """``wl_display.error``; the text is cut to 1024 bytes, which every client can receive."""
     data = text.encode(errors="replace")[:1024].decode(errors="ignore")
     return encode(DISPLAY, 0, "ous", object_id, code, data.replace("\0", ""))
 
