@@ -10,7 +10,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from garcon.client.daemon import to_url
+from garcon.client.daemon import checked_url, to_url
 from garcon.client.original import Arguments, parse_metrics, run
 from garcon.client.terminal_words import terminal_words
 from guestlink.errors import GuestlinkError
@@ -160,3 +160,24 @@ def test_metrics_that_could_not_be_sent_may_be_tried_again(runtime: Path) -> Non
 def test_the_first_switch_in_the_originals_order_wins(runtime: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert run(["--client", "--metrics", "--url"]) == 255
     assert "--url needs something to open" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("text", ["https://x.org/a b", "www.x.org", "mailto:a@b", "HTTP://X.org"])
+def test_a_person_may_open_every_url(text: str) -> None:
+    assert checked_url(text) == text
+
+
+@pytest.mark.parametrize(
+    ("text", "sentence"),
+    [
+        ("/nonexistent", "there is no file /nonexistent here, and it is not a URL"),
+        ("no file", "there is no file no file here"),
+        ("1x:y", "there is no file 1x:y here"),
+        ("", "there is nothing to open"),
+        (" \n", "there is nothing to open"),
+    ],
+)
+def test_what_a_person_cannot_open_is_named(text: str, sentence: str) -> None:
+    with pytest.raises(GuestlinkError, match=re.escape(sentence)) as caught:
+        checked_url(text)
+    assert "https://example.org" in caught.value.hint

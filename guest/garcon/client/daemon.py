@@ -11,6 +11,7 @@ from guestlink.errors import GuestlinkError
 
 _SCHEME_CHARACTERS = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789+.-")
 """RFC 3986 §3.1."""
+_WRITE_A_URL = "name a file, or write a URL with its scheme, as in https://example.org"
 _UNIT = "guestlink-garcon.service"
 _RESTART_TIME = 15.0
 """Seconds that a command waits for a garcon that is being restarted: its unit waits 2 s, a slow profile longer."""
@@ -72,13 +73,15 @@ def checked_url(text: str) -> str:
 
     :raises GuestlinkError: it is neither.
     """
+    if not text.strip():
+        raise GuestlinkError("there is nothing to open", hint=_WRITE_A_URL)
     url = to_url(text)
     scheme, colon, _ = url.strip().partition(":")
     is_scheme = bool(colon) and scheme[:1].isalpha() and not set(scheme) - _SCHEME_CHARACTERS
     if not is_scheme and not url.strip().lower().startswith("www."):
         raise GuestlinkError(
             f"there is no file {text} here, and it is not a URL",
-            hint="write a URL with its scheme, as in https://example.org",
+            hint=_WRITE_A_URL,
         )
     return url
 
