@@ -1,4 +1,4 @@
-"""Applications as a container describes them, checked and cut to size before anything else sees them."""
+"""The applications in a container's list, checked and cut to the limits before another module gets them."""
 
 from __future__ import annotations
 
@@ -10,20 +10,20 @@ from guestlink.pb import container_host_pb2
 from guestlink_host.names import is_usable_id, visible_line
 
 LIST_LIMIT = 20_000
-"""Applications of one container; a list of 4 MiB, gRPC's limit, cannot hold many more that mean anything."""
+"""Applications per container. A list is at most 4 MiB (gRPC's limit), which cannot hold many more real ones."""
 NAME_LIMIT, COMMENT_LIMIT, WORD_LIMIT = 200, 1000, 200
 LOCALE_LIMIT, WORDS_LIMIT, MIME_LIMIT = 200, 100, 1000
 EXEC_LIMIT = 32768
 
 _LOCALE = re.compile(r"[A-Za-z]{1,8}(_[A-Za-z0-9]{1,8}){0,3}(@[A-Za-z0-9_-]{1,32})?")
 _MIME_TYPE = re.compile(r"([A-Za-z0-9-]{1,40})/([A-Za-z0-9!#$%&'*+.^_`{|}~-]{1,200})")
-"""Type and subtype: the subtype is a token of RFC 2045, and its case counts on desktops."""
+"""Type and subtype. The subtype is a token of RFC 2045; desktops compare it case-sensitively."""
 _MEDIA_TYPES = frozenset(
     ("application", "audio", "chemical", "font", "image", "inode", "message", "model", "multipart", "text", "video")
 )
-"""Types besides ``x-…`` in which desktop-file-validate sees no error."""
+"""Media types besides ``x-…`` that desktop-file-validate accepts."""
 _ODD_MIME_TYPES = frozenset({"misc/ultravox"})
-"""The only other one that it accepts; media players take it."""
+"""The only type outside of :data:`_MEDIA_TYPES` that desktop-file-validate accepts; media players register it."""
 
 Texts: TypeAlias = tuple[tuple[str, str], ...]
 """Texts by locale, the default (``""``) first."""
@@ -33,7 +33,7 @@ Words: TypeAlias = tuple[tuple[str, tuple[str, ...]], ...]
 class Application(NamedTuple):
     """An application that can be shown. Every text is one visible line.
 
-    :ivar exec: the command inside the container; for people and for its field codes, never run here.
+    :ivar exec: the command inside the container. The host prints it and reads its field codes, but never runs it.
     """
 
     id: str
@@ -51,7 +51,7 @@ class Application(NamedTuple):
 
     @property
     def name(self) -> str:
-        """The name outside every locale."""
+        """The default name (the one without a locale)."""
         return self.names[0][1]
 
 
@@ -59,9 +59,8 @@ def read_applications(messages: Iterable[Any]) -> tuple[dict[str, Application], 
     """Check a list that a container sent.
 
     :param messages: ``Application`` messages.
-    :returns: the applications by id, of two with one id the last (chromeos-garcon.md §7.10), and a sentence about
-    each
-        entry that cannot be shown.
+    :returns: the applications by id, and a sentence about each entry that cannot be shown. If two entries have the
+        same id, the last one counts (chromeos-garcon.md §7.10).
     """
     found: dict[str, Application] = {}
     faults: list[str] = []
@@ -120,12 +119,12 @@ def _keywords(values: Iterable[Any]) -> Words:
 
 
 def _with_default(values: Any) -> Any:
-    """Nothing where there is no text outside every locale: the specification wants a default beside each."""
+    """The texts, or none if there is no default: the specification requires a default beside translations."""
     return values if values and not values[0][0] else ()
 
 
 def _locale(text: str) -> str | None:
-    """A locale as desktop files write it; ``None`` for what is none. The encoding part means nothing in UTF-8."""
+    """The locale as desktop files write it, without its encoding (all text is UTF-8); ``None`` if it is invalid."""
     language, at, modifier = text.partition("@")
     locale = language.partition(".")[0].replace("-", "_") + at + modifier
     return locale if not locale or _LOCALE.fullmatch(locale) else None
@@ -142,7 +141,7 @@ def _mime_types(texts: Iterable[str]) -> tuple[str, ...]:
 
 
 def _window_class(text: str) -> str:
-    """The class as it is: a desktop compares it with a window's. ``""`` for one that no line can hold."""
+    """The class unchanged, because the desktop compares it with a window's; ``""`` if too long or not printable."""
     return text if len(text) <= NAME_LIMIT and text.isprintable() else ""
 
 
@@ -161,7 +160,7 @@ def to_json(applications: Mapping[str, Application]) -> list[dict[str, Any]]:
 
 
 def from_json(value: Any) -> dict[str, Application]:
-    """The applications that :func:`to_json` wrote; what somebody broke since then is left out."""
+    """Read the applications that :func:`to_json` wrote, without damaged entries."""
     messages = []
     for entry in value if isinstance(value, list) else ():
         try:

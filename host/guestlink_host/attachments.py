@@ -1,4 +1,4 @@
-"""What guestlink-host does with containers that a manager of this machine has: attach, follow, start."""
+"""The daemon's work with container managers: attach their containers, follow their status, start them."""
 
 from __future__ import annotations
 
@@ -23,19 +23,19 @@ _log = logging.getLogger(__name__)
 BOOT_LIMIT = 120.0
 """Seconds that a container may take from its start until it registers."""
 _COMPLAINT_PAUSE = 4.0
-"""Seconds between two looks into a container that runs and does not register."""
+"""Seconds between two runs of `guestlink doctor` in a container that runs and does not register."""
 _LOOK_LIMIT = 3.0
-"""Seconds that a command waits for a manager's answer; then it gets what was seen before."""
+"""Seconds that a command waits for the managers; after that it gets the result of the previous poll."""
 
 
 class Attachments:
     """The part of the daemon that knows container managers.
 
-    :param kinds: managers that may be asked.
+    :param kinds: kinds of managers that may be polled.
     :param gpu: the setting ``gpu``.
     :param containers: the registry.
-    :param guest: a container as the running host sees it.
-    :param add: makes a container known and serves it; ``forget`` undoes that.
+    :param guest: returns the :class:`Guest` of a container's name.
+    :param add: adds a container to the registry and serves it; ``forget`` undoes that.
     """
 
     def __init__(
@@ -63,31 +63,31 @@ class Attachments:
         self.problems: dict[str, str] = {}
 
     def start(self) -> None:
-        """Begin to look at the managers."""
+        """Begin to poll the managers."""
         self._tasks.start(self._watch.run(), name="look at the container managers")
 
     async def close(self) -> None:
-        """Stop looking; containers that are being started go on."""
+        """Stop polling. The managers go on with the starts that were requested."""
         await self._tasks.close()
 
     def made_anew(self, container: Container) -> None:
-        """A container's directory did not exist: if it runs, it cannot see the new one."""
+        """Note that a container's directory is new: if the container runs, it cannot see it."""
         if container.manager:
             self._stale.add(container.name)
 
     def status(self, container: Container) -> str:
-        """How a container stands with its manager, as last seen."""
+        """A container's status at its manager, as of the last poll."""
         return self._watch.last.status(container)
 
     async def look(self) -> None:
-        """See how everything stands now, within a moment."""
+        """Poll the managers now, but wait at most :data:`_LOOK_LIMIT` seconds for them."""
         if any(container.manager for container in self._containers):
             await asyncio.wait([self._tasks.start(self._watch.look(), name="look")], timeout=_LOOK_LIMIT)
 
     # -- commands ------------------------------------------------------------------------------------------------
 
     async def do_attach(self, fields: dict[str, Any]) -> dict[str, Any]:
-        """Make a manager's container known, or take its changes; the command itself asks the manager."""
+        """Add a manager's container, or store its new values; the command itself changes the manager's side."""
         try:
             name, manager, place = (str(fields[key]) for key in ("name", "manager", "place"))
             uid, users = int(fields["uid"]), _foreign(map(int, fields["users"]))
@@ -105,12 +105,12 @@ class Attachments:
                 )
             self._change(known, by_profile=False, **values)
         self.problems.pop(name, None)
-        self._stale.discard(name)  # The command carries it in.
+        self._stale.discard(name)  # The command mounts the directory.
         carried = self._carried(self._containers[name])
         return {"directory": str(carried.directory), "token_file": str(carried.token)}
 
     async def do_wake(self, fields: dict[str, Any]) -> dict[str, Any]:
-        """Begin to start a container that is not there; asked again and again until it is ready."""
+        """Begin to start a container that is not reachable. The client repeats the call until it is ready."""
         guest = self._guest(str(fields.get("name", "")))
         name = guest.container.name
         if guest.reachable or not guest.container.manager:
@@ -127,7 +127,7 @@ class Attachments:
         return {"ready": False, "doing": waking.doing}
 
     async def _wake(self, guest: Guest, waking: _Waking) -> None:
-        """Start a container and wait until it has registered; what fails is for those who ask."""
+        """Start a container and wait until it has registered; the next ``wake`` call raises a failure."""
         try:
             name = guest.container.name
             instance = _there(await self._watch.look(), guest.container)
@@ -145,12 +145,13 @@ class Attachments:
     async def _registered(self, guest: Guest, instance: Instance, *, ran: bool) -> None:
         """Wait until a container has registered.
 
-        One that ran before is asked what keeps it from that; while it boots, much is missing that comes by itself.
+        If it ran before, ``guestlink doctor`` runs in it every few seconds to find out why it does not. If it has
+        just been started, that runs only at the end, because most of its services start later by themselves.
 
         :raises GuestlinkError: why it does not register.
         """
         manager = self._watch.manager(instance)
-        if not guest.container.by_profile:  # There, cloud-init may just be installing it.
+        if not guest.container.by_profile:  # By profile, cloud-init may still be installing it.
             await asyncio.to_thread(check_installed, manager, instance)
         before: GuestlinkError | None = None
         deadline = asyncio.get_running_loop().time() + BOOT_LIMIT
@@ -158,7 +159,7 @@ class Attachments:
             if await _soon(lambda: guest.reachable, min(left, _COMPLAINT_PAUSE if ran else left)):
                 return
             found = await asyncio.to_thread(complaint, manager, instance)
-            # Twice the same: the first may have come from a service that was about to start.
+            # Raise it only when it repeats: the first may come from a service that is about to start.
             if found is not None and before is not None and found.message == before.message:
                 raise found
             before = found
@@ -167,7 +168,7 @@ class Attachments:
             hint=f"`{manager.shell_prefix(instance)} guestlink doctor` says why",
         )
 
-    # -- what the managers show ----------------------------------------------------------------------------------
+    # -- what the managers report --------------------------------------------------------------------------------
 
     async def _changed(self, container: Container, instance: Instance | None) -> None:
         name = container.name
@@ -197,7 +198,7 @@ class Attachments:
             self.problems[name] = error.message
 
     async def _strange(self, instance: Instance) -> None:
-        """A container that is not ours: one that we shall attach, or a copy that must not pass for another."""
+        """Take our devices out of a copy, which must not pass for the original; attach what a profile wants."""
         if instance.directory is not None and instance.directory.parent == self._containers.directories:
             _log.warning(
                 "%s is a copy of %s and had its directory and token; they are taken out of the copy, "
@@ -215,7 +216,7 @@ class Attachments:
                 await self._attach(instance)
 
     async def _attach(self, instance: Instance) -> None:
-        """Attach a container whose profile says so."""
+        """Attach a container because its profile asks for it."""
         name = instance.name
         try:
             if any(container.name == name for container in self._containers):
@@ -236,7 +237,7 @@ class Attachments:
             self._refused[name] = error.message
 
     def _change(self, container: Container, **values: Any) -> None:
-        """Store what has changed, and give the directory to whom it belongs now."""
+        """Store changed values, and update the access control list of the container's directory."""
         changed = container._replace(**values)
         if changed != container:
             self._guest(container.name).container = self._containers.change(container.name, **values)
@@ -248,7 +249,7 @@ class Attachments:
 
 
 class _Waking:
-    """A start that is going on, and what it does."""
+    """A container start in progress: its task, its current step and its failure."""
 
     task: asyncio.Task[None]
     doing = "asking the container manager"
@@ -265,9 +266,9 @@ async def _soon(condition: Callable[[], bool], limit: float) -> bool:
 
 
 def _there(look: Look, container: Container) -> Instance:
-    """The instance that a container is.
+    """The instance of a container.
 
-    :raises GuestlinkError: it is gone, or its manager does not answer.
+    :raises GuestlinkError: the manager has no such instance, or does not answer.
     """
     if (instance := look.instances.get(key_of(container))) is not None:
         return instance
@@ -280,5 +281,5 @@ def _there(look: Look, container: Container) -> Instance:
 
 
 def _foreign(users: Iterable[int]) -> tuple[int, ...]:
-    """The users who need to be let in: not ourselves, and not the host's root."""
+    """The user ids that need an access control entry: all but our own and the host's root."""
     return tuple(sorted(set(users) - {os.getuid(), 0}))

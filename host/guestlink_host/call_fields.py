@@ -1,4 +1,4 @@
-"""Fields of commands' calls, checked before anything is done with them."""
+"""Checks the fields of a command's control call before the daemon acts on them."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from guestlink.errors import GuestlinkError
 
 
 def check_addresses(texts: dict[str, str]) -> None:
-    """Complain about addresses before anything is stored.
+    """Check the addresses of ``add`` before anything is stored.
 
-    :raises GuestlinkError: one is wrong.
+    :raises GuestlinkError: an address is wrong.
     """
     listening = parse_address(texts["listen"]) if "listen" in texts else None
     garcon = parse_address(texts["garcon"]) if "garcon" in texts else None
@@ -37,9 +37,9 @@ def check_addresses(texts: dict[str, str]) -> None:
 
 
 def folder(path: object) -> str:
-    """An absolute path, without detours.
+    """A folder's absolute path, normalised.
 
-    :raises GuestlinkError: it is none.
+    :raises GuestlinkError: the path is not absolute.
     """
     text = str(path)
     if not os.path.isabs(text) or "\0" in text:
@@ -50,7 +50,7 @@ def folder(path: object) -> str:
 def application_id(fields: dict[str, Any], key: str) -> str:
     """An application's id.
 
-    :raises GuestlinkError: it is none.
+    :raises GuestlinkError: the value cannot be an id.
     """
     value = fields.get(key)
     if not isinstance(value, str) or not value or "\0" in value or not _is_utf8(value):
@@ -65,7 +65,7 @@ def _is_utf8(text: str) -> bool:
 def files(fields: dict[str, Any]) -> list[str]:
     """The files of a launch.
 
-    :raises GuestlinkError: it is none.
+    :raises GuestlinkError: the value is not a list of texts without NUL.
     """
     files = fields.get("files") or []
     if not isinstance(files, list) or not all(isinstance(file, str) and "\0" not in file for file in files):
@@ -76,7 +76,7 @@ def files(fields: dict[str, Any]) -> list[str]:
 def features(fields: dict[str, Any]) -> list[int]:
     """The features of a shell.
 
-    :raises GuestlinkError: they are none.
+    :raises GuestlinkError: the value is not a list of at most 64 numbers from 0 to 255.
     """
     numbers = fields.get("features") or []
     if (
@@ -89,9 +89,9 @@ def features(fields: dict[str, Any]) -> list[int]:
 
 
 def number(fields: dict[str, Any], key: str, low: int, high: int) -> int:
-    """A whole number within limits.
+    """A whole number from ``low`` to ``high``.
 
-    :raises GuestlinkError: it is none.
+    :raises GuestlinkError: the value is not a whole number, or out of range.
     """
     value = fields.get(key)
     if not isinstance(value, int) or not low <= value <= high:

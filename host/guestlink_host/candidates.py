@@ -1,6 +1,6 @@
-"""``guestlink-host candidates KIND [NAME]``: the words that a shell may offer next, one a line.
+"""``guestlink-host candidates KIND [NAME]``: prints completions for a shell, one per line.
 
-Shells call it while somebody types, so an error prints nothing.
+Shells run this command while the user types, so errors print nothing.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ def _containers() -> Iterable[str]:
 
 
 def _instances() -> Iterable[str]:
-    """The containers that a manager knows and that are not attached."""
+    """The managers' containers that are not attached."""
     from guestlink_host.managers import ManagerError, managers_here
     from guestlink_host.settings import MANAGERS, load_settings
 
@@ -38,7 +38,7 @@ def run(words: list[str]) -> int:
     """Print the candidates.
 
     :param words: ``containers``, ``instances``, or ``applications`` and a container's name.
-    :returns: 0, or 1 where there is nobody to ask.
+    :returns: 0, or 1 after an error.
     """
     try:
         match words:

@@ -1,4 +1,4 @@
-"""The commands of ``guestlink-host``. They ask the daemon over its control socket and start quickly."""
+"""The commands of ``guestlink-host``. They call the daemon over its control socket and start quickly."""
 
 from __future__ import annotations
 
@@ -44,8 +44,8 @@ _Run = Callable[[argparse.Namespace], int]
 def run(argv: list[str]) -> int:
     """Run a command and return its exit status.
 
-    :param argv: the words behind ``guestlink-host``.
-    :raises GuestlinkError: it cannot be done.
+    :param argv: the words after ``guestlink-host``.
+    :raises GuestlinkError: the command failed.
     """
     if argv and (plumbing := shell_commands.PLUMBING.get(argv[0])) is not None:
         return plumbing(argv[1:])
@@ -273,7 +273,7 @@ def _say_after_a_click(sentence: str) -> None:
 
 
 def _absolute(file: str) -> str:
-    """A file that is here gets its whole path; URLs and paths inside the container stay as they are."""
+    """The absolute path of a file that exists here; URLs and paths inside the container unchanged."""
     return os.path.abspath(file) if "://" not in file and os.path.lexists(file) else file
 
 

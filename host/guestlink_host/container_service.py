@@ -1,4 +1,4 @@
-"""What listens for one container: its ContainerListener on the socket that is carried into it, and elsewhere."""
+"""Serves one container's ContainerListener: on a socket in its mounted directory, and on its ``listen`` address."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ from guestlink_host.listener import ContainerListener
 _log = logging.getLogger(__name__)
 
 _GRACE = 0.2
-"""Seconds that running calls get at the end."""
+"""Seconds that running calls get to finish when the server stops."""
 _RETRY = 10.0
-"""Seconds until an address that could not be had is tried again: a network that comes up later, for example."""
+"""Seconds until a failed attempt to listen is repeated: the address's network may come up later, for example."""
 
 
 class ContainerService:
@@ -30,9 +30,9 @@ class ContainerService:
 
     :param guest: the container; closed with the service.
     :param listener: answers its calls.
-    :param containers: knows its directory.
+    :param containers: the registry, which creates its directory.
     :param private: a path for a socket that the container cannot see.
-    :ivar made_anew: whether the container's directory was not there before.
+    :ivar made_anew: whether :meth:`listen` created the container's directory.
     """
 
     def __init__(self, guest: Guest, listener: ContainerListener, containers: Containers, private: Path) -> None:
@@ -51,10 +51,10 @@ class ContainerService:
         return self._containers.directory(self.guest.container.name) / "listener.sock"
 
     async def listen(self) -> None:
-        """Begin to answer the container.
+        """Begin to serve the container.
 
-        :raises GuestlinkError: its directory cannot be made, or an address cannot be had; :attr:`problem` says so
-            too.
+        :raises GuestlinkError: its directory cannot be created, or an address cannot be bound. :attr:`problem` then
+            has the message.
         """
         try:
             await self._listen()
@@ -68,9 +68,10 @@ class ContainerService:
         container = self.guest.container
         self.made_anew = self._containers.prepare(container)
         self._server = Server(CONTAINER_LISTENER, self._listener)
-        # Bound where the container cannot interfere, and then moved to its place in one step: there is no moment
-        # without a socket, and nothing that the container has put there is followed.
-        # Its directory decides who may connect; it may be a user of the container, whom the mode cannot name.
+        # Bind where the container cannot interfere, then rename into its directory: the path always has a socket,
+        # and a link that the container has put there is not followed.
+        # Mode 0666, because the directory's access control list decides who may connect: users of the container
+        # too, and a mode cannot name those.
         self._server.bind(UnixAddress(str(self._private)), mode=0o666)
         if container.listen:
             address = parse_address(container.listen)
@@ -93,7 +94,7 @@ class ContainerService:
             self._bridge.start()
 
     async def keep_trying(self) -> None:
-        """Try again until it works."""
+        """Repeat :meth:`listen` until it succeeds or the service is closed."""
         while self.problem:
             await asyncio.sleep(_RETRY)
             if self._closed:
@@ -103,7 +104,7 @@ class ContainerService:
         _log.info("%s is served now", self.guest.container.name)
 
     async def close(self) -> None:
-        """Stop answering and end everything that runs for the container; its launchers stay."""
+        """Stop serving and close the guest; the container's launchers stay."""
         self._closed = True
         await self._close_server()
         with contextlib.suppress(OSError):

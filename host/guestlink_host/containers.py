@@ -1,4 +1,4 @@
-"""The containers that this host knows: names, tokens, policies. Survives restarts and kills."""
+"""The registry of this host's containers: names, tokens, policies. Its file survives restarts and kills."""
 
 from __future__ import annotations
 
@@ -26,20 +26,20 @@ DEFAULT_UID = 1000
 
 
 class Container(NamedTuple):
-    """What is remembered of a container.
+    """The stored values of a container.
 
     :ivar token: proves that a call comes from this container; a secret.
-    :ivar url_policy: ``allow``, ``ask``, ``deny``, or ``""`` for the setting; ``terminal_policy`` likewise.
-    :ivar listen: a further address where its ContainerListener is served; ``""`` for none.
-    :ivar garcon: where its garcon serves; port 0 stands for the one that it announces; ``""`` for the socket in
-        the container's directory.
-    :ivar ip: its address, for links to servers inside; ``""`` where it shares the host's network.
+    :ivar url_policy: ``allow``, ``ask``, ``deny``, or ``""`` to use the setting; ``terminal_policy`` likewise.
+    :ivar listen: a further address where the host serves its ContainerListener; ``""`` for none.
+    :ivar garcon: garcon's address, where port 0 means the port that garcon announces; ``""`` for the socket in the
+        container's directory.
+    :ivar ip: its IP address, for links to servers inside; ``""`` if it shares the host's network.
     :ivar shares: folders of the host that the container sees.
-    :ivar manager: what manages it, one of :data:`~guestlink_host.managers.KINDS`; ``""`` where nobody has told.
-    :ivar place: where it is among the manager's.
-    :ivar uid: its user's id inside.
-    :ivar users: ids on this host of its root and its user, where those are not our own.
-    :ivar by_profile: whether it was made known by its profile alone, and is forgotten when it is deleted.
+    :ivar manager: its manager, one of :data:`~guestlink_host.managers.KINDS`; ``""`` if it was added by hand.
+    :ivar place: its project at LXD or Incus, or its directory at LXC.
+    :ivar uid: the id of its user inside.
+    :ivar users: the ids of its root and its user on this host, without our own and the host's root.
+    :ivar by_profile: whether its profile attached it; if so, the daemon forgets it when its manager deletes it.
     """
 
     name: str
@@ -57,16 +57,16 @@ class Container(NamedTuple):
     by_profile: bool = False
 
     def knows(self, token: str) -> bool:
-        """Whether this is its token; takes the same time for any wrong one."""
+        """Whether this is its token, compared in constant time."""
         return hmac.compare_digest(self.token.encode(), token.encode(errors="replace"))
 
 
 class Containers:
-    """The registry, kept in one file, and each container's directory that is carried into it.
+    """The registry, stored in one file, and the directories and tokens that are mounted in containers.
 
     :param state: directory for the registry and the application lists.
-    :param runtime: directory for what is carried into containers, and for their tokens.
-    :ivar directories: what holds each container's directory.
+    :param runtime: directory for the containers' directories and tokens.
+    :ivar directories: the parent of the containers' directories.
     :raises GuestlinkError: the registry cannot be read.
     """
 
@@ -91,21 +91,21 @@ class Containers:
         )
 
     def directory(self, name: str) -> Path:
-        """The directory that is carried into a container."""
+        """The directory that is mounted in a container."""
         return self.directories / name
 
     def token_file(self, name: str) -> Path:
-        """The token, where no container can put a link in its place before a manager mounts it."""
+        """The token file that a manager mounts; no container can replace it with a link before that."""
         return self._tokens / name
 
     def list_file(self, name: str) -> Path:
-        """Where a container's last application list is kept."""
+        """The file with a container's last application list."""
         return self._lists / f"{name}.json"
 
     def add(self, name: str, **fields: Any) -> Container:
         """Add a container with a new token.
 
-        :raises GuestlinkError: the name is bad or taken, or the disk refuses.
+        :raises GuestlinkError: the name is invalid or taken, or the registry cannot be written.
         """
         check_container_name(name)
         if name in self._known:
@@ -122,7 +122,7 @@ class Containers:
     def remove(self, name: str) -> None:
         """Forget a container and remove its directory.
 
-        :raises GuestlinkError: there is none, or the disk refuses.
+        :raises GuestlinkError: there is no such container, or the registry cannot be written.
         """
         self[name]
         self._store({known: value for known, value in self._known.items() if known != name})
@@ -133,7 +133,7 @@ class Containers:
     def change(self, name: str, **fields: Any) -> Container:
         """Change fields of a container.
 
-        :raises GuestlinkError: there is none, or the disk refuses.
+        :raises GuestlinkError: there is no such container, or the registry cannot be written.
         """
         container = self[name]._replace(**fields)
         self._store({**self._known, name: container})
@@ -146,16 +146,16 @@ class Containers:
         return container
 
     def prepare(self, container: Container) -> bool:
-        """Make the container's directory, and in it the files with its token and with its name on this host.
+        """Create the container's directory, and write its token and its name on this host.
 
-        :returns: whether there was no such directory, so that a running container cannot see it.
-        :raises GuestlinkError: they cannot be made.
+        :returns: whether the directory is new: a running container cannot see a new one.
+        :raises GuestlinkError: the directory or a file cannot be written.
         """
         path = self.directory(container.name)
         is_new = not path.is_dir()
         directory = private_directory(path)
         token_file = private_directory(self._tokens) / container.name
-        # Inside the directory its own list decides who may do what; a token that is carried in alone needs one too.
+        # The directory's access control list guards the files in it; the token file, mounted alone, has its own.
         acl.grant(directory, container.users, acl.READ | acl.WRITE | acl.ENTER)
         for path, text in (
             (token_file, container.token),
@@ -200,8 +200,8 @@ class Containers:
 def write_in_place(path: Path, content: bytes, mode: int) -> None:
     """Write a small file that the container may have tampered with.
 
-    In place, because the file itself may be bind-mounted and a new one would not be seen; but never through a link
-    that the container has put there, which would reach any file of the user.
+    In place, because the file itself may be bind-mounted, and the container would not see a new one. Never through
+    a link that the container has put there, because it could lead to any file of the user.
     """
     flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
     try:

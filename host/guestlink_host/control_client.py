@@ -1,4 +1,4 @@
-"""How the commands reach the daemon, and through it a container that may have to be started first."""
+"""The commands' client of the daemon, and the wait for a container that the daemon has to start first."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from guestlink.progress import Progress
 from guestlink_host.settings import control_socket
 
 _PAUSE = 0.1
-"""Seconds between two questions whether a container is ready."""
+"""Seconds between two ``wake`` calls."""
 
 
 def daemon() -> ControlClient:
-    """The running daemon's control socket."""
+    """A client of the running daemon's control socket."""
     return ControlClient(
         control_socket(),
         daemon="guestlink-host",
@@ -23,10 +23,10 @@ def daemon() -> ControlClient:
 
 
 def wake(name: str, say: Callable[[str], None] | None = None) -> None:
-    """Start a container that a manager has stopped, and wait until it can be asked.
+    """Start a container if its manager has stopped it, and wait until it is reachable.
 
-    :param say: gets what is being waited for, when that changes; a :class:`Progress` shows it without one.
-    :raises GuestlinkError: it cannot be started, or does not register.
+    :param say: is called with the current step after each call; a :class:`Progress` shows the step in any case.
+    :raises GuestlinkError: the container cannot be started, or does not register.
     """
     answer = daemon().call("wake", name=name, first=True)
     with Progress() as progress:

@@ -66,9 +66,9 @@ _EVENTS = 200
 
 
 def serve(config: Config, *, replace: bool = False) -> NoReturn:
-    """Run the daemon and end the process with its status; that another one runs, for example, is said first.
+    """Run the daemon and exit with its status; an error, such as a second daemon, is reported first.
 
-    :param replace: end the one that runs: its session may be over, and its variables with it.
+    :param replace: stop the daemon that runs already: its session, and so its environment, may be outdated.
     """
     try:
         setup_logging("guestlink-host", config[LOG_LEVEL])
@@ -104,7 +104,7 @@ class Daemon:
         """
         self._notifier = notifier
         with only_daemon(host_runtime_directory() / "lock", replace=self._replace):
-            # Sockets that carry no connection yet, and that only we see.
+            # New sockets before they are moved into a container's directory, and vsock bridges; only we see them.
             self._private = _emptied(private_directory(host_runtime_directory() / "private"))
             self._containers = Containers(state_directory(), host_runtime_directory())
             self._databases = DesktopDatabases(data_home())
@@ -147,7 +147,7 @@ class Daemon:
     async def _start(self, container: Container) -> ContainerService:
         """Begin to serve a container.
 
-        :raises GuestlinkError: its directory or its socket cannot be made.
+        :raises GuestlinkError: its directory or its socket cannot be created.
         """
         name = container.name
         # A number instead of the name: a socket's path must be short.
@@ -188,7 +188,7 @@ class Daemon:
             self._carry_sockets()
 
     async def _start_or_retry(self, container: Container) -> None:
-        """Serve a container of an earlier run; what is in the way of one stops no other."""
+        """Serve a container of an earlier run; a failure is logged and retried, and does not stop the others."""
         try:
             await self._start(container)
         except GuestlinkError as error:
@@ -204,7 +204,7 @@ class Daemon:
 
     def _shut_down(self, guest: Guest) -> None:
         guest.gone()
-        # The old token is worthless from now on, even if the new one cannot be stored.
+        # The old token is invalid from now on, even if the new one cannot be stored.
         guest.container = guest.container._replace(token=os.urandom(18).hex())
         try:
             guest.container = self._containers.renew_token(guest.container.name)
@@ -251,7 +251,7 @@ class Daemon:
         return self._describe(await self._add(fields.get("name", ""), **texts))
 
     async def _add(self, name: str, **fields: Any) -> Container:
-        """Make a container known and serve it, both or nothing."""
+        """Add a container to the registry and serve it; a failure undoes both."""
         async with self._changing:
             container = self._containers.add(name, **fields)
             try:
@@ -274,7 +274,7 @@ class Daemon:
             service = self._services.pop(container.name)
             await service.close()
             try:
-                # First what the user sees: a container that is still known can be removed again.
+                # Launchers first: if that fails, the container is still known and the user can repeat the command.
                 await self._publisher(container.name).remove_files()
                 self._containers.remove(container.name)
             except BaseException:
@@ -395,7 +395,7 @@ class Daemon:
 
 
 def _emptied(directory: Path) -> Path:
-    """The directory without what a killed daemon left in it."""
+    """Remove what a killed daemon left in the directory, and return the directory."""
     for path in directory.iterdir():
         path.unlink()
     return directory

@@ -21,7 +21,7 @@ _log = logging.getLogger(__name__)
 ASK_TIMEOUT = 120.0
 """Seconds for a person to answer; no answer is no."""
 QUESTION_LIMIT = 300
-"""Characters of untrusted text in a question: what matters must stay on the screen."""
+"""Characters of untrusted text in a question: the question itself must stay on the screen."""
 
 _TERMINALS = (
     ("xdg-terminal-exec",),
@@ -38,19 +38,19 @@ _ASKERS = (
     ("zenity", "--question", "--no-markup", "--title=Guestlink", "--default-cancel", "--text"),
     ("kdialog", "--title", "Guestlink", "--yesno"),
 )
-"""Dialogues that show plain text and end with 0 for yes."""
+"""Yes/no dialog programs that show plain text and exit with 0 for yes."""
 
 
 OUTCOME_TIME = 2.0
-"""Seconds in which a program that was started may fail before it counts as started."""
+"""Seconds to wait for an early failure; a program that runs longer counts as started."""
 _FATAL_SIGNALS = {signal.SIGSEGV, signal.SIGABRT, signal.SIGBUS, signal.SIGILL, signal.SIGFPE, signal.SIGSYS}
-"""Deaths that nobody on the desktop has asked for."""
+"""Signals that count as a failure; the user may have asked for any other."""
 _XDG_OPEN = {
     2: "there is no such file",
     3: "it finds no program that opens this; install one, or set `opener` in guestlink-host.conf",
     4: "the program that it started failed",
 }
-"""What xdg-open's exit statuses mean (xdg-open(1))."""
+"""Meanings of xdg-open's exit statuses (xdg-open(1))."""
 
 
 class DesktopFailed(GuestlinkError):
@@ -60,10 +60,10 @@ class DesktopFailed(GuestlinkError):
 class Desktop:
     """Starts the user's programs. They outlive the daemon.
 
-    :param opener: opens the URL behind it.
-    :param terminal: shows the command behind it in a window; empty to look for one.
-    :param ask: asks the question behind it; empty to look for one.
-    :param shell: starts a shell or a command in a container; empty where there is none.
+    :param opener: command that opens a URL; the URL is appended.
+    :param terminal: terminal with its switch before a command, which is appended; empty to search for one.
+    :param ask: yes/no dialog command; the question is appended; empty to search for one.
+    :param shell: command that starts a shell or a command in a container; empty if there is none.
     """
 
     def __init__(self, opener: list[str], terminal: list[str], ask: list[str], shell: list[str]) -> None:
@@ -74,9 +74,9 @@ class Desktop:
         self._tasks = TaskOwner("desktop")
 
     async def open_url(self, url: str, failed: Callable[[DesktopFailed], None]) -> None:
-        """Open a checked URL; returns when that is done, or seems to go well.
+        """Open a checked URL; returns when the opener has exited, or after :data:`OUTCOME_TIME`.
 
-        :param failed: gets what fails later.
+        :param failed: is called with a failure that comes later.
         :raises DesktopFailed: the program cannot be started, or fails within :data:`OUTCOME_TIME`.
         """
         await self._start([*self._opener, url], failed)
@@ -84,10 +84,10 @@ class Desktop:
     async def open_terminal(self, container: str, words: Sequence[str]) -> None:
         """Open a terminal with a shell or a command inside a container.
 
-        How a terminal that has been open ends is no failure: many end with the status of the command in them.
+        After :data:`OUTCOME_TIME` no exit status counts as a failure: many terminals exit with their command's.
 
-        :param words: the command; none for a login shell.
-        :raises GuestlinkError: there is no terminal, or it cannot be started, or it fails at once.
+        :param words: the command; empty for a login shell.
+        :raises GuestlinkError: there is no terminal, it cannot be started, or it fails at once.
         """
         if not self._shell:
             hint = "install guestlink-host's vsh, or set `shell` in guestlink-host.conf"
@@ -99,12 +99,12 @@ class Desktop:
     async def ask(self, question: str) -> bool:
         """Ask the user a yes-or-no question; no answer is no.
 
-        :raises GuestlinkError: there is nothing to ask with.
+        :raises GuestlinkError: there is no dialog program.
         """
         asker = self._found(self._ask, _ASKERS, "program that can ask the user (zenity or kdialog)", "ask")
-        text = question.replace("<", "‹")  # Some dialogues take text with tags for rich text.
+        text = question.replace("<", "‹")  # Some dialogs show tags as rich text.
         if os.path.basename(asker[0]) == "kdialog":
-            text = text.replace("\\", "\\\\")  # It reads \n as the end of a line.
+            text = text.replace("\\", "\\\\")  # kdialog reads \n as a line break.
         try:
             return (await run([*asker, text], timeout=ASK_TIMEOUT)).status == 0
         except CommandFailed as error:
@@ -112,7 +112,7 @@ class Desktop:
             return False
 
     async def close(self) -> None:
-        """Forget the programs that were started; they go on."""
+        """Stop waiting for the programs that were started; they go on."""
         await self._tasks.close()
 
     @staticmethod
@@ -141,13 +141,13 @@ class Desktop:
         try:
             await asyncio.wait({ended}, timeout=OUTCOME_TIME)
         finally:
-            if not ended.done():  # Also where nobody waits for the answer any more.
+            if not ended.done():  # Also if this call was cancelled.
                 ended.add_done_callback(functools.partial(_report_later, failed))
         if ended.done() and (failure := ended.result()) is not None:
             raise failure
 
     async def _reap(self, process: subprocess.Popen[bytes], name: str) -> DesktopFailed | None:
-        """Wait for the end of a program; returns how it failed."""
+        """Wait until a program exits; returns its failure."""
         loop = asyncio.get_running_loop()
         ended = asyncio.Event()
         descriptor = os.pidfd_open(process.pid)
@@ -163,7 +163,7 @@ class Desktop:
 
 
 def _failure(name: str, status: int) -> DesktopFailed | None:
-    """What an exit status says, or ``None`` where nothing went wrong."""
+    """The failure that an exit status means, or ``None``."""
     program = os.path.basename(name)
     if status < 0:
         killed = f"{program} on the host was killed by {signal_name(-status)}"

@@ -1,4 +1,4 @@
-"""Tells the desktop that launchers or icons changed: its databases are refreshed, coalesced, in the background."""
+"""Refreshes the desktop's databases after launchers or icons have changed: coalesced, in the background."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from guestlink.process import CommandFailed, run
 _log = logging.getLogger(__name__)
 
 SETTLE = 0.3
-"""Seconds that changes may go on before the tools run: a list and its icons are one refresh."""
+"""Seconds to wait for more changes before the tools run, so that a list and its icons are one refresh."""
 FIRST_RETRY, LAST_RETRY = 2.0, 60.0
 """Seconds until a tool that failed runs again."""
 _TIMEOUT = 60.0
@@ -38,7 +38,7 @@ class DesktopDatabases:
         self._requested.set()
 
     async def run(self) -> None:
-        """Refresh whenever requested, one refresh at a time, for ever; what failed is tried again."""
+        """Refresh after each request, one refresh at a time, for ever; a refresh that failed is repeated."""
         failures = 0
         while True:
             with contextlib.suppress(TimeoutError):
@@ -49,19 +49,19 @@ class DesktopDatabases:
             failures = 0 if await self.refresh() else failures + 1
 
     async def refresh(self) -> bool:
-        """Refresh now. Tools that are not installed belong to no desktop that would need them.
+        """Refresh now. A tool that is not installed is skipped: no desktop here needs it.
 
         :returns: whether everything is up to date.
         """
         done = True
         if self._applications.is_dir():
-            # Makes mimeinfo.cache, by which file managers find who opens a type.
+            # Writes mimeinfo.cache, where file managers look up the applications for a MIME type.
             done = await self._tool("update-desktop-database", "-q", str(self._applications))
         if self._theme.is_dir():
-            # A newer directory makes running desktops look again (Icon Theme Specification).
+            # Running desktops reread a theme whose directory is newer (Icon Theme Specification).
             with contextlib.suppress(OSError):
                 os.utime(self._theme)
-            # A cache that nobody keeps up to date is worse than none, so none is made where there was none.
+            # An outdated cache is worse than none, so only an existing one is refreshed and none is created.
             if (self._theme / "icon-theme.cache").exists():
                 done = await self._tool("gtk-update-icon-cache", "-q", "-t", "-f", str(self._theme)) and done
         return done

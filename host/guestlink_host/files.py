@@ -1,4 +1,4 @@
-"""``guestlink-host files``: a container's files as a folder of this machine, or at a prompt."""
+"""``guestlink-host files``: mounts a container's files in a folder of this machine, or opens an sftp prompt."""
 
 from __future__ import annotations
 
@@ -18,16 +18,16 @@ _TIMEOUT = 60.0
 
 
 def folder_of(name: str, at: str | None, environ: Mapping[str, str] = os.environ) -> Path:
-    """Where a container's files appear: what was asked for, else ``~/guestlink/NAME``."""
+    """The folder where a container's files are mounted: ``at``, or ``~/guestlink/NAME``."""
     return Path(os.path.abspath(at)) if at else home(environ) / "guestlink" / name
 
 
 def mount(name: str, inside: str, folder: Path, stream: Sequence[str]) -> None:
-    """Mount with sshfs; it stays when this command ends, and connects again when the container returns.
+    """Mount with sshfs. The mount outlives this command, and connects again when the container returns.
 
     :param inside: the folder inside; ``""`` for the user's home.
     :param stream: the words that start :mod:`guestlink_host.sftp_stream` for this container.
-    :raises GuestlinkError: it cannot be mounted.
+    :raises GuestlinkError: the files cannot be mounted.
     """
     _need("sshfs", "sshfs")
     if _is_mounted(folder):
@@ -46,7 +46,7 @@ def mount(name: str, inside: str, folder: Path, stream: Sequence[str]) -> None:
             f"ssh_command={_escaped(stream)}",
             "reconnect",
             "idmap=user",
-            # The container is not trusted: its links are followed inside it, and nothing of it is executed here.
+            # The container is not trusted: its links are followed inside it, and its files are not executed here.
             "follow_symlinks",
             "nosuid,nodev,noexec",
             f"fsname={name},subtype=guestlink",
@@ -68,9 +68,9 @@ def mount(name: str, inside: str, folder: Path, stream: Sequence[str]) -> None:
 
 
 def unmount(name: str, folder: Path) -> None:
-    """End the mount and remove the folder.
+    """Unmount and remove the folder.
 
-    :raises GuestlinkError: nothing is mounted there, or it is in use.
+    :raises GuestlinkError: nothing is mounted there, or the mount is in use.
     """
     if not _is_mounted(folder):
         raise GuestlinkError(f"nothing is mounted at {folder}", hint=f"`guestlink-host files {name}` mounts it")
@@ -93,7 +93,7 @@ def unmount(name: str, folder: Path) -> None:
 
 
 def forget(name: str) -> None:
-    """End a mount at the usual place, if there is one that nobody uses: its container is about to be forgotten."""
+    """Unmount ``~/guestlink/NAME`` if it is mounted and not in use: its container is about to be removed."""
     folder = folder_of(name, None)
     if _is_mounted(folder):
         with contextlib.suppress(GuestlinkError, subprocess.TimeoutExpired):
@@ -101,7 +101,7 @@ def forget(name: str) -> None:
 
 
 def prompt(name: str, stream: Sequence[str]) -> None:
-    """Become an sftp prompt.
+    """Replace this process with an sftp prompt.
 
     :raises GuestlinkError: sftp is not installed.
     """
@@ -115,7 +115,7 @@ def _is_mounted(folder: Path) -> bool:
     except FileNotFoundError:
         return False
     except OSError:
-        return True  # A mount whose sshfs is gone answers nothing else.
+        return True  # A mount whose sshfs has died fails like this.
     return os.path.ismount(folder)
 
 
@@ -133,6 +133,6 @@ def _remove_empty(folder: Path) -> None:
 
 
 def _escaped(words: Sequence[str]) -> str:
-    """Words for sshfs's ``ssh_command`` within ``-o``: a backslash before what either of two readers would take."""
+    """Words for sshfs's ``ssh_command`` within ``-o``, escaped for the command's reader, then for the option's."""
     command = " ".join(word.replace("\\", "\\\\").replace(" ", "\\ ") for word in words)
     return command.replace("\\", "\\\\").replace(",", "\\,")

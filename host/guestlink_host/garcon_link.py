@@ -1,4 +1,4 @@
-"""The way back to a container's garcon: opened when it registers, closed when it is gone."""
+"""The connection to a container's garcon: opened when garcon registers, closed when garcon is gone."""
 
 from __future__ import annotations
 
@@ -23,17 +23,17 @@ _log = logging.getLogger(__name__)
 CALL_TIMEOUT = 60.0
 """Seconds for a call to garcon (chromeos-garcon.md §7.2)."""
 ICON_BATCH = 16
-"""Icons asked for in one call."""
+"""Icons requested in one call."""
 _REASON_LIMIT = 300
 """Characters of a container's explanation that are shown."""
 _RECEIVE_LIMIT = (ICON_BATCH + 2) * 1024 * 1024
 """Bytes of a response: each icon of a batch may have 1 MiB."""
 _FULL_RESPONSE = RECEIVE_LIMIT - (1024 + 128) * 1024
-"""Bytes of icons in a response that perhaps had no room for another: garcon sends no more than gRPC's default."""
+"""Bytes of icons from which a response may be full: garcon sends no more than gRPC's default limit."""
 
 
 class SessionInfo:
-    """What GetGarconSessionInfo told."""
+    """The answer of GetGarconSessionInfo."""
 
     def __init__(self, username: str = "", homedir: str = "", sftp_port: int = 0) -> None:
         self.username = username
@@ -45,10 +45,10 @@ class GarconLink:
     """One connection to one garcon process; a garcon that registers again gets a new one.
 
     :param container: the container's name, for messages.
-    :param address: where garcon serves.
-    :param private: a path for a socket of our own, used for vsock alone.
-    :ivar address: likewise.
-    :raises GuestlinkError: nothing can be connected to there.
+    :param address: garcon's address.
+    :param private: a path for a socket of our own, used for vsock only.
+    :ivar address: garcon's address.
+    :raises GuestlinkError: there is no socket at a Unix address.
     """
 
     def __init__(self, container: str, address: Address, private: Path) -> None:
@@ -76,11 +76,11 @@ class GarconLink:
 
     @property
     def uid(self) -> int | None:
-        """The uid that garcon runs as, seen from here; ``None`` where the address does not tell."""
+        """The host's uid of the garcon process; ``None`` without a Unix socket, or if nobody serves the socket."""
         return None if self._pinned is None else server_uid(self._pinned)
 
     async def close(self) -> None:
-        """End the connection and every call on it."""
+        """Close the connection and cancel its calls."""
         await self._channel.close()
         if self._pinned is not None:
             os.close(self._pinned)
@@ -102,7 +102,7 @@ class GarconLink:
         try:
             return await self._channel.call(method, request, timeout=CALL_TIMEOUT)
         except CallFailed as error:
-            # Its text comes from the container and will be shown on terminals.
+            # The message comes from the container, and terminals will show it.
             raise CallFailed(error.code, visible_line(error.message, _REASON_LIMIT)) from error
 
     async def session_info(self) -> SessionInfo:
@@ -119,7 +119,7 @@ class GarconLink:
     async def launch(self, desktop_file_id: str, files: Sequence[str]) -> str:
         """Start an application.
 
-        :returns: why it could not be started, ``""`` when it runs.
+        :returns: garcon's reason if the application did not start, else ``""``.
         :raises CallFailed: garcon does not answer.
         """
         response = await self.call(
@@ -128,14 +128,14 @@ class GarconLink:
         return "" if response.success else _reason(response.failure_reason)
 
     async def launch_vshd(self, port: int, features: Sequence[int] = ()) -> str:
-        """Let garcon start a vshd that connects to a port of ours; returns as :meth:`launch`."""
+        """Let garcon start a vshd that connects to a port of ours; returns a reason as :meth:`launch` does."""
         response = await self.call("LaunchVshd", pb.LaunchVshdRequest(port=port, container_features=features))
         return "" if response.success else _reason(response.failure_reason)
 
     async def icons(self, ids: Sequence[str], size: int, scale: int) -> dict[str, tuple[bool, bytes]]:
         """Fetch icons, at most :data:`ICON_BATCH`.
 
-        :returns: by id, whether it is an SVG, and its bytes; ids without icon are missing.
+        :returns: by id, whether the icon is an SVG, and its bytes; ids without an icon are missing.
         :raises CallFailed: garcon does not answer.
         """
         request = pb.IconRequest(desktop_file_ids=ids, icon_size=size, scale=scale)
@@ -156,7 +156,7 @@ class GarconLink:
         }
         missing = [name for name in ids if name not in found]
         if missing and found and sum(len(content) for _, content in found.values()) > _FULL_RESPONSE:
-            # Those that did not fit are left out as those that have none.
+            # garcon leaves out icons that did not fit, just as ids without an icon.
             return found | await self.icons(missing, size, scale)
         return found
 

@@ -1,4 +1,4 @@
-"""One container as the running host sees it: is it registered, can it be called, what has it published."""
+"""The daemon's state of one container: whether it is registered, the link to its garcon, its launchers."""
 
 from __future__ import annotations
 
@@ -29,24 +29,24 @@ from guestlink_host.url_policy import file_for_container
 _log = logging.getLogger(__name__)
 
 _FIRST_PAUSES = (0.0, 0.2, 1.0, 5.0, 30.0)
-"""Seconds before the attempts to reach a garcon that has registered; the last is repeated for ever."""
+"""Seconds before each attempt to call a garcon that has registered; then the attempts start over, for ever."""
 _AGAIN_PAUSES = (0.0, 0.2)
-"""Seconds before the attempts to reach a garcon whose connection broke; then it has ended."""
+"""Seconds before each attempt to call a garcon whose connection broke; if all fail, garcon has ended."""
 
 
 _EXECUTION = "Failure in execution of application: "
-"""How garcon's reason begins where the program itself is the trouble (chromeos-garcon.md §5.4)."""
+"""The beginning of garcon's reason if the program itself failed (chromeos-garcon.md §5.4)."""
 
 
 class Guest:
     """A container that may register.
 
-    :param container: what is remembered of it.
-    :param directory: its own directory, carried into it.
+    :param container: its stored values.
+    :param directory: its directory on the host, which is mounted in it.
     :param private: a path for a socket that only we use.
     :param publisher: keeps its launchers.
-    :param event: is told what happened, as a word and a detail.
-    :ivar standing: returns how it stands with its manager.
+    :param event: is called for each event with a word and a detail.
+    :ivar standing: returns its status at its manager.
     """
 
     def __init__(
@@ -79,7 +79,7 @@ class Guest:
         self._tasks.start(self.publisher.run(), name="launchers")
 
     async def close(self) -> None:
-        """End everything that runs for this container; its launchers stay."""
+        """Stop the publisher and close the link to garcon; the launchers stay."""
         self.publisher.stop()
         await self._tasks.close()
 
@@ -90,24 +90,24 @@ class Guest:
 
     @property
     def sentence(self) -> str:
-        """Where it stands."""
+        """Whether it is registered, and what is wrong, as a text for people."""
         if not self.registered:
             return "not registered"
         return "registered" if self.reachable or not self._trouble else f"registered, but {self._trouble}"
 
-    # -- what the container says ---------------------------------------------------------------------------------
+    # -- calls from the container --------------------------------------------------------------------------------
 
     def ready(self, garcon_port: int, sftp_port: int) -> None:
         """The container has registered, perhaps again and with another port.
 
-        :raises GuestlinkError: its garcon cannot be where it says.
+        :raises GuestlinkError: garcon cannot serve the port that it announces.
         """
         address = self._garcon_address(garcon_port)
         self.registered = True
         self.pending = 0
         self._trouble = ""
         self.info = SessionInfo(sftp_port=sftp_port)
-        # After this call, not inside it: garcon may be waiting for the answer (chromeos-garcon.md §7.11).
+        # Call garcon after this call, not inside: garcon may be waiting for the answer (chromeos-garcon.md §7.11).
         self._replace_link(address)
         self.event("registered", "")
 
@@ -117,7 +117,7 @@ class Guest:
         self.pending = 0
         self._replace_link(None)
 
-    # -- what the container is asked -----------------------------------------------------------------------------
+    # -- calls to the container ----------------------------------------------------------------------------------
 
     async def launch(self, desktop_file_id: str, files: Sequence[str]) -> None:
         """Start an application.
@@ -142,11 +142,11 @@ class Guest:
         self.event("launched", desktop_file_id)
 
     def meeting_place(self) -> dict[str, Any]:
-        """Where a shell of this container is to be awaited, and by what its connection is recognised.
+        """The address where vsh listens for this container's vshd, and what the vshd must prove.
 
-        :returns: ``address``, with ``{port}`` where a Unix socket's name has the number that LaunchVshd carries,
-            and one of ``uid``, ``cid`` and ``token``.
-        :raises GuestlinkError: the container cannot be called.
+        :returns: ``address``, and one of ``uid``, ``cid`` and ``token``. A Unix address contains ``{port}``, which
+            stands for the port in LaunchVshd.
+        :raises GuestlinkError: the container cannot be called, or has no address that it could connect to.
         """
         link = self._reach()
         if isinstance(link.address, UnixAddress):
@@ -162,10 +162,10 @@ class Guest:
         return {"address": str(TcpAddress(listening.host, 0)), "token": self.container.token}
 
     def sftp_place(self) -> dict[str, Any]:
-        """Where the container serves its files (chromeos-garcon.md §6.12).
+        """The address where garcon serves SFTP (chromeos-garcon.md §6.12).
 
-        :returns: ``address``, and ``token`` where that has to be sent first.
-        :raises GuestlinkError: the container cannot be called, or serves none.
+        :returns: ``address``, and ``token`` if the client has to send it first.
+        :raises GuestlinkError: the container cannot be called, or serves no SFTP.
         """
         link = self._reach()
         port = self.info.sftp_port
@@ -180,7 +180,7 @@ class Guest:
         return {"address": str(link.address._replace(port=port)), "token": self.container.token}
 
     async def launch_vshd(self, port: int, features: Sequence[int] = ()) -> None:
-        """Let the container start a shell server that connects to a port of ours.
+        """Let garcon start a vshd that connects to a port of ours.
 
         :raises GuestlinkError: with the container's reason.
         """
@@ -195,7 +195,7 @@ class Guest:
     async def icon(self, desktop_file_id: str, size: int, scale: int) -> Picture:
         """Fetch one icon.
 
-        :raises GuestlinkError: there is none, or none that can be shown.
+        :raises GuestlinkError: the application has no icon, or none that can be shown.
         """
         link = self._reach()
         try:
@@ -211,7 +211,7 @@ class Guest:
         except BadPicture as error:
             raise GuestlinkError(f"the icon of {desktop_file_id} is not used: {error}") from error
 
-    # -- the way back --------------------------------------------------------------------------------------------
+    # -- the link to garcon --------------------------------------------------------------------------------------
 
     def _garcon_address(self, port: int) -> Address:
         if not self.container.garcon:
@@ -259,7 +259,7 @@ class Guest:
             self.publisher.connected(None)
 
     async def _keep_link(self, address: Address, private: Path) -> None:
-        """Stay connected to one garcon; when it ends, the registration ends with it."""
+        """Stay connected to one garcon; when garcon ends, the container is no longer registered."""
         name = self.container.name
         try:
             link = GarconLink(name, address, private)
@@ -286,7 +286,7 @@ class Guest:
             await link.close()
 
     async def _greet(self, link: GarconLink, pauses: Sequence[float]) -> bool:
-        """Ask garcon who it is, which also shows that it can be reached."""
+        """Call GetGarconSessionInfo, one attempt after each pause; returns whether garcon answered."""
         for pause in pauses:
             await asyncio.sleep(pause)
             try:
@@ -301,9 +301,9 @@ class Guest:
 
 
 def _sendable(file: str) -> str:
-    """The file's name, if the protocol can hold it.
+    """Return the file's name if the protocol can hold it.
 
-    :raises GuestlinkError: it is not UTF-8.
+    :raises GuestlinkError: the name is not UTF-8.
     """
     try:
         file.encode()

@@ -1,4 +1,4 @@
-"""The names of this machine's own applications, as its menus show them."""
+"""The names of this machine's own applications in its menus."""
 
 from __future__ import annotations
 
@@ -11,17 +11,17 @@ from pathlib import Path
 from guestlink_host.launcher_names import HOST, LauncherNames
 
 INTERVAL = 5.0
-"""Seconds between two looks."""
+"""Seconds between two polls."""
 _FILE_LIMIT = 5000
 _SIZE_LIMIT = 256 * 1024
-"""Bytes of a desktop file that are read: names stand in the first group."""
+"""Bytes of a desktop file that are read: its names are in its first group."""
 _DEFAULT_DATA_DIRS = "/usr/local/share:/usr/share"
 
 
 class HostMenu:
-    """Reads the menus' directories again only after they have changed.
+    """Polls the directories of desktop files, and reads them only after they have changed.
 
-    :param data_home: ``$XDG_DATA_HOME``, which has our own launchers, too.
+    :param data_home: ``$XDG_DATA_HOME``, which contains our own launchers too.
     """
 
     def __init__(self, data_home: Path) -> None:
@@ -31,7 +31,7 @@ class HostMenu:
         self._seen: list[int] = []
 
     def poll(self) -> set[str] | None:
-        """The names, or ``None`` where they are those of the last call. Blocking, for a thread."""
+        """The names, or ``None`` if nothing has changed since the last call. Blocks; call it in a thread."""
         times = [_modified(directory) for directory in self._directories]
         if times == self._seen:
             return None
@@ -40,7 +40,7 @@ class HostMenu:
 
 
 async def watch_menu(menu: HostMenu, names: LauncherNames) -> None:
-    """Keep the names of the host's own applications known, for ever."""
+    """Poll the host's own applications and update their names, for ever."""
     while True:
         if (found := await asyncio.to_thread(menu.poll)) is not None:
             names.update(HOST, found)
@@ -54,7 +54,7 @@ def _names(directories: Iterable[Path]) -> Iterator[str]:
         with contextlib.suppress(OSError):
             for entry in os.scandir(directory):
                 if entry.name.endswith(".desktop") and not entry.name.startswith("guestlink-"):
-                    files.setdefault(entry.name, Path(entry.path))  # The first directory's hides the others'.
+                    files.setdefault(entry.name, Path(entry.path))  # Earlier directories win.
     for path in list(files.values())[:_FILE_LIMIT]:
         with contextlib.suppress(OSError):
             if path.is_file() and (name := _shown_name(path)):
@@ -62,7 +62,7 @@ def _names(directories: Iterable[Path]) -> Iterator[str]:
 
 
 def _shown_name(path: Path) -> str:
-    """The name outside every locale; ``""`` for what no menu shows."""
+    """The default name (the one without a locale); ``""`` if menus do not show the file."""
     with path.open("rb") as stream:
         text = stream.read(_SIZE_LIMIT).decode(errors="replace")
     keys: dict[str, str] = {}

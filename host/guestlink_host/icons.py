@@ -1,7 +1,7 @@
-"""Pictures that a container sends: checked, stripped of what a picture does not need, and marked as ours. Pure.
+"""Checks the icons that a container sends, strips needless parts and marks them as ours. Pure.
 
-The user's desktop decodes these files with libraries in C, in processes that matter more than ours, so only plain
-pictures pass: PNG of reasonable size with its drawing chunks alone, and SVG that refers to nothing outside itself.
+The user's desktop decodes these files with libraries in C, in processes that matter more than ours. So only plain
+pictures pass: PNG of limited size with only its drawing chunks, and SVG that refers to nothing outside itself.
 """
 
 from __future__ import annotations
@@ -18,10 +18,10 @@ SIDE_LIMIT = 1024
 """Pixels of one side; twice the largest directory of the hicolor theme."""
 
 REQUESTS = ((48, 1), (128, 1))
-"""The sizes and scales that are asked for: menus and lists; overviews and docks, also on dense displays."""
+"""Sizes and scales to request: for menus and lists; for overviews and docks, also on high-density displays."""
 
 _DIRECTORIES = (16, 22, 24, 32, 36, 48, 64, 72, 96, 128, 192, 256, 512)
-"""Sizes that the hicolor theme's index lists; files in other directories are never found."""
+"""Sizes that the hicolor theme's index lists; desktops find no file in another directory."""
 
 _SIGNATURE = b"\x89PNG\r\n\x1a\n"
 _KEPT_CHUNKS = frozenset({b"IHDR", b"PLTE", b"tRNS", b"gAMA", b"sRGB", b"cHRM", b"sBIT", b"IDAT", b"IEND"})
@@ -36,11 +36,11 @@ _URL = re.compile(r"url\(\s*['\"]?\s*(?!['\"#\s])|@import|expression\(", re.IGNO
 
 
 class BadPicture(ValueError):
-    """The bytes are not a picture that we would show to a desktop."""
+    """The bytes are not a picture that the desktop may decode."""
 
 
 class Picture(NamedTuple):
-    """A checked picture: its directory below the theme and its suffix tell where it belongs."""
+    """A checked picture, its directory below the icon theme, and its file name's suffix."""
 
     directory: str
     suffix: str
@@ -50,8 +50,8 @@ class Picture(NamedTuple):
 def check_picture(content: bytes, *, is_svg: bool, container: str) -> Picture:
     """Check a picture and mark it as belonging to a container.
 
-    :param is_svg: what the container says it is.
-    :raises BadPicture: it is none.
+    :param is_svg: whether the container calls the picture an SVG; otherwise it must be a PNG.
+    :raises BadPicture: the bytes are not such a picture.
     """
     if len(content) > SIZE_LIMIT:
         raise BadPicture(f"it has more than {SIZE_LIMIT} bytes")
@@ -66,7 +66,7 @@ def check_picture(content: bytes, *, is_svg: bool, container: str) -> Picture:
 
 
 def owner_of(content: bytes) -> str | None:
-    """The container in a picture's mark; ``None`` for a picture that is not ours."""
+    """The container's name from a picture's mark; ``None`` if the picture is not ours."""
     if content.startswith(_SIGNATURE):
         # The mark is always the second chunk: after the signature and the 25 bytes of IHDR.
         beginning = b"tEXt" + _KEYWORD + b"\0"
@@ -80,7 +80,7 @@ def owner_of(content: bytes) -> str | None:
 
 
 def _png_chunks(content: bytes) -> tuple[list[tuple[bytes, bytes]], int]:
-    """The chunks that are kept, and the longer side in pixels."""
+    """The chunks to keep, and the longer side in pixels."""
     if not content.startswith(_SIGNATURE):
         raise BadPicture("it is not a PNG")
     chunks: list[tuple[bytes, bytes]] = []
@@ -130,7 +130,7 @@ def _check_svg(content: bytes) -> None:
 
 
 class _SvgChecker:
-    """Objects to everything that reaches outside of the file or runs something."""
+    """Refuses an SVG that refers to another file or contains a script."""
 
     def __init__(self) -> None:
         self._open: list[str] = []
@@ -138,7 +138,7 @@ class _SvgChecker:
         self._style: list[str] = []
 
     def declaration(self, _version: str, encoding: str | None, _standalone: int) -> None:
-        # In another encoding a renderer would read something else than we do.
+        # We parse UTF-8; with another declared encoding a renderer would read another text.
         if encoding is not None and encoding.lower() not in ("utf-8", "us-ascii"):
             raise BadPicture("the SVG is not UTF-8")
 
@@ -182,6 +182,6 @@ class _SvgChecker:
 
     @staticmethod
     def _check_style(text: str) -> None:
-        # A backslash could hide one of the words from us.
+        # A CSS escape (a backslash) could hide one of the words from the pattern.
         if _URL.search(text) or ("\\" in text and "url" in text.lower()):
             raise BadPicture("the SVG refers to another file")

@@ -1,4 +1,4 @@
-"""What a look into a running container through its manager shows: whether Guestlink is there, and what it lacks."""
+"""Commands that the host runs in a container through its manager: check, diagnose and install Guestlink."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from guestlink_host.names import visible_line
 
 _IS_THERE = "command -v guestlink > /dev/null || test -x /usr/lib/guestlink/garcon"
 _ABSENT = 1
-"""The exit status of that; any other one does not answer the question."""
+"""The exit status of :data:`_IS_THERE` without Guestlink; statuses other than 0 and 1 say nothing about it."""
 _INSTALL_TIMEOUT = 1800.0
 """Seconds for a package manager with a slow network."""
 
@@ -23,9 +23,9 @@ class NotInstalled(GuestlinkError):
 
 
 def check_installed(manager: Manager, instance: Instance) -> None:
-    """See whether Guestlink is in a running container.
+    """Check whether Guestlink is installed in a running container.
 
-    :raises NotInstalled: it is not. A container that cannot be looked into passes.
+    :raises NotInstalled: it is not installed. A container in which the check cannot run passes.
     """
     try:
         status = manager.run(instance, ["sh", "-c", _IS_THERE]).status
@@ -40,7 +40,7 @@ def check_installed(manager: Manager, instance: Instance) -> None:
 
 
 def complaint(manager: Manager, instance: Instance) -> GuestlinkError | None:
-    """What ``guestlink doctor`` inside names as the first cause of trouble; ``None`` where it names none."""
+    """The first error that ``guestlink doctor`` reports in the container; ``None`` without one."""
     try:
         ran = manager.run(instance, ["guestlink", "doctor", "--json"])
         findings = json.loads(ran.stdout)["findings"]
@@ -58,7 +58,7 @@ def complaint(manager: Manager, instance: Instance) -> GuestlinkError | None:
 def install(manager: Manager, instance: Instance, source: Source) -> None:
     """Install Guestlink's packages in a running container and adopt it.
 
-    :raises GuestlinkError: it cannot be done, with the last words of what failed.
+    :raises GuestlinkError: the installation failed; the message has its last line of output.
     """
     if source.packages is not None:
         _check(manager, instance, ["mkdir", "-p", PACKAGES_AS])
@@ -83,4 +83,4 @@ def _check(manager: Manager, instance: Instance, argv: Sequence[str]) -> None:
 
 
 def _line(text: object) -> str:
-    return visible_line(str(text), 500)  # It comes from the container.
+    return visible_line(str(text), 500)  # The text comes from the container.

@@ -1,4 +1,4 @@
-"""The script that installs Guestlink in a container and adopts it, and where it gets the packages."""
+"""The script that installs Guestlink's packages in a container and adopts it, and the source of the packages."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import NamedTuple
 from guestlink.errors import GuestlinkError
 
 PACKAGES_AS = "/opt/guestlink-packages"
-"""Where a container sees a directory of packages of the host's."""
+"""Path in the container of the host's directory of packages."""
 _KEY_LIMIT = 64 * 1024
 _SUFFIXES = (".deb", ".rpm", ".pkg.tar.zst", ".pkg.tar.xz")
 _APT_KEY = "/usr/share/keyrings/guestlink.asc"
@@ -34,7 +34,7 @@ install() { apt-get -o DPkg::Lock::Timeout=600 install -y "$@"; }
 links() { has xdg-open || install --no-install-recommends xdg-utils || true; }
 
 """
-"""How the script begins."""
+"""The beginning of the script."""
 _FROM_REPOSITORIES = """\
 if has apt-get; then
     update
@@ -65,12 +65,12 @@ fi
 
 
 class Source(NamedTuple):
-    """Where a container gets Guestlink's packages; with nothing set, from the archives that its image knows.
+    """The source of a container's Guestlink packages; with nothing set, the repositories that its image has.
 
-    :ivar apt: the address of an apt repository, as it stands behind ``deb``.
+    :ivar apt: an apt repository: address, suite and components, as they follow ``deb`` in a sources list.
     :ivar dnf: the address of a dnf repository.
     :ivar key: a file with the repositories' public key.
-    :ivar packages: a directory of the host's with package files; needs no network if the image has the rest.
+    :ivar packages: a directory of the host with package files; needs no network if the image has the rest.
     """
 
     apt: str = ""
@@ -80,9 +80,9 @@ class Source(NamedTuple):
 
 
 def checked_source(source: Source) -> Source:
-    """Return a source whose repository, key and packages can be used.
+    """Check a source's repositories, key and packages, and return the source.
 
-    :raises GuestlinkError: one of them cannot.
+    :raises GuestlinkError: one of them cannot be used.
     """
     install_script(source)
     if source.packages is not None:
@@ -91,7 +91,7 @@ def checked_source(source: Source) -> Source:
 
 
 def install_script(source: Source) -> str:
-    """What root runs inside.
+    """The script, which root runs in the container.
 
     :raises GuestlinkError: a repository or the key cannot be used.
     """
@@ -113,7 +113,7 @@ def install_script(source: Source) -> str:
 
 
 def _check_repositories(source: Source) -> None:
-    """Each is one line of a file that root's package manager reads."""
+    """Check that each repository is one line: root's package manager reads it from a file."""
     if source.apt and not re.fullmatch(r"(\[[!-~ ]+\] )?[a-z+-]+:[!-~]+( [!-~]+)+", source.apt):
         raise GuestlinkError(
             f"{source.apt!r:.80} is no apt repository",
@@ -148,7 +148,7 @@ def _read_key(path: Path) -> str:
 def package_files(directory: Path) -> list[Path]:
     """The packages for a container in a directory.
 
-    :raises GuestlinkError: it holds none.
+    :raises GuestlinkError: the directory has no packages of Guestlink.
     """
     found = sorted(directory.iterdir()) if directory.is_dir() else []
     packages = [path for path in found if path.name.startswith("guestlink") and path.name.endswith(_SUFFIXES)]

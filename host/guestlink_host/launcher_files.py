@@ -1,9 +1,9 @@
-"""Launchers and icons in the user's directories. Touches files of its own alone; blocking, for a thread.
+"""Writes launchers and icons in the user's directories; changes no other files. Blocks; call it in a thread.
 
-There is no list of our files that could disagree with the disk: every file carries the mark of its container
+There is no list of our files that could disagree with the disk. Every file has the mark of its container
 (:data:`guestlink_host.launchers.OWNER_KEY`, :func:`guestlink_host.icons.owner_of`), and only files with our
-name *and* mark are replaced or removed. So a killed daemon, a lost state directory and a user's own file under one
-of our names are all the same simple case.
+name *and* our mark are replaced or removed. So a killed daemon, a lost state directory and a user's own file with
+one of our names need no special cases.
 """
 
 from __future__ import annotations
@@ -26,16 +26,16 @@ _log = logging.getLogger(__name__)
 ICON_QUOTA = 64 * 1024 * 1024
 """Bytes of icons that one container may put on the user's disk."""
 _READ_LIMIT = 2 * 1024 * 1024
-"""Bytes of a file that can be ours: a picture and its mark."""
+"""Bytes of the largest file that can be ours: a picture and its mark."""
 _TEMPORARY = ".new"
 
 
 class DiskProblem(GuestlinkError):
-    """Something could not be written. What was there before is still there, whole."""
+    """A file could not be written. The previous file is still there, complete."""
 
 
 class Stopped(Exception):
-    """The daemon ends; the rest of the work is left to its next run."""
+    """The daemon is stopping; its next run does the rest of the work."""
 
 
 class LauncherFiles:
@@ -58,11 +58,11 @@ class LauncherFiles:
         self._stopping = threading.Event()
 
     def stop(self) -> None:
-        """Let work in other threads end early; they raise :class:`Stopped`."""
+        """Stop the work in other threads early; it raises :class:`Stopped`."""
         self._stopping.set()
 
     def scan(self) -> None:
-        """Look which icons there are, and remove what a killed daemon left half-written."""
+        """Read which icons there are, and remove files that a killed daemon left half-written."""
         self._icons = {}
         self._icon_bytes = 0
         for directory in self._icon_directories():
@@ -71,14 +71,14 @@ class LauncherFiles:
         self._ours(self._applications, _owner_of_launcher)
 
     def icon_stems(self) -> Collection[str]:
-        """The file name stems, as of :func:`guestlink_host.names.file_stem`, that have an icon."""
+        """The file name stems (:func:`guestlink_host.names.file_stem`) that have an icon."""
         return self._icons.keys()
 
     def write_launchers(self, wanted: Mapping[str, bytes]) -> tuple[int, int]:
-        """Make the launchers what they should be, and drop the icons that belong to none of them.
+        """Write and remove launchers until they are ``wanted``, and remove icons without a launcher.
 
-        :param wanted: content by file name, all of it (:func:`guestlink_host.launchers.plan`).
-        :returns: how many were written and removed.
+        :param wanted: the content of all launchers by file name (:func:`guestlink_host.launchers.plan`).
+        :returns: the numbers of launchers written and removed.
         :raises DiskProblem: a file could not be written; the next call goes on where this one stopped.
         """
         present = {p.name: content for p, content in self._ours(self._applications, _owner_of_launcher).items()}
@@ -97,16 +97,16 @@ class LauncherFiles:
         return written, len(change.remove)
 
     def write_icons(self, pictures: Mapping[str, Sequence[Picture]]) -> int:
-        """Make the icons of some applications what they should be.
+        """Replace the icons of some applications.
 
-        :param pictures: by stem; none removes what was there.
-        :returns: how many files changed.
-        :raises DiskProblem: as above.
+        :param pictures: by stem; an empty list removes the application's icons.
+        :returns: the number of files changed.
+        :raises DiskProblem: a file could not be written.
         """
         changed = 0
         with self._disk_problems("the icons", self._theme):
             for stem, wanted in pictures.items():
-                # Of two pictures for one directory the first was asked for in the smaller, more exact size.
+                # Of two pictures for one directory keep the first: its request had the smaller, more exact size.
                 contents = {
                     self._theme / picture.directory / f"{stem}{picture.suffix}": picture.content
                     for picture in reversed(wanted)
@@ -126,7 +126,7 @@ class LauncherFiles:
     def remove_all(self) -> None:
         """Remove every file of this container.
 
-        :raises DiskProblem: one could not be removed.
+        :raises DiskProblem: a file could not be removed.
         """
         self.scan()
         self.write_launchers({})
@@ -134,7 +134,7 @@ class LauncherFiles:
     # -- the disk ----------------------------------------------------------------------------------------------
 
     def _ours(self, directory: Path, owner: Callable[[bytes], str | None]) -> dict[Path, bytes]:
-        """Our files in a directory with their contents; half-written ones are removed."""
+        """The contents of our files in a directory, by path; half-written files are removed."""
         found: dict[Path, bytes] = {}
         with contextlib.suppress(FileNotFoundError, NotADirectoryError, PermissionError):
             for entry in os.scandir(directory):
@@ -142,7 +142,7 @@ class LauncherFiles:
                     Path(entry).unlink(missing_ok=True)
                 elif entry.name.startswith(self._prefix):
                     content = self._read(Path(entry))
-                    # An empty file is what a power cut can leave of one of ours.
+                    # A power cut can leave one of our files empty.
                     if content is not None and (not content or owner(content) == self._container):
                         found[Path(entry)] = content
         return found
@@ -152,7 +152,7 @@ class LauncherFiles:
             yield from (Path(entry, "apps") for entry in os.scandir(self._theme) if entry.is_dir())
 
     def _read(self, path: Path) -> bytes | None:
-        """A regular file's content; ``None`` for everything that cannot be ours."""
+        """A regular file's content; ``None`` if the file cannot be ours."""
         try:
             descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK)
         except OSError:
@@ -175,7 +175,7 @@ class LauncherFiles:
             return False
         self._foreign.discard(path)
         path.parent.mkdir(parents=True, exist_ok=True)
-        # Not synchronised to the disk: a list of 10,000 would take minutes, and everything can be made again.
+        # No fsync: 10,000 launchers would take minutes, and every file can be written again.
         temporary = path.with_name(f".{path.name}{_TEMPORARY}")
         try:
             temporary.write_bytes(content)

@@ -1,4 +1,4 @@
-"""Which launchers say what container they are of: by default those that share their name with another one."""
+"""Which launchers show their container's name: by default those that share their own name with another one."""
 
 from __future__ import annotations
 
@@ -8,15 +8,15 @@ from collections.abc import Callable, Iterable
 
 AUTO, ALWAYS, NEVER = "auto", "always", "never"
 HOST = ""
-"""Stands for this machine's own applications beside the containers' names."""
+"""Key for this machine's own applications, beside the containers' names."""
 
 
 class LauncherNames:
-    """Knows the names of every container's applications.
+    """The names of the host's and of every container's applications.
 
     :param setting: :data:`AUTO`, :data:`ALWAYS` or :data:`NEVER`.
-    :ivar complete: set when the names of all containers and of the host are known: launchers that are written
-        before would be written twice.
+    :ivar complete: set when the names of all containers and of the host are known. A launcher that is written
+        earlier might have to be written again.
     """
 
     def __init__(self, setting: str = AUTO) -> None:
@@ -27,20 +27,20 @@ class LauncherNames:
         self._changed: dict[str, Callable[[], None]] = {}
 
     def join(self, container: str, changed: Callable[[], None]) -> None:
-        """Begin to hear of changes.
+        """Subscribe a container to changes of the other containers' names.
 
-        :param changed: is called when another container's applications make :meth:`tells` answer differently.
+        :param changed: is called when another container's applications change an answer of :meth:`tells`.
         """
         self._changed[container] = changed
 
     def update(self, container: str, names: Iterable[str]) -> None:
-        """Note a container's applications by their names, all of them; none when it is forgotten."""
+        """Replace the names of a container's applications."""
         old, new = self._names.get(container, set()), set(map(str.casefold, names))
         self._names[container] = new
         affected: set[str] = set()
         for name in old ^ new:
             others = self._holders[name] - {container}
-            if len(others) == 1:  # It has a namesake now, or none any more.
+            if len(others) == 1:  # The other one has gained or lost a namesake.
                 affected |= others
             if holders := others | ({container} if name in new else set()):
                 self._holders[name] = holders
@@ -50,13 +50,13 @@ class LauncherNames:
             self._changed[other]()
 
     def forget(self, container: str) -> None:
-        """A container has gone."""
+        """Forget a container and its names."""
         self._changed.pop(container, None)
         self.update(container, ())
         del self._names[container]
 
     def tells(self, name: str) -> bool:
-        """Whether a launcher of this name says what container it is of."""
+        """Whether a launcher of this name shows its container's name."""
         if self._setting == AUTO:
             return len(self._holders.get(name.casefold(), ())) > 1
         return self._setting == ALWAYS

@@ -1,8 +1,8 @@
-"""The launcher files that the user's desktop is shown of a container. Pure.
+"""Makes the launcher files of a container's applications. Pure.
 
 Nothing that a container sends is executed or becomes a path. A launcher's command is always our own program with
-the container's name and the application's id; everything else is text that was cleaned before
-(:mod:`guestlink_host.applications`). desktop-file-validate complains of nothing but unusual MIME types.
+the container's name and the application's id; every other value is text that
+:mod:`guestlink_host.applications` has cleaned. desktop-file-validate reports nothing but unusual MIME types.
 """
 
 from __future__ import annotations
@@ -16,10 +16,10 @@ from guestlink_host.applications import Application, Texts
 from guestlink_host.names import file_stem
 
 OWNER_KEY = "X-Guestlink-Container"
-"""Marks a launcher as ours and says whose it is: only files with it are ever replaced or removed."""
+"""Key that marks a launcher as ours and names its container: only files with this key are replaced or removed."""
 ID_KEY = "X-Guestlink-Id"
 NO_ICON = "application-x-executable"
-"""The icon of an application that has none: the generic one that every icon theme has."""
+"""Icon name for an application without an icon: every icon theme has this generic one."""
 
 _TAKES_FILES = re.compile(r"(?:[^%]|%[^fFuU])*%[fFuU]")
 _SAFE_WORD = re.compile(r"[A-Za-z0-9_./@:+,=%-]+")
@@ -32,18 +32,18 @@ _CATEGORIES = (
     ("application/vnd.oasis.opendocument", "Office"),
     ("application/vnd.openxmlformats", "Office"),
 )
-"""The protocol carries no categories, and an application without a main one is lost in most menus."""
+"""Categories by MIME type, because the protocol has none and most menus hide an application without a main one."""
 
 
 class Diff(NamedTuple):
-    """The way from the files that are there to those that should be."""
+    """The files to write and to remove, so that the present files become the wanted ones."""
 
     write: tuple[str, ...]
     remove: tuple[str, ...]
 
 
 def diff(present: Mapping[str, object], wanted: Mapping[str, object]) -> Diff:
-    """Compare two snapshots: anything comparable (a content, a digest) by file name."""
+    """Compare two snapshots: by file name, any comparable value (a content, a digest)."""
     return Diff(
         tuple(name for name, value in wanted.items() if present.get(name) != value),
         tuple(name for name in present if name not in wanted),
@@ -61,8 +61,8 @@ def plan(
 
     :param container: its checked name.
     :param program: the words that start guestlink-host, the first an absolute path.
-    :param without_icon: ids of the applications that are known to have none.
-    :param tells: whether a launcher of this name says what container it is of.
+    :param without_icon: ids of the applications that are known to have no icon.
+    :param tells: whether a launcher of this name shows its container's name.
     """
     return {
         f"{file_stem(container, application.id)}.desktop": launcher(
@@ -103,19 +103,19 @@ def launcher(
     if application.no_display:
         lines.append("NoDisplay=true")
     lines.append(f"StartupNotify={'true' if application.startup_notify else 'false'}")
-    # Wayland windows usually carry their desktop file's id, which is not this file's name.
+    # The app id of a Wayland window is usually the id of its own desktop file, which is not this file's name.
     lines.append(f"StartupWMClass={_escape(application.startup_wm_class or application.id)}")
     lines += [f"{OWNER_KEY}={container}", f"{ID_KEY}={_escape(application.id)}"]
     return ("\n".join(lines) + "\n").encode()
 
 
 def _comments(application: Application) -> Texts:
-    """The comments without those that only repeat the name of their locale: the validator objects to them."""
+    """The comments without those that only repeat the name in their locale: desktop-file-validate reports those."""
     names = dict(application.names)
     told = tuple(
         (locale, text) for locale, text in application.comments if text.lower() != names.get(locale, "").lower()
     )
-    return told if told and not told[0][0] else ()  # The specification wants a default beside each translation.
+    return told if told and not told[0][0] else ()  # The specification requires a default beside translations.
 
 
 def takes_files(command: str) -> bool:
@@ -125,7 +125,7 @@ def takes_files(command: str) -> bool:
 
 def _command(container: str, application: Application, program: Sequence[str]) -> str:
     words = [*program, "launch"]
-    # The Exec key is ASCII, and an id that begins with a hyphen looks like an option: such travel percent-encoded.
+    # The Exec key is ASCII, and an id with a leading hyphen looks like an option: percent-encode these ids.
     if application.id.isascii() and not application.id.startswith("-"):
         words += [container, application.id]
     else:
@@ -142,7 +142,7 @@ def _quote(word: str) -> str:
 
 
 def _escape(text: str) -> str:
-    """A value of type string; the texts have no control characters any more."""
+    """Escape a value of type string. :mod:`guestlink_host.applications` has removed control characters."""
     text = text.replace("\\", "\\\\")
     return "\\s" + text[1:] if text.startswith(" ") else text
 

@@ -1,7 +1,7 @@
 """The ContainerListener service for one container: checks every call and turns messages into values.
 
-RPCs without a method here answer UNIMPLEMENTED. Each container has a server of its own, so the origin of a call
-is known; a call counts only if its token is that container's.
+RPCs without a method here answer UNIMPLEMENTED. Each container has its own server, so the origin of a call is
+known; the server accepts a call only with that container's token.
 """
 
 from __future__ import annotations
@@ -23,15 +23,15 @@ _log = logging.getLogger(__name__)
 
 MIME_TYPES_LIMIT = 50_000
 MIME_TEXT_LIMIT = 255
-"""Extensions of a MIME map and characters of each; Debian 12 has about 1,000 (chromeos-garcon.md §3.10)."""
+"""Entries of a MIME map, and characters of each text; Debian 12 has about 1,000 (chromeos-garcon.md §3.10)."""
 PENDING_LIMIT = 2
 """The largest count that garcon sends (chromeos-garcon.md §3.8)."""
 WORDS_LIMIT, WORDS_LENGTH = 1000, 128 * 1024
-"""Words of a terminal's command, and characters of all of them: one argument may not be longer in Linux."""
+"""Words of a terminal's command, and characters of all words together: Linux's limit for one argument."""
 OPENINGS, OPENING_WINDOW = 10, 15.0
-"""URLs and terminals of all containers together, and seconds (chromeos-garcon.md §6.15)."""
+"""URLs and terminals that all containers together may open in this number of seconds (chromeos-garcon.md §6.15)."""
 REGISTRATIONS, REGISTRATION_WINDOW = 50, 5.0
-"""Registrations of one container, and seconds: each makes us connect and fetch every icon again."""
+"""Registrations of one container in this number of seconds: after each we connect and fetch every icon again."""
 _COMPLAINT_PAUSE = 10.0
 """Seconds between two log lines about bad tokens of one container."""
 
@@ -41,9 +41,9 @@ class ContainerListener:
 
     :param guest: the container.
     :param openings: limits URLs and terminals, for all containers together.
-    :param open_url: opens a URL for the container, or raises GuestlinkError; :param open_terminal: likewise, with
-        the words of a command.
-    :param shut_down: is called when the container has said that it stops.
+    :param open_url: opens a URL for the container, or raises GuestlinkError; :param open_terminal: opens a terminal
+        with the words of a command, or raises GuestlinkError.
+    :param shut_down: is called when the container has sent ContainerShutdown.
     """
 
     def __init__(
@@ -78,7 +78,7 @@ class ContainerListener:
         return common_pb2.EmptyMessage()
 
     async def container_shutdown(self, request: pb.ContainerShutdownInfo) -> common_pb2.EmptyMessage:
-        """Forget the token."""
+        """Note that the container stops, and replace its token."""
         self._check_strictly(request.token)
         _log.info("%s shut down", self._guest.container.name)
         self._shut_down(self._guest)
@@ -93,7 +93,7 @@ class ContainerListener:
     async def pending_update_application_list_calls(
         self, request: pb.PendingAppListUpdateCount
     ) -> common_pb2.EmptyMessage:
-        """Note how many lists are still to come."""
+        """Store the number of application lists that garcon has yet to send."""
         self._check_strictly(request.token)
         self._guest.pending = min(request.count, PENDING_LIMIT)
         return common_pb2.EmptyMessage()
@@ -111,7 +111,7 @@ class ContainerListener:
         return common_pb2.EmptyMessage()
 
     async def open_url(self, request: pb.OpenUrlRequest) -> common_pb2.EmptyMessage:
-        """Open a URL on the desktop, if policy and user allow."""
+        """Open a URL on the desktop, if the policy and the user allow it."""
         self._check(request.token, "OpenUrl")
         self._limit_openings()
         try:
@@ -121,7 +121,7 @@ class ContainerListener:
         return common_pb2.EmptyMessage()
 
     async def open_terminal(self, request: pb.OpenTerminalRequest) -> common_pb2.EmptyMessage:
-        """Open a terminal that runs something in the container."""
+        """Open a terminal on the desktop that runs a command in the container."""
         self._check(request.token, "OpenTerminal")
         self._limit_openings()
         words = list(request.params)
@@ -136,7 +136,7 @@ class ContainerListener:
         return common_pb2.EmptyMessage()
 
     def _not_opened(self, method: str, what: str, error: GuestlinkError) -> Refusal:
-        """The container's answer: what is wrong, and on a second line what to do."""
+        """The answer to the container: what is wrong, and on a second line what to do."""
         self._guest.event("failed" if isinstance(error, DesktopFailed) else "refused", f"{what}: {error}")
         lines = [f"Failure in {method}: {error}", *filter(None, [error.hint])]
         return Refusal("FAILED_PRECONDITION", "\n".join(lines))
@@ -151,7 +151,8 @@ class ContainerListener:
             raise Refusal("FAILED_PRECONDITION", f"Failure in {name}")
 
     def _check_strictly(self, token: str) -> None:
-        """As cicerone answers ContainerShutdown and PendingUpdateApplicationListCalls (chromeos-garcon.md §7.1)."""
+        """Refuse as cicerone does for ContainerShutdown and PendingUpdateApplicationListCalls
+        (chromeos-garcon.md §7.1)."""
         if not token:
             raise Refusal("INVALID_ARGUMENT", "the token is empty")
         self._check_token(token, "Cannot find VM for ContainerListener")

@@ -1,6 +1,7 @@
-"""The commands that ask a container manager: ``attach``, ``detach`` and ``profile``.
+"""The commands for container managers: ``attach``, ``detach`` and ``profile``.
 
-They ask it themselves, with the rights of whoever runs them: root can attach root's containers to a user's host.
+They call the manager themselves, with the rights of the user who runs them: so root can attach root's containers to
+a user's guestlink-host.
 """
 
 from __future__ import annotations
@@ -19,17 +20,17 @@ from guestlink_host.managers import KINDS, RUNNING, Carried, Instance, Manager, 
 from guestlink_host.settings import APT, DNF, GPU, KEY, MANAGERS, PACKAGES, gpu_nodes, load_settings
 
 _LIST_LIMIT = 3.0
-"""Seconds for the application list of a container that has registered."""
+"""Seconds to wait for the application list of a container that has registered."""
 
 
 def add_where(parser: argparse.ArgumentParser) -> None:
-    """Add the switches that say which container is meant."""
+    """Add the switches that choose among containers of one name."""
     parser.add_argument("--manager", choices=KINDS, help="ask this one only (default: all that are there)")
     parser.add_argument("--place", metavar="PLACE", default="", help="LXD's or Incus's project, or LXC's directory")
 
 
 def add_sources(parser: argparse.ArgumentParser) -> None:
-    """Add the switches that say where a container gets Guestlink's packages."""
+    """Add the switches for the source of Guestlink's packages."""
     parser.add_argument(
         "--apt", metavar="LINE", default="", help="apt repository with Guestlink: ADDRESS SUITE PART"
     )
@@ -39,7 +40,7 @@ def add_sources(parser: argparse.ArgumentParser) -> None:
 
 
 def source_of(arguments: argparse.Namespace) -> Source:
-    """What :func:`add_sources` was given; where it was given nothing, what the settings say."""
+    """The source from the switches of :func:`add_sources`; from the settings if no switch is given."""
     given = (arguments.apt, arguments.dnf, arguments.key or "", arguments.packages or "")
     if not any(given):
         settings = load_settings()
@@ -50,10 +51,10 @@ def source_of(arguments: argparse.Namespace) -> Source:
 
 
 def attach(daemon: ControlClient, arguments: argparse.Namespace) -> str:
-    """Give a container its directory, token and GPU nodes and make it known, both or nothing; then see it register.
+    """Mount a container's directory, token and GPU nodes, add it to the daemon, and wait until it has registered.
 
-    :returns: where it stands now.
-    :raises GuestlinkError: it cannot be done, or the container does not register.
+    :returns: its state, as a text for people.
+    :raises GuestlinkError: the container cannot be attached, or does not register.
     """
     if not arguments.install and any((arguments.apt, arguments.dnf, arguments.key, arguments.packages)):
         raise GuestlinkError("--apt, --dnf, --key and --packages count with --install", hint="add --install")
@@ -76,7 +77,7 @@ def attach(daemon: ControlClient, arguments: argparse.Namespace) -> str:
 
 
 def _registration(daemon: ControlClient, manager: Manager, instance: Instance, at_once: bool) -> str:
-    """See a container register that has been attached; returns where it stands now."""
+    """Wait until an attached container has registered; returns its state, as a text for people."""
     if instance.status != RUNNING:
         return "it registers with its next start; `guestlink-host shell` and `launch` start it"
     if not at_once:
@@ -87,7 +88,7 @@ def _registration(daemon: ControlClient, manager: Manager, instance: Instance, a
 
 
 def _count_applications(daemon: ControlClient, name: str) -> str:
-    """How many applications a container has that has just registered: its first list takes a moment."""
+    """The number of applications of a container that has just registered; waits for its first list."""
     deadline = time.monotonic() + _LIST_LIMIT
     while not (found := daemon.call("apps", name=name)["applications"]) and time.monotonic() < deadline:
         time.sleep(0.05)
@@ -95,7 +96,10 @@ def _count_applications(daemon: ControlClient, name: str) -> str:
 
 
 def _attach(daemon: ControlClient, arguments: argparse.Namespace, manager: Manager, instance: Instance) -> bool:
-    """Both or nothing; returns whether a running container sees its directory at once."""
+    """Add a container to the daemon and mount its directory; a failure undoes both.
+
+    :returns: whether a running container sees its directory at once.
+    """
     name = instance.name
     known = {container["name"] for container in daemon.call("list")["containers"]}
     answer = daemon.call(
@@ -117,9 +121,9 @@ def _attach(daemon: ControlClient, arguments: argparse.Namespace, manager: Manag
 
 
 def detach(daemon: ControlClient, arguments: argparse.Namespace) -> None:
-    """Undo :func:`attach`; what is left of it where the container is deleted already.
+    """Undo :func:`attach`. If the manager has deleted the container already, only forget it.
 
-    :raises GuestlinkError: there was nothing to undo, or it cannot be done.
+    :raises GuestlinkError: the container is not attached, or cannot be detached.
     """
     containers = {container["name"]: container for container in daemon.call("list")["containers"]}
     known = containers.get(arguments.name)
