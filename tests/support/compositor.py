@@ -1,6 +1,6 @@
 """Headless Wayland compositors. Sway stands for the host's desktop: it has screencopy and a command socket.
 
-wlroots refuses to run as root, so root starts a compositor as another user; clients may still be root's.
+wlroots refuses to run as root, so root starts a compositor as another user; clients may still run as root.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ _Self = TypeVar("_Self", bound="Headless")
 
 LIMIT = 60.0
 UNPRIVILEGED = 1000
-"""The compositor's user where root runs the tests."""
+"""The user that runs the compositor where root runs the tests."""
 _CONFIG = """\
 output HEADLESS-1 resolution {size}
 default_border normal
@@ -32,14 +32,14 @@ xwayland disable
 
 
 class CompositorError(AssertionError):
-    """The compositor did not do what was waited for."""
+    """The compositor exited, or a condition did not hold in time."""
 
 
 class Headless:
     """A running compositor.
 
-    :param directory: for its sockets and log; made here, removed by the caller.
-    :param size: of its one output, as ``WIDTHxHEIGHT`` in pixels.
+    :param directory: for the compositor's sockets and log; created here, removed by the caller.
+    :param size: size of the only output, as ``WIDTHxHEIGHT`` in pixels.
     """
 
     def __init__(self, directory: Path, size: str = "1024x768") -> None:
@@ -49,15 +49,15 @@ class Headless:
         self._process: subprocess.Popen[bytes] | None = None
 
     def command(self) -> list[str]:
-        """The command line; files may be written for it."""
+        """The command line; this method may write configuration files for it."""
         raise NotImplementedError
 
     def variables(self) -> dict[str, str]:
-        """What its environment has beyond the usual."""
+        """The environment variables that this compositor needs besides the usual ones."""
         return {}
 
     def picture(self) -> bytes:
-        """What it shows; the same bytes for the same pixels."""
+        """A screenshot; equal pixels give equal bytes."""
         raise NotImplementedError(f"nobody takes pictures of {type(self).__name__}")
 
     def __enter__(self: _Self) -> _Self:
@@ -72,7 +72,7 @@ class Headless:
         self.stop()
 
     def start(self) -> None:
-        """Start it and wait until it takes connections."""
+        """Start the compositor and wait until it accepts connections."""
         argv = [*self.as_its_user(self.directory, self.runtime), *self.command()]
         with open(self.directory / "log", "ab") as log:
             self._process = subprocess.Popen(
@@ -86,7 +86,7 @@ class Headless:
         try:
             self.wait("the compositor's sockets", self.is_ready)
             if os.getuid() == 0:
-                # Root's programs may be told that they are somebody else, who is not above permissions.
+                # A program of root's may run as another user, who must be able to enter this directory.
                 self.runtime.chmod(0o711)
                 self.socket.chmod(0o777)
         except BaseException:
@@ -94,7 +94,7 @@ class Headless:
             raise
 
     def stop(self, number: int = signal.SIGTERM) -> None:
-        """End it; a signal that it cannot handle leaves its sockets behind."""
+        """Stop the compositor with a signal; a signal that it cannot handle leaves its sockets in place."""
         if self._process is not None:
             self._process.send_signal(number)
             try:
@@ -105,10 +105,11 @@ class Headless:
             self._process = None
 
     def as_its_user(self, *owned: Path) -> list[str]:
-        """The words before a command that runs as the compositor's user, to whom directories are given."""
+        """The command prefix that runs a command as the compositor's user; this user becomes the owner of
+        ``owned``."""
         if os.getuid() != 0:
             return []
-        # The user needs a way into directories that only root may enter.
+        # The user must be able to enter directories that only root may enter.
         for path in owned:
             os.chown(path, UNPRIVILEGED, UNPRIVILEGED)
         for parent in (self.directory.parent, self.directory.parent.parent):
@@ -117,7 +118,7 @@ class Headless:
         return ["setpriv", f"--reuid={UNPRIVILEGED}", f"--regid={UNPRIVILEGED}", "--clear-groups"]
 
     def environ_of_its_user(self) -> dict[str, str]:
-        """The environment of it and of its user's tools."""
+        """The environment of the compositor and of its user's tools."""
         return {
             "PATH": os.environ["PATH"],
             "HOME": str(self.directory),
@@ -126,7 +127,7 @@ class Headless:
         }
 
     def is_ready(self) -> bool:
-        """Whether everything is there that a client needs."""
+        """Whether every socket exists that a client needs."""
         return bool(self._wayland())
 
     @property
@@ -136,13 +137,13 @@ class Headless:
 
     @property
     def environ(self) -> dict[str, str]:
-        """What a client needs: the absolute path of the socket."""
+        """The variable that a client needs: the absolute path of the socket."""
         return {"WAYLAND_DISPLAY": str(self.socket)}
 
     def wait(self, what: str, condition: Callable[[], _T]) -> _T:
         """Wait until a condition holds and return its value.
 
-        :raises CompositorError: it did not within :data:`LIMIT` seconds, or the compositor has ended.
+        :raises CompositorError: the condition did not hold within :data:`LIMIT` seconds, or the compositor exited.
         """
         deadline = time.monotonic() + LIMIT
         while not (value := condition()):
@@ -166,15 +167,15 @@ class Compositor(Headless):
         return ["sway", "-c", str(self.directory / "config")]
 
     def variables(self) -> dict[str, str]:
-        """The headless back end of wlroots, drawn by the processor."""
+        """The headless back end of wlroots, with software rendering."""
         return {"WLR_BACKENDS": "headless", "WLR_LIBINPUT_NO_DEVICES": "1", "WLR_RENDERER": "pixman"}
 
     def is_ready(self) -> bool:
-        """Whether both sockets are there."""
+        """Whether both sockets exist."""
         return bool(self._wayland() and self._own())
 
     def windows(self) -> list[dict[str, Any]]:
-        """The windows that are shown, as sway describes them: ``app_id``, ``name``, ``rect``, ``pid``."""
+        """The open windows, as sway describes them: ``app_id``, ``name``, ``rect``, ``pid``."""
         done = self.sway("-t", "get_tree")
         found: list[dict[str, Any]] = []
         pending = [json.loads(done)]
@@ -208,11 +209,11 @@ class Compositor(Headless):
         return self._grim("-o", output, "-t", "ppm", "-")
 
     def part(self, left: int, top: int, width: int, height: int, scale: int) -> bytes:
-        """A part of the output without the pointer, as a PPM in pixels; the place is in the output's units."""
+        """A part of the output without the pointer, as a PPM in pixels; the rectangle is in the output's units."""
         return self._grim("-t", "ppm", "-s", str(scale), "-g", f"{left},{top} {width}x{height}", "-")
 
     def wait_for_window(self, path: Path) -> Path:
-        """Wait until a window is shown and its picture stands still, and write a screenshot of it."""
+        """Wait until a window is open and its screenshots stay the same, then write a screenshot."""
         self.wait("a window", self.windows)
         previous = b""
         deadline = time.monotonic() + LIMIT

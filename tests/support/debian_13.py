@@ -1,5 +1,5 @@
 """Programs of Debian 13 on a machine of any distribution. They run in one root file system, which is built once and
-stays as it is. Needs root."""
+never changed. Needs root."""
 
 from __future__ import annotations
 
@@ -34,12 +34,12 @@ TOOLS = ("mmdebstrap", "setpriv", "unshare", "pivot_root")
 
 
 def root_file_system() -> Path:
-    """Where Debian 13 is; it is built if it is not there."""
+    """The root file system of Debian 13; builds it if it does not exist."""
     return build_rootfs("trixie", base=_PACKAGES, user=False)
 
 
 def inside(*argv: str) -> list[str]:
     """The command line that runs one of Debian 13's programs, with this machine's processes, devices, network and
-    temporary files. What it writes elsewhere is gone when it ends."""
+    temporary files. Files that the program writes elsewhere are discarded when it exits."""
     own = ["unshare", "-m", "--propagation", "private", "sh", "-c", _SCRIPT, "sh"]
     return [*own, str(root_file_system()), tempfile.gettempdir(), *argv]

@@ -1,4 +1,5 @@
-"""A desktop with a container manager: guestlink-host outside, a compositor, and a container with our packages."""
+"""A desktop with a container manager: guestlink-host and a compositor on the host, and a container with our
+packages."""
 
 from __future__ import annotations
 
@@ -37,14 +38,14 @@ _TEMPLATES = {
     "/etc/apt/apt.conf.d/99mmdebstrap": "# Recommended packages are installed, too.\n",
     "/etc/apt/sources.list": "# What Debian's archive would give is in the image.\n",
 }
-"""What the managers' images with cloud-init have for it."""
+"""The files that the managers' images with cloud-init have for it."""
 
 
 class Desk:
     """A desktop with LXD or Incus, and the container ``work``.
 
     :ivar lxd: the manager; it has an empty profile :data:`PROFILE`.
-    :ivar story: how the steps of README went, with which ``work`` was made a guest.
+    :ivar story: the result of each README step that made ``work`` a guest.
     """
 
     def __init__(
@@ -66,12 +67,12 @@ class Desk:
         return self.stage.host(*words, check=check)
 
     def state(self, name: str) -> tuple[str, bool]:
-        """How the manager sees a container, and whether it is registered."""
+        """The state that the manager reports for a container, and whether the container is registered."""
         entries = {entry["name"]: entry for entry in self.stage.host_json("list")}
         return (entries[name]["instance"], entries[name]["registered"]) if name in entries else ("", False)
 
     def devices(self, name: str) -> set[str]:
-        """The names of a container's devices after the daemon has looked at it."""
+        """The names of a container's devices after the daemon has polled it."""
         self.stage.host_json("list")
         return set(self.lxd.devices(name))
 
@@ -89,8 +90,9 @@ class Desk:
         )
 
     def person(self, script: str) -> str:
-        """Run a shell script as the desktop's user with a name in ``/etc/passwd``, as ssh and FUSE want; returns
-        what it prints."""
+        """Run a shell script as the desktop's user and return its output. The user has a name in ``/etc/passwd``,
+        because
+        ssh and FUSE need one."""
         home = self.stage.host_environ["HOME"]
         names = self.stage.root / "passwd"
         names.write_text(f"person:x:{UID}:{UID}::{home}:/bin/sh\n" + Path("/etc/passwd").read_text())
@@ -108,20 +110,20 @@ class Desk:
         return done.stdout
 
     def click(self, name: str, application: str) -> subprocess.CompletedProcess[str]:
-        """Run a launcher's command as a desktop does."""
+        """Run a launcher's command as a desktop runs it."""
         [launcher] = [path for path in self.launchers(name) if path.stem.endswith(f"-{application}")]
         [line] = [line for line in launcher.read_text().splitlines() if line.startswith("Exec=")]
         words = [word for word in shlex.split(line.removeprefix("Exec=")) if not word.startswith("%")]
         return self.host(*words[words.index("launch") :], check=False)
 
     def windows(self) -> set[str]:
-        """The names that the windows on the desktop give themselves."""
+        """The app ids of the windows on the desktop."""
         return {window["app_id"] for window in self.compositor.windows()}
 
 
 @contextmanager
 def running_desk(kind: type[Lxd], packages: Path) -> Iterator[Desk]:
-    """Start everything.
+    """Start the desktop, the manager and the container.
 
     :param packages: a directory with our packages.
     """

@@ -1,4 +1,5 @@
-"""A client of a proxy that scales by output, by the byte, whose host has two outputs."""
+"""A client of a proxy under direct scale (one scale per output), whose host has two outputs. Tests send raw
+messages."""
 
 from __future__ import annotations
 
@@ -9,14 +10,15 @@ from support.wayland_peers import GLOBALS
 
 
 class Panel(NamedTuple):
-    """An output of the host's."""
+    """One of the host's outputs."""
 
     logical: tuple[int, int, int, int]
     pixels: tuple[int, int]
 
 
 LEFT, RIGHT = Panel((0, 0, 960, 540), (1920, 2160)), Panel((960, 0, 1000, 800), (1000, 800))
-"""The left one has two pixels for a unit across, and four down: as the cases of chromeos-sommelier.md §9."""
+"""The left one has two pixels per unit horizontally and four vertically, like the cases of chromeos-sommelier.md
+§9."""
 DIRECT_GLOBALS = (*GLOBALS, ("wl_output", 3), ("zxdg_output_manager_v1", 3), ("wp_fractional_scale_manager_v1", 1))
 
 
@@ -24,11 +26,11 @@ class Direct(Scaled):
     """A client under direct scale whose host has two outputs."""
 
     def own_outputs(self) -> list[int]:
-        """The host's numbers of the proxy's own objects for both."""
+        """The host ids of the proxy's own objects for both outputs."""
         return self.host.bound["wl_output"][:2]
 
     def describe(self, panel: Panel, output: int, xdg_output: int = 0) -> None:
-        """What the host says of an output."""
+        """Send the host's events that describe an output."""
         if xdg_output:
             self.host.event(xdg_output, 0, "ii", *panel.logical[:2])
             self.host.event(xdg_output, 1, "ii", *panel.logical[2:])
@@ -38,7 +40,7 @@ class Direct(Scaled):
         self.host.event(output, 2)
 
     def describe_all(self) -> None:
-        """What it says to the proxy when a client connects."""
+        """Send the events that a host sends to the proxy when a client connects."""
         asked = [m for m in self.host.requests if m.object_id == self.host.bound["zxdg_output_manager_v1"][0]]
         xdg = {output: new for new, output in (m.arguments("no") for m in asked)}
         for panel, output in zip((LEFT, RIGHT), self.own_outputs(), strict=True):
@@ -55,7 +57,7 @@ class Direct(Scaled):
         return Window(surface, xdg, toplevel, host_surface, host_xdg, self.made(host_xdg, 1))
 
     def show(self, surface: int, width: int, height: int) -> None:
-        """Commit contents."""
+        """Attach a buffer and commit."""
         self.client.request(surface, 1, "oii", self.buffer(width, height), 0, 0)
         self.client.request(surface, 6)
 
@@ -68,13 +70,13 @@ class Direct(Scaled):
         return self.host.wait_request(viewport, 2).arguments("ii")
 
     def enter(self, window: Window, output: int) -> list[Any]:
-        """The host says on which output a window is; returns what the client hears."""
+        """Send wl_surface.enter from the host for a window; returns the events that the client receives."""
         self.host.event(window.host_surface, 0, "o", self.own_outputs()[output])
         return self.client.sync()
 
 
 class Window(NamedTuple):
-    """Numbers of a window's objects."""
+    """Ids of a window's objects."""
 
     surface: int
     xdg: int

@@ -1,4 +1,4 @@
-"""A container side with a vocabulary: a real gRPC server and client that say what the test tells them."""
+"""A fake garcon: a real gRPC server and client whose messages the test decides."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from guestlink.rpc import CONTAINER_LISTENER, GARCON, Channel, Server
 
 
 def png(width: int = 48, height: int | None = None, *, extra: bytes = b"") -> bytes:
-    """A real picture.
+    """A valid PNG.
 
-    :param extra: whole chunks that stand before the picture's data.
+    :param extra: whole chunks to insert before the picture's data.
     """
     height = width if height is None else height
     rows = zlib.compress(b"".join(b"\0" + b"\x40\x80\xc0\xff" * width for _ in range(height)))
@@ -51,13 +51,13 @@ def application(name: str, **fields: Any) -> container_host_pb2.Application:
 
 
 class FakeGarcon:
-    """Plays the container in a directory that guestlink-host has made for it.
+    """A fake garcon in a directory that guestlink-host has created for a container.
 
-    :param directory: the carried directory.
-    :ivar icons: what GetIcon answers, by id: whether it is an SVG, and the bytes.
-    :ivar failure: the reason that LaunchApplication gives; ``""`` is success.
-    :ivar sftp_port: what it announces for its files.
-    :ivar calls: every request that came, with the RPC's name in snake case.
+    :param directory: the directory that the container mounts.
+    :ivar icons: the GetIcon answers by id: whether the icon is an SVG, and its bytes.
+    :ivar failure: the failure reason that LaunchApplication returns; ``""`` is success.
+    :ivar sftp_port: the port that the fake announces for SFTP.
+    :ivar calls: every request received, with the RPC's name in snake case.
     """
 
     def __init__(self, directory: Path) -> None:
@@ -71,30 +71,30 @@ class FakeGarcon:
 
     @property
     def token(self) -> str:
-        """What the token file says now."""
+        """The current content of the token file."""
         return (self.directory / "token").read_text()
 
     async def serve(self) -> None:
-        """Serve garcon's service."""
+        """Serve the Garcon service."""
         self._server = Server(GARCON, self)
         self._server.bind(UnixAddress(str(self.directory / "garcon.sock")))
         await self._server.start()
 
     async def vanish(self) -> None:
-        """Stop serving without a word, like a killed garcon."""
+        """Stop serving without ContainerShutdown, like a killed garcon."""
         if self._server is not None:
             await self._server.stop(0)
             self._server = None
 
     async def call(self, method: str, **fields: Any) -> Any:
-        """Call the host; the right token is added where the test gives none."""
+        """Call an RPC of the host; adds the right token if the test passes none."""
         if self._channel is None:
             self._channel = Channel(UnixAddress(str(self.directory / "listener.sock")), CONTAINER_LISTENER)
         request, _ = service_methods(CONTAINER_LISTENER)[method]
         return await self._channel.call(method, request(**{"token": self.token} | fields), timeout=240)
 
     async def register(self, port: int = 1) -> None:
-        """Serve and say ContainerReady."""
+        """Serve, then send ContainerReady."""
         if self._server is None:
             await self.serve()
         await self.call("ContainerReady", garcon_port=port, sftp_port=self.sftp_port)
@@ -104,7 +104,7 @@ class FakeGarcon:
         await self.call("UpdateApplicationList", application=applications)
 
     async def close(self) -> None:
-        """End both directions."""
+        """Close the server and the client."""
         await self.vanish()
         if self._channel is not None:
             await self._channel.close()

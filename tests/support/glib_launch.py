@@ -1,7 +1,10 @@
-"""What GLib starts for a desktop file. Runs under the distribution's Python, which has GLib's own bindings.
+"""Print the arguments that GLib passes to the processes of a desktop file. Needs the distribution's Python, which
+has
+GLib's own bindings.
 
-Reads JSON lines ``[EXEC, [FILE, ...]]``; the Exec value, as written in a file, begins behind the program. Answers
-each with the list of the arguments that GLib's processes got, or ``null`` where GLib refuses the line.
+Reads JSON lines ``[EXEC, [FILE, ...]]``; EXEC is the part of the Exec value after the program, as the file writes
+it.
+Answers each line with one argument list per process that GLib started, or ``null`` where GLib refuses the line.
 """
 
 from __future__ import annotations
@@ -22,7 +25,7 @@ printf '%s\\0' "$@" x > "$0.$$"
 
 
 def main() -> None:
-    """Answer until the input ends."""
+    """Answer until standard input ends."""
     with tempfile.TemporaryDirectory() as scratch:
         program = os.path.join(scratch, "program")
         with open(program, "w") as stream:
@@ -34,7 +37,7 @@ def main() -> None:
 
 
 def launched(program: str, text: str, files: list[str]) -> list[list[str]] | None:
-    """The arguments of each process."""
+    """The argument list of each process that GLib started."""
     entry = f"[Desktop Entry]\nType=Application\nName=The Name\nIcon=the-icon\nExec={program} {text}\n"
     path = program + ".desktop"
     with open(path, "w") as stream:

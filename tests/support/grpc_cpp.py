@@ -1,4 +1,4 @@
-"""The independent gRPC peer of tests/interop/grpc_cpp, built once and kept below .cache."""
+"""The independent gRPC peer of tests/interop/grpc_cpp, built once and cached below .cache."""
 
 from __future__ import annotations
 
@@ -26,9 +26,9 @@ LIMIT = 60.0
 
 
 def build() -> Path:
-    """The program; compiles it when the sources or the compiler have changed.
+    """The program's path; compiles the program when the sources or the compiler have changed.
 
-    Skips the test at home, and fails it in continuous integration, when a tool is missing.
+    If a tool is missing, skips the test, or fails it in continuous integration.
     """
     packages = (CHECKOUT / "tests/apt/grpc_cpp.txt").read_text().strip()
     need(*TOOLS, packages=packages)
@@ -74,9 +74,9 @@ def _run(argv: list[str]) -> str:
 
 
 class CppPeer:
-    """A running peer; a context manager that ends it.
+    """A running peer; a context manager that stops the peer at exit.
 
-    :param words: its arguments, as described in peer.cc.
+    :param words: the peer's arguments, as peer.cc describes them.
     """
 
     def __init__(self, *words: str) -> None:
@@ -102,14 +102,14 @@ class CppPeer:
             self._process.stdout.close()
 
     def line(self) -> Any:
-        """The next line that it prints, decoded. Blocks; its calls have a deadline of a minute."""
+        """The next line that the peer prints, decoded. Blocks; the peer's calls have a deadline of a minute."""
         assert self._process.stdout is not None
         text = self._process.stdout.readline()
         assert text, f"the peer ended with {self._process.poll()}"
         return json.loads(text)
 
     def call(self, method: str, request: dict[str, Any]) -> Any:
-        """Have it call an RPC; returns code, message and response."""
+        """Make the peer call an RPC; returns code, message and response."""
         assert self._process.stdin is not None
         self._process.stdin.write(f"{method} {json.dumps(request)}\n")
         self._process.stdin.flush()

@@ -1,4 +1,4 @@
-"""A guestlink-host daemon inside the test's own event loop, with directories of its own."""
+"""A guestlink-host daemon inside the test's own event loop, with private directories."""
 
 from __future__ import annotations
 
@@ -23,11 +23,11 @@ from support.fake_garcon import FakeGarcon
 
 _T = TypeVar("_T")
 LIMIT = 240.0
-"""Seconds that any condition may take; ten thousand launchers take four on an idle machine."""
+"""Time limit of any condition, in seconds; ten thousand launchers take four seconds on an idle machine."""
 
 
 class Host:
-    """A running daemon and what its user sees.
+    """A running daemon and the files that its user sees.
 
     :ivar opened: a file to which the opener writes a line per URL.
     """
@@ -50,7 +50,7 @@ class Host:
             await asyncio.sleep(0.005)
 
     async def stop(self) -> None:
-        """End the daemon as SIGTERM does."""
+        """Stop the daemon as SIGTERM does."""
         if self._task is not None:
             self._task.cancel()
             with contextlib.suppress(asyncio.CancelledError):
@@ -58,18 +58,18 @@ class Host:
             self._task = None
 
     async def ask(self, name: str, /, **fields: Any) -> dict[str, Any]:
-        """Ask the daemon as a command does."""
+        """Send a control call, as a command does."""
         client = ControlClient(self.root / "run/guestlink-host/control.sock")
         return await asyncio.to_thread(client.call, name, **fields)
 
     async def add(self, name: str = "demo", **fields: Any) -> FakeGarcon:
-        """Make a container known; returns its inside, not registered yet."""
+        """Add a container; returns its fake garcon, which is not registered yet."""
         guest = FakeGarcon(Path((await self.ask("add", name=name, **fields))["directory"]))
         self._guests.append(guest)
         return guest
 
     async def registered(self, name: str = "demo", **fields: Any) -> FakeGarcon:
-        """Make a container known and register it."""
+        """Add a container and register it; returns its fake garcon."""
         guest = await self.add(name, **fields)
         await guest.register()
         await self.until(lambda: self._reachable(name))
@@ -79,21 +79,21 @@ class Host:
         return bool((await self.entry(name))["reachable"])
 
     async def sftp_port(self, name: str) -> int:
-        """What the container announces for its files, once it can be called."""
+        """The port that the container announces for SFTP, once the host can call the container."""
         entry = await self.entry(name)
         return int(entry["sftp_port"]) if entry["reachable"] else 0
 
     async def entry(self, name: str = "demo") -> dict[str, Any]:
-        """What ``list`` says of a container."""
+        """The entry of a container in ``list``."""
         containers = (await self.ask("list"))["containers"]
         return next(dict(entry) for entry in containers if entry["name"] == name)
 
     async def events(self, what: str) -> list[str]:
-        """The details of the events of one kind."""
+        """The details of all events of one kind."""
         return [event["detail"] for event in (await self.ask("events"))["events"] if event["event"] == what]
 
     def launchers(self, pattern: str = "*") -> dict[str, str]:
-        """The launcher files, content by name."""
+        """The launcher files, as contents by file name."""
         found = {}
         for path in sorted((self.data / "applications").glob(f"{pattern}.desktop")):
             with contextlib.suppress(FileNotFoundError):
@@ -101,12 +101,12 @@ class Host:
         return found
 
     def icons(self) -> list[str]:
-        """Every icon file, below the theme's directory."""
+        """Every icon file, relative to the theme's directory."""
         theme = self.data / "icons/hicolor"
         return sorted(str(path.relative_to(theme)) for path in theme.rglob("*") if path.is_file())
 
     async def until(self, condition: Callable[[], Any]) -> Any:
-        """Wait until a condition, which may be asynchronous, holds; returns its value."""
+        """Wait until a condition holds; the condition may be asynchronous. Returns its value."""
         async with asyncio.timeout(LIMIT):
             while True:
                 value = condition()
@@ -117,7 +117,7 @@ class Host:
                 await asyncio.sleep(0.01)
 
     async def close(self) -> None:
-        """End both sides."""
+        """Close both sides."""
         for guest in self._guests:
             await guest.close()
         await self.stop()
@@ -126,7 +126,7 @@ class Host:
 
 @contextlib.asynccontextmanager
 async def host_in_test(monkeypatch: pytest.MonkeyPatch, **settings: str) -> AsyncIterator[Host]:
-    """A daemon with private directories, ended and cleared afterwards.
+    """A daemon with private directories; stops it and removes the directories afterwards.
 
     :param settings: values of ``guestlink-host.conf``.
     """
@@ -162,7 +162,7 @@ async def host_in_test(monkeypatch: pytest.MonkeyPatch, **settings: str) -> Asyn
 
 
 def _remove(root: Path) -> None:
-    """Remove everything; an opener that was started last may still be writing."""
+    """Remove the whole tree; the opener that started last may still be writing."""
     deadline = time.monotonic() + LIMIT
     while root.exists():
         try:
@@ -174,7 +174,7 @@ def _remove(root: Path) -> None:
 
 
 def fill_disk(path: Path) -> None:
-    """Write a file that takes all the room of its file system."""
+    """Write a file that fills its file system."""
     with contextlib.suppress(OSError), path.open("wb", buffering=0) as stream:
         while True:
             stream.write(b"\0" * 4096)

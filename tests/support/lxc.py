@@ -1,4 +1,4 @@
-"""An unprivileged container of plain LXC, without daemon and network. Needs root."""
+"""An unprivileged container of plain LXC, without a daemon or network. Needs root."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from types import TracebackType
 from support.machine import LIMIT, Booted
 
 _IDS = (1000000, 1000000000)
-"""Ids for containers on a machine where root has none: the first, and how many."""
+"""Ids for containers on a machine where root has none: the first id, and their number."""
 _CONFIG = """\
 lxc.include = /usr/share/lxc/config/common.conf
 lxc.include = /usr/share/lxc/config/userns.conf
@@ -28,14 +28,14 @@ lxc.net.0.type = empty
 
 
 def missing_tools() -> list[str]:
-    """What this machine lacks to run LXC."""
+    """The programs that LXC needs and this machine lacks."""
     tools = [tool for tool in ("lxc-start", "lxc-attach", "lxc-info", "setpriv") if shutil.which(tool) is None]
     return tools + (["root"] if os.getuid() != 0 else [])
 
 
 @contextmanager
 def root_ids() -> Iterator[int]:
-    """Let root give ids to containers while this lasts; returns the first of them."""
+    """Let root delegate ids to containers inside this block; yields the first id."""
     files = {
         path: path.read_bytes() if path.exists() else b"" for path in (Path("/etc/subuid"), Path("/etc/subgid"))
     }
@@ -53,11 +53,11 @@ def root_ids() -> Iterator[int]:
 
 
 class LxcContainer(Booted):
-    """A container that does not run yet.
+    """A container that is not running yet.
 
-    :param directory: LXC's directory, where it is made; it and everything above may be entered by everybody.
-    :param root: its root file system, which is changed: a copy.
-    :param first: the id on this machine of its root.
+    :param directory: LXC's directory, where the container is created; every user can enter it and its parents.
+    :param root: the container's root file system: a copy, because LXC changes it.
+    :param first: the id on this machine of the container's root.
     """
 
     def __init__(self, directory: Path, name: str, root: Path, first: int) -> None:
@@ -76,7 +76,7 @@ class LxcContainer(Booted):
         self.lxc("lxc-stop", "-k")
 
     def lxc(self, program: str, *words: str, timeout: float = LIMIT) -> subprocess.CompletedProcess[str]:
-        """Run one of LXC's commands for it."""
+        """Run one of LXC's commands on the container."""
         return subprocess.run(
             [program, "-P", str(self.directory), "-n", self.name, *words],
             stdin=subprocess.DEVNULL,

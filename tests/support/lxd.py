@@ -1,7 +1,7 @@
 """Private LXD and Incus daemons with images of our root file systems. Needs root; no systemd, no network.
 
-Incus runs from a root file system of Debian 13, in mounts of its own, so that the machine's distribution need not
-have it; its client needs nothing but a C library and runs here.
+The Incus daemon runs in a root file system of Debian 13, in its own mount namespace, so the machine's distribution
+need not have Incus. Its client needs only a C library and runs on this machine.
 """
 
 from __future__ import annotations
@@ -30,18 +30,18 @@ profiles:
     root: {path: /, pool: default, type: disk}
 """
 GUEST = "guest"
-"""The image of which containers are made unless another is named."""
+"""The image of a new container unless the caller passes another."""
 
 
 class LxdError(AssertionError):
-    """The daemon did not do what was asked of it."""
+    """A command of the daemon failed, or a condition did not hold in time."""
 
 
 class Image(NamedTuple):
-    """What an image is made of.
+    """The parts of an image.
 
     :ivar root: its root file system.
-    :ivar templates: files that the daemon writes when a container is made, in the daemon's language for templates.
+    :ivar templates: files that the daemon writes into each new container, in the daemon's template language.
     """
 
     root: Path
@@ -52,13 +52,13 @@ class Lxd:
     """A running daemon.
 
     :param images: its images.
-    :ivar environ: what its clients need.
+    :ivar environ: the environment of the daemon's clients.
     """
 
     kind = "lxd"
     title = "LXD"
     tools: Sequence[str] = ("lxd", "lxc", "dnsmasq", "nft", "mksquashfs", "setpriv")
-    """What the machine must have."""
+    """The programs that this manager needs."""
 
     def __init__(self, images: Mapping[str, Image]) -> None:
         self._images = images
@@ -69,16 +69,16 @@ class Lxd:
 
     @classmethod
     def missing_tools(cls) -> list[str]:
-        """What this machine lacks to run it."""
+        """The programs that the manager needs and this machine lacks."""
         missing = [tool for tool in cls.tools if shutil.which(tool) is None]
         return missing + (["root"] if os.getuid() != 0 else [])
 
     def _serve(self) -> list[str]:
-        """The command that runs the daemon."""
+        """The command line of the daemon."""
         return ["lxd", "--group", "root"]
 
     def _admin(self) -> list[str]:
-        """How the commands begin that care for the daemon."""
+        """The command prefix of the daemon's administration tool."""
         return ["lxd"]
 
     def _client(self) -> str:
@@ -98,7 +98,7 @@ class Lxd:
         return self
 
     def start_daemon(self) -> None:
-        """Start the daemon, also again."""
+        """Start the daemon, or start it again."""
         with open(self._log, "ab") as log:
             self._process = subprocess.Popen(
                 self._serve(),
@@ -108,11 +108,11 @@ class Lxd:
                 stderr=log,
             )
         self._run([*self._admin(), "waitready", "--timeout", "60"])
-        # The desktop's user stands for a member of the daemon's group.
+        # The desktop's user takes the place of a member of the daemon's group.
         os.chown(self._directory / "unix.socket", UID, 0)
 
     def stop_daemon(self) -> None:
-        """End the daemon as for an update: its containers go on."""
+        """Stop the daemon as an update does: its containers keep running."""
         assert self._process is not None
         self._process.terminate()
         self._process.wait(LIMIT)
@@ -148,12 +148,12 @@ class Lxd:
         return self._run([self._client(), *words], stdin, check=check, timeout=timeout)
 
     def devices(self, name: str) -> dict[str, dict[str, str]]:
-        """The devices that an instance has besides its profiles'."""
+        """An instance's own devices, without those of its profiles."""
         found: dict[str, dict[str, str]] = self.instance(name)["devices"]
         return found
 
     def instance(self, name: str) -> dict[str, Any]:
-        """An instance as the interface shows it."""
+        """An instance as the REST API describes it."""
         return dict(json.loads(self.client("query", f"/1.0/instances/{name}").stdout))
 
     def launch(self, name: str, *words: str) -> LxdContainer:
@@ -208,7 +208,7 @@ class Lxd:
 
 
 class Incus(Lxd):
-    """The same of Incus."""
+    """An Incus daemon."""
 
     kind = "incus"
     title = "Incus"
@@ -228,7 +228,7 @@ class Incus(Lxd):
             os.close(self._mounts)
 
     def stop_daemon(self) -> None:
-        """See :class:`Lxd`. The next one takes over its mounts, which containers see."""
+        """See :class:`Lxd`. The next daemon keeps using this one's mounts, because containers see them."""
         assert self._process is not None
         if self._mounts < 0:
             self._mounts = os.open(f"/proc/{self._process.pid}/ns/mnt", os.O_RDONLY)
@@ -248,7 +248,7 @@ class Incus(Lxd):
 
 
 class LxdContainer(Booted):
-    """A container of it."""
+    """A container of the daemon."""
 
     def __init__(self, lxd: Lxd, name: str) -> None:
         self._lxd = lxd

@@ -1,7 +1,7 @@
 """System containers with systemd as PID 1: built with mmdebstrap, booted with systemd-nspawn. Needs root.
 
-A root file system is built once per list of packages and kept below ``.cache``; a machine that is booted from it
-writes into memory alone.
+A root file system is built once per list of packages and cached below ``.cache``; a machine that boots from it
+writes to memory only.
 """
 
 from __future__ import annotations
@@ -27,13 +27,13 @@ from support.stage import CHECKOUT
 LIMIT = 60.0
 USER, UID = "user", 1000
 MINIMAL = "apt,init-system-helpers,passwd,python3-minimal,systemd"
-"""A container on which nothing of ours has been installed."""
+"""The packages of a container without Guestlink's dependencies."""
 _BASE = (
     "apt,systemd,systemd-sysv,dbus,dbus-user-session,libpam-systemd,procps,python3,python3-grpcio,python3-protobuf,"
     "python3-watchdog,python3-xdg,python3-psutil,python3-sdnotify,python3-dbus-fast,xdg-utils,desktop-file-utils,"
     "shared-mime-info,foot,fonts-dejavu-core"
 )
-"""What our packages depend on, a terminal and a font."""
+"""The dependencies of our packages, a terminal and a font."""
 _MASKED = (
     "sys-kernel-debug.mount",
     "systemd-binfmt.service",
@@ -42,28 +42,29 @@ _MASKED = (
     "apt-daily-upgrade.timer",
     "systemd-timesyncd.service",
 )
-"""Units that cannot work in a container or only cost time."""
+"""Units to mask: they cannot work in a container or only cost time."""
 
 
 class MachineError(AssertionError):
-    """The machine did not do what was waited for."""
+    """The machine exited, or a condition did not hold in time."""
 
 
 def missing_tools() -> list[str]:
-    """What this machine lacks to boot containers."""
+    """The programs that booting containers needs and this machine lacks."""
     tools = [tool for tool in ("mmdebstrap", "systemd-nspawn", "nsenter", "setpriv") if shutil.which(tool) is None]
     return tools + (["root"] if os.getuid() != 0 else [])
 
 
 def build_rootfs(suite: str, extra: str = "", *, base: str = _BASE, user: bool = True) -> Path:
-    """Build a Debian root file system, or return the one in the cache.
+    """Build a Debian root file system, or return the cached one.
 
-    mmdebstrap makes one with :data:`MINIMAL` for each suite. The others are copies of it, or of a copy, into which
-    apt installs the rest. Processes that want the same one wait for the first.
+    mmdebstrap builds one with :data:`MINIMAL` per suite. The others are copies of that one, or of another copy,
+    into
+    which apt installs the other packages. Processes that want the same root file system wait for the first process.
 
-    :param extra: packages with commas between them, besides the base.
-    :param base: packages with commas between them: what garcon needs, or :data:`MINIMAL`.
-    :param user: whether it has a lingering user.
+    :param extra: comma-separated packages, besides the base.
+    :param base: comma-separated packages: garcon's dependencies, or :data:`MINIMAL`.
+    :param user: whether to create a lingering user.
     """
     packages = sorted({*base.split(","), *extra.split(",")} - {""})
     digest = hashlib.sha256(" ".join([*packages, f"user={user}"]).encode()).hexdigest()[:12]
@@ -88,7 +89,7 @@ def build_rootfs(suite: str, extra: str = "", *, base: str = _BASE, user: bool =
 
 
 def _copy(source: Path, target: Path) -> None:
-    # One file system: a process that was killed may have left a /proc mounted in it, which has no end.
+    # -x: a killed process may have left a /proc mounted in the source, and copying that never ends.
     subprocess.run(["cp", "-ax", "--reflink=auto", str(source), str(target)], check=True, timeout=900)
 
 
@@ -96,7 +97,7 @@ def _bootstrap(suite: str, target: Path) -> None:
     options = ["--aptopt=APT::Install-Recommends false", '--aptopt=Acquire::Languages "none"']
     options += ["--dpkgopt=force-unsafe-io", "--skip=cleanup/apt/lists", "--variant=minbase"]
     target.mkdir(parents=True)
-    # An archive: in a directory mmdebstrap may leave its /proc mounted.
+    # An archive, because mmdebstrap may leave its /proc mounted in a directory.
     archive = target.with_suffix(".tar")
     subprocess.run(
         ["mmdebstrap", *options, f"--include={MINIMAL}", suite, str(archive)],
@@ -112,7 +113,7 @@ def _bootstrap(suite: str, target: Path) -> None:
 
 
 def _install(root: Path, packages: Sequence[str]) -> None:
-    """Install packages with the apt of a root file system that does not run; none of their services is started."""
+    """Install packages into a root file system that is not running, with its own apt; apt starts no service."""
     resolver, policy = root / "etc/resolv.conf", root / "usr/sbin/policy-rc.d"
     before = resolver.read_bytes()
     resolver.write_bytes(Path("/etc/resolv.conf").read_bytes())
@@ -143,9 +144,9 @@ def _add_user(root: Path) -> None:
 
 
 def install_packages(root: Path, packages: Path) -> None:
-    """Install every package of ours into a root file system that does not run.
+    """Install all of our packages into a root file system that is not running.
 
-    :param root: is changed: a copy.
+    :param root: the root file system: a copy, because this function changes it.
     :raises MachineError: dpkg fails.
     """
     target = root / "packages"
@@ -158,14 +159,14 @@ def install_packages(root: Path, packages: Path) -> None:
 
 
 class Booted:
-    """A container with systemd as PID 1, from outside."""
+    """A container with systemd as PID 1, seen from the machine."""
 
     def root(self, *argv: str, timeout: float = LIMIT) -> subprocess.CompletedProcess[str]:
         """Run a command inside as root."""
         raise NotImplementedError
 
     def died(self) -> str:
-        """Why nothing more is to be expected; ``""`` while it runs."""
+        """The reason why waiting is useless; ``""`` while the container runs."""
         return ""
 
     def user(self, *argv: str, timeout: float = LIMIT) -> subprocess.CompletedProcess[str]:
@@ -193,7 +194,7 @@ class Booted:
             reason = self.died()
             if reason or time.monotonic() > deadline:
                 raise MachineError(f"it did not happen: {what}\n{reason}\n{self.journal()}")
-            # A question that takes long has slowed down what is waited for.
+            # A condition that took long has slowed down the container, so pause for as long.
             time.sleep(max(0.05, time.monotonic() - asked))
 
     def journal(self) -> str:
@@ -202,9 +203,9 @@ class Booted:
 
 
 class Machine(Booted):
-    """A booted container.
+    """A booted container of systemd-nspawn.
 
-    :param root: its root file system, which is not changed.
+    :param root: the container's root file system, which stays unchanged.
     :param arguments: more switches for systemd-nspawn.
     """
 
@@ -218,7 +219,8 @@ class Machine(Booted):
         self._leader = 0
 
     def __enter__(self) -> Machine:
-        # Containers that are started from one control group would share what systemd makes in it.
+        # Without this, containers that start from the same control group would share the groups that systemd
+        # creates.
         for hierarchy in ("/sys/fs/cgroup/unified", "/sys/fs/cgroup/systemd", "/sys/fs/cgroup"):
             if Path(hierarchy, "cgroup.procs").exists():
                 group = Path(hierarchy, self._name)
@@ -242,7 +244,7 @@ class Machine(Booted):
         return self
 
     def _command(self) -> list[str]:
-        """The command that starts it in the foreground."""
+        """The command that boots the container in the foreground."""
         argv = ["systemd-nspawn", f"--directory={self._root}", "--boot", "--volatile=overlay", "--register=no"]
         argv += ["--keep-unit", f"--machine={self._name}", "--private-network", "--console=read-only"]
         return argv + self._arguments
@@ -264,12 +266,13 @@ class Machine(Booted):
 
     @property
     def root_directory(self) -> Path:
-        """Its root file system as it is mounted inside, from outside."""
+        """The container's root file system as mounted inside, seen from the machine."""
         return Path(f"/proc/{self._leader}/root")
 
     @property
     def beside(self) -> tuple[str, ...]:
-        """Words before a program of this machine that works on :attr:`root_directory`: systemd inside answers only
+        """A command prefix for this machine's programs that work on :attr:`root_directory`: systemd inside answers
+        only
         processes that it can see.
         """
         return ("nsenter", "-t", str(self._leader), "--pid", "--")
@@ -288,7 +291,7 @@ class Machine(Booted):
         )
 
     def put(self, path: Path, inside: str) -> None:
-        """Copy a file in, as root's."""
+        """Copy a file into the container; root owns the copy."""
         with path.open("rb") as stream:
             subprocess.run(
                 ["nsenter", "-t", str(self._leader), "-a", "--", "sh", "-c", 'cat > "$0"', inside],
@@ -298,7 +301,7 @@ class Machine(Booted):
             )
 
     def died(self) -> str:
-        """What the console showed when the container has ended."""
+        """The console's output, if the container has exited."""
         assert self._process is not None
         ended = self._process.poll() is not None
         return (self._scratch / "console").read_text(errors="replace")[-3000:] if ended else ""
@@ -318,7 +321,7 @@ class Machine(Booted):
 
 
 def _end(group: Path) -> None:
-    """Remove a control group and those below it, with whatever still runs there."""
+    """Remove a control group and its descendants, and kill the processes in them."""
     deadline = time.monotonic() + LIMIT
     while group.exists():
         for path in sorted([group, *(path for path in group.rglob("*") if path.is_dir())], reverse=True):
@@ -326,18 +329,19 @@ def _end(group: Path) -> None:
                 for pid in (path / "cgroup.procs").read_text().split():
                     os.kill(int(pid), signal.SIGKILL)
                 path.rmdir()
-            except OSError:  # Its processes take a moment to be gone.
+            except OSError:  # The killed processes take a moment to exit.
                 if time.monotonic() > deadline:
                     raise
         time.sleep(0.02)
 
 
 class UnprivilegedMachine(Machine):
-    """A container of plain LXC whose root is nobody outside; the user's uid is the same on both sides, as on a
-    Chromebook.
+    """A container of plain LXC whose root is an unprivileged user on the machine; the user's uid is the same on
+    both
+    sides, as on a Chromebook.
 
-    :param root: its root file system, which is changed: a copy.
-    :param mounts: what is carried in: outside, inside.
+    :param root: the container's root file system: a copy, because LXC changes it.
+    :param mounts: the bind mounts: path on the machine, path inside.
     """
 
     def __init__(self, root: Path, mounts: Sequence[tuple[Path, str]] = ()) -> None:
@@ -363,7 +367,7 @@ class UnprivilegedMachine(Machine):
         subordinate = self._scratch / "subordinate"
         subordinate.write_text("".join(f"root:{outside}:{count}\n" for _, outside, count in maps))
         self._scratch.chmod(0o755)
-        # The identities that root may hand out are allowed to this one container, not to the machine.
+        # This delegates root's subordinate ids to this container only, not to the whole machine.
         script = 'mount --bind "$0" /etc/subuid && mount --bind "$0" /etc/subgid && exec "$@"'
         words = ["lxc-start", "-P", str(self._scratch), "-n", self._name, "-F", "-o", str(self._scratch / "log")]
         return ["unshare", "-m", "--propagation", "private", "sh", "-c", script, str(subordinate), *words]

@@ -1,4 +1,4 @@
-"""What a test needs of the machine: what is missing skips it at home, and fails it in continuous integration."""
+"""A test's requirements on the machine: a missing one skips the test, or fails it in continuous integration."""
 
 from __future__ import annotations
 
@@ -10,23 +10,23 @@ import pytest
 
 
 def need(*programs: str, packages: str) -> None:
-    """Go on only where these programs are installed.
+    """Continue only if these programs are installed.
 
-    :param packages: the Debian packages that have them; they belong into a file of ``tests/apt`` too.
+    :param packages: the Debian packages that contain them; list these in a file of ``tests/apt`` too.
     """
     if missing := [program for program in programs if shutil.which(program) is None]:
         absent(f"{', '.join(missing)} missing: apt install {packages}")
 
 
 def need_status_0(*argv: str, packages: str) -> None:
-    """Go on only where a command succeeds, as ``python3 -c 'import gi'`` does where python3-gi is installed."""
+    """Continue only if a command exits with 0, as ``python3 -c 'import gi'`` does where python3-gi is installed."""
     done = subprocess.run(argv, check=False, stdin=subprocess.DEVNULL, capture_output=True, timeout=60)
     if done.returncode:
         absent(f"`{' '.join(argv)}` fails: apt install {packages}")
 
 
 def absent(reason: str) -> None:
-    """End the test: it cannot run here, and has to in continuous integration."""
+    """Skip the test, or fail it in continuous integration, where every test must run."""
     if os.environ.get("CI") == "true":
         pytest.fail(reason)
     pytest.skip(reason)

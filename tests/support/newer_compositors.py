@@ -1,4 +1,5 @@
-"""Compositors of Debian 13 on a machine of any distribution: newer versions do things that Debian 12's do not.
+"""Compositors of Debian 13 on a machine of any distribution, because newer versions behave differently from Debian
+12's.
 
 Needs root.
 """
@@ -21,22 +22,22 @@ _LABWC_CONFIG = """\
 
 
 def need_debian_13() -> None:
-    """Go on only where Debian 13's programs can run."""
+    """Continue only if Debian 13's programs can run on this machine."""
     need(*debian_13.TOOLS, packages="mmdebstrap util-linux")
     if os.getuid() != 0:
         absent("only root can enter a root file system")
 
 
 class OfDebian13(Headless):
-    """What makes a compositor Debian 13's. Its tools are this machine's."""
+    """A compositor that runs from Debian 13's root file system. Its tools are this machine's."""
 
     def as_its_user(self, *owned: Path) -> list[str]:
-        """See :class:`Headless`; what is run is the root file system's program."""
+        """See :class:`Headless`; the program is the root file system's."""
         return debian_13.inside(*super().as_its_user(*owned))
 
 
 class NewSway(OfDebian13, Compositor):
-    """Sway 1.10, which gives programs in a security context fewer globals."""
+    """Sway 1.10, which shows fewer globals to programs in a security context."""
 
 
 class Labwc(OfDebian13):
@@ -50,5 +51,5 @@ class Labwc(OfDebian13):
         return ["labwc", "-C", str(place)]
 
     def variables(self) -> dict[str, str]:
-        """The headless back end of wlroots, drawn by the processor."""
+        """The headless back end of wlroots, with software rendering."""
         return {"WLR_BACKENDS": "headless", "WLR_LIBINPUT_NO_DEVICES": "1", "WLR_RENDERER": "pixman"}

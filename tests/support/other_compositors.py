@@ -1,4 +1,4 @@
-"""Compositors other than sway, as far as they start without a screen."""
+"""Compositors other than sway that can start without a screen."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class Weston(Headless):
     """Weston; without a screen it has no seat."""
 
     def command(self) -> list[str]:
-        """Weston with its desktop shell, without a panel that shows the time, drawn by the processor."""
+        """Weston with its desktop shell and software rendering, without the panel, which shows the time."""
         config = self.directory / "weston.ini"
         config.write_text(_WESTON_CONFIG)
         width, height = self.size.split("x")
@@ -34,8 +34,8 @@ class Weston(Headless):
         return ["weston", *words]
 
     def picture(self) -> bytes:
-        """The output, as a PNG that only depends on what is shown."""
-        # A directory of its own for every picture: the name that the tool gives has seconds in it.
+        """The output, as a PNG whose bytes depend only on the pixels."""
+        # A new directory for every picture, because the tool's file name has a resolution of one second.
         place = self.directory / "picture"
         place.mkdir()
         try:
@@ -49,7 +49,7 @@ class Weston(Headless):
 
 
 class OnABus(Headless):
-    """A compositor that needs a session bus; the bus outlives its restarts."""
+    """A compositor that needs a session bus; the bus keeps running when the compositor restarts."""
 
     _daemon: subprocess.Popen[bytes] | None = None
 
@@ -75,7 +75,7 @@ class OnABus(Headless):
             raise
 
     def stop(self, number: int = signal.SIGTERM) -> None:
-        """End the compositor, then the bus."""
+        """Stop the compositor, then the bus."""
         super().stop(number)
         self._stop_bus()
 
@@ -92,7 +92,7 @@ class OnABus(Headless):
         return done.stdout
 
     def click_and_type(self, x: int, y: int, *codes: int) -> None:
-        """Click at a place, then press keys, by their numbers in linux/input-event-codes.h."""
+        """Click at a position, then press keys; ``codes`` are their numbers in linux/input-event-codes.h."""
         script, where = self.input_script()
         subprocess.run(
             [*self.as_its_user(), "/usr/bin/python3", "-c", script, where, str(x), str(y), *map(str, codes)],
@@ -102,7 +102,7 @@ class OnABus(Headless):
         )
 
     def input_script(self) -> tuple[str, str]:
-        """The program that makes input, and the address that it is told."""
+        """The program that creates input events, and the address that is its argument."""
         raise NotImplementedError
 
     def _stop_bus(self) -> None:
@@ -198,7 +198,7 @@ say("Stop")
 class Kwin(OnABus):
     """KWin with a virtual output.
 
-    :param size: of its output in units; it has ``scale`` times as many pixels.
+    :param size: size of the output in units; the output has ``scale`` times as many pixels.
     """
 
     def __init__(self, directory: Path, size: str = "1024x768", scale: str = "1") -> None:
@@ -206,7 +206,8 @@ class Kwin(OnABus):
         self.scale = scale
 
     def command(self) -> list[str]:
-        """A copy of KWin: the package's own has a file capability, which a container need not be able to give."""
+        """Runs a copy of KWin, because the package's file has a capability that a container may be unable to
+        grant."""
         binary = shutil.which("kwin_wayland")
         assert binary is not None
         copy = self.directory / "kwin_wayland"
@@ -218,7 +219,7 @@ class Kwin(OnABus):
         return [str(copy), *words, "--no-lockscreen", "--no-global-shortcuts", "--socket=wayland-1"]
 
     def variables(self) -> dict[str, str]:
-        """Drawn by the processor; its screenshots and its input are for everybody."""
+        """Software rendering; every client may take screenshots and create input."""
         return {
             "LIBGL_ALWAYS_SOFTWARE": "1",
             "KWIN_COMPOSE": "O2",
@@ -228,11 +229,11 @@ class Kwin(OnABus):
         }
 
     def input_script(self) -> tuple[str, str]:
-        """KWin's own protocol, for programs whose file it can see."""
+        """KWin's fake_input protocol, which KWin offers to programs whose executable it can see."""
         return _KWIN_INPUT, str(self.socket)
 
     def picture(self) -> bytes:
-        """The output, as a PPM in pixels. KWin may refuse one while something else of it changes."""
+        """The output, as a PPM in pixels. KWin may refuse a screenshot while the output changes."""
 
         def taken() -> bytes:
             done = subprocess.run(
@@ -255,27 +256,27 @@ class Mutter(OnABus):
     """Mutter with a virtual monitor."""
 
     def command(self) -> list[str]:
-        """Mutter without a session around it."""
+        """Mutter without a desktop session."""
         words = ["--headless", "--wayland", "--no-x11", f"--virtual-monitor={self.size}"]
         return ["mutter", *words, "--wayland-display=wayland-1"]
 
     def variables(self) -> dict[str, str]:
-        """Its bus."""
+        """The address of the session bus."""
         return {"DBUS_SESSION_BUS_ADDRESS": self.bus}
 
     def input_script(self) -> tuple[str, str]:
-        """GNOME's remote desktop."""
+        """The program that uses GNOME's remote desktop interface."""
         return _MUTTER_INPUT, self.bus
 
 
 class NestedMutter(Mutter):
-    """Mutter in the window of an X server without a screen: without its shell it takes no pictures itself."""
+    """Mutter in a window of a headless X server: without GNOME Shell, Mutter itself takes no screenshots."""
 
     _screen: subprocess.Popen[bytes] | None = None
     _display = ""
 
     def start(self) -> None:
-        """Start the X server, then the rest."""
+        """Start the X server, then the bus and the compositor."""
         argv = [*self.as_its_user(self.directory, self.runtime), "Xvfb", "-displayfd", "1", "-nolisten", "tcp"]
         with open(self.directory / "log", "ab") as log:
             self._screen = subprocess.Popen(
@@ -296,16 +297,16 @@ class NestedMutter(Mutter):
             raise
 
     def stop(self, number: int = signal.SIGTERM) -> None:
-        """End everything, the X server last."""
+        """Stop all three, the X server last."""
         super().stop(number)
         self._stop_screen()
 
     def command(self) -> list[str]:
-        """Mutter without a session around it."""
+        """Mutter without a desktop session."""
         return ["mutter", "--nested", "--wayland", "--no-x11", "--wayland-display=wayland-1"]
 
     def variables(self) -> dict[str, str]:
-        """As large as the X server's screen, drawn by the processor."""
+        """A window as large as the X server's screen, with software rendering."""
         own = {"DISPLAY": self._display, "MUTTER_DEBUG_DUMMY_MODE_SPECS": self.size, "LIBGL_ALWAYS_SOFTWARE": "1"}
         return super().variables() | own
 
@@ -323,7 +324,7 @@ class NestedMutter(Mutter):
 
 
 def missing(kind: type[Headless]) -> list[str]:
-    """The programs that a kind needs and that are not installed."""
+    """The programs that a class of compositors needs and that are not installed."""
     programs: dict[type[Headless], list[str]] = {
         Weston: ["weston", "weston-screenshooter"],
         Kwin: ["kwin_wayland"],

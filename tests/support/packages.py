@@ -1,4 +1,4 @@
-"""The packages of this checkout, the repositories made of them, and root file systems to install them into."""
+"""The packages of this checkout, repositories of these packages, and root file systems to install them into."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from support.stage import CHECKOUT
 
 VERSION = re.search(r'__version__ = "(.*)"', (CHECKOUT / "lib/guestlink/__init__.py").read_text())[1]  # type: ignore[index]
 PARTS = ("common", "garcon", "vshd", "sommelier", "host")
-"""What stands behind ``guestlink-`` in the packages' names."""
+"""The package names, without the prefix ``guestlink-``."""
 NAMES = frozenset({"guestlink", *(f"guestlink-{part}" for part in PARTS)})
 _SYSTEM_PATH = "/usr/sbin:/usr/bin:/sbin:/bin"
 
 
 def run(*argv: str | Path, environ: Mapping[str, str] | None = None, **options: object) -> str:
-    """Run a command that must succeed; returns what it printed."""
+    """Run a command that must succeed; returns its output."""
     done = subprocess.run(
         [str(word) for word in argv],
         check=False,
@@ -44,7 +44,7 @@ def build_debs(target: Path, checkout: Path = CHECKOUT) -> list[Path]:
 
 
 def build_rpms(target: Path, checkout: Path = CHECKOUT) -> list[Path]:
-    """The same for rpm; what Debian's rpm lacks of Fedora's macros is in ``tests/support/rpm``."""
+    """Build the rpm packages; ``tests/support/rpm`` has Fedora's macros that Debian's rpm lacks."""
     need("rpmbuild", packages="rpm")
     macros = CHECKOUT / "tests/support/rpm/macros.debian"
     run(checkout / "packaging/build-rpm", target, "--nodeps", "--load", macros)
@@ -52,15 +52,15 @@ def build_rpms(target: Path, checkout: Path = CHECKOUT) -> list[Path]:
 
 
 def build_arch_packages(target: Path, checkout: Path = CHECKOUT) -> list[Path]:
-    """The same for pacman, without looking for the dependencies here."""
+    """Build the pacman packages, without checking for their dependencies on this machine."""
     need("makepkg", "bsdtar", "zstd", "fakeroot", packages="makepkg libarchive-tools zstd fakeroot")
-    Path("/var/lib/pacman").mkdir(exist_ok=True)  # makepkg writes down what is installed.
+    Path("/var/lib/pacman").mkdir(exist_ok=True)  # makepkg records the installed packages.
     run(checkout / "packaging/build-arch", target, environ={"MAKEPKG_FLAGS": "-d"})
     return sorted(target.glob("*.pkg.tar.zst"))
 
 
 def older_checkout(target: Path, version: str) -> Path:
-    """A copy of this checkout's last commit that calls itself an older version."""
+    """A copy of this checkout's last commit with an older version number."""
     run("git", "clone", "-q", CHECKOUT, target)
     recipes = ("debian/changelog", "rpm/guestlink.spec", "aur/PKGBUILD")
     for path in (target / "lib/guestlink/__init__.py", *(target / "packaging" / name for name in recipes)):
@@ -71,10 +71,10 @@ def older_checkout(target: Path, version: str) -> Path:
 
 
 class SigningKey:
-    """A key of gpg's in a directory of its own, to sign repositories with.
+    """A gpg key in a private directory, for signing repositories.
 
     :ivar fingerprint: its id.
-    :ivar environ: what makes gpg find it.
+    :ivar environ: the environment in which gpg finds the key.
     """
 
     def __init__(self, home: Path) -> None:
@@ -88,19 +88,19 @@ class SigningKey:
         self.fingerprint = re.search(r"^fpr:+([0-9A-F]+):", listed, re.MULTILINE)[1]  # type: ignore[index]
 
     def repository(self, kind: str, directory: Path, packages: Sequence[Path]) -> Path:
-        """Put packages into a signed repository with ``packaging/repo``."""
+        """Create a signed repository of these packages with ``packaging/repo``."""
         run(CHECKOUT / "packaging/repo", kind, directory, self.fingerprint, *packages, environ=self.environ)
         return directory
 
     def close(self) -> None:
-        """End gpg's agent."""
+        """Stop gpg's agent."""
         run("gpgconf", "--kill", "all", environ=self.environ)
 
 
 class Root:
-    """A copy of a root file system, to change at will.
+    """A copy of a root file system that a test may change.
 
-    :param base: the root file system that is copied.
+    :param base: the root file system to copy.
     """
 
     def __init__(self, base: Path, path: Path) -> None:
@@ -109,7 +109,7 @@ class Root:
         shutil.copyfile("/etc/resolv.conf", path / "etc/resolv.conf")
 
     def run(self, *argv: str) -> str:
-        """Run a command inside that must succeed; returns what it printed."""
+        """Run a command inside that must succeed; returns its output."""
         environ = ["PATH=/usr/local/sbin:/usr/local/bin:" + _SYSTEM_PATH, "LC_ALL=C.UTF-8", "HOME=/root"]
         environ.append("DEBIAN_FRONTEND=noninteractive")
         return run("chroot", self.path, "env", "-i", *environ, *argv)
@@ -119,7 +119,7 @@ class Root:
         shutil.copytree(source, self.path / inside.lstrip("/"), symlinks=True, dirs_exist_ok=True)
 
     def ours(self) -> set[str]:
-        """Every path that is named after Guestlink or one of its programs, but for what package managers note."""
+        """Every path whose name contains Guestlink or one of its programs, except the package managers' records."""
         names = re.compile(r"guestlink|garcon|sommelier|vshd?\b")
         found = set()
         for top in ("etc", "usr", "var/lib"):
@@ -143,7 +143,7 @@ _NOTES = (
 
 
 def manual(section: str) -> list[str]:
-    """The commands of a section of docs/install.md, one text for each block."""
+    """The commands of a section of docs/install.md, one string per code block."""
     text = (CHECKOUT / "docs/install.md").read_text()
     body = re.search(rf"^## {section}.*?\n(.*?)(?=^## |\Z)", text, re.MULTILINE | re.DOTALL)
     assert body is not None, f"docs/install.md has no section {section}"

@@ -1,4 +1,4 @@
-"""A host outside, with a headless desktop, and a booted container inside that it knows as ``guest``."""
+"""A host with a headless desktop, and a booted container that the host knows as ``guest``."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ SUITES = ("bookworm", "trixie")
 class Outside:
     """The host's side.
 
-    :ivar carried: the directory that goes into the container.
-    :ivar opened: a file with a line for each URL that was opened.
+    :ivar carried: the directory that the container mounts.
+    :ivar opened: a file with a line for each URL that the host opened.
     """
 
     def __init__(self, stage: Stage, compositor: Compositor) -> None:
@@ -38,7 +38,7 @@ class Outside:
 
     @property
     def token(self) -> str:
-        """What the container has to show."""
+        """The container's current token."""
         return (self.carried / "token").read_text()
 
 
@@ -53,13 +53,13 @@ class Pair:
         self.machine = machine
 
     def status(self) -> str:
-        """What the container's user is told."""
+        """The output of ``guestlink status`` for the container's user."""
         return self.machine.user("guestlink", "status").stdout.strip()
 
 
 @contextmanager
 def outside() -> Iterator[Outside]:
-    """A host that knows a container which does not run yet."""
+    """A host that has added a container which is not running yet."""
     if missing := missing_tools():
         absent(f"a system container needs {', '.join(missing)}")
     stage = Stage("guest", as_uid=UID)
@@ -79,13 +79,13 @@ def outside() -> Iterator[Outside]:
 
 
 def guest_rootfs(suite: str) -> Path:
-    """The root file system of the containers: what our packages need, a terminal and fonts."""
+    """The containers' root file system: the dependencies of our packages, a terminal and fonts."""
     return build_rootfs(suite)
 
 
 @contextmanager
 def booted_pair(suite: str, packages: Path) -> Iterator[Pair]:
-    """A container of systemd-nspawn, into which the packages are installed while it runs."""
+    """A container of systemd-nspawn; dpkg installs the packages while it runs."""
     with outside() as made:
         binds = [f"--bind={made.carried}:{CARRIED}", f"--bind-ro={made.carried}/token:{TOKEN}"]
         binds.append(f"--bind-ro={packages}:/packages")
@@ -101,7 +101,7 @@ def unprivileged_pair(suite: str, packages: Path) -> Iterator[Pair]:
         directory.chmod(0o755)
         try:
             root = directory / "root"
-            # Overlays cannot be shifted to other identities, so it is a copy.
+            # A copy, because an overlay mount cannot be shifted to other ids.
             subprocess.run(
                 ["cp", "-ax", "--reflink=auto", str(guest_rootfs(suite)), str(root)], check=True, timeout=300
             )
@@ -113,5 +113,5 @@ def unprivileged_pair(suite: str, packages: Path) -> Iterator[Pair]:
 
 
 def write(machine: Machine, path: str, text: str) -> None:
-    """Write a file inside, as root."""
+    """Write a file inside the container as root."""
     machine.root("sh", "-c", 'mkdir -p "${0%/*}"; printf "%s" "$1" > "$0"', path, text)

@@ -1,7 +1,8 @@
-"""Several test processes of pytest-xdist on one machine: what runs together, in which order, and what is made once.
+"""pytest-xdist on one machine: which tests run one after the other, in which order, and which directories they
+share.
 
-A file's tests stay in one process, because they share fixtures. The longest come first, so that the processes end
-together.
+The tests of one file stay in one process, because they share fixtures. The longest units start first, so that the
+processes finish together.
 """
 
 from __future__ import annotations
@@ -16,17 +17,17 @@ from pathlib import Path
 import pytest
 
 _MANAGERS = re.compile(r"tests/container/test_lx[cd]\.py")
-"""Container managers change what the machine has one of: the ids that root may give away."""
+"""Tests of container managers change machine-wide state: the ids that root may delegate."""
 _SUITE = re.compile(r"\[.*\b(bookworm|trixie)\b")
-"""Tests of two suites have a machine or a root file system for each."""
+"""Tests of two suites can run in parallel, because each suite has its own machine or root file system."""
 _ORDER = ("container/test_lx", "matrix", "container", "packaging", "flows", "interop", "fuzz")
-"""How units begin that take minutes, the longest first."""
+"""The beginnings of units that take minutes, the longest first."""
 
 
 def unit(nodeid: str) -> str:
-    """The name of the tests that run in one process, one after the other.
+    """The name of a test's unit: the tests that run in one process, one after the other.
 
-    :param nodeid: one of them.
+    :param nodeid: the test.
     """
     file, _, test = nodeid.partition("::")
     if _MANAGERS.match(nodeid):
@@ -38,7 +39,7 @@ def unit(nodeid: str) -> str:
 
 
 def rank(nodeid: str) -> int:
-    """Where a test comes: units with a lower number come first."""
+    """A test's position in the order: units with a lower number start first."""
     for number, start in enumerate(_ORDER):
         if nodeid.startswith(f"tests/{start}"):
             return number
@@ -46,7 +47,7 @@ def rank(nodeid: str) -> int:
 
 
 def scheduler(config: pytest.Config, log: object) -> object:
-    """What gives the tests to the processes, for pytest-xdist."""
+    """The pytest-xdist scheduler that gives units to the processes."""
     from xdist.scheduler import LoadScopeScheduling
 
     config.option.loadscopereorder = False
@@ -57,9 +58,9 @@ def scheduler(config: pytest.Config, log: object) -> object:
 
 @contextmanager
 def locked(path: Path) -> Iterator[None]:
-    """Hold a lock between processes; waits for the one that has it.
+    """Hold a lock between processes; waits for the process that holds it.
 
-    :param path: the lock's file, which stays.
+    :param path: the lock file, which is not removed.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("w") as lock:
@@ -68,10 +69,10 @@ def locked(path: Path) -> Iterator[None]:
 
 
 def made_once(factory: pytest.TempPathFactory, name: str, make: Callable[[Path], object]) -> Path:
-    """A directory that one process of a test run fills for all.
+    """A directory that one process of a test run fills for all processes.
 
     :param name: the same in each process.
-    :param make: fills the directory, which exists.
+    :param make: fills the directory, which already exists.
     """
     shared = factory.getbasetemp()
     if "PYTEST_XDIST_WORKER" in os.environ:
@@ -81,7 +82,7 @@ def made_once(factory: pytest.TempPathFactory, name: str, make: Callable[[Path],
         if not directory.exists():
             building = shared / f"{name}.new"
             building.mkdir()
-            building.chmod(0o755)  # id-mapped containers read it as strangers
+            building.chmod(0o755)  # the root of an id-mapped container is an ordinary user here
             make(building)
             building.rename(directory)
     return directory

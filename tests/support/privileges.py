@@ -1,4 +1,4 @@
-"""Root can read everything; some tests have to be somebody else for a moment."""
+"""Temporary loss of root's privileges, because root can read every file."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ _NOBODY = 65534
 
 @contextlib.contextmanager
 def unprivileged() -> Iterator[None]:
-    """Be an ordinary user; for root that is nobody, who cannot enter pytest's directories either."""
+    """Run as an unprivileged user; root becomes nobody, who cannot enter pytest's directories."""
     if os.geteuid() != 0:
         yield
         return

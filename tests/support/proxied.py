@@ -1,4 +1,4 @@
-"""The proxy between a compositor and programs of the distribution, which reach it through the proxy or directly."""
+"""The proxy between a compositor and the distribution's programs, which connect through the proxy or directly."""
 
 from __future__ import annotations
 
@@ -26,15 +26,15 @@ _FOOT_SETTINGS = "font=DejaVu Sans Mono:size=10\n[cursor]\nblink=no\n"
 _WESTON_SETTINGS = "[terminal]\nfont=DejaVu Sans Mono\nfont-size=14\n[keyboard]\nkeymap_layout=us\n"
 
 FEATHERPAD = ["unshare", "--user", "featherpad", "--standalone"]
-"""A Qt 5 editor. For some seconds it warns root, but it can be told that it is somebody else."""
+"""A Qt 5 editor. It shows root a warning for some seconds; ``unshare --user`` hides that the user is root."""
 
 
 class Proxied:
-    """A container side whose programs show their windows on a compositor.
+    """A container side whose programs open windows on a compositor.
 
-    :param directory: for homes, sockets and logs; made here, removed by the caller.
-    :param switches: of the proxy.
-    :param user: who runs it and its programs, if not the test's user.
+    :param directory: for homes, sockets and logs; created here, removed by the caller.
+    :param switches: the proxy's command-line options.
+    :param user: the uid of the proxy and its programs, if different from the test's.
     """
 
     def __init__(self, compositor: Headless, directory: Path, *switches: str, user: int | None = None) -> None:
@@ -98,9 +98,9 @@ class Proxied:
             assert "Traceback" not in self.log()
 
     def start(self, display: str = "") -> None:
-        """Start the proxy and wait for its socket.
+        """Start the proxy and wait for its listening socket.
 
-        :param display: the switch for another compositor, which need not be there.
+        :param display: the ``--display`` option for another compositor, which need not be running.
         """
         argv = [sys.executable, "-m", "sommelier_shim", "--parent", "--socket=wayland-0"]
         argv += [display or f"--display={self.compositor.socket}", *self._switches]
@@ -117,7 +117,7 @@ class Proxied:
         self.wait("the proxy's socket", (self.runtime / "wayland-0").exists)
 
     def stop(self) -> int:
-        """End the proxy and return its status."""
+        """Stop the proxy and return its exit status."""
         proxy, self._proxy = self._proxy, None
         assert proxy is not None
         if proxy.poll() is None:
@@ -129,12 +129,12 @@ class Proxied:
             proxy.wait()
 
     def variables(self, through: bool = True) -> dict[str, str]:
-        """The environment of a program that reaches the compositor through the proxy, or directly."""
+        """The environment of a program that connects to the compositor through the proxy, or directly."""
         display = str(self.runtime / "wayland-0") if through else str(self.compositor.socket)
         return self.environ | {"WAYLAND_DISPLAY": display}
 
     def program(self, *argv: str, through: bool = True, **environ: str) -> subprocess.Popen[bytes]:
-        """Start a program; what it prints goes to the file that :meth:`said` reads."""
+        """Start a program; its output goes to the file that :meth:`said` reads."""
         self._logs += 1
         with open(self.directory / f"program-{self._logs}.log", "wb") as log:
             program = subprocess.Popen(
@@ -151,13 +151,13 @@ class Proxied:
         return program
 
     def said(self, number: int = 0) -> str:
-        """What a program has printed: the last one, or the one with this number, from 1."""
+        """The output of a program: the last one, or the one with this number, from 1."""
         return (self.directory / f"program-{number or self._logs}.log").read_text(errors="replace")
 
     def run(
         self, *argv: str, through: bool = True, data: bytes | None = None, check: bool = True, limit: float = LIMIT
     ) -> bytes:
-        """Run a program to its end and return what it printed."""
+        """Run a program until it exits; returns its output."""
         done = subprocess.run(
             argv,
             env=self.variables(through),
@@ -171,12 +171,12 @@ class Proxied:
         return done.stdout
 
     def end(self, program: subprocess.Popen[bytes]) -> None:
-        """End a program and everything that it started."""
+        """Kill a program and every process that it started."""
         self._programs.remove(program)
         end(program)
 
     def log(self) -> str:
-        """What the proxy has said."""
+        """The proxy's log."""
         return (self.directory / "sommelier.log").read_text(errors="replace")
 
     def wait(self, what: str, condition: Callable[[], _T], limit: float = LIMIT) -> _T:
@@ -191,9 +191,9 @@ class Proxied:
 
 
 def pictures(compositor: Headless, directory: Path, argv: Sequence[str], *, through: bool) -> set[bytes]:
-    """What a compositor shows of a program that it was started for, once the program only blinks.
+    """The pictures that a compositor shows of a program, once at most its caret changes.
 
-    Where windows open depends on what was there before, so that every program has a compositor of its own.
+    The position of a new window depends on earlier windows, so each program needs a fresh compositor.
     """
     with compositor, Proxied(compositor, directory) as proxied:
         proxied.wait("the background is there", lambda: len({compositor.picture() for _ in range(3)}) == 1)
@@ -212,7 +212,7 @@ def pictures(compositor: Headless, directory: Path, argv: Sequence[str], *, thro
 
 
 def end(program: subprocess.Popen[bytes]) -> None:
-    """Kill a program's whole session and take its status."""
+    """Kill every process of a program's session and reap the program."""
     try:
         os.killpg(program.pid, signal.SIGKILL)
     except ProcessLookupError:
@@ -221,5 +221,5 @@ def end(program: subprocess.Popen[bytes]) -> None:
 
 
 def program_of(argv: Sequence[str]) -> str:
-    """The name of the program that a command line is about."""
+    """The name of the program in a command line."""
     return argv[len(FEATHERPAD) - 2] if argv[0] == FEATHERPAD[0] else argv[0]

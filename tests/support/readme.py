@@ -1,4 +1,4 @@
-"""The commands of README.md, as a reader copies them, and somebody who follows them."""
+"""The commands of README.md as a reader copies them, and a function that runs them."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from support.stage import CHECKOUT, Stage
 _STEP = re.compile(r"^\d\. (?P<text>.*?)\n\n   ```sh\n(?P<commands>.*?)\n   ```", re.MULTILINE | re.DOTALL)
 _NO_SESSION = f"rm -f /var/lib/systemd/linger/*; systemctl stop user@{UID}.service user-{UID}.slice"
 _SYSTEMCTL = '[ "$*" = "--user enable --now guestlink-host" ] && exec guestlink-host status'
-"""The machine of the tests has no user manager; the daemon that a person would start with it runs already."""
+"""A substitute for ``systemctl``: the test machine has no user manager, and the daemon is running already."""
 
 
 def desktop_steps() -> list[tuple[bool, str]]:
-    """The steps of README's way for a Linux desktop: whether each is done in the container, and its commands."""
+    """README's steps for a Linux desktop: whether each step runs in the container, and its commands."""
     text = (CHECKOUT / "README.md").read_text()
     section = text[text.index("**On a Linux desktop**") : text.index("**As a maintainer**")]
     return [
@@ -27,7 +27,7 @@ def desktop_steps() -> list[tuple[bool, str]]:
 
 
 def nobody_has_logged_in(container: Booted) -> None:
-    """Make a container what one is that was started a moment ago: its user has no manager."""
+    """Bring a container into the state right after its first boot: its user has no user manager."""
     container.root("sh", "-c", _NO_SESSION)
     assert container.root("pgrep", "-u", USER).returncode != 0
 
@@ -35,9 +35,9 @@ def nobody_has_logged_in(container: Booted) -> None:
 def follow_readme(
     stage: Stage, container: Booted, name: str, stand_ins: Mapping[str, str] | None = None
 ) -> list[subprocess.CompletedProcess[str]]:
-    """Do what README says, word for word; returns how each step went.
+    """Run README's steps, word for word; returns the result of each step.
 
-    :param stand_ins: scripts that take the place of more programs of the host.
+    :param stand_ins: scripts that replace more programs of the host.
     """
     steps = desktop_steps()
     assert [inside for inside, _ in steps] == [False, True, False], "host, container, host"

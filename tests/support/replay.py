@@ -1,4 +1,4 @@
-"""The same input to the same program, once directly and once through the proxy: the pictures must be the same."""
+"""The same input to a program, once directly and once through the proxy: the pictures must be the same."""
 
 from __future__ import annotations
 
@@ -15,39 +15,39 @@ from support.proxied import Proxied
 from support.virtual_input import VirtualInput
 
 _STILL = 5
-"""So many pictures in a row are the same when a program has done what it was told."""
+"""Number of equal pictures in a row that show that a program has finished."""
 _BLINKS = 12
-"""Or there are two in so many, and they take turns: a caret blinks."""
+"""Number of pictures that alternate between two contents, as a blinking caret makes them, and show the same."""
 _INTERVAL = 0.2
 _ATTEMPTS = 3
-"""A program may have been caught in the middle of drawing."""
+"""Number of tries, because a picture may show a program in the middle of drawing."""
 
 _Look = frozenset[bytes]
-"""The one picture of a program that stands still, or the two of one with a caret."""
+"""The only picture of a program that does not change, or the two pictures of one with a caret."""
 
 Act = Callable[[VirtualInput, int, int], None]
-"""Is given the place of the window's upper left corner."""
+"""Sends input; the arguments are the input devices and the position of the window's upper left corner."""
 
 
 class Step(NamedTuple):
-    """Something that is done to a program and changes what it shows."""
+    """Input to a program that changes its picture."""
 
     name: str
     act: Act
 
 
 def click(x: int, y: int, *words: int) -> Act:
-    """Click at a place of the window; ``words`` are the button and how often."""
+    """Click at a position in the window; ``words`` are the button and the number of clicks."""
     return lambda given, left, top: given.click(left + x, top + y, *words)
 
 
 def point(x: int, y: int) -> Act:
-    """Move the pointer to a place of the window."""
+    """Move the pointer to a position in the window."""
     return lambda given, left, top: given.move(left + x, top + y)
 
 
 def drag(start: tuple[int, int], end: tuple[int, int]) -> Act:
-    """Drag from one place of the window to another."""
+    """Drag from one position in the window to another."""
     return lambda given, left, top: given.drag((left + start[0], top + start[1]), (left + end[0], top + end[1]))
 
 
@@ -57,15 +57,15 @@ def key(name: str, *modifiers: str) -> Act:
 
 
 def type_text(text: str) -> Act:
-    """Type a text."""
+    """Type a string."""
     return lambda given, left, top: given.type(text)
 
 
 class Replay:
     """Plays steps.
 
-    :param compositor: whose pictures are compared.
-    :param given: its keyboard and pointer.
+    :param compositor: the compositor that shows the programs.
+    :param given: the compositor's keyboard and pointer.
     """
 
     def __init__(self, compositor: Compositor, given: VirtualInput, proxied: Proxied, pictures: Path) -> None:
@@ -81,10 +81,10 @@ class Replay:
         check: Callable[[], None] | None = None,
         **environ: str,
     ) -> None:
-        """Play steps both ways.
+        """Play steps directly and through the proxy.
 
-        :param check: called at the end of each play, while the program still runs.
-        :raises AssertionError: the pictures differ; it says where they are.
+        :param check: called at the end of each run, while the program is still running.
+        :raises AssertionError: the pictures differ; the message names the files that show both.
         """
         for _ in range(_ATTEMPTS):
             direct = self._play(argv, steps, None, check, environ)
@@ -102,9 +102,9 @@ class Replay:
         check: Callable[[], None] | None,
         environ: dict[str, str],
     ) -> list[_Look]:
-        """What is shown after the start and after each step, until it is not what is expected.
+        """The looks after the start and after each step, up to the first that differs from ``expected``.
 
-        :param expected: what was shown directly; with it the program runs behind the proxy.
+        :param expected: the looks of the direct run; if given, the program runs behind the proxy.
         """
         way = "direct" if expected is None else "through"
         compositor = self._compositor
@@ -134,7 +134,7 @@ class Replay:
             self._proxied.wait("its window is gone", lambda: not compositor.windows())
 
     def _settled(self, before: _Look) -> _Look:
-        """What is shown once it has changed and either stands still or only blinks."""
+        """The look once the picture has changed and then either stays the same or only blinks."""
         last: list[bytes] = []
         deadline = time.monotonic() + LIMIT
         while True:
@@ -152,7 +152,7 @@ class Replay:
             time.sleep(_INTERVAL)
 
     def _reached(self, expected: _Look) -> _Look | None:
-        """What is expected, or None if it is not shown in time."""
+        """The expected look, or None if the compositor does not show it in time."""
         deadline = time.monotonic() + LIMIT / 2
         while self._compositor.picture() not in expected:
             if time.monotonic() > deadline:

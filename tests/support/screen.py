@@ -1,4 +1,4 @@
-"""Screens of desktops whose scales differ, pixel by pixel."""
+"""Desktops with different scales, compared pixel by pixel."""
 
 from __future__ import annotations
 
@@ -9,17 +9,18 @@ from support.proxied import Proxied
 from support.virtual_input import VirtualInput
 
 SIZE = "1920x1200"
-"""Of an output in pixels: 1.5, 1.6 and 2 divide it."""
+"""Size of an output in pixels, divisible by 1.5, 1.6 and 2."""
 _AWAY = (960, 1170)
-"""Where the pointer rests."""
+"""Position where the pointer rests."""
 _NEAR = 2
-"""Pixels that a unit of the host's is long, at the most: what is not divided evenly may be off by so many."""
+"""The maximum length of a host's unit in pixels: a coordinate that does not divide evenly may be off by this
+much."""
 
 
 class Screen:
-    """What a desktop's outputs show of one program that fills them.
+    """The looks of one program that fills a desktop's outputs.
 
-    :param expected: what another desktop has shown without the proxy, look by look; None for that one.
+    :param expected: the looks on another desktop without the proxy, one per step; None for that desktop itself.
     """
 
     def __init__(
@@ -37,9 +38,9 @@ class Screen:
         self._empty: set[bytes] = set()
 
     def start(self, argv: Sequence[str], *outputs: str) -> None:
-        """Start a program and let it fill the first output.
+        """Start a program and make it fill the first output.
 
-        :param outputs: others that it will be on.
+        :param outputs: other outputs that the test moves the program to.
         """
         compositor = self.compositor
         for output in ("HEADLESS-1", *outputs):
@@ -52,13 +53,14 @@ class Screen:
         self.look(before=before)
 
     def click(self, x: int, y: int, button: int, times: int) -> None:
-        """Click somewhere; the pointer rests elsewhere."""
+        """Click at a position, then move the pointer away."""
         self._given.click(x, y, button, times)
         self._given.move(*_AWAY)
         self.look()
 
     def click_opens(self, x: int, y: int, button: int) -> None:
-        """Click somewhere, which opens a menu. Its pixels need not be those without a scale, but its place must."""
+        """Click at a position, which opens a menu. The menu's position must be as without a scale; its pixels may
+        differ."""
         before = self.looks[-1]
         self._given.click(x, y, button, 1)
         self._given.move(*_AWAY)
@@ -77,9 +79,9 @@ class Screen:
         self.looks.append(expected)
 
     def look(self, output: str = "HEADLESS-1", before: set[bytes] | None = None) -> None:
-        """Wait until a program has done what it was told.
+        """Wait until a program has finished drawing.
 
-        :param before: what the output showed until then, if that was another look than the last.
+        :param before: the output's previous pictures, if these are not the last look.
         """
         if self._expected is None:
             self.looks.append(self._rest(output, self.looks[-1] if before is None else before))
@@ -89,12 +91,13 @@ class Screen:
         self.looks.append(expected)
 
     def _pixels(self, output: str) -> bytes:
-        """All rows but those that the pointer rests in: its picture is no whole number of units large."""
+        """All rows except those under the resting pointer: the size of its picture is not a whole number of
+        units."""
         picture = self.compositor.pixels(output)
         return picture[: len(picture) * 11 // 12]
 
     def _rest(self, output: str, before: set[bytes]) -> set[bytes]:
-        """What an output shows once it has changed and does nothing but blink."""
+        """The pictures of an output once it has changed and at most blinks."""
         last: list[bytes] = []
 
         def still() -> bool:
@@ -111,7 +114,7 @@ def _are_near(one: Sequence[int], other: Sequence[int]) -> bool:
 
 
 def _changed(before: bytes, after: bytes) -> tuple[int, int, int, int]:
-    """The rectangle in which two pictures differ: left, top, right and bottom; all 0 if they are the same."""
+    """The rectangle in which two pictures differ: left, top, right and bottom; all 0 if they are equal."""
     row_size = 3 * int(SIZE.partition("x")[0])
     start = before.index(b"255\n") + 4
     rows = [
@@ -127,7 +130,7 @@ def _changed(before: bytes, after: bytes) -> tuple[int, int, int, int]:
 
 
 def _same(one: bytes, other: bytes) -> int:
-    """How many bytes two rows that differ have in common at their start."""
+    """The number of leading bytes that two different rows have in common."""
     low, high = 0, len(one) - 1
     while low < high:
         middle = (low + high + 1) // 2

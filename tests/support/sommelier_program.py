@@ -1,4 +1,4 @@
-"""``sommelier`` as people and systemd start it, with a host that a test plays."""
+"""``sommelier`` as users and systemd start it, with a host that the test plays."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ CHECKOUT = Path(__file__).resolve().parents[2]
 
 
 class Program:
-    """``sommelier`` with a host to talk to, in its own runtime directory."""
+    """``sommelier`` with a host that it connects to, in a private runtime directory."""
 
     def __init__(self, directory: Path) -> None:
         self.runtime = directory
@@ -61,7 +61,7 @@ class Program:
         return sock
 
     def _has_ended(self) -> bool:
-        """Fail with what the program said, rather than wait for one that has ended."""
+        """Fail with the program's output if it has exited, instead of waiting in vain."""
         process = self.processes[-1]
         assert process.stdout is not None
         assert process.poll() is None, f"it ended: {process.stdout.read().decode()}"

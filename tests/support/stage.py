@@ -1,7 +1,7 @@
-"""A host and a container side as real processes, each with directories of its own.
+"""A host side and a container side as real processes, each with private directories.
 
-What a container manager would carry into the container (the token, the sockets) is simply a directory that both
-sides see. Used by the demo, the flow tests and the measurements.
+A plain directory that both sides see takes the place of the mounts (the token, the sockets) of a container manager.
+Used by the demo, the flow tests and the measurements.
 """
 
 from __future__ import annotations
@@ -25,23 +25,23 @@ _T = TypeVar("_T")
 
 CHECKOUT = Path(__file__).resolve().parents[2]
 LIMIT = 60.0
-"""Seconds that any condition may take; a busy machine needs seconds, a bug needs for ever."""
+"""Time limit of any condition, in seconds; a busy machine needs seconds, and only a bug needs more than this."""
 
 
 _ANSWERS = {"list": "containers", "apps": "applications", "events": "events"}
-"""What guestlink-host calls the answer to a question."""
+"""The field of each guestlink-host answer that contains the result."""
 
 
 class StageError(AssertionError):
-    """Something did not happen in time; the text ends with the logs."""
+    """A condition did not hold in time, or a command failed; the text ends with the logs."""
 
 
 class Stage:
-    """Two sides in one temporary directory.
+    """A host side and a container side in one temporary directory.
 
     :param name: the container's name.
     :param system_applications: whether the container sees the applications of /usr/share.
-    :param as_uid: run both sides as this user; only root can.
+    :param as_uid: run both sides as this user; needs root.
     """
 
     def __init__(self, name: str = "demo", *, system_applications: bool = True, as_uid: int | None = None) -> None:
@@ -51,7 +51,7 @@ class Stage:
             self._become = ["setpriv", f"--reuid={as_uid}", f"--regid={as_uid}", "--clear-groups"]
         self.root = Path(tempfile.mkdtemp(prefix="guestlink-"))
         self.processes: dict[str, subprocess.Popen[bytes]] = {}
-        # Both sides see the same programs here, and no test of them is about their names.
+        # Both sides see the same programs here, and no test with a stage is about launcher names.
         self.host_environ = self._environ("host") | {"GUESTLINK_HOST_LAUNCHER_NAMES": "never"}
         self.guest_environ = self._environ("guest")
         self.guest_share = self.root / "guest" / "share"
@@ -64,7 +64,7 @@ class Stage:
             "GUESTLINK_HOST_ADDRESS": f"unix:{carried}/listener.sock",
             "GUESTLINK_GARCON_ADDRESS": f"unix:{carried}/garcon.sock",
             "GUESTLINK_VSH_ADDRESS": f"unix:{carried}/vsh-{{port}}.sock",
-            "GUESTLINK_LOGIN_SHELL": "no",  # The profiles of this machine are not the container's.
+            "GUESTLINK_LOGIN_SHELL": "no",  # This machine's login profiles are not the container's.
         }
 
     def _environ(self, side: str) -> dict[str, str]:
@@ -95,7 +95,7 @@ class Stage:
     # -- processes ---------------------------------------------------------------------------------------------
 
     def start(self, role: str, argv: list[str], environ: Mapping[str, str]) -> subprocess.Popen[bytes]:
-        """Start a process whose output goes to a log of its own."""
+        """Start a process with its own log file for its output."""
         with open(self.log(role), "ab") as log:
             process = subprocess.Popen(
                 [*self._become, *argv],
@@ -109,18 +109,19 @@ class Stage:
         return process
 
     def start_host(self) -> subprocess.Popen[bytes]:
-        """Start guestlink-host and wait until its commands are answered."""
+        """Start guestlink-host and wait until it answers commands."""
         process = self.start("host", [sys.executable, "-m", "guestlink_host", "serve"], self.host_environ)
         self.wait("guestlink-host answers", self._host_answers)
         return process
 
     def start_garcon(self) -> subprocess.Popen[bytes]:
-        """Start garcon; it registers in its own time."""
+        """Start garcon, without waiting until it registers."""
         argv = [sys.executable, "-m", "garcon", "--server", "--allow_any_user"]
         return self.start("garcon", argv, self.guest_environ)
 
     def start_sommelier(self) -> subprocess.Popen[bytes]:
-        """Start the Wayland proxy on the compositor's socket that the host carries in, and let programs use it."""
+        """Start the Wayland proxy on the compositor socket that the container side mounts, and set
+        WAYLAND_DISPLAY."""
         carried = Path(self.guest_environ["GUESTLINK_TOKEN_FILE"]).with_name("wayland-0")
         argv = [sys.executable, "-m", "sommelier_shim", "--parent", "--socket=wayland-0", f"--display={carried}"]
         process = self.start("sommelier", [*argv, f"--container={self.name}"], self.guest_environ)
@@ -129,7 +130,7 @@ class Stage:
         return process
 
     def stop(self, role: str, number: int = signal.SIGTERM) -> int:
-        """End a process and return its status."""
+        """Stop a process and return its exit status."""
         process = self.processes.pop(role)
         process.send_signal(number)
         try:
@@ -140,11 +141,11 @@ class Stage:
             raise StageError(f"{role} did not stop\n{self.logs()}") from error
 
     def log(self, role: str) -> Path:
-        """The log of a process."""
+        """The log file of a process."""
         return self.root / f"{role}.log"
 
     def logs(self) -> str:
-        """The end of every log, for messages."""
+        """The end of every log, for error messages."""
         parts = []
         for path in sorted(self.root.glob("*.log")):
             lines = path.read_text(errors="replace").splitlines()[-40:]
@@ -152,7 +153,7 @@ class Stage:
         return "\n".join(parts)
 
     def check_logs(self) -> None:
-        """Fail when a daemon met an exception that it did not expect, although it went on."""
+        """Fail if a daemon logged an unexpected exception, even if the daemon kept running."""
         for path in sorted(self.root.glob("*.log")):
             text = path.read_text(errors="replace")
             if "Traceback (most recent call last)" in text:
@@ -166,9 +167,9 @@ class Stage:
         return self._run(argv, self.host_environ, check, timeout=timeout)
 
     def host_shell(self, script: str, *, stand_ins: Mapping[str, str]) -> subprocess.CompletedProcess[str]:
-        """Run commands on the host side as a person types them.
+        """Run commands on the host side as a user types them.
 
-        :param stand_ins: shell scripts that take the place of programs, by name.
+        :param stand_ins: shell scripts that replace programs, by name.
         """
         directory = self.root / "stand-ins"
         directory.mkdir(exist_ok=True)
@@ -183,11 +184,11 @@ class Stage:
         return self._run([sys.executable, "-m", "guestlink_host.vsh", *words], self.host_environ, check, stdin)
 
     def host_json(self, call: str, name: str | None = None) -> Any:
-        """What guestlink-host answers to ``status`` or ``list``, or to ``apps`` or ``events`` of a container.
+        """guestlink-host's answer to ``status`` or ``list``, or to ``apps`` or ``events`` of a container.
 
-        Starts no process, so that waiting does not slow down what is waited for.
+        Starts no process, so that polling does not slow down the daemons.
 
-        :raises StageError: the daemon refuses, or does not answer.
+        :raises StageError: the daemon reports an error, or does not answer.
         """
         try:
             answer = self._ask_host(call, **({} if name is None else {"name": name}))
@@ -235,7 +236,7 @@ class Stage:
     def wait(self, what: str, condition: Callable[[], _T | None], interval: float = 0.01) -> _T:
         """Wait until a condition holds and return its value.
 
-        :raises StageError: it did not within :data:`LIMIT` seconds.
+        :raises StageError: the condition did not hold within :data:`LIMIT` seconds.
         """
         deadline = time.monotonic() + LIMIT
         while True:
@@ -244,11 +245,11 @@ class Stage:
                 return value
             if time.monotonic() > deadline:
                 raise StageError(f"it did not happen: {what}\n{self.logs()}")
-            # A question that takes long has slowed down what is waited for.
+            # A condition that took long has slowed down the daemons, so pause for as long.
             time.sleep(max(interval, time.monotonic() - asked))
 
     def wait_registered(self) -> dict[str, Any]:
-        """Wait until the host says that the container is registered; returns the host's entry."""
+        """Wait until the host reports the container as registered; returns the host's entry."""
 
         def entry() -> dict[str, Any] | None:
             with contextlib.suppress(GuestlinkError):
@@ -276,8 +277,8 @@ class Stage:
     # -- the end -----------------------------------------------------------------------------------------------
 
     def close(self) -> None:
-        """End every process, in the reverse order of their start, and remove the directory."""
-        with contextlib.ExitStack() as rest:  # One that does not stop keeps no other from it.
+        """Stop every process, in the reverse order of their start, and remove the directory."""
+        with contextlib.ExitStack() as rest:  # A process that does not stop must not keep the others running.
             rest.callback(shutil.rmtree, self.root, ignore_errors=True)
             for role in self.processes:
                 rest.callback(self._stop_if_running, role)
@@ -291,7 +292,7 @@ class Stage:
 
 @contextlib.contextmanager
 def stage(name: str = "demo", *, system_applications: bool = False) -> Iterator[Stage]:
-    """A stage that is cleared afterwards."""
+    """A stage; stops the processes and removes the directory afterwards."""
     made = Stage(name, system_applications=system_applications)
     try:
         yield made

@@ -1,4 +1,4 @@
-"""One object of a client, and messages about it, without a host."""
+"""One object of a client, and messages to or from it, without a host."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ NEW = 3
 
 
 class Talk:
-    """A client that has one object, and what came out on the other side."""
+    """A client that has one object, and the bytes that the proxy passed on."""
 
     def __init__(self, kind: str, interface: str, *, is_request: bool) -> None:
         self.output = bytearray()
@@ -30,16 +30,16 @@ class Talk:
             os.close(descriptor)
 
     def feed(self, data: bytes, descriptors: int = 0) -> int:
-        """What was used of the data, which a number of descriptors comes with."""
+        """Feed bytes and a number of descriptors; returns the number of bytes that the relay used."""
         self.flow.received.extend(os.open(os.devnull, os.O_RDONLY) for _ in range(descriptors))
         buffer = bytearray(data + bytes(8))
         with memoryview(buffer) as view:
             return self.flow.feed(buffer, view, len(data))
 
     def message(self, opcode: int, shape: Shape, *, is_request: bool, number: int = 7, fixed: float = 1.5) -> bytes:
-        """A whole message of a kind.
+        """A whole message with arguments of the right types.
 
-        :param number: every int and uint of it; :param fixed: every fixed-point number.
+        :param number: the value of every int and uint; :param fixed: the value of every fixed-point number.
         """
         values: list[Value] = []
         for letter in shape.signature.replace("h", ""):

@@ -1,4 +1,4 @@
-"""A window of a client that speaks Wayland by the byte to a running proxy or compositor."""
+"""A window of a client that sends raw Wayland messages to a running proxy or compositor."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ _SET_APP_ID = 3
 """Opcode of xdg_toplevel."""
 APP_ID = "pixels"
 MAGENTA = b"\xff\x00\xff"
-"""What a window is filled with: red, green and blue."""
+"""The colour of a window: red, green and blue."""
 _INITIAL = 300
 
 
 class Toplevel:
-    """A window. It draws itself in a size that it does not have, and answers other configures without drawing.
+    """A window. It draws only when the configured size differs from the drawn one; otherwise it acks and commits.
 
-    :param shadow: units of the transparent frame round it.
+    :param shadow: width of the transparent frame, in units.
     """
 
     def __init__(self, client: Client, shadow: int = 0) -> None:
@@ -41,7 +41,7 @@ class Toplevel:
         client.request(self._surface, _COMMIT)
 
     def told(self) -> list[int]:
-        """Answer what has come; returns the last size that it was told, nothing before the first."""
+        """Answer the latest configure; returns the last configured size, or an empty list before the first."""
         heard = self.client.sync()
         events = self.client.events
         sizes = [m.arguments("iia")[:2] for m in events if (m.object_id, m.opcode) == (self._toplevel, 0)]
@@ -73,7 +73,7 @@ class Toplevel:
 
 @contextmanager
 def client_of(path: Path) -> Iterator[Client]:
-    """A client of the proxy or compositor at a socket, which listens."""
+    """A client connected to the listening socket of a proxy or compositor."""
     with socket.socket(socket.AF_UNIX) as sock:
         sock.connect(str(path))
         client = Client(sock)

@@ -1,4 +1,4 @@
-"""A keyboard and a pointer that tests use on a compositor."""
+"""A virtual keyboard and pointer for tests of a compositor."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from types import TracebackType
 from support.wayland_peers import Client
 
 LEFT, RIGHT, MIDDLE = 0x110, 0x111, 0x112
-"""Buttons, as in linux/input-event-codes.h."""
+"""Mouse buttons, as in linux/input-event-codes.h."""
 
 _KEYMAP = (
     b'xkb_keymap { xkb_keycodes { include "evdev" }; xkb_types { include "complete" };'
@@ -24,14 +24,14 @@ _CODES |= {character: (first + n, True) for first, _, shifted in _ROWS for n, ch
 _CODES |= {" ": (57, False), "\n": (28, False), "\t": (15, False)}
 KEYS = {"Escape": 1, "Return": 28, "Tab": 15, "F11": 87, "Down": 108, "Up": 103, "End": 107, "Home": 102}
 MODIFIERS = {"shift": (42, 1), "ctrl": (29, 4), "alt": (56, 8), "super": (125, 64)}
-"""By name: the key, and the bit in the modifiers of the keymap above."""
+"""By name: the key code, and the bit in the modifiers of the keymap above."""
 
 
 class VirtualInput:
-    """What the kinds have in common; ``time`` stamps count up from nothing."""
+    """The common part of all input devices; ``time`` stamps count up from 0."""
 
     def move(self, x: int, y: int) -> None:
-        """Move the pointer to a place of the output, in its own units."""
+        """Move the pointer to a position on the output, in the output's units."""
         raise NotImplementedError
 
     def button(self, button: int, pressed: bool) -> None:
@@ -39,29 +39,29 @@ class VirtualInput:
         raise NotImplementedError
 
     def code(self, code: int, pressed: bool) -> None:
-        """Press or release a key by its number in linux/input-event-codes.h."""
+        """Press or release a key by its code in linux/input-event-codes.h."""
         raise NotImplementedError
 
     def rest(self) -> None:
-        """Leave a program some time."""
+        """Give a program some time to react."""
         time.sleep(0.1)
 
     def click(self, x: int, y: int, button: int = LEFT, times: int = 1) -> None:
-        """Move there and click."""
+        """Move to a position and click."""
         self.move(x, y)
         for _ in range(times):
             self.button(button, True)
             self.button(button, False)
 
     def drag(self, start: tuple[int, int], end: tuple[int, int], steps: int = 10) -> None:
-        """Press the left button at one place and release it at another, slowly enough for toolkits to notice."""
+        """Press the left button at one position and release it at another, slowly enough for toolkits to notice."""
         self.move(*start)
         self.button(LEFT, True)
         self.pull(start, end, steps)
         self.button(LEFT, False)
 
     def pull(self, start: tuple[int, int], end: tuple[int, int], steps: int = 10) -> None:
-        """Move from one place to another in small steps."""
+        """Move from one position to another in small steps."""
         for step in range(1, steps + 1):
             self.move(*(a + (b - a) * step // steps for a, b in zip(start, end, strict=True)))
             time.sleep(0.02)
@@ -78,7 +78,7 @@ class VirtualInput:
             self.code(MODIFIERS[modifier][0], False)
 
     def type(self, text: str) -> None:
-        """Type a text of the US layout."""
+        """Type a string with the US layout."""
         for character in text:
             self.key(character)
 
@@ -86,7 +86,7 @@ class VirtualInput:
 class WlrootsInput(VirtualInput):
     """Sway's ``zwlr_virtual_pointer_v1`` and ``zwp_virtual_keyboard_v1``.
 
-    :param path: the compositor's socket, :param size: of its output, as ``WIDTHxHEIGHT``.
+    :param path: the compositor's socket, :param size: the size of the compositor's output, as ``WIDTHxHEIGHT``.
     """
 
     def __init__(self, path: Path, size: str) -> None:
@@ -137,7 +137,7 @@ class WlrootsInput(VirtualInput):
         self._send(self._pointer, 4)
 
     def code(self, code: int, pressed: bool) -> None:
-        """Press or release a key; modifiers are not derived from it by the compositor."""
+        """Press or release a key; the compositor does not derive the modifiers from it."""
         self._send(self._keyboard, 1, "uuu", _now(), code, int(pressed))
         for key, bit in MODIFIERS.values():
             if key == code:

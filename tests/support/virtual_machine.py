@@ -1,6 +1,6 @@
-"""A virtual machine with a kernel of its own, for what containers cannot have: real vsock. QEMU without KVM.
+"""A virtual machine with its own kernel, for features that containers lack: real vsock. QEMU without KVM.
 
-The root file system becomes a disk, a small initramfs loads the modules, a script runs as root on the console.
+The root file system becomes a disk, a small initramfs loads the modules, and a script runs as root on the console.
 """
 
 from __future__ import annotations
@@ -43,18 +43,18 @@ exec $B switch_root /new /sbin/init
 
 
 def missing_tools() -> list[str]:
-    """What this machine lacks to run virtual machines."""
+    """The programs that virtual machines need and this machine lacks."""
     tools = [tool for tool in ("qemu-system-x86_64", "busybox", "mke2fs", "cpio") if shutil.which(tool) is None]
     tools += [] if list(Path("/boot").glob(_KERNELS)) else ["linux-image-cloud-amd64"]
     return tools + (["root"] if os.getuid() != 0 else [])
 
 
 def run(root: Path, script: Path, timeout: float) -> str:
-    """Boot, run a Python script, switch off.
+    """Boot, run a Python script, and power off.
 
-    :param root: the root file system, which is changed: a copy.
-    :returns: what was on the console; the script's status stands at its end.
-    :raises subprocess.TimeoutExpired: it took longer.
+    :param root: the root file system: a copy, because this function changes it.
+    :returns: the console's output, with the script's status at the end.
+    :raises subprocess.TimeoutExpired: the run took longer than ``timeout``.
     """
     scratch = Path(tempfile.mkdtemp(prefix="guestlink-vm-", dir="/var/tmp"))
     try:
@@ -128,13 +128,13 @@ def _initramfs(scratch: Path, kernel: Path) -> Path:
 
 
 def _in_order(directory: Path) -> list[Path]:
-    """The wanted modules and what they need, each before what needs it."""
+    """The wanted modules and their dependencies, each after its dependencies."""
     needs = {}
     for line in (directory / "modules.dep").read_text().splitlines():
         path, _, others = line.partition(":")
         needs[re.sub(r"\.ko$", "", Path(path).name).replace("-", "_")] = [path, *others.split()]
     found: dict[str, None] = {}
     for name in _MODULES:
-        for path in reversed(needs.get(name, [])):  # One that is built in is not listed.
+        for path in reversed(needs.get(name, [])):  # Modules built into the kernel are not in the list.
             found.setdefault(path)
     return [directory / path for path in found]

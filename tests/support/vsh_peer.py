@@ -1,4 +1,5 @@
-"""A vsh client for tests of vshd: says what it is told, and keeps what it hears."""
+"""A vsh client for tests of vshd: it sends the frames that a test passes, and stores the frames that it
+receives."""
 
 from __future__ import annotations
 
@@ -34,14 +35,14 @@ EOF = bytes.fromhex("04 00 00 00 0a 02 08 01")
 class VshPeer:
     """One connection to a vshd.
 
-    :ivar answer: the server's first frame, once it came.
-    :ivar end: the status that ended the session, once it came.
-    :ivar closed: the server closed the connection.
+    :ivar answer: the server's first frame, once received.
+    :ivar end: the status that ended the session, once received.
+    :ivar closed: whether the server has closed the connection.
     """
 
     def __init__(self, path: str) -> None:
         self.sock = socket.socket(socket.AF_UNIX)
-        self.sock.connect(path)  # waits while the server is busy with others
+        self.sock.connect(path)  # blocks while the server is busy with other clients
         self.sock.settimeout(LIMIT)
         self.answer: SetupAnswer | None = None
         self.end: StatusChange | None = None
@@ -58,23 +59,23 @@ class VshPeer:
 
     @property
     def out(self) -> bytes:
-        """What came on standard output."""
+        """The data received for standard output."""
         return bytes(self.streams[Stream.STDOUT])
 
     @property
     def err(self) -> bytes:
-        """What came on standard error."""
+        """The data received for standard error."""
         return bytes(self.streams[Stream.STDERR])
 
     @property
     def code(self) -> int:
-        """The exit code; fails while there is none."""
+        """The exit code; fails if the client has not received it."""
         assert self.end is not None, f"the session has not ended: {self.answer} {self.out[-500:]!r} {self.err!r}"
         assert self.end.status == Status.EXITED
         return self.end.code
 
     def say(self, *frames: bytes) -> None:
-        """Send frames, or any bytes."""
+        """Send frames, or arbitrary bytes."""
         self.sock.sendall(b"".join(frames))
 
     def type(self, data: bytes) -> None:
@@ -91,7 +92,7 @@ class VshPeer:
         return self
 
     def until(self, condition: Callable[[], bool]) -> None:
-        """Listen until something is so."""
+        """Receive until a condition holds."""
         deadline = time.monotonic() + LIMIT
         while not condition():
             assert not self.closed, f"closed: {self.answer} {self.end} {self.out[-500:]!r} {self.err!r}"
@@ -99,13 +100,13 @@ class VshPeer:
             self.listen()
 
     def finish(self) -> VshPeer:
-        """Listen until the server has closed the connection."""
+        """Receive until the server has closed the connection."""
         while not self.closed:
             self.listen()
         return self
 
     def listen(self) -> None:
-        """Receive once."""
+        """Receive once and handle each frame."""
         try:
             data = self.sock.recv(262144)
         except ConnectionResetError:
@@ -122,16 +123,16 @@ class VshPeer:
                 self.ended_streams.append(event.stream)
 
     def is_silent(self, seconds: float) -> bool:
-        """Whether nothing comes for a time."""
+        """Whether the client receives nothing for a time."""
         return not select.select([self.sock], [], [], seconds)[0]
 
 
 class Vshd:
-    """A vshd that listens on a Unix socket of its own.
+    """A vshd that listens on a private Unix socket.
 
     :param root: a directory for the socket and the log.
     :param arguments: switches besides ``--listen``.
-    :param environ: its whole environment; this process's without a login session where it is ``None``.
+    :param environ: the whole environment; if ``None``, this process's without the variables of a login session.
     """
 
     def __init__(
@@ -142,7 +143,7 @@ class Vshd:
         variables["PYTHONPATH"] = os.pathsep.join(str(CHECKOUT / part) for part in ("lib", "guest"))
         self.log = root / "vshd.log"
         become = ["setpriv", f"--reuid={uid}", f"--regid={uid}", "--clear-groups"] if uid else []
-        # Another user may have no way to an interpreter in somebody's home.
+        # Another user may be unable to enter the home directory that contains the interpreter.
         python = "/usr/bin/python3" if uid else sys.executable
         with open(self.log, "ab") as log:
             self.process = subprocess.Popen(
@@ -166,11 +167,11 @@ class Vshd:
         return True
 
     def peer(self) -> VshPeer:
-        """A new connection."""
+        """Open a new connection."""
         return VshPeer(self.path)
 
     def run(self, *argv: str | bytes, stdin: bytes | None = b"", **fields: object) -> VshPeer:
-        """A whole session on pipes: input, end of input, and everything that comes.
+        """Run a whole session on pipes: send the input and its end, and receive until the session ends.
 
         :param stdin: ``None`` leaves the input open.
         """
@@ -185,20 +186,20 @@ class Vshd:
             return peer.finish()
 
     def close(self) -> None:
-        """End it and its sessions."""
+        """Stop vshd and its sessions."""
         if self.process.poll() is None:
             self.process.send_signal(signal.SIGTERM)
         self.process.wait(LIMIT)
 
 
 def terminal(*argv: str, rows: int = 24, cols: int = 80, **fields: object) -> Setup:
-    """A setup for a session on a terminal."""
+    """A setup frame for a session on a terminal."""
     values: dict[str, object] = {"target": "test", "argv": tuple(word.encode() for word in argv), **fields}
     return Setup(rows=rows, cols=cols, **values)  # type: ignore[arg-type]
 
 
 def names_of_children(pid: int) -> list[str]:
-    """Names of a process's children and of theirs."""
+    """The names of a process's descendants."""
     names = []
     for child in psutil.Process(pid).children(recursive=True):
         with contextlib.suppress(psutil.NoSuchProcess):

@@ -33,9 +33,9 @@ def environ(**more: str) -> dict[str, str]:
 
 
 class FakeServer:
-    """A vshd whose every byte the test decides.
+    """A vshd for which the test chooses every byte.
 
-    :ivar address: what ``--connect`` takes.
+    :ivar address: the value for ``--connect``.
     """
 
     def __init__(self, directory: Path) -> None:
@@ -48,13 +48,13 @@ class FakeServer:
         self.connection = self._listener  # until accept()
 
     def accept(self) -> bytes:
-        """Take the client's connection; returns its setup frame."""
+        """Accept the client's connection; returns the client's setup frame."""
         self.connection, _ = self._listener.accept()
         self.connection.settimeout(LIMIT)
         return self.frame()
 
     def frame(self) -> bytes:
-        """The next frame with its length; nothing at the end of the stream."""
+        """The next frame with its length; empty at the end of the stream."""
         length = self._exactly(4)
         return length + self._exactly(int.from_bytes(length, "little")) if length else b""
 
@@ -71,7 +71,7 @@ class FakeServer:
         return received
 
     def play(self, *frames: str | bytes) -> None:
-        """Send bytes, or bytes written in hexadecimal."""
+        """Send bytes, or bytes in hexadecimal."""
         for frame in frames:
             self.connection.sendall(bytes.fromhex(frame) if isinstance(frame, str) else frame)
 
@@ -80,14 +80,14 @@ class FakeServer:
         self.connection.close()
 
     def close(self) -> None:
-        """Close everything."""
+        """Close the connection and the listening socket."""
         self.connection.close()
         self._listener.close()
 
 
 @contextmanager
 def fake_server() -> Iterator[FakeServer]:
-    """A fake server in a directory of its own."""
+    """A fake server in a private directory."""
     with tempfile.TemporaryDirectory(prefix="vsh-") as directory:
         server = FakeServer(Path(directory))
         try:
@@ -98,7 +98,7 @@ def fake_server() -> Iterator[FakeServer]:
 
 @contextmanager
 def vsh(*words: str, env: Mapping[str, str] | None = None, **options: Any) -> Iterator[subprocess.Popen[bytes]]:
-    """``vsh`` with pipes, unless told otherwise; killed at the end if it has not ended."""
+    """``vsh`` with pipes, unless ``options`` override them; killed at the end if it is still running."""
     streams: dict[str, Any] = dict.fromkeys(("stdin", "stdout", "stderr"), subprocess.PIPE) | options
     process = subprocess.Popen([*VSH, *words], env=dict(env or environ()), **streams)
     try:
@@ -112,10 +112,10 @@ def vsh(*words: str, env: Mapping[str, str] | None = None, **options: Any) -> It
 
 
 class Terminal:
-    """A program on a terminal of its own, as in a terminal window; the test is the person in front of it.
+    """A program on its own terminal, as in a terminal window; the test takes the place of the user.
 
     :param argv: the program.
-    :param env: its environment.
+    :param env: the program's environment.
     """
 
     def __init__(self, argv: Sequence[str], env: Mapping[str, str], rows: int = 24, columns: int = 80) -> None:
@@ -123,7 +123,8 @@ class Terminal:
         self.master, slave = os.openpty()
         self.resize(rows, columns)
         try:
-            # setsid makes the terminal the controlling one; a fork of ours would take gRPC's threads along.
+            # setsid(1) makes the terminal the controlling one; os.fork() here would copy a process that has gRPC's
+            # threads.
             command = ["setsid", "--ctty", *argv]
             self.process = subprocess.Popen(command, env=dict(env), stdin=slave, stdout=slave, stderr=slave)
         finally:
@@ -140,7 +141,7 @@ class Terminal:
             keys = keys[os.write(self.master, keys) :]
 
     def read(self, seconds: float = 0.05) -> bytes:
-        """What has appeared within some time; nothing if nothing did."""
+        """The output that appears within ``seconds``; empty if there is none."""
         if not select.select([self.master], [], [], seconds)[0]:
             return b""
         try:
@@ -151,7 +152,7 @@ class Terminal:
         return data
 
     def wait_for(self, text: bytes | Callable[[bytes], object]) -> bytes:
-        """Wait until a text has appeared behind what was waited for before; returns what came until then."""
+        """Wait until a text appears after the text of the previous wait; returns the output up to it."""
         deadline = time.monotonic() + LIMIT
         while True:
             if callable(text):
@@ -173,11 +174,11 @@ class Terminal:
         self.wait_for(lambda _: self.is_raw() is raw)
 
     def kill(self, number: int) -> None:
-        """Send the program a signal."""
+        """Send a signal to the program."""
         os.kill(self.pid, number)
 
     def status(self) -> int:
-        """Wait for the end; the exit status, negative for a signal."""
+        """Wait for the program's exit; returns the exit status, negative for a signal."""
         deadline = time.monotonic() + LIMIT
         while self.process.poll() is None:
             if time.monotonic() > deadline:
@@ -188,7 +189,7 @@ class Terminal:
         return self.process.returncode
 
     def close(self) -> None:
-        """End the program and the terminal."""
+        """Kill the program and close the terminal."""
         self.process.kill()
         self.process.wait()
         os.close(self.master)
@@ -196,7 +197,7 @@ class Terminal:
 
 @contextmanager
 def terminal(argv: Sequence[str], env: Mapping[str, str] | None = None, **size: int) -> Iterator[Terminal]:
-    """A program on a terminal, ended afterwards."""
+    """A program on a terminal; killed afterwards."""
     made = Terminal(argv, env or environ(), **size)
     try:
         yield made

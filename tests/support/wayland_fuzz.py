@@ -1,7 +1,7 @@
-"""A conversation of the proxy's that is told by bytes, and models of both peers that say whether it went right.
+"""Conversations through the proxy, generated from bytes, and models of both peers that check each conversation.
 
-The same bytes always tell the same conversation, so that a fuzzer can explore them and a test can repeat what it
-found. The models know what libwayland knows: which objects each side has, and which numbers may be used next.
+The same bytes always give the same conversation, so a fuzzer can explore conversations and a test can repeat its
+findings. The models know what libwayland knows: each side's objects, and the ids that may be used next.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ GLOBALS = (
     "wp_fractional_scale_manager_v1", "zwp_tablet_manager_v2", "wl_shell", "wp_single_pixel_buffer_manager_v1",
     "zxdg_output_manager_v1", "zaura_shell", "zcr_keyboard_extension_v1",
 )  # fmt: skip
-"""What the host of a conversation has; the client binds each that it hears of."""
+"""The globals of a conversation's host; the client binds each one that the proxy announces."""
 
 
 def _routes(*, clipboard_policy: str = "both", traced: bool = False, **more: Any) -> Routes:
@@ -92,7 +92,7 @@ class _Said(NamedTuple):
 
 
 def messages(data: Buffer) -> Iterator[_Said]:
-    """The whole messages at the start of bytes."""
+    """The whole messages at the start of ``data``."""
     at = 0
     while at + 8 <= len(data):
         object_id, word = HEADER.unpack_from(data, at)
@@ -104,7 +104,7 @@ def messages(data: Buffer) -> Iterator[_Said]:
 
 
 class Peer:
-    """What one peer knows of objects: their interfaces by number, the oldest first where a number is used again."""
+    """The objects that one peer knows: interfaces by id, the oldest first where an id is in use again."""
 
     def __init__(self) -> None:
         self.objects: dict[int, list[str]] = {DISPLAY: ["wl_display"]}
@@ -112,18 +112,19 @@ class Peer:
         self.highest = DISPLAY
 
     def interface(self, object_id: int, *, is_request: bool) -> str:
-        """Of the object that a message means, or "": requests the newest of its number, events the oldest."""
+        """The interface of a message's object, or "": for a request the id's newest object, for an event the
+        oldest."""
         found = self.objects.get(object_id)
         return found[-1 if is_request else 0] if found else ""
 
     def add(self, object_id: int, interface: str) -> None:
-        """A new object."""
+        """Add a new object."""
         self.objects.setdefault(object_id, []).append(interface)
         if object_id < FIRST_SERVER_ID:
             self.highest = max(self.highest, object_id)
 
     def remove(self, object_id: int) -> None:
-        """The oldest object of a number is gone for good."""
+        """Remove the oldest object of an id."""
         found = self.objects[object_id]
         del found[0]
         if not found:
@@ -132,7 +133,7 @@ class Peer:
 
 
 def _made(interface: str, said: _Said, *, is_request: bool) -> list[tuple[int, str]]:
-    """The objects that a message makes."""
+    """The objects that a message creates."""
     if not interface:
         return []
     shapes = interface_shape(interface).requests if is_request else interface_shape(interface).events
@@ -156,13 +157,13 @@ def _made(interface: str, said: _Said, *, is_request: bool) -> list[tuple[int, s
 
 
 class Conversation:
-    """A relay, what was fed to it, and what came out.
+    """A relay, the messages fed to it, and its output.
 
-    :param kind: of :data:`ROUTES`.
-    :param is_sensible: whether the client keeps to the rules, so that the host must find no fault with it.
-    :param withdrawn: how many of the globals the host withdraws at once; the client binds these a second time.
-    :ivar descriptors: those that were fed and have been neither passed on nor closed.
-    :ivar is_strange: whether the host did what no host does, after which nobody can be sure of its numbers.
+    :param kind: a key of :data:`ROUTES`.
+    :param is_sensible: whether the client obeys the protocol; then the host must see no protocol error.
+    :param withdrawn: the number of globals that the host removes at once; the client binds these a second time.
+    :ivar descriptors: descriptors that were fed, and have been neither passed on nor closed.
+    :ivar is_strange: whether the host broke the protocol, so that its ids cannot be checked any more.
     """
 
     def __init__(self, kind: str, withdrawn: int = 0, *, is_sensible: bool = False) -> None:
@@ -189,9 +190,9 @@ class Conversation:
             new += 1
 
     def say(self, is_request: bool, data: bytes, descriptors: int = 0) -> None:
-        """Let a peer say something.
+        """Feed messages from a peer.
 
-        :raises WireError: the proxy ends the conversation.
+        :raises WireError: the proxy closes the conversation.
         """
         flow = self.relay.requests if is_request else self.relay.events
         for _ in range(descriptors):
@@ -209,7 +210,7 @@ class Conversation:
         self._feed(flow, data)
 
     def close(self) -> None:
-        """End it; every descriptor must have been passed on or closed, and none twice."""
+        """Close the relay; it must have passed on or closed every descriptor, and closed none twice."""
         os.close = self._closed
         try:
             self.relay.close()
@@ -291,7 +292,7 @@ class Conversation:
                 self.client.objects[new] = [made]
             if said.object_id == DISPLAY and said.opcode == 1:
                 (gone,) = UINT.unpack_from(said.data, 8)
-                if gone in self.client.objects:  # libwayland passes over others
+                if gone in self.client.objects:  # libwayland ignores other ids
                     self.client.remove(gone)
         assert size == len(data), "a piece of a message"
 
@@ -303,7 +304,7 @@ _WORDS = (0xFFFFFFFF, 0x7FFFFFFF, 0x80000000, 0x10000, 256, 0xFFFFFF00, FIRST_SE
 
 
 class _Bytes:
-    """What tells the conversation."""
+    """A reader for the bytes that describe a conversation."""
 
     def __init__(self, data: bytes) -> None:
         self._data = data
@@ -323,16 +324,18 @@ class _Bytes:
 
 
 def tell(data: bytes) -> None:
-    """Hold the conversation that bytes tell.
+    """Play the conversation that ``data`` describes.
 
-    The first byte chooses the kind. Then come messages: a byte with the direction (bit 0), the descriptors (bits 1
-    to 3) and whether raw bytes follow (bit 7); the object, the opcode, how many arguments; the arguments.
+    The first byte chooses the kind of proxy. Messages follow: a byte with the direction (bit 0), the number of
+    descriptors (bits 1 to 3) and whether raw bytes follow (bit 7); the object, the opcode, the number of arguments;
+    the
+    arguments.
 
-    :raises AssertionError: the proxy did what a peer must not see. Anything but that is a fault as well.
+    :raises AssertionError: the proxy broke the protocol. Any other exception is a fault of the proxy as well.
     """
     source = _Bytes(data)
     kinds = [*ROUTES]
-    kinds.insert(6, "link")  # where the corpus has it
+    kinds.insert(6, "link")  # its position in the corpus
     kind = kinds[source.byte() % len(kinds)]
     if kind == "link":
         _tell_link(data[1:])
@@ -375,21 +378,21 @@ def _word(code: int, source: _Bytes) -> int:
 
 
 class _NoLoop:
-    """A loop in which nothing happens by itself."""
+    """An event loop that never calls back."""
 
     def add(self, descriptor: int, events: int, handler: Any) -> None:
-        """Watch nothing."""
+        """Does nothing."""
 
     def remove(self, descriptor: int) -> None:
-        """Forget nothing."""
+        """Does nothing."""
 
     def call_later(self, seconds: float, function: Any) -> Any:
-        """Never."""
+        """Never calls the function."""
         return mock.Mock()
 
 
 class _Pair:
-    """A channel whose other end is held here."""
+    """A channel; this object holds the other end of each connection."""
 
     def __init__(self) -> None:
         self.sockets: list[socket.socket] = []
@@ -404,7 +407,8 @@ class _Pair:
 
 
 def _tell_link(data: bytes) -> None:
-    """The proxy's own connection to a host that says anything: it ends or goes on, and raises nothing."""
+    """The proxy's own connection to a host that sends arbitrary data: it closes or continues, and raises
+    nothing."""
     pair = _Pair()
     link = HostLink(_NoLoop(), pair, app_id="x", use_security_context=bool(data[:1] > b"\x80"))  # type: ignore[arg-type]
     link.when_known(lambda trouble: None)

@@ -1,6 +1,6 @@
-"""A client and a host that speak Wayland by the byte, well or badly, and a proxy between them.
+"""A client and a host that send raw Wayland messages, valid or not, and a proxy between them.
 
-They use the proxy's own encoder and nothing else of it, so that a test says exactly what goes over the wire.
+They use only the proxy's encoder, so a test decides exactly which bytes are sent.
 """
 
 from __future__ import annotations
@@ -28,10 +28,10 @@ from sommelier_shim.wire import HEADER, decode, encode
 _T = TypeVar("_T")
 
 LIMIT = 60.0
-"""Seconds that any condition may take."""
+"""Time limit of any condition, in seconds."""
 
 _COMMIT = (5, 4)
-"""The object and opcode with which the proxy's security context is complete."""
+"""The object id and opcode of the commit of the proxy's security context."""
 
 GLOBALS = (
     ("wl_compositor", 4),
@@ -44,11 +44,11 @@ GLOBALS = (
     ("wp_viewporter", 1),
     ("zwp_primary_selection_device_manager_v1", 1),
 )
-"""What the host offers unless a test wants something else."""
+"""The host's globals unless a test passes others."""
 
 
 class Message(NamedTuple):
-    """A message as it came over the wire."""
+    """A received message."""
 
     object_id: int
     opcode: int
@@ -62,7 +62,7 @@ class Message(NamedTuple):
 class Wire:
     """One end of a connection.
 
-    :ivar fds: descriptors that came; closed with the connection.
+    :ivar fds: received descriptors; closed with the connection.
     """
 
     def __init__(self, sock: socket.socket) -> None:
@@ -109,7 +109,7 @@ class Wire:
         return bool(data)
 
     def close(self) -> None:
-        """Close the connection and what descriptors came."""
+        """Close the connection and the received descriptors."""
         for descriptor in self.fds:
             os.close(descriptor)
         self.fds.clear()
@@ -125,7 +125,7 @@ class Wire:
 
 
 class Client(Wire):
-    """A client. Ids are counted up; :meth:`bind` and the others send one request each."""
+    """A client. Ids are counted up; :meth:`bind`, :meth:`request` and :meth:`create` send one request each."""
 
     def __init__(self, sock: socket.socket) -> None:
         super().__init__(sock)
@@ -140,7 +140,7 @@ class Client(Wire):
         return self._next - 1
 
     def start(self) -> None:
-        """Get the registry and read what is announced."""
+        """Get the registry and read the announced globals."""
         self.registry = self.new_id()
         self.send(encode(1, 1, "n", self.registry))
         self.sync()
@@ -150,7 +150,7 @@ class Client(Wire):
                 self.names[interface.decode()] = (name, version)
 
     def bind(self, interface: str, version: int | None = None) -> int:
-        """Bind a global in the version that was announced."""
+        """Bind a global, by default in the announced version."""
         name, announced = self.names[interface]
         new = self.new_id()
         self.send(encode(self.registry, 0, "usun", name, interface, version or announced, new))
@@ -161,13 +161,13 @@ class Client(Wire):
         self.send(encode(object_id, opcode, signature, *values), **kw)
 
     def create(self, object_id: int, opcode: int, signature: str = "n", *values: Any, **kw: Any) -> int:
-        """Send a request whose first argument is a new id, and return that."""
+        """Send a request whose first argument is a new id; returns that id."""
         new = self.new_id()
         self.send(encode(object_id, opcode, signature, new, *values), **kw)
         return new
 
     def sync(self) -> list[Message]:
-        """Wait until the host has handled everything; returns what it said meanwhile."""
+        """Wait until the host has handled every request; returns the messages received meanwhile."""
         callback = self.new_id()
         self.send(encode(1, 0, "n", callback))
         said: list[Message] = []
@@ -180,7 +180,7 @@ class Client(Wire):
             said.append(message)
 
     def until_end(self) -> list[Message]:
-        """Everything that comes until the connection ends."""
+        """Every message until the connection closes."""
         said = []
         while (message := self.receive()) is not None:
             said.append(message)
@@ -188,7 +188,7 @@ class Client(Wire):
 
     @staticmethod
     def error_in(messages: list[Message]) -> tuple[int, int, str] | None:
-        """The wl_display.error among messages: object, code and text."""
+        """The wl_display.error among messages: object id, code and text."""
         for message in messages:
             if (message.object_id, message.opcode) == (1, 0):
                 object_id, code, text = message.arguments("ous")
@@ -197,12 +197,12 @@ class Client(Wire):
 
 
 class HostConnection(Wire):
-    """A client's connection as the host sees it. Answers wl_display and wl_registry by itself.
+    """A client's connection as the host sees it. Answers wl_display and wl_registry requests.
 
-    :param refused: the object and opcode of a request that is answered with an error.
-    :param hidden: interfaces that are not announced.
-    :param on_context: called with the listening descriptor of a security context that is committed.
-    :ivar requests: everything that came, the answered ones too.
+    :param refused: the object id and opcode of a request that this host answers with an error.
+    :param hidden: interfaces that this host does not announce.
+    :param on_context: called with the listening descriptor of each committed security context.
+    :ivar requests: every received request, including the answered ones.
     """
 
     def __init__(
@@ -227,7 +227,7 @@ class HostConnection(Wire):
         self._thread.start()
 
     def wait(self, what: str, condition: Callable[[], _T]) -> _T:
-        """Wait until something is true of what came."""
+        """Wait until a condition on the received requests holds."""
         with self._changed:
             deadline = time.monotonic() + LIMIT
             while not (value := condition()):
@@ -253,12 +253,12 @@ class HostConnection(Wire):
 
     @contextmanager
     def not_reading(self) -> Iterator[None]:
-        """Read nothing meanwhile."""
-        with self._changed:  # the thread needs it for each message
+        """Stop reading inside this block."""
+        with self._changed:  # the reading thread needs this lock for each message
             yield
 
     def join(self) -> None:
-        """End the connection and its thread."""
+        """Close the connection and wait for its thread."""
         try:
             self.sock.shutdown(socket.SHUT_RDWR)
         except OSError:
@@ -310,10 +310,10 @@ class HostConnection(Wire):
 class Host:
     """A compositor's sockets: its own, and those of security contexts.
 
-    :ivar connections: the proxy's own, the one with which it looks into a security context, and those of clients.
-    :ivar refused: the object and opcode of a request that connections from now on answer with an error.
-    :ivar hidden: interfaces that connections through a security context do not get.
-    :ivar takes_sandboxed: whether those connections are not closed at once.
+    :ivar connections: the proxy's own, the one by which the proxy probes a security context, and those of clients.
+    :ivar refused: the object id and opcode of a request that new connections answer with an error.
+    :ivar hidden: interfaces that the host does not announce through a security context.
+    :ivar takes_sandboxed: whether the host keeps connections through a security context open.
     """
 
     def __init__(self, path: Path, globals_: tuple[tuple[str, int], ...] = GLOBALS) -> None:
@@ -331,13 +331,13 @@ class Host:
         self._listen(listener, is_sandbox=False)
 
     def connection(self, number: int = -1, *, at_least: int = 2) -> HostConnection:
-        """A connection, once there are that many (the first is the proxy's own)."""
+        """A connection, once at least ``at_least`` exist (the first is the proxy's own)."""
         with self._changed:
             assert self._changed.wait_for(lambda: len(self.connections) >= at_least, LIMIT)
             return self.connections[number]
 
     def close(self) -> None:
-        """End every connection and the sockets."""
+        """Close every connection and the sockets."""
         for listener, thread in self._listeners:
             listener.shutdown(socket.SHUT_RDWR)
             thread.join(LIMIT)
@@ -374,7 +374,7 @@ class Host:
 class Between:
     """A proxy that runs in a thread.
 
-    :ivar failures: the sentences with which clients were disconnected.
+    :ivar failures: the error messages with which the proxy disconnected clients.
     """
 
     def __init__(self, host_path: Path, config: Config) -> None:
@@ -412,13 +412,13 @@ class Between:
         return results[0]
 
     def client(self) -> Client:
-        """A new client."""
+        """Connect a new client."""
         ours, theirs = socket.socketpair()
         self.do(lambda: self.server.serve(theirs))
         return Client(ours)
 
     def wait(self, what: str, condition: Callable[[], _T]) -> _T:
-        """Wait until something is true in the proxy's thread."""
+        """Wait until a condition holds in the proxy's thread."""
         deadline = time.monotonic() + LIMIT
         while not (value := self.do(condition)):
             assert time.monotonic() < deadline, f"it did not happen: {what}"
@@ -426,7 +426,7 @@ class Between:
         return value
 
     def close(self) -> None:
-        """Stop."""
+        """Stop the proxy."""
         self.do(self.loop.stop)
         self._thread.join(LIMIT)
         self.server.close()
@@ -447,7 +447,7 @@ class Between:
 
 @contextmanager
 def between(path: Path, config: Config) -> Iterator[Between]:
-    """A proxy whose host is at a socket."""
+    """A proxy whose host listens on a socket."""
     proxy = Between(path, config)
     try:
         yield proxy
