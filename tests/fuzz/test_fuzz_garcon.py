@@ -1,6 +1,7 @@
-"""What garcon reads of files, against arbitrary content: a value or the one error that the module defines.
+"""garcon's parsers against arbitrary file contents: each returns a value or raises the module's one error.
 
-Desktop entries are compared with a reader that follows chromeos-garcon.md §3.2 line by line and knows no shortcut.
+The tests compare desktop entries with a reader that follows chromeos-garcon.md §3.2 line by line, without
+shortcuts.
 """
 
 from __future__ import annotations
@@ -83,7 +84,7 @@ _SPACE = " \t\r\v\f"
 
 
 def read_slowly(content: bytes) -> dict[str, object] | None:
-    """The group by the rules of chromeos-garcon.md §3.2; ``None`` where the file is invalid."""
+    """The group according to chromeos-garcon.md §3.2; ``None`` if the file is invalid."""
     plain: dict[str, str] = {}
     lists: dict[str, list[str]] = {}
     texts: dict[tuple[str, str], str] = {}

@@ -1,4 +1,4 @@
-"""The reference host against containers and commands that send anything at all."""
+"""The reference host against containers and commands that send arbitrary data."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ SETTINGS = settings(
 
 
 class Rig:
-    """A daemon and a container whose icons are as odd as the rest of it; used by all examples of a test."""
+    """A daemon and a container with arbitrary icons; shared by all examples of a test."""
 
     def __init__(self, runner: asyncio.Runner, host: Host, guest: FakeGarcon) -> None:
         self.runner = runner
@@ -43,7 +43,7 @@ class Rig:
 def rig(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> Iterator[Rig]:
     with asyncio.Runner() as runner:
         stack = AsyncExitStack()
-        # Every example opens and registers as much as it likes: the limits have tests of their own.
+        # Examples open and register without limits here, because the limits have tests of their own.
         monkeypatch.setattr("guestlink_host.daemon.OPENINGS", 10**9)
         monkeypatch.setattr("guestlink_host.listener.REGISTRATIONS", 10**9)
         host = runner.run(
@@ -108,7 +108,7 @@ def test_whatever_a_container_says_the_host_stays_up_and_its_files_stay_ours(
 async def _say(rig: Rig, calls: list[tuple[tuple[str, dict[str, Any]], bool]]) -> None:
     for (method, fields), honest in calls:
         if method == "ForwardSecurityKeyMessage":
-            fields = {"message": "x", "token": None}  # The one without a token (chromeos-garcon.md §1.6).
+            fields = {"message": "x", "token": None}  # the only one without a token (chromeos-garcon.md §1.6)
         with contextlib.suppress(CallFailed):
             await _call(rig.guest, method, fields if honest else {"token": "wrong"} | fields)
     await rig.guest.register()
@@ -197,7 +197,7 @@ NAMES = [
 @SETTINGS
 def test_whatever_a_command_asks_it_gets_an_answer(rig: Rig, name: str, fields: dict[str, Any]) -> None:
     if name == "add":
-        fields["name"] = "demo"  # Taken: adding thousands is not what this is about.
+        fields["name"] = "demo"  # this name is in use; otherwise the test would add thousands of containers
 
     def ask() -> Any:
         with socket.socket(socket.AF_UNIX) as sock:

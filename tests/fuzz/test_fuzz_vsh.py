@@ -1,4 +1,4 @@
-"""Whatever arrives, either role gives events or one protocol error, and reads it as protobuf would."""
+"""For any input, either role returns events or one protocol error, and reads each message as protobuf does."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ STREAMS = st.lists(PIECES, max_size=8).map(b"".join)
 
 
 def fed(protocol: Any, data: bytes, cuts: list[int]) -> tuple[list[Any], bool]:
-    """All events, and whether the other side broke the protocol."""
+    """All events, and whether the peer broke the protocol."""
     places = sorted({0, len(data), *(cut % (len(data) + 1) for cut in cuts)})
     events = []
     for start, end in pairwise(places):
@@ -113,7 +113,7 @@ def test_other_frames_are_protobufs_byte_for_byte(change: StatusChange, one: int
 
 @given(st.one_of(st.binary(max_size=48), STREAMS.map(lambda data: data[4:]), STREAMS))
 def test_any_message_is_read_as_protobuf_reads_it(data: bytes) -> None:
-    """Texts apart, which protobuf refuses unless they are UTF-8."""
+    """Except texts: protobuf refuses those that are not UTF-8."""
     compare(data, pb.GuestMessage, decode_from_client)
     compare(data, pb.HostMessage, decode_from_server)
     compare(data, pb.SetupConnectionRequest, decode_setup)
@@ -124,7 +124,7 @@ def compare(data: bytes, kind: Any, decode: Any) -> None:
         mine = decode(memoryview(data))
     except Malformed as error:
         if "number 0" in str(error):
-            return  # C++ refuses it too; upb, which Python's protobuf is made of, does not look into groups
+            return  # C++ refuses it too; upb, the base of Python's protobuf, does not parse groups
         mine = None
     try:
         theirs = kind.FromString(data)

@@ -1,4 +1,4 @@
-"""vsh's session against servers that say anything: a status or one error comes of it, and nothing is left open."""
+"""vsh's session against servers that send arbitrary data: it ends with a status or one error, and leaks nothing."""
 
 from __future__ import annotations
 

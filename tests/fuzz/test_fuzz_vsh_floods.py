@@ -1,4 +1,4 @@
-"""Floods of full frames: received into place, they say what they say when they are fed."""
+"""Floods of full frames: receiving in place gives the same events as feeding."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ Protocol = ServerProtocol | ClientProtocol
 
 
 def full(stream: int, count: int) -> bytes:
-    """Full frames, each with other data."""
+    """Full frames, each with different data."""
     return b"".join(
         encode_data(stream, (number + 1).to_bytes(4, "little") * (FULL // 4)) for number in range(count)
     )
@@ -56,7 +56,7 @@ OTHERS = [
 
 
 def fed(protocol: Protocol, data: bytes) -> tuple[list[object], str]:
-    """What it says when it gets everything at once."""
+    """The events and error when the protocol gets all bytes at once."""
     try:
         return merged(protocol.feed(data)), ""
     except ProtocolError as error:
@@ -64,7 +64,8 @@ def fed(protocol: Protocol, data: bytes) -> tuple[list[object], str]:
 
 
 def received(protocol: Protocol, data: bytes, sizes: Sequence[int]) -> tuple[list[object], str, int]:
-    """What it says when it is received in pieces, into place where that is offered; and how often it was."""
+    """The events and error when bytes come in pieces, in place where the protocol offers it; and how often it
+    did."""
     events: list[object] = []
     floods, at, turn = 0, 0, 0
     while at < len(data):
@@ -83,7 +84,7 @@ def received(protocol: Protocol, data: bytes, sizes: Sequence[int]) -> tuple[lis
                 piece = data[at : min(at + len(space), at + size - count)]
                 space[: len(piece)] = piece
                 at, count = at + len(piece), count + len(piece)
-            # The memory is used again: what is kept has to be copied.
+            # The next piece overwrites the buffer, so data that the test keeps must be copied.
             for event in protocol.received(count):
                 events.append(Data(event.stream, bytes(event.data)) if isinstance(event, Data) else event)
         except ProtocolError as error:
@@ -93,7 +94,7 @@ def received(protocol: Protocol, data: bytes, sizes: Sequence[int]) -> tuple[lis
 
 
 def merged(events: Sequence[object]) -> list[object]:
-    """Events in which data that follows data of the same stream is one; the end of a stream stays an event."""
+    """Events with adjacent data of the same stream joined; the end of a stream remains an event."""
     result: list[object] = []
     for event in events:
         last = result[-1] if result else None

@@ -1,5 +1,6 @@
-"""Nonsense for the wire and the relay from both sides: the only exception is WireError, nothing leaks, and both
-peers hear what their models of objects allow (support/wayland_fuzz.py)."""
+"""Arbitrary messages for the wire and the relay from both sides: the only exception is WireError, nothing leaks,
+and
+both peers receive only messages that their models of objects allow (support/wayland_fuzz.py)."""
 
 from __future__ import annotations
 
@@ -21,7 +22,7 @@ TEXTS = st.one_of(st.sampled_from([b"", b"text/plain", b"wl_compositor"]), st.bi
 
 @st.composite
 def messages(draw: st.DrawFn, *, requests: bool) -> bytes:
-    """A message that fits the signature of some message of some interface, for some object."""
+    """A message with some message's signature, for some object."""
     interface = interface_shape(draw(st.sampled_from(["wl_display", "wl_registry", "wl_surface", *GLOBALS])))
     shapes = interface.requests if requests else interface.events
     if not shapes:

@@ -1,7 +1,7 @@
-"""A client that keeps to the rules, at random: whatever it does, the host finds no fault with the proxy.
+"""A random client that obeys the protocol: the host must never see a protocol error.
 
-Half of the host's globals are withdrawn at once and bound again: what is made of those is inert, and must not be
-seen on the host, leave gaps in its numbers, or be named to it.
+The host removes half of its globals at once, and the client binds them again: the objects of these binds are inert.
+The proxy must not create them on the host, leave gaps in the host's ids, or name them in a request.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ _WITHDRAWN = 12
 
 
 class _Client:
-    """Makes, uses and destroys objects, and takes a number again when it has heard that it may."""
+    """Creates, uses and destroys objects, and reuses an id after its delete_id."""
 
     def __init__(self, kind: str, chance: random.Random) -> None:
         self.chance = chance
@@ -32,7 +32,7 @@ class _Client:
         self.next = max(self.alive) + 1
 
     def ask(self) -> int:
-        """Send a request that fits, if there is one; returns whether there was."""
+        """Send a valid request if the chosen object allows one; returns 1 if it did, else 0."""
         object_id = self.chance.choice(list(self.alive))
         interface = self.alive[object_id]
         shapes = interface_shape(interface).requests
@@ -74,7 +74,7 @@ class _Client:
         return texts.get(letter, self.chance.choice([0, 1, 2, 5]))
 
     def listen(self) -> None:
-        """The host confirms some of what has ended, and says that some callbacks are done."""
+        """Send delete_id for some destroyed objects, and done for some callbacks."""
         for number in list(self.talk.host.ended):
             if self.chance.random() < 0.7:
                 self.talk.say(False, encode(DISPLAY, 1, "u", number))
@@ -95,7 +95,7 @@ def test_the_host_finds_no_fault(kind: str, seed: int) -> None:
     chance = random.Random(seed)
     client = _Client(kind, chance)
     asked = 0
-    with suppress(WireError):  # the proxy answers for viewports, and says what is wrong with them
+    with suppress(WireError):  # the proxy itself answers for viewports, and sends protocol errors for them
         for _ in range(_STEPS):
             if chance.random() < 0.3:
                 client.listen()

@@ -1,8 +1,8 @@
-"""Coverage-guided fuzzing of the vsh core, both roles, beside protobuf.
+"""Coverage-guided fuzzing of the vsh core, in both roles, compared with protobuf.
 
-``python tests/fuzz/vsh_atheris.py DIRECTORY [LIBFUZZER-OPTION...]``, with atheris installed; the directory gets
-what is found. Of an input the first byte says where the stream is cut, and the rest is the stream; it comes by
-itself and behind a flood of full frames.
+``python tests/fuzz/vsh_atheris.py DIRECTORY [LIBFUZZER-OPTION...]``, with atheris installed; libFuzzer writes its
+findings to the directory. The first byte of an input decides where the stream is cut, and the other bytes are the
+stream; each role gets the stream alone, and appended to a flood of full frames.
 """
 
 from __future__ import annotations
@@ -25,7 +25,8 @@ with atheris.instrument_imports(include=["guestlink.vsh", "guestlink.framing", "
 
 
 def tell(data: bytes) -> None:
-    """One input: events or one error whatever the cuts are, and every message as protobuf reads it."""
+    """Run one input: the cuts do not change the events or the error, and every message is read as protobuf reads
+    it."""
     cuts = [data[0], data[0] // 3, data[0] // 7] if data else []
     stream = data[1:]
     for role in (ServerProtocol, ClientProtocol):
@@ -37,7 +38,7 @@ def tell(data: bytes) -> None:
         flooded = first + full(number, 20) + stream
         size = len(first) + 16 * 4012 + (cuts[0] if cuts else 0)
         assert received(make(), flooded, [size, 64, 5000])[:2] == said(make(), flooded)
-    if not any(byte >= 0x80 for byte in stream):  # protobuf refuses texts that are not UTF-8, and we do not
+    if not any(byte >= 0x80 for byte in stream):  # protobuf refuses texts that are not UTF-8, ours does not
         compare(stream, pb.GuestMessage, decode_from_client)
         compare(stream, pb.HostMessage, decode_from_server)
         compare(stream, pb.SetupConnectionRequest, decode_setup)

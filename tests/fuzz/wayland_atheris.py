@@ -1,8 +1,9 @@
 """Coverage-guided fuzzing of the wire, the relay and the proxy's own connection, from both sides.
 
-``python tests/fuzz/wayland_atheris.py DIRECTORY [LIBFUZZER-OPTION...]``, with atheris installed; the directory gets
-what is found. ``… unpack DIRECTORY`` writes there what the repository has and the tests repeat, ``… pack
-DIRECTORY`` replaces it; minimise a directory first: ``… NEW DIRECTORY -merge=1``.
+``python tests/fuzz/wayland_atheris.py DIRECTORY [LIBFUZZER-OPTION...]``, with atheris installed; libFuzzer writes
+its
+findings to the directory. ``… unpack DIRECTORY`` writes the repository's corpus, which the tests repeat, to the
+directory; ``… pack DIRECTORY`` replaces that corpus; minimise a directory first: ``… NEW DIRECTORY -merge=1``.
 """
 
 from __future__ import annotations
@@ -16,12 +17,12 @@ CORPUS = TESTS / "fuzz/corpus/wayland.txt"
 
 
 def read_corpus() -> list[bytes]:
-    """The conversations in the repository, one a line in base 64."""
+    """The conversations in the repository, one per line in base64."""
     return [base64.b64decode(line) for line in CORPUS.read_text().split()]
 
 
 def main() -> int:
-    """See the module."""
+    """See the module's docstring."""
     match sys.argv[1:]:
         case ["pack", name]:
             told = {path.read_bytes() for path in Path(name).iterdir()} - {b""}
@@ -48,7 +49,7 @@ def _fuzz() -> None:
     sys.path[:0] = [str(TESTS.parent / "lib"), str(TESTS.parent / "guest"), str(TESTS)]
     with atheris.instrument_imports(include=["sommelier_shim"]):
         from support.wayland_fuzz import tell
-    # libFuzzer starts itself by this name when it merges.
+    # libFuzzer runs this command when it merges.
     atheris.Setup([f"{sys.executable} {__file__}", *sys.argv[1:]], tell)
     atheris.Fuzz()
 

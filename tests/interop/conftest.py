@@ -1,4 +1,4 @@
-"""A headless desktop with a keyboard and a pointer, and a proxy on it."""
+"""A headless desktop with a keyboard and a pointer, and a proxy connected to it."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ from support.virtual_input import WlrootsInput
 
 
 class Desktop(NamedTuple):
-    """What a test of programs needs.
+    """A compositor with input devices and a container side.
 
-    :ivar given: the keyboard and the pointer, :ivar proxied: the container's side.
+    :ivar given: the keyboard and the pointer, :ivar proxied: the container side.
     """
 
     compositor: Compositor
@@ -31,12 +31,12 @@ class Desktop(NamedTuple):
 
 @pytest.fixture
 def make_desktop(tmp_path: Path) -> Iterator[Callable[..., Desktop]]:
-    """Makes a desktop whose proxy has the given switches."""
+    """A function that creates a desktop whose proxy has the given switches."""
     need("sway", "grim", "swaymsg", packages="sway grim")
     with ExitStack() as stack:
 
         def make(*switches: str, size: str = "1024x768") -> Desktop:
-            # Socket paths are short, and the compositor's user has no way into pytest's directories.
+            # Socket paths have a maximum length, and the compositor's user cannot enter pytest's directories.
             place = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="guestlink-")))
             compositor = stack.enter_context(Compositor(place / "compositor", size))
             given = stack.enter_context(WlrootsInput(compositor.socket, size))
@@ -48,12 +48,12 @@ def make_desktop(tmp_path: Path) -> Iterator[Callable[..., Desktop]]:
 
 @pytest.fixture
 def desktop(make_desktop: Callable[..., Desktop]) -> Desktop:
-    """A desktop with a proxy that has no switches."""
+    """A desktop with a proxy without switches."""
     return make_desktop()
 
 
 @pytest.fixture
 def short() -> Iterator[Path]:
-    """A directory with a short name, into which other users find a way."""
+    """A directory with a short path that other users can enter."""
     with tempfile.TemporaryDirectory(prefix="guestlink-") as directory:
         yield Path(directory)

@@ -1,6 +1,6 @@
-"""A GTK program to drag from and to drop on: ``drag_program.py NAME``. What is dropped goes to standard output.
+"""A GTK program to drag from and to drop on: ``drag_program.py NAME``. It prints dropped text to standard output.
 
-Its left half is dragged and gives the text ``from NAME``; its right half takes text.
+Its left half is a drag source for the text ``from NAME``; its right half accepts text.
 """
 
 import sys

@@ -1,4 +1,4 @@
-"""A container's files through programs that are not ours: OpenSSH's sftp, sshfs and lftp."""
+"""A container's files through other projects' programs: OpenSSH's sftp, sshfs and lftp."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def digest(path: Path) -> str:
 
 
 def run(rig: Stage, argv: list[str], **more: str) -> str:
-    """Run a program on the host side; returns what it printed."""
+    """Run a program on the host side; returns its output."""
     done = subprocess.run(
         argv, env=rig.host_environ | more, capture_output=True, text=True, timeout=LIMIT, cwd=rig.root / "here",
         check=False, input="",
@@ -114,7 +114,7 @@ def mounted(rig: Stage) -> Iterator[Path]:
 
 
 def wait_until_sshfs_ended(rig: Stage) -> None:
-    """sshfs goes to the background and is nobody's child, and so is the stream that it has started."""
+    """Wait until sshfs and its sftp-stream exit: sshfs daemonizes, so neither process is a child of the test."""
 
     def ended() -> bool:
         for process in psutil.process_iter():
@@ -142,7 +142,7 @@ def test_sshfs_shows_the_home_and_writes_into_it(rig: Stage, mounted: Path) -> N
 
 
 def test_links_of_the_container_lead_nowhere_on_the_host(rig: Stage, mounted: Path) -> None:
-    """A link names a file of the container even if the host has one of the same name."""
+    """A symbolic link means the container's file even if the host has a file of the same name."""
     secret = rig.root / "host/home/secret"
     secret.write_text("of the host\n")
     (inside(rig) / "link").symlink_to("letter.txt")
@@ -180,7 +180,7 @@ def test_a_mount_whose_sshfs_was_killed_can_be_ended(rig: Stage, mounted: Path) 
     assert "something is mounted at" in again.stderr
     rig.host("files", NAME, "--unmount")
     assert not os.path.lexists(mounted)
-    rig.host("files", NAME)  # for the fixture
+    rig.host("files", NAME)  # the fixture unmounts it
 
 
 def test_mounting_twice_and_unmounting_nothing_are_told(rig: Stage, mounted: Path) -> None:

@@ -1,4 +1,4 @@
-"""Full-screen programs in a container's session, seen through a terminal emulator whose window changes."""
+"""Full-screen programs in a container's session, seen through a terminal emulator whose window changes its size."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def rig() -> Iterator[Stage]:
 
 
 class Window:
-    """A terminal window: what is shown, and its size."""
+    """A terminal window: its contents and size."""
 
     def __init__(self, terminal: Terminal, rows: int, columns: int) -> None:
         self.terminal = terminal
@@ -40,7 +40,7 @@ class Window:
 
     @property
     def lines(self) -> list[str]:
-        """What the rows show, without blanks at their ends."""
+        """The contents of the rows, without trailing blanks."""
         return [line.rstrip() for line in self._screen.display]
 
     def resize(self, rows: int, columns: int) -> None:
@@ -53,9 +53,9 @@ class Window:
         self.terminal.type(keys.encode())
 
     def wait(self, what: str, condition: Callable[[list[str]], object], again: str = "") -> None:
-        """Wait until the window shows something.
+        """Wait until the window's contents satisfy a condition.
 
-        :param again: a key to press once a second meanwhile, for a program that may drop one.
+        :param again: a key to press once a second meanwhile, for a program that may drop a key.
         """
         start = pressed = time.monotonic()
         while not condition(self.lines):
@@ -70,7 +70,7 @@ class Window:
 
 @contextmanager
 def window(rig: Stage, *argv: str, rows: int = 24, columns: int = 80) -> Iterator[Window]:
-    """A program of the container in a window."""
+    """A window with a program of the container."""
     environ = rig.host_environ | {"TERM": "linux"}
     terminal = Terminal([*VSH, NAME, "--", "LANG=C.UTF-8", *argv], environ, rows, columns)
     try:
@@ -87,7 +87,7 @@ def test_less_pages_and_follows_the_window(rig: Stage) -> None:
         shown.wait("the second page", lambda lines: lines[0] == "line 24")
         shown.resize(40, 100)
         shown.wait("a longer page", lambda lines: "line 62" in lines and lines[39] == ":")
-        # less may drop a key that comes while it takes a new size.
+        # less may drop a key while it handles a new size.
         shown.type("g")
         shown.wait("the first page again", lambda lines: lines[0] == "line 1" and lines[38] == "line 39", again="g")
         shown.type("q")
@@ -127,7 +127,7 @@ def test_tmux_splits_and_follows_the_window(rig: Stage) -> None:
     with window(rig, "tmux", "-L", name, "-f", "/dev/null", "new-session", shell) as shown:
         shown.wait("a prompt and the status line", lambda lines: lines[0] == ">>" and "[0] 0:" in lines[23])
         shown.resize(40, 120)
-        # tmux tells its programs in its own time.
+        # tmux delivers the new size to its programs after a while.
         shown.type("until [ \"$(stty size)\" = '39 120' ]; do sleep 0.05; done; echo re''sized\r")
         shown.wait("the new size", lambda lines: "resized" in lines and "[0] 0:" in lines[39])
         shown.type("exit\r")

@@ -28,11 +28,11 @@ VALUES: dict[int, list[Any]] = {
     FieldDescriptor.TYPE_UINT32: [2**32 - 1, 1],
     FieldDescriptor.TYPE_UINT64: [2**64 - 1, 1],
 }
-"""Two values of each type that are easily damaged on the way."""
+"""Two values of each type that encoders easily corrupt."""
 
 
 def full(message_class: Any, turn: int = 0) -> Any:
-    """A message with every field set, to the bottom."""
+    """A message with every field set, including those of nested messages."""
     message = message_class()
     for field in message.DESCRIPTOR.fields:
         value = getattr(message, field.name)
@@ -65,7 +65,7 @@ def json_of(message: Any) -> dict[str, Any]:
 
 
 class Echo:
-    """Has every method of a service: remembers the request and answers with every field set."""
+    """Implements every method of a service: stores the request and answers with every field set."""
 
     def __init__(self, service: str) -> None:
         self.requests: dict[str, Any] = {}

@@ -1,4 +1,4 @@
-"""garcon and guestlink-host as real processes, with gRPC's C++ library on the other side of every RPC."""
+"""garcon and guestlink-host as real processes; the peer of every RPC uses gRPC's C++ library."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def stage() -> Iterator[Stage]:
 
 
 def _hear(peer: CppPeer, rpc: str) -> dict[str, Any]:
-    """The next request of an RPC; others are passed over."""
+    """The next request of an RPC; requests of other RPCs are skipped."""
     while True:
         heard: dict[str, Any] = peer.line()
         if heard.get("rpc") == rpc:

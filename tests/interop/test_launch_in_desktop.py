@@ -1,4 +1,4 @@
-"""Applications of Debian, launched through the host's launcher, on a headless desktop."""
+"""Applications of Debian on a headless desktop, started through the host's launchers."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ def test_a_terminal_application_runs_in_a_terminal(desktop: tuple[Stage, Composi
     stage.host("launch", stage.name, "org.example.Text")
     stage.wait("it has a terminal", mark.exists)
     assert mark.read_text().startswith("/dev/pts/")
-    # The name of the launcher that guestlink-host wrote: the host's dock puts the window under it.
+    # The app id is the name of guestlink-host's launcher, so the host's dock puts the window under that launcher.
     stage.wait("the terminal's window is shown", lambda: "guestlink-desk-foot" in _windows(compositor))
 
 
@@ -80,5 +80,5 @@ def test_every_launcher_of_the_distribution_is_valid(desktop: tuple[Stage, Compo
         ["desktop-file-validate", *map(str, launchers)], capture_output=True, text=True, timeout=60, check=False
     )
     assert done.returncode == 0, done.stdout
-    # Which MIME types an application names is its own business.
+    # Debian's applications decide which MIME types they list.
     assert [line for line in done.stdout.splitlines() if "MIME type" not in line] == []

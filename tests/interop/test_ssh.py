@@ -1,4 +1,4 @@
-"""ssh into a container through vsh, with programs that are not ours: OpenSSH, rsync, Ansible, rclone."""
+"""ssh into a container through vsh, with other projects' programs: OpenSSH, rsync, Ansible, rclone."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ OPENSSH = "openssh-client openssh-server"
 
 
 class Rig:
-    """Both sides, and ssh's configuration as ``guestlink-host ssh-config`` prints it."""
+    """Both sides, and the output of ``guestlink-host ssh-config`` as ssh's configuration."""
 
     def __init__(self, running: Stage) -> None:
         self.stage = running
@@ -45,7 +45,7 @@ class Rig:
         return self.stage.host_environ
 
     def run(self, *argv: str, stdin: bytes = b"", status: int = 0, **more: str) -> bytes:
-        """Run a program on the host side; returns what it printed."""
+        """Run a program on the host side; returns its output."""
         done = subprocess.run(
             argv,
             env=self.environ | more,
@@ -60,7 +60,7 @@ class Rig:
         return done.stdout
 
     def same(self, *paths: Path) -> bool:
-        """Whether files have the same content as the picture."""
+        """Whether each file has the same content as the picture."""
         wanted = hashlib.sha256((self.here / "picture").read_bytes()).digest()
         return all(hashlib.sha256(path.read_bytes()).digest() == wanted for path in paths)
 
@@ -118,7 +118,7 @@ def test_sftp_copies_each_way(rig: Rig) -> None:
 
 @pytest.mark.parametrize("way", ["ssh", "vsh"])
 def test_rsync_copies_each_way(rig: Rig, way: str) -> None:
-    """Through ssh, and with vsh itself in ssh's place."""
+    """Through ssh, and with vsh as rsync's remote shell."""
     need("rsync", packages="rsync")
     vsh = shlex.join([sys.executable, "-m", "guestlink_host.vsh"])
     remote_shell, host = (f"ssh -F {rig.config}", HOST) if way == "ssh" else (vsh, NAME)
@@ -163,7 +163,7 @@ def test_ansible_runs_a_playbook(rig: Rig) -> None:
 
 @contextlib.contextmanager
 def port_into_the_container(rig: Rig) -> Iterator[int]:
-    """A port of this machine behind which each connection gets an ``ssh-proxy``, as inetd would do it."""
+    """A port of this machine; each connection gets its own ``ssh-proxy``, as from inetd."""
     processes: list[subprocess.Popen[bytes]] = []
     with socket.create_server(("127.0.0.1", 0)) as listener:
 
@@ -193,7 +193,7 @@ def port_into_the_container(rig: Rig) -> Iterator[int]:
 
 
 def test_rclone_copies_each_way(rig: Rig) -> None:
-    """Its ssh is not OpenSSH; a version before 1.61 knows no other program and needs a port."""
+    """rclone has its own ssh implementation; before 1.61 it cannot run another program, so it needs a port."""
     need("rclone", packages="rclone")
     key = rig.environ["XDG_STATE_HOME"] + "/guestlink-host/ssh/id_ed25519"
     entry = rig.stage.host_json("list")[0]

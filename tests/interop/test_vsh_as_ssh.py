@@ -1,4 +1,4 @@
-"""vsh in ssh's place: rsync, git, scp, sftp and Ansible start it, with names that shells and programs trip over."""
+"""vsh as a replacement for ssh: rsync, git, scp, sftp and Ansible start it, with file names that break shells."""
 
 from __future__ import annotations
 
@@ -32,13 +32,13 @@ ODD = (
     b"latin1-\xe9\xff",
     b"a=b",
 )
-"""Names of files; every one is legal."""
+"""File names; all are legal."""
 FOLDERS = (b"two  words 'q\"$HOME`id`$(id)", b"*[a-z]?\\;&|<>(){}~!#", "größe".encode() + b"\xe9\xff")
-"""Names of folders in a command line."""
+"""Folder names in a command line."""
 
 
 class Rig:
-    """Both sides, with ``vsh`` on the host's PATH, a folder of the host and one that stands for the container's."""
+    """Both sides, with ``vsh`` on the host's PATH, a folder of the host, and a folder as the container's."""
 
     def __init__(self, running: Stage) -> None:
         self.stage = running
@@ -56,7 +56,7 @@ class Rig:
         }
 
     def run(self, *argv: str | bytes, status: int = 0, stdin: bytes = b"", **more: str) -> tuple[bytes, bytes]:
-        """Run a program on the host side; returns what it printed."""
+        """Run a program on the host side; returns its standard output and standard error."""
         done = subprocess.run(
             argv,
             env=self.environ | more,
@@ -82,7 +82,7 @@ def rig() -> Iterator[Rig]:
 
 
 def fill(folder: bytes) -> dict[bytes, bytes]:
-    """Put a file of each odd name into a new folder; returns their contents."""
+    """Create a folder with a file for each odd name; returns the files' contents."""
     os.mkdir(folder)
     for number, name in enumerate(ODD):
         Path(os.fsdecode(folder + b"/" + name)).write_bytes(b"%d" % number)
@@ -100,7 +100,8 @@ def test_rsync_writes_where_it_is_told_and_reads_from_there(rig: Rig) -> None:
         there = os.fsencode(rig.there) + b"/rsync " + name
         back = source + b"-back"
         wanted = fill(source)
-        # rsync's own quoting for a shell loses newlines, over ssh too; with -s the names travel in its protocol.
+        # rsync's own quoting for the remote shell loses newlines, over ssh too; with -s rsync sends names in its
+        # protocol.
         rsync = ["rsync", "-as" if b"\n" in name else "-a", "-e", "vsh"]
         rig.run(*rsync, source + b"/", b"work:" + there + b"/")
         assert contents(there) == wanted
@@ -147,7 +148,7 @@ def test_scp_copies_each_way(rig: Rig) -> None:
 
 
 def test_scp_copies_each_way_in_its_old_protocol(rig: Rig) -> None:
-    """There the name is a part of a line for the shell, which whoever runs scp has to quote (scp(1), -O)."""
+    """The old protocol makes the name a part of a shell command, which scp's user has to quote (scp(1), -O)."""
     need("scp", packages="openssh-client")
     (rig.here / "scp-old").write_text("content")
     name = f"{rig.there}/{FOLDERS[0].decode()} old"
@@ -238,7 +239,7 @@ def test_failures_of_vsh_itself_have_sshs_status(rig: Rig) -> None:
 def test_a_session_in_the_background_runs_on(rig: Rig) -> None:
     mark, go = rig.there / "mark", rig.there / "go"
     os.mkfifo(go)
-    # As with ssh, what the command prints later still goes where standard output leads.
+    # As with ssh, later output of the command still goes to vsh's standard output.
     line = f"read x < {go}; echo $x > {mark}.new; mv {mark}.new {mark}"
     rig.run("sh", "-c", 'vsh -f work "$0" >/dev/null 2>&1', line)
     assert not mark.exists()

@@ -83,7 +83,7 @@ def _titled(desktop: Desktop, text: str) -> bool:
 
 
 def _until(desktop: Desktop, what: str, text: str, act: Callable[[], None]) -> None:
-    """Do something again until the page has noticed: a page that was just painted may not listen yet."""
+    """Repeat an action until the page has reacted: a page may not handle events right after its first frame."""
 
     def noticed() -> bool:
         act()

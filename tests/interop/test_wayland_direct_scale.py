@@ -1,4 +1,4 @@
-"""Direct scale, pixel by pixel: on outputs of any scale programs look as on an output that has none."""
+"""Direct scale, pixel by pixel: on outputs of any scale programs look as on an unscaled output."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _FOOT = ["foot", "sh", "-c", "printf 'Hello, World'; exec sleep 1000"]
 class Case(NamedTuple):
     """A program on an output.
 
-    :ivar clicks: places in pixels, with the button and how often, once it fills the screen.
+    :ivar clicks: clicks after the program fills the screen: position in pixels, button, number of clicks.
     """
 
     argv: Sequence[str]
@@ -42,7 +42,7 @@ CASES = {
     "gtk3-demo: a list's entry": Case(["gtk3-demo"], "1.6", [(60, 165, LEFT, 1)]),
     "Qt 5: featherpad": Case(FEATHERPAD, "1.6"),
     "weston-terminal": Case(_TERMINAL, "2"),
-    # Where it opens and how large it is can be divided by 1.5.
+    # The menu's position and size are divisible by 1.5.
     "weston-terminal: a menu at the pointer": Case(_TERMINAL, "1.5", [(240, 240, RIGHT, 1)]),
 }
 

@@ -1,4 +1,4 @@
-"""Drag and drop within a program, and between programs behind the proxy and those of the host."""
+"""Drag and drop within a program, and between programs behind the proxy and the host's programs."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ PROGRAM = str(Path(__file__).with_name("drag_program.py"))
 
 
 class Windows:
-    """Two of the drag programs side by side.
+    """Two or more drag programs side by side.
 
-    :param ways: of each, whether it is behind the proxy.
+    :param ways: for each program, whether it runs behind the proxy.
     """
 
     def __init__(self, desktop: Desktop, *ways: bool) -> None:
@@ -40,18 +40,18 @@ class Windows:
         desktop.compositor.wait_for_window(desktop.proxied.directory / "windows.png")
 
     def drag(self, start: int, end: int) -> None:
-        """Drag the text of one program to another one, or to itself."""
+        """Drag one program's text to another program, or to itself."""
         self.desktop.given.drag(self._place(start, 0.2), self._place(end, 0.8), steps=30)
 
     def got(self, number: int) -> list[str]:
-        """What a program has been given."""
+        """The texts dropped on a program."""
         return self.desktop.proxied.said(number + 1).splitlines()
 
     def _find(self, name: str) -> bool:
         return any(window["name"] == name for window in self.desktop.compositor.windows())
 
     def _place(self, number: int, part: float) -> tuple[int, int]:
-        """A place in a window, at this part of its width."""
+        """A position in a window, at this fraction of its width."""
         (window,) = (w for w in self.desktop.compositor.windows() if w["name"] == f"program{number}")
         rect, inner = window["rect"], window["window_rect"]
         return (
@@ -101,7 +101,7 @@ def test_a_policy_holds_for_drags(
     if crosses:
         windows.desktop.proxied.wait("it is dropped", lambda: "program1 got from program0" in windows.got(1))
         return
-    # The host's program drags on with itself, which takes longer than the refused drop would have taken.
+    # The host's program then drags to itself; when that drop arrives, the refused drop would have arrived too.
     host = ways.index(False)
     windows.drag(host, host)
     windows.desktop.proxied.wait(

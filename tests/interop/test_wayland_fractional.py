@@ -1,4 +1,4 @@
-"""An output of scale 1.5 under KWin: programs draw for it behind the proxy as they do without."""
+"""An output of scale 1.5 under KWin: programs draw the same behind the proxy as without it."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def test_kwin_shows_the_same_through_the_proxy(short: Path, argv: list[str]) -> 
 
 @pytest.mark.parametrize(("switch", "expected"), [("--scale=1", 180), ("--scale=1.5", 120), ("--scale=0.5", 360)])
 def test_programs_hear_of_the_fraction(short: Path, switch: str, expected: int) -> None:
-    """In 120ths; with ``--scale`` it is the fraction of a client's unit."""
+    """In 120ths; with ``--scale`` the preferred scale refers to the client's units."""
     with (
         Kwin(short / "compositor", scale="1.5") as compositor,
         Proxied(compositor, short / "container", switch) as proxied,

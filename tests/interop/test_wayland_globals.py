@@ -1,4 +1,4 @@
-"""What a program behind the proxy sees of each compositor: all of it, but for what docs/sommelier.md keeps away."""
+"""The globals of each compositor behind the proxy: all except those that docs/sommelier.md says the proxy hides."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ _KWIN_HIDES = {
     "zwlr_data_control_manager_v1",
     "zwlr_layer_shell_v1",
 }
-# What Debian 12's versions offer and the proxy keeps away. Other versions may offer more of the kind.
+# The globals of Debian 12's versions that the proxy hides. Other versions may have more of the same kinds.
 HIDDEN: dict[type[Headless], set[str]] = {
     Compositor: _SWAY_HIDES,
     Weston: {"weston_debug_v1", "weston_desktop_shell", "weston_screenshooter", "zwp_input_panel_v1"},
@@ -62,7 +62,7 @@ DOCUMENTED = re.compile(
 
 
 def _blocks(output: bytes) -> dict[str, list[str]]:
-    """What wayland-info says of each interface: its version, and the details below it."""
+    """The output of wayland-info by interface: its version, and the details below it."""
     found: dict[str, list[str]] = {}
     name = ""
     for line in output.decode().splitlines():

@@ -1,4 +1,4 @@
-"""Keys and clicks through the proxy on KWin and Mutter; on sway every other test does it."""
+"""Keys and clicks through the proxy on KWin and Mutter; every other test covers sway."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ def test_a_program_hears_keys_and_the_pointer(short: Path, kind: type[OnABus]) -
     with kind(short / "compositor") as compositor, Proxied(compositor, short / "container") as proxied:
         proxied.program("stdbuf", "-oL", "weston-eventdemo")
 
-        # The desktop chooses the window's place.
+        # The desktop chooses the window's position.
         places = itertools.cycle([(512, 384), (200, 150), (800, 150), (200, 600), (800, 600)])
 
         def heard() -> bool:
-            # A program that is not shown yet, or has not seen the devices, misses some.
+            # A program whose window is not open yet, or that has not bound the devices yet, misses some events.
             compositor.click_and_type(*next(places), 30)
             said = proxied.said()
             return all(f"state: {state}" in said for state in ("pressed", "released")) and all(

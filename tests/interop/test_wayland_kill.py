@@ -1,4 +1,4 @@
-"""The compositor's "kill this window" on a program behind the proxy."""
+"""The compositor's "kill this window" for a program behind the proxy."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def test_killing_a_window_ends_its_program_and_no_other(short: Path) -> None:
     with ExitStack() as stack:
         compositor = stack.enter_context(Labwc(short / "compositor"))
         keyboard = stack.enter_context(WlrootsInput(compositor.socket, compositor.size))
-        # A compositor may only kill the processes of its own user.
+        # A compositor may kill only processes of its own user.
         proxied = stack.enter_context(Proxied(compositor, short / "container", user=UNPRIVILEGED))
 
         def is_focused(name: str) -> bool:
@@ -53,6 +53,6 @@ def test_every_window_has_a_process_of_its_programs_name(short: Path) -> None:
         assert len(pids) == 2
         for pid in pids:
             proxied.wait("its name", lambda pid=pid: Path(f"/proc/{pid}/comm").read_text() == "foot\n")
-        compositor.sway('[app_id="one"]', "kill")  # which only closes
+        compositor.sway('[app_id="one"]', "kill")  # this only closes the window
         programs[0].wait(60)
         assert [window["app_id"] for window in compositor.windows()] == ["two"]

@@ -1,4 +1,4 @@
-"""What people and the system do with the proxy while programs of the distribution use it."""
+"""What users and systemd do with the proxy while programs of the distribution run behind it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Programs of the distribution behind the proxy: every pixel is as without it, whatever is typed and clicked."""
+"""Programs of the distribution behind the proxy: each pixel is as without the proxy after every key and click."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ pytestmark = pytest.mark.interop
 
 
 class Program(NamedTuple):
-    """A program and what is done to it.
+    """A program and the input for it.
 
-    :ivar package: the Debian package that it comes from.
+    :ivar package: the Debian package that contains the program.
     """
 
     package: str
@@ -118,7 +118,7 @@ def test_what_is_typed_is_saved(desktop: Desktop, editor: str) -> None:
     desktop.compositor.wait_for_window(desktop.proxied.directory / "window.png")
 
     def saved() -> bool:
-        # An editor that has just been shown may not listen yet: then everything is done again.
+        # An editor that has just opened may not handle keys yet, so all keys are sent again.
         desktop.given.key("a", "ctrl")
         desktop.given.type("Hello, World (1)!")
         desktop.given.key("s", "ctrl")

@@ -1,4 +1,4 @@
-"""Compositors of Debian 13 hide globals from programs in a security context: scales are right inside it, too."""
+"""Debian 13's compositors hide globals from programs in a security context; scales must be right inside it, too."""
 
 from __future__ import annotations
 
@@ -24,12 +24,12 @@ pytestmark = pytest.mark.interop
 
 XDG_OUTPUT = "zxdg_output_manager_v1"
 _DONE = 2
-"""Opcode of wl_output's events."""
+"""Opcodes of wl_output's events."""
 
 
 @contextmanager
 def _client(proxied: Proxied) -> Iterator[Client]:
-    _status(proxied)  # its socket listens
+    _status(proxied)  # the proxy's socket is listening
     with client_of(proxied.runtime / "wayland-0") as client:
         yield client
 
@@ -65,7 +65,7 @@ def test_a_window_has_the_pixels_of_its_output_whatever_the_scale_becomes(short:
         assert XDG_OUTPUT not in client.names
         proxied.wait("its first size", window.told)
         proxied.wait("it is shown", lambda: window.told() and compositor.windows())
-        # Sway gives a floating window the size of its last contents, which may answer an older configure.
+        # Sway takes a floating window's size from its last contents, which may belong to an older configure.
         compositor.sway(f"[app_id={APP_ID}] floating disable, fullscreen enable")
         for scale, width in (("1.5", 853), ("1.25", 1024), ("2", 640), ("1.5", 853)):
             compositor.sway(f"output HEADLESS-1 scale {scale}")
@@ -76,7 +76,8 @@ def test_a_window_has_the_pixels_of_its_output_whatever_the_scale_becomes(short:
 
 
 def test_a_window_that_only_answers_fills_the_output_whatever_the_scale_becomes(short: Path) -> None:
-    """A window with a shadow, tiled: it has the same pixels at every scale, and draws once."""
+    """A tiled window with a shadow, which only acks configures: it has the same pixels at every scale, and draws
+    once."""
     with (
         NewSway(short / "compositor", "1280x800") as compositor,
         Proxied(compositor, short / "container", "--direct-scale") as proxied,
@@ -109,7 +110,7 @@ def test_outputs_look_alike_inside_the_sandbox_and_outside(short: Path, switch: 
 
 
 def _described(client: Client) -> list[tuple[int, bytes]]:
-    """What is said of the output: opcodes and arguments; nothing until it is complete."""
+    """The events that describe the output: opcodes and bytes; empty until the description is complete."""
     output = client.bind("wl_output", 3)
     client.sync()
     heard = client.sync()
@@ -121,7 +122,7 @@ def _described(client: Client) -> list[tuple[int, bytes]]:
 
 
 def _is_filled(compositor: Compositor) -> bool:
-    """Whether a window fills the output, but for what filtering does to its edges."""
+    """Whether a window fills the output, ignoring the filtered pixels at its edges."""
     picture = compositor.pixels()
     rows = picture[picture.index(b"255\n") + 4 :]
     middle = rows[400 * 1280 * 3 : 401 * 1280 * 3]

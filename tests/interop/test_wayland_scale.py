@@ -1,4 +1,4 @@
-"""Scaling, pixel by pixel: units that are not the host's look as if the host's output had another scale."""
+"""Scaling, pixel by pixel: a program with scaled units looks as if the host's output had another scale."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ PIXELS = "2048x1536"
 
 
 class Case(NamedTuple):
-    """The same program in two ways.
+    """A program without the proxy and behind it.
 
-    :ivar direct: the scale of the output where it runs without the proxy.
-    :ivar through: the scale of the output where it runs behind the proxy, and what the proxy is told.
+    :ivar direct: the scale of the output for the run without the proxy.
+    :ivar through: the scale of the output for the run behind the proxy, and the proxy's switches.
     """
 
     direct: int
@@ -33,9 +33,9 @@ class Case(NamedTuple):
 
 
 CASES = {
-    # Half as many units as the host has: programs draw twice as large, as on an output of scale 2.
+    # Half as many client units as host units: programs draw twice as large, as on an output of scale 2.
     "low density": Case(2, 1, "--scale=0.5"),
-    # Twice as many: every pixel of an output of scale 2 is a unit.
+    # Twice as many: one client unit per pixel of an output of scale 2.
     "every pixel": Case(1, 2, "--scale=2"),
 }
 PROGRAMS = {
@@ -50,7 +50,7 @@ PROGRAMS = {
 
 
 def _show(desktop: Desktop, scale: int, argv: list[str], through: bool) -> set[bytes]:
-    """The pixels of the window's contents, once they do nothing but blink."""
+    """The pictures of the window's contents, once they at most blink."""
     desktop.compositor.sway(f"output HEADLESS-1 scale {scale}")
     desktop.given.move(0, 0)
     desktop.proxied.program(*argv, through=through)
@@ -69,8 +69,9 @@ def _show(desktop: Desktop, scale: int, argv: list[str], through: bool) -> set[b
     return set(last[-8:])
 
 
-# A surface of an odd number of units is no whole number of the host's: as with the original its size is rounded up,
-# and the host filters. So only programs with even sizes are the same to the pixel where the host has fewer units.
+# An odd number of client units is not a whole number of host units: like the original, the proxy rounds the size
+# up,
+# and the host filters. So where the host has fewer units, only programs with even sizes look exactly the same.
 @pytest.mark.parametrize(
     ("case", "name"),
     [("low density", name) for name in PROGRAMS]
@@ -90,7 +91,7 @@ def test_a_scaled_program_looks_as_on_an_output_of_that_scale(
 class Popup(NamedTuple):
     """A program with a menu.
 
-    :ivar place: of what opens it, in pixels; :ivar button: what is pressed there.
+    :ivar place: the position to click to open the menu, in pixels; :ivar button: the button to press there.
     """
 
     argv: list[str]

@@ -1,4 +1,4 @@
-"""Clipboard and primary selection between programs behind the proxy and those of the host."""
+"""Clipboard and primary selection between programs behind the proxy and the host's programs."""
 
 from __future__ import annotations
 
@@ -21,8 +21,9 @@ if TYPE_CHECKING:
 
 pytestmark = pytest.mark.interop
 
-# wl-copy and wl-paste speak data control where they find it, as they would on the host; with it denied they show a
-# small window and wait for the keyboard, as programs do.
+# wl-copy and wl-paste use the data control protocol if the compositor has it, as they would on the host; if the
+# proxy
+# denies it, they open a small window and wait for keyboard focus, as other programs do.
 CONTROL = "--allow=zwlr_data_control_manager_v1"
 LARGE = 64 * 1024 * 1024
 
@@ -34,7 +35,7 @@ def _tools() -> None:
 
 @contextmanager
 def _copied(proxied: Proxied, *words: str, through: bool, data: bytes) -> Iterator[subprocess.Popen[bytes]]:
-    """Offer something as long as the block lasts."""
+    """Offer data as a selection inside this block."""
     source = subprocess.Popen(
         ["wl-copy", "--foreground", *words],
         env=proxied.variables(through),
@@ -57,7 +58,7 @@ def _pasted(proxied: Proxied, *words: str, through: bool) -> bytes:
 
 
 def _arrives(proxied: Proxied, data: bytes, *words: str, to: bool) -> None:
-    """Wait until a paste gives the data: the offer may be on its way."""
+    """Wait until a paste returns the data, because the offer may not have arrived yet."""
     proxied.wait("it can be pasted", lambda: _pasted(proxied, *words, through=to) == data)
 
 
@@ -131,7 +132,7 @@ def test_a_word_marked_in_a_terminal_is_the_primary_selection(desktop: Desktop) 
 
     def marked() -> bool:
         desktop.given.click(left + 20, top + 8, LEFT, 2)
-        for _ in range(10):  # which also keeps one double click from the next
+        for _ in range(10):  # these pauses also separate one double click from the next
             if _pasted(desktop.proxied, "--primary", through=False) == b"marked-word":
                 return True
             desktop.given.rest()

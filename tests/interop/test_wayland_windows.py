@@ -1,4 +1,4 @@
-"""What the host's desktop does to windows of programs behind the proxy, and what they ask of it."""
+"""The host desktop's actions on windows of programs behind the proxy, and these programs' own requests."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def _fills_the_screen(desktop: Desktop) -> bool:
 
 
 def _corner(desktop: Desktop) -> bytes:
-    """The colour of the last pixel of the screen."""
+    """The colour of the screen's last pixel."""
     return desktop.compositor.part(1023, 767, 1, 1, 1)[-3:]
 
 
@@ -57,7 +57,8 @@ def test_a_window_fills_the_screen_and_comes_back(desktop: Desktop, program: lis
     outside = _corner(desktop)
     desktop.compositor.sway("fullscreen enable")
     desktop.compositor.wait("it fills the screen", lambda: _fills_the_screen(desktop))
-    # Sway has decided, the program has not drawn yet: what it draws too late, sway takes for a size of its own.
+    # The program draws after sway has sent the configure; sway takes the size of a late frame for the program's
+    # own.
     desktop.compositor.wait("it has drawn the whole screen", lambda: _corner(desktop) not in (outside, b"\0\0\0"))
     desktop.compositor.sway("fullscreen disable")
     desktop.compositor.wait("it is as before", lambda: _window(desktop)["rect"] == before)
@@ -86,7 +87,7 @@ def test_a_window_is_moved_by_its_own_title_bar(desktop: Desktop) -> None:
     before = _window(desktop)["rect"]
     start = before["x"] + 300, before["y"] + 20
     desktop.given.drag(start, (start[0] + 40, start[1] + 30))
-    # The grip needs some way until the toolkit takes it for a drag; the window goes on from there.
+    # The toolkit starts a drag only after the pointer has moved some distance; the window moves from there.
     desktop.compositor.wait("it has moved", lambda: _window(desktop)["rect"]["x"] > before["x"] + 20)
     assert _window(desktop)["rect"]["y"] > before["y"] + 10
     assert _window(desktop)["rect"]["width"] == before["width"]
@@ -110,7 +111,7 @@ PROGRAMS = (
 )
 CASES = [
     *((Weston, program) for program in (*PROGRAMS, FEATHERPAD, ["focuswriter"])),
-    # Not Qt's: on Mutter they draw title bars of their own, which now and then differ by themselves.
+    # Not with Qt: on Mutter its programs draw their own title bars, which sometimes differ between runs.
     *((NestedMutter, program) for program in PROGRAMS),
 ]
 
@@ -128,7 +129,7 @@ def test_a_compositor_shows_the_same_through_the_proxy(
         (short / name).mkdir()
         return pictures(kind(short / name / "compositor"), short / name / "container", program, through=through)
 
-    # A caret may blink.
+    # The caret may be blinking.
     assert shown("direct", through=False) & shown("through", through=True)
 
 

@@ -1,4 +1,4 @@
-"""WLCS, Mir's conformance tests for compositors: what passes on Mir itself passes through the proxy too."""
+"""WLCS, Mir's conformance tests for compositors: every test that passes on Mir must pass through the proxy too."""
 
 from __future__ import annotations
 
@@ -21,26 +21,28 @@ pytestmark = [pytest.mark.interop, pytest.mark.slow]
 CHECKOUT = Path(__file__).resolve().parents[2]
 SHIM = CHECKOUT / "tests/interop/wlcs/shim.c"
 SHARDS = 4
-"""Processes on each side: the tests wait more than they work."""
+"""Number of processes on each side: the tests mostly wait."""
 TRIES = 3
-"""Runs of a test whose results differ, and of a suite that crashes: a few tests depend on the speed of the machine,
-and Mir itself may crash at its end, both without the proxy as well."""
+"""Number of runs of a test whose results differ, and of a suite that crashes: a few tests depend on the machine's
+speed,
+and Mir itself may crash at exit, both without the proxy as well."""
 LIMIT = 300.0
 
 _Kind: TypeAlias = Callable[["Suite", Path, dict[str, str]], dict[str, bool]]
 
 DIFFERENCES: dict[str, str] = {}
-"""Tests that end in different ways with and without the proxy, and why: none at present."""
+"""Tests whose results differ with and without the proxy, with the reason: none at present."""
 
 
 class _Crash(AssertionError):
-    """The suite did not come to its end."""
+    """The suite crashed."""
 
 
 class Suite(NamedTuple):
-    """What Debian packages.
+    """The files of the conformance suite.
 
-    :ivar runner: the program; :ivar module: what starts Mir for it; :ivar shim: what puts the proxy between.
+    :ivar runner: the program; :ivar module: the module that starts Mir; :ivar shim: the module that inserts the
+        proxy.
     """
 
     runner: Path
@@ -71,7 +73,7 @@ def suite(tmp_path_factory: pytest.TempPathFactory) -> Suite:
 
 @pytest.fixture
 def short_path() -> Iterator[Path]:
-    """A directory for sockets: pytest's own have long names."""
+    """A directory for sockets, because pytest's directories have long names."""
     with tempfile.TemporaryDirectory(prefix="wlcs-") as directory:
         yield Path(directory)
 
@@ -96,7 +98,7 @@ def test_what_passes_without_the_proxy_passes_through_it(suite: Suite, short_pat
 def _both(
     suite: Suite, directory: Path, environs: Iterable[dict[str, str]]
 ) -> tuple[dict[str, bool], dict[str, bool]]:
-    """Whether each test passed: without the proxy and through it."""
+    """The result of each test: without the proxy and through it."""
     runs = [
         (kind, environ, directory / f"{name}{number}")
         for number, environ in enumerate(environs)

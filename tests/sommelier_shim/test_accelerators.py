@@ -1,4 +1,4 @@
-"""Accelerators with a real keymap: what belongs to the host does not reach the client."""
+"""Accelerators with a real keymap: the client does not receive the host's key combinations."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def keymap() -> bytes:
 
 
 class Typing:
-    """A client with a keyboard and a window, and the host that types."""
+    """A client with a keyboard and a window, and a host that sends key events."""
 
     def __init__(self, client: Client, host: HostConnection, keymap: bytes) -> None:
         self.client, self.host = client, host
@@ -54,12 +54,12 @@ class Typing:
 
     @property
     def host_keyboard(self) -> int:
-        """The host's number of the keyboard: it is what the seat's get_keyboard made."""
+        """The host id of the keyboard: the object that get_keyboard of the seat created."""
         (seat,) = self.host.bound["wl_seat"]
         return int(self.host.wait_request(seat, 1).arguments("n")[0])
 
     def press(self, key: int, modifiers: int = 0, states: tuple[int, ...] = (1, 0)) -> list[Message]:
-        """Press and release a key; what the client hears of it."""
+        """Press and release a key; returns the key events that the client receives."""
         self.host.event(self.host_keyboard, 4, "uuuuu", 1, modifiers, 0, 0, 0)
         for state in states:
             self._serial += 1
@@ -180,7 +180,7 @@ def test_keyboards_share_a_keymap_and_not_its_state(keymap: bytes) -> None:
         stream.write(keymap)
         first = Keymap(descriptor, len(keymap))
         read = _compiled.cache_info().misses
-        # A client may make keyboards without end: each must cost next to nothing.
+        # A client may create any number of keyboards, so each must cost next to nothing.
         others = [Keymap(descriptor, len(keymap)) for _ in range(100)]
     assert _compiled.cache_info().misses == read
     first.update(MOD_ALT, 0, 0, 0)

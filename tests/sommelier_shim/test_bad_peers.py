@@ -1,4 +1,4 @@
-"""Clients and hosts that misbehave: each harms its own connection alone. A well-behaved client is the witness."""
+"""Clients and hosts that misbehave: each harms only its own connection. A well-behaved client is the witness."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def staged(tmp_path: Path) -> Iterator[tuple[Between, Host]]:
         with between.client() as witness:
             witness.start()
             yield between, host
-            witness.sync()  # whatever happened, the others do not notice
+            witness.sync()  # whatever happened, it does not affect the other clients
         between.wait("every session ended", lambda: not between.server.clients)
 
 
@@ -60,7 +60,7 @@ def test_random_bytes(staged: tuple[Between, Host], seed: int) -> None:
 
 
 def _random_bodies(seed: int, ids: range) -> bytes:
-    """Messages with a good header, for objects that may be there, and any arguments."""
+    """Messages with a valid header, for objects that may exist, with arbitrary arguments."""
     dice = random.Random(seed)
     said = b""
     for _ in range(60):
@@ -163,7 +163,7 @@ def test_too_many_surplus_descriptors_end_the_connection(staged: tuple[Between, 
             for _ in range(4):
                 client.send(encode(1, 0, "n", client.new_id()), fds=[null.fileno()] * 250)
         except OSError:
-            pass  # ended already
+            pass  # closed already
         error = client.error_in(client.until_end())
         assert error is None or "descriptors" in error[2]
     between.wait("it ended", lambda: len(between.server.clients) == 1)
@@ -227,7 +227,7 @@ def _leave(descriptor: int) -> None:
 def test_a_pool_that_changes_under_our_feet(
     staged: tuple[Between, Host], size: int, change: Callable[[int], None]
 ) -> None:
-    """The proxy never maps a client's memory, so none of this can kill it."""
+    """The proxy never maps a client's memory, so none of these changes can kill the proxy."""
     between, host = staged
     client, shm = _shm_client(between)
     with client:
@@ -305,7 +305,7 @@ def test_a_client_that_never_reads_is_bounded(staged: tuple[Between, Host]) -> N
             for _ in range(4 * QUEUE_HIGH // len(event)):
                 connection.send(event)
         except TimeoutError:
-            pass  # the proxy stopped reading, as it should
+            pass  # the proxy stopped reading, as it must
         else:
             pytest.fail("the proxy took everything")
         queued = max(info.queued for info in between.do(lambda: between.server.clients))
@@ -359,7 +359,7 @@ def test_random_bytes_from_the_host(staged: tuple[Between, Host], seed: int) -> 
         try:
             client.until_end()
         except AssertionError:
-            pass  # nonsense may be passed on for objects that the client has
+            pass  # the proxy may pass on invalid messages for objects that the client has
 
 
 @pytest.mark.parametrize("seed", range(20))
@@ -376,7 +376,7 @@ def test_random_bodies_behind_good_headers_from_the_host(staged: tuple[Between, 
         try:
             client.until_end()
         except AssertionError:
-            pass  # nonsense may be passed on for objects that the client has
+            pass  # the proxy may pass on invalid messages for objects that the client has
 
 
 @pytest.mark.parametrize("size", [0, 4, 7, 65535])

@@ -1,4 +1,4 @@
-"""The program as people and systemd start it."""
+"""The program as users and systemd start it."""
 
 from __future__ import annotations
 
@@ -107,7 +107,7 @@ def test_systemd_hands_over_a_listening_socket(program: Program) -> None:
 
 @contextmanager
 def _notified(program: Program) -> Iterator[socket.socket]:
-    """Where systemd would hear of what is started meanwhile."""
+    """The socket that gets the sd_notify messages of programs started inside this block."""
     address = program.runtime / "notify"
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as notified:
         notified.bind(str(address))
@@ -137,7 +137,7 @@ def test_systemd_hears_signs_of_life(program: Program) -> None:
         while texts.count("WATCHDOG=1") < 3:
             texts.append(notified.recv(1000).decode())
         assert texts.index("READY=1") < texts.index("WATCHDOG=1")
-    _stop(process)  # when nobody listens any more: a full socket would hold the proxy up
+    _stop(process)  # before the socket closes: with nobody reading, a full socket would block the proxy
 
 
 def test_systemd_and_people_hear_when_the_host_goes_and_comes_back(program: Program) -> None:
@@ -313,7 +313,7 @@ def test_nonsense_on_the_status_socket_harms_nobody(program: Program) -> None:
             with program.reach("guestlink/sommelier-0.sock") as sock:
                 sock.sendall(line)
                 sock.shutdown(socket.SHUT_WR)
-                with suppress(ConnectionResetError):  # it hung up with our nonsense unread
+                with suppress(ConnectionResetError):  # the proxy closed with our invalid bytes unread
                     sock.recv(65536)
         client.start()
     _stop(process)

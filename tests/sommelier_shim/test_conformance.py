@@ -1,7 +1,7 @@
-"""Cases of chromeos-sommelier.md §9 and §8.1 that no other module has, each with its number.
+"""Cases of chromeos-sommelier.md §9 and §8.1 that no other module tests, each with its number.
 
-What those sections say of X11, copied buffers, GPU memory and channels across a virtual machine's
-border does not concern the proxy as it is.
+The proxy has no X11, copied buffers, GPU memory or channels across a virtual machine's border, so the cases about
+these do not apply.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ def both(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[tuple[Clien
 
 
 def _made(host: HostConnection, interface: str, opcode: int, signature: str = "n") -> int:
-    """The host's number of what the client made with a global."""
+    """The host id of the object that a client's request on a global created."""
     return int(host.wait_request(host.bound[interface][-1], opcode).arguments(signature)[0])
 
 
@@ -189,7 +189,8 @@ def test_9_5_a_commit_that_shows_nothing(both: tuple[Client, HostConnection], ki
 
 
 def test_9_6_a_descriptor_with_any_byte_of_its_message(both: tuple[Client, HostConnection]) -> None:
-    """It may come with the first byte or with the last one, in one piece or byte by byte."""
+    """The descriptor may come with any byte of its message, from the first to the last, sent in one piece or in
+    several."""
     client, host = both
     shm = client.bind("wl_shm")
     client.sync()
@@ -268,7 +269,7 @@ def test_8_1_2_events_of_a_destroyed_object_are_read_with_their_descriptors(
     client.sync()
     with open(os.devnull, "rb") as null:
         host.event(host_keyboard, 0, "uhu", 1, 1, fds=[null.fileno()])
-    # The descriptors of what follows are not mixed up with it.
+    # The descriptor of the next keymap event must not be mixed up with that of the ignored event.
     again = client.create(client.bind("wl_seat"), 1)
     client.sync()
     descriptor = os.memfd_create("keymap")

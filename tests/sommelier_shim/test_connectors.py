@@ -1,4 +1,5 @@
-"""Each client has a process of its own for the host: who ends that ends this client, and nobody else."""
+"""Each client has its own process for the connection to the host: killing that process disconnects only this
+client."""
 
 from __future__ import annotations
 
@@ -20,9 +21,9 @@ from support.sommelier_program import Program
 from support.wayland_peers import LIMIT, HostConnection
 
 MEMORY_OF_A_CLIENT = 300
-"""KB that a client's process may have for itself."""
+"""Maximum private memory of a client's process, in KB."""
 UID = 47_110_000 + os.getpid() % 10_000
-"""A user without processes."""
+"""A user that has no processes."""
 _CLIENT = """
 import os, socket, sys
 s = socket.socket(socket.AF_UNIX)
@@ -40,7 +41,7 @@ def program(tmp_path: Path) -> Iterator[Program]:
 
 
 def _pids(program: Program, count: int) -> list[int]:
-    """The processes that the compositor takes clients for, of those that have said something."""
+    """The processes that the compositor sees as its clients, of connections that have sent a get_registry."""
 
     def served() -> list[HostConnection]:
         found = [connection for connection in program.host.connections[1:] if connection.registries]
@@ -63,7 +64,7 @@ def _name_of(pid: int) -> str:
 def _private(pid: int) -> int:
     try:
         lines = Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()[1:]
-    except OSError:  # it becomes another program at this moment
+    except OSError:  # the process is in execve() at this moment
         return sys.maxsize
     return sum(int(line.split()[1]) for line in lines if line.startswith("Private_"))
 
@@ -108,7 +109,7 @@ def test_ending_a_clients_process_ends_that_client_alone(program: Program, numbe
             if is_settled:
                 program.wait("it is small", lambda: _private(pid) <= MEMORY_OF_A_CLIENT // 2)
             os.kill(pid, number)
-            assert client.wait(LIMIT) in (-signal.SIGTERM, 0)  # before Linux 6.5 it is only disconnected
+            assert client.wait(LIMIT) in (-signal.SIGTERM, 0)  # before Linux 6.5 the client is only disconnected
         other.sync()
         assert process.poll() is None
         with program.connect() as another:
@@ -130,7 +131,7 @@ def test_many_clients_at_a_time_have_a_process_each(program: Program) -> None:
     with program.connect() as first:
         first.start()
     before = len(program.host.connections)
-    count = 300  # more than fit into the socket to the maker
+    count = 300  # more than fit into the socket to the process that starts the others
     with ExitStack() as stack:
         clients = [stack.enter_context(socket.socket(socket.AF_UNIX)) for _ in range(count)]
         for client in clients:
@@ -171,11 +172,11 @@ def test_when_the_maker_of_processes_is_killed_there_is_another_one(program: Pro
 
 
 @pytest.mark.skipif(os.getuid() != 0, reason="a limit on processes needs a user who has no others")
-@pytest.mark.slow  # The matrix may have a Python of root's own.
+@pytest.mark.slow  # The matrix may use a Python that only root can run.
 @pytest.mark.parametrize("limit", [1, 2])
 def test_without_processes_clients_are_served_all_the_same(limit: int) -> None:
-    """With one process nothing can make others, with two that one can make none."""
-    # Other users have no way into pytest's directories.
+    """With a limit of one process the proxy cannot start its helper; with two, the helper cannot start others."""
+    # Other users cannot enter pytest's directories.
     with (
         tempfile.TemporaryDirectory(prefix="guestlink-") as directory,
         closing(Program(Path(directory))) as program,

@@ -1,4 +1,5 @@
-"""The arithmetic of direct scale by chromeos-sommelier.md §3.3 and §9, and where outputs lie under it."""
+"""The arithmetic of direct scale according to chromeos-sommelier.md §3.3 and §9, and the positions of outputs under
+it."""
 
 from __future__ import annotations
 
@@ -24,7 +25,7 @@ def test_9_1_viewport_destination() -> None:
 
 def test_9_1_damage() -> None:
     assert _direct(1).damage(16, 16) == (16, 16)
-    # The original cuts the far edge like the near one, and loses up to a unit of what was damaged.
+    # The original truncates the far edge like the near one, and loses up to one unit of the damage.
     assert _direct(2).damage(16, 16, 1.6) == (5, 5)
     assert _direct(4).damage(16, 16, 1.6) == (2, 3)
     assert _direct(2, stable=True).damage(-3, 3) == (-2, 2)
@@ -32,7 +33,7 @@ def test_9_1_damage() -> None:
 
 
 def test_9_1_there_and_back() -> None:
-    """In x and y by 0.9 and 1.6, which the original's tests do with stable scaling."""
+    """x by 0.9 and y by 1.6, as in the original's tests with stable scaling."""
     axes = _direct(0.9, stable=True), _direct(1.6, stable=True)
     assert [axis.to_guest(16) for axis in axes] == [15, 26]
     assert [axis.to_host(value) for axis, value in zip(axes, (15, 26), strict=True)] == [16, 16]
@@ -137,9 +138,9 @@ def test_9_2_outputs_follow_each_other_by_their_pixels() -> None:
 
 
 def test_outputs_above_each_other_stay_above_each_other() -> None:
-    """Which the original puts in a row (chromeos-sommelier.md §8.2.11)."""
+    """The original puts these in a row (chromeos-sommelier.md §8.2.11)."""
     assert _positions(_output(0, 1), _output(0, 2, y=1080)) == [(0, 0), (0, 1080)]
-    # Two above, one under the right one.
+    # Two in the upper row, one below the right one.
     below = _output(1920, 1.5, y=1080)
     assert _positions(_output(0, 1), _output(1920, 1), below) == [(0, 0), (1920, 0), (1920, 1080)]
 
@@ -192,7 +193,7 @@ def test_the_ratio_of_an_output_is_exact_in_both_axes() -> None:
 
 
 def test_a_window_that_comes_back_has_the_sizes_that_it_had() -> None:
-    """603 pixels are 301 units and a half; told in pixels again, 301 units would be 602."""
+    """603 pixels become 301.5 units, rounded down to 301; converting 301 units back would give 602 pixels."""
     axis = SurfaceAxis(_direct(2))
     assert axis.destination(603) == 301
     for base in (_direct(3, 2), _direct(1), _direct(2)):

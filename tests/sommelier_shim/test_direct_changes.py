@@ -1,4 +1,4 @@
-"""Direct scale when the ratio changes: what a client has said once in pixels is converted again."""
+"""Direct scale when the ratio changes: the proxy converts the pixel values that a client sent earlier again."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ GLOBALS = (
 
 @pytest.fixture
 def direct(tmp_path: Path) -> Iterator[Direct]:
-    """A client whose host's first output has two pixels for a unit across and four down, the second one each."""
+    """A client whose host has two outputs: 2 × 4 pixels per unit on the first, 1 × 1 on the second."""
     with (
         stage(tmp_path, Config({"direct_scale": True, "allow": ["zwlr_layer_shell_v1"]}), GLOBALS) as (
             between,
@@ -42,7 +42,7 @@ def direct(tmp_path: Path) -> Iterator[Direct]:
 
 
 def configured(direct: Direct, window: Window, width: int, height: int, serial: int) -> list[Any]:
-    """The host configures a window, which answers; returns the size that the client heard."""
+    """Configure a window from the host, and answer; returns the size that the client received."""
     direct.host.event(window.host_toplevel, 0, "iia", width, height, b"")
     direct.host.event(window.host_xdg, 0, "u", serial)
     heard = direct.client.sync()
@@ -52,26 +52,26 @@ def configured(direct: Direct, window: Window, width: int, height: int, serial: 
 
 
 def answer(direct: Direct, window: Window, heard: list[Any]) -> None:
-    """The client answers the last configure among what it heard."""
+    """Ack the last configure among received messages."""
     serial = heard_by(heard, window.xdg, 0, "u")[-1][0]
     direct.client.request(window.xdg, 4, "u", serial)
 
 
 def said(direct: Direct, host_id: int, opcode: int, signature: str) -> list[list[Any]]:
-    """Every request of a kind that the host has got."""
+    """The arguments of every request with this opcode that the host received for an object."""
     direct.client.sync()
     found = [m for m in direct.host.requests if (m.object_id, m.opcode) == (host_id, opcode)]
     return [m.arguments(signature) for m in found]
 
 
 def order(direct: Direct, *wanted: tuple[int, int]) -> list[tuple[int, int]]:
-    """Which of some requests the host has got, in their order."""
+    """The requests with these object ids and opcodes that the host received, in their order."""
     direct.client.sync()
     return [(m.object_id, m.opcode) for m in direct.host.requests if (m.object_id, m.opcode) in wanted]
 
 
 def test_a_window_that_keeps_its_pixels_is_converted_anew(direct: Direct) -> None:
-    """A window with a shadow only answers: it has as many pixels as on the output before."""
+    """A window with a shadow that only acks: on the new output it has the same number of pixels as before."""
     window = direct.window()
     assert configured(direct, window, 300, 200, 5) == [600, 800]
     direct.client.request(window.xdg, 3, "iiii", 20, 20, 600, 800)
@@ -90,7 +90,7 @@ def test_a_window_that_keeps_its_pixels_is_converted_anew(direct: Direct) -> Non
     wanted = (window.host_xdg, 4), (window.host_xdg, 3), (window.host_surface, 6)
     assert order(direct, *wanted)[-3:] == list(wanted), "it takes effect with the commit that answers"
 
-    # Back again: the same values.
+    # Back on the first output: the same values as before.
     direct.enter(window, 0)
     assert configured(direct, window, 300, 200, 7) == [600, 800]
     direct.client.request(window.surface, 6)
@@ -101,7 +101,8 @@ def test_a_window_that_keeps_its_pixels_is_converted_anew(direct: Direct) -> Non
 
 
 def test_a_place_does_not_depend_on_what_was_shown_when_it_was_said(direct: Direct) -> None:
-    """Seven pixels are three units, so that six of these pixels are two units and a half."""
+    """With a width of 7 pixels (3 units), an x of 6 pixels rounds differently than with a width of 8 pixels (4
+    units)."""
     window = direct.window()
     configured(direct, window, 0, 0, 5)
     direct.client.request(window.xdg, 3, "iiii", 6, 8, 1, 1)
@@ -151,7 +152,7 @@ def test_a_window_that_chose_its_size_hears_that_its_pixels_changed(direct: Dire
 
 def test_regions_are_made_anew(direct: Direct) -> None:
     window = direct.window()
-    client, compositor = direct.client, direct.host.bound["wl_compositor"][0]  # the proxy's own
+    client, compositor = direct.client, direct.host.bound["wl_compositor"][0]  # the proxy's own global
     configured(direct, window, 300, 200, 5)
     region = client.create(direct.compositor, 1)
     client.request(region, 1, "iiii", 20, 20, 600, 800)
@@ -162,7 +163,7 @@ def test_regions_are_made_anew(direct: Direct) -> None:
     confined = client.create(constraints, 2, "nooou", window.surface, pointer, region, 2)
     client.request(region, 0)
     direct.show(window.surface, 640, 840)
-    client.request(window.surface, 5, "o", 0)  # the whole surface takes input after all
+    client.request(window.surface, 5, "o", 0)  # the input region becomes the whole surface again
     client.sync()
     before = len(said(direct, compositor, 1, "n"))
     answer(direct, window, direct.enter(window, 1))
@@ -181,7 +182,8 @@ def _set_region(direct: Direct) -> list[list[Any]]:
 
 
 def test_parts_of_a_window_change_with_it(direct: Direct) -> None:
-    """A part that its client never touches again is committed for it, before the window's own commit."""
+    """For a subsurface that its client leaves alone, the proxy sends a commit before the commit of the window
+    itself."""
     window = direct.window()
     configured(direct, window, 300, 200, 5)
     child, host_child = direct.surface()

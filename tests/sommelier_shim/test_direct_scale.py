@@ -1,4 +1,4 @@
-"""Direct scale on the wire: what both ends see of a client whose units are pixels."""
+"""Direct scale on the wire: the messages on both sides for a client whose units are pixels."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def test_clients_see_pixels_side_by_side(direct: Direct) -> None:
     assert heard_by(heard, outputs[0], 0, "iiiiissi")[0][:4] == [0, 0, 344, 193]
     assert heard_by(heard, outputs[1], 0, "iiiiissi")[0][:2] == [1920, 0]
     assert [heard_by(heard, output, 3, "i") for output in outputs] == [[[1]], [[1]]]
-    # The left one is gone: the right one moves.
+    # The left output is removed, so the right one moves.
     for registry in direct.host.registries:
         direct.host.event(registry, 1, "u", 5)
     assert heard_by(client.sync(), outputs[1], 0, "iiiiissi")[0][:2] == [0, 0]
@@ -68,7 +68,7 @@ def test_9_5_geometry_and_positioner_by_two_and_four(direct: Direct) -> None:
 
 
 def test_a_popup_has_the_units_of_its_window(direct: Direct) -> None:
-    """Though it is on no output yet; the original takes those of the first output."""
+    """The popup is not on any output yet; the original uses the first output's units."""
     window = direct.window()
     direct.enter(window, 1)
     positioner = direct.client.create(direct.wm, 1)
@@ -82,7 +82,7 @@ def test_a_popup_has_the_units_of_its_window(direct: Direct) -> None:
 
 
 def test_an_anchor_of_one_pixel_does_not_become_nothing(direct: Direct) -> None:
-    """Hosts end the connection for that: menus at the pointer have such an anchor."""
+    """Hosts close the connection for an empty anchor, and menus at the pointer have an anchor of one pixel."""
     window = direct.window()
     positioner = direct.client.create(direct.wm, 1)
     direct.client.request(positioner, 1, "ii", 100, 100)
@@ -135,7 +135,7 @@ def test_the_pointer_has_the_ratio_of_the_surface_that_it_is_in(direct: Direct) 
 def test_a_region_is_in_the_units_of_the_surface_that_uses_it(direct: Direct) -> None:
     window, other = direct.window(), direct.window()
     direct.enter(other, 1)
-    client, compositor = direct.client, direct.host.bound["wl_compositor"][0]  # the proxy's own
+    client, compositor = direct.client, direct.host.bound["wl_compositor"][0]  # the proxy's own global
     region = client.create(direct.compositor, 1)
     client.request(region, 1, "iiii", 10, 20, 30, 40)
     client.request(region, 2, "iiii", 20, 20, 2, 4)
@@ -165,7 +165,8 @@ def test_a_region_is_used_as_often_as_the_host_answers(direct: Direct) -> None:
         client.sync()
         direct.host.event(1, 1, "u", direct.made(direct.host.bound["wl_compositor"][0], 1))
         client.sync()
-    # Without answers, twelve bytes that become a thousand messages would hold up everybody else.
+    # Without delete_id from the host, twelve bytes that become a thousand messages would slow down every other
+    # client.
     for _ in range(20):
         client.request(surface, 5, "o", region)
     error = client.error_in(client.until_end())
@@ -283,7 +284,8 @@ def test_nothing_is_kept_of_surfaces_that_are_gone(tmp_path: Path) -> None:
         (session,) = between.server._sessions
         assert not between.do(lambda: len(attached(session.relay)))
 
-        # Each belongs to the one before, which is destroyed: the last one may keep that, and no more.
+        # Each parent refers to the one before, which is destroyed: the last one may keep that one alive, and no
+        # more.
         subcompositor = client.bind("wl_subcompositor")
         parent = client.create(direct.compositor, 0)
         for _ in range(5):

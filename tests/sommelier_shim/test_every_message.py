@@ -1,4 +1,4 @@
-"""Every request and event of the tables, whole and damaged: the only exception is WireError, nothing is kept."""
+"""Every request and event of the tables, whole and damaged: the only exception is WireError, and nothing leaks."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ KINDS = pytest.mark.parametrize("kind", ["plain", "everything"])
 def _every(is_request: bool) -> Iterator[tuple[str, int, Shape]]:
     for interface in INTERFACES:
         if interface in ("wl_display", "wl_registry"):
-            continue  # They are there already, and have tests of their own.
+            continue  # The relay creates these itself, and other tests cover them.
         shape = interface_shape(interface)
         for opcode, message in enumerate(shape.requests if is_request else shape.events):
             yield interface, opcode, message

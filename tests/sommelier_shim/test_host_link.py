@@ -1,4 +1,4 @@
-"""The proxy's own connection: which host this is, the sandbox for clients, and hosts that answer badly."""
+"""The proxy's own connection: which host it reaches, the sandbox for clients, and hosts that answer wrongly."""
 
 from __future__ import annotations
 
@@ -107,7 +107,7 @@ def test_a_host_that_answers_badly_costs_the_client_its_connection_alone(tmp_pat
 
 
 class _Mute:
-    """A host that accepts and says what it is told to."""
+    """A host that accepts connections and sends only the bytes that the test passes."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -167,7 +167,7 @@ def test_hosts_are_told_apart_by_what_they_offer(tmp_path: Path) -> None:
 
 HIDDEN = "zxdg_output_manager_v1"
 SHOWN_OUTPUT = ((0, 0), (1280, 800), (853, 533))
-"""Place and pixels of an output, and its size in units at a scale of 1.5."""
+"""Position and pixels of an output, and its size in units at a scale of 1.5."""
 
 
 def test_decisions_are_made_from_what_the_sandbox_gets(
@@ -245,7 +245,7 @@ def test_an_output_s_scale_is_known_though_the_sandbox_hides_it(
             inside.event(host_toplevel, 0, "iia", *size, b"")
             assert heard_by(client.sync(), toplevel, 0, "iia") == [[*pixels, b""]]
 
-            # The host's own connection hears of another scale; the client's does not.
+            # The proxy's own connection receives a new scale; the client's connection does not.
             describe((1024, 640))
             between.wait("it is known", lambda: between.link.outputs.places[5].size == (1024, 640))
             inside.event(host_toplevel, 0, "iia", 1024, 640, b"")

@@ -1,4 +1,4 @@
-"""``protocols/numbers.txt`` says of every number of every message what it is, and the proxy does what it says."""
+"""``protocols/numbers.txt`` describes every number of every message, and the proxy treats each as described."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ NUMBER = 48
 
 
 class Line(NamedTuple):
-    """A message and its numbers: names of arguments and what they are."""
+    """A message and its numbers: the arguments' names and their kinds."""
 
     interface: str
     kind: str
@@ -42,7 +42,7 @@ def _lines() -> Iterator[Line]:
 
 
 def test_every_number_of_the_sources_is_in_the_list() -> None:
-    """A new protocol file fails here until somebody has looked at its numbers."""
+    """A new protocol file fails this test until somebody has classified its numbers."""
     kinds = ("int", "uint", "fixed")
     expected = [
         (interface.attrib["name"], kind, message.attrib["name"], tuple(numbers))
@@ -84,7 +84,7 @@ def test_exactly_what_the_list_calls_a_length_is_converted() -> None:
 
 
 def _through(line: Line) -> list[float]:
-    """The numbers of a message, all of which were the same, on the other side of a proxy that scales."""
+    """The numbers of a message after it passed through a scaling proxy; before, all of them were the same."""
     is_request = line.kind == "request"
     shape = interface_shape(line.interface)
     opcode = shape.request(line.message) if is_request else shape.event(line.message)

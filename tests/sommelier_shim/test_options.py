@@ -1,4 +1,4 @@
-"""The command line, the variables and where the host is."""
+"""The command line, the environment variables and the search for the host's socket."""
 
 from __future__ import annotations
 

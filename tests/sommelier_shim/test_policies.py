@@ -1,4 +1,4 @@
-"""What the proxy changes on purpose, seen from both ends of the wire."""
+"""The proxy's deliberate changes to the conversation, seen from both sides of the wire."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ DATA_DEVICE = {
 def connected(
     tmp_path: Path, globals_: tuple[tuple[str, int], ...] = GLOBALS, **settings: Any
 ) -> Iterator[tuple[Between, Client, HostConnection]]:
-    """One client that knows the globals, and its connection as the host sees it."""
+    """A client that has read the globals, and its connection as the host sees it."""
     with stage(tmp_path, Config(settings), globals_) as (between, host), between.client() as client:
         client.start()
         yield between, client, host.connection(at_least=2)
@@ -89,7 +89,7 @@ def test_a_long_application_id_stays_within_a_message(tmp_path: Path) -> None:
         ("box", "foot", True, "guestlink-box-foot"),
         ("box", "foot", False, "foot"),
         ("", "foot", True, "foot"),
-        ("a-b", "foot", True, "foot"),  # the launcher's name has a hash there; its StartupWMClass matches
+        ("a-b", "foot", True, "foot"),  # the launcher's name contains a hash; its StartupWMClass matches
         ("box", "../etc/passwd", True, "../etc/passwd"),
     ],
 )
@@ -157,7 +157,7 @@ def test_the_program_that_a_token_is_for_is_named_alike(tmp_path: Path) -> None:
         client.request(token, 1, "s", "foot")
         client.sync()
         assert host.wait_request(token, 1).arguments("s") == [b"org.chromium.guest_os.vm.wayland.foot"]
-        assert [info.app_ids for info in between.server.clients if info.app_ids] == []  # it is no window
+        assert [info.app_ids for info in between.server.clients if info.app_ids] == []  # not a window
 
 
 def test_gtk_programs_keep_their_id_and_no_names_on_the_containers_bus(tmp_path: Path) -> None:
@@ -260,7 +260,7 @@ def test_a_drag_is_refused_where_nothing_may_go_to_the_host(tmp_path: Path) -> N
         heard = client.sync()
         assert [m.opcode for m in heard if m.object_id == source] == [2]  # cancelled
         assert not [m for m in host.requests if (m.object_id, m.opcode) == (device, 0)]
-        # A drag without a source stays within its client.
+        # The compositor restricts a drag without a source to the drag's own client.
         client.request(device, 0, "ooou", 0, surface, 0, 6)
         client.sync()
         assert host.wait_request(device, 0).arguments("ooou") == [0, surface, 0, 6]
@@ -277,7 +277,7 @@ def test_the_hidden_offer_of_a_drag_lives_as_long_as_the_drag_is_over_the_window
         host.event(device, 1, "uoffo", 7, surface, 0.0, 0.0, FIRST_SERVER_ID)
         (entered,) = (m for m in client.sync() if m.object_id == device)
         assert entered.arguments("uoffo")[4] == 0
-        # To the host this would be a client that has refused the drag for good.
+        # To the host, such requests would mean that the client refuses the drag for good.
         assert not [m for m in host.requests if m.object_id == FIRST_SERVER_ID]
         host.event(device, end)
         assert [m.opcode for m in client.sync() if m.object_id == device] == [end]

@@ -1,4 +1,4 @@
-"""The relay without sockets: what goes in, what comes out, and which objects there are meanwhile."""
+"""The relay without sockets: its input, its output, and its objects in between."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from sommelier_shim.wire import FIRST_SERVER_ID, Buffer, WireError, decode, enco
 
 
 class Output:
-    """What a flow sent: the bytes, and the descriptors with the offset behind the piece they went with."""
+    """The output of a flow: bytes, the lengths of their pieces, and descriptors."""
 
     def __init__(self) -> None:
         self.data = b""
@@ -44,7 +44,7 @@ class Output:
 
 
 class Conversation:
-    """A relay with a registry (2) whose compositor (3), shm (4), seat (5) and data device manager (6) are bound."""
+    """A relay with a registry (2), and a bound compositor (3), shm (4), seat (5) and data device manager (6)."""
 
     def __init__(self) -> None:
         hooks = Hooks()
@@ -194,7 +194,7 @@ def test_objects_are_limited() -> None:
 
 def test_a_destroyed_object_is_gone_for_the_client_and_stays_for_the_host(talk: Conversation) -> None:
     talk.client(encode(3, 0, "n", 10), encode(10, 0))
-    talk.host(encode(10, 0, "o", 4))  # wl_surface.enter, under way when the client destroyed it
+    talk.host(encode(10, 0, "o", 4))  # wl_surface.enter, sent before the host read the destroy
     assert talk.to_client.data == encode(10, 0, "o", 4)
     with pytest.raises(WireError, match="invalid object 10"):
         talk.client(encode(10, 6))
@@ -202,7 +202,7 @@ def test_a_destroyed_object_is_gone_for_the_client_and_stays_for_the_host(talk: 
 
 def test_an_id_used_again_before_the_host_confirmed_belongs_to_its_successor_afterwards(talk: Conversation) -> None:
     talk.client(encode(3, 0, "n", 10), encode(10, 0), encode(1, 0, "n", 10))
-    talk.host(encode(10, 0, "o", 4))  # still the surface's
+    talk.host(encode(10, 0, "o", 4))  # still an event of the surface
     talk.host(encode(1, 1, "u", 10))
     talk.host(encode(10, 0, "u", 5), encode(1, 1, "u", 10))  # wl_callback.done
     assert 10 not in talk.relay.events.objects

@@ -1,4 +1,5 @@
-"""Scaling: the arithmetic by chromeos-sommelier.md §9.1, and what both ends see of a scaled client."""
+"""Scaling: the arithmetic according to chromeos-sommelier.md §9.1, and the messages on both sides of a scaled
+client."""
 
 from __future__ import annotations
 
@@ -128,7 +129,7 @@ def test_a_clients_viewport_is_merged_and_never_seen_by_the_host(scaled: Scaled)
     scaled.client.request(surface, 8, "i", 2)
     scaled.client.request(surface, 1, "oii", scaled.buffer(100, 50), 0, 0)
     scaled.client.request(surface, 6)
-    # A destination is in the surface's units already: the buffer scale does not count
+    # A viewport's destination is in surface units already, so the buffer scale does not apply
     # (chromeos-sommelier.md §8.2.10).
     assert scaled.viewport_requests() == [(1, [0, 0, 32 * 256, 16 * 256]), (2, [128, 96])]
     scaled.client.request(viewport, 0)
@@ -174,8 +175,8 @@ def test_window_sizes_are_converted_both_ways(scaled: Scaled) -> None:
     toplevel, host_toplevel = scaled.toplevel()
     scaled.host.event(host_toplevel, 0, "iia", 1000, 601, b"")
     assert heard_by(scaled.client.sync(), toplevel, 0, "iia") == [[500, 300, b""]]
-    scaled.client.request(toplevel, 8, "ii", 100, 50)  # set_min_size, which the original forgets
-    scaled.client.request(toplevel, 7, "ii", 0, 0)  # no maximum stays none
+    scaled.client.request(toplevel, 8, "ii", 100, 50)  # set_min_size, which the original does not scale
+    scaled.client.request(toplevel, 7, "ii", 0, 0)  # 0 means no maximum, and stays 0
     scaled.client.sync()
     assert scaled.host.wait_request(host_toplevel, 8).arguments("ii") == [200, 100]
     assert scaled.host.wait_request(host_toplevel, 7).arguments("ii") == [0, 0]
@@ -217,7 +218,7 @@ def test_regions_and_damage_are_converted(scaled: Scaled) -> None:
 
 
 def _describe(host: HostConnection, output: int, *, scale: int = 1, version: int = 3) -> None:
-    """What a host says of an output of 1920×1080 pixels."""
+    """Send the host's events that describe an output of 1920×1080 pixels."""
     host.event(output, 0, "iiiiissi", 1920, 0, 344, 193, 0, "maker", "panel", 0)
     host.event(output, 1, "uiii", 3, 1920, 1080, 60000)
     if version >= 2:
@@ -226,7 +227,7 @@ def _describe(host: HostConnection, output: int, *, scale: int = 1, version: int
 
 
 def _output(scaled: Scaled, version: int = 2, scale: int = 1) -> tuple[int, list[Message]]:
-    """An output that the host describes to the proxy and to the client: the client's number, and what it hears."""
+    """An output that the host describes to the proxy and the client: its client id, and the client's events."""
     (own,) = scaled.host.bound["wl_output"]
     _describe(scaled.host, own, scale=scale)
     output = scaled.client.bind("wl_output", version)
@@ -316,7 +317,7 @@ def test_a_fractional_host_scale_is_taken_from_its_logical_size(scaled: Scaled) 
     heard = scaled.client.sync()
     assert heard_by(heard, theirs, 0, "ii") == [[640, 0]]
     assert heard_by(heard, theirs, 1, "ii") == [[640, 360]]
-    # The host makes its output another one: everything that tells of it follows.
+    # The host changes the output's size: every event that depends on it follows.
     host.event(xdg_output, 1, "ii", 1920, 1080)
     host.event(own, 2)
     heard = scaled.client.sync()

@@ -1,4 +1,4 @@
-"""What systemd and the session bus are told, with a real bus."""
+"""The proxy's messages to systemd and the session bus, with a real bus."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _SYSTEMCTL = '#!/bin/sh\necho "$@" >> "$XDG_RUNTIME_DIR/systemctl"\n'
 
 @pytest.fixture
 def session(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
-    """A session bus that began without a display, and a user manager that writes down what it is told."""
+    """A session bus that started without a display, and a ``systemctl`` that logs its arguments."""
     need("dbus-daemon", "dbus-update-activation-environment", "dbus-send", packages="dbus")
     for name in ("systemd", "data/dbus-1/services", "bin"):
         (tmp_path / name).mkdir(parents=True)
@@ -52,8 +52,8 @@ def session(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
 
 
 def _display_of_services(session: Path) -> str:
-    """The display of programs that the bus starts."""
-    # The service shows what it got and fails, so that the bus starts it again each time.
+    """The WAYLAND_DISPLAY of programs that the bus starts."""
+    # The service writes its display and fails, so that the bus starts it again each time.
     subprocess.run(
         ["dbus-send", "--session", "--print-reply", "--dest=org.freedesktop.DBus", "/",
          "org.freedesktop.DBus.StartServiceByName", "string:org.example.Shown", "uint32:0"],

@@ -1,4 +1,4 @@
-"""Two number spaces: what the client calls an object, and what the host calls it."""
+"""Id translation: client ids and host ids of the same objects differ."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from sommelier_shim.translation import TranslatingRelay, TranslatingRoutes
 from sommelier_shim.wire import FIRST_SERVER_ID, Buffer, WireError, decode, encode
 
 OWN_REGISTRY, REGISTRY, COMPOSITOR, SEAT, MANAGER = 2, 3, 4, 5, 6
-"""The host's numbers; the client's are one less, because the proxy was first."""
+"""The host ids; the client ids are one less, because the proxy created its own registry first."""
 
 
 class Conversation:
@@ -98,7 +98,7 @@ def test_numbers_on_the_hosts_side_stay_dense(talk: Conversation) -> None:
 def test_events_of_a_destroyed_object_do_not_reach_its_successor(talk: Conversation) -> None:
     talk.client(encode(3, 0, "n", 10), encode(10, 0), encode(1, 0, "n", 10))
     talk.take()
-    talk.host(encode(7, 0, "o", 0))  # the surface's enter
+    talk.host(encode(7, 0, "o", 0))  # the surface's enter event
     assert talk.take()[1] == b""
     talk.host(encode(8, 0, "u", 5), encode(1, 1, "u", 7))
     assert talk.take()[1] == encode(10, 0, "u", 5) + encode(1, 1, "u", 10)

@@ -1,4 +1,4 @@
-"""Which proxy the user units run, and how."""
+"""Which proxy the user units start, and with which arguments."""
 
 from __future__ import annotations
 
@@ -74,9 +74,9 @@ def test_keys_are_kept_for_chromeos_alone_and_the_setting_wins() -> None:
     assert accelerators(True) == [usual]
     assert accelerators(True, accelerators="Super_R") == ["Super_R"]
     assert accelerators(True, implementation="guestlink") == [f"--accelerators={usual}"]
-    # What the file sets is read by the proxy itself; a switch would outweigh it.
+    # The proxy reads a setting from the file itself; a switch would override the file.
     assert accelerators(True, implementation="guestlink", accelerators="Super_R") == []
-    # Nor may the units set it for everybody: a variable outweighs the file.
+    # The units must not set the variable either, because a variable overrides the file.
     units = CHECKOUT / "guest/systemd-units"
     assert not [unit for unit in units.glob("*.service") if "SOMMELIER_ACCELERATORS" in unit.read_text()]
 

@@ -1,4 +1,4 @@
-"""The wire format, by the byte vectors of sommelier.md appendix B and by cutting its input everywhere."""
+"""The wire format: the byte vectors of sommelier.md appendix B, and input that is cut at every offset."""
 
 from __future__ import annotations
 

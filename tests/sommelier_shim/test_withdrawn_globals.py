@@ -1,4 +1,4 @@
-"""What becomes of a bind that has raced with the removal of its global (chromeos-sommelier.md §6.4, §8.1.5)."""
+"""Binds that race with the removal of their global (chromeos-sommelier.md §6.4, §8.1.5)."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def pair(staged: tuple[Between, Host]) -> Iterator[tuple[Client, HostConnection]
 
 
 def _withdraw(client: Client, host: HostConnection, *interfaces: str) -> None:
-    client.sync()  # what it has bound before is bound
+    client.sync()  # every earlier bind has taken effect
     for registry_id in host.registries:
         for interface in interfaces:
             host.event(registry_id, 1, "u", _NAME[interface])
@@ -58,7 +58,7 @@ def _withdraw(client: Client, host: HostConnection, *interfaces: str) -> None:
 
 
 def _deleted(client: Client) -> list[int]:
-    """The objects whose end the client hears of, in order."""
+    """The ids of the client's delete_id events, in order."""
     said = client.sync()
     return [m.arguments("u")[0] for m in said if (m.object_id, m.opcode) == (1, 1)]
 
@@ -73,7 +73,7 @@ def test_the_client_lives_and_the_host_does_not_hear_of_it(
 ) -> None:
     client, host = pair
     _withdraw(client, host, interface)
-    before = _seen(host, interface)  # with the proxy's own
+    before = _seen(host, interface)  # includes the proxy's own
     assert [m.arguments("u") for m in client.events if (m.object_id, m.opcode) == (client.registry, 1)] == [
         [_NAME[interface]]
     ]
@@ -211,7 +211,7 @@ def _routes(*, translates: bool) -> Routes:
 
 
 class _Talk:
-    """A client with a shm (3) and a seat (4), and an inert output (5) of version 3."""
+    """A client with a shm (3), a seat (4), and an inert output (5) of version 3."""
 
     def __init__(self, routes: Routes) -> None:
         self.said = {True: b"", False: b""}
@@ -234,7 +234,7 @@ class _Talk:
         self._feed(self.relay.events, b"".join(messages))
 
     def take(self) -> tuple[bytes, bytes]:
-        """What the host and the client have heard since."""
+        """The bytes that the host and the client have received since the last call."""
         said = self.said[True], self.said[False]
         self.said = {True: b"", False: b""}
         return said
@@ -280,7 +280,8 @@ def test_the_client_hears_of_the_end_when_the_host_has_confirmed_it(talk: _Talk)
 
 
 def test_numbers_that_are_used_again_too_early_harm_nobody_else(talk: _Talk) -> None:
-    """A pointer, then the inert output, then a keyboard under one number before the host has confirmed anything."""
+    """A pointer, then the inert output, then a keyboard with the same id, before the host has sent any
+    delete_id."""
     talk.client(encode(_SEAT, 0, "n", _INERT), encode(_INERT, 1))
     talk.bind()
     talk.client(encode(_INERT, 0), encode(_SEAT, 1, "n", _INERT))
@@ -326,7 +327,7 @@ def test_objects_that_were_there_go_on(translates: bool) -> None:
 
 
 def _keyboards(talk: _Talk) -> list[Any]:
-    """The host's numbers of the two keyboards that the client has made."""
+    """The host ids of the two keyboards that the client created."""
     heard, at, found = talk.said[True], 0, []
     while at < len(heard):
         size = int.from_bytes(heard[at + 6 : at + 8], sys.byteorder)
@@ -350,7 +351,7 @@ def test_other_clients_keep_their_fast_way(translates: bool) -> None:
 
 
 class Libwayland:
-    """A host that is libwayland itself, which holds clients to every rule."""
+    """A host that is libwayland itself, which checks every rule for clients."""
 
     def __init__(self, name: str) -> None:
         self.kept: list[Any] = []
@@ -377,7 +378,7 @@ class Libwayland:
         assert done.wait(60)
 
     def close(self) -> None:
-        """Stop."""
+        """Stop the host."""
         self._is_stopping = True
         self._thread.join(60)
 
