@@ -1,6 +1,6 @@
-"""Units of the clients' own: they see outputs, coordinates and sizes in units that are ``1/scale`` of the host's,
-or of the pixels of each output (chromeos-sommelier.md §3). Buffers are not touched; a viewport on every surface
-tells the host how large it is shown."""
+"""Scaling: clients see outputs, coordinates and sizes in client units. A client unit is ``1/scale`` of a host unit,
+or ``1/scale`` of a pixel of each output (chromeos-sommelier.md §3). The proxy leaves buffers as they are and sets
+each surface's size on the host with a viewport."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ __all__ = ["DIRECT_NEEDS", "VIEWPORTER", "XDG_OUTPUT", "install", "install_densi
 
 VIEWPORTER = "wp_viewporter"
 DIRECT_NEEDS = (VIEWPORTER, XDG_OUTPUT)
-"""Globals of the host without which there is no direct scale."""
+"""Globals of the host that direct scale requires."""
 
 
 def install(
@@ -29,13 +29,14 @@ def install(
     has_viewporter: bool,
     places: Mapping[int, OutputPlace],
 ) -> dict[str, int]:
-    """Switch on one scale for everything.
+    """Install the hooks of ``--scale``: one factor for everything.
 
-    :param factor: clients' units in one of the host's.
-    :param buckets: densities that may be reported.
-    :param has_viewporter: whether clients get viewports; a whole buffer scale must do where they do not.
-    :param places: of outputs by the names of their globals, where clients do not get xdg-output.
-    :returns: the host's globals that this needs, with the highest version of each.
+    :param factor: client units per host unit.
+    :param buckets: the densities that outputs may report, in dots per inch.
+    :param has_viewporter: whether the host has viewports for clients; otherwise the hooks multiply the buffer
+        scale by the factor, which must be a whole number.
+    :param places: positions of outputs by the names of their globals, where clients do not get xdg-output.
+    :returns: the host globals that the hooks bind, with the highest version of each.
     """
     space = surfaces.Uniform(factor, stable=stable)
     coordinates.install(hooks, space)
@@ -50,9 +51,9 @@ def install(
 def install_direct(
     hooks: Hooks, factor: float, *, stable: bool = False, places: Mapping[int, OutputPlace]
 ) -> dict[str, int]:
-    """Switch on scales by output.
+    """Install the hooks of ``--direct-scale``: one ratio per output.
 
-    :param factor: clients' units in one pixel.
+    :param factor: client units per pixel.
     :param places: as of :func:`install`.
     :returns: as :func:`install`.
     """
@@ -68,7 +69,7 @@ def install_direct(
 
 
 def install_densities(hooks: Hooks, buckets: Sequence[int], *, places: Mapping[int, OutputPlace]) -> dict[str, int]:
-    """Report densities of a list, and scale nothing.
+    """Install the hooks of ``--dpi`` alone: outputs report densities of a list, and nothing is scaled.
 
     :param places: as of :func:`install`.
     :returns: as :func:`install`.

@@ -1,4 +1,4 @@
-"""How numbers are converted between the host's units and the clients' (chromeos-sommelier.md §3.4)."""
+"""Conversion of numbers between host units and client units (chromeos-sommelier.md §3.4)."""
 
 from __future__ import annotations
 
@@ -7,51 +7,53 @@ from typing import NamedTuple, Protocol
 
 INT_MAX = 0x7FFFFFFF
 _DAMAGE_LIMIT = INT_MAX // 10
-"""Programs damage rectangles as large as the numbers go; inside this limit nothing can overflow."""
+"""Programs send damage rectangles of up to INT_MAX; below this limit no conversion overflows."""
 
 
 class Conversions(Protocol):
-    """What can be converted along one axis: by one ratio (:class:`Axis`), or as a surface needs it."""
+    """The conversions along one axis: by one ratio (:class:`Axis`), or by the ratios of a surface
+    (:class:`~sommelier_shim.scaling.surface_axis.SurfaceAxis`)."""
 
     def to_guest(self, value: int) -> int:
-        """A length or coordinate of the host's."""
+        """Convert a length or coordinate from host units to client units."""
 
     def to_host(self, value: int) -> int:
-        """A length or coordinate of a client's."""
+        """Convert a length or coordinate from client units to host units."""
 
     def fixed_to_guest(self, raw: int) -> int:
-        """A 24.8 number of the host's."""
+        """Convert a 24.8 fixed-point number from host units to client units."""
 
     def fixed_to_host(self, raw: int) -> int:
-        """A 24.8 number of a client's."""
+        """Convert a 24.8 fixed-point number from client units to host units."""
 
     def size_to_guest(self, value: int) -> int:
-        """A window's size of the host's."""
+        """Convert a window's size from host units to client units."""
 
     def size_to_host(self, value: int) -> int:
-        """A size that may not become nothing; 0 and below mean something else and stay."""
+        """Convert a size from client units to host units: at least 1. Zero and negative values have a meaning of
+        their own and stay."""
 
     def edge_to_host(self, value: int) -> int:
-        """The far edge of a rectangle of a client's."""
+        """Convert the right or bottom edge of a rectangle from client units to host units."""
 
     def destination(self, size: int, buffer_scale: int = 1) -> int:
-        """The size in the host's units at which a surface is shown.
+        """The size in host units at which the host shows a surface.
 
-        :param size: of the surface's contents, in pixels of ``buffer_scale`` for each of the client's units.
+        :param size: size of the surface's contents, with ``buffer_scale`` pixels per client unit.
         """
 
     def damage(self, first: int, last: int) -> tuple[int, int]:
-        """The range that covers a damaged range."""
+        """Convert a damaged range, given by its first and last edge, to a range in host units that covers it."""
 
 
 class Axis(NamedTuple):
     """Conversions along one axis by one ratio.
 
-    :ivar guest: clients' units that are as long as :ivar host: units of the host's. Two whole numbers make an exact
-        ratio: either converts into the other.
+    :ivar guest: a length in client units that equals :ivar host: in host units. With two whole numbers the ratio
+        is exact in both directions.
     :ivar stable: round so that a round trip gives the same number (``--stable-scaling``).
-    :ivar direct: clients' units are pixels (``--direct-scale``): sizes are cut like everything else, and damage
-        does not spread.
+    :ivar direct: client units are pixels (``--direct-scale``): sizes are truncated like all other numbers, and
+        damage gets no margin.
     """
 
     guest: float
@@ -90,12 +92,13 @@ class Axis(NamedTuple):
         return self.to_host(value)
 
     def destination(self, size: float, buffer_scale: float = 1) -> int:
-        """See :class:`Conversions`. Sizes and scales may be fractions here."""
+        """See :class:`Conversions`. Here sizes and scales may be fractions."""
         quotient = size * self.host / (self.guest * buffer_scale)
         return max(1, clamped(math.trunc(quotient) if self.direct else math.ceil(quotient)))
 
     def damage(self, first: int, last: int, buffer_scale: float = 1) -> tuple[int, int]:
-        """See :class:`Conversions`. One unit wider for what filtering spreads, unless units are pixels."""
+        """See :class:`Conversions`. One unit wider on each side, because the host's filter blurs over the edge,
+        unless units are pixels."""
         spread = 0 if self.direct else 1
         scale = self.guest * buffer_scale
         start = max(first - spread, -_DAMAGE_LIMIT) * self.host / scale
@@ -112,22 +115,22 @@ class Scale(NamedTuple):
 
     @classmethod
     def by(cls, factor: float, *, stable: bool = False) -> Scale:
-        """Conversions by one factor: clients' units in one of the host's."""
+        """Conversions by one factor: client units per host unit."""
         return cls(*[Axis(factor, stable=stable)] * 2)
 
     def rectangle(self, x: int, y: int, width: int, height: int) -> tuple[int, int, int, int]:
-        """A rectangle of a client's, corner by corner (chromeos-sommelier.md §1.2)."""
+        """Convert a client's rectangle to host units, corner by corner (chromeos-sommelier.md §1.2)."""
         left, top = self.x.to_host(x), self.y.to_host(y)
         right, bottom = self.x.edge_to_host(x + width), self.y.edge_to_host(y + height)
         return left, top, clamped(right - left), clamped(bottom - top)
 
 
 def clamped(value: int) -> int:
-    """A number kept inside 32 bits."""
+    """A number clamped to the range of a signed 32-bit integer."""
     return max(-INT_MAX - 1, min(INT_MAX, value))
 
 
 def usable(desired: float, *, has_viewporter: bool) -> float:
-    """The factor that can be had: 0.1 to 10, and whole without viewports (chromeos-sommelier.md §2.2)."""
+    """The nearest possible factor: 0.1 to 10, and whole without viewports (chromeos-sommelier.md §2.2)."""
     factor = min(10.0, max(0.1, desired))
     return factor if has_viewporter else float(max(1, round(factor)))

@@ -1,4 +1,4 @@
-"""Sizes of buffers, which only the requests that make them tell."""
+"""Sizes of buffers, recorded from the requests that create them: no other message contains them."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ _REQUESTS = {
     ("wl_drm", "create_planar_buffer"): (8, 16),
     ("wl_drm", "create_prime_buffer"): (8, 12),
 }
-"""Requests that make a buffer: the offsets of its id and of its width, which the height follows. A prime buffer's
-name is a descriptor and takes no bytes."""
+"""Requests that create a buffer: the offsets of its id and of its width; the height follows the width. The ``name``
+argument of create_prime_buffer is a descriptor and takes no bytes."""
 
 
 def install(hooks: Hooks) -> None:
-    """Note the size of every buffer."""
+    """Record the size of every buffer."""
     for (interface, name), (new, width) in _REQUESTS.items():
         if is_known(interface):
             hooks.on_request(interface, name, _recorder(new, width))
@@ -33,7 +33,7 @@ def install(hooks: Hooks) -> None:
 
 
 def size_of(relay: Relay, buffer: int) -> tuple[int, int] | None:
-    """Width and height of a client's buffer in pixels."""
+    """Width and height of a client's buffer in pixels; None if they are unknown."""
     return _sizes(relay).get(buffer)
 
 

@@ -1,7 +1,8 @@
-"""Messages whose numbers are converted and nothing else: by interface, which argument is what.
+"""Messages that need only their numbers converted: a table of the argument kinds, by interface and message.
 
-Beyond chromeos-sommelier.md §1.2 this converts what the original forgets: min and max size, the window menu's
-place, set_parent_size, the locked pointer's hint. ``protocols/numbers.txt`` lists every number of every message.
+Beyond chromeos-sommelier.md §1.2 the table has messages that ChromeOS's sommelier does not convert: min and max
+size, the window menu's position, set_parent_size, the locked pointer's hint. ``protocols/numbers.txt`` lists every
+number of every message.
 """
 
 from __future__ import annotations
@@ -48,8 +49,9 @@ REQUESTS = {
     "xdg_toplevel_drag_v1": {"attach": "oxy"},
     "zcr_extended_text_input_v1": {"set_autocorrect_info": "--xyxy"},
 }
-"""``x`` and ``y`` an int along that axis, ``w`` and ``h`` a size that may not become 0, ``f`` and ``g`` a
-fixed-point number, ``o`` the object that they are about where it is not the message's own, ``-`` left alone."""
+"""One letter per argument: ``x`` and ``y`` are ints along that axis; ``w`` and ``h`` are sizes along x and y, which
+do not become 0; ``f`` and ``g`` are fixed-point numbers along x and y; ``o`` is the object whose scale converts the
+numbers, if it is not the message's own object; ``-`` stays."""
 
 STANDING = frozenset(
     {
@@ -73,7 +75,8 @@ STANDING = frozenset(
         ("zxdg_toplevel_v6", "set_min_size"),
     }
 )
-"""Requests whose numbers the host holds until others come; the rest of the list is about a moment."""
+"""Requests that set state: the host keeps their numbers until the client sends others. The other requests of the
+table have a momentary effect."""
 
 EVENTS = {
     "wl_pointer": {"enter": "-ofg", "motion": "-fg", "warp": "fg"},
@@ -97,7 +100,7 @@ EVENTS = {
     "xdg_toplevel_icon_manager_v1": {"icon_size": "w"},
     "zcr_extended_text_input_v1": {"set_virtual_keyboard_occluded_bounds": "xyxy"},
 }
-"""The same; here ``o`` is the surface that the object is about from now on."""
+"""The same letters for events; here ``o`` is the surface whose scale applies to the object from this event on."""
 
 _AXIS_OF = {letter: index for index, letters in enumerate(("xwf", "yhg")) for letter in letters}
 _VERTICAL = 0
@@ -105,9 +108,9 @@ _VERTICAL = 0
 
 
 def install(hooks: Hooks, space: Space, otherwise: Container[tuple[str, str]] = ()) -> None:
-    """Convert what is listed.
+    """Install hooks for the messages of the tables.
 
-    :param otherwise: interface and name of messages that somebody else converts.
+    :param otherwise: interface and name of messages that other modules convert.
     """
     for interface, requests in REQUESTS.items():
         for name, pattern in requests.items():
@@ -182,7 +185,7 @@ _EVENT_CONVERSIONS = dict(
 
 
 def _places(pattern: str, conversions: Mapping[str, _Conversion]) -> list[tuple[int, int, _Conversion]]:
-    """What is to be converted: the offset, the number of the axis, and how."""
+    """The arguments to convert: offset, axis index (0 is x) and conversion."""
     return [
         (8 + 4 * index, _AXIS_OF[letter], conversions[letter])
         for index, letter in enumerate(pattern)

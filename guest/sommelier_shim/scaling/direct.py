@@ -1,7 +1,7 @@
-"""Clients whose units are pixels, on each output by its own scale (``--direct-scale``, chromeos-sommelier.md §3.3).
+"""``--direct-scale``: client units are pixels, by each output's own scale (chromeos-sommelier.md §3.3).
 
-Every surface has conversions of its own. What a message is about is known from the object that it was said to: by
-the surface that the object was made for, or that an event for it named last.
+Every surface has its own conversions. The hooks find the surface of a message through the message's object: the
+client created the object for a surface, or the last event of the object named a surface.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from sommelier_shim.wire import HEADER, INT, UINT, Buffer, decode, encode
 
 _ATTACHED, _FOLLOWERS = "attached to surfaces", "about the same as others"
 _WHOLE = 120
-"""One pixel for each unit, in the 120ths of wp_fractional_scale_v1."""
+"""Scale 1 (one pixel per unit) in the 120ths of wp_fractional_scale_v1."""
 _ENTERED_LIMIT = 64
 _COMMIT = 6
 """Opcode of wl_surface."""
@@ -32,9 +32,9 @@ CONVERTED_HERE = {("xdg_popup", "configure"), ("zxdg_popup_v6", "configure")}
 
 
 class Direct:
-    """The :class:`~sommelier_shim.scaling.surfaces.Space` of these clients.
+    """The :class:`~sommelier_shim.scaling.surfaces.Space` of direct scale.
 
-    :param factor: clients' units in one pixel.
+    :param factor: client units per pixel.
     """
 
     def __init__(self, factor: float, *, stable: bool) -> None:
@@ -72,14 +72,17 @@ class Direct:
         standing(relay).keep(object_id, word & 0xFFFF, attached(relay).get(about), statement)
 
     def outputs_changed(self, relay: Relay) -> bytes:
-        """What clients are told when an output has another scale."""
+        """Update the surfaces after an output's scale has changed.
+
+        :returns: events for the client.
+        """
         return followed(relay)
 
 
 def followed(relay: Relay) -> bytes:
-    """Let every surface take the scale of the output that counts for it now, and tell the host what that changes.
+    """Set every surface's scale to that of its present output, and send the resulting requests to the host.
 
-    :returns: what the client is told.
+    :returns: events for the client.
     """
     surfaces = [surface for surface in surfaces_of(relay).values() if isinstance(surface, DirectSurface)]
     told = b"".join(surface.follow() for surface in surfaces)
@@ -90,7 +93,7 @@ def followed(relay: Relay) -> bytes:
 
 
 def attached(relay: Relay) -> WeakValueDictionary[int, DirectSurface]:
-    """The surfaces that a client's objects are about, by its numbers; those that are destroyed drop out."""
+    """The surface of each client object, by client id. Destroyed surfaces drop out of the table."""
     found: WeakValueDictionary[int, DirectSurface] | None = relay.features.get(_ATTACHED)
     if found is None:
         found = relay.features[_ATTACHED] = WeakValueDictionary()
@@ -98,17 +101,17 @@ def attached(relay: Relay) -> WeakValueDictionary[int, DirectSurface]:
 
 
 def _followers(relay: Relay) -> dict[int, int]:
-    """Objects that are about what another object is about: relative pointers by their pointers, for instance."""
+    """Objects that share the surface of another object, by client id: for instance the pointer of each relative
+    pointer."""
     found: dict[int, int] = relay.features.setdefault(_FOLLOWERS, {})
     return found
 
 
 def renewed(relay: Relay, surfaces: list[DirectSurface]) -> bytes:
-    """What the host must hear of surfaces whose ratio has changed and whose clients need not notice.
+    """Requests for the host: commits of surfaces whose ratio has changed, on behalf of the client.
 
-    Parts of windows, popups and pointers stay as they are for long. They are committed for the client, unless it
-    has said something of them that waits for its own commit. A window is left to its client, which has a configure
-    to answer.
+    A client may not commit subsurfaces, popups and cursors for a long time, so the proxy commits them, unless the
+    client has pending state on them. The proxy does not commit a window: its client answers a configure.
     """
     stale = {id(one) for one in surfaces if one.is_stale and one.is_committed}
     said = b""
@@ -129,7 +132,8 @@ def _numbers_of(relay: Relay, object_id: int, surface: DirectSurface) -> bytes:
 
 
 def install(hooks: Hooks) -> None:
-    """Find out what is about which surface. Comes after the hooks of :mod:`surfaces`, and before what converts."""
+    """Install the hooks that find the surface of each object. Call this after :func:`surfaces.install`, and before
+    the hooks that convert numbers."""
     for interface, message, named in naming("wl_surface", requests=True):
         if message.new and not message.new[0].before:
             hooks.on_request(interface, message.name, _attacher(message.new[0].offset, named))
@@ -233,7 +237,7 @@ def _get_subsurface(flow: Flow, object_id: int, at: int, stop: int) -> None:
     surface = known.get(child)
     if surface is not None:
         surface.belongs_to(known.get(parent), is_part=True)
-    _attach(flow.relay, new, parent)  # it lies in the parent's units
+    _attach(flow.relay, new, parent)  # a subsurface's position is in the parent's units
 
 
 def _set_cursor(flow: Flow, object_id: int, at: int, stop: int) -> None:
@@ -254,7 +258,7 @@ def _destroy_follower(flow: Flow, object_id: int, at: int, stop: int) -> None:
 
 
 def _set_shape(flow: Flow, object_id: int, at: int, stop: int) -> None:
-    """The pointer has no picture of the client's any more."""
+    """The pointer shows a shape of the host instead of the client's surface: forget set_cursor."""
     standing(flow.relay).forget_request(_followers(flow.relay).get(object_id, 0), _SET_CURSOR)
 
 
@@ -337,7 +341,7 @@ def _acknowledge(flow: Flow, object_id: int, at: int, stop: int) -> Buffer | Non
 
 
 def _popup_configured(flow: Flow, object_id: int, at: int, stop: int) -> None:
-    """A popup lies in its parent's units."""
+    """Convert a popup's configure: its position by the parent's scale, its size by its own."""
     surface = attached(flow.relay).get(flow.relay.client_id(object_id))
     if surface is None:
         return
@@ -352,7 +356,10 @@ def _popup_configured(flow: Flow, object_id: int, at: int, stop: int) -> None:
 
 
 def _moved(surface: DirectSurface) -> bytes:
-    """What the client is told when a surface may have come to another output; others may depend on it."""
+    """Update a surface that has entered or left an output, and the surfaces that depend on it.
+
+    :returns: events for the client.
+    """
     before = surface.told
     told = surface.follow()
     return told if surface.told == before else told + followed(surface.relay)
@@ -372,7 +379,7 @@ def _left(flow: Flow, object_id: int, at: int, stop: int) -> Buffer | None:
     output = outputs_of(flow.relay).own.get(UINT.unpack_from(flow.buffer, at + 8)[0])
     surface = attached(flow.relay).get(flow.relay.client_id(object_id))
     if output is not None and surface is not None:
-        # What is on no output at all keeps the scale of the last one.
+        # A surface on no output keeps the scale of its last output.
         surface.entered = [one for one in surface.entered if one is not output] or surface.entered
         flow.after += _moved(surface)
         return b""

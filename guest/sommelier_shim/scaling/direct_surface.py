@@ -1,4 +1,4 @@
-"""Surfaces whose units are pixels, and what their windows were told."""
+"""Surfaces under direct scale, and the configures that their windows got."""
 
 from __future__ import annotations
 
@@ -10,27 +10,27 @@ from sommelier_shim.scaling.surfaces import Surface, surfaces_of
 from sommelier_shim.wire import encode
 
 _GENERATIONS = 8
-"""Popups of popups whose outputs are asked for."""
+"""Maximum number of parents that :attr:`DirectSurface.root` and :attr:`DirectSurface.output` follow."""
 _OWN_SERIALS = 0xF0000000
-"""Numbers of the proxy's own configures; a host counts up from nothing."""
+"""First serial of the proxy's own configures; hosts count from 0."""
 _REPEATED_LIMIT = 1024
 _UNANSWERED_LIMIT = 64
-"""Configures without an answer whose ratio is remembered."""
+"""Maximum number of unacknowledged configures whose ratios a window keeps."""
 _CONFIGURE, _CONFIGURE_BOUNDS = 0, 2
-"""Opcodes of xdg_toplevel's events; the first is xdg_surface's, too."""
+"""Opcodes of xdg_toplevel's events; xdg_surface.configure has opcode 0, too."""
 
 Bases = tuple[Axis, Axis]
 
 
 class Window:
-    """What a toplevel was told.
+    """The configures of a toplevel.
 
-    :ivar xdg_surface: the client's numbers of the object, :ivar toplevel: and of its role.
-    :ivar size: the host's; :ivar states: the rest of the last configure; :ivar serial: its number;
-        :ivar bounds: the host's last configure_bounds, None without.
-    :ivar acknowledged: the last number of the host's that the client has answered.
-    :ivar repeated: the host's numbers by those of configures that the proxy has made of them.
-    :ivar unanswered: by the number of a configure, the ratios by which the client was told the size.
+    :ivar xdg_surface: client id of the xdg_surface, :ivar toplevel: client id of its toplevel.
+    :ivar size: size of the host's last configure, in host units; :ivar states: its states; :ivar serial: its
+        serial; :ivar bounds: the host's last configure_bounds, None if the host has sent none.
+    :ivar acknowledged: the last host serial that the proxy has acknowledged to the host.
+    :ivar repeated: the host's serial by the serial of the proxy's own configure that repeats it.
+    :ivar unanswered: by serial of a configure, the ratios that converted its size.
     """
 
     __slots__ = (
@@ -57,7 +57,10 @@ class Window:
         self.unanswered: dict[int, Bases] = {}
 
     def again(self, scale: Scale, bases: Bases) -> bytes:
-        """The last configure in other pixels. It has a number of its own: toolkits pass over those they know."""
+        """The host's last configure, converted by another ratio.
+
+        It gets a serial of the proxy's own, because toolkits ignore a configure with a known serial.
+        """
         assert self.serial is not None
         serial = _OWN_SERIALS + len(self.repeated)
         if len(self.repeated) >= _REPEATED_LIMIT:
@@ -73,13 +76,16 @@ class Window:
         return said + encode(self.xdg_surface, _CONFIGURE, "u", serial)
 
     def told(self, serial: int, bases: Bases) -> None:
-        """The client gets a configure by these ratios."""
+        """Record the ratios of a configure that the client gets."""
         self.unanswered[serial] = bases
         if len(self.unanswered) > _UNANSWERED_LIMIT:
             del self.unanswered[next(iter(self.unanswered))]
 
     def answered(self, serial: int) -> Bases | None:
-        """The ratios that the client knows of by its answer; None if it has answered that before."""
+        """Handle an ack_configure, which also answers all earlier configures.
+
+        :returns: the ratios of that configure; None if the client has acknowledged it before.
+        """
         bases = self.unanswered.get(serial)
         for earlier in list(self.unanswered):
             if bases is None:
@@ -91,14 +97,15 @@ class Window:
 
 
 class DirectSurface(Surface):
-    """A surface with conversions of its own.
+    """A surface with its own conversions.
 
-    :ivar entered: the outputs that it is on, as far as known; :ivar parent: the surface that it belongs to, whose
-        output counts until it enters one.
-    :ivar is_part: whether it is drawn inside its parent, whose ratio is its own.
-    :ivar is_stale: whether the host may hold numbers of it that were converted by another ratio.
-    :ivar is_pending: whether the client has said something of it that waits for its commit.
-    :ivar is_committed: whether the proxy may commit it: hosts end the connection for those that lost their role.
+    :ivar entered: the outputs that the surface has entered and not left; :ivar parent: the surface that it belongs
+        to, whose output applies until this surface enters one.
+    :ivar is_part: whether this is a subsurface, which has its parent's ratio.
+    :ivar is_stale: whether the host may have numbers of this surface that another ratio converted.
+    :ivar is_pending: whether the client has sent double-buffered state for this surface since its last commit.
+    :ivar is_committed: whether the proxy may commit this surface. It may not after the surface has lost its role:
+        hosts disconnect a client for such a commit.
     """
 
     __slots__ = ("__weakref__", "axes", "entered", "is_committed", "is_part", "is_pending", "is_stale", "outputs",
@@ -117,7 +124,7 @@ class DirectSurface(Surface):
 
     @property
     def root(self) -> DirectSurface:
-        """The surface that it is drawn in."""
+        """The surface in which this one is drawn: the window of a subsurface, otherwise the surface itself."""
         surface = self
         for _ in range(_GENERATIONS):
             if not surface.is_part or surface.parent is None:
@@ -127,7 +134,7 @@ class DirectSurface(Surface):
 
     @property
     def output(self) -> Output | None:
-        """The output whose scale counts: the last one that it came to (chromeos-sommelier.md §3.3)."""
+        """The output whose scale applies: the last one that the surface entered (chromeos-sommelier.md §3.3)."""
         surface: DirectSurface | None = self.root
         for _ in range(_GENERATIONS):
             if surface is None:
@@ -140,24 +147,25 @@ class DirectSurface(Surface):
 
     @property
     def told(self) -> Bases:
-        """The ratios by which the client is told sizes."""
+        """The ratios that convert sizes in events for the client."""
         return self.axes[0].base, self.axes[1].base
 
     @property
     def known(self) -> Bases:
-        """The ratios in whose pixels the client's numbers are."""
+        """The ratios that convert the numbers in the client's requests."""
         return self.axes[0].known, self.axes[1].known
 
     @property
     def family(self) -> list[DirectSurface]:
-        """It and its parts."""
+        """This surface and its subsurfaces."""
         if self.is_part:
             return [self]
         every = surfaces_of(self.relay).values()
         return [one for one in every if isinstance(one, DirectSurface) and one.root is self]
 
     def shown_size(self) -> tuple[int, int] | None:
-        """See :class:`Surface`. Contents of another ratio convert anew what was said before they were there."""
+        """See :class:`Surface`. When the contents change the ratio, the surface becomes stale: the host has
+        numbers that the old ratio converted."""
         told = self.follow()
         if told:
             self.relay.to_client(told, None)
@@ -167,13 +175,14 @@ class DirectSurface(Surface):
         return size
 
     def destroyed(self) -> None:
-        """See :class:`Surface`. What belongs to it may stay, but does not keep what it belonged to."""
+        """See :class:`Surface`. Surfaces that belong to this one may live on; they must not keep this one's parent
+        alive."""
         self.parent = None
         for axis in self.axes:
             axis.parent = None
 
     def belongs_to(self, parent: DirectSurface | None, *, is_part: bool = False) -> None:
-        """It is shown with another surface from now on, or inside it: a popup, a picture of a pointer, a part."""
+        """Set the parent surface: of a popup, a cursor, a drag icon, or (``is_part``) a subsurface."""
         if parent is self:
             return
         self.parent = parent
@@ -184,12 +193,13 @@ class DirectSurface(Surface):
         self.follow()
 
     def follow(self) -> bytes:
-        """Take the scale of the output that counts now.
+        """Set the scale to that of the present output.
 
-        A window that was configured hears its size in the new pixels, and what it and its parts say counts as the
-        old ones until it answers. Everything else is converted anew with its next commit.
+        A configured window gets another configure with its size in the new pixels. Until the client acknowledges
+        that, the old ratio converts the requests of the window and its subsurfaces. The proxy converts the numbers
+        of all other surfaces again at their next commit.
 
-        :returns: what the client is told.
+        :returns: events for the client.
         """
         root, bases = self.root, self.outputs.axes(self.output)
         waits = root.window is not None and root.window.serial is not None
@@ -204,6 +214,6 @@ class DirectSurface(Surface):
         return b""
 
     def settle(self, bases: Bases) -> None:
-        """The client knows these ratios; see :meth:`SurfaceAxis.settle`."""
+        """The client uses these ratios from now on; see :meth:`SurfaceAxis.settle`."""
         changed = [axis.settle(base) for axis, base in zip(self.axes, bases, strict=True)]
         self.is_stale = self.is_stale or any(changed)

@@ -1,4 +1,4 @@
-"""Where outputs lie for clients whose units are pixels: sizes differ from the host's, each by its own scale."""
+"""Positions of outputs under direct scale: each output's size differs from the host's by its own ratio."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 
 class Place(NamedTuple):
-    """A rectangle of an output."""
+    """Position and size of an output."""
 
     x: int
     y: int
@@ -16,13 +16,13 @@ class Place(NamedTuple):
 
 
 def arranged(places: Sequence[Place], sizes: Sequence[tuple[int, int]]) -> list[tuple[int, int]]:
-    """Positions for outputs of other sizes that keep their arrangement, without gaps or overlaps.
+    """New positions of outputs for other sizes: the arrangement stays, without gaps or overlaps.
 
-    Outputs side by side follow each other from the left (chromeos-sommelier.md §3.2); beyond that, what is below
-    another one stays below it.
+    Outputs side by side follow each other from the left (chromeos-sommelier.md §3.2); in addition, an output that
+    is below another one stays below it.
 
-    :param places: on the host.
-    :param sizes: for the clients, in the same order.
+    :param places: positions and sizes on the host.
+    :param sizes: sizes for the clients, in the same order.
     """
     found: list[tuple[int, int]] = [(0, 0)] * len(places)
     for index in sorted(range(len(places)), key=lambda index: places[index].x):

@@ -1,4 +1,5 @@
-"""The adapter of :mod:`~sommelier_shim.scaling.outputs`: what the host says of outputs, and what clients hear."""
+"""Hooks for outputs: they record the host's events in :mod:`~sommelier_shim.scaling.outputs`, and send clients the
+converted ones."""
 
 from __future__ import annotations
 
@@ -15,14 +16,14 @@ from sommelier_shim.wire import INT, UINT, Buffer, decode, encode
 
 AURA = "zaura_shell"
 _SOURCES = {XDG_OUTPUT: "zxdg_output_v1", AURA: "zaura_output"}
-"""What tells more of an output: by the global, what it makes."""
+"""More sources of facts on outputs: the interface of the per-output object, by the global that creates it."""
 _AURA_OUTPUTS, _AURA_RELEASES = 2, 38
-"""Versions of zaura_shell from which it makes objects for outputs, and from which these can be destroyed."""
+"""Versions of zaura_shell since which it has get_aura_output, and since which zaura_output has a destructor."""
 _OUTPUT_VERSION, _OUTPUT_RELEASES = 3, 3
 _INTERNAL = 1
 """zaura_output.connection_type."""
 _CURRENT = 1
-"""A bit of wl_output.mode, and of zaura_output.scale."""
+"""The flag ``current`` of wl_output.mode and of zaura_output.scale."""
 _OUTPUT_LIMIT = 64
 
 
@@ -32,11 +33,11 @@ def install(
     places: Mapping[int, OutputPlace],
     at_change: Callable[[Relay], bytes] | None = None,
 ) -> None:
-    """Describe outputs in the clients' units.
+    """Install hooks that describe outputs in client units.
 
-    :param places: of outputs by the names of their globals, as the proxy's own connection knows them. They count
-        where the client's connection has no xdg-output.
-    :param at_change: called when the host has said something of an output; returns what else the client shall hear.
+    :param places: positions of outputs by the names of their globals, from the proxy's own connection. The hooks
+        use them where the client's connection has no xdg-output.
+    :param at_change: called when the host has sent events of an output; returns more events for the client.
     """
 
     def described(view: View, outputs: Outputs, *, ends_set: bool = False) -> bytes:
@@ -45,7 +46,7 @@ def install(
         return view.events(describer.described(view.output, outputs), ends_set=ends_set)
 
     def tell(relay: Relay) -> bytes:
-        """What has changed: one output may move others."""
+        """Events for all outputs that have changed: one output may move others."""
         outputs = outputs_of(relay)
         for name, output in outputs.by_name.items():
             if name in places and _SOURCES[XDG_OUTPUT] not in output.sources.values():
@@ -91,7 +92,7 @@ def install(
     def told_mode(flow: Flow, object_id: int, at: int, stop: int) -> Buffer:
         outputs = outputs_of(flow.relay)
         view = outputs.views.get(flow.relay.client_id(object_id))
-        # Version 1 has no other end of a set.
+        # Version 1 has no wl_output.done: mode ends the group of events.
         return described(view, outputs) if view is not None and view.version < 2 else b""
 
     def told_done(flow: Flow, object_id: int, at: int, stop: int) -> Buffer:
@@ -134,7 +135,8 @@ def install(
 
 
 def _hide_own_outputs(hooks: Hooks) -> None:
-    """Events name every object that this connection has for an output: the client knows its own ones alone."""
+    """Drop events that name one of the proxy's own wl_outputs: hosts send such an event for every wl_output of the
+    connection, and the client knows only its own."""
 
     def hider(offset: int) -> Hook:
         def hide(flow: Flow, object_id: int, at: int, stop: int) -> Buffer | None:
@@ -165,7 +167,7 @@ def _source_announced(flow: Flow, name: int, version: int) -> None:
 
 
 def _ask(flow: Flow, outputs: Outputs, output: Output) -> None:
-    """Let whatever can tell more of an output do so."""
+    """Create the xdg-output and aura output of an output, if the host has their globals."""
     relay, own = flow.relay, own_globals(flow)
     assert isinstance(relay, TranslatingRelay)
     for factory, interface in _SOURCES.items():

@@ -1,7 +1,7 @@
-"""Outputs as the host describes them, and as clients see them: in their own units (chromeos-sommelier.md §3.2).
+"""Outputs as the host describes them, and as clients see them, in client units (chromeos-sommelier.md §3.2).
 
-The proxy binds every output for itself on each client's connection, before the client can. What the host says to
-these objects of its own is what is known; what it says to the client's is replaced by that.
+The proxy binds every output on each client's connection, before the client can. It records the events of these own
+objects, and replaces the events of the client's objects by converted ones.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from sommelier_shim.scaling.layout import Place, arranged
 from sommelier_shim.wire import encode
 
 MOST_SCALE = 2
-"""The largest scale that clients are told (sommelier.md, appendix C)."""
+"""Maximum of the wl_output.scale that clients get (sommelier.md, appendix C)."""
 _ROTATED = (1, 3, 5, 7)
 _CURRENT = 1
 _GEOMETRY, _MODE, _DONE, _SCALE = range(4)
@@ -24,20 +24,21 @@ _GEOMETRY, _MODE, _DONE, _SCALE = range(4)
 _LOGICAL_POSITION, _LOGICAL_SIZE, _LOGICAL_DONE = range(3)
 """Opcodes of zxdg_output_v1's events."""
 _LOGICAL_DONE_UNTIL = 3
-"""From this version on wl_output's end of a set is xdg-output's, too."""
+"""Since this version of xdg-output, wl_output.done replaces zxdg_output_v1.done."""
 _MILLIMETRES = 25.4
 _KEY = "outputs"
 
 
 class Output:
-    """What the host said of one output.
+    """The host's description of one output.
 
-    :param host_id: of the proxy's own object, bound with :ivar version:.
-    :ivar logical_size: position and size in the host's units, as far as xdg-output tells.
-    :ivar zoom: applied scale where ChromeOS tells it (device scale factor times current zoom), else 0.
-    :ivar is_internal: whether it is the built-in panel, where ChromeOS tells.
-    :ivar is_gone: whether the host has it no more.
-    :ivar sources: the proxy's own objects that tell of it: interface by the host's number.
+    :param host_id: host id of the proxy's own wl_output, bound with :ivar version:.
+    :ivar logical_position: position and :ivar logical_size: size in host units from xdg-output; None without.
+    :ivar zoom: the current scale from zaura_output, 0 on hosts other than ChromeOS; times
+        :ivar device_scale: it is the applied scale.
+    :ivar is_internal: whether this is the built-in panel; only ChromeOS reports that.
+    :ivar is_gone: whether the host has removed the output.
+    :ivar sources: interface by host id of the proxy's own objects for this output besides the wl_output.
     """
 
     def __init__(self, host_id: int = 0, version: int = 3) -> None:
@@ -61,7 +62,7 @@ class Output:
 
     @property
     def applied(self) -> float:
-        """Pixels in one unit of the host's."""
+        """Pixels per host unit."""
         if self.zoom:
             return self.device_scale * self.zoom
         if self.logical_size and self.logical_size[0] > 0 and self.pixels[0] > 0:
@@ -70,19 +71,20 @@ class Output:
 
     @property
     def place(self) -> Place:
-        """Where it lies, in the host's units."""
+        """Position and size in host units."""
         size = self.logical_size or [max(1, int(size / self.applied)) for size in self.turned(self.pixels)]
         return Place(*(self.logical_position or (self.x, self.y)), *size)
 
     def turned(self, size: tuple[int, int]) -> tuple[int, int]:
-        """A size as its transform has it, from one as its panel has it."""
+        """A size with the output's transform applied: width and height swapped when it is rotated."""
         return size[::-1] if self.transform in _ROTATED else size
 
 
 class Description(NamedTuple):
-    """What a client is told of an output.
+    """The description of an output for clients, in client units.
 
-    :ivar mode: width and height; :ivar logical: the same as the transform has it, without the scale.
+    :ivar mode: width and height of wl_output.mode; :ivar logical: size of xdg-output, with the transform applied
+        and divided by the scale.
     """
 
     position: tuple[int, int]
@@ -95,7 +97,7 @@ class Description(NamedTuple):
 class View:
     """A client's wl_output.
 
-    :ivar xdg: its xdg-outputs: what was told of each by its id, with the version.
+    :ivar xdg: its xdg-outputs by client id: the version, and the events that the client got last.
     """
 
     def __init__(self, client_id: int, version: int, output: Output) -> None:
@@ -106,9 +108,9 @@ class View:
         self._told = b""
 
     def events(self, described: Description, *, ends_set: bool) -> bytes:
-        """What the client is told now: the whole set when any of it has changed.
+        """Events for the client: the complete group if any event has changed since the last one.
 
-        :param ends_set: whether to say that a set has ended, whose other parts the host has told.
+        :param ends_set: whether to send ``done`` even if nothing has changed.
         """
         output = self.output
         told = encode(
@@ -131,7 +133,7 @@ class View:
 
 
 def logical_events(client_id: int, described: Description) -> bytes:
-    """What an xdg-output is told."""
+    """The events of an xdg-output, without done."""
     told = encode(client_id, _LOGICAL_POSITION, "ii", *described.position)
     return told + encode(client_id, _LOGICAL_SIZE, "ii", *described.logical)
 
@@ -139,10 +141,10 @@ def logical_events(client_id: int, described: Description) -> bytes:
 class Outputs:
     """The outputs of one client's connection.
 
-    :ivar by_name: those that the host has, in the order in which it announced them; :ivar own: the same by the
-        numbers of all the proxy's own objects that tell of one.
-    :ivar views: the client's, by its numbers; :ivar xdg: the same by the numbers of its xdg-outputs;
-        :ivar managers: versions of what made those.
+    :ivar by_name: the host's outputs by global name, in the order in which the host announced them; :ivar own: the
+        same outputs by the host ids of the proxy's own objects.
+    :ivar views: the client's wl_outputs by client id; :ivar xdg: the same by the client ids of their xdg-outputs;
+        :ivar managers: version by client id of the client's xdg-output managers.
     """
 
     def __init__(self) -> None:
@@ -154,18 +156,18 @@ class Outputs:
 
     @property
     def internal(self) -> Output | None:
-        """The built-in panel, or what comes nearest to it (chromeos-sommelier.md §3.1)."""
+        """The built-in panel, else the first output (chromeos-sommelier.md §3.1)."""
         outputs = self.by_name.values()
         return next((output for output in outputs if output.is_internal), None) or next(iter(outputs), None)
 
     def arranged(self, sizes: Iterable[tuple[int, int]]) -> dict[Output, tuple[int, int]]:
-        """Where the outputs lie if they have these sizes."""
+        """The outputs' positions for these sizes."""
         outputs = list(self.by_name.values())
         return dict(zip(outputs, arranged([output.place for output in outputs], list(sizes)), strict=True))
 
 
 def outputs_of(relay: Relay) -> Outputs:
-    """The state of a relay."""
+    """The outputs of a relay."""
     found = relay.features.get(_KEY)
     if found is None:
         found = relay.features[_KEY] = Outputs()
@@ -174,16 +176,16 @@ def outputs_of(relay: Relay) -> Outputs:
 
 
 class Describer(Protocol):
-    """How outputs look to clients."""
+    """Converts the descriptions of outputs for clients."""
 
     def described(self, output: Output, outputs: Outputs) -> Description:
-        """What clients are told of one output."""
+        """The description of one output for clients."""
 
 
 class ScaledOutputs:
-    """How outputs look by one scale.
+    """Descriptions under ``--scale``.
 
-    :param buckets: densities that may be reported.
+    :param buckets: the densities that outputs may report, in dots per inch.
     """
 
     def __init__(self, factor: float, *, stable: bool = False, buckets: Sequence[int] = ()) -> None:
@@ -201,9 +203,9 @@ class ScaledOutputs:
 
 
 class MeasuredOutputs:
-    """Outputs as the host has them, but for their density.
+    """Descriptions under ``--dpi`` alone: those of the host, with another physical size.
 
-    :param buckets: densities that may be reported.
+    :param buckets: the densities that outputs may report, in dots per inch.
     """
 
     def __init__(self, buckets: Sequence[int]) -> None:
@@ -217,8 +219,7 @@ class MeasuredOutputs:
 
 
 class DirectOutputs:
-    """How outputs look when clients' units are their pixels, or pixels times a factor
-    (chromeos-sommelier.md §3.3)."""
+    """Descriptions under ``--direct-scale``: in pixels times a factor (chromeos-sommelier.md §3.3)."""
 
     def __init__(self, factor: float, *, stable: bool = False) -> None:
         self.factor = factor
@@ -232,12 +233,12 @@ class DirectOutputs:
         return Description(position, output.millimetres, mode, 1, output.turned(mode))
 
     def virtual(self, output: Output) -> tuple[int, int]:
-        """The size of an output's panel in clients' units."""
+        """The size of an output in client units, before the transform."""
         width, height = (clamped(int(pixels * self.factor)) for pixels in output.pixels)
         return width, height
 
     def axes(self, output: Output | None) -> tuple[Axis, Axis]:
-        """How numbers are converted for what is shown on an output."""
+        """The conversions for surfaces on an output."""
         ratios: list[tuple[float, float]] = [(self.factor * (output.applied if output else 1), 1)] * 2
         if output is not None and output.logical_size and min(*output.logical_size, *output.pixels) > 0:
             virtual = output.turned(self.virtual(output))
@@ -249,9 +250,9 @@ class DirectOutputs:
 def nearest_density(
     pixels: tuple[int, int], millimetres: tuple[int, int], buckets: Sequence[int]
 ) -> tuple[int, int]:
-    """The physical size with which an output has one of the allowed densities (``--dpi``).
+    """The physical size that gives an output the nearest of the allowed densities (``--dpi``).
 
-    :param buckets: dots per inch; empty leaves the size alone.
+    :param buckets: dots per inch; if there are none, the size stays.
     """
     if not buckets or millimetres[0] <= 0 or pixels[0] <= 0:
         return millimetres

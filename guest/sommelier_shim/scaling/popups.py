@@ -1,5 +1,6 @@
-"""Popups under direct scale: a positioner's numbers are in the units of a window and of a popup of it, so the host
-hears of them when a popup uses them; and again when the ratio of either changes, where popups can be moved."""
+"""Popups under direct scale: a positioner's numbers are in the units of the parent and of the popup, which are
+known only when a popup uses the positioner. The proxy holds the numbers back and sends them then. When the ratio of
+parent or popup changes, it moves the popup with xdg_popup.reposition, where the client's version has that."""
 
 from __future__ import annotations
 
@@ -26,9 +27,9 @@ _REPOSITION = 2
 _MOVES_SINCE = 3
 """Opcode of xdg_popup, and the version of xdg_wm_base from which popups have it."""
 _WITH_PARENT = -1
-"""Stands for the opcode of what a popup holds in the units of its parent."""
+"""Key beside the opcodes: the popup's placement, kept a second time for its parent."""
 _OWN_TOKEN = 0xF0000000
-"""Names the proxy's own repositions."""
+"""The token of the proxy's own repositions."""
 
 POPUPS = {"xdg_popup"}
 DEFERRED = {
@@ -38,13 +39,13 @@ DEFERRED = {
 }
 
 Numbers = Mapping[int, list[int]]
-"""What a positioner was told: arguments by opcode."""
+"""A positioner's requests: arguments by opcode."""
 
 
 class _Positioner:
-    """A positioner of a client's.
+    """A client's positioner.
 
-    :ivar shell: what made it; :ivar numbers: what it was told.
+    :ivar shell: client id of the xdg_wm_base that created it; :ivar numbers: its requests.
     """
 
     def __init__(self, shell: int) -> None:
@@ -53,7 +54,7 @@ class _Positioner:
 
 
 class _Placement:
-    """Where a popup is: what its positioner was told, and what the host got of it."""
+    """The placement of a popup: the positioner's numbers as the client sent them and as the host got them."""
 
     def __init__(self, popup: DirectSurface, positioner: _Positioner) -> None:
         self._popup = ref(popup)
@@ -62,7 +63,8 @@ class _Placement:
         self._sent = self._converted(popup)
 
     def again(self, relay: Relay, object_id: int, scale: Scale) -> bytes:
-        """See :class:`~sommelier_shim.scaling.standing.Statement`. A positioner of the proxy's moves the popup."""
+        """See :class:`~sommelier_shim.scaling.standing.Statement`. Moves the popup with a positioner of the
+        proxy's own."""
         popup, shell = self._popup(), relay.host_id(self._shell)
         if popup is None or popup.contents is None or not shell:
             return b""
@@ -82,7 +84,7 @@ class _Placement:
 
 
 def install(hooks: Hooks) -> None:
-    """Hold positioners back."""
+    """Install the hooks of positioners and popups."""
     hooks.at_bind.setdefault("xdg_wm_base", []).append(_bound)
     for interface, surface, shell in (
         ("xdg_positioner", "xdg_surface", "xdg_wm_base"),
@@ -108,7 +110,7 @@ def _positioners(relay: Relay) -> dict[int, _Positioner]:
 
 
 def _shells(relay: Relay) -> dict[int, int]:
-    """Versions of a client's xdg_wm_base by its numbers."""
+    """The version of each xdg_wm_base of the client, by client id."""
     found: dict[int, int] = relay.features.setdefault(_SHELLS, {})
     return found
 
@@ -156,7 +158,7 @@ def _repositioned(flow: Flow, object_id: int, at: int, stop: int) -> Buffer | No
 
 
 def _place(flow: Flow, popup: int, surface: DirectSurface, positioner: int) -> None:
-    """A popup uses a positioner."""
+    """Send the host the numbers of the positioner that a popup uses, and keep them for a change of the ratio."""
     relay = flow.relay
     known = _positioners(relay).get(positioner)
     if known is None:
@@ -170,10 +172,10 @@ def _place(flow: Flow, popup: int, surface: DirectSurface, positioner: int) -> N
 
 
 def _converted(numbers: Numbers, parent: Scale, popup: Scale) -> dict[int, list[int]]:
-    """The lengths that a positioner was told, in the host's units."""
+    """The lengths of a positioner, in host units."""
 
     def extent(axis: Conversions) -> Callable[[int], int]:
-        # No size of a window's, but hosts end the connection for an anchor that is nothing.
+        # An anchor is no window size, but hosts disconnect a client for an empty one.
         return lambda value: max(1, axis.to_host(value)) if value > 0 else value
 
     conversions: dict[int, Sequence[Callable[[int], int]]] = {
@@ -190,5 +192,5 @@ def _converted(numbers: Numbers, parent: Scale, popup: Scale) -> dict[int, list[
 
 
 def _requests(positioner: int, numbers: Numbers) -> bytes:
-    """What a positioner of the host's is told."""
+    """The requests that set a positioner's numbers on the host."""
     return b"".join(encode(positioner, opcode, "i" * len(said), *said) for opcode, said in numbers.items())

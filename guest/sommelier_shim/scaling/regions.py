@@ -1,5 +1,5 @@
-"""Regions under direct scale: in which units they are is known only when a surface uses them, so the host hears of
-their rectangles then."""
+"""Regions under direct scale: a region's units are known only when a surface uses the region. The proxy holds the
+rectangles back and creates a region on the host for each use."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ from sommelier_shim.translation import TranslatingRelay
 from sommelier_shim.wire import NO_MEMORY, UINT, Buffer, WireError, encode
 
 Parts = tuple[tuple[int, tuple[int, int, int, int]], ...]
-"""What a region is made of: opcodes of wl_region and rectangles in clients' units."""
+"""The requests of a region: opcodes of wl_region and rectangles in client units."""
 _REGIONS = "regions"
 _RECTANGLE_LIMIT = 1 << 16
-"""Rectangles that the regions of one client may have."""
+"""Maximum number of rectangles in all regions of one client."""
 COMPOSITOR = "wl_compositor"
-"""Makes the host's regions for the proxy: the client may have released its own meanwhile."""
+"""The proxy's own wl_compositor creates the host regions, because the client may have released its own."""
 _UNCONFIRMED_LIMIT = 1 << 14
-"""Rectangles that one client may have the host told of without its answer: twelve bytes that use a region become
-as many messages as that has rectangles, which must not hold up the others."""
+"""Maximum number of rectangles of one client in host regions that the host has not yet deleted. A 12-byte request
+that uses a region becomes one message per rectangle, and this must not delay other clients."""
 _CREATE_REGION = 1
 _DESTROY_REGION = 0
 DEFERRED = {("wl_region", "add"), ("wl_region", "subtract")}
@@ -37,7 +37,7 @@ USING = {
 
 
 class Regions:
-    """The regions of one client: what was added and subtracted, by its numbers."""
+    """The regions of one client: added and subtracted rectangles by client id."""
 
     def __init__(self) -> None:
         self.parts: dict[int, list[tuple[int, tuple[int, int, int, int]]]] = {}
@@ -46,10 +46,10 @@ class Regions:
         self._ahead = 0
 
     def told(self, relay: TranslatingRelay, own: int, cost: int) -> None:
-        """The host hears of a region, which is gone at once.
+        """Count a host region, which the proxy creates for one use and destroys at once.
 
-        :param own: its number.
-        :param cost: the messages that it takes.
+        :param own: host id of the region.
+        :param cost: number of messages that create the region.
         :raises WireError: the client is too far ahead of the host.
         """
         self._ahead += cost - self._unconfirmed.get(own, 0)
@@ -64,7 +64,7 @@ class Regions:
 
 
 def install(hooks: Hooks, space: Direct) -> None:
-    """Hold regions and positioners back."""
+    """Install the hooks of regions."""
     hooks.on_request(COMPOSITOR, "create_region", _create_region)
     hooks.on_request("wl_region", "destroy", _destroy_region)
     region = interface_shape("wl_region")
@@ -118,7 +118,7 @@ def _part_keeper(opcode: int) -> Hook:
 def host_region(relay: Relay, compositor: int, parts: Parts, scale: Scale) -> tuple[int, bytes]:
     """A region of the proxy's own on the host.
 
-    :returns: its number, and the requests that make it.
+    :returns: its host id, and the requests that create it.
     :raises WireError: the client is too far ahead of the host.
     """
     assert isinstance(relay, TranslatingRelay)
@@ -131,10 +131,9 @@ def host_region(relay: Relay, compositor: int, parts: Parts, scale: Scale) -> tu
 
 
 class _UsedRegion:
-    """A request that uses a region, which stands: ``set_opaque_region`` and its like.
+    """The last request that sets a region of an object, for instance ``set_opaque_region``: the host keeps it.
 
-    :param opcode: of a request whose only argument is the region.
-    :param sent: the rectangles that the host got.
+    :param opcode: opcode of a request whose only argument is the region.
     """
 
     def __init__(self, opcode: int, compositor: int, parts: Parts, scale: Scale) -> None:
@@ -160,14 +159,15 @@ class _UsedRegion:
 
 
 def _region_user(space: Direct, interface: str, message: Shape, named: int, surface: int) -> Hook:
-    """A message that uses a region gets one of the host's, which exists for it alone.
+    """The hook of a request that uses a region: it creates a host region for this request alone.
 
-    :param surface: offset of the surface in whose units the region is; 0 where it is the message's own object's.
+    :param named: offset of the region's id.
+    :param surface: offset of the surface in whose units the region is; 0 if that is the message's own object.
     """
     opcode = interface_shape(interface).request(message.name)
     made, later = 0, opcode
     if message.new:
-        # A constraint of the pointer: the object that is made can get another region.
+        # A pointer constraint: later the client can set another region on the object that the request creates.
         made, later = message.new[0].offset, interface_shape(message.new[0].interface).request("set_region")
 
     def use(flow: Flow, object_id: int, at: int, stop: int) -> Buffer | None:

@@ -1,7 +1,9 @@
-"""What clients have said once and the host holds: under direct scale it is converted again when the ratio changes.
+"""State that clients set once and the host keeps: under direct scale the proxy converts it again after a change of
+the ratio.
 
-A number stands until the client says another one. It is sent again when its converted value differs, before the
-next commit of the surface whose units it is in, so that double-buffered state takes effect with the right contents.
+A number stands until the client sends another one. If the new ratio gives another converted value, the proxy sends
+that value before the next commit of the surface in whose units the number is, so that double-buffered state takes
+effect with the right contents.
 """
 
 from __future__ import annotations
@@ -19,23 +21,23 @@ from sommelier_shim.wire import UINT, Buffer
 
 _KEY = "standing statements"
 _LEFT = 64
-"""Objects with statements about surfaces that are gone, which may be left."""
+"""Objects that the table may hold before the first search for statements about destroyed surfaces."""
 Converter = Callable[[Scale, bytearray, int], None]
-"""``convert(scale, buffer, at)``: convert the numbers of a request that begins there."""
+"""``convert(scale, buffer, at)``: convert the numbers of the request at ``at`` in place."""
 
 
 class Statement(Protocol):
-    """A request whose numbers the host holds."""
+    """A request whose numbers the host keeps."""
 
     def again(self, relay: Relay, object_id: int, scale: Scale) -> bytes:
-        """What the host must hear when the scale is this one; nothing if it holds that already."""
+        """The request for the host, converted by a scale; empty if the host has these numbers already."""
 
 
 class Numbers:
-    """A request that is converted in place.
+    """A request with numbers to convert in place.
 
-    :param request: as the client sent it; :param sent: its arguments as the host got them.
-    :param named: offset of an object's id among the arguments, 0 without.
+    :param request: the request as the client sent it; :param sent: the same with the numbers that the host got.
+    :param named: offset of an object id among the arguments, 0 if there is none.
     """
 
     def __init__(self, request: bytes, sent: bytes, named: int, convert: Converter) -> None:
@@ -58,16 +60,17 @@ class Numbers:
 
 
 class Standing:
-    """The statements of one client: by object and opcode, with the surface whose units they are in."""
+    """The statements of one client by object id and opcode, each with the surface in whose units it is."""
 
     def __init__(self) -> None:
         self._statements: dict[int, dict[int, tuple[ref[DirectSurface], Statement]]] = {}
         self._room = _LEFT
 
     def keep(self, object_id: int, opcode: int, surface: DirectSurface | None, statement: Statement) -> None:
-        """A statement takes the place of the one before.
+        """Keep a statement in place of the previous one of the same object and opcode.
 
-        :param surface: without one it is about nothing that can change.
+        :param surface: the surface in whose units it is. Without one no ratio can change, and the statement is
+            not kept.
         """
         if surface is None:
             self.forget_request(object_id, opcode)
@@ -78,15 +81,15 @@ class Standing:
             self._room = 2 * len(self._statements) + _LEFT
 
     def forget_request(self, object_id: int, opcode: int) -> None:
-        """What a request has said does not stand any more."""
+        """Remove the statement of one request of an object."""
         self._statements.get(object_id, {}).pop(opcode, None)
 
     def forget(self, object_id: int) -> None:
-        """An object is gone."""
+        """Remove all statements of a destroyed object."""
         self._statements.pop(object_id, None)
 
     def _forget_surfaces(self) -> None:
-        """Forget what is about surfaces that are gone."""
+        """Remove statements about destroyed surfaces."""
         for object_id, statements in list(self._statements.items()):
             for opcode, (surface, _) in list(statements.items()):
                 if surface() is None:
@@ -95,7 +98,7 @@ class Standing:
                 del self._statements[object_id]
 
     def again(self, relay: Relay, surface: DirectSurface) -> bytes:
-        """What the host must hear of a surface whose ratio has changed."""
+        """The requests for the host after a surface's ratio has changed."""
         said = b""
         for object_id, statements in self._statements.items():
             if relay.host_id(object_id):
@@ -106,7 +109,7 @@ class Standing:
 
 
 def standing(relay: Relay) -> Standing:
-    """The state of a relay."""
+    """The statements of a relay."""
     found = relay.features.get(_KEY)
     if found is None:
         found = relay.features[_KEY] = Standing()
@@ -115,7 +118,7 @@ def standing(relay: Relay) -> Standing:
 
 
 def install(hooks: Hooks, interfaces: set[str]) -> None:
-    """Forget the statements of objects that clients destroy."""
+    """Install hooks that remove the statements of destroyed objects of these interfaces."""
     for interface in filter(is_known, sorted(interfaces)):
         for message in interface_shape(interface).requests:
             if message.destructor:

@@ -1,19 +1,19 @@
-"""Conversions inside a surface whose units are pixels: by the ratio in which it is shown, with sizes that stay."""
+"""Conversions inside a surface under direct scale: by the ratio at which the host shows it, with stable sizes."""
 
 from __future__ import annotations
 
 from sommelier_shim.scaling.arithmetic import Axis
 
 _REMEMBERED = 8
-"""A client may be some configures behind the host."""
+"""Sizes per ratio and direction: a client may be some configures behind the host."""
 _RATIOS = 4
-"""Outputs of different scales between which a window is moved."""
+"""Ratios per surface: a window may move between outputs of different scales."""
 
 
 class _Agreement:
-    """Which sizes mean the same on both sides, by the ratio of one output.
+    """Pairs of equivalent sizes, for the ratio of one output.
 
-    :ivar base: the ratio; :ivar hosts: the host's sizes by the client's; :ivar guests: the reverse.
+    :ivar base: the ratio; :ivar hosts: host sizes by client size; :ivar guests: client sizes by host size.
     """
 
     __slots__ = ("base", "guests", "hosts")
@@ -32,15 +32,16 @@ class _Agreement:
 
 
 class SurfaceAxis:
-    """Conversions along one axis of a surface whose units are pixels (chromeos-sommelier.md §3.3).
+    """Conversions along one axis of a surface under direct scale (chromeos-sommelier.md §3.3).
 
-    Pixels and the host's units divide each other without a rest only by chance. A size that went one way comes back
-    as what it was, or windows would shrink with every configure; and inside the surface everything is converted by
-    the ratio in which it really is shown. When the ratio changes, the client is told sizes by the new one at once;
-    what it says is in the old one's pixels until it has answered (:meth:`settle`). What was agreed for a ratio is
-    remembered, so that a window that comes back gets the sizes that it had.
+    Pixels rarely divide evenly into host units. So the axis remembers pairs of client and host sizes: a size that
+    was converted one way converts back to the same number, otherwise windows would shrink with every configure.
+    All other numbers inside the surface are converted by the ratio at which the host really shows it. After a
+    change of the ratio, events convert sizes by the new ratio at once; requests are in the old ratio's pixels until
+    the client has acknowledged (:meth:`settle`). The axis keeps the pairs of several ratios, so that a window that
+    returns to an output gets the sizes that it had there.
 
-    :ivar parent: the same axis of the surface that this one is a part of: equal sizes of both mean the same.
+    :ivar parent: the same axis of the parent surface: its size pairs apply here, too.
     """
 
     __slots__ = ("_agreements", "_own", "_said", "_told", "parent")
@@ -53,24 +54,24 @@ class SurfaceAxis:
 
     @property
     def base(self) -> Axis:
-        """The ratio by which the client is told sizes."""
+        """The ratio that converts sizes in events for the client."""
         return self._told.base
 
     @property
     def known(self) -> Axis:
-        """The ratio in whose pixels the client's numbers are."""
+        """The ratio that converts sizes in the client's requests."""
         return self._said.base
 
     @property
     def shown(self) -> Axis:
-        """The ratio in which it is shown."""
+        """The ratio at which the host shows the surface."""
         return self._own
 
     def rebase(self, base: Axis, *, keeps: bool) -> bool:
-        """Go to another output.
+        """Set the ratio of another output.
 
-        :param keeps: whether what the client says is in the old output's pixels until :meth:`settle`.
-        :returns: whether the ratio is another one.
+        :param keeps: whether the client's requests are in the old output's pixels until :meth:`settle`.
+        :returns: whether the ratio has changed.
         """
         if base == self._told.base:
             return False
@@ -85,9 +86,9 @@ class SurfaceAxis:
         return True
 
     def settle(self, base: Axis) -> bool:
-        """The client knows a ratio: what it says, and what it has said, is in the pixels of that from now on.
+        """The client uses a ratio from now on: for its next requests, and for the state that it has set before.
 
-        :returns: whether it was another one before.
+        :returns: whether the ratio has changed.
         """
         if base == self._said.base:
             return False
@@ -112,7 +113,7 @@ class SurfaceAxis:
         return self._own.fixed_to_host(raw)
 
     def size_to_guest(self, value: int) -> int:
-        """See :class:`Conversions`. A size that the client has chosen, or was given before, is the same again."""
+        """See :class:`Conversions`. A host size that has a pair converts to the client size of that pair."""
         if value <= 0:
             return value
         found = self._told.guests.get(value)
@@ -122,7 +123,7 @@ class SurfaceAxis:
         return found
 
     def size_to_host(self, value: int) -> int:
-        """See :class:`Conversions`. A size that the host has given is the same again."""
+        """See :class:`Conversions`. A client size that has a pair converts to the host size of that pair."""
         return self._agreed(value) if value > 0 else value
 
     def edge_to_host(self, value: int) -> int:
@@ -130,7 +131,7 @@ class SurfaceAxis:
         return self._known(value) or self.to_host(value)
 
     def destination(self, size: int, buffer_scale: int = 1) -> int:
-        """See :class:`Conversions`. From now on the ratio of these contents counts inside the surface."""
+        """See :class:`Conversions`. The ratio of these contents applies inside the surface from now on."""
         found = self._agreed(size // buffer_scale)
         self._own = self._said.base._replace(guest=max(1, size), host=found * buffer_scale)
         return found

@@ -1,8 +1,8 @@
-"""Surfaces under scaling: the proxy's own viewport on each says how large the host shows it
+"""Surfaces under scaling: the proxy's own viewport on each surface sets its size on the host
 (chromeos-sommelier.md §3.5).
 
-A client's viewport is an object that the host never hears of, because a surface can have one viewport only; its
-source and destination are merged into the proxy's.
+A surface can have only one viewport, so a client's viewport has no counterpart on the host; the proxy merges its
+source and destination into its own viewport.
 """
 
 from __future__ import annotations
@@ -36,12 +36,13 @@ _ROTATED = (1, 3, 5, 7)
 
 
 class Surface:
-    """What decides how large a surface is shown.
+    """The state that determines a surface's size on the host.
 
-    :ivar scale: for everything inside it.
-    :ivar contents: width and height of the attached buffer in pixels; None without one.
-    :ivar source: of the client's viewport, raw fixed-point numbers; :ivar destination: of it.
-    :ivar sent: what the host was told last: source and destination.
+    :ivar scale: the conversions of numbers inside the surface.
+    :ivar contents: width and height of the attached buffer in pixels; None without a buffer.
+    :ivar source: source rectangle of the client's viewport, raw 24.8 numbers; :ivar destination: its destination.
+    :ivar viewport: client id of the client's viewport, 0 without; :ivar host_viewport: host id of the proxy's.
+    :ivar sent: source and destination that the host got last.
     """
 
     __slots__ = (
@@ -68,7 +69,7 @@ class Surface:
         self.sent: tuple[object, object] = (None, None)
 
     def shown_size(self) -> tuple[int, int] | None:
-        """The size for the host, or None where nothing is shown."""
+        """The size in host units, or None without a buffer."""
         if self.contents is None:
             return None
         scale = self.scale
@@ -76,40 +77,40 @@ class Surface:
             width, height = self.destination
             return scale.x.destination(width), scale.y.destination(height)
         if self.source is not None:
-            # A source is in the surface's units already.
+            # The source is in surface units, after the buffer scale.
             return scale.x.destination(self.source[2] // 256), scale.y.destination(self.source[3] // 256)
         width, height = self.contents if self.transform not in _ROTATED else self.contents[::-1]
         return scale.x.destination(width, self.buffer_scale), scale.y.destination(height, self.buffer_scale)
 
     def destroyed(self) -> None:
-        """The client has destroyed it."""
+        """Called when the client has destroyed the surface."""
 
 
 Keeper: TypeAlias = Callable[[Relay, int, bytes, bytes, int, Callable[[Scale, bytearray, int], None]], None]
-"""``keep(relay, about, request, sent, named, convert)``: a request about an object stands, see
-:mod:`~sommelier_shim.scaling.standing`."""
+"""``keep(relay, about, request, sent, named, convert)``: keep a request to send it again when the scale of the
+object ``about`` changes, see :mod:`~sommelier_shim.scaling.standing`."""
 
 
 class Space(Protocol):
-    """How clients' units lie in the host's.
+    """The relation between client units and host units.
 
-    :ivar keep: called with requests whose numbers the host holds; None where ratios never change.
+    :ivar keep: called with requests whose numbers the host keeps; None if ratios never change.
     """
 
     @property
     def keep(self) -> Keeper | None: ...
 
     def new_surface(self, relay: Relay, object_id: int) -> Surface:
-        """A surface that a client makes."""
+        """The state of a surface that a client creates."""
 
     def scale_of(self, relay: Relay, object_id: int) -> Scale:
-        """The conversions for what is said of an object of a client's."""
+        """The conversions for messages about a client object."""
 
     def fraction(self, preferred: int) -> int:
-        """The fractional scale that clients should draw with, in 120ths, for what the host prefers."""
+        """The fractional scale for clients, in 120ths, from the host's preferred one."""
 
     def buffer_scale(self, preferred: int) -> int:
-        """The same in whole numbers."""
+        """The buffer scale for clients, from the host's preferred one."""
 
 
 class Uniform:
@@ -139,7 +140,7 @@ class Uniform:
 
 
 def install(hooks: Hooks, space: Space) -> None:
-    """Scale surfaces on a host that has viewports."""
+    """Install the hooks of surfaces for a host with viewports."""
 
     def create_surface(flow: Flow, object_id: int, at: int, stop: int) -> Buffer | None:
         new = UINT.unpack_from(flow.buffer, at + 8)[0]
@@ -161,7 +162,7 @@ def install(hooks: Hooks, space: Space) -> None:
 
 
 def install_without_viewports(hooks: Hooks, space: Uniform) -> None:
-    """Scale surfaces on a host that has no viewports: a whole buffer scale must do."""
+    """Install the hooks of surfaces for a host without viewports: they multiply buffer scales by a whole factor."""
     factor = int(space.factor)
 
     def create_surface(flow: Flow, object_id: int, at: int, stop: int) -> Buffer | None:
@@ -205,19 +206,19 @@ def _install_common(hooks: Hooks, space: Space) -> None:
 
 
 def surfaces_of(relay: Relay) -> dict[int, Surface]:
-    """The surfaces of a client by its numbers."""
+    """A client's surfaces by client id."""
     found: dict[int, Surface] = relay.features.setdefault(_SURFACES, {})
     return found
 
 
 def viewports_of(relay: Relay) -> dict[int, int]:
-    """Surfaces by the numbers of the client's viewports."""
+    """Client id of the surface by client id of the client's viewport."""
     found: dict[int, int] = relay.features.setdefault(_VIEWPORTS, {})
     return found
 
 
 def viewport_requests(flow: Flow, surface_id: int, surface: Surface) -> bytes:
-    """What must precede a commit so that the host shows the surface in the right size."""
+    """The viewport requests to send before a commit so that the host shows the surface in the right size."""
     relay = flow.relay
     assert isinstance(relay, TranslatingRelay)
     viewporter = own_globals(flow).bound.get("wp_viewporter", 0)
