@@ -1,4 +1,4 @@
-"""``./dev test --changed``: which tests a change can break."""
+"""``./dev test --changed`` chooses the tests that a change can break."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Facts about ChromeOS are in docs/reference, and every section that is cited there exists."""
+"""Facts about ChromeOS are in docs/reference, and every section that the code cites exists there."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _CITATION = re.compile(rf"([a-z][a-z-]*)\.md,? (§{_SECTION}(?:(?:, |,? and | to
 
 @cache
 def sections(page: Path) -> frozenset[str]:
-    """The numbers of a page's headings, and of the rows and items that are numbered below them."""
+    """The numbers of a page's headings, and of the numbered rows and items below them."""
     found = set()
     heading = ""
     for line in page.read_text().splitlines():
@@ -32,7 +32,7 @@ def sections(page: Path) -> frozenset[str]:
 
 
 def citations(text: str) -> list[tuple[str, str]]:
-    """Each page and section that a text cites; lines may break within a citation."""
+    """Each page and section that a text cites; a citation may contain line breaks."""
     joined = re.sub(r"\n[\s#*/|-]*", " ", text)
     return [(match[1], number) for match in _CITATION.finditer(joined) for number in re.findall(_SECTION, match[2])]
 

@@ -1,4 +1,4 @@
-"""What is committed beside the .proto files is what protoc makes of them today."""
+"""The committed modules beside the .proto files equal protoc's current output."""
 
 from __future__ import annotations
 

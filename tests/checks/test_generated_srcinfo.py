@@ -1,4 +1,4 @@
-"""What the AUR shows of the packages is what their PKGBUILD says."""
+"""The .SRCINFO files, which the AUR displays, match their PKGBUILD."""
 
 from __future__ import annotations
 

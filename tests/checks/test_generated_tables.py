@@ -1,4 +1,4 @@
-"""The interface tables are what their XML sources say, and what two other readers of such sources make of them."""
+"""The interface tables match their XML sources, and match the results of two other parsers of such sources."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def test_the_tables_are_up_to_date() -> None:
 
 
 def test_every_source_is_in_the_tables_as_it_stands() -> None:
-    """No interface is described twice, none is left out, and every one that is referred to is there."""
+    """Each interface is in the tables exactly once, and so is every interface that an argument refers to."""
     found = [
         (element.attrib["name"], int(element.attrib["version"]))
         for source in SOURCES
@@ -49,7 +49,7 @@ def test_destructors_are_those_of_the_sources() -> None:
 
 @pytest.mark.parametrize("source", SOURCES, ids=lambda path: path.stem)
 def test_libwayland_s_scanner_agrees(source: Path) -> None:
-    """Names, signatures, first versions and the interfaces of arguments, as wayland-scanner compiles them."""
+    """Names, signatures, since versions and the interfaces of arguments match wayland-scanner's output."""
     need("wayland-scanner", packages="libwayland-bin")
     code = subprocess.run(
         ["wayland-scanner", "private-code", str(source), "/dev/stdout"], capture_output=True, text=True, check=True
@@ -79,13 +79,13 @@ def test_libwayland_s_scanner_agrees(source: Path) -> None:
 
 
 def test_pywayland_describes_the_same_messages() -> None:
-    """Its modules were generated from other versions: what both know must agree, message by message."""
+    """pywayland's modules come from other versions, so only messages that both have are compared."""
     import pywayland.protocol
 
     compared = set()
     for module in pkgutil.iter_modules(pywayland.protocol.__path__):
         if module.name in ("xdg_shell_unstable_v5", "tablet_unstable_v2", "linux_dmabuf_unstable_v1"):
-            continue  # Other interfaces under names of the tables, which follow their successors.
+            continue  # These modules have different interfaces under the names of their successors in the tables.
         contents = vars(importlib.import_module(f"pywayland.protocol.{module.name}"))
         for peer in contents.values():
             if not hasattr(peer, "requests") or not getattr(peer, "name", None):
@@ -105,7 +105,7 @@ def test_pywayland_describes_the_same_messages() -> None:
 
 
 def test_the_extensions_of_chromeos_are_complete() -> None:
-    """By the counts and a sample of sommelier.md appendix A."""
+    """Counts and a sample match sommelier.md appendix A."""
     shapes = {
         name: (interface.version, len(interface.requests), len(interface.events))
         for name, interface in tables.INTERFACES.items()

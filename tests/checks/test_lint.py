@@ -1,4 +1,4 @@
-"""Lint and types, as tests: a missing tool is a skip at home and a failure in CI."""
+"""Lint and type checks as tests: a missing tool skips them at home and fails them in CI."""
 
 from __future__ import annotations
 

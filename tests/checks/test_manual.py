@@ -1,4 +1,4 @@
-"""Manual pages name every command and switch that the programs know."""
+"""Manual pages list every command and switch of the programs."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def _completion() -> ModuleType:
 
 
 def _page(program: str) -> str:
-    """The page's words, without roff's escapes."""
+    """The page's text, without roff escapes."""
     text = (CHECKOUT / f"docs/man/{program}.1").read_text()
     return re.sub(r"\\f[BIRP]", "", text).replace("\\-", "-")
 
@@ -46,7 +46,7 @@ def test_a_page_names_every_command_and_switch(program: str) -> None:
 
 
 def test_vshds_page_names_every_switch() -> None:
-    switches = set(re.findall(r"--[a-z_-]+", USAGE)) - {"--warm", "--until"}  # garcon's own
+    switches = set(re.findall(r"--[a-z_-]+", USAGE)) - {"--warm", "--until"}  # only garcon uses these
     assert len(switches) > 6
     assert _missing(_page("vshd"), switches) == []
 

@@ -1,4 +1,4 @@
-"""The pictures in docs/: no text touches another, or leaves the box that it stands in."""
+"""The pictures in docs/: no text overlaps another text, or leaves its box."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ class Box(NamedTuple):
     bottom: float
 
     def touches(self, other: Box) -> bool:
-        """Whether they share a point."""
+        """Whether the two rectangles share a point."""
         apart = self.right < other.left or other.right < self.left
         return not (apart or self.bottom < other.top or other.bottom < self.top)
 
     def holds(self, other: Box) -> bool:
-        """Whether the other lies inside."""
+        """Whether the other rectangle lies inside this one."""
         across = self.left <= other.left and other.right <= self.right
         return across and self.top <= other.top and other.bottom <= self.bottom
 

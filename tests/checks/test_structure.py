@@ -1,4 +1,4 @@
-"""The structure that the documentation promises: who may import whom, and what starts quickly."""
+"""The structure that the documentation promises: which package may import which, and which commands start fast."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ ROOTS = {
     "guestlink_host": "host",
 }
 SLOW = {"grpc", "google", "watchdog", "dbus_fast", "asyncio", "psutil"}
-"""What a short-lived command must not import: each costs tens of milliseconds."""
+"""Modules that a short-lived command must not import: each costs tens of milliseconds."""
 
 
 def _modules(package: str) -> Iterator[Path]:
@@ -82,7 +82,7 @@ def test_commands_import_nothing_slow(module: str) -> None:
 
 
 def test_no_machine_is_named() -> None:
-    """The repository speaks of Guestlink alone."""
+    """No file of the repository contains the path of a developer's checkout."""
     tracked = subprocess.run(["git", "ls-files"], cwd=CHECKOUT, capture_output=True, text=True, check=False)
     for name in tracked.stdout.splitlines():
         path = CHECKOUT / name

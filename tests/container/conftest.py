@@ -1,4 +1,4 @@
-"""Packages of this checkout, built once."""
+"""The Debian packages of this checkout, built once."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Adoption of a container that lacks nearly everything that hosts expect."""
+"""Adoption of a container that lacks almost everything that hosts expect."""
 
 from __future__ import annotations
 
@@ -94,7 +94,7 @@ os.setuid(1000)
 os.write(write, b"1")
 sys.exit(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
 """
-"""A process of the user and below it, as below sudo, one of root."""
+"""A process of the user that starts, as sudo does, a process of root."""
 
 
 def test_the_user_who_asks_is_not_removed(pair: Pair) -> None:
@@ -124,7 +124,8 @@ def test_the_services_of_another_user(pair: Pair) -> None:
     machine.root(
         "sh", "-c", "mv /usr/local/bin/usermod /usr/sbin/; useradd -m -u 1000 anna; useradd -m -u 1001 bea"
     )
-    # What this host carries in belongs to uid 1000, so garcon is refused, and adopt says that it does not run.
+    # The mounted files of this host belong to uid 1000, so garcon gets no access, and adopt reports that it is not
+    # running.
     made = _adopt(machine, "--user", "bea", status=1)
     assert made["units' user"][0] == "made"
     assert made["services"][0] == "failed"

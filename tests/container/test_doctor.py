@@ -1,4 +1,4 @@
-"""The doctor in a running container that is broken in one way after the other."""
+"""The doctor in a running container, which each test breaks in one way."""
 
 from __future__ import annotations
 
@@ -43,7 +43,8 @@ def _errors(pair: Pair, *, by: str = "user") -> list[str]:
 
 @contextmanager
 def _broken(pair: Pair, breaking: str, mending: str) -> Iterator[None]:
-    """Run a script as root, and another one afterwards; the container is in order again at the end."""
+    """Run the script ``breaking`` as root, and ``mending`` at the end; then wait until the container is registered
+    again."""
     done = pair.machine.root("sh", "-ec", breaking)
     try:
         assert done.returncode == 0, done.stderr
@@ -55,7 +56,7 @@ def _broken(pair: Pair, breaking: str, mending: str) -> Iterator[None]:
 
 
 def _says(pair: Pair, sentence: str) -> None:
-    """The one error is this one; systemd and garcon may need a moment to see what has happened."""
+    """Wait until the doctor reports exactly this error; systemd and garcon may notice the change after a moment."""
     last: list[str] = []
 
     def heard() -> bool:
@@ -80,7 +81,7 @@ def test_nothing_is_wrong(pair: Pair) -> None:
     assert _errors(pair, by="root") == []
     done = pair.machine.user("guestlink", "doctor", "--verbose")
     assert "ok       the host knows this container" in done.stdout
-    # It has a private network without an address, and no device of the host's.
+    # The container has a private network without an address, and none of the host's devices.
     for note, claim in (
         ("this container has no network", "the container has a network"),
         ("the host gives this container no GPU", "the GPU can be used"),
@@ -135,7 +136,7 @@ def test_another_user(pair: Pair) -> None:
     assert machine.root("useradd", "-m", "-u", "1001", "anna").returncode == 0
     session = ("env", "HOME=/home/anna", "XDG_RUNTIME_DIR=/run/user/1001")
     become = ("setpriv", "--reuid=1001", "--regid=1001", "--init-groups", *session)
-    # The units are enabled for everybody, do nothing for others, and say so once.
+    # The units are enabled for every user; for other users they log once that they do nothing.
     assert machine.root("systemctl", "start", "user@1001").returncode == 0
     machine.wait(
         "the other user's manager is up",
@@ -184,7 +185,7 @@ def test_a_wrong_setting(pair: Pair) -> None:
     )
     with _broken(pair, f"{breaking}; {restart} || true", f"rm -r /etc/guestlink; {restart}"):
         _says(pair, "/etc/guestlink/guestlink.conf:2: ")
-        # A wrong setting is the one thing after which systemd does not try again.
+        # systemd restarts garcon after every failure except a wrong setting.
         shown = pair.machine.check_user("systemctl", "--user", "show", "-P", "ActiveState", GARCON)
         assert shown == "failed\n"
 
@@ -196,7 +197,7 @@ def test_a_masked_unit(pair: Pair) -> None:
 
 
 def test_a_daemon_that_is_killed_comes_back_however_often(pair: Pair) -> None:
-    for _ in range(6):  # systemd gives up after five by itself
+    for _ in range(6):  # by default systemd gives up after five restarts
         restarts = pair.machine.check_user("systemctl", "--user", "show", "-P", "NRestarts", GARCON)
         pair.machine.user("systemctl", "--user", "kill", "--signal=KILL", GARCON)
         pair.machine.wait(

@@ -1,4 +1,4 @@
-"""The packages as people use them: installed into a booted Debian, with the distribution's own libraries."""
+"""The packages in real use: installed into a booted Debian, with the distribution's own libraries."""
 
 from __future__ import annotations
 
@@ -158,14 +158,15 @@ def test_launched_programs_and_the_user_manager_have_the_originals_variables(pai
         "XDG_SESSION_TYPE=wayland",
     ):
         assert variable in told.splitlines()
-    # No limits of the daemons' units reach programs: sudo would refuse (packaging.md §2.6).
+    # Programs must not inherit restrictions of the daemons' units, because sudo would refuse to run (packaging.md
+    # §2.6).
     write(pair.machine, "/usr/local/bin/teller", "#!/bin/sh\nexec grep NoNewPrivs /proc/self/status > /tmp/told\n")
     pair.host("launch", "guest", "org.example.Teller")
     pair.machine.wait("it has told", lambda: "NoNewPrivs:\t0" in pair.machine.root("cat", "/tmp/told").stdout)
 
 
 def test_programs_get_their_arguments_as_they_are_written(pair: Pair) -> None:
-    """systemd has a language of its own for arguments, descriptions, directories and variables."""
+    """systemd interprets special characters in arguments, descriptions, directories and variables."""
     machine = pair.machine
     teller = '#!/bin/sh\nprintf \'%s\\n\' "$PWD" "$@" > /tmp/told.new\nmv /tmp/told.new /tmp/told\n'
     directory = "/opt/$HOME %h/../100%h"
@@ -273,8 +274,9 @@ def test_a_persons_environment_wins(pair: Pair) -> None:
 
 
 def test_the_hosts_own_proxy_runs_where_it_is_mounted(pair: Pair) -> None:
-    """A script stands for ChromeOS's program: it says how it was called, and behaves as chromeos-sommelier.md §2.4
-    tells."""
+    """A script takes the place of ChromeOS's program: it prints its arguments, and behaves as chromeos-sommelier.md
+    §2.4
+    describes."""
     machine = pair.machine
     write(machine, f"{NATIVE_DIRECTORY}/bin/sommelier", NATIVE)
     machine.root("chmod", "755", f"{NATIVE_DIRECTORY}/bin/sommelier")
@@ -351,7 +353,7 @@ def test_an_upgrade_of_a_running_container_is_told_and_a_restart_keeps_it_regist
 
 
 def _with_version(packages: Path, directory: Path, version: str) -> list[Path]:
-    """The packages again, as if they were another version's."""
+    """Copies of the packages with another version number."""
     made = []
     for package in sorted(packages.glob("guestlink*.deb")):
         tree = directory / package.stem

@@ -1,4 +1,4 @@
-"""guestlink-host with plain LXC: an unprivileged container of root's, without network."""
+"""guestlink-host with plain LXC: an unprivileged container that belongs to root, without a network."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ pytestmark = [pytest.mark.container, pytest.mark.slow]
 
 
 class Desk:
-    """Root's desktop, and the container ``work``, which does not run."""
+    """Root's desktop, and the container ``work``, which is not running."""
 
     def __init__(self, stage: Stage, compositor: Compositor, work: LxcContainer) -> None:
         self.stage = stage
@@ -143,7 +143,7 @@ def test_the_three_steps_of_the_readme_arrive_after_a_restart(desk: Desk) -> Non
     desk.work.lxc("lxc-start", "-d")
     desk.work.wait("it runs", lambda: desk.work.root("systemctl", "is-active", f"user@{UID}").returncode == 0)
     nobody_has_logged_in(desk.work)
-    lxc_config = f"echo {desk.work.directory}"  # where this machine's containers are
+    lxc_config = f"echo {desk.work.directory}"  # the directory with this machine's containers
     started, adopted, attached = follow_readme(desk.stage, desk.work, "work", {"lxc-config": lxc_config})
     assert started.returncode == 0, started.stderr
     assert adopted.returncode == 0, adopted.stdout + adopted.stderr

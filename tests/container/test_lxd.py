@@ -1,4 +1,5 @@
-"""guestlink-host with a real LXD and a real Incus: unprivileged containers, our packages, a desktop outside."""
+"""guestlink-host with a real LXD and a real Incus: unprivileged containers with our packages, a desktop on the
+host."""
 
 from __future__ import annotations
 
@@ -90,7 +91,7 @@ def test_a_service_that_does_not_run_is_named_within_seconds(desk: Desk) -> None
     desk.wait_for("bare", "running", False)
     for refused in (desk.host("attach", "bare", check=False), desk.host("launch", "bare", "foot", check=False)):
         assert refused.returncode == 1
-        # systemd may have forgotten a unit that has stopped; then it is garcon that does not answer.
+        # systemd may have unloaded a stopped unit; then the message names garcon, which does not answer.
         assert re.search(r"in the container bare: (guestlink-)?garcon.* does not run\n", refused.stderr), (
             refused.stderr
         )
@@ -254,7 +255,7 @@ def test_a_container_with_the_profile_attaches_by_itself_and_is_forgotten_by_its
 
 
 class Source(NamedTuple):
-    """Where the profile's containers get our packages: words for ``profile``, and words for ``launch``."""
+    """The source of our packages for containers with the profile: arguments for ``profile`` and for ``launch``."""
 
     profile: Sequence[str]
     launch: Sequence[str] = ()
@@ -262,7 +263,7 @@ class Source(NamedTuple):
 
 @pytest.fixture(scope="class")
 def source(desk: Desk, packages: Path) -> Iterator[Source]:
-    """With LXD a repository on a bridge, with Incus a directory and no network."""
+    """For LXD a repository on a bridge; for Incus a directory, without a network."""
     if desk.lxd.kind == "incus":
         yield Source(["--packages", str(shutil.copytree(packages, desk.stage.root / "packages"))])
         return
@@ -286,7 +287,7 @@ def source(desk: Desk, packages: Path) -> Iterator[Source]:
 
 @pytest.fixture(scope="class")
 def new(desk: Desk, source: Source) -> Iterator[LxdContainer]:
-    """A container of an image with cloud-init, with the profile."""
+    """A container with the profile, from an image with cloud-init."""
     edit = desk.host("profile", "--no-gpu", *source.profile).stdout
     desk.lxd.client("profile", "edit", PROFILE, stdin=edit)
     words = ["-p", "default", "-p", PROFILE, "-c", f"cloud-init.user-data={USER_DATA}", *source.launch]
@@ -297,7 +298,7 @@ def new(desk: Desk, source: Source) -> Iterator[LxdContainer]:
 
 
 class TestNewContainer:
-    """One that has the profile from the first boot on."""
+    """A container that has the profile from its first boot."""
 
     def test_it_installs_adopts_and_registers_by_itself(self, desk: Desk, new: LxdContainer) -> None:
         done = new.root("cloud-init", "status", "--wait", "--long", timeout=300)

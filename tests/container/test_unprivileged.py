@@ -1,4 +1,4 @@
-"""A cold boot of an unprivileged LXC container in which the packages are installed: nothing is started by hand."""
+"""The first boot of an unprivileged LXC container with the packages installed: systemd starts every service."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ def test_a_command_and_a_shell_of_the_host(pair: Pair) -> None:
     assert pair.stage.vsh("guest", "--", "id", "-un").stdout == "user\n"
     done = pair.stage.vsh("guest", "--", "sh", "-c", "echo $XDG_RUNTIME_DIR $WAYLAND_DISPLAY; exit 7", check=False)
     assert (done.returncode, done.stdout) == (7, "/run/user/1000 wayland-0\n")
-    # Shells carry no unit's limits: sudo works in them.
+    # Shells do not inherit restrictions of a unit, so sudo works in them.
     assert "NoNewPrivs:\t0" in pair.stage.vsh("guest", "--", "cat", "/proc/self/status").stdout
 
 
@@ -64,7 +64,7 @@ def test_the_socket_for_a_host_that_connects_in_is_off_and_can_be_turned_on(pair
     unit = "guestlink-vshd.socket"
     assert pair.machine.user("systemctl", "--user", "is-enabled", unit).stdout == "disabled\n"
     assert pair.machine.user("systemctl", "--user", "is-active", unit).stdout == "inactive\n"
-    # No vsock of ours connects to itself here: a Unix socket stands for it.
+    # vsock within one machine is not available here, so a Unix socket takes its place.
     override = "[Socket]\\nListenStream=\\nListenStream=/dev/.guestlink/shell.sock\\n"
     directory = f"/home/user/.config/systemd/user/{unit}.d"
     pair.machine.check_user("sh", "-c", f"mkdir -p {directory}; printf '{override}' > {directory}/here.conf")

@@ -1,4 +1,4 @@
-"""The packages over real vsock: a host and a container of LXC in a virtual machine, by ChromeOS's addresses."""
+"""The packages over real vsock: a host and an LXC container in a virtual machine, with ChromeOS's addresses."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from support.stage import CHECKOUT
 pytestmark = [pytest.mark.container, pytest.mark.slow]
 
 LIMIT = 900.0
-"""Seconds for the machine; it is emulated, and a busy computer has little time for it."""
+"""Time limit of the machine, in seconds; it is emulated, and a busy computer has little time for it."""
 
 
 def test_everything_goes_by_vsock_and_strangers_are_refused(packages: Path) -> None:
@@ -35,7 +35,7 @@ def test_everything_goes_by_vsock_and_strangers_are_refused(packages: Path) -> N
         _write(root / "usr/local/bin/opener", '#!/bin/sh\necho "$1" >> /tmp/opened\n', 0o755)
         _write(root / "etc/guestlink/guestlink-host.conf", "[guestlink-host]\nopener = /usr/local/bin/opener\n")
         for unit in ("system/lxc.service", "system/lxc-net.service", "user/guestlink-sommelier@.service"):
-            (root / "etc/systemd" / unit).symlink_to("/dev/null")  # There is neither a network nor a compositor.
+            (root / "etc/systemd" / unit).symlink_to("/dev/null")  # The machine lacks a network and a compositor.
         console = virtual_machine.run(root, CHECKOUT / "tests/container/vsock_pass.py", LIMIT)
     finally:
         shutil.rmtree(directory)

@@ -1,8 +1,8 @@
-"""Runs as root in a virtual machine: a host, a container of LXC, and vsock between them. Prints what was seen.
+"""Runs as root in a virtual machine: a host, an LXC container, and vsock between them. Prints the observations.
 
-With vsock_loopback and no other transport, context ids 1 and 2 both lead to this machine, and every connection
-shows 1 as its peer's: what comes from the host counts as a stranger's where garcon expects ChromeOS's host, and as
-the host's where garcon was told so.
+With vsock_loopback and no other transport, context ids 1 and 2 both mean this machine, and every connection shows 1
+as its peer's context id. A connection from the host is therefore a stranger's where garcon expects ChromeOS's host,
+and the host's where garcon's settings name id 1.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 LIMIT = 300.0
-"""Seconds that anything may take; the machine is emulated, on a computer that may be busy."""
+"""Time limit of any step, in seconds; the machine is emulated, on a computer that may be busy."""
 CONTAINER = Path("/var/lib/lxc/box")
 SESSION = (
     "HOME=/home/user USER=user XDG_RUNTIME_DIR=/run/user/1000 DBUS_SESSION_BUS_ADDRESS=unix:path=/run/user/1000/bus"
@@ -69,7 +69,7 @@ def wait(what: str, condition: Any) -> None:
 
 
 def answers(cid: int, port: int) -> bool:
-    """Whether a server speaks to us there, rather than hang up."""
+    """Whether a server answers at this address, instead of closing the connection."""
     with socket.socket(socket.AF_VSOCK) as sock:
         sock.settimeout(30)
         try:
@@ -94,7 +94,9 @@ def make_container() -> None:
 
 
 def see_units_that_rest() -> None:
-    """The container's units are enabled in this machine, too, which is none: asked to start, they say why not."""
+    """The container's units are also enabled in this machine, which is not a container: when started, they log why
+    they
+    do nothing."""
     for unit in ("guestlink-garcon.service", "guestlink-sommelier-x@0.service"):
         user("systemctl", "--user", "start", unit)
         run("journalctl", "--sync")

@@ -1,4 +1,4 @@
-"""``./dev demo [--stay]``: a host and a container side as real processes, and what a person would see of them."""
+"""``./dev demo [--stay]``: a host and a container side as real processes, and the result that a user would see."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ MENU = (
     "--prompt=Programs",
     "--sort-order=alphabetical",
 )
-"""A menu of the host's, which reads the launchers as every menu does."""
+"""A menu program of the host, which reads the launchers as every menu does."""
 _LETTER = """\
 This editor runs in the container.
 
@@ -132,7 +132,7 @@ def _run(stage: Stage, compositor: Compositor) -> None:
 
 
 def _settled(stage: Stage) -> list[Path] | None:
-    """The launchers, once there is one for every application and the first icons are there."""
+    """The launchers, once each application has one and the first icons exist; None before."""
     launchers = stage.launchers()
     applications = stage.host_json("apps", NAME)
     icons = any(Path(stage.host_environ["XDG_DATA_HOME"], "icons").rglob(f"guestlink-{NAME}-*"))
@@ -166,7 +166,7 @@ def _show_windows(stage: Stage, compositor: Compositor) -> None:
 
 
 def _without_programs(stage: Stage) -> Path:
-    """A data directory of the host without its own programs, which are the same as the container's here."""
+    """A data directory for the menu without the host's own programs, which here equal the container's."""
     directory = stage.root / "menu"
     directory.mkdir()
     for name in ("icons", "mime", "themes", "glib-2.0"):
@@ -185,7 +185,7 @@ def _click(stage: Stage, argv: list[str]) -> None:
 
 
 def _command_of(launcher: Path, url: str = "") -> list[str]:
-    """The command of a launcher, as a desktop runs it; with a URL, as when a file is dropped on it."""
+    """A launcher's command, as a desktop runs it; with a URL, as when the user drops a file on the launcher."""
     parser = configparser.ConfigParser(interpolation=None, strict=False)
     parser.optionxform = str  # type: ignore[assignment, method-assign]
     parser.read(launcher)
@@ -195,7 +195,7 @@ def _command_of(launcher: Path, url: str = "") -> list[str]:
 
 
 def _install_url_handler(stage: Stage) -> None:
-    """What the package installs: the desktop entry for links and the program behind it."""
+    """Install the desktop entry for links and the program that it starts, as the package does."""
     handler = stage.root / "guest" / "garcon-url-handler"
     handler.write_text(f'#!/bin/sh\nexec {shlex.quote(sys.executable)} -m garcon --client --url "$@"\n')
     handler.chmod(0o755)

@@ -1,4 +1,5 @@
-"""The demo's shell: a command with its status, a login shell whose window changes, a file copied each way."""
+"""The demo's shell: a command and its status, a login shell in a resized window, a file copied in each
+direction."""
 
 from __future__ import annotations
 
@@ -14,9 +15,9 @@ Say = Callable[..., None]
 
 
 def show_shell(stage: Stage, say: Say) -> None:
-    """Show them.
+    """Show all three.
 
-    :raises StageError: one does not work.
+    :raises StageError: one of them failed.
     """
     _command(stage, say)
     _interactive(stage, say)

@@ -1,4 +1,4 @@
-"""The garcon daemon as a real process, against a host that this test plays over a real socket."""
+"""The garcon daemon as a real process, and a host that this test plays over a real socket."""
 
 from __future__ import annotations
 
@@ -30,16 +30,16 @@ TOKEN = "8a3f2b1c-0d4e-4f5a-9b6c-7d8e9f0a1b2c"
 
 
 class Host:
-    """ContainerListener that notes what it is told."""
+    """A ContainerListener that stores every request."""
 
     def __init__(self) -> None:
         self.calls: list[tuple[str, Any]] = []
         self.tokens = {TOKEN}
         self.answers: dict[str, Any] = {}
         self.refusals: dict[str, list[str]] = {}
-        """Codes with which the next calls of a method are refused."""
+        """By method: the status codes of its next calls, which the host refuses."""
         self.reasons: dict[str, str] = {}
-        """With which texts every call of a method is refused."""
+        """By method: the error text of every call, which the host refuses."""
 
     def __getattr__(self, name: str) -> Any:
         without = {"select_file", "report_metrics", "forward_security_key_message"} - self.answers.keys()
@@ -67,7 +67,7 @@ class Host:
 
 
 class Rig:
-    """A garcon process and the host that it talks to."""
+    """A garcon process and the host that it connects to."""
 
     def __init__(self) -> None:
         self.stage = Stage("flow", system_applications=False)
@@ -142,7 +142,7 @@ async def test_it_serves_before_it_registers_and_publishes_after(rig: Rig) -> No
     assert info.container_homedir == rig.stage.guest_environ["HOME"]
     ready = rig.host.requests("container_ready")[0]
     assert ready.sftp_port == info.sftp_vsock_port == 1
-    # X7: the stream is served before the registration (chromeos-vsh.md §11.4).
+    # X7: garcon serves the stream before it registers (chromeos-vsh.md §11.4).
     with connect(UnixAddress(str(rig.carried / "sftp.sock"))) as sock:
         sock.sendall(bytes.fromhex("000000050100000003"))
         assert sock.recv(9, socket.MSG_WAITALL)[4:] == bytes.fromhex("0200000003")
@@ -165,7 +165,7 @@ async def test_applications_come_and_go_while_it_runs(rig: Rig) -> None:
 
 
 async def test_linked_directories_and_renamed_ones_are_published_as_they_change(rig: Rig) -> None:
-    """As home-manager, Nix and stow bring applications: by links to the current generation."""
+    """home-manager, Nix and stow install applications as links to the current generation."""
     home, share = Path(rig.stage.guest_environ["HOME"]), rig.stage.guest_share
     entry = rig.stage.add_application("own").read_text()
     applications = share / "applications"
@@ -495,7 +495,7 @@ async def test_the_originals_other_commands_and_their_statuses(rig: Rig) -> None
         "txt",
     )
     rig.host.answers["select_file"] = host_pb.SelectFileResponse()
-    assert await run("--selectfile") == (0, "")  # cancelled
+    assert await run("--selectfile") == (0, "")  # the user cancelled
 
     assert await run("--metrics", f"a=1,b={2**64 - 1}") == (0, "")
     sent = [(metric.name, metric.value) for metric in rig.host.requests("report_metrics")[0].metric]
@@ -503,8 +503,8 @@ async def test_the_originals_other_commands_and_their_statuses(rig: Rig) -> None
     rig.host.answers["report_metrics"] = host_pb.ReportMetricsResponse(error=1)
     assert await run("--metrics", "a=1") == (255, "")
     rig.host.tokens.clear()
-    assert await run("--metrics", "a=1") == (1, "")  # the call failed: it may be tried again
-    await rig.registered(2)  # in vain: the token is not known
+    assert await run("--metrics", "a=1") == (1, "")  # the call failed, so the caller may retry
+    await rig.registered(2)  # this registration fails, because the host does not know the token
     rig.host.tokens.add(TOKEN)
     await rig.registered(3)
 

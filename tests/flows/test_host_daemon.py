@@ -1,4 +1,4 @@
-"""guestlink-host as a real process: who may run, how it ends, and what a kill leaves behind."""
+"""guestlink-host as a real process: who may run it, how it stops, and which files remain after a kill."""
 
 from __future__ import annotations
 
@@ -60,7 +60,8 @@ def test_a_daemon_takes_the_place_of_the_one_of_an_earlier_session(rig: Stage) -
 
 @pytest.mark.slow
 def test_the_start_up_file_of_a_window_manager_can_run_it(rig: Stage) -> None:
-    """The command of docs/host.md in a shell's background, where Ctrl-C is for others, until the shell's end."""
+    """The command of docs/host.md in the background of a shell, where Ctrl-C does not reach it, until the shell
+    exits."""
     [command] = re.findall(r"Without systemd the start-up file runs `(guestlink-host serve.* &)`", HOST_PAGE)
     shell = rig.start("shell", ["sh", "-c", f"{command} echo $! > {rig.root}/number; wait"], rig.host_environ)
     rig.wait("it says where it serves", lambda: "guestlink-host serves in" in rig.log("shell").read_text())
@@ -138,7 +139,7 @@ async def _open_url(directory: Path) -> None:
 
 
 def _whole(path: Path) -> bool:
-    """Whether a launcher is complete: its last line is the last that we write."""
+    """Whether a launcher is complete: its last line is the last line that guestlink-host writes."""
     return path.read_text().splitlines()[-1].startswith("X-Guestlink-Id=")
 
 
@@ -158,7 +159,7 @@ async def _publish(directory: Path, names: list[str]) -> None:
 def test_sigkill_in_the_middle_of_an_update_leaves_only_whole_files_and_the_next_run_completes_them(
     rig: Stage,
 ) -> None:
-    """Six kills, each at another moment of an update of 1,000 launchers with icons."""
+    """Six kills, each at a different moment of an update of 1,000 launchers with icons."""
     asyncio.run(_kill_in_the_middle(rig))
     applications = Path(rig.host_environ["XDG_DATA_HOME"], "applications")
     assert rig.stop("host") == 0
@@ -183,7 +184,7 @@ async def _kill_in_the_middle(rig: Stage) -> None:
 
     await asyncio.to_thread(start)
     for number in range(6):
-        # Every other round the list is empty, so that removals are interrupted too.
+        # In every other round the list is empty, so kills interrupt removals too.
         wanted = names if number % 2 == 0 else []
         before = len(rig.launchers())
         goal = before + (len(names) - before) * (number + 1) // 7 if wanted else before * (6 - number) // 7

@@ -1,4 +1,4 @@
-"""Both real daemons together: what either side does when the other is killed, again and again."""
+"""Both real daemons together: the behaviour of each when a test kills the other repeatedly."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def rig() -> Iterator[Stage]:
 
 
 def wait_complete(rig: Stage, names: list[str]) -> None:
-    """Wait until the container is registered, can be called, and its launchers are these."""
+    """Wait until the container is registered and can be called, and these are its launchers."""
     wanted = {f"guestlink-demo-{name}.desktop" for name in names}
 
     def complete() -> bool:
@@ -45,7 +45,7 @@ def wait_complete(rig: Stage, names: list[str]) -> None:
 
 
 def wait_registered_anew(rig: Stage, count: int) -> None:
-    """Wait until the host has seen so many registrations since it started."""
+    """Wait until the host has handled this many registrations since it started."""
 
     def registrations() -> bool:
         events = [event["event"] for event in rig.host_json("events")]
@@ -55,22 +55,23 @@ def wait_registered_anew(rig: Stage, count: int) -> None:
 
 
 def figures(process: psutil.Process) -> dict[str, int]:
-    """What a leak would show in."""
+    """The resources that a leak would increase."""
     with process.oneshot():
         return {
             "descriptors": process.num_fds(),
             "threads": process.num_threads(),
-            # A vshd makes the ones that wait for the next session a moment after the last one.
+            # After each session vshd starts standby processes for the next one, so these are not counted.
             "children": sum(name != STANDBY_NAME for name in names_of_children(process.pid)),
             "resident KiB": process.memory_info().rss // 1024,
         }
 
 
 def settled(rig: Stage, process: psutil.Process, before: dict[str, int]) -> dict[str, int]:
-    """The figures once nothing has more than before: a connection that ended takes a moment to be closed.
+    """The figures once none is above its limit: closing a connection takes a moment.
 
-    A leak would grow with the rounds. gRPC, the oldest above all, may keep a few descriptors of calls that were cut
-    off in the middle.
+    A leak would grow with the rounds. gRPC, especially its oldest version, may keep a few descriptors of
+    interrupted
+    calls.
     """
     most = {"children": before["children"], "descriptors": before["descriptors"] + ROUNDS // 2}
     now = figures(process)
@@ -90,7 +91,7 @@ LATE = "home/.local/share/applications/guestlink-demo-org.example.Late.desktop"
 
 
 def host_files(rig: Stage) -> list[str]:
-    """Every file and socket of the host side, but for the desktop's own cache."""
+    """Every file and socket of the host side, except the desktop's own cache."""
     root = rig.root / "host"
     return sorted(
         str(path.relative_to(root))
@@ -105,7 +106,7 @@ def test_the_host_is_killed_and_restarted_again_and_again_under_a_running_garcon
     before, files = figures(garcon), host_files(rig)
     times = []
     for number in range(ROUNDS):
-        # A kill and a clean stop by turns.
+        # Kills and clean stops alternate.
         rig.stop("host", signal.SIGKILL if number % 2 else signal.SIGTERM)
         began = time.monotonic()
         rig.start_host()
@@ -164,7 +165,7 @@ def test_garcon_is_killed_and_restarted_again_and_again_under_a_running_host(rig
 
 
 def test_garcon_is_killed_in_the_middle_of_its_lists(rig: Stage) -> None:
-    """Changes go on while garcon dies; the last word is what is installed."""
+    """Applications keep changing while garcon is killed; at the end the host has exactly the installed ones."""
     for number in range(10):
         rig.add_application(f"org.example.More{number}")
         rig.stop("garcon", signal.SIGKILL)
@@ -196,7 +197,7 @@ def test_an_icon_goes_all_the_way(rig: Stage) -> None:
 
 
 def report(what: str, whom: str, before: dict[str, int], after: dict[str, int], times: list[float]) -> None:
-    """Show the figures; pytest prints them with ``-rP`` or ``-s``."""
+    """Print the figures; pytest shows them with ``-rP`` or ``-s``."""
     times = sorted(times)
     figures_shown: dict[str, Any] = {key: f"{before[key]} -> {after[key]}" for key in before}
     print(f"\n{what} {len(times)} times; {whom}: {figures_shown}")

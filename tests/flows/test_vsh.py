@@ -1,4 +1,4 @@
-"""vsh, guestlink-host, garcon and vshd as real processes: what a person does in a container's shell."""
+"""vsh, guestlink-host, garcon and vshd as real processes: a user's actions in a container's shell."""
 
 from __future__ import annotations
 
@@ -145,7 +145,7 @@ def test_a_login_shell_on_a_terminal_follows_its_window(rig: Stage) -> None:
         screen.type(b"stty size\r")
         screen.wait_for(b"50 132\r\n")
         screen.type(b"sh -c 'echo on''ce; exec sleep 1000'\r")
-        screen.wait_for(b"once\r\n")  # it is in the foreground now
+        screen.wait_for(b"once\r\n")  # the process is in the foreground now
         screen.type(b"\x03")
         screen.wait_for(b"^C")
         screen.wait_for(b">> ")
@@ -254,7 +254,7 @@ def test_without_the_daemon_it_is_said_how_to_start_it(tmp_path: Path) -> None:
 
 @pytest.fixture(scope="module")
 def far_rig() -> Iterator[Stage]:
-    """A container without a shared directory: everything goes over TCP."""
+    """A container without a shared directory: every connection uses TCP."""
     with socket.create_server(("127.0.0.1", 0)) as probe:
         port = probe.getsockname()[1]
     with stage(NAME) as made:
@@ -291,7 +291,8 @@ def test_over_tcp_files_are_there(far_rig: Stage) -> None:
 
 
 def test_over_tcp_strangers_do_not_come_between(far_rig: Stage) -> None:
-    """Everybody on the machine can connect to the port; only who shows the token is listened to."""
+    """Every user of the machine can connect to the port; vsh reads only from the connection that sends the
+    token."""
     far_rig.processes["garcon"].send_signal(signal.SIGSTOP)
     strangers: list[socket.socket] = []
     try:
@@ -316,7 +317,7 @@ def test_over_tcp_strangers_do_not_come_between(far_rig: Stage) -> None:
 
 
 def _listening_port(pid: int) -> int:
-    """The TCP port on which a process listens (proc(5)); 0 for none."""
+    """The TCP port on which a process listens (proc(5)); 0 if none."""
     sockets = set()
     for link in Path(f"/proc/{pid}/fd").iterdir():
         with contextlib.suppress(OSError):

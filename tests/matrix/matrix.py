@@ -1,10 +1,11 @@
-"""Run the tests under the oldest and newest libraries and Pythons, each combination in an environment of its own.
+"""Run the tests under the oldest and newest libraries and Pythons, each combination in its own environment.
 
 usage: python tests/matrix/matrix.py [-h] [--list] [--only NAME [--exact]] [--jobs N] [TEST ...]
 
-Prints one line for each combination and ends with 1 when one failed. Environments are kept in .cache/matrix and
-made again when their packages change. A Python that this machine does not have, and packages without a wheel for
-it, are skipped with the reason. TEST replaces the tests that a combination runs by itself.
+Prints one line per combination and exits with 1 if one failed. Environments are cached in .cache/matrix and rebuilt
+when their packages change. A combination is skipped, with the reason, if this machine lacks its Python or one of
+its
+packages has no wheel for that Python. TEST replaces the tests that a combination runs by default.
 """
 
 from __future__ import annotations
@@ -24,30 +25,30 @@ from typing import NamedTuple
 CHECKOUT = Path(__file__).resolve().parents[2]
 CACHE = CHECKOUT / ".cache/matrix"
 TIMEOUT = 900
-"""Seconds for the tests of one combination."""
+"""Time limit for the tests of one combination, in seconds."""
 
 EXAMPLES = 10
-"""How many examples of a property are tried: the main environment tries more, and this looks for other faults."""
+"""Number of examples per property: the main environment tries more, and the matrix looks for other faults."""
 
 LIBRARY_TESTS = ("tests/guestlink", "tests/garcon", "tests/flows", "tests/interop/test_grpc_cpp.py")
-"""What goes through gRPC, protobuf, watchdog, D-Bus and psutil."""
+"""The tests that use gRPC, protobuf, watchdog, D-Bus and psutil."""
 PYTHON_TESTS = (*LIBRARY_TESTS, "tests/guestlink_host", "tests/vshd", "tests/sommelier_shim")
-"""What a change of Python can break besides."""
+"""The tests that another Python version can break: those above and more."""
 
 CHECKERS = ("mypy", "ruff", "grpc-stubs", "types-")
 """Packages of requirements-dev.txt that tests do not import."""
 COMPILED = "grpcio,protobuf,dbus-fast,psutil,watchdog,pywayland,cffi"
-"""Never compiled here: a combination without wheels is skipped."""
+"""Packages that pip must not compile: a combination without wheels is skipped."""
 LIBRARIES = ("dbus-fast", "grpcio", "protobuf", "psutil", "pyxdg", "sdnotify", "watchdog")
-"""What pyproject.toml depends on."""
+"""The dependencies in pyproject.toml."""
 
 
 class Combination(NamedTuple):
     """One line of the matrix.
 
-    :ivar python: version, as in 3.11.
-    :ivar versions: packages that differ from requirements-dev.txt, which holds the newest.
-    :ivar debian: use the libraries of Debian's own packages instead.
+    :ivar python: the version, as in 3.11.
+    :ivar versions: packages whose versions differ from requirements-dev.txt, which has the newest.
+    :ivar debian: whether to use Debian's own packages of the libraries instead.
     """
 
     name: str
@@ -57,7 +58,7 @@ class Combination(NamedTuple):
     debian: bool = False
 
     def requirements(self) -> list[str]:
-        """What pip installs."""
+        """The packages for pip to install."""
         pinned = dict(
             line.split("==")
             for line in (CHECKOUT / "requirements-dev.txt").read_text().split()
@@ -68,8 +69,9 @@ class Combination(NamedTuple):
         return [f"{name}=={version}" for name, version in (pinned | self.versions).items()]
 
 
-# The oldest that a distribution ships (packaging.md §5.2). Their wheels end at Python 3.11, and grpcio 1.48 has
-# none for it; for the newer Pythons it is the oldest with wheels.
+# The oldest versions that a distribution ships (packaging.md §5.2). Their wheels end at Python 3.11, for which
+# grpcio
+# 1.48 has none; newer Pythons use the oldest version that has wheels.
 MATRIX = (
     Combination(
         "fedora",
@@ -100,15 +102,15 @@ MATRIX = (
 
 
 class Skipped(Exception):
-    """This combination cannot be had here; the text says why."""
+    """This combination cannot run on this machine; the text gives the reason."""
 
 
 class Failed(Exception):
-    """The environment could not be made, or its tests failed; the text is the end of the output."""
+    """Building the environment failed, or its tests did; the text is the end of the output."""
 
 
 def find_python(version: str) -> str:
-    """An interpreter of a version that can make environments.
+    """A Python interpreter of this version that can create virtual environments.
 
     :raises Skipped: this machine has none.
     """
@@ -122,9 +124,9 @@ def find_python(version: str) -> str:
 
 
 def find_debian_python() -> str:
-    """Debian's interpreter, with the libraries of Debian's packages.
+    """Debian's Python interpreter, with Debian's packages of the libraries.
 
-    :raises Skipped: this is not Debian, or they are not installed.
+    :raises Skipped: this is not Debian, or the packages are not installed.
     """
     program = "import ensurepip, grpc, google.protobuf, watchdog, dbus_fast, psutil, xdg, sdnotify; print('here')"
     if _output(["/usr/bin/python3", "-c", program]) != "here":
@@ -142,9 +144,9 @@ def _output(argv: list[str]) -> str:
 
 
 def prepare(combination: Combination) -> Path:
-    """Make the environment, or find the one that was made before; returns its interpreter.
+    """Build the environment, or reuse the cached one; returns its interpreter.
 
-    :raises Skipped: there is no such Python, or no wheels for it.
+    :raises Skipped: this machine lacks the Python, or pip finds no wheels for it.
     :raises Failed: pip failed for another reason.
     """
     python = find_debian_python() if combination.debian else find_python(combination.python)
@@ -177,12 +179,12 @@ def _run(argv: list[str]) -> None:
 
 
 def run_tests(interpreter: Path, tests: list[str], log: Path) -> str:
-    """Run pytest; returns its last line.
+    """Run pytest; returns the last line of its output.
 
-    :raises Failed: with the end of the log.
+    :raises Failed: a test failed; the text is the end of the log.
     """
     argv = [str(interpreter), "-m", "pytest", "-q", "-p", "no:cacheprovider", "-m", "not container and not slow"]
-    # What the outer environment says about Python and pytest is not meant for this one.
+    # The outer environment's variables for Python and pytest must not affect this one.
     outer = ("PYTHON", "VIRTUAL_ENV", "PYTEST_")
     environ = {key: value for key, value in os.environ.items() if not key.startswith(outer)}
     environ |= {"PYTHONDONTWRITEBYTECODE": "1", "GUESTLINK_TEST_EXAMPLES": str(EXAMPLES)}
@@ -207,7 +209,7 @@ def run_tests(interpreter: Path, tests: list[str], log: Path) -> str:
 
 
 def versions_of(interpreter: Path) -> str:
-    """What is really installed, in a few words."""
+    """The installed versions, in short."""
     program = """
 import sys
 from importlib.metadata import version
@@ -219,7 +221,7 @@ print("Python %d.%d.%d," % sys.version_info[:3], "protobuf", version("protobuf")
 
 
 def try_combination(combination: Combination, tests: list[str]) -> tuple[bool, str]:
-    """Run one combination; returns whether it did not fail, and what to print."""
+    """Run one combination; returns False if it failed, else True, and the text to print."""
     started = time.monotonic()
     try:
         interpreter = prepare(combination)
@@ -234,7 +236,7 @@ def try_combination(combination: Combination, tests: list[str]) -> tuple[bool, s
 
 
 def main() -> int:
-    """The command."""
+    """The command line."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--list", action="store_true", help="name the combinations")
     parser.add_argument("--only", metavar="NAME", help="run combinations whose name contains NAME")

@@ -1,4 +1,4 @@
-"""The matrix as tests: each combination of a Python and libraries runs the tests in an environment of its own."""
+"""The matrix as tests: each combination of a Python and libraries runs the tests in its own environment."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ SCRIPT = Path(__file__).with_name("matrix.py")
 
 
 def newest() -> str:
-    """The combination with the newest Python of this machine; its libraries are the main environment's."""
+    """The combination with the newest Python on this machine; its libraries are the main environment's."""
     for combination in reversed(MATRIX):
         try:
             find_python(combination.python)
@@ -26,8 +26,9 @@ def newest() -> str:
 
 
 IN_CI = ("fedora", "debian-packages", newest())
-"""The oldest libraries, those that Debian ships, and the newest Python: what passes with these and in the main
-environment passes between them. The rest is for `python tests/matrix/matrix.py`, a quarter of an hour."""
+"""The oldest libraries, Debian's libraries, and the newest Python: tests that pass with these and in the main
+environment pass with all versions in between. `python tests/matrix/matrix.py` runs the other combinations in a
+quarter of an hour."""
 
 
 @pytest.mark.slow

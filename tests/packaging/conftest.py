@@ -1,4 +1,4 @@
-"""What the tests of the packages share: each format is built once."""
+"""Fixtures that the packages' tests share: each format is built once."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def older_debs(older: Path, tmp_path_factory: pytest.TempPathFactory) -> list[Pa
 
 @pytest.fixture(scope="module")
 def key() -> Iterator[SigningKey]:
-    # gpg's agent listens on a socket, and the names of sockets are short.
+    # gpg's agent listens on a Unix socket, whose path has a maximum length.
     import tempfile
 
     with tempfile.TemporaryDirectory(prefix="guestlink-key-") as directory:

@@ -1,4 +1,4 @@
-"""The Debian packages from a signed repository, as docs/install.md says, in Debian 12 and 13.
+"""The Debian packages from a signed repository, installed as docs/install.md describes, in Debian 12 and 13.
 
 Dependencies come from the distribution's own archive.
 """
@@ -26,13 +26,13 @@ _GRAPHICAL = re.compile(
 
 @pytest.fixture(scope="module", params=["bookworm", "trixie"])
 def base(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Root]:
-    """A bare Debian that has read the archive's lists."""
+    """A minimal Debian with the archive's package lists."""
     if missing := missing_tools():
         absent(f"a root file system needs {', '.join(missing)}")
     root = Root(
         build_rootfs(request.param, base=MINIMAL, user=False), tmp_path_factory.mktemp(request.param) / "root"
     )
-    # Recommended packages are installed, as on every machine of its kind.
+    # apt must install recommended packages, as it does by default.
     for path in (root.path / "etc/apt/apt.conf.d").iterdir():
         path.write_text(path.read_text().replace("APT::Install-Recommends false;", ""))
     root.run("apt-get", "update")
@@ -42,7 +42,7 @@ def base(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactor
 
 @pytest.fixture(scope="module")
 def repository(debs: list[Path], key: SigningKey, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Made with the manual's commands."""
+    """A repository that the manual's commands created."""
     need("apt-ftparchive", packages="apt-utils")
     directory = tmp_path_factory.mktemp("repository")
     (directory / "packaging").symlink_to(CHECKOUT / "packaging")
@@ -54,7 +54,7 @@ def repository(debs: list[Path], key: SigningKey, tmp_path_factory: pytest.TempP
 
 @pytest.fixture(scope="module")
 def originals(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Packages with the names, relations and habits of ChromeOS's own (packaging.md §1.1, §1.2)."""
+    """Packages with the names, relations and maintainer scripts of ChromeOS's own (packaging.md §1.1, §1.2)."""
     target = tmp_path_factory.mktemp("originals")
     garcon = "cros-garcon, cros-host-fonts, cros-notificationd, cros-sommelier, cros-ui-config"
     wants = "/etc/systemd/user/default.target.wants"
@@ -110,7 +110,7 @@ def _status(root: Root) -> dict[str, str]:
 
 
 def test_a_container_without_a_desktop_gets_nothing_graphical(base: Root, repository: Path) -> None:
-    """What apt would install, recommended packages included."""
+    """The packages that apt would install, including recommended packages."""
     base.copy(repository, "/repository/apt")
     added = "repository=file:///repository\n" + manual("Debian")[0]
     base.run("sh", "-euc", added.partition("apt-get install -y guestlink\n")[0])
@@ -125,7 +125,7 @@ def test_a_container_without_a_desktop_gets_nothing_graphical(base: Root, reposi
 
 
 def test_installed_started_upgraded_and_purged(base: Root, older_debs: list[Path], tmp_path: Path) -> None:
-    """Nobody enables again what an administrator has disabled, and nothing stays."""
+    """An upgrade does not re-enable what an administrator has disabled, and purging leaves no file."""
     before = base.ours()
     target = base.path / "older"
     target.mkdir()
@@ -173,7 +173,7 @@ def test_it_takes_the_originals_place_and_gives_it_back(base: Root, originals: P
 def test_a_purge_keeps_the_list_of_what_adoption_has_changed(base: Root) -> None:
     before = base.run("cat", "/etc/passwd", "/etc/group")
     base.run("apt-get", "install", "-y", "--no-install-recommends", "guestlink-garcon")
-    base.run("sh", "-c", "guestlink adopt || true")  # systemd does not run here
+    base.run("sh", "-c", "guestlink adopt || true")  # systemd is not running here
     assert base.run("id", "-u", "user") == "1000\n"
     said = base.run("apt-get", "purge", "-y", "guestlink-garcon")
     assert "install guestlink-garcon again and run: guestlink adopt --undo" in said
@@ -204,12 +204,12 @@ def source(tmp_path: Path) -> Path:
 
 @pytest.mark.parametrize("base", ["trixie"], indirect=True)
 def test_autopkgtest_passes(base: Root, debs: list[Path], source: Path) -> None:
-    """Debian's own way to test; what needs a container of its own is skipped here."""
+    """autopkgtest is Debian's own test runner; it skips tests that need a container of their own."""
     need("autopkgtest", packages="autopkgtest")
     base.run(
         "apt-get", "install", "-y", "--no-install-recommends", "guestlink", "guestlink-sommelier", "guestlink-host"
     )
-    # 2 and 8: some tests were skipped, or all that are more than superficial.
+    # 2: some tests were skipped; 8: all tests were skipped or superficial.
     accept = '"$@"; case $? in 0 | 2 | 8) ;; *) exit 1 ;; esac'
     said = run("sh", "-c", accept, "sh", "autopkgtest", "-B", *debs, source, "--", "chroot", base.path)
     assert re.search(r"^commands +PASS", said, re.MULTILINE), said[-3000:]

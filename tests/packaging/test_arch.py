@@ -1,7 +1,8 @@
-"""The Arch packages: checked, the same twice, and installed by pacman from a signed repository.
+"""The Arch packages: checked, reproducible, and installed by pacman from a signed repository.
 
-Arch's archive is not used: pacman is told that what the packages depend on is installed, and the files are put into
-a Debian that has the libraries, so that every command can be started.
+The test does not use Arch's archive: it tells pacman to assume that the dependencies are installed, and extracts
+the
+files into a Debian that has the libraries, so that every command can start.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ pytestmark = pytest.mark.slow
 
 
 def _info(package: Path) -> dict[str, list[str]]:
-    """What a package says of itself."""
+    """The metadata of a package."""
     found: dict[str, list[str]] = {}
     for line in run("bsdtar", "-xOf", package, ".PKGINFO").splitlines():
         name, equals, value = line.partition(" = ")
@@ -38,7 +39,7 @@ def test_built_twice_they_are_the_same(arch_packages: list[Path], tmp_path: Path
 
 
 def test_what_a_packager_would_look_at(arch_packages: list[Path]) -> None:
-    """namcap's questions: names, licences, owners, places, and files that belong to one package."""
+    """namcap's checks: names, licences, owners, directories, and files that only one package contains."""
     infos = {_info(path)["pkgname"][0]: _info(path) for path in arch_packages}
     assert infos.keys() == NAMES
     owners: dict[str, str] = {}

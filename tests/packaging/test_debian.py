@@ -1,4 +1,4 @@
-"""The Debian packages: built, linted, and the same again."""
+"""The Debian packages: built, linted, and reproducible."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def test_lintian_has_nothing_to_say(debs: list[Path]) -> None:
 
 
 def test_built_again_by_another_user_they_are_the_same(debs: list[Path], tmp_path: Path) -> None:
-    """git refuses to work in somebody else's checkout unless it is asked to."""
+    """git refuses to work in another user's checkout unless its configuration allows it."""
     checkout = tmp_path / "guestlink"
     run("git", "clone", "-q", CHECKOUT, checkout)
     if os.getuid() == 0:

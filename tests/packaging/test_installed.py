@@ -1,4 +1,4 @@
-"""What ``make install`` installs besides programs: manual pages, completions, rules, files for the desktop."""
+"""What ``make install`` installs besides programs: manual pages, completions, rules, and desktop files."""
 
 from __future__ import annotations
 
@@ -77,7 +77,7 @@ def test_a_homepage_brings_a_screenshot(tmp_path: Path) -> None:
 
 @pytest.fixture
 def daemon_that_answers(tmp_path: Path) -> dict[str, str]:
-    """An environment in which ``guestlink-host candidates`` knows three containers, one not attached."""
+    """An environment in which ``guestlink-host candidates`` lists three containers, one of them not attached."""
     program = tmp_path / "bin/guestlink-host"
     program.parent.mkdir()
     program.write_text(
@@ -95,7 +95,7 @@ esac
 
 
 def _bash(usr: Path, *words: str, environ: Mapping[str, str] | None = None) -> set[str]:
-    """What bash offers for the last of these words."""
+    """bash's completions of the last of these words."""
     script = usr / "share/bash-completion/completions" / words[0]
     quoted = " ".join(f"'{word}'" for word in words)
     name = "_" + words[0].replace("-", "_")
@@ -110,7 +110,7 @@ def test_bash_completes_commands_switches_and_values(usr: Path, daemon_that_answ
     assert "--dry-run" in _bash(usr, "guestlink", "adopt", "--")
     assert "root" in _bash(usr, "guestlink", "adopt", "--user", "")
     assert _bash(usr, "guestlink-host", "policy", "work", "url", "") == {"allow", "ask", "deny"}
-    # The value of a switch is no word of its own.
+    # A switch's value must not count as a positional word.
     assert _bash(usr, "guestlink-host", "events", "--json", "policy") == set()
     assert "--user=" in _bash(usr, "vsh", "--u")
     environ = daemon_that_answers
@@ -128,7 +128,7 @@ _COMPLETED = (
     ("guestlink-host launch work ", {"org.gnome.gedit", "two words"}),
     ("vsh --us", {"--user"}),
 )
-"""Words, and what a shell must offer behind them."""
+"""Words, and the completions that a shell must offer after them."""
 
 
 def test_fish_offers_what_there_is(usr: Path, tmp_path: Path, daemon_that_answers: dict[str, str]) -> None:
@@ -136,7 +136,7 @@ def test_fish_offers_what_there_is(usr: Path, tmp_path: Path, daemon_that_answer
     directory = usr / "share/fish/vendor_completions.d"
     (tmp_path / "notes.txt").write_text("")
     files = [
-        ("guestlink-host profile --key ", {"notes.txt"}),  # the value of a switch may be a file
+        ("guestlink-host profile --key ", {"notes.txt"}),  # a switch's value may be a file
         ("guestlink-host attach ", {"fresh"}),
         ("guestlink-host launch work org.gnome.gedit ", {"notes.txt"}),
     ]
@@ -151,7 +151,7 @@ def test_fish_offers_what_there_is(usr: Path, tmp_path: Path, daemon_that_answer
 
 
 def test_zsh_offers_what_there_is(usr: Path, tmp_path: Path, daemon_that_answers: dict[str, str]) -> None:
-    """In a terminal, where somebody presses Tab: zsh completes nowhere else."""
+    """zsh completes only on a terminal, so the test presses Tab there."""
     need("zsh", packages="zsh")
     for script in (usr / "share/zsh/site-functions").iterdir():
         run("zsh", "-n", script)
@@ -175,7 +175,7 @@ def test_zsh_offers_what_there_is(usr: Path, tmp_path: Path, daemon_that_answers
                 os.write(ours, set_up.encode())
                 _read_until(ours, {"ready> "})
                 os.write(ours, f"{words}\t".encode())
-                # zsh shows a word with a space behind a backslash.
+                # zsh puts a backslash in front of a space in a word.
                 _read_until(ours, {word.replace(" ", "\\ ") for word in expected})
             finally:
                 shell.kill()
@@ -183,7 +183,7 @@ def test_zsh_offers_what_there_is(usr: Path, tmp_path: Path, daemon_that_answers
 
 
 def _read_until(terminal: int, expected: set[str]) -> None:
-    """Read what a terminal shows until it is all there."""
+    """Read a terminal's output until it contains every expected text."""
     seen = ""
     deadline = time.monotonic() + LIMIT
     while not all(text in seen for text in expected):
@@ -222,7 +222,7 @@ def test_the_polkit_rule_lets_administrators_of_containers_install_packages(tmp_
 
 
 def _login(tmp_path: Path, **environ: str) -> tuple[str, dict[str, str]]:
-    """What the login snippet says and sets, for a user of a container whose user manager knows two displays."""
+    """The login snippet's output and variables, for a user in a container whose user manager has two displays."""
     runtime = tmp_path / "run"
     runtime.mkdir(exist_ok=True)
     marker = tmp_path / "container"

@@ -1,4 +1,4 @@
-"""``packaging/repo``: whatever goes wrong, what is published stays whole and signed."""
+"""``packaging/repo``: after any failure the published repository is still complete and signed."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ _MAKERS: dict[str, Callable[..., Path]] = {"apt": _deb, "dnf": _rpm, "pacman": _
 
 
 class Repository:
-    """A repository with one package in it."""
+    """A repository that contains one package."""
 
     def __init__(self, kind: str, key: SigningKey, scratch: Path) -> None:
         self.kind = kind
@@ -73,7 +73,7 @@ class Repository:
         return _MAKERS[self.kind](target, name, content, **options)
 
     def start(self, *packages: Path, key: str = "", environ: dict[str, str] | None = None) -> subprocess.Popen[str]:
-        """Begin to add packages."""
+        """Start to add packages."""
         words = [str(_REPO), self.kind, str(self.path), key or self.key.fingerprint, *map(str, packages)]
         return subprocess.Popen(
             words,
@@ -86,7 +86,7 @@ class Repository:
         )
 
     def add(self, *packages: Path, key: str = "", environ: dict[str, str] | None = None) -> tuple[int, str]:
-        """Add packages; returns the status and what was said."""
+        """Add packages; returns the exit status and the output."""
         with self.start(*packages, key=key, environ=environ) as process:
             said, _ = process.communicate(timeout=LIMIT)
         return process.returncode, said
@@ -98,7 +98,7 @@ class Repository:
         }
 
     def lists(self, name: str) -> bool:
-        """Whether its signed list has a package; fails where the signature is not good."""
+        """Whether the signed list contains a package; fails if the signature is invalid."""
         where = {
             "apt": ("dists/stable/InRelease", "dists/stable/main/binary-all/Packages"),
             "dnf": ("repodata/repomd.xml", ""),
@@ -127,7 +127,7 @@ def repository(request: pytest.FixtureRequest, key: SigningKey, tmp_path: Path) 
 
 @pytest.fixture(scope="module")
 def other_keys(key: SigningKey) -> dict[str, str]:
-    """Keys that are not the repository's, in the same key ring."""
+    """Keys other than the repository's, in the same key ring."""
     keys = {}
     for name, expiry in {"another": "never", "expired": "seconds=1"}.items():
         owner = f"{name} <{name}@guestlink.invalid>"
@@ -189,7 +189,7 @@ def test_a_package_that_is_there_may_be_named_again(repository: Repository) -> N
 
 
 def _shim(directory: Path, script: str) -> dict[str, str]:
-    """A gpg in front of the real one."""
+    """Put a script in front of the real gpg; returns the environment that uses it."""
     shim = directory / "bin/gpg"
     shim.parent.mkdir()
     shim.write_text(f'#!/bin/sh\n{script}\nexec /usr/bin/gpg "$@"\n')
@@ -218,7 +218,7 @@ def test_an_interrupted_run_changes_nothing(repository: Repository, tmp_path: Pa
     environ = _shim(tmp_path, wait)
     package, before = repository.package("second"), repository.files()
     with repository.start(package, environ=environ) as process:
-        marker.read_text()  # until the first signature is made
+        marker.read_text()  # blocks until the first signature
         os.killpg(process.pid, signal.SIGTERM)
         said, _ = process.communicate(timeout=LIMIT)
     assert process.returncode != 0

@@ -1,7 +1,7 @@
-"""The rpm packages: linted, the same twice, and installed by dnf from a signed repository.
+"""The rpm packages: linted, reproducible, and installed by dnf from a signed repository.
 
-Fedora's archive is not used: what the packages require is there as stand-ins, and the files are put into a Debian
-that has the libraries, so that every command can be started.
+The test does not use Fedora's archive: stand-in packages provide the dependencies, and the files are extracted into
+a Debian that has the libraries, so that every command can start.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ AutoReqProv: no
 
 
 def _asked(rpms: list[Path], kind: str) -> set[str]:
-    """The names that packages require, recommend or suggest."""
+    """The names of the packages that ours require, recommend or suggest."""
     return {line.split()[0] for path in rpms for line in run("rpm", "-qp", f"--{kind}", path).splitlines() if line}
 
 
@@ -89,7 +89,7 @@ def stand_ins(rpms: list[Path], tmp_path_factory: pytest.TempPathFactory) -> Pat
 
 @pytest.fixture(autouse=True)
 def _no_agents(tmp_path: Path) -> Iterator[None]:
-    """End the agents of gpg that dnf starts for the keys in its cache."""
+    """Stop the gpg agents that dnf starts for the keys in its cache."""
     yield
     for home in tmp_path.glob("cache/*/pubring"):
         run("gpgconf", "--homedir", home, "--kill", "all")

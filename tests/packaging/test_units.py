@@ -1,4 +1,4 @@
-"""The user units: what systemd itself says about them."""
+"""The user units, checked by systemd's own tools."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from support.stage import CHECKOUT
 
 @pytest.fixture(scope="module")
 def units(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The installed units, with their programs where they were installed."""
+    """The installed units; their Exec lines name the programs in the installation's directory."""
     if shutil.which("systemd-analyze") is None:
         assert os.environ.get("CI") != "true", "systemd-analyze is missing"
         pytest.skip("systemd-analyze is not installed")
@@ -68,7 +68,7 @@ def test_units_never_stay_down_and_do_nothing_outside_a_container(units: Path) -
 
 
 def test_daemons_that_start_programs_have_no_sandbox(units: Path) -> None:
-    """Their children would inherit it, and sudo would refuse (packaging.md §2.6)."""
+    """Child processes would inherit the sandbox, and sudo would refuse to run (packaging.md §2.6)."""
     for name in ("guestlink-garcon.service", "guestlink-vshd.service", "guestlink-sommelier-x@.service"):
         text = (units / name).read_text()
         for word in ("NoNewPrivileges=", "Protect", "Private", "Restrict", "SystemCall", "LockPersonality"):
@@ -93,7 +93,7 @@ def test_the_original_units_names_lead_to_ours(units: Path) -> None:
 
 
 def _generated(tmp_path: Path, **environ: str) -> dict[str, str]:
-    """What the environment generator prints, as if this were a container."""
+    """The environment generator's output, as if this machine were a container."""
     script = (CHECKOUT / "guest/systemd-units/environment-generators/20-guestlink").read_text()
     marker = tmp_path / "container"
     marker.touch()
@@ -137,7 +137,7 @@ def test_what_is_set_before_us_stays(tmp_path: Path) -> None:
 
 
 def test_a_home_directory_with_any_name_is_quoted(tmp_path: Path) -> None:
-    """By the rules of systemd's EnvironmentFile=."""
+    """According to the rules of systemd's EnvironmentFile=."""
     got = _generated(tmp_path, HOME='/home/a "b$c\\d')
     assert got["XDG_CONFIG_HOME"] == '"/home/a \\"b\\$c\\\\d/.config"'
     assert got["XDG_SESSION_TYPE"] == "wayland"

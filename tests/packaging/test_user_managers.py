@@ -1,6 +1,7 @@
-"""Packages are installed, upgraded, downgraded and removed while a container runs: its user manager follows.
+"""Packages are installed, upgraded, downgraded and removed in a running container: its user manager must follow.
 
-dpkg runs inside. rpm and pacman of this machine work on the container's root, in which their scripts then run.
+dpkg runs inside. This machine's rpm and pacman work on the container's root, and their scripts run inside that
+root.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ _GARCON, _PROXY = "guestlink-garcon.service", "guestlink-sommelier@0.service"
 
 
 class Manager:
-    """A package manager for one container.
+    """A package manager of one container.
 
     :param newer: the packages of this checkout.
     :param older: packages of an older version.
@@ -40,16 +41,16 @@ class Manager:
         self.older = [path for path in older if _GUEST.match(path.name)]
 
     def install(self, packages: list[Path]) -> None:
-        """Install packages, whatever version is there."""
+        """Install packages, whichever version is installed."""
         raise NotImplementedError
 
     def remove(self) -> None:
-        """Remove all of them."""
+        """Remove all of our packages."""
         raise NotImplementedError
 
 
 class Dpkg(Manager):
-    """dpkg, inside."""
+    """dpkg, which runs inside."""
 
     def install(self, packages: list[Path]) -> None:
         for path in packages:
@@ -65,7 +66,8 @@ class Dpkg(Manager):
 
 
 class Rpm(Manager):
-    """rpm, from outside, where its database is too: it follows the link that the container's root is."""
+    """rpm, which runs on this machine with its database here; it resolves the link /proc/PID/root of the
+    container."""
 
     def install(self, packages: list[Path]) -> None:
         self._rpm("-U", "--oldpackage", "--replacepkgs", *packages)
@@ -81,7 +83,8 @@ class Rpm(Manager):
 
 
 class Pacman(Manager):
-    """This machine's pacman with its libraries, inside: it would follow the link to another root."""
+    """This machine's pacman with its libraries, run inside: on this machine it would resolve that link to another
+    root."""
 
     def __init__(self, machine: Machine, newer: list[Path], older: list[Path]) -> None:
         super().__init__(machine, newer, older)
@@ -119,7 +122,7 @@ _FORMATS = {
 def manager(
     request: pytest.FixtureRequest, older: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Manager]:
-    """A container that runs, without Guestlink."""
+    """A running container without Guestlink."""
     if missing := missing_tools():
         absent(f"a system container needs {', '.join(missing)}")
     need("rpm", "pacman", packages="rpm pacman-package-manager")
@@ -136,7 +139,7 @@ def _variables(machine: Machine) -> set[str]:
 
 
 def _pid(machine: Machine, unit: str) -> int:
-    """The unit's process once it runs."""
+    """The main process of a unit, once it is running."""
     machine.wait(f"{unit} runs", lambda: machine.user("systemctl", "--user", "is-active", unit).returncode == 0)
     return int(machine.check_user("systemctl", "--user", "show", "-P", "MainPID", unit))
 
@@ -147,7 +150,7 @@ def _environment_findings(machine: Machine) -> list[str]:
 
 
 def _version(machine: Machine) -> str:
-    """The version that garcon calls itself."""
+    """The version that garcon reports."""
     return str(json.loads(machine.user("guestlink", "status", "--json").stdout)["version"])
 
 
@@ -187,7 +190,7 @@ def test_a_running_user_manager_follows_its_packages(manager: Manager) -> None:
 
 
 def _a_stale_manager_is_reported(machine: Machine) -> None:
-    """As an installation leaves it that does not reach the user manager."""
+    """This test produces the state after an installation that does not reach the user manager."""
     generators = "/usr/lib/systemd/user-environment-generators"
     machine.root("mv", generators, f"{generators}.away")
     machine.check_user("systemctl", "--user", "daemon-reload")
@@ -206,7 +209,7 @@ def test_what_has_been_switched_off_stays_off(manager: Manager) -> None:
     machine = manager.machine
     manager.install(manager.newer)
     machine.check_user("systemctl", "--user", "mask", "--now", _GARCON)
-    if isinstance(manager, Pacman):  # Its packages bring the links.
+    if isinstance(manager, Pacman):  # The Arch packages contain the links that enable the unit.
         machine.check_user("systemctl", "--user", "mask", _PROXY)
     else:
         machine.root("systemctl", "--global", "disable", _PROXY)
