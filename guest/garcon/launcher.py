@@ -184,6 +184,10 @@ class Launcher:
         except NoAnswer as error:  # It has got the call: executing it would start it twice.
             _log.warning("%s was started over D-Bus and says nothing: %s", plan.bus_name, error)
         except BusError as error:
+            if error.took_the_call:
+                raise CannotLaunch(
+                    f"{plan.bus_name} took the call over D-Bus and ended without an answer"
+                ) from error
             _log.info("%s was not activated over D-Bus (%s), executing it", plan.bus_name, error)
             return False
         return True

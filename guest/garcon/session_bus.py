@@ -35,6 +35,11 @@ class BusError(Exception):
         """Whether the call reached nobody, because its service is not on the bus. Then nothing has been done."""
         return self.name in _NOBODY or self.name.startswith(f"{_ERROR}.Spawn")
 
+    @property
+    def took_the_call(self) -> bool:
+        """Whether the service got the call and left the bus: it may have done what was asked, or have crashed."""
+        return self.name == f"{_ERROR}.NoReply"
+
 
 class NoBus(BusError):
     """There is no session bus, or it takes no connection."""

@@ -205,6 +205,17 @@ def test_what_is_no_root_file_system_is_refused(tmp_path: Path) -> None:
         adopt(directory=str(tmp_path), user="", dry_run=True, undo=False, as_json=False)
 
 
+def test_a_machine_that_is_no_guest_is_left_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    program = tmp_path / "systemd-detect-virt"
+    program.write_text("#!/bin/sh\necho none\nexit 1\n")
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+    monkeypatch.setattr(os, "getuid", lambda: 0)
+    monkeypatch.setattr("garcon.adoption.adopt.take_steps", lambda root, account: pytest.fail("it began"))
+    with pytest.raises(GuestlinkError, match="neither a container nor a virtual machine"):
+        adopt(directory="/", user="", dry_run=False, undo=False, as_json=False)
+
+
 def test_a_list_of_changes_that_is_broken_is_a_sentence(tree: Path) -> None:
     for content in ("{", "{}", "[1]"):
         _write(tree, LEDGER.lstrip("/"), content)

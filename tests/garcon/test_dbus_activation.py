@@ -173,6 +173,26 @@ async def test_an_application_that_cannot_be_activated_after_all_is_executed(
                 await asyncio.sleep(0.01)
 
 
+async def test_an_application_that_takes_the_call_and_ends_is_not_started_again(
+    bus_address: str, tmp_path: Path
+) -> None:
+    mark = tmp_path / "mark"
+    (tmp_path / "crash.py").write_text(
+        SERVICE.replace("            plain =", "            os._exit(1)\n            plain =")
+    )
+    words = [sys.executable, f"{tmp_path}/crash.py", "org.example.Crash", f"{tmp_path}/called"]
+    _add_service(tmp_path, "org.example.Crash", " ".join(words))
+    # Without the slow imports of Python it would answer in time; the launcher waits for what comes first.
+    async with _launcher(bus_address, f"Exec=touch {mark}\nDBusActivatable=true\n") as (launcher, programs):
+        said = await launcher.launch("org.example.Crash", [])
+        assert said in ("", "org.example.Crash took the call over D-Bus and ended without an answer")
+        async with asyncio.timeout(60):
+            while launcher.starting:
+                await asyncio.sleep(0.01)
+        assert programs.detached == 0
+    assert not mark.exists()
+
+
 async def test_a_manager_that_does_not_answer_starts_nothing_twice(
     bus_address: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import subprocess
 import sys
 from typing import Any
 
@@ -20,7 +21,7 @@ def adopt(*, directory: str, user: str, dry_run: bool, undo: bool, as_json: bool
     :param directory: the container's root file system.
     :param user: whom the services are for; "" chooses.
     :returns: 1 when a step failed.
-    :raises GuestlinkError: it cannot begin.
+    :raises GuestlinkError: it cannot begin, or this is no guest.
     """
     if not os.path.isdir(os.path.join(directory, "etc")):
         raise GuestlinkError(f"{directory} is no root file system", hint="name the directory that has etc and usr")
@@ -31,6 +32,12 @@ def adopt(*, directory: str, user: str, dry_run: bool, undo: bool, as_json: bool
     root = GuestRoot(directory, dry_run=dry_run)
     if undo:
         return _undo(root, as_json)
+    if directory == "/" and not dry_run and _is_bare_metal():
+        raise GuestlinkError(
+            "this machine is neither a container nor a virtual machine",
+            hint="run it inside the container, or name a container's directory with --root; "
+            "a host needs the package guestlink-host",
+        )
     account = choose_user(root, user)
     rows = []
     for step, outcome in take_steps(root, account):
@@ -47,6 +54,15 @@ def adopt(*, directory: str, user: str, dry_run: bool, undo: bool, as_json: bool
     if as_json:
         _print_json({"user": account.name, "uid": account.uid, "steps": rows})
     return _FAILED if any(row["state"] == "failed" for row in rows) else 0
+
+
+def _is_bare_metal() -> bool:
+    """Whether systemd-detect-virt(1) finds nothing around this machine; without that program nobody knows."""
+    try:
+        done = subprocess.run(["systemd-detect-virt"], capture_output=True, text=True, timeout=10, check=False)
+    except (OSError, subprocess.TimeoutExpired):
+        return False
+    return done.stdout.strip() == "none"
 
 
 def _print_row(row: dict[str, str]) -> None:
