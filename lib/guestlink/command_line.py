@@ -32,12 +32,21 @@ class CommandLine(argparse.ArgumentParser):
         self, args: Sequence[str] | None = None, namespace: argparse.Namespace | None = None
     ) -> tuple[argparse.Namespace, list[str]]:
         """As argparse's, but nothing may be left: a command's parser knows best what its word may have meant."""
+        first = args[0] if args else ""
+        known = any(first.startswith(option) or option.startswith(first) for option in self._options())
+        if self._subparsers and first.startswith("-") and not known:
+            raise self._unexpected(first)  # Otherwise argparse asks for the command.
         found, left = super().parse_known_args(args, namespace)
         if left:
-            word = left[0].partition("=")[0]
-            options = [name for action in self._actions for name in action.option_strings]
-            raise self._error(f"unexpected argument '{left[0]}'", did_you_mean(word, options))
+            raise self._unexpected(left[0])
         return found, left
+
+    def _options(self) -> list[str]:
+        return [name for action in self._actions for name in action.option_strings]
+
+    def _unexpected(self, word: str) -> GuestlinkError:
+        guess = did_you_mean(word.partition("=")[0], self._options())
+        return self._error(f"unexpected argument '{word}'", guess)
 
     def error(self, message: str) -> NoReturn:
         """Raise argparse's message in words of ours.
