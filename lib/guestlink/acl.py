@@ -1,7 +1,7 @@
-"""Access control lists: who besides a file's owner may use it (acl(5)).
+"""Access control lists: which users besides a file's owner may use it (acl(5)).
 
-Linux keeps the list in an extended attribute that the owner may write; no library and no right is needed. User ids
-are those of the caller's user namespace, so a host can name users of an id-mapped container, who own nothing here.
+Linux stores the list in an extended attribute that the owner may write; no library and no privilege is needed. User
+ids are those of the caller's user namespace, so a host can list users of an id-mapped container.
 """
 
 from __future__ import annotations
@@ -20,13 +20,13 @@ _VERSION = struct.pack("<I", 2)
 _ENTRY = struct.Struct("<HHI")
 _USER_OBJ, _USER, _GROUP_OBJ, _MASK, _OTHER = 0x01, 0x02, 0x04, 0x10, 0x20
 _NOBODY = 0xFFFFFFFF
-"""The id of entries that name nobody (linux/posix_acl.h, linux/posix_acl_xattr.h)."""
+"""The id of entries without a named user or group (linux/posix_acl.h, linux/posix_acl_xattr.h)."""
 
 READ, WRITE, ENTER = 4, 2, 1
 
 
 class _Base(NamedTuple):
-    """What a file's owner, its group and everybody else may do."""
+    """Permissions of a file's owner, its group and everybody else."""
 
     owner: int
     group: int
@@ -38,11 +38,11 @@ class _Base(NamedTuple):
 
 
 def grant(path: _Path, uids: Collection[int], permissions: int) -> None:
-    """Let users use a file besides those whom its mode names, and no users but these; without users the list goes.
+    """Replace the file's named-user ACL entries with ``uids``; empty removes the ACL.
 
-    :param path: never a link; the caller owns it.
-    :param permissions: a sum of :data:`READ`, :data:`WRITE` and :data:`ENTER`.
-    :raises GuestlinkError: the file system has no such lists, or refuses.
+    :param path: not a symbolic link; the caller owns it.
+    :param permissions: a sum of :data:`READ`, :data:`WRITE` and :data:`ENTER`, the same for all users.
+    :raises GuestlinkError: the file system has no access control lists, or refuses the change.
     """
     try:
         old = _read(path)
@@ -67,7 +67,7 @@ def grant(path: _Path, uids: Collection[int], permissions: int) -> None:
 
 
 def is_listed(path: _Path) -> bool:
-    """Whether a file has a list; its mode's group bits are then the most that the list may give."""
+    """Whether a file has an ACL. The group bits of its mode are then the most that the ACL may grant."""
     return _read(path) is not None
 
 

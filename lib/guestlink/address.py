@@ -59,7 +59,7 @@ Address: TypeAlias = VsockAddress | UnixAddress | TcpAddress
 def parse_address(text: str) -> Address:
     """Turn a text into an address.
 
-    :raises AddressError: with a sentence that names the part which is wrong.
+    :raises AddressError: the message names the part that is wrong.
     """
     kind, colon, rest = text.partition(":")
     if not colon:

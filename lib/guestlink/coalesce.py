@@ -1,19 +1,19 @@
 """When to publish after changes: at once for the first, coalesced for those that follow.
 
-Pure: the caller tells events and the time, and asks when to act. The original waits three seconds after the first
-change and absorbs what comes meanwhile (chromeos-garcon.md §3.8). Here the first change is published as soon as it
-has settled, and the three seconds lie *after* a publication. The counts that the host is told keep their meaning:
-one for a publication that is scheduled, one for a publication that is being made.
+Pure: the caller reports changes with their time, and asks when to publish. ChromeOS's garcon waits three seconds
+after the first change and publishes all changes of that time together (chromeos-garcon.md §3.8). Here the first
+change is published as soon as it has settled, and the three seconds come *after* a publication. The count that is
+sent to the host keeps its meaning: one for a scheduled publication, plus one for a running publication.
 """
 
 from __future__ import annotations
 
 SETTLE = 0.1
-"""Seconds without another change before a first publication: a package manager's rename storm is over."""
+"""Seconds without another change before a first publication: a package manager has finished its renames."""
 SETTLE_LIMIT = 0.25
-"""Seconds after the first change at which it is published although changes go on."""
+"""Seconds after the first change until it is published even if changes continue."""
 WINDOW = 3.0
-"""Seconds between two publications while changes go on (chromeos-garcon.md §3.8)."""
+"""Seconds between two publications while changes continue (chromeos-garcon.md §3.8)."""
 
 
 class Coalescer:
@@ -36,13 +36,13 @@ class Coalescer:
 
     @property
     def pending_count(self) -> int:
-        """What PendingUpdateApplicationListCalls carries: 0, 1 or 2."""
+        """The count in PendingUpdateApplicationListCalls: 0, 1 or 2."""
         return (self._first_change is not None) + self._running
 
     def change(self, now: float) -> bool:
-        """Something changed.
+        """Record a change.
 
-        :returns: whether this schedules a publication, so that the host should be told the count.
+        :returns: whether the change schedules a publication; the caller then sends the count to the host.
         """
         scheduled = self._first_change is None
         if self._first_change is None:
@@ -51,11 +51,11 @@ class Coalescer:
         return scheduled
 
     def again(self, at: float) -> None:
-        """Publish at a time, although nothing changed: the receiver does not have what was published."""
+        """Schedule a publication without a change, because the receiver does not have the last one."""
         self._again = at
 
     def due(self) -> float | None:
-        """When the next publication should begin; ``None`` while there is none or another one runs."""
+        """When the next publication should begin; ``None`` if none is scheduled, or while one runs."""
         if self._running:
             return None
         return min((time for time in (self._change_due(), self._again) if time is not None), default=None)
@@ -77,5 +77,5 @@ class Coalescer:
         self._running = True
 
     def end(self) -> None:
-        """The publication is made."""
+        """The publication has ended."""
         self._running = False

@@ -1,4 +1,4 @@
-"""Command lines that people type: argparse, whose errors are one sentence and one line of advice."""
+"""Command lines for people: argparse with errors of one sentence and one line of advice."""
 
 from __future__ import annotations
 
@@ -10,15 +10,15 @@ from typing import Any, NoReturn
 from guestlink.errors import GuestlinkError
 
 EX_USAGE = 2
-"""Exit status after a command line that cannot be read, as of argparse and most programs."""
+"""Exit status for an invalid command line, as in argparse and most programs."""
 _REQUIRED = "the following arguments are required: "
 
 
 class CommandLine(argparse.ArgumentParser):
-    """A parser that raises what is wrong instead of printing its usage.
+    """A parser that raises an error instead of printing its usage and exiting.
 
-    :param program: the program's name, and the command's where this parses the words of one.
-    :param example: one command line that works, without the program's name; or several lines with a title.
+    :param prog: the program's name; in the parser of a command also the command's name.
+    :param example: an example command line without the program's name, or several lines that begin with a title.
     """
 
     def __init__(self, *, prog: str, example: str = "", **options: Any) -> None:
@@ -31,7 +31,7 @@ class CommandLine(argparse.ArgumentParser):
     def parse_known_args(  # type: ignore[override]  # argparse allows other classes for the result
         self, args: Sequence[str] | None = None, namespace: argparse.Namespace | None = None
     ) -> tuple[argparse.Namespace, list[str]]:
-        """As argparse's, but nothing may be left: a command's parser knows best what its word may have meant."""
+        """As argparse's, but an unknown argument is an error: this command's parser knows the likely spellings."""
         first = args[0] if args else ""
         known = any(first.startswith(option) or option.startswith(first) for option in self._options())
         if self._subparsers and first.startswith("-") and not known:
@@ -49,7 +49,7 @@ class CommandLine(argparse.ArgumentParser):
         return self._error(f"unexpected argument '{word}'", guess)
 
     def error(self, message: str) -> NoReturn:
-        """Raise argparse's message in words of ours.
+        """Raise argparse's message, reworded.
 
         :raises GuestlinkError: always, with the status 2.
         """
@@ -88,7 +88,7 @@ class CommandLine(argparse.ArgumentParser):
 
 
 def did_you_mean(word: str, known: Iterable[str]) -> str:
-    """The question for the known word that is most like a mistyped one, or ""."""
+    """``did you mean WORD?`` with the known word closest to a mistyped one, or "" if none is close."""
     from difflib import get_close_matches
 
     close = get_close_matches(word, list(known), n=1)
@@ -96,7 +96,7 @@ def did_you_mean(word: str, known: Iterable[str]) -> str:
 
 
 def in_words(choices: Sequence[str]) -> str:
-    """Choices as English: a, b or c."""
+    """Join choices as in English: a, b or c."""
     return f"{', '.join(choices[:-1])} or {choices[-1]}" if len(choices) > 1 else "".join(choices)
 
 

@@ -1,4 +1,4 @@
-"""Settings: one schema, read from switches, the environment and files, in this order of weight.
+"""Settings: one schema, read from switches, the environment and files. The former override the latter.
 
 A file holds ``key = value`` lines in sections named after the programs::
 
@@ -9,7 +9,7 @@ A file holds ``key = value`` lines in sections named after the programs::
     [sommelier]
     scale = 1.5
 
-What stands before the first section counts for every program, so it may hold only keys that all of them have.
+Lines before the first section apply to every program, so they may set only keys that all programs have.
 """
 
 from __future__ import annotations
@@ -23,24 +23,24 @@ from guestlink.errors import GuestlinkError
 _T = TypeVar("_T")
 
 FILE_LIMIT = 64 * 1024
-"""Bytes of a configuration file; a longer one is somebody's mistake."""
+"""Bytes of a configuration file; a longer one is a mistake and is not read."""
 _EX_CONFIG = 78
 """Exit status for a configuration error (sysexits.h)."""
 
 
 class ConfigError(GuestlinkError):
-    """A setting has a value that it cannot have."""
+    """A setting has an invalid value."""
 
     def __init__(self, message: str, *, hint: str = "") -> None:
         super().__init__(message, hint=hint, exit_code=_EX_CONFIG)
 
 
 class Setting(Generic[_T]):
-    """One thing that can be set.
+    """One setting.
 
-    :param key: its name in files; the switch is the same with hyphens.
+    :param key: its name in files; the switch has the same name with hyphens.
     :param variable: the environment variable with the same meaning, or "".
-    :param default: its value where nobody sets it.
+    :param default: its value when nothing sets it.
     :param parse: turns a text into a value; raises ValueError or GuestlinkError with a reason.
     :param meaning: one line for help texts and the manual page.
     """
@@ -80,7 +80,7 @@ def choice(*words: str) -> Callable[[str], str]:
 class Config:
     """The values in force. ``config[SETTING]`` has the setting's type.
 
-    :ivar warnings: sentences about what was read but not understood; the program shows them.
+    :ivar warnings: sentences about unknown keys and unreadable lines or files; the program shows them.
     """
 
     def __init__(self, values: Mapping[str, Any], warnings: Sequence[str] = ()) -> None:
@@ -110,10 +110,10 @@ def load(
     """Read settings.
 
     :param schema: every setting that this program has.
-    :param section: the program's section; lines in other sections are other programs' business.
-    :param files: from the least to the most important; those that do not exist are passed over.
+    :param section: the program's section; lines in other sections are ignored.
+    :param files: later files override earlier ones; missing files are skipped.
     :param switches: by key; ``None`` means not given.
-    :raises ConfigError: a value is wrong; the sentence names where it stands.
+    :raises ConfigError: a value is invalid; the message names its line, variable or switch.
     """
     settings = {setting.key: setting for setting in schema}
     values: dict[str, Any] = {}

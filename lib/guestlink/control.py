@@ -1,8 +1,8 @@
-"""The private conversation between a daemon and the short-lived commands of the same user.
+"""The control socket between a daemon and the short-lived commands of the same user.
 
 One JSON object per line in each direction over a Unix socket: ``{"call": NAME, …}`` is answered by
-``{"ok": {…}}`` or by ``{"error": SENTENCE, "hint": SENTENCE, "exit_code": N}``. Commands pay for what they
-import, so this module loads asyncio and logging only in the daemon.
+``{"ok": {…}}`` or by ``{"error": SENTENCE, "hint": SENTENCE, "exit_code": N}``. Imports slow commands down, so this
+module imports asyncio and logging only in the daemon.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 LINE_LIMIT = 16 * 1024 * 1024
 """Bytes of one line: 10,000 applications with their names take about 3 MB as JSON."""
 CONNECTION_LIMIT = 64
-"""Commands served at a time; a user does not start more, a runaway script may."""
+"""Connections at a time; a user needs fewer, and a runaway script is stopped."""
 
 Handler = Callable[[dict[str, Any]], Awaitable[dict[str, Any]]]
 
@@ -34,10 +34,10 @@ class DaemonNotRunning(GuestlinkError):
 
 
 class ControlClient:
-    """A command's side of the conversation. Blocking; one connection per call.
+    """A command's side of the socket. Blocking; one connection per call.
 
     :param path: the daemon's control socket.
-    :param daemon: the daemon's name and :param hint: how to start it, for the message when it is not there.
+    :param daemon: the daemon's name and :param hint: how to start it, for the message when it is not running.
     """
 
     def __init__(self, path: str | os.PathLike[str], *, daemon: str = "the daemon", hint: str = "") -> None:
@@ -46,11 +46,11 @@ class ControlClient:
         self._hint = hint
 
     def call(self, name: str, /, *, timeout: float | None = 70.0, **fields: Any) -> dict[str, Any]:
-        """Ask the daemon for something and return its answer.
+        """Send a call to the daemon and return its answer.
 
         :param timeout: seconds to wait for the answer; ``None`` waits for ever (a person chooses a file).
         :raises DaemonNotRunning: nobody listens.
-        :raises GuestlinkError: the daemon's own refusal, or a conversation that broke off.
+        :raises GuestlinkError: the daemon refused, did not answer in time, or closed the connection.
         """
         try:
             sock = connect(UnixAddress(self._path), timeout=10)
@@ -97,10 +97,10 @@ def _decode(line: bytes) -> dict[str, Any] | None:
 
 
 class ControlServer:
-    """A daemon's side of the conversation.
+    """A daemon's side of the socket.
 
-    Serves this user and root only. Each connection is its own task; a handler that raises
-    :class:`GuestlinkError` answers with its sentence, anything else with a general one and a log entry.
+    Serves this user and root only. Each connection has a task. If a handler raises :class:`GuestlinkError`, the
+    answer is its message; any other exception is logged, and the answer is a general message.
 
     :param path: where to listen; a dead socket there is replaced.
     :param handlers: by call name; each gets the request's fields and returns the answer's.
@@ -124,7 +124,7 @@ class ControlServer:
         self._server = await asyncio.start_unix_server(self._serve, sock=sock, limit=LINE_LIMIT)
 
     async def close(self) -> None:
-        """Stop listening, end every conversation and remove the socket."""
+        """Stop listening, close every connection and remove the socket."""
         import asyncio
 
         if self._server is None:

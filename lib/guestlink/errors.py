@@ -9,11 +9,11 @@ from collections.abc import Callable, Sequence
 
 
 class GuestlinkError(Exception):
-    """Something a user can understand and usually mend.
+    """An error that a user can understand and usually fix.
 
     :param message: one sentence without a full stop that names what is wrong.
     :param hint: what to do next; shown on a line of its own.
-    :param exit_code: the status with which a command ends because of it.
+    :param exit_code: the exit status of a command that fails with this error.
     """
 
     def __init__(self, message: str, *, hint: str = "", exit_code: int = 1) -> None:
@@ -27,7 +27,7 @@ class GuestlinkError(Exception):
 
 
 def not_utf8(error: UnicodeEncodeError) -> GuestlinkError:
-    """The error for a text from a command line or a file name that only bytes can hold."""
+    """The error for an argument or a file name that is not UTF-8."""
     return GuestlinkError(f"{error.object!a:.80} is not UTF-8", hint="only names in UTF-8 can be used here")
 
 
@@ -40,23 +40,23 @@ def report(name: str, error: GuestlinkError) -> None:
 
 
 def run_command(name: str, main: Callable[[list[str]], int], argv: Sequence[str] | None = None) -> int:
-    """Run a command's body and turn whatever ends it into an exit status, never into a traceback.
+    """Run a command's body and return its exit status; report errors in one sentence, without a traceback.
 
-    :param name: the program's name, put in front of error messages.
+    :param name: the program's name, the prefix of error messages.
     :param main: the body; gets the arguments without the program's name, returns the exit status.
     :param argv: arguments; ``sys.argv[1:]`` by default.
-    :returns: the exit status: 130 after Ctrl-C, 141 when the reader of our output went away.
+    :returns: the exit status: 130 after Ctrl-C, 141 when the reader of our output has closed the pipe.
     """
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
-            # A file name need not be text in any encoding; it is shown with escapes, which JSON can read.
+            # A file name may not be valid text; it is printed with escapes, which JSON can read.
             stream.reconfigure(errors="backslashreplace")
     try:
         try:
             return main(list(sys.argv[1:] if argv is None else argv))
         finally:
             if sys.stdout is not None:
-                sys.stdout.flush()  # A reader that went away is noticed here, not when the interpreter ends.
+                sys.stdout.flush()  # A closed pipe raises here, not when the interpreter exits.
     except GuestlinkError as error:
         report(name, error)
         return error.exit_code
@@ -75,7 +75,7 @@ def run_command(name: str, main: Callable[[list[str]], int], argv: Sequence[str]
 
 
 def _drop_output() -> None:
-    """Write what standard output still holds, or drop it: Python would flush it once more at exit, and complain."""
+    """Flush standard output, or drop its buffer: Python flushes it once more at exit, and would print an error."""
     try:
         sys.stdout.flush()
     except OSError:

@@ -1,7 +1,6 @@
-"""Protobuf's fields by hand, for what must start faster than protobuf can be imported. No I/O.
+"""Protobuf's fields by hand, for programs that must start faster than protobuf can be imported. No I/O.
 
-Varints and byte strings are all that our messages have; the other kinds are only passed over
-(protobuf.dev, "Encoding").
+Our messages have only varints and byte strings; fields of other wire types are skipped (protobuf.dev, "Encoding").
 """
 
 from __future__ import annotations
@@ -10,17 +9,17 @@ from collections.abc import Iterator
 
 _VARINT, _FIXED64, _BYTES, _GROUP, _GROUP_END, _FIXED32 = range(6)
 _GROUP_DEPTH = 32
-"""How deep groups that nobody asked for may lie in each other."""
+"""Maximum nesting depth of unknown groups."""
 
 
 class Malformed(ValueError):
-    """Bytes are no protobuf message."""
+    """The bytes are not a protobuf message."""
 
 
 def fields(message: memoryview) -> Iterator[tuple[int, int | memoryview]]:
-    """Numbers and values of a message's varints and byte strings; other kinds are passed over.
+    """Numbers and values of a message's varints and byte strings; other wire types are skipped.
 
-    :raises Malformed: it is no protobuf message.
+    :raises Malformed: the bytes are not a protobuf message.
     """
     at, end = 0, len(message)
     while at < end:
@@ -42,7 +41,7 @@ def fields(message: memoryview) -> Iterator[tuple[int, int | memoryview]]:
 
 
 def _skip(message: memoryview, at: int, number: int, kind: int, depth: int) -> int:
-    """The end of a value that nobody asked for."""
+    """The offset after a value that is skipped."""
     if kind == _VARINT:
         return _read_varint(message, at)[1]
     if kind == _BYTES:
@@ -82,13 +81,13 @@ def _read_varint(message: memoryview, at: int) -> tuple[int, int]:
 
 
 def int32(value: int) -> int:
-    """A varint as the signed number of 32 bits that it stands for."""
+    """A varint's value as a signed 32-bit number."""
     low = value & 0xFFFFFFFF
     return low - (1 << 32) if low >> 31 else low
 
 
 def varint(value: int) -> bytes:
-    """A number that is not negative."""
+    """Encode a number that is not negative."""
     out = bytearray()
     while value > 0x7F:
         out.append(value & 0x7F | 0x80)
@@ -98,15 +97,15 @@ def varint(value: int) -> bytes:
 
 
 def int_field(number: int, value: int) -> bytes:
-    """A field that holds a number; nothing for 0."""
+    """Encode a number field; no bytes for 0."""
     return bytes([number << 3]) + varint(value & 0xFFFFFFFFFFFFFFFF) if value else b""
 
 
 def bytes_field(number: int, value: bytes) -> bytes:
-    """A field that holds bytes or a text; nothing where it is empty."""
+    """Encode a bytes or string field; no bytes for an empty value."""
     return message_field(number, value) if value else b""
 
 
 def message_field(number: int, value: bytes) -> bytes:
-    """A field that is there even where it is empty: a message, or one of many."""
+    """Encode a field that is present even if empty: a message, or an element of a repeated field."""
     return bytes([number << 3 | _BYTES]) + varint(len(value)) + value

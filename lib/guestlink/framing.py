@@ -1,4 +1,4 @@
-"""The frames of vsh: a little-endian length and as many bytes of one message (chromeos-vsh.md §3.1). No I/O."""
+"""vsh frames: a little-endian length, then that many bytes of one message (chromeos-vsh.md §3.1). No I/O."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from struct import Struct
 MESSAGE_LIMIT = 4096
 """Bytes of the largest message; a longer one is fatal for the connection."""
 LENGTH = Struct("<I")
-"""What stands in front of a message."""
+"""The length in front of a message."""
 
 
 class FrameTooLong(ValueError):
@@ -28,20 +28,20 @@ class FrameReader:
 
     @property
     def pending(self) -> int:
-        """Bytes of a message that is not complete yet."""
+        """How many bytes of an incomplete message are buffered."""
         return len(self._rest)
 
     def take_rest(self) -> bytes:
-        """Let go of the bytes of a message that is not complete yet."""
+        """Return the buffered bytes of an incomplete message, and clear the buffer."""
         rest, self._rest = self._rest, b""
         return rest
 
     def feed(self, data: bytes, most: int | None = None) -> list[memoryview]:
-        """Take bytes and return the messages that they complete, in their order.
+        """Append received bytes and return the messages that they complete, in order.
 
-        The messages are views of the bytes; nothing that is complete is copied.
+        Each message is a view of the received bytes, not a copy.
 
-        :param most: return no more messages than this, and keep the rest for the next call.
+        :param most: the largest number of messages to return; the rest stays buffered for the next call.
         :raises FrameTooLong: a length is above the limit; the messages before it were returned by an earlier call.
         """
         if self._rest:
@@ -66,7 +66,7 @@ class FrameReader:
 
 
 def frame(message: bytes) -> bytes:
-    """A message with its length in front.
+    """Prefix a message with its length.
 
     :raises FrameTooLong: the message is above the limit.
     """

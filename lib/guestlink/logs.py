@@ -19,7 +19,7 @@ LEVELS = ("debug", "info", "warning", "error")
 
 
 class JournalFormatter(logging.Formatter):
-    """``<6>message``; a traceback is kept as one entry per line with the same priority."""
+    """``<6>message``; each line of a traceback becomes an entry with the same priority."""
 
     def format(self, record: logging.LogRecord) -> str:
         priority = next(number for level, number in _PRIORITIES if record.levelno >= level)
@@ -28,7 +28,7 @@ class JournalFormatter(logging.Formatter):
 
 
 class RecentMessages(logging.Handler):
-    """Remembers the last messages of the process."""
+    """Keeps the last messages of the process."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -36,7 +36,7 @@ class RecentMessages(logging.Handler):
         self._lines: collections.deque[str] = collections.deque(maxlen=RECENT_LIMIT)
 
     def emit(self, record: logging.LogRecord) -> None:
-        """Remember a message."""
+        """Keep a message."""
         self._lines.append(self.format(record)[:2000])
 
     @property
@@ -54,7 +54,7 @@ def recent_messages() -> list[str]:
 
 
 def setup_logging(name: str, level: str = "info") -> None:
-    """Send the root logger's records to standard error in the form that fits what standard error is.
+    """Send the root logger's records to standard error, in the form for the journal or for a terminal.
 
     :param name: the program, shown on terminals (the journal knows it already).
     :param level: one of :data:`LEVELS`, optionally followed by ``,MODULE`` to see debug output of that

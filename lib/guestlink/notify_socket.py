@@ -1,4 +1,4 @@
-"""What a service says to its manager (sd_notify(3)), through the library sdnotify."""
+"""Sends a service's state to its manager (sd_notify(3)), with the library sdnotify."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ _TIMEOUT = 5.0
 
 
 class NotifySocket:
-    """Sends to the socket in ``NOTIFY_SOCKET``, and takes the variable out of the environment.
+    """Sends to the socket in ``NOTIFY_SOCKET``, and removes the variable from the environment.
 
-    Nothing happens where there is none. A socket that nobody serves, as a copied environment may name one, is given
-    up: a service works without its manager.
+    Without the variable nothing is sent. A socket without a server, as in a copied environment, is ignored: a
+    service works without its manager.
 
-    :param keeps_variable: leave the variable to a program that takes our place.
+    :param keeps_variable: keep the variable for the program that replaces this one (execve(2)).
     """
 
     def __init__(self, *, keeps_variable: bool = False) -> None:
@@ -32,11 +32,11 @@ class NotifySocket:
     def send(self, text: str) -> None:
         """Send assignments, for example ``READY=1``."""
         if self._notifier is not None:
-            # sdnotify encodes as Latin-1, and drops what that does not have; systemd reads UTF-8.
+            # sdnotify encodes as Latin-1 and drops other characters; systemd reads UTF-8.
             self._notifier.notify(text.encode(errors="replace").decode("latin-1"))
 
     def close(self) -> None:
-        """Close the socket; nothing is sent any more."""
+        """Close the socket; later messages are dropped."""
         if self._notifier is not None and self._notifier.socket is not None:
             self._notifier.socket.close()
         self._notifier = None

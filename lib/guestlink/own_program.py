@@ -1,4 +1,4 @@
-"""Where the other programs of the suite are, for those that start them."""
+"""Finds the other programs of the suite."""
 
 from __future__ import annotations
 
@@ -7,9 +7,10 @@ import sys
 
 
 def own_program(name: str, module: str) -> list[str]:
-    """The words that start one of our programs, the first an absolute path; none where it is not installed.
+    """The command line that starts one of our programs; empty if the program is not installed.
 
-    The installed command where we were started as one or it lies beside the interpreter; else the module.
+    The first word is an absolute path: the command beside the one that started us, or beside the interpreter; else
+    the interpreter itself, with the module.
     """
     from importlib.util import find_spec
 

@@ -1,4 +1,4 @@
-"""Where the suite keeps its files, by the XDG base directory specification."""
+"""The suite's directories, by the XDG base directory specification."""
 
 from __future__ import annotations
 
@@ -44,10 +44,10 @@ def private_directory(path: Path) -> Path:
 def atomic_write(path: Path, content: bytes, mode: int = 0o644) -> None:
     """Write a file so that a reader sees the old content or the new one, never half of either.
 
-    A file has one writer at a time. The half-written file has a fixed name, so that what a killed writer left is
-    gone with the next write.
+    A file has one writer at a time. The temporary file has a fixed name, so the next write removes what a killed
+    writer left.
 
-    :raises OSError: the file system refuses; the old content is still there and nothing else is left behind.
+    :raises OSError: the file system refuses; the old content is unchanged and the temporary file is removed.
     """
     temporary = path.with_name(f".{path.name}.new")
     temporary.unlink(missing_ok=True)
@@ -66,5 +66,5 @@ def atomic_write(path: Path, content: bytes, mode: int = 0o644) -> None:
 
 def _base(variable: str, default: str, environ: Mapping[str, str]) -> Path:
     value = environ.get(variable, "")
-    # The specification tells to ignore relative paths.
+    # The specification requires that relative paths are ignored.
     return Path(value) if value.startswith("/") else home(environ) / default

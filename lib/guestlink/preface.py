@@ -1,7 +1,7 @@
-"""What the side that connects over TCP says first: the container's token (chromeos-vsh.md §9).
+"""The preface of a TCP connection: the side that connects sends the container's token first (chromeos-vsh.md §9).
 
-A socket in a directory proves who is behind it, and so does a vsock address; TCP proves nothing. On those two
-nobody sends or expects a preface.
+A Unix socket's directory identifies the peer, and so does a vsock address: connections over these have no preface.
+TCP does not identify the peer.
 """
 
 from __future__ import annotations
@@ -12,11 +12,11 @@ import time
 from guestlink.address import Address, TcpAddress
 
 TIMEOUT = 10.0
-"""Seconds in which a preface must have come."""
+"""Seconds in which the preface must arrive."""
 
 
 def needs_preface(address: Address) -> bool:
-    """Whether the side that connects to an address has to prove itself."""
+    """Whether the side that connects to this address must send a preface."""
     return isinstance(address, TcpAddress)
 
 
@@ -26,10 +26,10 @@ def preface(token: str) -> bytes:
 
 
 def demand(sock: socket.socket, token: str, timeout: float = TIMEOUT) -> bool:
-    """Read a preface and compare it in constant time. Not a byte behind it is read.
+    """Read a preface and compare it in constant time. No byte after the preface is read.
 
-    :param sock: a connection; it blocks afterwards.
-    :returns: whether it was the right one and came in time.
+    :param sock: a connection; it is blocking afterwards.
+    :returns: whether the right preface arrived in time.
     """
     expected = preface(token)
     received = b""

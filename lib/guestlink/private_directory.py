@@ -1,4 +1,4 @@
-"""Directories that only this user may enter. The Wayland proxy uses it, which does without pathlib's 0.8 MB."""
+"""Directories that only this user may enter. Without pathlib, which would take 0.8 MB in the Wayland proxy."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from guestlink.errors import GuestlinkError
 def make_private_directory(path: str) -> None:
     """Make a directory that only this user may enter, or check that it is one; an access control list is kept.
 
-    :raises GuestlinkError: it is a link or a file, belongs to somebody else, or cannot be made.
+    :raises GuestlinkError: the path is a link or a file, belongs to another user, or cannot be made.
     """
     try:
         os.makedirs(os.path.dirname(path), exist_ok=True)
@@ -41,7 +41,7 @@ def make_runtime_directory(name: str = "guestlink", environ: Mapping[str, str] =
     Without ``XDG_RUNTIME_DIR`` (no login session) ``/run/user/UID`` is used where it exists, else a directory
     in the temporary directory that only this user may enter.
 
-    :raises GuestlinkError: the directory belongs to somebody else or cannot be made.
+    :raises GuestlinkError: the directory belongs to another user or cannot be made.
     """
     base = environ.get("XDG_RUNTIME_DIR", "")
     if base.startswith("/"):

@@ -29,7 +29,7 @@ class Completed:
     stderr: bytes
 
     def check(self) -> Completed:
-        """Return itself.
+        """Return this object if the command succeeded.
 
         :raises CommandFailed: the status is not 0; the message ends with the command's last line of output.
         """
@@ -42,7 +42,7 @@ class Completed:
 
 
 def signal_name(number: int) -> str:
-    """``SIGTERM`` for 15; ``signal 99`` for what has no name."""
+    """``SIGTERM`` for 15; ``signal 99`` for a number without a name."""
     try:
         return signal.Signals(number).name
     except ValueError:
@@ -57,12 +57,12 @@ async def run(
     environ: Mapping[str, str] | None = None,
     output_limit: int = OUTPUT_LIMIT,
 ) -> Completed:
-    """Run a command, wait for its end, and leave nothing of it behind.
+    """Run a command and wait for its exit; on a timeout or cancellation kill its process group.
 
     :param timeout: seconds; then the command and its process group are killed.
-    :param stdin: what it reads; ``None`` gives it an empty input.
+    :param stdin: the command's input; ``None`` for an empty one.
     :param output_limit: bytes kept of each stream.
-    :raises CommandFailed: it could not be started or did not end in time.
+    :raises CommandFailed: the command could not be started or did not exit in time.
     """
     try:
         process = await asyncio.create_subprocess_exec(
@@ -92,7 +92,7 @@ async def run(
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(process.pid, signal.SIGKILL)
             await process.wait()
-        # The pipes' transports outlive a killed process until they see their end; close them here.
+        # After a kill the pipes' transports stay open until they read an end of file; close them here.
         getattr(process, "_transport").close()  # noqa: B009
     return Completed(tuple(argv), status, stdout, stderr)
 

@@ -1,4 +1,4 @@
-"""Shows a person what is being waited for: one line that comes and goes on a terminal, a plain line without one."""
+"""Shows what a command waits for: on a terminal one line that is replaced and erased, elsewhere plain lines."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from contextlib import contextmanager
 from typing import TextIO
 
 PATIENCE = 1.0
-"""Seconds that may pass before something that is waited for is named."""
+"""Seconds before a wait is shown."""
 _CLEAR = "\r\x1b[K"
 
 
 class Progress:
-    """The line about what is being done now.
+    """The line that shows the current step.
 
     :param stream: where to write; standard error without one.
     """
@@ -23,13 +23,13 @@ class Progress:
         self._said = ""
 
     def say(self, sentence: str) -> None:
-        """Show a sentence in the place of the one before; the same one again changes nothing."""
+        """Replace the line with a sentence; the same sentence again changes nothing."""
         if sentence != self._said:
             self._said = sentence
             self._write(f"{_CLEAR}{sentence} …", f"{sentence} …\n")
 
     def end(self) -> None:
-        """Take the line away, so that the answer stands alone; plain lines stay."""
+        """Erase the line before the answer is printed; plain lines stay."""
         if self._said:
             self._said = ""
             self._write(_CLEAR, "")
@@ -39,7 +39,7 @@ class Progress:
             self._stream.write(on_terminal if self._stream.isatty() else elsewhere)
             self._stream.flush()
         except (OSError, ValueError):
-            pass  # Nobody reads it.
+            pass  # The stream is closed.
 
     def __enter__(self) -> Progress:
         return self
@@ -50,12 +50,12 @@ class Progress:
 
 @contextmanager
 def waiting(sentence: str, *, patience: float = PATIENCE, stream: TextIO | None = None) -> Iterator[None]:
-    """Show a sentence while the body takes longer than a moment.
+    """Show a sentence while the body runs longer than ``patience``.
 
-    :param patience: seconds before it is shown.
+    :param patience: seconds before the sentence is shown.
     :param stream: as for :class:`Progress`.
     """
-    from threading import Timer  # Most commands end before they need it.
+    from threading import Timer  # Most commands never wait.
 
     progress = Progress(stream)
     timer = Timer(patience, progress.say, [sentence])

@@ -1,4 +1,4 @@
-"""Reading a file that may be anything: a FIFO or a device must not make a daemon wait."""
+"""Reads a file of unknown type: a FIFO or a device must not block a daemon."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ _CHUNK = 1 << 20
 def read_regular(path: str, limit: int) -> bytes:
     """Read a regular file.
 
-    :param limit: bytes to read at most; a caller that must tell a longer file apart asks for one more.
-    :raises OSError: it cannot be read, or is not a regular file (EINVAL).
+    :param limit: bytes to read at most; to detect a longer file, pass one more than allowed.
+    :raises OSError: the file cannot be read, or is not a regular file (EINVAL).
     :raises ValueError: the path contains a NUL byte.
     """
     descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOCTTY)
@@ -25,7 +25,7 @@ def read_regular(path: str, limit: int) -> bytes:
             parts.append(part := os.read(descriptor, min(limit, _CHUNK)))
             limit -= len(part)
             if len(part) < _CHUNK:
-                break  # A regular file gives less only at its end.
+                break  # A short read of a regular file means its end.
         return b"".join(parts)
     finally:
         os.close(descriptor)

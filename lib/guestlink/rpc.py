@@ -23,20 +23,20 @@ from guestlink.pb import service_methods
 from guestlink.sockets import AddressInUse, listen
 
 _VARIABLES = {
-    # Keeps gRPC's core from writing about refused connections: we say the same in one sentence.
+    # gRPC's core would log refused connections; we log them in one sentence.
     "GRPC_VERBOSITY": "NONE",
-    # grpc.aio's own thread waits for the connections all the time: no timer has to look at them besides.
+    # grpc.aio's own thread always polls the connections, so no timer needs to poll them as well.
     "GRPC_CLIENT_CHANNEL_BACKUP_POLL_INTERVAL_MS": "0",
 }
-"""What gRPC's core is told, unless somebody has told it something else."""
+"""Environment variables for gRPC's core, unless they are set already."""
 
 
 @contextlib.contextmanager
 def _variables() -> Iterator[None]:
-    """Tell gRPC's core :data:`_VARIABLES`.
+    """Set :data:`_VARIABLES` in the environment, and remove them afterwards.
 
-    It reads each once, when it is loaded or first used, depending on the version. Programs that we launch must not
-    inherit them.
+    gRPC's core reads each variable once, when it is loaded or first used, depending on the version. Programs that
+    we launch must not inherit them.
     """
     ours = _VARIABLES.keys() - os.environ.keys()
     os.environ.update({name: _VARIABLES[name] for name in ours})
@@ -57,24 +57,24 @@ GARCON = "vm_tools.container.Garcon"
 CONTAINER_LISTENER = "vm_tools.container.ContainerListener"
 
 RECEIVE_LIMIT = 4 * 1024 * 1024
-"""gRPC's default for a received message, which both original sides keep (chromeos-garcon.md §1.1)."""
+"""gRPC's default for a received message, which both ChromeOS sides keep (chromeos-garcon.md §1.1)."""
 CALLS_LIMIT = 100
-"""Calls at a time; more are answered with RESOURCE_EXHAUSTED. The originals make a handful.
+"""Calls at a time; further calls get RESOURCE_EXHAUSTED. ChromeOS's programs make a handful.
 
-Not gRPC's option for the same: newer versions break off calls within its limit.
+We do not use gRPC's own option: newer versions abort calls within its limit.
 """
 TEXT_LIMIT = 1000
-"""Characters of a status: gRPC refuses a response whose headers exceed 8 KiB."""
+"""Characters of a status message: gRPC refuses a response whose headers exceed 8 KiB."""
 _RECONNECT_FIRST, _RECONNECT_LAST = 100, 2000
-"""Milliseconds between attempts to connect. gRPC's own 1 s to 120 s are meant for networks; ours is one machine."""
+"""Milliseconds between attempts to connect. gRPC's own 1 s to 120 s are meant for networks; we use one machine."""
 
 _CAMEL = re.compile(r"(?<=[a-z0-9])(?=[A-Z])")
 _UNREADABLE = (DecodeError, ValueError, RecursionError)
-"""What the protobuf versions raise for bytes that are not the message."""
+"""Exceptions that the protobuf versions raise for bytes that are not the message."""
 
 
 _NO_PROBES = ("grpc.http2.bdp_probe", 0)
-"""Option: pings that measure a network's bandwidth tell nothing on one machine, and their timers wake threads."""
+"""Option: no pings that measure bandwidth. They are useless on one machine, and their timers wake threads."""
 
 
 class CallFailed(GuestlinkError):
@@ -105,12 +105,12 @@ class Server:
     """Serves one service.
 
     The implementation has a method per RPC, named in snake case, ``async def get_icon(self, request)``, that
-    returns the response or raises :class:`Refusal`. RPCs that it does not have answer UNIMPLEMENTED. Any other
-    exception is logged and answered with INTERNAL, without its text; a request that cannot be read is answered
-    with INVALID_ARGUMENT.
+    returns the response or raises :class:`Refusal`. An RPC without a method is answered with UNIMPLEMENTED. Any
+    other exception is logged and answered with INTERNAL, without its text; a request that cannot be decoded is
+    answered with INVALID_ARGUMENT.
 
     :param service: full name, as in :data:`GARCON`.
-    :param receive_limit: bytes of a request; what exceeds it answers RESOURCE_EXHAUSTED.
+    :param receive_limit: bytes of a request; a longer one is answered with RESOURCE_EXHAUSTED.
     """
 
     def __init__(self, service: str, implementation: object, *, receive_limit: int = RECEIVE_LIMIT) -> None:
@@ -134,15 +134,15 @@ class Server:
         self._server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(service, handlers),))
 
     def bind(self, address: UnixAddress | TcpAddress, *, mode: int = 0o600) -> int:
-        """Serve on an address; before :meth:`start`.
+        """Bind to an address; call this before :meth:`start`.
 
         :param mode: permissions of a Unix socket.
         :returns: the TCP port, or 1 for a Unix socket.
-        :raises AddressInUse: somebody serves it already.
-        :raises GuestlinkError: it cannot be bound.
+        :raises AddressInUse: another program serves the address.
+        :raises GuestlinkError: the address cannot be bound.
         """
         if isinstance(address, UnixAddress):
-            listen(address).close()  # gRPC would take the path away from a live server.
+            listen(address).close()  # gRPC would remove a live server's path.
         try:
             port = self._server.add_insecure_port(target_of(address))
         except RuntimeError as error:
@@ -154,7 +154,7 @@ class Server:
         return port
 
     async def start(self) -> None:
-        """Answer calls."""
+        """Begin to answer calls."""
         self._started = True
         await self._server.start()
 
@@ -221,7 +221,7 @@ class Channel:
                 options=[
                     ("grpc.max_receive_message_length", receive_limit),
                     ("grpc.enable_http_proxy", 0),
-                    # A channel of ours is quiet for hours and must stay connected: its end tells of the peer's end.
+                    # A channel is idle for hours and must stay connected: its loss shows that the peer is gone.
                     ("grpc.client_idle_timeout_ms", 2**31 - 1),
                     # No back-off inherited from an earlier channel to the same address.
                     ("grpc.use_local_subchannel_pool", 1),
@@ -233,7 +233,7 @@ class Channel:
                 ],
             )
         self._methods = {
-            # Messages are made and read here, where a bad one can be answered in our own words.
+            # call() encodes and decodes the messages, so that an invalid one raises our own error.
             name: (self._channel.unary_unary(f"/{service}/{name}", bytes, bytes), response)
             for name, (_, response) in service_methods(service).items()
         }
@@ -263,7 +263,7 @@ class Channel:
             raise CallFailed("INTERNAL", f"the answer to {method} cannot be read") from error
 
     async def lost(self) -> str:
-        """Return when the connection of an earlier call is gone; the text says so."""
+        """Wait until the connection of an earlier call is lost; return a sentence that reports it."""
         state = self._channel.get_state()
         while state is grpc.ChannelConnectivity.READY:
             await self._channel.wait_for_state_change(state)
@@ -271,7 +271,7 @@ class Channel:
         return "the connection was closed"
 
     async def close(self) -> None:
-        """End the connection and every call on it."""
+        """Close the connection and cancel every call on it."""
         await self._channel.close(None)
 
 
@@ -287,7 +287,7 @@ def target_of(address: Address) -> str:
             raise GuestlinkError(
                 f"gRPC cannot use {address}: the path has a comma", hint="choose another directory"
             )
-        return f"unix:{quote(os.fsencode(address.path))}"  # gRPC undoes percent signs.
+        return f"unix:{quote(os.fsencode(address.path))}"  # gRPC decodes percent signs.
     return f"[{address.host}]:{address.port}" if ":" in address.host else f"{address.host}:{address.port}"
 
 

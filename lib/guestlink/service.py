@@ -1,4 +1,4 @@
-"""The frame of a daemon: what systemd is told, and how signals end the work."""
+"""Runs a daemon: sends its state to systemd, and stops it on signals."""
 
 from __future__ import annotations
 
@@ -16,20 +16,20 @@ from guestlink.tasks import TaskOwner
 _log = logging.getLogger(__name__)
 
 STOP_TIMEOUT = 8.0
-"""Seconds that a daemon may need to end before it is left to the kernel; its unit gives it ten.
+"""Seconds to wait for a daemon's clean-up; its unit gives it ten.
 
-One that is well needs a fraction of one, but a machine that shuts down is busy.
+A healthy daemon needs a fraction of a second, but a machine that shuts down is busy.
 """
 
 
 _STOPPING = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
-"""Signals that end a daemon: by its manager, by Ctrl-C, and by the end of its terminal."""
+"""Signals that stop a daemon: from its manager, from Ctrl-C, and from a terminal that hangs up."""
 
 
 class Notifier:
-    """Tells the service manager how the daemon is (sd_notify(3)); without a manager it only keeps the status.
+    """Sends the daemon's state to the service manager (sd_notify(3)); without a manager it only keeps the status.
 
-    The socket's address is taken out of the environment, so that launched programs do not speak for us.
+    The constructor removes the socket's address from the environment, so that launched programs cannot use it.
     """
 
     def __init__(self) -> None:
@@ -42,11 +42,11 @@ class Notifier:
 
     @property
     def watchdog_interval(self) -> float | None:
-        """Seconds between two signs of life (half the time that systemd allows), or ``None``."""
+        """Seconds between two watchdog messages (half the time that systemd allows), or ``None``."""
         return self._watchdog
 
     def ready(self) -> None:
-        """Say once that start-up is complete."""
+        """Send once that start-up is complete."""
         if not self._ready:
             self._ready = True
             self._socket.send("READY=1")
@@ -58,11 +58,11 @@ class Notifier:
             self._socket.send("STATUS=" + text.replace("\n", " "))
 
     def stopping(self) -> None:
-        """Say that the daemon is about to end."""
+        """Send that the daemon is about to exit."""
         self._socket.send("STOPPING=1")
 
     def alive(self) -> None:
-        """Feed the watchdog."""
+        """Send a watchdog message."""
         self._socket.send("WATCHDOG=1")
 
     def close(self) -> None:
@@ -79,10 +79,10 @@ def _watchdog_seconds() -> float | None:
 
 
 async def run_daemon(body: Callable[[Notifier], Awaitable[None]]) -> int:
-    """Run a daemon's body until it returns or SIGTERM or SIGINT cancels it.
+    """Run a daemon's body until it returns, or until SIGTERM, SIGINT or SIGHUP cancels it.
 
-    The body says READY and STATUS through the notifier, and cleans up in ``finally`` when it is cancelled.
-    The watchdog is fed from the event loop, so that a loop that hangs is restarted by systemd.
+    The body sends READY and STATUS with the notifier, and cleans up in ``finally`` when it is cancelled.
+    The event loop sends the watchdog messages, so that systemd restarts a daemon whose loop hangs.
 
     :returns: 0.
     :raises Exception: whatever the body raises.
@@ -91,7 +91,7 @@ async def run_daemon(body: Callable[[Notifier], Awaitable[None]]) -> int:
     owner = TaskOwner("daemon")
     loop = asyncio.get_running_loop()
     stopped = asyncio.Event()
-    # A signal that whoever started us has had ignored stays so: SIGHUP after nohup, SIGINT behind a shell's `&`.
+    # A signal that our parent set to ignored stays ignored: SIGHUP after nohup, SIGINT after a shell's `&`.
     stopping = [number for number in _STOPPING if signal.getsignal(number) is not signal.SIG_IGN]
     for number in stopping:
         loop.add_signal_handler(number, stopped.set)
@@ -118,10 +118,10 @@ async def run_daemon(body: Callable[[Notifier], Awaitable[None]]) -> int:
 
 
 def leave(status: int) -> NoReturn:
-    """End the process of a daemon that has cleaned up after itself.
+    """Exit the process of a daemon that has cleaned up.
 
-    The interpreter's own way out is not taken: gRPC's threads are still alive then, and some of its versions
-    wait for one another for ever in about one of a thousand exits.
+    This skips the interpreter's own shutdown: gRPC's threads are still alive then, and in some versions they
+    wait for each other for ever in about one of a thousand exits.
 
     :param status: the exit status.
     """
@@ -135,7 +135,7 @@ async def _run(body: Callable[[Notifier], Awaitable[None]], notifier: Notifier, 
     try:
         await body(notifier)
     except Exception as error:
-        failures.append(error)  # The caller raises it; as the task's own it would be logged a second time.
+        failures.append(error)  # run_daemon raises it; if the task raised it, its owner would log it a second time.
 
 
 async def _wait(event: asyncio.Event) -> None:

@@ -1,4 +1,4 @@
-"""Stream sockets for the three kinds of address, with a check of who is on the other side."""
+"""Stream sockets for the three kinds of address, with a check of the peer."""
 
 from __future__ import annotations
 
@@ -26,11 +26,11 @@ class ConnectFailed(GuestlinkError):
 
 
 class AddressInUse(GuestlinkError):
-    """Somebody else serves this address already."""
+    """Another program serves this address already."""
 
 
 class Peer(NamedTuple):
-    """Who is on the other side of a connection; what the kernel does not tell is ``None``."""
+    """The other side of a connection; what the kernel does not report is ``None``."""
 
     uid: int | None = None
     pid: int | None = None
@@ -46,19 +46,19 @@ class Peer(NamedTuple):
 
 
 class PeerPolicy(NamedTuple):
-    """Which peers may talk to us; ``None`` accepts any of that kind."""
+    """Which peers may connect; ``None`` accepts any of that kind."""
 
     uids: Collection[int] | None = None
     cids: Collection[int] | None = None
 
     def refusal(self, peer: Peer) -> str | None:
-        """Why this peer is refused, or ``None`` when it may stay."""
+        """Why this peer is refused, or ``None`` if it is accepted."""
         if peer.cid is not None:
             allowed = self.cids is None or peer.cid in self.cids
         elif peer.uid is not None:
             allowed = self.uids is None or peer.uid in self.uids
         else:
-            # TCP proves nothing about its peer: what speaks over it checks a token itself.
+            # TCP does not identify its peer: the protocol above it checks a token.
             allowed = True
         return None if allowed else f"{peer} may not connect here"
 
@@ -80,9 +80,10 @@ def peer_of(sock: socket.socket) -> Peer:
 
 
 def terminate_peer(sock: socket.socket) -> None:
-    """Send SIGTERM to the process on the other side of a Unix socket, if that still is the one that has connected.
+    """Send SIGTERM to the process that connected the other side of a Unix socket.
 
-    Older kernels than Linux 6.5 do not tell; nothing happens there, and none to this process itself.
+    Kernels before Linux 6.5 cannot identify that process safely, so nothing is sent there. Nothing is sent if the
+    peer is this process.
     """
     if peer_of(sock).pid == os.getpid():
         return
@@ -101,7 +102,7 @@ def terminate_peer(sock: socket.socket) -> None:
 def connect(address: Address, timeout: float | None = 10.0) -> socket.socket:
     """Connect to an address.
 
-    :param timeout: seconds to wait for the other side; the socket that is returned blocks.
+    :param timeout: seconds to wait for the other side; the returned socket is blocking.
     :raises ConnectFailed: the other side is not there, refuses or does not answer.
     """
     try:
@@ -129,11 +130,11 @@ async def connect_soon(address: Address, timeout: float = 2.0) -> socket.socket:
     :returns: a connected, non-blocking socket.
     :raises ConnectFailed: the other side is not there, refuses or does not answer.
     """
-    import asyncio  # commands use this module too, and do without
+    import asyncio  # commands use this module too, without asyncio
 
     loop = asyncio.get_running_loop()
     if isinstance(address, TcpAddress):
-        # Names are resolved in a thread of the loop's.
+        # Resolving a name blocks, so a thread of the loop does it.
         return await loop.run_in_executor(None, _connect_without_blocking, address, timeout)
     sock = _new_socket(address)
     sock.setblocking(False)
@@ -158,7 +159,7 @@ def _connect_without_blocking(address: Address, timeout: float) -> socket.socket
 def listen(address: Address, *, mode: int = 0o600, backlog: int = 128) -> socket.socket:
     """Listen on an address.
 
-    A Unix socket that nobody serves any more is replaced; one that is served is left alone.
+    A Unix socket without a server is replaced; a live server's socket is not touched.
 
     :param mode: permissions of a Unix socket, set before anybody can connect.
     :returns: a non-blocking listening socket.
@@ -191,9 +192,9 @@ def listen(address: Address, *, mode: int = 0o600, backlog: int = 128) -> socket
 
 
 class SocketFile:
-    """The file of a Unix socket that we have bound; somebody may take it away with its directory.
+    """The file of a Unix socket that we have bound; another program may remove it with its directory.
 
-    :param path: where it is, just bound.
+    :param path: the socket's path, just bound.
     """
 
     def __init__(self, path: str) -> None:
@@ -209,9 +210,9 @@ class SocketFile:
 
 
 def activated_sockets(environ: MutableMapping[str, str] | None = None) -> dict[str, socket.socket]:
-    """Sockets that systemd hands to this process, by their ``FileDescriptorName=`` (sd_listen_fds(3)).
+    """Sockets that systemd passes to this process, by their ``FileDescriptorName=`` (sd_listen_fds(3)).
 
-    The variables are removed so that children do not take the sockets for theirs.
+    The variables are removed, so that children do not use the sockets.
     """
     variables: MutableMapping[str, str] = os.environ if environ is None else environ
     count, names = _listen_fds(variables)
@@ -223,7 +224,7 @@ def activated_sockets(environ: MutableMapping[str, str] | None = None) -> dict[s
         os.set_inheritable(descriptor, False)
         name = names[index] if index < len(names) and names[index] else f"unnamed-{index}"
         if name in found:
-            name = f"{name}-{index}"  # a unit with several addresses gives all of them its own name
+            name = f"{name}-{index}"  # by default all sockets of a unit have one name
         found[name] = socket.socket(fileno=descriptor)
         found[name].setblocking(False)
     return found
@@ -276,5 +277,5 @@ def _reason(error: OSError) -> str:
     if isinstance(error, TimeoutError):
         return "no answer in time"
     if error.errno and not isinstance(error, socket.gaierror):
-        return os.strerror(error.errno).lower()  # asyncio's own text has the address once more, as a tuple.
+        return os.strerror(error.errno).lower()  # asyncio's own text repeats the address, as a tuple.
     return (error.strerror or str(error)).lower()

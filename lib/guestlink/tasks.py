@@ -1,4 +1,4 @@
-"""asyncio tasks that have a name and an owner, and end with it."""
+"""asyncio tasks with a name and an owner, who cancels them."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ _T = TypeVar("_T")
 
 
 class TaskOwner:
-    """Starts tasks, keeps them from being collected half-way, logs what they raise, and ends them.
+    """Starts tasks, protects them from garbage collection, logs their exceptions, and cancels them.
 
-    This is the one place that calls ``loop.create_task``; a check holds it.
+    Only this class calls ``loop.create_task``; a check enforces it.
     """
 
     def __init__(self, name: str) -> None:
@@ -23,9 +23,9 @@ class TaskOwner:
         self._closed = False
 
     def start(self, coroutine: Coroutine[Any, Any, _T], *, name: str) -> asyncio.Task[_T]:
-        """Run a coroutine beside the others.
+        """Run a coroutine as a task.
 
-        :param name: what it does, for logs; the owner's name is put in front.
+        :param name: what the task does, for logs; the owner's name is the prefix.
         :raises RuntimeError: the owner is closed.
         """
         if self._closed:

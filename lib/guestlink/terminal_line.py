@@ -1,7 +1,7 @@
-"""A command for terminal programs, some of which replace variables in its words. Pure.
+"""A command for terminal programs, some of which expand variables in its arguments. Pure.
 
-Konsole reads ``$HOME`` in a word as the variable, and has no way to write the name itself
-(``ShellCommand::expandEnv`` in its source): a file name with a dollar would be another one.
+Konsole expands ``$HOME`` in an argument, and has no way to escape it (``ShellCommand::expandEnv`` in its source): a
+file name with a dollar would change.
 """
 
 from __future__ import annotations
@@ -14,12 +14,12 @@ _VARIABLE = re.compile(r"\$[A-Za-z_{]")
 
 
 def without_variables(argv: Sequence[str]) -> list[str]:
-    """The same command without anything that looks like a variable of the environment.
+    """An equivalent command in which nothing looks like an environment variable.
 
     :param argv: the program and its arguments.
     """
     if not any(map(_VARIABLE.search, argv)):
         return list(argv)
-    # A dollar stands inside single quotes here; they are closed for a variable of the shell alone.
+    # shlex.join puts each dollar inside single quotes. Close them for "$dollar", which only this shell can expand.
     words = shlex.join(argv).replace("$", "'\"$dollar\"'")
     return ["sh", "-c", f"dollar=$(printf '\\044'); exec {words}"]

@@ -1,4 +1,4 @@
-"""The container token: the text that proves to the host which container is speaking (chromeos-garcon.md §2.1)."""
+"""The container token: the text that proves to the host which container calls (chromeos-garcon.md §2.1)."""
 
 from __future__ import annotations
 
@@ -9,17 +9,17 @@ from guestlink.regular_file import read_regular
 
 TOKEN_PATH = "/dev/.container_token"
 TOKEN_LENGTH = 36
-"""Bytes read at most, and no more: a lower-case UUID; what follows (a newline) is ignored."""
+"""Bytes read at most: a lower-case UUID; further bytes (a newline) are ignored."""
 
 
 class TokenError(GuestlinkError):
-    """There is no usable token at this moment."""
+    """There is no usable token now."""
 
 
 def read_token(path: str) -> str:
     """Read the token.
 
-    A host may bind the file late, empty (chromeos-garcon.md §7.7) or anew, so callers ask again.
+    A host may mount the file late, empty (chromeos-garcon.md §7.7) or again, so callers read it again.
 
     :returns: the first 36 bytes, without white space around them.
     :raises TokenError: with the reason: missing, empty, not a file, not text, not readable.

@@ -1,8 +1,8 @@
-"""Carries byte streams between AF_VSOCK and Unix sockets, because no released grpcio can use vsock.
+"""Relays byte streams between AF_VSOCK and Unix sockets, because no released grpcio can use vsock.
 
-gRPC serves and dials a private Unix socket; a bridge copies bytes between it and the address that the other side
-uses, and checks who that is: gRPC sees only the Unix peer (chromeos-garcon.md §2.4, packaging.md §5.4). Works for
-any two addresses, which is how it is tested where there is no vsock peer.
+gRPC serves and dials a private Unix socket. A bridge copies bytes between this socket and the address that the
+other side uses, and checks the peer, because gRPC sees only the Unix peer (chromeos-garcon.md §2.4,
+packaging.md §5.4). A bridge works between any two addresses; tests use this where there is no vsock peer.
 """
 
 from __future__ import annotations
@@ -28,14 +28,14 @@ _ACCEPT_PAUSE = 0.2
 
 
 class Bridge:
-    """Accepts connections and carries each to a target.
+    """Accepts connections and relays each to a target.
 
-    Each direction has a buffer of :data:`CHUNK` bytes and is read again only when the other side has taken it. It
-    ends by itself: the end of one side's stream becomes the end of the other's, and what was under way arrives. A
-    connection whose target cannot be reached is closed.
+    Each direction has a buffer of :data:`CHUNK` bytes and is read again only when the other side has taken it. The
+    directions end separately: after an end of file the other side gets all data, then an end of file. A connection
+    whose target cannot be reached is closed.
 
     :param listener: a listening, non-blocking socket; the bridge closes it.
-    :param target: where each accepted connection is carried to.
+    :param target: the address that each accepted connection is relayed to.
     :param policy: who may connect.
     """
 
@@ -52,9 +52,9 @@ class Bridge:
         self._tasks.start(self._accept(), name="accept")
 
     async def close(self) -> None:
-        """Stop accepting and end every connection."""
+        """Stop accepting and close every connection."""
         await self._tasks.close()
-        while self._connections:  # Those of tasks that were cancelled before they began.
+        while self._connections:  # Connections of tasks that were cancelled before they ran.
             self._connections.pop().close()
         self._listener.close()
 
@@ -68,7 +68,7 @@ class Bridge:
             try:
                 connection, _ = await loop.sock_accept(self._listener)
             except OSError as error:
-                # Out of descriptors, mostly; connections that end give some back.
+                # Mostly too many open descriptors; connections that close free some.
                 self._warn(f"cannot accept connections to {self._target}: {error.strerror}")
                 await asyncio.sleep(_ACCEPT_PAUSE)
                 continue
@@ -100,17 +100,17 @@ class Bridge:
             connection.close()
 
     def _warn(self, text: str) -> None:
-        # Whoever is refused may try a thousand times a second; the log need not follow.
+        # A refused peer may retry a thousand times a second; the log gets each text once in a row.
         if text != self._said:
             self._said = text
             _log.warning("%s", text)
 
 
 async def _copy(source: socket.socket, sink: socket.socket) -> None:
-    """Carry one direction until the source ends or the sink takes no more.
+    """Relay one direction until the source ends or the sink fails.
 
-    Whichever it was, the sink learns that no more comes and the source that no more is taken; the other direction
-    goes on until it ends in the same way.
+    In both cases shut down the sink for writing and the source for reading; the other direction continues until it
+    ends in the same way.
     """
     loop = asyncio.get_running_loop()
     buffer = memoryview(bytearray(CHUNK))

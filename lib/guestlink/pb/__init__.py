@@ -1,9 +1,9 @@
-"""Messages of the wire: one descriptor set, loaded at run time into a pool of our own.
+"""Wire messages: one descriptor set, loaded at run time into a pool of our own.
 
-Python code that protoc generates does not span the protobuf versions of our targets, while a descriptor set loads
-on all of them, 3.12 to 7.36 (packaging.md §5.3). ``container_guest_pb2`` and its siblings look like generated
-modules, and their ``.pyi`` stubs are; ``python -m guestlink.pb.generate`` makes everything from the ``.proto``
-files. The pool is private, so that another copy of the same files in the process cannot clash with ours.
+Python code that protoc generates does not work with all protobuf versions of our targets; a descriptor set loads
+with all of them, 3.12 to 7.36 (packaging.md §5.3). ``container_guest_pb2`` and its siblings are used like protoc's
+modules. ``python -m guestlink.pb.generate`` generates them, their ``.pyi`` stubs and the descriptor set from the
+``.proto`` files. The pool is private, so that another copy of the same files in the process cannot clash with ours.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ DESCRIPTOR_SET = "guestlink.binpb"
 
 def _load() -> descriptor_pool.DescriptorPool:
     pool = descriptor_pool.DescriptorPool()
-    # Not importlib.resources: it costs a command more than a third of this whole import.
+    # Not importlib.resources, which takes more than a third of the time of this whole import.
     with open(os.path.join(os.path.dirname(__file__), DESCRIPTOR_SET), "rb") as file:
         descriptors = descriptor_pb2.FileDescriptorSet.FromString(file.read())
     for descriptor in descriptors.file:
@@ -36,7 +36,7 @@ else:
 
 
 def file_contents(name: str) -> dict[str, Any]:
-    """What a generated module of a ``.proto`` file has: messages, enums and the enums' values.
+    """The names in the module of a ``.proto`` file: messages, enums and enum values.
 
     :param name: the file's name, as in ``common.proto``.
     :raises KeyError: there is no such file.
@@ -65,6 +65,6 @@ def _class_of(descriptor: Any) -> Any:
     made = _message_class(descriptor)
     for nested in descriptor.nested_types:
         nested_class = _class_of(nested)
-        if not hasattr(made, nested.name):  # Old and pure-Python versions leave it to generated code.
+        if not hasattr(made, nested.name):  # Old and pure-Python versions leave this to generated code.
             setattr(made, nested.name, nested_class)
     return made

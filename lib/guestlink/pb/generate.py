@@ -1,7 +1,7 @@
 """``python -m guestlink.pb.generate [DIRECTORY]``: make the descriptor set, the modules and the stubs.
 
 Reads the ``.proto`` files of this directory and writes beside them, or into DIRECTORY. Needs ``protoc`` (Debian:
-protobuf-compiler), any version from 3.12 on: what differs between versions is not written.
+protobuf-compiler), any version from 3.12 on: fields that differ between versions are not written.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ _PYTHON_TYPES = {
     FieldDescriptorProto.TYPE_BYTES: "bytes",
     FieldDescriptorProto.TYPE_BOOL: "bool",
 }
-"""What is no message and not here is a number or an enum, and both are ``int``."""
+"""Types of fields that are not messages. Those that are missing here are numbers and enums, both ``int``."""
 
 
 def main(argv: list[str]) -> int:
@@ -98,7 +98,7 @@ def _compile() -> FileDescriptorSet:
 
 
 def _clear_json_names(message: DescriptorProto) -> None:
-    # Some versions of protoc write them and some do not; nothing here speaks protobuf's JSON.
+    # Some versions of protoc write json_name and some do not; we never use protobuf's JSON.
     for field in message.field:
         field.ClearField("json_name")
     for nested in message.nested_type:

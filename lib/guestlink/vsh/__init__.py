@@ -1,9 +1,9 @@
-"""The vsh protocol, both roles, without I/O: received bytes in, events out; what to say in, bytes out
+"""The vsh protocol, both roles, without I/O: received bytes in, events out; messages in, bytes to send out
 (chromeos-vsh.md §3).
 
 The six messages are encoded and decoded here by hand: a session process that imports protobuf would start half as
-fast, and the data frames are the hot path. The bytes equal protobuf's; `pb/vsh.proto` is the definition, and the
-tests compare the two.
+fast, and the data frames are the hot path. The bytes equal protobuf's; `pb/vsh.proto` is the definition, and tests
+compare the two.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
-"""Floods of data: many full frames in a row, which no code touches one by one.
+"""Floods of data: runs of full frames, received and sent without a loop over the frames.
 
-All frames of :data:`~guestlink.vsh.encoding.DATA_LIMIT` bytes of one stream have the same header. So the places of
-headers and data in a block are known beforehand, and readv(2), recvmsg(2) and sendmsg(2) do what a loop would do.
+All frames of :data:`~guestlink.vsh.encoding.DATA_LIMIT` bytes of one stream have the same header. So the offsets of
+headers and data in a block are known in advance, and readv(2), recvmsg(2) and sendmsg(2) separate and join them.
 """
 
 from __future__ import annotations
@@ -10,15 +10,15 @@ from guestlink.vsh.encoding import DATA_LIMIT, data_header
 
 
 class OutgoingBlock:
-    """Room for many frames of data in a row, with their headers already in place.
+    """A buffer for a run of data frames, with their headers already in place.
 
-    A read goes straight into the frames: ``os.readv(fd, block.spaces)``, then ``sendmsg(block.frames(count))``. No
-    byte is copied in between. The buffers that :meth:`frames` returns are good until the next read.
+    Read into the frames with ``os.readv(fd, block.spaces)``, then send with ``sendmsg(block.frames(count))``. No
+    byte is copied in between. The buffers that :meth:`frames` returns are valid until the next read.
 
-    :param stream: the stream that the frames belong to.
-    :param count: how many frames there is room for.
-    :ivar spaces: where to read to.
-    :ivar size: bytes that the spaces take together.
+    :param stream: the stream of the frames.
+    :param count: the capacity in frames.
+    :ivar spaces: buffers to read into, one per frame.
+    :ivar size: bytes that all spaces hold together.
     """
 
     __slots__ = ("_step", "_stream", "_view", "size", "spaces")
@@ -33,7 +33,7 @@ class OutgoingBlock:
         self.spaces = [self._view[at : at + DATA_LIMIT] for at in starts]
 
     def spaces_after(self, count: int, pieces: int) -> list[memoryview]:
-        """Where to read to behind ``count`` bytes that have been read already: up to ``pieces`` of the spaces."""
+        """Buffers for the next read after ``count`` bytes have been read: up to ``pieces`` of the spaces."""
         full, rest = divmod(count, DATA_LIMIT)
         spaces = self.spaces[full : full + pieces]
         if rest:
@@ -41,11 +41,11 @@ class OutgoingBlock:
         return spaces
 
     def frames(self, count: int) -> list[memoryview]:
-        """The frames of the first ``count`` bytes of the spaces, as one or two buffers to be sent."""
+        """The frames of the first ``count`` bytes of the spaces, as up to three buffers to send."""
         full, rest = divmod(count, DATA_LIMIT)
         buffers = [self._view[: full * self._step]] if full else []
         if rest:
-            # The last one's header is of another size: it ends where the data begins, and is repaired for the next.
+            # The last frame is not full, so its header differs.
             header = data_header(self._stream, rest)
             space = self.spaces[full]
             buffers += (memoryview(header), space[:rest])
@@ -53,13 +53,13 @@ class OutgoingBlock:
 
 
 class IncomingBlock:
-    """Room for a run of full frames of one stream, received with headers and data apart.
+    """A buffer for a run of full frames of one stream; headers and data are received into separate memory.
 
-    ``recvmsg_into(block.spaces())``, then :meth:`take`, which gives the data in one piece. That the frames are full
-    ones is a guess; where it turns out wrong, :meth:`leave` gives the bytes back as they came.
+    Call ``recvmsg_into(block.spaces())``, then :meth:`take`, which returns the data in one piece. The block assumes
+    full frames; when other bytes arrive, :meth:`leave` returns all bytes in the order in which they were received.
 
-    :param stream: the stream that the frames are expected to belong to.
-    :param count: how many frames there is room for.
+    :param stream: the expected stream of the frames.
+    :param count: the capacity in frames.
     """
 
     __slots__ = ("_data", "_expected", "_header_size", "_headers", "_part", "_spaces", "_step", "_taken")
@@ -76,13 +76,13 @@ class IncomingBlock:
         for number in range(count):
             self._spaces.append(headers[number * size : (number + 1) * size])
             self._spaces.append(self._data[number * DATA_LIMIT : (number + 1) * DATA_LIMIT])
-        # Bytes of a frame that is not complete; it stands behind the taken frames until _settle.
+        # _part: bytes of the incomplete frame; it follows the _taken complete frames until _settle moves it.
         self._taken = self._part = 0
 
     def begin(self, rest: bytes) -> bool:
-        """Start anew with what was received of a frame already.
+        """Reset the block, and fill it with the beginning of a frame that was received already.
 
-        :returns: whether a full frame begins like this; otherwise nothing has happened.
+        :returns: whether a full frame can begin with ``rest``; if not, the block is unchanged.
         """
         size = self._header_size
         if len(rest) >= self._step or not self._expected.startswith(rest[:size]):
@@ -93,7 +93,7 @@ class IncomingBlock:
         return True
 
     def spaces(self) -> list[memoryview]:
-        """Where to receive to. What :meth:`take` returned is not good any more."""
+        """Buffers to receive into. The data that :meth:`take` returned becomes invalid."""
         self._settle()
         part = self._part
         if not part:
@@ -105,7 +105,7 @@ class IncomingBlock:
     def take(self, count: int) -> memoryview | None:
         """The data of the frames that ``count`` more bytes complete.
 
-        :returns: good until the next call of another method; None where something else than full frames has come.
+        :returns: the data, valid until the next call of another method; ``None`` if anything but full frames came.
         """
         received = self._part + count
         full, part = divmod(received, self._step)
@@ -117,13 +117,13 @@ class IncomingBlock:
         return self._data[: full * DATA_LIMIT]
 
     def leave(self) -> bytes:
-        """Everything that was received and not taken, as it came; the block is empty then."""
+        """Return all bytes that were received and not taken, in order of arrival; the block is empty afterwards."""
         self._settle()
         received, self._part = self._part, 0
         return b"".join(self._spaces[: received // self._step * 2 + 2])[:received]
 
     def _settle(self) -> None:
-        """Move the frame that is not complete to the beginning. Its header is there: all are the same."""
+        """Move the incomplete frame to the beginning. Only its data moves, because all headers are the same."""
         taken, rest = self._taken, self._part - self._header_size
         self._taken = 0
         if taken and rest > 0:

@@ -1,4 +1,4 @@
-"""Messages from their bytes, unknown fields passed over as protobuf does (chromeos-vsh.md §3.1, §3.11)."""
+"""Decodes messages; skips unknown fields as protobuf does (chromeos-vsh.md §3.1, §3.11)."""
 
 from __future__ import annotations
 
@@ -23,9 +23,9 @@ _FULL_SIZE = DATA_LIMIT + 8
 
 
 def decode_setup(message: memoryview) -> Setup:
-    """Read SetupConnectionRequest.
+    """Decode SetupConnectionRequest.
 
-    :raises Malformed: it is not one.
+    :raises Malformed: the message is not one.
     """
     target, user, cwd = "", b"", b""
     env: dict[bytes, bytes] = {}
@@ -67,9 +67,9 @@ def decode_setup(message: memoryview) -> Setup:
 
 
 def decode_setup_answer(message: memoryview) -> SetupAnswer:
-    """Read SetupConnectionResponse.
+    """Decode SetupConnectionResponse.
 
-    :raises Malformed: it is not one.
+    :raises Malformed: the message is not one.
     """
     status = pid = 0
     description = ""
@@ -85,9 +85,9 @@ def decode_setup_answer(message: memoryview) -> SetupAnswer:
 
 
 def decode_from_client(message: memoryview) -> ServerEvent:
-    """Read GuestMessage.
+    """Decode GuestMessage.
 
-    :raises Malformed: it is not one.
+    :raises Malformed: the message is not one.
     """
     size = len(message)
     if size == _FULL_SIZE and message[:8] == _FULL_STDIN:
@@ -109,9 +109,9 @@ def decode_from_client(message: memoryview) -> ServerEvent:
 
 
 def decode_from_server(message: memoryview) -> ClientEvent:
-    """Read HostMessage.
+    """Decode HostMessage.
 
-    :raises Malformed: it is not one.
+    :raises Malformed: the message is not one.
     """
     if len(message) == _FULL_SIZE and message[:8] == _FULL_STDOUT:
         return Data(2, message[8:])
@@ -126,7 +126,7 @@ def decode_from_server(message: memoryview) -> ClientEvent:
     return event
 
 
-# A member that is there twice is merged, and another member takes its place: protobuf's rules for a oneof.
+# protobuf's rules for a oneof: a member that occurs twice is merged; another member replaces it.
 
 
 def _data(message: memoryview, before: object) -> Data:
@@ -172,6 +172,6 @@ def _text(value: Bytes) -> str:
 _SMALL_STDIN: dict[int, bytes] = {
     len(header) - 4 + size: header[4:] for size in range(1, 124) for header in (data_header(Stream.STDIN, size),)
 }
-"""How messages with a few keystrokes begin, by their size."""
+"""The first bytes of messages with a few keystrokes, by the message's size."""
 _FULL_STDIN = data_header(Stream.STDIN, DATA_LIMIT)[4:]
 _FULL_STDOUT = data_header(Stream.STDOUT, DATA_LIMIT)[4:]

@@ -1,4 +1,4 @@
-"""Messages to frames; the bytes equal protobuf's (chromeos-vsh.md §3.1, §3.2)."""
+"""Encodes messages as frames; the bytes equal protobuf's (chromeos-vsh.md §3.1, §3.2)."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ DATA_LIMIT = 4000
 
 
 class SetupTooLarge(ValueError):
-    """Arguments and variables do not fit into one message; nothing else can carry them (chromeos-vsh.md §3.3)."""
+    """Arguments and variables do not fit into one message, and no other can hold them (chromeos-vsh.md §3.3)."""
 
 
 def encode_setup(setup: Setup) -> bytes:
     """The client's first frame.
 
-    :raises SetupTooLarge: it does not fit into a message.
+    :raises SetupTooLarge: the setup does not fit into one message.
     """
     parts = [bytes_field(1, setup.target.encode()), bytes_field(2, setup.user)]
     for key, value in setup.env.items():
@@ -54,7 +54,7 @@ def encode_data(stream: int, data: Bytes) -> bytes:
 
 
 def encode_much_data(stream: int, data: Bytes) -> list[Bytes]:
-    """Frames for any amount of data, as buffers to be sent one after the other; the data is not copied."""
+    """Frames for any amount of data, as buffers to send in order; the data is not copied."""
     view = memoryview(data)
     buffers: list[Bytes] = []
     for at in range(0, len(view), DATA_LIMIT):
@@ -64,7 +64,7 @@ def encode_much_data(stream: int, data: Bytes) -> list[Bytes]:
 
 
 def data_header(stream: int, size: int) -> bytes:
-    """What stands in front of ``size`` bytes of data: length, field, and length again; 10 to 12 bytes.
+    """The part of a frame before ``size`` bytes of data: length, field, and length again; 10 to 12 bytes.
 
     :raises FrameTooLong: there are more than 4088 bytes.
     """
@@ -83,7 +83,7 @@ def _data_header(stream: int, size: int) -> bytes:
 
 
 def encode_status(change: StatusChange) -> bytes:
-    """A status of either side. The code travels zig-zag."""
+    """A status of either side. The code is zig-zag encoded."""
     inner = int_field(1, change.status) + bytes_field(2, _cut(change.description))
     if change.code:
         inner += b"\x18" + varint(((change.code << 1) ^ (change.code >> 31)) & 0xFFFFFFFF)
@@ -91,12 +91,12 @@ def encode_status(change: StatusChange) -> bytes:
 
 
 def encode_resize(rows: int, cols: int) -> bytes:
-    """The client's window has another size."""
+    """The new size of the client's window."""
     return frame(message_field(3, int_field(1, rows) + int_field(2, cols)))
 
 
 def encode_signal(number: int) -> bytes:
-    """The client wants a signal delivered."""
+    """The client's request to send a signal to the target."""
     return frame(b"\x20" + varint(number & 0xFFFFFFFFFFFFFFFF))
 
 

@@ -1,4 +1,4 @@
-"""What the two sides of vsh say to each other (chromeos-vsh.md §3.2)."""
+"""The messages that the two sides of vsh send (chromeos-vsh.md §3.2)."""
 
 from __future__ import annotations
 
@@ -7,13 +7,13 @@ from collections.abc import Mapping
 from typing import NamedTuple, TypeAlias
 
 VM_SHELL = "/vm_shell"
-"""The target that means the shell of the machine, not of a container (chromeos-vsh.md §3.2)."""
+"""The target for the virtual machine's own shell instead of a container's (chromeos-vsh.md §3.2)."""
 
 REQUIRES_CWD = b"guestlink: cwd is required"
-"""Our client's word in the field ``command``, which every server of ChromeOS's ignores (chromeos-vsh.md §3.2):
-without the directory there shall be no session."""
+"""Our client sends this in the field ``command``, which every ChromeOS server ignores (chromeos-vsh.md §3.2):
+refuse the session if the directory cannot be entered."""
 NO_CWD = "the session cannot begin in "
-"""How the description of FAILED begins that answers :data:`REQUIRES_CWD`."""
+"""Prefix of the FAILED description that answers :data:`REQUIRES_CWD`."""
 READY_TEXT, READY_IN_CWD = "vsh ready", "vsh ready in the directory"
 """Descriptions of READY; the second answers :data:`REQUIRES_CWD`."""
 
@@ -43,11 +43,11 @@ class Setup(NamedTuple):
 
     :ivar user: login name; empty leaves it to the server.
     :ivar argv: program and arguments; empty asks for a login shell.
-    :ivar rows: of the window; it counts only where rows and columns are 1 to 65535.
+    :ivar rows: the window's height; the size is ignored unless rows and columns are 1 to 65535.
     :ivar nopty: three pipes instead of a terminal.
-    :ivar cwd_pid: start where this process is; 0 for nothing.
-    :ivar requires_cwd: no session where the directory cannot be entered; otherwise it begins at home
-    (chromeos-vsh.md §3.4).
+    :ivar cwd_pid: start in the working directory of this process; 0 for none.
+    :ivar requires_cwd: refuse the session if the directory cannot be entered; otherwise it starts in the home
+    directory (chromeos-vsh.md §3.4).
     """
 
     target: str = ""
@@ -75,7 +75,7 @@ class SetupAnswer(NamedTuple):
 
 
 class Data(NamedTuple):
-    """Bytes of a stream; none of them end it."""
+    """Bytes of a stream; empty data ends the stream."""
 
     stream: int
     data: Bytes
@@ -106,13 +106,13 @@ class SignalRequest(NamedTuple):
 
 
 class Unknown(NamedTuple):
-    """A message with nothing in it that we know; to be passed over (chromeos-vsh.md §3.11)."""
+    """A message without a field that we know; ignored (chromeos-vsh.md §3.11)."""
 
 
 ServerEvent: TypeAlias = Setup | Data | StatusChange | Resize | SignalRequest | Unknown
-"""What a client says."""
+"""Events from a client."""
 ClientEvent: TypeAlias = SetupAnswer | Data | StatusChange | Unknown
-"""What a server says."""
+"""Events from a server."""
 
 _KILLED = "killed by signal "
 
@@ -120,13 +120,13 @@ _KILLED = "killed by signal "
 def killed_by(number: int) -> str:
     """The description of an EXITED status for a death by signal.
 
-    The code alone cannot tell ``exit 9`` from a death by SIGKILL; a description is text for people that no program
-    of ChromeOS looks at, so that ours can tell each other here.
+    The code alone cannot distinguish ``exit 9`` from a death by SIGKILL. The description is text for people that no
+    ChromeOS program parses, so our server and client use it for the difference.
     """
     return f"{_KILLED}{number}"
 
 
 def death_signal(change: StatusChange) -> int:
-    """The signal that :func:`killed_by` told of; 0 for an ordinary end or another server's words."""
+    """The signal in a description of :func:`killed_by`; 0 after an ordinary exit or with another description."""
     text = change.description
     return change.code if text == killed_by(change.code) and 0 < change.code < 128 else 0

@@ -15,18 +15,18 @@ from guestlink.vsh.messages import ClientEvent, Data, ServerEvent, Stream
 _FLOOD = 16
 """Full frames of data in a row that make a flood."""
 _FLOOD_BLOCK = 64
-"""Full frames that one receive of a flood takes."""
+"""Full frames that one receive call takes during a flood."""
 
 _KEYS_HEADERS = {10 + size: data_header(Stream.STDIN, size) for size in range(1, 124)}
-"""What small frames of input begin with, by their whole size."""
+"""Headers of small input frames, by the size of the whole frame."""
 
 _Event = TypeVar("_Event", ServerEvent, ClientEvent)
 
 
 class ProtocolError(ValueError):
-    """The other side broke the protocol; the connection is of no more use.
+    """The other side broke the protocol; the connection must be closed.
 
-    :ivar events: what it said before that.
+    :ivar events: the events that arrived before the error.
     """
 
     def __init__(self, reason: str, events: Sequence[ServerEvent | ClientEvent] = ()) -> None:
@@ -37,8 +37,8 @@ class ProtocolError(ValueError):
 class _Role(Generic[_Event]):
     """One end of a session.
 
-    Received bytes go to :meth:`feed`. In a flood, while :meth:`spaces` gives a place, they may be received into
-    that instead and be taken with :meth:`received`, which costs a fraction.
+    The caller passes received bytes to :meth:`feed`. During a flood :meth:`spaces` returns buffers; the caller may
+    receive into them and call :meth:`received` instead, which costs a fraction.
 
     :param flood: the stream whose data may come as a flood.
     :param first: decodes the other side's first message, :param following: and all others.
@@ -56,7 +56,7 @@ class _Role(Generic[_Event]):
         self.has_begun = False
 
     def feed(self, data: bytes) -> list[_Event]:
-        """Take received bytes and return what they say.
+        """Decode received bytes and return their events.
 
         :raises ProtocolError: the other side broke the protocol.
         """
@@ -82,14 +82,14 @@ class _Role(Generic[_Event]):
         return events
 
     def spaces(self) -> list[memoryview] | None:
-        """Where to receive to instead of calling :meth:`feed`; None as long as there is no flood."""
+        """Buffers to receive into instead of calling :meth:`feed`; ``None`` while there is no flood."""
         return None if self._flood is None else self._flood.spaces()
 
     def received(self, count: int) -> list[_Event]:
-        """Take what was received into :meth:`spaces`.
+        """Decode what was received into the buffers of :meth:`spaces`.
 
-        :param count: bytes.
-        :returns: as :meth:`feed`; but the data of many frames is one event's, and is good until the next call.
+        :param count: bytes received.
+        :returns: as :meth:`feed`, but one event has the data of many frames; the data is valid until the next call.
         :raises ProtocolError: the other side broke the protocol.
         """
         assert self._flood is not None
@@ -117,9 +117,9 @@ class ServerProtocol(_Role[ServerEvent]):
         super().__init__(Stream.STDIN, decode_setup, decode_from_client)
 
     def keys(self, data: bytes) -> bytes:
-        """The input in received bytes that are exactly one small frame of it, which most of a session's are.
+        """Fast path: the input, if the received bytes are exactly one small input frame, as most in a session are.
 
-        :returns: nothing, and nothing has happened, where they are something else: they are for :meth:`feed`.
+        :returns: no bytes, and the state is unchanged, for anything else; pass that to :meth:`feed`.
         """
         header = _KEYS_HEADERS.get(len(data))
         if header is None or not data.startswith(header) or self._frames.pending or not self.has_begun:
