@@ -1,4 +1,4 @@
-"""Looks at the container managers from time to time: which of our containers run, are stopped, or are gone."""
+"""Polls the container managers: which of our containers run, are stopped, or are gone."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from guestlink_host.managers import RUNNING, Instance, Manager, ManagerError
 _log = logging.getLogger(__name__)
 
 INTERVAL = 5.0
-"""Seconds between two looks."""
+"""Seconds between two polls."""
 GONE, UNKNOWN = "gone", "unknown"
 
 
 class Key(NamedTuple):
-    """What names an instance on this machine."""
+    """Identifies an instance on this machine."""
 
     manager: str
     place: str
@@ -27,22 +27,22 @@ class Key(NamedTuple):
 
 
 def key_of(thing: Container | Instance) -> Key:
-    """The key of an instance, or of the container that it is here."""
+    """The key of an instance, or of the instance of a container."""
     return Key(thing.manager, thing.place, thing.name)
 
 
 class Look(NamedTuple):
-    """What one look at every manager has seen.
+    """The result of one poll of all managers.
 
-    :ivar instances: what there is.
-    :ivar silent: managers, with their place where it matters, that gave no answer, with the reason.
+    :ivar instances: all instances that the managers report.
+    :ivar silent: the errors of managers that did not answer, by kind and place; the place is ``""`` except for LXC.
     """
 
     instances: Mapping[Key, Instance]
     silent: Mapping[tuple[str, str], ManagerError]
 
     def status(self, container: Container) -> str:
-        """How a container stands with its manager: its status, :data:`GONE`, :data:`UNKNOWN`, or ``""``."""
+        """The instance's status, :data:`GONE`, :data:`UNKNOWN`, or ``""`` for a container without a manager."""
         if not container.manager:
             return ""
         if (instance := self.instances.get(key_of(container))) is not None:
@@ -50,27 +50,27 @@ class Look(NamedTuple):
         return UNKNOWN if self.silence(container) is not None else GONE
 
     def silence(self, container: Container) -> ManagerError | None:
-        """Why nothing is known of a container."""
+        """The error of a container's manager, if it did not answer."""
         return self.silent.get(_source(container))
 
 
 def _source(container: Container | Instance) -> tuple[str, str]:
-    # One LXD has all projects; each directory of LXC's is a manager of its own.
+    # One LXD answers for all its projects; each LXC directory has a manager of its own.
     return (container.manager, container.place if container.manager == "lxc" else "")
 
 
 class ManagerWatch:
-    """Knows what the last look has seen, and tells what has changed since the one before.
+    """Keeps the result of the last poll, and reports changes since the poll before.
 
-    :param kinds: managers that may be asked.
-    :param find: the managers of those kinds that this machine has.
-    :param known: the containers that are ours.
-    :param changed: is told of a container of ours that is seen for the first time, or otherwise than before, with
-        its instance, or ``None`` when it is gone.
-    :param strange: is told of each instance that is not ours, but a user of this host wants it, or it has a
-        directory of a user's: a copy of an attached container has its devices. Also of one that has taken the place
-        of one that was ours by a profile: made anew between two looks, it has no directory. One that does not run
-        is told when a second look sees it as the first did.
+    :param kinds: kinds of managers that may be polled.
+    :param find: returns the managers of some kinds that this machine has.
+    :param known: returns the containers in the registry ("ours").
+    :param changed: is called for a container of ours whose instance is new or has changed, with the instance, or
+        ``None`` if it is gone.
+    :param strange: is called for an instance that is not ours if a profile asks for it, or if it has our disk
+        device, as a copy of an attached container does. Also for an instance that replaces a container of ours by
+        profile: deleted and created again between two polls, it has no directory. For an instance that does not
+        run, the call waits until two polls in a row have seen the same.
     """
 
     def __init__(
@@ -92,7 +92,7 @@ class ManagerWatch:
         self.last = Look({}, {})
 
     async def run(self) -> None:
-        """Look for ever."""
+        """Poll for ever."""
         while True:
             try:
                 await self.look()
@@ -101,7 +101,7 @@ class ManagerWatch:
             await asyncio.sleep(INTERVAL)
 
     async def look(self) -> Look:
-        """Look now, and tell what has changed."""
+        """Poll now, and report what has changed."""
         async with self._looking:
             before = self.last
             known = list(self._known())
@@ -123,15 +123,15 @@ class ManagerWatch:
                     strange = instance.wanted_by is not None or instance.directory is not None
                 else:
                     strange = mine.by_profile and instance.wanted_by is not None and instance.directory is None
-                # What has just been made may be about to start, and would be refused that while it is changed.
+                # A new instance may be about to start, and the manager refuses a start during a change.
                 if strange and (instance.status == RUNNING or instance == before.instances.get(key)):
                     await self._strange(instance)
             return self.last
 
     def manager(self, thing: Container | Instance) -> Manager:
-        """The manager of a container, as of the last look.
+        """The manager of a container, as of the last poll.
 
-        :raises ManagerError: this machine has none of its kind.
+        :raises ManagerError: this machine has no manager of its kind.
         """
         if (manager := self._managers.get(_source(thing))) is not None:
             return manager
@@ -143,7 +143,7 @@ class ManagerWatch:
     def _ask(self, known: Sequence[Container]) -> Look:
         from guestlink_host.managers.lxc import Lxc
 
-        # LXC is asked for the containers that we know, wherever they are; the others list all in one call.
+        # LXC is polled for the containers that we know, in any directory; the others list all in one call.
         daemons = [kind for kind in self._kinds if kind != "lxc"]
         self._managers = {(manager.kind, ""): manager for manager in self._find(daemons)}
         places = {container.place for container in known if container.manager == "lxc"}

@@ -1,4 +1,4 @@
-"""Names and texts that are safe on the host, whatever a container sends. Pure."""
+"""Makes names and texts from containers safe for the host. Pure."""
 
 from __future__ import annotations
 
@@ -12,23 +12,23 @@ _CONTAINER = re.compile(r"[A-Za-z0-9]([A-Za-z0-9_.-]{0,61}[A-Za-z0-9])?")
 _PLAIN_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.+-]*")
 _HASHED_ID = re.compile(r"_[0-9a-f]{16}$")
 _PLAIN_LENGTH, _HINT_LENGTH = 100, 40
-"""Characters of an id that a file name keeps as it is, and before a hash."""
+"""Characters of an id in a file name: without a hash, and before a hash."""
 
 ID_LIMIT = 1024
-"""Bytes of a desktop file id: it comes from the names of a file and of the directories above it."""
+"""Bytes of a desktop file id, which consists of the names of a file and of the directories above it."""
 
 _INVISIBLE = frozenset({"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"})
-"""Unicode categories that a person cannot see, text direction among them."""
+"""Unicode categories of invisible characters, among them those that change the text direction."""
 _NEEDED = frozenset("\u200b\u200c\u200d\u200e\u200f\u061c")
-"""Joiners, direction marks and Khmer's word ends, without which some scripts are written wrongly; they cannot
-reorder other text."""
+"""Joiners, direction marks and Khmer's word separator: some scripts need them, and they cannot reorder other
+text."""
 _SPACES = re.compile(r"\s+")
 
 
 def check_container_name(name: object) -> str:
-    """Return a container's name.
+    """Return a container's name if it is valid. The names of LXD, Incus, LXC and Podman are.
 
-    :raises GuestlinkError: it cannot be one. LXD's and Incus's names pass, and those of LXC and Podman.
+    :raises GuestlinkError: the name is invalid.
     """
     if not isinstance(name, str) or not _CONTAINER.fullmatch(name):
         raise GuestlinkError(
@@ -39,16 +39,16 @@ def check_container_name(name: object) -> str:
 
 
 def is_usable_id(desktop_file_id: str) -> bool:
-    """Whether an id can be shown, stored and sent back as it is."""
+    """Whether an id can be shown, stored and sent back unchanged."""
     return 0 < len(desktop_file_id.encode(errors="replace")) <= ID_LIMIT and all(map(_is_seen, desktop_file_id))
 
 
 def file_stem(container: str, desktop_file_id: str) -> str:
-    """The name, without suffix, of the files that stand for an application.
+    """The name, without suffix, of an application's launcher and icons.
 
-    ``guestlink-NAME-ID`` where that is safe and no other pair of container and id can have the same; otherwise a
-    safe beginning of the id and a hash of both: for ids that are long or odd, and where the container's name has
-    a hyphen (``a-b`` with ``c`` would meet ``a`` with ``b-c``).
+    The name is ``guestlink-NAME-ID`` if that is safe and unique among all containers and ids. Otherwise a safe
+    beginning of the id and a hash of container and id replace the id: for long or odd ids, and if the container's
+    name has a hyphen (``a-b`` with ``c`` would collide with ``a`` with ``b-c``).
     """
     plain = _PLAIN_ID.fullmatch(desktop_file_id) and len(desktop_file_id) <= _PLAIN_LENGTH
     if plain and "-" not in container and not _HASHED_ID.search(desktop_file_id):
@@ -60,9 +60,9 @@ def file_stem(container: str, desktop_file_id: str) -> str:
 
 
 def visible_line(text: str, limit: int) -> str:
-    """One line of text that a person sees as it is, without control characters and tricks with text direction.
+    """One line of the text, without control characters and characters that change the text direction.
 
-    :param limit: characters that are kept.
+    :param limit: maximum number of characters.
     """
     spaced = _SPACES.sub(_one_space, text[: limit * 4])
     seen = spaced if spaced.isprintable() else "".join(filter(_is_seen, spaced))
@@ -75,5 +75,5 @@ def _is_seen(character: str) -> bool:
 
 
 def _one_space(run: re.Match[str]) -> str:
-    """The first of several spaces: at some, which Polish and French have, a line must not end."""
+    """The first of several spaces, because it may be a no-break space, which Polish and French use."""
     return run[0][0] if unicodedata.category(run[0][0]) == "Zs" else " "

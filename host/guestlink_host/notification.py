@@ -1,4 +1,4 @@
-"""A notification on the user's desktop, for what nobody reads on a terminal."""
+"""Shows a notification on the user's desktop, for errors and events that no terminal shows."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ import os
 
 
 def notify(summary: str, body: str) -> None:
-    """Show it with notify-send, where there is a desktop and that program."""
-    # Most commands end without one, and start faster without these.
+    """Show a notification with notify-send, if there is a desktop and that program."""
+    # Imported late, because most commands show no notification and start faster without these modules.
     import shutil
     import subprocess
 

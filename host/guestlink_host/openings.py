@@ -1,4 +1,4 @@
-"""What a container may open on the user's desktop: policy, question, and the look at a file before it is opened."""
+"""Opens a container's URLs and terminals on the user's desktop: policy, question to the user, check of files."""
 
 from __future__ import annotations
 
@@ -26,10 +26,10 @@ _SHOWN = 300
 
 
 class Openings:
-    """Decides about URLs and terminals.
+    """Decides by policy whether to open URLs and terminals.
 
-    :param config: the settings in force.
-    :param desktop: opens them.
+    :param config: the settings.
+    :param desktop: opens the URLs and terminals.
     """
 
     def __init__(self, config: Config, desktop: Desktop) -> None:
@@ -39,13 +39,13 @@ class Openings:
         self._asking: set[str] = set()
 
     async def close(self) -> None:
-        """Withdraw every question."""
+        """Cancel every question to the user."""
         await self._tasks.close()
 
     async def open_url(self, guest: Guest, text: str) -> None:
-        """Open a URL for a container; with the policy ``ask`` the user decides after this has returned.
+        """Open a URL for a container; with the policy ``ask`` this returns before the user has decided.
 
-        :raises GuestlinkError: it is refused, with the reason for the container.
+        :raises GuestlinkError: the URL is refused; the message is for the container.
         """
         container = guest.container
         schemes: frozenset[str] = self._config[URL_SCHEMES]
@@ -63,7 +63,7 @@ class Openings:
         )
 
     async def open_terminal(self, guest: Guest, words: list[str]) -> None:
-        """Open a terminal for a container; otherwise as :meth:`open_url`."""
+        """Open a terminal for a container, by the same rules as :meth:`open_url`."""
         name = guest.container.name
         shown = visible_line(" ".join(words), QUESTION_LIMIT)
         await self._decide(
@@ -106,7 +106,7 @@ class Openings:
             self._asking.discard(guest.container.name)
 
     def _failed(self, guest: Guest, what: str, error: DesktopFailed) -> None:
-        """Tell the user what the container cannot be told any more."""
+        """Report a failure to the user, because the container's call has already been answered."""
         name = guest.container.name
         _log.warning("%s wanted to open %s: %s", name, what, error)
         guest.event("failed", f"{what}: {error}")
@@ -115,9 +115,9 @@ class Openings:
 
 
 def _checked_file(url: str, guest: Guest) -> str:
-    """The URL of what a shared file really is; never a way out of the folder or into a program.
+    """The URL of a shared file, with links resolved.
 
-    :raises UrlRefused: it must not be opened.
+    :raises UrlRefused: the file is missing, a program, or outside the shared folders.
     """
     path = os.path.realpath(unquote(urlsplit(url).path, errors="surrogateescape"))
     folders = [os.path.realpath(share.host) for share in guest.container.shares]

@@ -1,6 +1,6 @@
-"""Sockets that a container serves in its directory: held by their inode, because the path is the container's.
+"""Sockets that a container serves in its directory: we hold their inode, because the container can change the path.
 
-It may put anything there, also a link to a socket of the host that it must not reach.
+The container may put anything there, also a link to a socket of the host that it must not reach.
 """
 
 from __future__ import annotations
@@ -15,10 +15,10 @@ from guestlink.address import UnixAddress
 
 
 def pin_socket(path: str) -> int:
-    """Hold on to a socket as it is now.
+    """Open a socket's inode.
 
     :returns: a descriptor for :func:`pinned_address`; the caller closes it.
-    :raises OSError: there is nothing, or no socket.
+    :raises OSError: the path does not exist, or is not a socket.
     """
     descriptor = os.open(path, os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC)
     if not stat.S_ISSOCK(os.fstat(descriptor).st_mode):
@@ -28,12 +28,12 @@ def pin_socket(path: str) -> int:
 
 
 def pinned_address(descriptor: int) -> UnixAddress:
-    """Where this process connects to a pinned socket."""
+    """The address at which this process can connect to a pinned socket."""
     return UnixAddress(f"/proc/self/fd/{descriptor}")
 
 
 def server_uid(descriptor: int) -> int | None:
-    """The uid of the process that serves a pinned socket, or ``None`` if nobody does."""
+    """The uid of the process that serves a pinned socket; ``None`` if no process does."""
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_NONBLOCK) as sock:
         try:
             sock.connect(pinned_address(descriptor).path)

@@ -1,7 +1,7 @@
-"""The LXD and Incus profile: containers that have it install Guestlink, adopt it and register, all by themselves.
+"""The LXD and Incus profile: containers that have it install Guestlink, adopt it and register by themselves.
 
-The profile holds what is the same for every container. The directory and the token, which are not, are added by the
-host's daemon, which looks for containers whose configuration names its user.
+The profile holds what is the same for every container. The host's daemon polls for containers whose configuration
+names its user, and adds the rest: each container's directory and token.
 """
 
 from __future__ import annotations
@@ -20,9 +20,9 @@ PROFILE = "guestlink"
 
 
 def profile(source: Source, gpu: Sequence[Path]) -> str:
-    """The profile, as ``lxc profile edit`` and ``incus profile edit`` read it.
+    """The profile in YAML, for ``lxc profile edit`` and ``incus profile edit``.
 
-    :param gpu: device nodes of the host that containers get.
+    :param gpu: device nodes of the host to mount in the containers.
     :raises GuestlinkError: the key or the packages cannot be used.
     """
     devices: dict[str, Any] = node_devices(gpu)
@@ -41,8 +41,9 @@ def profile(source: Source, gpu: Sequence[Path]) -> str:
     value = {
         "name": PROFILE,
         "description": "Guestlink: applications of these containers appear on the host's desktop",
-        # Vendor data, so that user data stays free, and a script, so that no list in the user data takes the place
-        # of one of ours. It writes the files itself: cloud-init's own modules need more than images have.
+        # Vendor data, so that user data stays free for the user; a script, so that no list in the user data
+        # replaces one of ours. The script writes the files itself: cloud-init's own modules need more than images
+        # have.
         "config": {WANTED_KEY: str(os.getuid()), "cloud-init.vendor-data": install_script(source)},
         "devices": devices,
     }
@@ -50,7 +51,7 @@ def profile(source: Source, gpu: Sequence[Path]) -> str:
 
 
 def _yaml(value: Mapping[str, Any]) -> str:
-    """YAML without a library: JSON is YAML too; only a text of several lines becomes a block, for people."""
+    """YAML without a library: JSON is YAML too; only a text of several lines becomes a block, to be readable."""
     lines: list[str] = []
     for key, part in value.items():
         if not isinstance(part, Mapping) or not part:

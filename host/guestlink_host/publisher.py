@@ -1,4 +1,4 @@
-"""Keeps a container's launchers and icons on the disk what its last list says."""
+"""Keeps a container's launchers and icons on the disk in agreement with its last application list."""
 
 from __future__ import annotations
 
@@ -24,21 +24,22 @@ from guestlink_host.names import file_stem
 _log = logging.getLogger(__name__)
 
 FIRST_RETRY, LAST_RETRY = 2.0, 60.0
-"""Seconds until something that could not be written or had is tried again."""
+"""Seconds until a failed write or icon request is repeated."""
 _PAUSE_LIMIT = 1.0
-"""Seconds that the work rests after a list, or as long as it took if that is less: no container keeps us busy."""
+"""Longest pause after publishing, in seconds. The pause takes as long as publishing did: no container keeps the
+daemon busy."""
 
 
 class Publisher:
     """The launchers of one container.
 
-    Launchers are written at once, with the icons that are known; new icons follow when they have come.
+    It writes launchers at once, with the icons that it has; it writes new icons when garcon has sent them.
 
     :param container: its checked name.
     :param files: its files.
-    :param state: where its list is kept over restarts.
+    :param state: the file that keeps its list over restarts.
     :param program: the words that start guestlink-host, for launchers.
-    :param names: decides which launchers say what container they are of.
+    :param names: decides which launchers show their container's name.
     :param changed: is called after files have changed.
     """
 
@@ -64,14 +65,14 @@ class Publisher:
         self._link: GarconLink | None = None
         self._new: set[str] = set()
         self._icons_wanted: dict[str, None] = {}
-        """Ids in the order in which they are asked for."""
+        """Ids whose icons to request, in this order."""
         self._every_icon = False
         self._unsaved = False
         self._failures = 0
         self._wanted = asyncio.Event()
 
     def restore(self) -> None:
-        """Take the list of an earlier run from the disk."""
+        """Read the list of an earlier run from the disk."""
         try:
             self.applications = from_json(json.loads(self._state.read_bytes()))
         except FileNotFoundError:
@@ -83,35 +84,35 @@ class Publisher:
         self._wanted.set()
 
     def submit(self, messages: Iterable[Any]) -> None:
-        """Replace the list, in a moment; of several the last counts.
+        """Replace the list soon; if more lists come before that, the last one counts.
 
-        :param messages: ``Application`` messages, nothing of them checked.
+        :param messages: ``Application`` messages, unchecked.
         """
         self._received = messages
         self._wanted.set()
 
     def connected(self, link: GarconLink | None) -> None:
-        """There is a garcon that can be asked for icons, or none any more."""
+        """Set the link for icon requests; ``None`` when garcon is gone."""
         self._link = link
-        # They may have changed while nobody looked.
+        # Icons may have changed while there was no link.
         self._every_icon = link is not None
         if link is not None:
             self._wanted.set()
 
     def stop(self) -> None:
-        """Let the work in other threads end early."""
+        """Stop the work in other threads early."""
         self._files.stop()
 
     async def remove_files(self) -> None:
-        """Remove every launcher and icon; after :meth:`run` has been cancelled.
+        """Remove every launcher and icon. Call it after :meth:`run` has been cancelled.
 
-        :raises DiskProblem: one cannot be removed.
+        :raises DiskProblem: a file cannot be removed.
         """
         await asyncio.to_thread(self._files.remove_all)
         self._changed()
 
     async def run(self) -> None:
-        """Publish whenever there is something new, for ever."""
+        """Publish after each change, for ever."""
         loop = asyncio.get_running_loop()
         await asyncio.to_thread(self._files.scan)
         await self._names.complete.wait()
@@ -133,7 +134,7 @@ class Publisher:
                 self.problem = error.message
                 self._again()
             except Exception:
-                # Whatever a container managed to break: its launchers stay.
+                # Whatever a container has broken, its launchers stay.
                 _log.exception("publishing the applications of %s failed", self._container)
                 self._again()
             else:
@@ -174,8 +175,8 @@ class Publisher:
         self._note_names()
         self.lists += 1
         self._new = {name for name in applications if name not in old or name in self._new}
-        # A failed icon is asked for again after the next list (chromeos-garcon.md §7.10), and so is every other
-        # one: a list does not say which pictures have changed. First come those of which nothing is known.
+        # Failed icons are requested again after the next list (chromeos-garcon.md §7.10), and so are all others,
+        # because a list does not say which pictures have changed. New and changed applications come first.
         changed = [name for name, application in applications.items() if old.get(name) != application]
         wanted = dict.fromkeys([*changed, *self._icons_wanted, *applications])
         self._icons_wanted = {name: None for name in wanted if name in applications}
@@ -187,7 +188,7 @@ class Publisher:
 
     async def _write_launchers(self) -> None:
         stems = self._files.icon_stems()
-        # A new application is expected to have an icon, so that its launcher need not be written twice.
+        # Assume that a new application has an icon: then its launcher is usually written only once.
         without_icon = {
             name
             for name in self.applications
@@ -203,9 +204,9 @@ class Publisher:
             self._changed()
 
     async def _fetch_icons(self, link: GarconLink) -> None:
-        """Fetch what is wanted.
+        """Request the wanted icons and write them.
 
-        :raises CallFailed: the container did not answer; what is left stays wanted.
+        :raises CallFailed: the container did not answer; the rest stays wanted.
         """
         ids = list(self._icons_wanted)
         for start in range(0, len(ids), ICON_BATCH):
@@ -213,7 +214,7 @@ class Publisher:
             try:
                 answers = [await link.icons(batch, size, scale) for size, scale in REQUESTS]
             except CallFailed as error:
-                for name in batch:  # Others get their chance first.
+                for name in batch:  # Request the others first.
                     self._icons_wanted[name] = self._icons_wanted.pop(name, None)
                 if error.code == "UNIMPLEMENTED":
                     self._icons_wanted.clear()
@@ -226,7 +227,7 @@ class Publisher:
                 self._icons_wanted.pop(name, None)
             self._new.difference_update(batch)
             if self._received is not None:
-                return  # A newer list waits; what is still wanted is asked for after it.
+                return  # A newer list waits; request the rest after it.
 
     def _check(
         self, ids: Iterable[str], answers: Iterable[dict[str, tuple[bool, bytes]]]

@@ -1,4 +1,4 @@
-"""How often something may happen. Pure: the clock comes from outside."""
+"""A rate limit. Pure: the caller passes the time."""
 
 from __future__ import annotations
 
@@ -6,9 +6,9 @@ from collections import deque
 
 
 class RateLimit:
-    """At most so many events in a sliding window.
+    """Limits the number of events in a sliding window.
 
-    :param count: events.
+    :param count: maximum number of events.
     :param window: seconds.
     """
 
@@ -18,7 +18,7 @@ class RateLimit:
         self._times: deque[float] = deque()
 
     def allows(self, now: float) -> bool:
-        """Whether one more may happen now; counts it if so."""
+        """Whether one more event may happen now; if so, counts it."""
         while self._times and self._times[0] <= now - self._window:
             self._times.popleft()
         if len(self._times) >= self._count:

@@ -1,8 +1,8 @@
-"""Carries sockets of the host's session into containers' directories: the compositor's, and those for sound.
+"""Links sockets of the host's session into containers' directories: the compositor's, and those for sound.
 
-A hard link is a second name of the same socket: it works through a directory that is carried into a container,
-where a symbolic link would lead nowhere, and costs nothing per connection. A program that is started again makes
-a new socket, so the links are compared from time to time.
+A hard link is a second name of the same socket: it works in a directory that is mounted in a container, where a
+symbolic link would lead nowhere, and costs nothing per connection. A restarted compositor or sound server creates a
+new socket, so the daemon compares the links periodically.
 """
 
 from __future__ import annotations
@@ -25,15 +25,15 @@ _COOKIE = "pulse-cookie"
 _COOKIE_LIMIT = 256
 """Bytes of PulseAudio's cookie."""
 INTERVAL = 5.0
-"""Seconds between two looks at the session's sockets."""
+"""Seconds between two polls of the session's sockets."""
 
 
 class SessionSocket:
     """One socket of the session.
 
     :param name: its name in containers' directories.
-    :param source: where the session has it.
-    :param loss: what a container cannot do without it.
+    :param source: its path in the session.
+    :param loss: what containers lack without it, as a sentence for the log.
     """
 
     def __init__(self, name: str, source: Path, loss: str) -> None:
@@ -43,17 +43,17 @@ class SessionSocket:
         self._said = ""
 
     def carry(self, directories: Mapping[Path, Collection[int]]) -> None:
-        """Give containers' directories the socket that the session has now, in place of the one that it had.
+        """Link the session's current socket into containers' directories, in place of an older one.
 
-        :param directories: each with the ids on the host of its container's users; empty where they are ours.
+        :param directories: the host user ids of each container's users, by directory; empty if they are our own.
         """
         try:
             status = self._source.stat()
         except OSError:
-            # Its program is away: a socket that nobody serves refuses connections, which is the right answer.
+            # The program does not run. The old socket stays: it refuses connections, which is the right answer.
             return
         try:
-            # Of the socket itself, where no container can put another file in its place.
+            # Set the list on the session's own path, where no container can put another file in its place.
             if users := frozenset().union(*directories.values()):
                 acl.grant(self._source, users, acl.READ | acl.WRITE)
         except GuestlinkError as error:
@@ -79,33 +79,33 @@ class SessionSocket:
 
 
 class SoundCookie:
-    """PulseAudio's cookie, which it wants from every user but its own; PipeWire wants none.
+    """PulseAudio's cookie. PulseAudio requires it from all users but its own; PipeWire does not.
 
-    :param source: where the session has it.
+    :param source: its path in the session.
     """
 
     def __init__(self, source: Path) -> None:
         self._source = source
 
     def carry(self, directories: Mapping[Path, Collection[int]]) -> None:
-        """Give containers' directories the cookie that the session has now."""
+        """Copy the session's current cookie into containers' directories."""
         try:
             with self._source.open("rb") as stream:
                 cookie = stream.read(_COOKIE_LIMIT)
             for directory in directories:
                 write_in_place(directory / _COOKIE, cookie, 0o644)
         except OSError:
-            return  # There is none: nothing wants it.
+            return  # Without a cookie no server requires one.
 
 
 def session_sockets(
     compositor: str, sound: str, environ: Mapping[str, str] = os.environ
 ) -> list[SessionSocket | SoundCookie]:
-    """What is carried.
+    """The sockets and the cookie to put into containers' directories.
 
     :param compositor: ``auto`` for the session's, ``off`` for none, or the path of a socket.
-    :param sound: ``auto`` for PulseAudio's protocol, which PipeWire speaks too; ``pipewire`` for PipeWire's own as
-        well; ``off``.
+    :param sound: ``auto`` for PulseAudio's protocol, which PipeWire serves too; ``pipewire`` for PipeWire's own
+        protocol as well; ``off`` for none.
     :param environ: the session's environment.
     """
     runtime = Path(environ.get("XDG_RUNTIME_DIR", "/"))

@@ -130,22 +130,22 @@ def load_settings(environ: Mapping[str, str] = os.environ, **switches: str | Non
 
 
 def host_runtime_directory() -> Path:
-    """``$XDG_RUNTIME_DIR/guestlink-host``, made where it is missing."""
+    """``$XDG_RUNTIME_DIR/guestlink-host``, created if it is missing."""
     return runtime_dir(PROGRAM)
 
 
 def control_socket() -> Path:
-    """Where the daemon serves the commands."""
+    """The socket on which the daemon serves the commands."""
     return host_runtime_directory() / "control.sock"
 
 
 def gpu_nodes(setting: str) -> list[Path]:
-    """The device nodes that the setting ``gpu`` stands for."""
+    """The device nodes that the setting ``gpu`` selects."""
     if setting == "auto":
         return sorted(Path("/dev/dri").glob("renderD*"))
     return [] if setting == "off" else [Path(word) for word in shlex.split(setting)]
 
 
 def state_directory() -> Path:
-    """What survives a restart."""
+    """The directory of files that survive a restart."""
     return state_home() / PROGRAM

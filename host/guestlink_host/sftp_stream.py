@@ -1,4 +1,4 @@
-"""A container's SFTP stream on standard input and output: what sshfs, sftp and lftp start instead of ssh."""
+"""A container's SFTP stream on standard input and output; sshfs, sftp and lftp start this instead of ssh."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ _CHUNK = 256 * 1024
 
 
 def run(name: str) -> int:
-    """Carry the stream until either side ends it.
+    """Copy the stream in both directions until garcon's side closes it.
 
-    :raises GuestlinkError: the container has none, or it cannot be reached.
+    :raises GuestlinkError: the container serves no SFTP, or cannot be reached.
     """
     wake(name)
     place = daemon().call("sftp_place", name=name)
@@ -33,7 +33,7 @@ def run(name: str) -> int:
         with contextlib.suppress(ConnectionError, BrokenPipeError):
             while count := sock.recv_into(buffer):
                 _write(buffer[:count])
-    # The other thread may wait for standard input for ever.
+    # The other thread may be blocked on standard input for ever.
     os._exit(0)
 
 
@@ -59,7 +59,7 @@ def _send(sock: socket.socket) -> None:
         while data := os.read(0, _CHUNK):
             sock.sendall(data)
     with contextlib.suppress(OSError):
-        sock.shutdown(socket.SHUT_WR)  # sftp-server ends, and with it the stream.
+        sock.shutdown(socket.SHUT_WR)  # sftp-server exits, which closes the stream.
 
 
 def _write(data: memoryview) -> None:

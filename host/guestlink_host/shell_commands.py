@@ -1,4 +1,4 @@
-"""The commands of ``guestlink-host`` for shells and files of a container, and what other programs start."""
+"""The commands of ``guestlink-host`` for shells and files of a container, and those that other programs start."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ from guestlink_host.settings import PROGRAM
 def add_commands(command: Callable[..., argparse.ArgumentParser]) -> None:
     """Add the commands.
 
-    :param command: makes one, of its name, its function and its help.
+    :param command: creates a command from its name, its function and its help.
     """
-    # For the list and for completion; vsh reads the words itself.
+    # Only for `--help` and completion; PLUMBING passes the words to vsh.
     shell = command("shell", lambda _: _shell([]), "open a shell, or run a command; `vsh --help` tells the rest",
                     example="shell work -- make test", prints_data=False)  # fmt: skip
     shell.add_argument("name", metavar="NAME")
@@ -49,7 +49,7 @@ def _files(arguments: argparse.Namespace) -> int:
     name, stream = arguments.name, [*own_program(PROGRAM, "guestlink_host"), "sftp-stream", arguments.name]
     if arguments.prompt:
         wake(name)
-        daemon().call("sftp_place", name=name)  # Its sentence is better than sftp's.
+        daemon().call("sftp_place", name=name)  # The daemon's message is better than sftp's.
         files.prompt(name, stream)
     folder = files.folder_of(name, arguments.at)
     if arguments.unmount:
@@ -66,7 +66,7 @@ def _files(arguments: argparse.Namespace) -> int:
 def _sftp_stream(words: list[str]) -> int:
     from guestlink_host import sftp_stream
 
-    # sshfs and lftp put words for ssh behind the name.
+    # sshfs and lftp append arguments for ssh to the name.
     if not words or words[0].startswith("-"):
         raise GuestlinkError("which container?", hint="write `guestlink-host sftp-stream NAME`", exit_code=EX_USAGE)
     return sftp_stream.run(words[0])
@@ -78,7 +78,7 @@ def _ssh_config(arguments: argparse.Namespace) -> int:
     containers = {entry["name"]: entry for entry in daemon().call("list")["containers"]}
     for name in arguments.names or containers:
         if name not in containers:
-            daemon().call("policy", name=name)  # Its sentence names those that are known.
+            daemon().call("policy", name=name)  # The daemon's error lists the known containers.
         entry = containers[name]
         if not entry["username"]:
             if not arguments.names:
@@ -121,4 +121,4 @@ PLUMBING: dict[str, Callable[[list[str]], int]] = {
     "sftp-stream": _sftp_stream,
     "ssh-proxy": _ssh_proxy,
 }
-"""Commands that take their words as they are: vsh's own, and what shells, ssh, sshfs and sftp start."""
+"""Commands that parse their own words: vsh's, and those that shells, ssh, sshfs and sftp start."""

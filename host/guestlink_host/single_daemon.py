@@ -1,4 +1,4 @@
-"""One daemon of a user at a time: a lock that ends with the process."""
+"""One daemon per user: a file lock that the kernel releases when the process exits."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ from guestlink.service import STOP_TIMEOUT
 
 @contextlib.contextmanager
 def only_daemon(path: Path, *, replace: bool) -> Iterator[None]:
-    """Hold a lock that ends with the process; the file has the number of the process that holds it.
+    """Hold the lock; the file contains the pid of the process that holds it.
 
-    :param replace: end the daemon that has it.
-    :raises GuestlinkError: another daemon has it.
+    :param replace: stop the daemon that holds the lock.
+    :raises GuestlinkError: another daemon holds the lock.
     """
     with open(path, "a+b", buffering=0) as lock:
         if not _locked(lock):
@@ -46,7 +46,7 @@ def _locked(lock: IO[bytes]) -> bool:
 
 
 def _end(owner: int, lock: IO[bytes]) -> None:
-    """End the daemon that holds a lock, and take it."""
+    """Stop the daemon that holds the lock, and take the lock."""
     with contextlib.suppress(ProcessLookupError):
         os.kill(owner, signal.SIGTERM)
     deadline = time.monotonic() + STOP_TIMEOUT + 2

@@ -1,7 +1,7 @@
-"""ssh into a container through vsh, without a network port: an sshd in inetd mode at the other end of a session.
+"""ssh into a container through vsh, without a network port: vsh starts an sshd in inetd mode in the container.
 
-The session itself proves who is there on both sides, so the keys are only what ssh insists on: one of ours, kept
-beside the daemon's state, and one that the container makes for itself.
+The vsh session already authenticates both sides. ssh insists on keys all the same: ours is stored beside the
+daemon's state, and the container generates its own.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from guestlink.paths import private_directory
 from guestlink_host.settings import state_directory
 
 SUFFIX = ".guestlink"
-"""Behind a container's name in ssh's configuration."""
+"""Suffix of a container's name in ssh's configuration."""
 _VARIABLE = "GUESTLINK_SSH_KEY"
 
 _SERVER = f"""\
@@ -53,22 +53,22 @@ exec "$sshd" -i -e -f /dev/null -o LogLevel=ERROR -o HostKey="$dir/host_key" \\
 
 
 def server_command() -> tuple[list[tuple[str, str]], list[str]]:
-    """Variables and words that start the container's end of an ssh connection.
+    """The variables and the command that start sshd in the container.
 
-    :raises GuestlinkError: we have no key and cannot make one.
+    :raises GuestlinkError: we have no key and cannot generate one.
     """
     return [(_VARIABLE, _public_key())], ["/bin/sh", "-c", _SERVER]
 
 
 def stanza(name: str, user: str, proxy: Sequence[str]) -> str:
-    """What ssh's configuration has to say about a container.
+    """The lines for a container in ssh's configuration.
 
     :param user: the container's user.
-    :param proxy: the words that start the connection.
-    :raises GuestlinkError: we have no key and cannot make one, or the user's name is none.
+    :param proxy: the command of ``ProxyCommand``, as words.
+    :raises GuestlinkError: we have no key and cannot generate one, or the user's name is invalid.
     """
     if not user.strip("._-") or not all(char.isalnum() or char in "._-" for char in user):
-        # The container told it, and one odd line would make ssh refuse the user's whole configuration.
+        # The container sent the name, and one invalid line would make ssh refuse the user's whole configuration.
         raise GuestlinkError(f"{name} says that its user is {user!r:.80}, which is no user's name")
     _public_key()
     # ssh replaces %-tokens in both, and the user's shell reads the command.
@@ -114,6 +114,6 @@ def _make(key: Path) -> None:
     if done.returncode != 0:
         said = done.stderr.decode(errors="replace").strip().splitlines()
         raise GuestlinkError(f"no key can be made in {directory}: {said[0] if said else 'ssh-keygen failed'}")
-    # The public half last: it is what says that both are there.
+    # Rename the public half last: if it exists, both halves do.
     os.replace(fresh, key)
     os.replace(f"{fresh}.pub", key.with_suffix(".pub"))

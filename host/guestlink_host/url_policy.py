@@ -1,5 +1,5 @@
-"""Which URLs of a container the host opens, and as what; paths on both sides. Pure (chromeos-garcon.md §6.15,
-§7.6)."""
+"""Decides which URLs of a container the host opens, and translates URLs and paths between both. Pure
+(chromeos-garcon.md §6.15, §7.6)."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from urllib.parse import quote, unquote, urlsplit
 from guestlink.errors import GuestlinkError
 
 LENGTH_LIMIT = 100_000
-"""Characters of a URL as it is opened: one argument may have 128 KiB in Linux; browsers accept more."""
+"""Characters of a URL to open: Linux limits one argument to 128 KiB; browsers accept more."""
 
 _LOCAL_HOST = re.compile(
     r"(?P<head>[a-z][a-z0-9+.-]*://(?:[^/?#@]*@)?)(?P<host>localhost|127\.0\.0\.1)(?P<port>:\d{1,5})?(?P<tail>[/?#].*)?",
@@ -21,19 +21,19 @@ _LOCAL_HOST = re.compile(
 )
 _SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*:")
 _WEB_NAME = re.compile(r"www\.[^/?#\s]", re.IGNORECASE)
-"""How a text begins that desktops take for a web page though it has no scheme."""
+"""Beginning of a text without a scheme that desktops open as a web page."""
 _AROUND = "".join(map(chr, range(0x21)))
-"""What the URL Standard (§4.4) strips from both ends: control characters and spaces."""
+"""Characters that the URL Standard (§4.4) strips from both ends: control characters and spaces."""
 _PRIVILEGED = 1023
-"""Ports above are left alone: they are forwarded one to one where anybody forwards them
-(chromeos-garcon.md §7.6)."""
+"""Highest port for which the container's address replaces localhost. A forwarder, if there is one, forwards higher
+ports under the same number (chromeos-garcon.md §7.6)."""
 
 
 NOT_SHARED = "the file lies in no folder that the container shares with the host"
 
 
 class UrlRefused(GuestlinkError):
-    """The host does not open this; the sentence goes to the container."""
+    """The host does not open the URL; the container gets the message."""
 
 
 class Share(NamedTuple):
@@ -46,13 +46,13 @@ class Share(NamedTuple):
 def translate_url(
     url: str, *, schemes: Collection[str], ip: str = "", shares: Iterable[Share] = (), name: str = "NAME"
 ) -> str:
-    """What the host opens for a URL of a container.
+    """Translate a container's URL into the URL that the host opens.
 
-    :param schemes: those that may be opened, in lower case; ``file`` always may where a share holds the file.
-    :param ip: the container's address, which stands in for "localhost" on it; ``""`` leaves that as it is.
+    :param schemes: allowed schemes, in lower case; ``file`` is always allowed for files in a share.
+    :param ip: the container's address, which replaces "localhost"; ``""`` to keep "localhost".
     :param shares: folders that both sides see.
-    :param name: the container's name, for advice.
-    :raises UrlRefused: with the reason.
+    :param name: the container's name, for messages.
+    :raises UrlRefused: the host does not open the URL.
     """
     url = _as_url(url)
     scheme, _, rest = url.partition(":")
@@ -76,10 +76,10 @@ def translate_url(
 
 
 def _as_url(text: str) -> str:
-    """A URL as programs and people write it, in the form that every opener takes.
+    """Normalise a URL that a program or a person wrote, so that every opener accepts it.
 
-    As browsers do (URL Standard §4.4 and §4.5): space around it goes, spaces in it and characters that cannot be
-    seen are percent-encoded, the scheme is in lower case, and ``www.`` begins a web page's name.
+    As in browsers (URL Standard §4.4 and §4.5): strip surrounding space, percent-encode inner spaces and invisible
+    characters, write the scheme in lower case, and prepend ``http://`` to ``www.``.
     """
     url = text.strip(_AROUND)
     if _WEB_NAME.match(url):
@@ -105,11 +105,11 @@ def _shown(text: str) -> str:
 
 
 def file_for_container(text: str, shares: Iterable[Share]) -> str:
-    """What a container is told of a file or URL that the user wants to open in it.
+    """Translate a file or URL that the user wants to open in a container.
 
     :param text: an absolute path of the host, a ``file:`` URL, or another URL.
-    :returns: the path inside where a share holds the file. Everything else goes as it is, ``file:`` URLs as
-        paths (chromeos-garcon.md §5.2): a container may well see the same path.
+    :returns: the path inside if a share holds the file. Everything else is unchanged, except that ``file:`` URLs
+        become paths (chromeos-garcon.md §5.2): the container may see the same path.
     """
     if text[:5].lower() == "file:":
         text = _path_of(text)
@@ -167,7 +167,7 @@ def _longest_first(shares: Iterable[Share], *, key: str) -> list[Share]:
 
 
 def _below(path: str, directory: str) -> str | None:
-    """The part of a path below a directory, ``""`` for itself, ``None`` where it lies elsewhere."""
+    """A path relative to a directory: ``""`` for the directory itself, ``None`` if the path is outside."""
     if path == directory:
         return ""
     prefix = directory.rstrip("/") + "/"

@@ -1,6 +1,6 @@
-"""Container managers: one interface, an adapter for LXD and Incus, which speak the same, and one for plain LXC.
+"""Container managers: one interface, an adapter for LXD and Incus, which have the same API, and one for plain LXC.
 
-The adapters block. Commands call them directly, with the rights of whoever started the command; the daemon calls
+The adapters block. Commands call them directly, with the rights of the user who runs the command; the daemon calls
 them in threads.
 """
 
@@ -15,22 +15,22 @@ from guestlink.errors import GuestlinkError
 
 KINDS = ("lxd", "incus", "lxc")
 CARRIED_AS = "/dev/.guestlink"
-"""Where a container sees its directory."""
+"""Path of the container's directory inside."""
 TOKEN_AS = "/dev/.container_token"
-"""Where a container sees its token (chromeos-garcon.md §7.7)."""
+"""Path of the container's token inside (chromeos-garcon.md §7.7)."""
 RUNNING, STOPPED, FROZEN = "running", "stopped", "frozen"
 RUN_TIMEOUT = 60.0
 """Seconds for a command inside a container."""
 TITLES = {"lxd": "LXD", "incus": "Incus", "lxc": "LXC"}
-"""The managers as people write them."""
+"""The managers' names in messages."""
 
 
 class ManagerError(GuestlinkError):
-    """A container manager refused, or is not there."""
+    """A container manager refused, or does not answer."""
 
 
 class IdRange(NamedTuple):
-    """A range of user ids of a container, and what they are on the host."""
+    """A range of user ids inside a container, and the range on the host that they are mapped to."""
 
     inside: int
     outside: int
@@ -38,15 +38,15 @@ class IdRange(NamedTuple):
 
 
 class Instance(NamedTuple):
-    """A container as its manager knows it.
+    """A container as its manager reports it.
 
     :ivar manager: one of :data:`KINDS`.
-    :ivar place: where it is among the manager's: LXD's project, LXC's directory.
+    :ivar place: LXD's or Incus's project, or LXC's directory.
     :ivar status: :data:`RUNNING`, :data:`STOPPED`, :data:`FROZEN`, or the manager's own word.
-    :ivar ids: its map of user ids; empty where they are the host's own.
-    :ivar directory: which directory is carried in as :data:`CARRIED_AS`, by us; ``None`` where none is.
-    :ivar started: differs from one start to the next.
-    :ivar wanted_by: the user id on the host whose guestlink-host shall attach it, by a profile; else ``None``.
+    :ivar ids: its map of user ids; empty if they are the host's own.
+    :ivar directory: the directory that we mount as :data:`CARRIED_AS`; ``None`` if the container is not attached.
+    :ivar started: a text that differs from one start to the next.
+    :ivar wanted_by: a user id on the host: by profile, that user's guestlink-host attaches it; else ``None``.
     """
 
     manager: str
@@ -75,11 +75,11 @@ class Instance(NamedTuple):
 
 
 class Carried(NamedTuple):
-    """What a container gets.
+    """The host's paths that are mounted in a container.
 
-    :ivar directory: carried in as :data:`CARRIED_AS`.
-    :ivar token: a file, carried in as :data:`TOKEN_AS`.
-    :ivar devices: device nodes of the host, each carried in as ``/dev/dri/NAME``.
+    :ivar directory: mounted as :data:`CARRIED_AS`.
+    :ivar token: a file, mounted as :data:`TOKEN_AS`.
+    :ivar devices: device nodes of the host, each mounted as ``/dev/dri/NAME``.
     """
 
     directory: Path
@@ -88,7 +88,7 @@ class Carried(NamedTuple):
 
 
 class Ran(NamedTuple):
-    """How a command inside a container ended, and what it printed."""
+    """The exit status and the output of a command inside a container."""
 
     status: int
     stdout: str
@@ -96,7 +96,7 @@ class Ran(NamedTuple):
 
 
 class Manager(ABC):
-    """A container manager of this machine. Everything raises :class:`ManagerError`."""
+    """A container manager of this machine. Every method may raise :class:`ManagerError`."""
 
     kind: str
 
@@ -104,38 +104,38 @@ class Manager(ABC):
     def instances(self, names: Collection[str] | None = None) -> list[Instance]:
         """The containers that this user may manage.
 
-        :param names: only these.
+        :param names: only containers with these names; ``None`` for all.
         """
 
     @abstractmethod
     def attach(self, instance: Instance, carried: Carried) -> bool:
-        """Carry the directory in, now and at every start; nothing happens where it is carried in already.
+        """Mount the paths in the container, now and at every start. Attaching again changes nothing.
 
-        :returns: whether a running container sees it at once; otherwise after its next start.
+        :returns: whether a running container sees them at once; otherwise it does after its next start.
         """
 
     @abstractmethod
     def detach(self, instance: Instance) -> None:
-        """Undo :meth:`attach`, also where a profile wants it; nothing happens where nothing is carried in."""
+        """Undo :meth:`attach`, even if a profile asks for it. A container that is not attached is not changed."""
 
     @abstractmethod
     def drop(self, instance: Instance) -> None:
-        """Take out what is carried in, and leave it to a profile what comes next."""
+        """Remove our mounts only; a profile may have the container attached again."""
 
     @abstractmethod
     def carry_again(self, instance: Instance, carried: Carried) -> bool:
-        """Carry in a directory that was made anew, where a running container still has the old one or none.
+        """Mount a directory that was created again: a running container still has the old one, or none.
 
         :returns: as :meth:`attach`.
         """
 
     @abstractmethod
     def start(self, instance: Instance) -> None:
-        """Start a container, or thaw it; returns when its first process runs."""
+        """Start or thaw a container; returns when its first process runs."""
 
     @abstractmethod
     def run(self, instance: Instance, argv: Sequence[str], timeout: float = RUN_TIMEOUT) -> Ran:
-        """Run a command as root in a running container and wait for its end.
+        """Run a command as root in a running container, and wait until it exits.
 
         :param timeout: seconds.
         """
@@ -144,16 +144,16 @@ class Manager(ABC):
     def put(self, instance: Instance, source: Path, path: str) -> None:
         """Copy a file into a running container, readable for everybody.
 
-        :param path: where to; its directory exists.
+        :param path: the file's path inside; its directory exists.
         """
 
     @abstractmethod
     def shell_prefix(self, instance: Instance) -> str:
-        """What a person types before a command that root shall run inside."""
+        """The command line that runs a command as root inside, up to that command; for messages."""
 
     @abstractmethod
     def restart_command(self, instance: Instance) -> str:
-        """What a person types to restart it."""
+        """The command line that restarts the container; for messages."""
 
 
 def managers_here(kinds: Iterable[str] = KINDS) -> list[Manager]:
@@ -170,9 +170,9 @@ def find_instance(
 ) -> tuple[Manager, Instance]:
     """Find a container by its name.
 
-    :param place: only there, if several have one of that name.
-    :param asked: the kinds that ``managers`` was chosen from, for the message where it is empty.
-    :raises ManagerError: there is none, or more than one, or no manager can be asked.
+    :param place: search in this project or directory only; ``""`` for all.
+    :param asked: the kinds that ``managers`` was chosen from, for the message if ``managers`` is empty.
+    :raises ManagerError: no container has this name, or more than one has, or no manager answers.
     """
     found: list[tuple[Manager, Instance]] = []
     refusals: list[ManagerError] = []
@@ -209,7 +209,7 @@ def find_instance(
 
 
 def _no_manager(asked: Sequence[str]) -> ManagerError:
-    """Why there is nothing to ask: what is not here, and what is here instead."""
+    """The error for a machine without the managers that were asked for; it names those that the machine has."""
     titles = " or ".join(TITLES[kind] for kind in asked) or "container manager"
     others = [manager.kind for manager in managers_here([kind for kind in KINDS if kind not in asked])]
     if others and len(asked) == 1:
@@ -229,9 +229,9 @@ def _no_manager(asked: Sequence[str]) -> ManagerError:
 
 
 def id_ranges(entries: Iterable[Mapping[str, object]]) -> Iterator[IdRange]:
-    """The user part of an id map as LXD and Incus write it.
+    """The user ids in an id map of LXD or Incus.
 
-    :raises ValueError: it is none.
+    :raises ValueError: the map is invalid.
     """
     for entry in entries:
         if entry.get("Isuid"):

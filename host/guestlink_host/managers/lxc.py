@@ -1,7 +1,7 @@
 """Plain LXC: a file that a container's configuration includes, and LXC's own commands.
 
-An unprivileged container's mounts are made with the container's own ids, and those may not enter the directory of a
-user's session. So a hook, which LXC runs as root before it starts the container, shows ours in another place first.
+LXC mounts with an unprivileged container's own ids, which may not enter the directory of a user's session. So LXC
+first runs a hook as root, which bind-mounts our directory at another path.
 """
 
 from __future__ import annotations
@@ -32,18 +32,18 @@ from guestlink_host.managers import (
 
 _CONFIG, _OURS, _HOOK = "config", "guestlink.conf", "guestlink-hook"
 _SHOWN = "/run/guestlink-lxc"
-"""Below it, the hook shows containers' directories while they run."""
+"""The hook bind-mounts containers' directories below this path while the containers run."""
 _CARRIES = "# carries "
 _PATH = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 _TIMEOUT = 30.0
 _START_TIMEOUT = 120.0
-"""Seconds for a question, and for a start."""
+"""Seconds for a query, and for a start."""
 _IDS = re.compile(r"(?:lxc\.idmap\s*=)?\s*u\s+(\d+)\s+(\d+)\s+(\d+)")
 _STATUS = {"RUNNING": RUNNING, "STOPPED": STOPPED, "FROZEN": FROZEN}
 
 
 class Lxc(Manager):
-    """The containers below LXC's directory of this user, or of the machine for root.
+    """The containers in one LXC directory: a user's own, or root's.
 
     :param directory: ``lxc.lxcpath``.
     """
@@ -80,12 +80,12 @@ class Lxc(Manager):
         return not changed or instance.status == STOPPED
 
     def detach(self, instance: Instance) -> None:
-        """See :class:`Manager`. A running container keeps what it has until it stops."""
+        """See :class:`Manager`. A running container keeps its mounts until it stops."""
         directory = self._directory / instance.name
         config = self._read(directory / _CONFIG)
         kept = [line for line in config.splitlines(keepends=True) if line.strip() != _include(directory)]
         self._write(directory / _CONFIG, "".join(kept))
-        # A running container still needs the hook when it stops.
+        # LXC still runs the hook when a running container stops.
         for name in (_OURS, _HOOK) if instance.status == STOPPED else (_OURS,):
             (directory / name).unlink(missing_ok=True)
 
@@ -103,7 +103,7 @@ class Lxc(Manager):
         if instance.status == FROZEN:
             self._run(["lxc-unfreeze", *words])
             return
-        # As a user, LXC needs a control group of its own; this one asks systemd for it.
+        # Without root, LXC needs a cgroup of its own; lxc-unpriv-start asks systemd for one.
         program = "lxc-unpriv-start" if os.getuid() and shutil.which("lxc-unpriv-start") else "lxc-start"
         self._run([program, *words, "-d"], _START_TIMEOUT)
 
@@ -197,7 +197,7 @@ class Lxc(Manager):
 
     @staticmethod
     def _write(path: Path, text: str, mode: int = 0o644) -> bool:
-        """Write a file that differs; returns whether it did."""
+        """Write a file if its content differs; returns whether it did."""
         content = text.encode(errors="surrogateescape")
         try:
             if path.exists() and path.read_bytes() == content:
@@ -213,7 +213,7 @@ class Lxc(Manager):
 
 
 def find_lxc() -> Lxc | None:
-    """LXC of this machine, with this user's containers, if it is installed."""
+    """LXC with this user's containers, if it is installed."""
     if shutil.which("lxc-info") is None or shutil.which("lxc-config") is None:
         return None
     done = subprocess.run(
@@ -233,9 +233,9 @@ def _include(directory: Path) -> str:
 
 
 def _lines(directory: Path, instance: Instance, carried: Carried) -> str:
-    """What the container's configuration includes."""
+    """The file that the container's configuration includes."""
     shown = f"{_SHOWN}/{instance.name}"
-    # Optional: the container starts, too, while nobody is logged in.
+    # "optional", so that the container starts while nobody is logged in.
     lines = [
         f"# Written by guestlink-host attach {instance.name}",
         f"lxc.hook.pre-start = {directory / _HOOK}",
@@ -253,13 +253,13 @@ def _lines(directory: Path, instance: Instance, carried: Carried) -> str:
 
 
 def _carried_by(hook: Path) -> Path | None:
-    """Which directory a hook shows."""
+    """The directory that a hook bind-mounts."""
     lines = hook.read_text(errors="surrogateescape").splitlines() if hook.exists() else []
     return next((Path(line.removeprefix(_CARRIES)) for line in lines if line.startswith(_CARRIES)), None)
 
 
 def _hook(name: str, carried: Carried) -> str:
-    """A script that LXC runs as root: what it shows must be the user's own, wherever links may lead by then."""
+    """The hook, which LXC runs as root. It mounts only what the user owns: a path may have become a link."""
     shown = shlex.quote(f"{_SHOWN}/{name}")
     directory, token = (shlex.quote(str(path)) for path in (carried.directory, carried.token))
     return f"""\

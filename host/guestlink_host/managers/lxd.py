@@ -1,4 +1,4 @@
-"""LXD and Incus by their REST interface on a local socket; the two have the parts in common that are used here."""
+"""LXD and Incus by their REST API on a local socket; this module uses only what both have in common."""
 
 from __future__ import annotations
 
@@ -31,13 +31,13 @@ from guestlink_host.managers import (
 )
 
 WANTED_KEY = "user.guestlink"
-"""Configuration key of an instance or a profile: the user id on the host whose guestlink-host attaches it."""
+"""Configuration key of an instance or a profile: the host user id whose guestlink-host attaches the instance."""
 _DIRECTORY, _TOKEN, _NODE = "guestlink", "guestlink-token", "guestlink-gpu-"
 """Names of our devices."""
 _WRITABLE = ("architecture", "config", "devices", "ephemeral", "profiles", "stateful", "description")
 _TIMEOUT = 30.0
 _BACKGROUND = 120
-"""Seconds for an answer, and for something that runs in the background, such as a start."""
+"""Seconds for an answer, and for a background operation such as a start."""
 _ANSWER_LIMIT = 64 * 1024 * 1024
 _STATUS = {"Running": RUNNING, "Ready": RUNNING, "Stopped": STOPPED, "Frozen": FROZEN}
 
@@ -61,7 +61,7 @@ class Lxd(Manager):
         except ManagerError as error:
             if not isinstance(error.__cause__, _Refused):
                 raise
-            # A user who is confined to a project may not ask for all.
+            # A user who is confined to a project may not list all projects.
             found, _ = self._ask("GET", "/1.0/instances", {"recursion": "1"})
         containers = [self._instance(value) for value in found if value.get("type") == "container"]
         return [one for one in containers if names is None or one.name in names]
@@ -92,7 +92,7 @@ class Lxd(Manager):
         self._ask("PUT", self._url(instance) + "/state", _project(instance), {"action": action, "timeout": -1})
 
     def run(self, instance: Instance, argv: Sequence[str], timeout: float = RUN_TIMEOUT) -> Ran:
-        """See :class:`Manager`. The daemon keeps the output in files, which are removed here."""
+        """See :class:`Manager`. LXD stores the output in files, which this method deletes."""
         wanted = {"command": list(argv), "record-output": True, "interactive": False, "wait-for-websocket": False}
         answer, _ = self._ask(
             "POST", f"{self._url(instance)}/exec", _project(instance), wanted, patience=int(timeout)
@@ -146,7 +146,7 @@ class Lxd(Manager):
         change_devices: Callable[[dict[str, Any]], dict[str, Any]],
         change_config: Callable[[dict[str, Any]], dict[str, Any]],
     ) -> None:
-        """Change an instance's own devices and configuration, with nobody else's change in between."""
+        """Change an instance's own devices and configuration; the ETag prevents overwriting another change."""
         current, tag = self._ask("GET", self._url(instance), _project(instance))
         content = {key: current[key] for key in _WRITABLE if key in current}
         changed = content | {
@@ -170,9 +170,9 @@ class Lxd(Manager):
         *,
         patience: int = _BACKGROUND,
     ) -> tuple[Any, str]:
-        """One call; waits for what it starts in the background, but not longer than ``patience`` seconds.
+        """Make one call; wait for its background operation, but at most ``patience`` seconds.
 
-        :returns: the answer's content, or how what it started has ended, and its ETag.
+        :returns: the answer's metadata, or the finished operation; and the answer's ETag.
         """
         with self._explained():
             answer, tag = self._call(method, f"{path}?{urlencode(query)}", content, tag)
@@ -191,7 +191,7 @@ class Lxd(Manager):
     def _transfer(
         self, method: str, url: str, source: Path | None = None, headers: Mapping[str, str] | None = None
     ) -> bytes:
-        """One call about a file: sends one, or returns its content."""
+        """Make one call about a file: send ``source``, or return the file's content."""
         with self._explained(), contextlib.ExitStack() as files:
             body = files.enter_context(source.open("rb")) if source is not None else None
             sent = {"Content-Type": "application/octet-stream", **(headers or {})}
@@ -204,7 +204,7 @@ class Lxd(Manager):
 
     @contextlib.contextmanager
     def _explained(self) -> Iterator[None]:
-        """Turn whatever goes wrong in a call into a sentence."""
+        """Turn the errors of a call into :class:`ManagerError` with a sentence."""
         try:
             yield
         except _Refused as error:
@@ -255,7 +255,7 @@ class Lxd(Manager):
 
 
 class _Refused(Exception):
-    """The daemon's own refusal."""
+    """LXD or Incus answered with an error."""
 
 
 class _Connection(http.client.HTTPConnection):
@@ -279,7 +279,7 @@ def find_lxd(environ: Mapping[str, str] = os.environ) -> Lxd | None:
 
 
 def find_incus(environ: Mapping[str, str] = os.environ) -> Lxd | None:
-    """The Incus daemon of this machine, if there is one; for confined users its other socket."""
+    """The Incus daemon of this machine, if there is one; confined users get its other socket."""
     places = [place for place in (environ.get("INCUS_DIR", ""), "/run/incus", "/var/lib/incus") if place]
     sockets = [f"{place}/{name}" for name in ("unix.socket", "unix.socket.user") for place in places]
     return _first("incus", environ.get("INCUS_SOCKET", ""), sockets)
@@ -296,7 +296,7 @@ def _first(kind: str, chosen: str, candidates: Any) -> Lxd | None:
 def _exists(path: Path) -> bool:
     try:
         return path.is_socket()
-    except PermissionError:  # Python 3.11 to 3.13 raise where a directory on the way is closed.
+    except PermissionError:  # Python 3.11 to 3.13 raise if a directory of the path is closed.
         return False
 
 
@@ -305,7 +305,7 @@ def _project(instance: Instance) -> dict[str, str]:
 
 
 def _ids(config: Mapping[str, str]) -> tuple[IdRange, ...]:
-    """The id map that is in use, or will be at the next start."""
+    """The id map in use, or else the one for the next start."""
     text = config.get("volatile.idmap.current") or config.get("volatile.idmap.next") or "[]"
     if config.get("security.privileged") in ("true", "1", "yes", "on"):
         return ()
@@ -313,14 +313,14 @@ def _ids(config: Mapping[str, str]) -> tuple[IdRange, ...]:
 
 
 def node_devices(nodes: Iterable[Path]) -> dict[str, dict[str, str]]:
-    """Devices that carry in device nodes of the host, each as ``/dev/dri/NAME``."""
-    # The number of the node's group means nothing inside.
+    """LXD devices for device nodes of the host, each as ``/dev/dri/NAME`` inside."""
+    # Mode 0666, because the id of the node's group has no meaning inside.
     common = {"type": "unix-char", "required": "false", "mode": "0666"}
     return {_NODE + node.name: common | {"source": str(node), "path": f"/dev/dri/{node.name}"} for node in nodes}
 
 
 def _devices(carried: Carried) -> dict[str, dict[str, str]]:
-    # Not required: the container starts, too, while nobody is logged in; carry_again() follows.
+    # "required": "false", so that the container starts while nobody is logged in; carry_again() mounts later.
     disk = {"type": "disk", "required": "false"}
     return {
         _DIRECTORY: disk | {"source": str(carried.directory), "path": CARRIED_AS},
@@ -333,7 +333,7 @@ def _as_it_is(config: dict[str, Any]) -> dict[str, Any]:
 
 
 def _unwanted(config: dict[str, Any]) -> dict[str, Any]:
-    # The container's own value counts more than its profiles'.
+    # The container's own value overrides its profiles'.
     return config | {WANTED_KEY: "no"}
 
 

@@ -1,4 +1,4 @@
-"""The command line of ``vsh``: the original's flags and rules, ours, and ssh's (chromeos-vsh.md §3.14, ssh(1))."""
+"""The command line of ``vsh``: ChromeOS's flags and rules, ours, and ssh's (chromeos-vsh.md §3.14, ssh(1))."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from guestlink.vsh import VM_SHELL
 from guestlink_host.vsh.ssh_options import EX_DATAERR, EX_USAGE, destination, read_options
 
 SSH_FAILED = 255
-"""Exit status of ssh where it fails itself; programs that start ssh tell a command's failure from it."""
+"""Exit status of ssh if ssh itself fails; programs that start ssh distinguish it from the command's status."""
 DIRECT_USER = "chronos"
-"""Who is asked for in direct mode where ``--user`` is not given."""
+"""User to request in direct mode without ``--user``."""
 ACCOUNT_VARIABLES = frozenset({"HOME", "LOGNAME", "SHELL", "USER"})
-"""Variables that every vshd sets from the account, whatever the client says (chromeos-vsh.md §3.5)."""
+"""Variables that every vshd sets from the account; a client cannot change them (chromeos-vsh.md §3.5)."""
 
 HELP = """\
 usage: vsh NAME [OPTION...] [-- [VARIABLE=VALUE...] [COMMAND [ARGUMENT...]]]
@@ -60,9 +60,9 @@ _VALUES = {
     "container_features", "token_file",
 }  # fmt: skip
 _WAYS = ("cid", "vm_name", "connect")
-"""Options that name what to connect to."""
+"""Options that name the vshd to connect to."""
 _SHELL_LINE = 'exec "${SHELL:-/bin/sh}" -c "$0"'
-"""Gives a line to the account's shell, as sshd does; SHELL is the account's with every vshd
+"""Runs a line in the account's shell, as sshd does; every vshd sets SHELL from the account
 (chromeos-vsh.md §3.5)."""
 _SFTP_SERVER = """\
 for server in /usr/lib/openssh /usr/libexec/openssh /usr/lib/ssh /usr/libexec/ssh /usr/libexec /usr/lib/misc; do
@@ -76,22 +76,22 @@ _SUBSYSTEMS = {"sftp": ("/bin/sh", "-c", _SFTP_SERVER)}
 
 
 class Arguments(NamedTuple):
-    """What the command line asks for.
+    """The parsed command line.
 
     :ivar name: the container; ``""`` in direct mode.
-    :ivar cid: of the machine to connect to in direct mode.
+    :ivar cid: vsock context id of the machine to connect to in direct mode.
     :ivar connect: a listening vshd's address in direct mode, as text.
-    :ivar token_file: what a TCP connection begins with.
-    :ivar cwd: a directory, or ``""``; :ivar cwd_pid: a process whose directory is meant, or 0.
-    :ivar terminal: whether a terminal is used; ``None`` decides by what standard input and output are.
+    :ivar token_file: file with the token, which vsh sends first over TCP.
+    :ivar cwd: a directory, or ``""``; :ivar cwd_pid: a process whose directory to use, or 0.
+    :ivar terminal: whether to use a terminal; ``None``: if standard input and standard output are terminals.
     :ivar escape: the escape character's byte, or ``None`` for none.
     :ivar env: variables in the order given.
-    :ivar send_env: patterns of ours that are sent, as ssh's SendEnv.
+    :ivar send_env: patterns of our variables to send, as in ssh's SendEnv.
     :ivar argv: the command; empty for a login shell.
     :ivar no_input: standard input is empty.
     :ivar background: go to the background when the session has begun.
-    :ivar like_ssh: the command is a line for a shell, and failures of our own have ssh's exit status.
-    :ivar prints_config: only say what ssh -G would.
+    :ivar like_ssh: the command is a line for a shell, and vsh's own failures have ssh's exit status.
+    :ivar prints_config: only print the configuration, as ssh -G does.
     """
 
     name: str = ""
@@ -117,19 +117,19 @@ class Arguments(NamedTuple):
 
     @property
     def direct(self) -> bool:
-        """Whether we connect, instead of the container to us."""
+        """Whether we connect to a vshd; otherwise the container's vshd connects to us."""
         return not self.name
 
     @property
     def target(self) -> str:
-        """The target of the setup request: the machine's shell by its context id alone."""
+        """The target of the setup request: with a context id, the machine's own shell."""
         return VM_SHELL if self.cid is not None else self.name
 
 
 def parse(words: Sequence[str]) -> Arguments:
     """Read the command line.
 
-    :raises GuestlinkError: with the original's exit statuses: 64, 65 or 1.
+    :raises GuestlinkError: the command line is wrong; ``exit_code`` is 64, 65 or 1, as with ChromeOS's vsh.
     """
     read = _CommandLine(list(words))
     given, positional = read.given, read.positional
@@ -183,11 +183,11 @@ def parse(words: Sequence[str]) -> Arguments:
 
 
 class _CommandLine:
-    """The command line's words, told apart.
+    """The command line's words, separated into options and positional arguments.
 
-    :ivar given: the settings, by name.
-    :ivar positional: the container, where no option names it, and the command.
-    :ivar is_exact: the command stands behind ``--``.
+    :ivar given: the options' values, by name.
+    :ivar positional: the container, unless an option names it, and the command.
+    :ivar is_exact: the command follows ``--``.
     """
 
     def __init__(self, words: list[str]) -> None:
@@ -205,7 +205,7 @@ class _CommandLine:
                 self._option(word, words)
                 continue
             self.positional.append(word)
-            # The first word is the container where no option has named what to connect to; the next is a command.
+            # The first word is the container unless an option has named the vshd; the second begins the command.
             if len(self.positional) > 1 or self._has_way():
                 self.positional += words
                 break
@@ -214,7 +214,7 @@ class _CommandLine:
         return not self.given.keys().isdisjoint({"target_container", *_WAYS})
 
     def _ends_options(self, words: list[str]) -> None:
-        """``NAME -- COMMAND``; or ``-- NAME LINE``, as programs write that start ssh."""
+        """Handle ``NAME -- COMMAND``, or ``-- NAME LINE`` from programs that start ssh."""
         if self.positional or self._has_way():
             self.is_exact = True
         elif words[1:2] == ["--"]:
@@ -240,7 +240,7 @@ class _CommandLine:
             )
 
     def give(self, name: str, text: str) -> None:
-        """Take a setting. The first user counts, as with ssh; of everything else the last one."""
+        """Store an option's value. The first user counts, as with ssh; of other options, the last value."""
         if name == "env":
             self.env.append(_variable(text))
         elif name == "send_env":
@@ -259,7 +259,7 @@ class _CommandLine:
 
 _NOUNS = {"user": "user's name", "cwd": "directory's name"}
 _CHOICES = {"background", "no_input", "subsystem", "terminal"}
-"""Settings that an empty text takes back."""
+"""Options that an empty value resets."""
 
 
 def _shell_line(line: str) -> tuple[str, ...]:
@@ -275,12 +275,12 @@ def _subsystem(words: list[str]) -> tuple[str, ...]:
 
 
 def _directory(given: dict[str, str]) -> tuple[str, int]:
-    """The directory, or the process whose directory is meant."""
+    """The directory, or the process whose directory to use."""
     cwd = given.get("cwd", "")
     if cwd.isascii() and cwd.isdecimal():
         return "", _number(given, "cwd", 2**31 - 1)
     if cwd == "~" or cwd.startswith("~/"):
-        return f".{cwd[1:]}", 0  # the other side begins at home, and expands nothing (chromeos-vsh.md §3.4)
+        return f".{cwd[1:]}", 0  # vshd starts at the home directory, and expands no ~ (chromeos-vsh.md §3.4)
     return cwd, 0
 
 
@@ -309,7 +309,7 @@ def _variable(text: str) -> tuple[str, str]:
 
 
 def _assignments(words: list[str]) -> tuple[tuple[tuple[str, str], ...], tuple[str, ...]]:
-    """Leading words with exactly one ``=`` and something on either side are variables; the rest is the command."""
+    """Leading words with exactly one ``=`` and text on both sides are variables; the rest is the command."""
     env: list[tuple[str, str]] = []
     for index, word in enumerate(words):
         name, _, value = word.partition("=")
@@ -320,7 +320,7 @@ def _assignments(words: list[str]) -> tuple[tuple[tuple[str, str], ...], tuple[s
 
 
 def _check_ways(given: dict[str, str], direct: bool) -> None:
-    """One way to a vshd, and no option that would have no effect on it."""
+    """Refuse two addresses of a vshd at once, and options without effect on the connection."""
     ways = [f"--{key}" for key in ("target_container", *_WAYS) if key in given]
     if direct and len(ways) != 1:
         raise GuestlinkError("say one of --cid, --vm_name and --connect", hint="`vsh --help` shows how")

@@ -1,4 +1,4 @@
-"""Ways to a vshd: ours listens and the container connects to it, or we connect to one that listens
+"""Connects vsh and a vshd: we listen and the container's vshd connects, or we connect to a listening vshd
 (chromeos-vsh.md §2)."""
 
 from __future__ import annotations
@@ -21,14 +21,14 @@ from guestlink_host.settings import host_runtime_directory
 from guestlink_host.vsh.arguments import Arguments
 
 VSHD_PORT = 9001
-"""Where the vshd of a machine listens (chromeos-vsh.md §1.2)."""
+"""The vsock port on which a machine's vshd listens (chromeos-vsh.md §1.2)."""
 ACCEPT_TIMEOUT = 10.0
-"""Seconds for the container's connection once its garcon has answered; the original waits 5
+"""Seconds to wait for the container's connection after garcon has answered; ChromeOS's vsh waits 5
 (chromeos-vsh.md §2.2)."""
 _PENDING_LIMIT = 16
-"""TCP connections that have not shown the token yet."""
+"""TCP connections that have not sent the token yet."""
 _BACKLOG = 1024
-"""Connections that wait while the container is asked; everybody on the machine may open some over TCP."""
+"""Connections that wait for accept(2) during the call to garcon; over TCP every local user may open some."""
 _TRIES = 8
 _WHO_LISTENS = (
     "look whether a vshd listens there; `systemctl --user start guestlink-vshd.socket` starts one on vsock"
@@ -38,7 +38,7 @@ _WHO_LISTENS = (
 def connected(arguments: Arguments) -> socket.socket:
     """Return a connection to a vshd that waits for our setup.
 
-    :raises GuestlinkError: there is none.
+    :raises GuestlinkError: no connection could be made.
     """
     if not arguments.direct:
         return _from_container(arguments)
@@ -69,7 +69,7 @@ def _from_container(arguments: Arguments) -> socket.socket:
     wake(arguments.name)
     place = daemon().call("meeting_place", name=arguments.name)
     with _listening(place["address"], arguments.listen_port) as (listener, port):
-        # First listen, then ask: the connection may be here before the answer.
+        # Listen before the call: the connection may arrive before the answer.
         daemon().call("launch_vshd", name=arguments.name, port=port, features=list(arguments.features))
         connection = _accept(listener, place)
     if connection is None:
@@ -82,10 +82,10 @@ def _from_container(arguments: Arguments) -> socket.socket:
 
 @contextlib.contextmanager
 def _listening(template: str, port: int) -> Iterator[tuple[socket.socket, int]]:
-    """Listen where the container will look for us.
+    """Listen at the address to which the container will connect.
 
-    :param template: an address; one of a Unix socket has ``{port}`` in its name.
-    :param port: the number to use; 0 for any.
+    :param template: an address; a Unix socket's contains ``{port}``.
+    :param port: the port number to use; 0 for any.
     """
     if not template.startswith("unix:"):
         address: Address = parse_address(template)
@@ -94,9 +94,10 @@ def _listening(template: str, port: int) -> Iterator[tuple[socket.socket, int]]:
         with listen(address, backlog=_BACKLOG) as listener:
             yield listener, listener.getsockname()[1]
         return
-    # Made where the container cannot interfere and then moved to its place, under a name that it cannot guess.
+    # Bind where the container cannot interfere, then rename to a path that the container cannot guess.
     private = UnixAddress(str(host_runtime_directory() / "private" / f"vsh-{os.getpid()}.sock"))
-    # Whoever gets into the directory may connect: the container's user may be one that no mode of ours can name.
+    # Mode 0666: the directory's access control list decides who may connect, and a mode cannot name the
+    # container's users.
     with listen(private, mode=0o666, backlog=1) as listener:
         try:
             path, number = _move(private.path, template, port)
@@ -120,13 +121,13 @@ def _move(private: str, template: str, port: int) -> tuple[str, int]:
         except IsADirectoryError:
             if port or attempt == _TRIES - 1:
                 break
-            continue  # The container's own doing.
+            continue  # The container has put a directory there.
         return address.path, number
     raise GuestlinkError(f"{address} is a directory", hint="remove it in the container")
 
 
 def _accept(listener: socket.socket, place: dict[str, Any]) -> socket.socket | None:
-    """Wait for the one connection that is the container's; others are hung up on."""
+    """Wait for the container's connection; close all others."""
     expected = _preface(place["token"]) if "token" in place else b""
     uid, cid = place.get("uid"), place.get("cid")
     policy = PeerPolicy(None if uid is None else {uid}, None if cid is None else {cid})
@@ -148,7 +149,7 @@ def _accept(listener: socket.socket, place: dict[str, Any]) -> socket.socket | N
                     if not expected:
                         return connection
                     if len(pending) >= _PENDING_LIMIT:
-                        # Whoever may come says so at once: the one that has been silent for longest is not ours.
+                        # Our vshd sends the token at once, so the oldest pending connection is not ours.
                         silent, _ = pending.pop(next(iter(pending)))
                         poller.unregister(silent)
                         silent.close()
@@ -156,7 +157,7 @@ def _accept(listener: socket.socket, place: dict[str, Any]) -> socket.socket | N
                     poller.register(connection, select.POLLIN)
                     continue
                 if descriptor not in pending:
-                    continue  # Hung up on in this round.
+                    continue  # Closed in this round.
                 connection, received = pending[descriptor]
                 done = _read_token(connection, received, len(expected))
                 if done is None:
@@ -177,7 +178,7 @@ def _new(listener: socket.socket, policy: PeerPolicy) -> socket.socket | None:
     try:
         connection, _ = listener.accept()
     except OSError:
-        return None  # It has gone again.
+        return None  # The peer has closed it already.
     connection.setblocking(False)
     try:
         refused = policy.refusal(peer_of(connection)) is not None
@@ -193,7 +194,7 @@ def _new(listener: socket.socket, policy: PeerPolicy) -> socket.socket | None:
 
 
 def _read_token(connection: socket.socket, received: bytearray, length: int) -> bool | None:
-    """Read towards a token, never past it; ``None`` while it is not complete."""
+    """Read the token, but no byte after it; ``None`` until it is complete, ``False`` if the peer is gone."""
     try:
         part = connection.recv(length - len(received))
     except BlockingIOError:
@@ -206,7 +207,7 @@ def _read_token(connection: socket.socket, received: bytearray, length: int) -> 
     return True if len(received) == length else None
 
 
-# hmac loads OpenSSL, which takes as long as the interpreter's start: only where it is needed.
+# hmac loads OpenSSL, which takes as long as the interpreter's start, so these functions import it late.
 
 
 def _preface(token: object) -> bytes:

@@ -1,4 +1,4 @@
-"""The escape character that a person types at the beginning of a line to speak to ``vsh`` itself, as in ssh(1)."""
+"""The escape character, which at the beginning of a line gives a command to ``vsh`` itself, as in ssh(1)."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ _COMMANDS = {ord("."): DISCONNECT, 0x1A: SUSPEND, ord("?"): HELP}
 
 
 def help_text(character: int) -> str:
-    """What ``~?`` shows, for a terminal in raw mode."""
+    """The text of ``~?``, for a terminal in raw mode."""
     name = f"^{chr(character | 64)}" if character < 32 else chr(character)
     lines = (
         "",
@@ -23,7 +23,7 @@ def help_text(character: int) -> str:
 
 
 class EscapeFilter:
-    """Takes escape sequences out of what is typed.
+    """Removes escape sequences from typed bytes.
 
     :param character: the escape character's byte, or ``None`` for none.
     """
@@ -34,7 +34,7 @@ class EscapeFilter:
         self._pending = False
 
     def feed(self, data: bytes) -> list[bytes | str]:
-        """Return what to do with typed bytes, in their order: bytes to send, and names of commands."""
+        """Split typed bytes into bytes to send and names of commands, in order."""
         if not self._escape:
             return [data] if data else []
         found: list[bytes | str] = []

@@ -1,4 +1,4 @@
-"""What ``vsh`` does: reads its command line, finds the vshd, runs the session."""
+"""The body of ``vsh``: parses the command line, connects to the vshd, runs the session."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def main(words: Sequence[str]) -> int:
 
 
 def run(arguments: Arguments) -> int:
-    """Run a session and return its exit status; otherwise as :func:`main`."""
+    """Run a session and return its exit status; raises as :func:`main` does."""
     try:
         return _run(arguments)
     except GuestlinkError as error:
@@ -55,7 +55,7 @@ def _run(arguments: Arguments) -> int:
     if arguments.no_input:
         _close_input()
     for number in (signal.SIGTERM, signal.SIGHUP):
-        signal.signal(number, _end)  # On the way out a socket of ours is removed.
+        signal.signal(number, _end)  # Exit through Python, so that our socket is removed.
     on_terminal = os.isatty(0)
     has_terminal = on_terminal and os.isatty(1) if arguments.terminal is None else arguments.terminal
     rows, columns = window_size() if has_terminal else (0, 0)
@@ -72,11 +72,11 @@ def _run(arguments: Arguments) -> int:
         requires_cwd=bool(arguments.cwd or arguments.cwd_pid),
     )
     try:
-        encode_setup(setup)  # Before anything is started for it.
+        encode_setup(setup)  # Check its size before a vshd is started.
     except SetupTooLarge as error:
         raise GuestlinkError(str(error), hint="send what is long through standard input") from error
     terminal = Terminal(0) if has_terminal and on_terminal else None
-    gc.freeze()  # What is here now stays; no collection in the session has to look at it.
+    gc.freeze()  # These objects stay: exclude them from collections during the session.
     broken = SSH_FAILED if arguments.like_ssh else BROKEN
     connection = connected(arguments)
     return Session(
@@ -85,12 +85,12 @@ def _run(arguments: Arguments) -> int:
 
 
 def _variables(arguments: Arguments) -> dict[bytes, bytes]:
-    """TERM, what is sent of ours, and what the command line sets."""
+    """The session's variables: TERM, ours that match ``send_env``, and those that the command line sets."""
     sent = {b"TERM"}
     for pattern in arguments.send_env:
         names = {os.fsencode(name) for name in os.environ if fnmatchcase(name, pattern.removeprefix("-"))}
         sent = sent - names if pattern.startswith("-") else sent | names
-    sent -= {name.encode() for name in ACCOUNT_VARIABLES}  # the account's own count there
+    sent -= {name.encode() for name in ACCOUNT_VARIABLES}  # vshd sets them from the account
     ours = {name: os.environb[name] for name in sent if name in os.environb}
     return ours | {os.fsencode(name): os.fsencode(value) for name, value in arguments.env}
 
@@ -102,7 +102,7 @@ def _close_input() -> None:
 
 
 def _open_standard_streams() -> None:
-    """Fill gaps: a socket that got the number of a closed standard stream would be taken for it."""
+    """Open closed standard streams on /dev/null; otherwise a socket could get descriptor 0, 1 or 2."""
     while (descriptor := os.open(os.devnull, os.O_RDWR | os.O_CLOEXEC)) <= 2:
         os.set_inheritable(descriptor, True)
     os.close(descriptor)

@@ -1,4 +1,4 @@
-"""A standard stream that is written without ever waiting: a slow reader must not keep vsh from its other work."""
+"""Non-blocking writes to a standard stream: a slow reader must not stop vsh's other work."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from itertools import islice
 from guestlink.vsh import Bytes
 
 _PIPE_BUF = 4096
-"""Bytes that a pipe takes at once when poll(2) says that it takes any (pipe(7))."""
+"""Bytes that a pipe accepts without blocking when poll(2) reports POLLOUT (pipe(7))."""
 _BATCH = 64
 """Pieces written by one call."""
 
@@ -21,13 +21,13 @@ _BATCH = 64
 class Outlet:
     """Standard output or standard error.
 
-    The descriptor is opened a second time, so that it can be made non-blocking for us alone: the one that we were
-    given is shared with the shell and with every other program on the terminal.
+    We open the descriptor a second time, non-blocking: the open file that we inherited is shared with the shell and
+    with every other program on the terminal, and O_NONBLOCK would affect them too.
 
     :param descriptor: 1 or 2.
-    :param poller: is told what to wait for.
-    :ivar broken: whether nobody reads any more.
-    :ivar queued: bytes that wait.
+    :param poller: polls the descriptor for POLLOUT while bytes are queued.
+    :ivar broken: whether the reader has closed the stream.
+    :ivar queued: number of bytes in the queue.
     """
 
     def __init__(self, descriptor: int, poller: select.poll) -> None:
@@ -44,7 +44,7 @@ class Outlet:
             with contextlib.suppress(OSError):
                 flags = os.O_WRONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
                 self._own = os.open(f"/proc/self/fd/{descriptor}", flags)
-        # What cannot be opened again (a socket) is written in pieces that do not block.
+        # A descriptor that cannot be opened again (a socket) is written in pieces that do not block.
         self._bounded = self._own is None and not stat.S_ISREG(mode)
         self.watch()
 
@@ -53,18 +53,18 @@ class Outlet:
         return self._given if self._own is None else self._own
 
     def watch(self) -> None:
-        """Wait for room if something is queued; a reader that has gone shows with the next byte, as anywhere."""
+        """Poll for POLLOUT while bytes are queued; the next write detects a reader that has gone."""
         self._ask(select.POLLOUT if self._queue else None)
 
     def put(self, data: Bytes) -> None:
-        """Write bytes behind those that wait."""
+        """Append bytes to the queue."""
         if self.broken or self._ended:
             return
         self._queue.append(data)
         self.queued += len(data)
 
     def put_lent(self, data: Bytes) -> None:
-        """Write bytes whose memory will be used again: what has to wait is copied."""
+        """Write bytes whose memory will be reused: copy those that stay in the queue."""
         if self._queue or self._bounded:
             self.put(bytes(data))
             return
@@ -74,12 +74,12 @@ class Outlet:
             self._queue[0] = bytes(self._queue[0])
 
     def end(self) -> None:
-        """No more comes: whoever reads our standard output learns it when everything is written."""
+        """Mark the end of the stream: close standard output when the queue is written."""
         self._ended = True
         self._close_if_done()
 
     def write(self) -> None:
-        """Write what is taken now."""
+        """Write as much of the queue as the reader accepts now."""
         while self._queue:
             try:
                 if self._bounded:
@@ -90,7 +90,7 @@ class Outlet:
                 return
             except OSError as error:
                 if error.errno not in (errno.EPIPE, errno.EIO, errno.ECONNRESET):
-                    raise  # A full disk, for example: the user must hear of it.
+                    raise  # A full disk, for example: report it to the user.
                 self.broken = True
                 self._queue.clear()
                 self.queued = 0
@@ -102,14 +102,14 @@ class Outlet:
         self._close_if_done()
 
     def finish(self) -> None:
-        """Write everything, and wait where the reader is slow."""
+        """Write the whole queue; block if the reader is slow."""
         if self._own is not None:
             os.set_blocking(self._own, True)
         while self._queue:
             self.write()
 
     def close(self) -> None:
-        """Close what was opened here."""
+        """Close the descriptor that we opened."""
         self._ask(None)
         if self._own is not None:
             os.close(self._own)
@@ -125,7 +125,7 @@ class Outlet:
             self._poller.register(self._descriptor, mask)
 
     def _close_if_done(self) -> None:
-        # Standard error stays: what we have to say ourselves goes there.
+        # Standard error stays open for our own messages.
         if self._ended and not self._queue and self._given == 1 and not os.isatty(1):
             self.close()
             nowhere = os.open(os.devnull, os.O_WRONLY | os.O_CLOEXEC)

@@ -1,8 +1,8 @@
 """One session from the client's side: terminal, pipes and signals on one end, a vshd on the other
 (chromeos-vsh.md §3).
 
-One poll loop that never waits for one thing alone: it goes on reading while it writes, which the original does not
-and can lock up for ever (chromeos-vsh.md §3.12).
+One poll loop that never blocks on one descriptor: it reads while it writes. ChromeOS's vsh does not, and can
+deadlock (chromeos-vsh.md §3.12).
 """
 
 from __future__ import annotations
@@ -43,11 +43,11 @@ from guestlink_host.vsh.outlet import Outlet
 from guestlink_host.vsh.terminal import Terminal, window_size
 
 BROKEN = 123
-"""Exit status where the session breaks after READY (chromeos-vsh.md §3.14)."""
+"""Exit status if the session breaks after READY (chromeos-vsh.md §3.14)."""
 READY_TIMEOUT = 30.0
 """Seconds for the answer to the setup."""
 HIGH_WATER = 256 * 1024
-"""Bytes that wait in one direction before its source is no longer read."""
+"""Bytes queued in one direction; with more, vsh stops reading the source."""
 _READ = 64 * 1024
 _BATCH = 64
 """Pieces sent by one call."""
@@ -60,8 +60,8 @@ class _Over(Exception):
     """The session has ended.
 
     :ivar status: the exit status.
-    :ivar why: what the user has to be told, or ``""``.
-    :ivar at_once: what has not been written is given up, however slow its reader is.
+    :ivar why: the message for the user, or ``""``.
+    :ivar at_once: drop the queued output instead of waiting for a slow reader.
     """
 
     def __init__(self, status: int, why: str = "", *, at_once: bool = False) -> None:
@@ -76,10 +76,10 @@ class Session:
 
     :param sock: connected to a vshd that waits for our setup; closed by :meth:`run`.
     :param setup: what to run.
-    :param terminal: our terminal where the session has one and standard input is it.
-    :param escape: the escape character's byte; counts with a terminal alone.
-    :param broken: the exit status where the session breaks.
-    :param background: end the process that was started when the session has begun, and go on in another.
+    :param terminal: our terminal, if the session has one and it is our standard input; else ``None``.
+    :param escape: the escape character's byte; used only with a terminal.
+    :param broken: the exit status if the session breaks.
+    :param background: fork when the session has begun: the parent exits, the child continues.
     """
 
     def __init__(
@@ -116,7 +116,7 @@ class Session:
         self._signals, self._wakeup = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
 
     def run(self) -> int:
-        """Run to the end.
+        """Run the session until it ends.
 
         :returns: the exit status.
         :raises GuestlinkError: no session came about.
@@ -162,7 +162,7 @@ class Session:
         if not self._ready and (timeout := (deadline - time.monotonic()) * 1000) <= 0:
             raise GuestlinkError(f"the shell server did not answer within {READY_TIMEOUT:g} s")
         ready = self._poller.poll(timeout)
-        # First the signals: a window's new size is told before what was typed into it.
+        # Signals first: send the window's new size before the bytes that were typed into it.
         self._take_signals()
         for descriptor, events in ready:
             if descriptor == self._signals:
@@ -178,7 +178,7 @@ class Session:
                 self._write_output()
 
     def _want(self, descriptor: int, mask: int) -> None:
-        """Ask poll(2) about a descriptor; not at all with an empty mask, which would still report its end."""
+        """Register a descriptor for poll(2). With an empty mask unregister it: poll would still report POLLHUP."""
         if mask == self._masks.get(descriptor, 0):
             return
         self._masks[descriptor] = mask
@@ -187,7 +187,7 @@ class Session:
         else:
             self._poller.unregister(descriptor)
 
-    # -- from the other side ---------------------------------------------------------------------------------------
+    # -- from the vshd ---------------------------------------------------------------------------------------------
 
     def _receive(self) -> None:
         spaces = self._protocol.spaces()
@@ -214,9 +214,9 @@ class Session:
         self._write_output()
 
     def _handle(self, events: Iterable[object], *, lent: bool = False) -> None:
-        """Act on what the other side said.
+        """Act on the vshd's messages.
 
-        :param lent: the memory of data in it is used again.
+        :param lent: the memory of the messages' data will be reused.
         """
         for event in events:
             if isinstance(event, Data):
@@ -270,9 +270,9 @@ class Session:
         for outlet in self._outlets.values():
             outlet.write()
         if self._outlets[Stream.STDOUT].broken:
-            raise _Over(128 + signal.SIGPIPE)  # As any program whose reader has gone.
+            raise _Over(128 + signal.SIGPIPE)  # The status of a program that SIGPIPE killed.
 
-    # -- to the other side -----------------------------------------------------------------------------------------
+    # -- to the vshd -----------------------------------------------------------------------------------------------
 
     def _read_input(self) -> None:
         try:
@@ -311,7 +311,7 @@ class Session:
             except BlockingIOError:
                 return
             except OSError:
-                # It takes no more; what it has sent before, perhaps the exit status, is still read.
+                # The vshd accepts no more bytes; still read what it has sent, perhaps the exit status.
                 self._closed = True
                 self._input_open = False
                 self._out.clear()
@@ -327,9 +327,9 @@ class Session:
 
     @contextmanager
     def _handling_signals(self) -> Iterator[None]:
-        """Signals arrive in the loop; those that would end us restore the terminal first."""
+        """Deliver signals to the loop; on signals that kill us, first restore the terminal."""
         noted = (*_FORWARDED, signal.SIGWINCH, signal.SIGTSTP, signal.SIGCONT)
-        # The descriptor first: a signal that found the new handler and not yet the descriptor would be lost.
+        # The wakeup descriptor first: a signal between the two would be lost if the handlers came first.
         wakeup = signal.set_wakeup_fd(self._wakeup, warn_on_full_buffer=False)
         before = {number: signal.signal(number, lambda *_: None) for number in noted}
         before |= {number: signal.signal(number, self._die) for number in _FATAL}
@@ -363,7 +363,7 @@ class Session:
                 self._resize()
         elif number in _FORWARDED:
             if not self._ready or (number == signal.SIGTERM and self._terminated):
-                raise _Over(128 + number, at_once=True)  # What does not react to the first is not waited for.
+                raise _Over(128 + number, at_once=True)  # Do not wait for a command that ignores the first SIGTERM.
             self._terminated |= number == signal.SIGTERM
             self._send([encode_signal(number)])
 
@@ -374,7 +374,7 @@ class Session:
             self._send([encode_resize(*size)])
 
     def _suspend(self) -> None:
-        """Give the terminal back to the shell that started us, until it continues us."""
+        """Stop this process: the shell that started us has the terminal until it continues us."""
         if self._terminal is not None:
             self._terminal.leave()
         handler = signal.signal(signal.SIGTSTP, signal.SIG_DFL)
@@ -386,5 +386,5 @@ class Session:
 
 
 def _visible(text: str) -> str:
-    """A text of the other side without what a terminal would act on."""
+    """The vshd's text without control characters, which a terminal would act on."""
     return "".join(char if char.isprintable() else " " for char in text[:1000]).strip()

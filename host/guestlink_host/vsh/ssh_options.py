@@ -1,7 +1,7 @@
 """ssh's own options, for programs that start ``vsh`` in ssh's place. Pure (ssh(1), ssh_config(5)).
 
-What changes a session is done. What asks for another way to the container, or for a way through it, is refused.
-What concerns the network, its encryption and its keys has no effect: there are none between host and container.
+vsh obeys options about the session. It refuses options about another route to the container, or a route through
+it. Options about the network, encryption and keys have no effect: there are none between host and container.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from guestlink.errors import GuestlinkError
 EX_USAGE = 64
 """Exit status for a flag that does not exist (chromeos-vsh.md §3.14)."""
 EX_DATAERR = 65
-"""Exit status for a flag with a value that it cannot have."""
+"""Exit status for a flag with an invalid value."""
 
 _SWITCHES = {
     "f": ("background", "yes"),
@@ -87,7 +87,7 @@ _IGNORED_KEYWORDS = frozenset(
     smartcarddevice tisauthentication useblacklistedkeys useprivilegedport userknownhostsfile2 useroaming usersh
     """.split()
 )
-"""The last group is what ssh itself only accepts any more, as its ``-2``, which sshfs gives."""
+"""The last group are keywords that ssh itself only accepts and ignores, as it does ``-2``, which sshfs passes."""
 _NEUTRAL = frozenset({"no", "none", "false"})
 _ANSWERS = {
     "background": {"yes": "yes", "true": "yes", "no": "", "false": ""},
@@ -100,11 +100,11 @@ _CONFIG_LINE = re.compile(r"\s*([A-Za-z0-9]+)(?:\s*=\s*|\s+)(\S.*?)\s*", re.DOTA
 
 
 def read_options(word: str, following: list[str]) -> Iterator[tuple[str, str]]:
-    """What a word of short options asks for: ``-tt``, ``-xC``, ``-l USER``, ``-oUser=ana``.
+    """Parse a word of short options: ``-tt``, ``-xC``, ``-l USER``, ``-oUser=ana``.
 
-    :param following: the words behind it, from which a value is taken.
-    :returns: names of vsh's settings, and their values as text.
-    :raises GuestlinkError: there is no such option, its value is none, or vsh cannot do what it asks for.
+    :param following: the words after it; a value is removed from them.
+    :returns: names of vsh's options, and their values as text.
+    :raises GuestlinkError: the option does not exist, its value is invalid, or vsh refuses it.
     """
     letters = word[1:]
     while letters:
@@ -141,7 +141,7 @@ def _valued(letter: str, value: str) -> Iterator[tuple[str, str]]:
 
 
 def _configured(line: str) -> Iterator[tuple[str, str]]:
-    """A line of ssh's configuration: ``Keyword=value`` or ``Keyword value``, the value perhaps in quotes."""
+    """Parse a line of ssh's configuration: ``Keyword=value`` or ``Keyword value``; quotes around the value go."""
     match = _CONFIG_LINE.fullmatch(line)
     if match is None:
         raise GuestlinkError(f"-o {line!r:.80} sets nothing", hint="write -o KEYWORD=VALUE", exit_code=EX_DATAERR)
@@ -172,7 +172,7 @@ def _configured(line: str) -> Iterator[tuple[str, str]]:
 
 
 def destination(word: str) -> str:
-    """``[USER@]NAME`` of ssh's other way to write it, ``ssh://[USER@]NAME[:22]``; another word as it is."""
+    """Turn ``ssh://[USER@]NAME[:22]`` into ``[USER@]NAME``; other words are unchanged."""
     match = _URL.fullmatch(word)
     if match is None:
         return word

@@ -1,4 +1,4 @@
-"""The terminal that ``vsh`` was started on: raw while a session runs, and as it was on every way out."""
+"""The terminal of ``vsh``: in raw mode while a session runs, restored on every way out."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _IFLAG, _OFLAG, _CFLAG, _LFLAG, _CC = 0, 1, 2, 3, 6
 class Terminal:
     """A terminal's mode.
 
-    :param descriptor: of the terminal.
+    :param descriptor: the terminal's descriptor.
     """
 
     def __init__(self, descriptor: int) -> None:
@@ -21,15 +21,15 @@ class Terminal:
         self._saved: list[Any] | None = None
 
     def enter(self) -> None:
-        """Make it raw, as cfmakeraw(3) does. What was typed before is kept."""
+        """Set raw mode, as cfmakeraw(3) does. Bytes that were typed before are kept."""
         if self._saved is not None:
             return
-        with contextlib.suppress(termios.error):  # It has hung up, which the next read shows.
+        with contextlib.suppress(termios.error):  # The terminal has hung up; the next read fails.
             self._saved = termios.tcgetattr(self._descriptor)
             self.again()
 
     def again(self) -> None:
-        """Make it raw once more, after a shell had it in between; nothing where it is not ours now."""
+        """Set raw mode again, after a shell had the terminal; does nothing if another job has it now."""
         saved = self._saved
         if saved is None or not self._is_ours():
             return
@@ -46,9 +46,9 @@ class Terminal:
             termios.tcsetattr(self._descriptor, termios.TCSANOW, mode)
 
     def leave(self) -> None:
-        """Make it what it was. May be called at any time, also from a signal handler.
+        """Restore the mode. May be called at any time, also from a signal handler.
 
-        A terminal that is gone, or that belongs to another job by now, is left alone.
+        Does nothing if the terminal is gone, or if another job has it now.
         """
         saved, self._saved = self._saved, None
         if saved is None:
