@@ -1,4 +1,5 @@
-"""Adoption of a root file system: what is looked at, made and taken back. Container tests change accounts."""
+"""Adoption of a root file system: what adopt reads, creates and undoes. Container tests cover changes to
+accounts."""
 
 from __future__ import annotations
 
@@ -20,7 +21,7 @@ from support.stage import CHECKOUT
 
 ANNA = Account("anna", 1000, 1000, "/home/anna")
 MADE_HERE = {"lingering", "units", "account tools", "SFTP", "/etc/sommelierrc", "host fonts", "units' user"}
-"""Steps that need no program of the container."""
+"""Steps that run no program of the container."""
 
 
 def _write(root: Path, path: str, content: str = "") -> None:
@@ -30,7 +31,7 @@ def _write(root: Path, path: str, content: str = "") -> None:
 
 @pytest.fixture
 def tree(tmp_path: Path) -> Path:
-    """A container whose accounts are in order and that has nothing else."""
+    """A container whose accounts are in order and that contains nothing else."""
     _write(tmp_path, "etc/passwd", "root:x:0:0::/root:/bin/sh\nanna:x:1000:1000::/home/anna:/bin/bash\n")
     _write(tmp_path, "etc/group", "root:x:0:\n" + "".join(f"{name}:x:9:anna\n" for name in EXPECTED_GROUPS))
     for name in ("shadow", "gshadow"):
@@ -86,7 +87,7 @@ def test_everything_can_be_taken_back(tree: Path) -> None:
     told = GuestRoot(str(tree), dry_run=False).undo()
     assert {state for state, _, _ in told} == {"undone"}
     after = _snapshot(tree)
-    for leftover in ("var", "var/lib"):  # where the list of changes was
+    for leftover in ("var", "var/lib"):  # the directories of the change log
         after.pop(leftover, None)
     assert after == before
     assert GuestRoot(str(tree), dry_run=False).undo() == []

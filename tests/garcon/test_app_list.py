@@ -1,4 +1,5 @@
-"""What is published, and what an id means (chromeos-garcon.md §3.3 to §3.9; F1 to F12, I1 to I9 of §9)."""
+"""Which applications garcon publishes, and what an id means (chromeos-garcon.md §3.3 to §3.9; F1 to F12, I1 to I9
+of §9)."""
 
 from __future__ import annotations
 
@@ -63,7 +64,7 @@ def test_f10_try_exec_needs_the_owners_execute_bit(tmp_path: Path) -> None:
 
 
 class Tree:
-    """Data directories in a temporary place."""
+    """Data directories in a temporary directory."""
 
     def __init__(self, root: Path) -> None:
         self.root = root
@@ -145,7 +146,7 @@ def test_odd_things_cost_only_themselves(tree: Tree, caplog: pytest.LogCaptureFi
     assert "broken.desktop is not published: no [Desktop Entry] group" in caplog.text
     caplog.clear()
     assert tree.ids() == ["good", "sub-linked"]
-    assert not caplog.text  # Once is enough.
+    assert not caplog.text  # garcon logs this only once.
 
 
 def test_a_directory_named_like_a_file_is_a_directory(tree: Tree) -> None:
@@ -159,7 +160,7 @@ def test_a_file_that_becomes_readable_is_published(tree: Tree, monkeypatch: pyte
     real_open = os.open
 
     def open_as_user(name: str, flags: int, *rest: int) -> int:
-        """As os.open, but root has no privilege."""
+        """Like os.open, but without root's privileges."""
         if name == str(path) and not path.stat().st_mode & 0o400:
             raise PermissionError(errno.EACCES, "Permission denied", name)
         return real_open(name, flags, *rest)

@@ -1,4 +1,4 @@
-"""Applications on the wire, and lists that are too long for it (chromeos-garcon.md §3.6, §1.1)."""
+"""Applications on the wire, and lists that exceed the message size (chromeos-garcon.md §3.6, §1.1)."""
 
 from __future__ import annotations
 

@@ -77,7 +77,7 @@ def bus_address(tmp_path: Path) -> Iterator[str]:
 
 
 class Entries:
-    """One desktop file, whatever the id."""
+    """The same desktop file for every id."""
 
     def __init__(self, keys: str) -> None:
         self._entry = parse_desktop_entry(f"[Desktop Entry]\nType=Application\nName=N\n{keys}".encode())
@@ -203,7 +203,7 @@ async def test_a_manager_that_does_not_answer_starts_nothing_twice(
         if message.message_type is not MessageType.METHOD_CALL:
             return False
         if message.member == "StartTransientUnit":
-            return True  # Handled, and nothing is sent.
+            return True  # True: handled without a reply.
         if message.member == "Get":
             return Message.new_method_return(message, "v", [Variant("as", [])])
         return Message.new_method_return(message)

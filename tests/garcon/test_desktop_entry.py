@@ -185,7 +185,7 @@ LONG = 4 * 1024 * 1024
     ids=["value", "key", "indent", "words", "open", "close", "escapes", "elements", "keywords", "lists", "lines"],
 )
 def test_no_content_takes_longer_than_its_length(keys: str) -> None:
-    """A division tried at every place would take hours here."""
+    """A parser that tried a division at every position would take hours for this content."""
     entry = parse(BASE + keys)
     split_list(entry.keywords.get("", ""))
     assert entry.name == "N"

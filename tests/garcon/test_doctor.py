@@ -1,4 +1,4 @@
-"""The doctor names the cause: broken set-ups as facts, with everything that each of them brings about."""
+"""The doctor reports the cause: each broken set-up is a set of facts that includes all of its consequences."""
 
 from __future__ import annotations
 

@@ -1,5 +1,6 @@
-"""Exec to arguments: garcon's reading (chromeos-garcon.md §5.2, cases E1 to E4 of §9.4), and GLib's beside GLib
-itself."""
+"""Exec to arguments: garcon's rules (chromeos-garcon.md §5.2, cases E1 to E4 of §9.4), and GLib's rules compared
+with
+GLib itself."""
 
 from __future__ import annotations
 
@@ -26,7 +27,7 @@ def entry_with(exec_value: str, icon: str = "", name: str = "N") -> DesktopEntry
 
 
 def written(exec_raw: str, icon: str = "", name: str = "N") -> DesktopEntry:
-    """An entry in whose file the Exec value stands like this."""
+    """An entry whose file contains this Exec value."""
     return entry_with(unescape(exec_raw), icon, name)._replace(exec_raw=exec_raw)
 
 
@@ -167,7 +168,7 @@ def _glib_words(line: str) -> list[str] | None:
 
 @pytest.fixture(scope="module")
 def glib() -> Iterator[Callable[[str, list[str]], list[list[str]] | None]]:
-    """GLib itself starts a desktop file: returns the arguments that its processes got."""
+    """A function that makes GLib start a desktop file; it returns the arguments of GLib's processes."""
     need_status_0("/usr/bin/python3", "-c", "import gi", packages="python3-gi gir1.2-glib-2.0")
     script = Path(__file__).parents[1] / "support/glib_launch.py"
     argv = ["/usr/bin/python3", str(script)]
@@ -226,7 +227,7 @@ _FILES = st.sampled_from(["/a", "/a b", "/c'd", "/$HOME", "/100%", 'https://exam
 def test_programs_get_what_glib_gives_them(
     glib: Callable[[str, list[str]], list[list[str]] | None], exec_value: str, files: list[str]
 ) -> None:
-    exec_value = exec_value.strip()  # A value ends with its last word.
+    exec_value = exec_value.strip()  # The parser removes spaces around a value.
     expected = glib(exec_value, files)
     codes = set(re.findall("%(.)", exec_value)) & set("fFuUdDnN")
     takes_urls = codes in ({"u"}, {"U"}, {"u", "U"})

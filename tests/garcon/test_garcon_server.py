@@ -1,4 +1,4 @@
-"""Where garcon serves, when its directory is carried in anew."""
+"""The address that garcon serves at, when the host mounts the directory again."""
 
 from __future__ import annotations
 

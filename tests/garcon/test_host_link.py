@@ -1,4 +1,4 @@
-"""The link to the host, against a channel that misbehaves on request."""
+"""The link to the host, with a channel that fails where the test demands it."""
 
 from __future__ import annotations
 
@@ -22,7 +22,8 @@ LIMIT = 30
 
 
 class Host:
-    """A host with a vocabulary: it is there or away, knows tokens, answers calls with codes."""
+    """A fake host: the test decides whether it is reachable, which tokens are valid, and the status code of each
+    call."""
 
     def __init__(self) -> None:
         self.there = True
@@ -192,7 +193,7 @@ async def test_a_changed_address_is_announced(rig: Rig) -> None:
 
 @pytest.mark.parametrize("what", ["token", "address"])
 async def test_what_changes_during_a_registration_means_another_one(tmp_path: Path, what: str) -> None:
-    """The host may have looked at the old token or address before the change."""
+    """The host may have read the old token or address before the change."""
     rig = Rig(tmp_path)
     rig.host.tokens = {"token-1", "token-2"}
     rig.host.ready.clear()

@@ -1,4 +1,4 @@
-"""Icon look-up (chromeos-garcon.md §4; C1 to C17 of §9.5) and what goes beyond the original."""
+"""Icon look-up (chromeos-garcon.md §4; C1 to C17 of §9.5) and our extensions of the original."""
 
 from __future__ import annotations
 
@@ -129,7 +129,7 @@ def test_c13_limits(entry: IconDirectory, wanted: int, within: bool) -> None:
 
 
 class Icons:
-    """Icon directories in a temporary place."""
+    """Icon directories in a temporary directory."""
 
     def __init__(self, root: Path) -> None:
         self.root = root
@@ -198,7 +198,7 @@ def test_a_name_with_a_suffix_is_taken_without(icons: Icons) -> None:
     icons.add("d1/icons/hicolor/48x48/apps/foo.png")
     assert icons.find("foo.png") is not None
     icons.add("d1/icons/hicolor/48x48/apps/foo.png.png", PNG + b"literal")
-    assert icons.find("foo.png") == Icon(PNG + b"literal", IconFormat.PNG)  # What the original finds comes first.
+    assert icons.find("foo.png") == Icon(PNG + b"literal", IconFormat.PNG)  # the original's result comes first
 
 
 def test_the_active_theme_and_what_it_inherits(icons: Icons) -> None:
@@ -216,7 +216,7 @@ def test_in_the_specified_order_threshold_means_pixels() -> None:
     assert specified_order([far, near], 48, 1) == ["47", "40"]
     scaled, plain = directory("24@2", 24, 2), directory("48", 48)
     assert specified_order([plain, scaled], 24, 2) == ["24@2", "48"]
-    # Outside its threshold a directory is as far as its size: 32 is 8 from 24, although it serves 30.
+    # Outside its threshold a directory's distance is that of its size: 32 is 8 away from 24, although it serves 30.
     assert specified_order([directory("32", 32), directory("31", 31, kind="Fixed")], 24, 1) == ["31", "32"]
     assert specified_order([directory("20", 20), directory("21", 21, kind="Fixed")], 24, 1) == ["21", "20"]
     scalable = directory("s", 128, kind="Scalable", low=64, high=256)
@@ -248,7 +248,7 @@ def test_an_icon_of_another_context(icons: Icons) -> None:
 
 
 def test_a_users_directories_follow_the_systems_index(icons: Icons) -> None:
-    """Nobody puts an index.theme into ~/.local/share/icons/hicolor."""
+    """Users have no index.theme in ~/.local/share/icons/hicolor."""
     icons.add("d1/icons/hicolor/index.theme", theme("[22x22/apps]\nSize=22\n", listed="22x22/apps"))
     icons.add("h/icons/hicolor/22x22/apps/x.png")
     assert icons.find("x") == Icon(PNG, IconFormat.PNG)
@@ -321,7 +321,7 @@ def test_the_content_says_what_a_picture_is(icons: Icons, name: str) -> None:
 
 
 def ico(*frames: bytes) -> bytes:
-    """An ICO file with these pictures."""
+    """An ICO file that contains these pictures."""
     position, entries = 6 + 16 * len(frames), b""
     for frame in frames:
         entries += struct.pack("<BBBBHHII", 0, 0, 0, 0, 1, 32, len(frame), position)

@@ -1,4 +1,4 @@
-"""What starting an application means (chromeos-garcon.md §5, §9.7 L1 to L5)."""
+"""How garcon starts an application (chromeos-garcon.md §5, §9.7 L1 to L5)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,5 @@
-"""Launching with real processes and no user manager: where programs are found, and what those in terminals get."""
+"""Launching with real processes and without a user manager: program look-up, and arguments of programs in
+terminals."""
 
 from __future__ import annotations
 
@@ -31,7 +32,7 @@ os.execvpe(words[0], words, {"PATH": "/usr/bin:/bin"})
 
 
 class Rig:
-    """A home directory with one application."""
+    """A home directory with an application."""
 
     def __init__(self, home: Path) -> None:
         self.home = home
@@ -47,7 +48,7 @@ class Rig:
         return "/x.desktop", parse_desktop_entry(text.encode())
 
     async def launch(self, keys: str, *files: str, **options: bool) -> str:
-        """Launch an application with these keys; returns the reason."""
+        """Launch an application with these keys; returns the failure reason, or ``""``."""
         self.keys = keys
         bus = SessionBus("unix:path=/nonexistent")
         environ = {"PATH": "/usr/bin:/bin", "HOME": str(self.home), "DISPLAY": ":0", "DISPLAY_LOW_DENSITY": ":1"}
@@ -66,7 +67,7 @@ class Rig:
 
     @property
     def answer(self) -> tuple[str, dict[str, str], list[str]]:
-        """Directory, environment and arguments of the program."""
+        """The program's directory, environment and arguments."""
         directory, environ, argv = json.loads(self.told.read_text())
         return directory, environ, argv
 

@@ -1,4 +1,4 @@
-"""What a login shell adds, with real shells and profiles."""
+"""The variables that a login shell adds, with real shells and profiles."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ Run = Callable[[str], dict[str, str]]
 
 @pytest.fixture(params=["sh", "bash", "zsh"])
 def run(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
-    """Runs a shell with this profile: returns its variables."""
+    """A function that runs a shell with a profile and returns the shell's variables."""
     shell = shutil.which(request.param)
     if shell is None:
         pytest.skip(f"{request.param} is not installed")

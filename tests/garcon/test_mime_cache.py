@@ -1,4 +1,4 @@
-"""The MIME cache (chromeos-garcon.md §3.10; M1 to M8 of §9.6), built by hand and by update-mime-database."""
+"""The MIME cache (chromeos-garcon.md §3.10; M1 to M8 of §9.6): hand-made caches, and update-mime-database's."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ GLOBS = [
 
 
 class CacheWriter:
-    """Writes a cache with nothing but a reverse suffix tree."""
+    """Writes a cache that contains only a reverse suffix tree."""
 
     def __init__(self, globs: list[tuple[str, int, str]]) -> None:
         self.strings = {kind: 0 for _, _, kind in globs}
@@ -172,7 +172,7 @@ def test_only_suffixes_with_a_dot_count_and_their_case_stays() -> None:
 def test_m8_the_users_map_over_the_systems() -> None:
     assert merge_mime_maps([{"a": "1", "b": "2"}, {"a": "3"}]) == {"a": "3", "b": "2"}
     assert merge_mime_maps([{"a": "1"}, None]) == {"a": "1"}
-    # The original sends nothing here; what there is, is better (chromeos-garcon.md §8.2).
+    # The original sends nothing here; a partial map is better (chromeos-garcon.md §8.2).
     assert merge_mime_maps([None, {"a": "3"}]) == {"a": "3"}
     assert merge_mime_maps([None, None]) is None
 

@@ -1,4 +1,4 @@
-"""Address changes of a real interface (needs root; the interface is made for the test)."""
+"""Address changes of a real interface (needs root; the test creates the interface)."""
 
 from __future__ import annotations
 

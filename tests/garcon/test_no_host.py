@@ -56,7 +56,7 @@ async def test_garcon_can_be_stopped_while_it_waits(runtime: Path, monkeypatch: 
 
 @pytest.fixture(autouse=True)
 def _no_vshd(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The warm vshd stays while garcon's process does, and here that is the process of all tests."""
+    """A standby vshd runs as long as garcon's process, which here is the test runner's process."""
     monkeypatch.setattr(shells, "_vshd", list)
 
 

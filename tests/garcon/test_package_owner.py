@@ -1,4 +1,5 @@
-"""Owners of desktop files: what is remembered and for how long, and what real package managers answer."""
+"""Owners of desktop files: which answers garcon caches and for how long, and the answers of real package
+managers."""
 
 from __future__ import annotations
 
@@ -17,7 +18,7 @@ from support.needs import need
 
 
 class Manager:
-    """A package manager that notes what it is asked, and its database."""
+    """A package manager with its database; it stores every query."""
 
     def __init__(self, root: Path) -> None:
         self.database = root / "database"
@@ -62,7 +63,8 @@ async def test_an_owner_is_asked_for_once(tmp_path: Path, manager: Manager) -> N
 async def test_a_file_is_asked_about_again_when_the_database_has_its_owner(
     tmp_path: Path, manager: Manager
 ) -> None:
-    """A package manager unpacks first: the list is published before anybody owns the new file."""
+    """A package manager unpacks first, so garcon publishes the list before the database has an owner of the new
+    file."""
     path = tmp_path / "usr" / "a.desktop"
     path.touch()
     owners = PackageOwners(manager.backend)

@@ -1,4 +1,5 @@
-"""Publishing: what the host is told after changes on disk, and what cannot hold it up (chromeos-garcon.md §3.7,
+"""Publishing: what garcon sends to the host after changes on disk, and what must not delay it (chromeos-garcon.md
+§3.7,
 §3.8)."""
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ ENTRY = "[Desktop Entry]\nType=Application\nName=N\nExec=prog\n"
 
 
 class Link:
-    """A host that notes what it is told."""
+    """A fake link to the host that stores every call."""
 
     def __init__(self) -> None:
         self.calls: list[tuple[str, dict[str, Any]]] = []
@@ -136,7 +137,8 @@ async def test_what_the_host_refused_is_sent_again_until_it_takes_it(
 
 
 async def test_no_application_has_an_owner_while_nothing_can_be_removed(rig: Rig) -> None:
-    """The host offers "Uninstall" for whatever has one, and UninstallPackageOwningFile is not there."""
+    """The host offers "Uninstall" for every application with an owner, and UninstallPackageOwningFile is
+    unimplemented."""
     rig.add("a")
     await rig.until(rig.link.lists)
     assert [message.package_id for _, fields in rig.link.calls for message in fields.get("application", ())] == [""]
@@ -144,13 +146,13 @@ async def test_no_application_has_an_owner_while_nothing_can_be_removed(rig: Rig
 
 @pytest.fixture
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Publications follow each other without a pause."""
+    """Remove the pause between publications."""
     monkeypatch.setattr(publisher_module, "Coalescer", partial(Coalescer, window=0.0))
 
 
 @pytest.mark.usefixtures("quick")
 async def test_pictures_that_come_change_and_go_publish_the_list_again(rig: Rig, tmp_path: Path) -> None:
-    """Hosts ask for icons after a list, and nothing else tells them."""
+    """Hosts request icons after each list, and no other message makes them request icons."""
     own = tmp_path / "own.png"
     rig.add("a").write_text(ENTRY + "Icon=org.example.A\n")
     rig.add("b").write_text(ENTRY + f"Icon={own}\n")

@@ -1,4 +1,4 @@
-"""Registration as a state machine: never stuck, never silent, never in a hurry for long."""
+"""Registration as a state machine: it never gets stuck, always gives a reason, and backs off after failures."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Reports: what stands in them, and what must not."""
+"""Reports: what they must contain, and what they must not."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""garcon's settings: where things are, derived from where the host is."""
+"""garcon's settings: paths and addresses that depend on the location of the host."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The SFTP byte stream with OpenSSH's real server behind it."""
+"""The SFTP byte stream, with OpenSSH's real server at its end."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ Make = Callable[..., Awaitable[tuple[SftpStream, UnixAddress]]]
 
 @pytest.fixture
 async def make(tmp_path: Path) -> AsyncIterator[Make]:
-    """Starts streams on Unix sockets and ends them."""
+    """A function that starts streams on Unix sockets; the fixture closes them."""
     (tmp_path / "token").write_text(TOKEN)
     streams: list[SftpStream] = []
 
@@ -55,7 +55,7 @@ async def until(condition: Callable[[], bool]) -> None:
 
 
 async def receive(connection: socket.socket) -> bytes:
-    """One whole SFTP packet without its length, or nothing at the end of the stream."""
+    """One whole SFTP packet without its length, or empty at the end of the stream."""
     loop = asyncio.get_running_loop()
     received = b""
     async with asyncio.timeout(LIMIT):
@@ -71,7 +71,7 @@ async def receive(connection: socket.socket) -> bytes:
 
 
 async def ask(connection: socket.socket, packet: bytes) -> bytes:
-    """Send a packet and return the answer; nothing where the other side has hung up."""
+    """Send a packet and return the answer; empty if the peer has closed the connection."""
     try:
         await asyncio.get_running_loop().sock_sendall(connection, packet)
     except ConnectionError:
@@ -80,7 +80,7 @@ async def ask(connection: socket.socket, packet: bytes) -> bytes:
 
 
 async def greeted(address: UnixAddress | TcpAddress) -> socket.socket:
-    """A connection on which the server has told its version."""
+    """A connection on which the server has sent its version."""
     connection = await connect_soon(address)
     version = await ask(connection, INIT)
     assert version[:5] == bytes.fromhex("0200000003")
@@ -178,7 +178,7 @@ async def test_a_failing_accept_is_survived(make: Make, monkeypatch: pytest.Monk
 async def test_a_tcp_peer_without_the_token_gets_nothing(
     tmp_path: Path, preface: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr(sftp, "TIMEOUT", 0.2)  # what is too short is given up after that
+    monkeypatch.setattr(sftp, "TIMEOUT", 0.2)  # the limit for an incomplete auth line
     (tmp_path / "token").write_text(TOKEN)
     stream = SftpStream("", 16, str(tmp_path / "token"), {})
     port = stream.start(TcpAddress("127.0.0.1", 0))

@@ -1,4 +1,4 @@
-"""LaunchVshd with a real vshd: sessions of the warm one, of a cold one, and what is left of them
+"""LaunchVshd with a real vshd: sessions of the standby vshd, sessions of a new one, and what remains of them
 (chromeos-vsh.md §11.4)."""
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ PYTHONPATH = os.pathsep.join(str(CHECKOUT / part) for part in ("lib", "guest"))
 
 
 class Rig:
-    """garcon's part, in a session without a user manager."""
+    """garcon's shell service, in a session without a user manager."""
 
     def __init__(self, runtime: Path) -> None:
         self.runtime = runtime
@@ -59,7 +59,7 @@ class Rig:
 
     @property
     def warm(self) -> list[psutil.Process]:
-        """The warm vshd, as long as it runs; its sessions have the same command line."""
+        """The standby vshd, while it is running; its sessions have the same command line and are not included."""
         mark = f"--warm={self.runtime}"
         found = {}
         for process in psutil.process_iter(["cmdline", "ppid"]):
@@ -68,11 +68,11 @@ class Rig:
         return [process for process in found.values() if process.info["ppid"] not in found]
 
     def has_sessions(self) -> bool:
-        """Whether the warm vshd has children."""
+        """Whether the standby vshd has sessions."""
         try:
             return any(child.name() != STANDBY_NAME for process in self.warm for child in process.children())
         except psutil.NoSuchProcess:
-            return True  # one of them has just gone
+            return True  # one of the processes has just exited
 
     async def until(self, what: str, condition: object) -> None:
         assert callable(condition)
@@ -98,7 +98,7 @@ async def rig(runtime: Path) -> AsyncIterator[Rig]:
 
 
 def greeting(connection: socket.socket, *argv: bytes) -> tuple[bytes, int]:
-    """Run a command in a session; returns its output and its code."""
+    """Run a command in a session; returns its output and exit code."""
     connection.settimeout(LIMIT)
     connection.sendall(encode_setup(Setup(argv=argv, nopty=True)))
     protocol, out = ClientProtocol(), b""
@@ -169,7 +169,7 @@ async def test_without_a_vshd_the_reason_names_the_package(rig: Rig, monkeypatch
 
 
 async def connected(path: Path) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
-    """Connect to a socket that a program is about to make: it is there before it takes connections."""
+    """Connect to a socket that a program is about to create: its file exists before the program listens."""
     deadline = time.monotonic() + LIMIT
     while True:
         try:
@@ -180,7 +180,7 @@ async def connected(path: Path) -> tuple[asyncio.StreamReader, asyncio.StreamWri
 
 
 async def test_sessions_go_on_when_garcon_ends_and_nothing_stays_behind_them(runtime: Path) -> None:
-    """The warm vshd watches garcon's process: this test starts one in the place of garcon."""
+    """The standby vshd watches garcon's process; this test starts another process in garcon's place."""
     garcon = await asyncio.create_subprocess_exec("sleep", "1000")
     path = runtime / "warm.sock"
     (runtime / "token").write_text("")

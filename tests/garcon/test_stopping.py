@@ -1,4 +1,4 @@
-"""How garcon finds out whether the container stops or only itself."""
+"""How garcon detects whether the whole container or only garcon itself is shutting down."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Watching directories that come, go, are replaced and are links (chromeos-garcon.md §3.8)."""
+"""Watches on directories that appear, disappear, are replaced or are links (chromeos-garcon.md §3.8)."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ ATTEMPTS = 5
 
 
 class Watched:
-    """A watch that counts what it is told, by name."""
+    """A watch that counts its notifications by directory name."""
 
     def __init__(self) -> None:
         self.watch = DirectoryWatch()
@@ -30,7 +30,7 @@ class Watched:
         self.watch.add(str(path), lambda: self.calls.update([path.name]), depth=depth)
 
     async def tells(self, name: str, act: Callable[[], object]) -> None:
-        """Do something and wait until the watch has told it."""
+        """Run ``act`` and wait until the watch has reported the change."""
         before = self.calls[name]
         act()
         async with asyncio.timeout(LIMIT):
@@ -39,7 +39,8 @@ class Watched:
         await self.settle()
 
     async def tells_nothing(self, name: str, act: Callable[[], object]) -> None:
-        """Do something of which the watch must not tell; what it still tells of earlier events does not count."""
+        """Check that the watch does not report ``act``; tries again if a notification of an earlier event
+        arrives."""
         for _ in range(ATTEMPTS):
             before = self.calls[name]
             act()
@@ -49,7 +50,7 @@ class Watched:
         pytest.fail(f"{name} is told every time")
 
     async def settle(self) -> None:
-        """Wait until nothing more seems to come of what has been done."""
+        """Wait until no notification arrives for a while."""
         while (before := sum(self.calls.values())) or True:
             await asyncio.sleep(0.15)
             if sum(self.calls.values()) == before:
@@ -166,7 +167,7 @@ async def test_the_parents_go_and_come_back(tmp_path: Path, watched: Watched) ->
 
 
 async def test_a_link_to_a_directory_and_its_next_target(tmp_path: Path, watched: Watched) -> None:
-    """As a Nix profile is: every generation is a new target."""
+    """Like a Nix profile: every generation gives the link a new target."""
     for name in ("one", "two"):
         (tmp_path / name / "applications").mkdir(parents=True)
     profile = tmp_path / "profile"
@@ -199,7 +200,7 @@ async def test_links_that_lead_nowhere_or_in_a_circle(tmp_path: Path, watched: W
 
 
 def switch(link: Path, target: str | Path) -> None:
-    """Give a link another target in one step, as Nix and stow do."""
+    """Change a link's target atomically, as Nix and stow do."""
     new = link.with_name(f"{link.name}.new")
     new.symlink_to(target)
     os.replace(new, link)
@@ -222,7 +223,7 @@ async def test_a_data_directory_that_is_renamed_and_made_again(tmp_path: Path, w
 
 
 async def test_a_link_below_whose_target_is_another_link(tmp_path: Path, watched: Watched) -> None:
-    """As home-manager links a directory of a Nix profile."""
+    """home-manager creates such a link to a directory of a Nix profile."""
     path, profile = tmp_path / "applications", tmp_path / "profile"
     path.mkdir()
     for number in (1, 2):

@@ -1,4 +1,4 @@
-"""Access control lists, as the kernel enforces them."""
+"""Access control lists; the kernel enforces them."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ STRANGER = 54321
 
 @pytest.fixture
 def shared(tmp_path: Path) -> Path:
-    """A directory that strangers may find but not enter."""
+    """A directory that other users can see but not enter."""
     tmp_path.chmod(0o711)
     for parent in tmp_path.parents:
         if parent.owner() == Path.home().owner() and parent.stat().st_mode & 0o001 == 0:
@@ -62,7 +62,7 @@ def test_what_the_mode_gives_stays(shared: Path) -> None:
     file = shared / "file"
     file.chmod(0o644)
     acl.grant(file, {STRANGER}, acl.READ | acl.WRITE)
-    assert file.stat().st_mode & 0o777 == 0o664  # The group's bits are the most that the list gives.
+    assert file.stat().st_mode & 0o777 == 0o664  # With an ACL, the group bits are its mask.
     acl.grant(file, (), 0)
     assert file.stat().st_mode & 0o777 == 0o644
 

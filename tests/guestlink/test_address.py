@@ -1,4 +1,4 @@
-"""Addresses: every form read and written back, every mistake named."""
+"""Addresses: every form is parsed and written again, and every mistake gets an error message."""
 
 from __future__ import annotations
 

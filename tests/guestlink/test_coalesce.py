@@ -1,5 +1,5 @@
 """When changes are published (chromeos-garcon.md §3.8; A1 and A2 of §9.7). No test here waits: the clock is a
-number."""
+variable."""
 
 from __future__ import annotations
 
@@ -13,13 +13,14 @@ from guestlink.coalesce import SETTLE, SETTLE_LIMIT, WINDOW, Coalescer
 
 
 class Played:
-    """Plays changes and publications of a given length, as an event loop would, and notes what happens."""
+    """Plays changes and publications of a given length, as an event loop would, and stores their times."""
 
     def __init__(self, changes: list[float], duration: float = 0.0) -> None:
         self.coalescer = Coalescer()
         self.begins: list[float] = []
         self.counts: list[tuple[float, int]] = []
-        """What the host is told, as the original tells it: when one is scheduled, and after every list."""
+        """The pending counts that garcon sends, like the original: when a publication is scheduled, and after every
+        list."""
         pending = sorted(changes)
         end: float | None = None
         clock = 0.0
@@ -30,7 +31,7 @@ class Played:
             )
             if now == float("inf"):
                 break
-            # What became due while another publication ran begins when that has ended.
+            # A publication that becomes due while another is running begins when that one ends.
             clock = max(clock, now)
             if pending and now == pending[0]:
                 if self.coalescer.change(pending.pop(0)):
@@ -57,7 +58,7 @@ def test_the_first_change_is_published_when_it_has_settled() -> None:
 
 
 def test_changes_that_go_on_do_not_delay_the_first_publication() -> None:
-    """A package manager that is busy for a minute must not keep the first list back."""
+    """A package manager that is busy for a minute must not delay the first list."""
     begins = Played([10 + 0.05 * number for number in range(1200)]).begins
     assert begins[0] == pytest.approx(10 + SETTLE_LIMIT)
     assert SETTLE_LIMIT <= 0.3
@@ -67,7 +68,7 @@ def test_changes_that_go_on_do_not_delay_the_first_publication() -> None:
 
 
 def test_a1_later_changes_are_absorbed_until_the_window_ends() -> None:
-    """As the original does with its first one: events at 0, 1 and 2.9 s; here the first is out at once."""
+    """The original absorbs changes after its first one, at 0, 1 and 2.9 s; here the first is published at once."""
     played = Played([0.0, 1.0, 2.9])
     assert played.begins == [pytest.approx(SETTLE), pytest.approx(SETTLE + WINDOW)]
     assert [count for _, count in played.counts] == [1, 0, 1, 0]

@@ -1,4 +1,4 @@
-"""What a person reads after a wrong command line: one sentence, one line of advice, never the whole usage."""
+"""The output for a wrong command line: one sentence and one line of advice, never the whole usage."""
 
 from __future__ import annotations
 

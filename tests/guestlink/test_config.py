@@ -1,4 +1,4 @@
-"""Settings: who outweighs whom, and mistakes named with their place."""
+"""Settings: which source overrides which, and error messages that give a mistake's place."""
 
 from __future__ import annotations
 

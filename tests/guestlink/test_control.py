@@ -1,4 +1,4 @@
-"""The conversation between commands and a daemon."""
+"""The control protocol between commands and a daemon."""
 
 from __future__ import annotations
 

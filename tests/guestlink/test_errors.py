@@ -1,4 +1,4 @@
-"""What a person sees when a command fails."""
+"""What a user sees when a command fails."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Frames: lengths, limits and any way of cutting the stream."""
+"""Frames: lengths, limits, and streams that are cut at any byte."""
 
 from __future__ import annotations
 
@@ -8,7 +8,8 @@ from guestlink.framing import MESSAGE_LIMIT, FrameReader, FrameTooLong, frame
 
 
 def split_everywhere(data: bytes) -> list[bytes]:
-    """Every way of cutting the input in two, and byte by byte, must give the same messages."""
+    """The messages of the input; asserts that cutting it in two at any byte, or into single bytes, gives the
+    same."""
     whole = [bytes(message) for message in FrameReader().feed(data)]
     for cut in range(len(data)):
         reader = FrameReader()

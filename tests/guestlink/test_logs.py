@@ -1,4 +1,4 @@
-"""Logs fit where they go."""
+"""Log messages fit the place that gets them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a service says to its manager."""
+"""The messages that a service sends to its manager."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Directories and files: private, whole, and ours."""
+"""Directories and files: private, complete, and owned by us."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The messages as our code uses them, on whatever protobuf is installed."""
+"""The protobuf messages as our code uses them, with any installed version of protobuf."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def test_message_survives_the_wire() -> None:
 @pytest.mark.parametrize(
     ("message", "wire"),
     [
-        # Worked out by hand: tag = number << 3 | wire type, then a varint, or a length and bytes.
+        # Encoded by hand: tag = number << 3 | wire type, then a varint, or a length and bytes.
         (container_host_pb2.OpenUrlRequest(url="a:b", token="t"), b"\x0a\x03a:b\x12\x01t"),
         (container_host_pb2.ContainerStartupInfo(token="t", garcon_port=10000), b"\x0a\x01t\x10\x90\x4e"),
         (container_guest_pb2.InstallLinuxPackageRequest(package_id="p", command_uuid="u"), b"\x2a\x01p\x32\x01u"),
@@ -82,7 +82,7 @@ def test_modules_look_like_generated_ones() -> None:
 
 
 def test_unknown_enum_values_and_fields_are_kept() -> None:
-    # A newer host may send what we do not know yet.
+    # A newer host may send fields that this version does not have.
     newer = b"\x18\x09\xa2\x06\x03new"
     request = container_guest_pb2.LaunchApplicationRequest.FromString(newer)
     assert request.display_scaling == 9
@@ -116,7 +116,7 @@ def test_unknown_names_are_key_errors() -> None:
 
 
 def test_the_default_pool_is_left_alone() -> None:
-    # Another copy of the same files in the process must not clash with ours.
+    # Another copy of the same files in the process must not conflict with ours.
     with pytest.raises(KeyError):
         descriptor_pool.Default().FindMessageTypeByName("vm_tools.container.Application")
 

@@ -1,7 +1,7 @@
-"""The wire: what our descriptor set says, item by item, against a description of ChromeOS's messages.
+"""The wire format: every item of our descriptor set, compared with a description of ChromeOS's messages.
 
-``golden/wire.json`` was written from the originals' descriptors: fields as [number, type] with "oneof NAME" as a
-third word, RPCs as [request, response, client streams, server streams].
+``golden/wire.json`` comes from the originals' descriptors: fields are [number, type] with "oneof NAME" as a third
+element, RPCs are [request, response, client streams, server streams].
 """
 
 from __future__ import annotations
@@ -28,18 +28,19 @@ BYTES_FOR_STRING = {
     ("vm_tools.vsh.SetupConnectionRequest", "argv"),
     ("vm_tools.vsh.SetupConnectionRequest", "cwd"),
 }
-"""Text that need not be UTF-8: we declare bytes, which are the same on the wire (chromeos-vsh.md §3.2)."""
+"""Text that need not be UTF-8: we declare bytes, which have the same wire format (chromeos-vsh.md §3.2)."""
 ENTRIES_FOR_MAP = {
     ("vm_tools.vsh.SetupConnectionRequest", "env"): (
         "repeated vm_tools.vsh.SetupConnectionRequest.Variable",
         {"key": [1, "bytes"], "value": [2, "bytes"]},
     )
 }
-"""A map is a repeated message of key 1 and value 2 on the wire; a map's keys cannot be bytes."""
+"""A map has the wire format of a repeated message with key 1 and value 2; protobuf does not allow bytes as map
+keys."""
 
 
 class Ours:
-    """Our descriptor set in the golden file's words."""
+    """Our descriptor set in the format of the golden file."""
 
     def __init__(self) -> None:
         content = (Path(guestlink.pb.__file__).parent / guestlink.pb.DESCRIPTOR_SET).read_bytes()
@@ -129,5 +130,5 @@ def test_we_have_nothing_that_the_original_does_not_have() -> None:
 
 
 def test_every_file_is_proto3() -> None:
-    # Repeated enums are packed because of it, and absent fields are not sent.
+    # proto3 packs repeated enums and does not send absent fields.
     assert OURS.syntaxes == {"proto3"}

@@ -1,4 +1,4 @@
-"""Helper commands are bounded in time and output and leave nothing behind."""
+"""Helper commands have limits of time and output, and leave no process behind."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is being waited for: a line that goes on a terminal, plain lines elsewhere, nothing for what is quick."""
+"""Progress output: a line that updates on a terminal, plain lines elsewhere, nothing if the command is quick."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ class Terminal(io.StringIO):
 
 
 class Seen(io.StringIO):
-    """Tells when something has been written."""
+    """Sets an event when something has been written."""
 
     def __init__(self) -> None:
         super().__init__()

@@ -1,4 +1,4 @@
-"""Only regular files are read, and never more than asked for."""
+"""Reads regular files only, and never more than the limit."""
 
 from __future__ import annotations
 

@@ -41,7 +41,7 @@ LIMIT = 60.0
 
 
 class Implementation:
-    """Misbehaves on request: each RPC is one way to answer."""
+    """A service whose RPCs misbehave, each in its own way."""
 
     def __init__(self) -> None:
         self.started = asyncio.Event()
@@ -106,14 +106,14 @@ async def served(
 
 
 async def status_of(channel: Channel, method: str, request: Any, timeout: float | None = LIMIT) -> tuple[str, str]:
-    """The status with which a call fails."""
+    """The status code and message of a failing call."""
     with pytest.raises(CallFailed) as caught:
         await channel.call(method, request, timeout=timeout)
     return caught.value.code, caught.value.message
 
 
 async def answered(channel: Channel) -> str:
-    """The status of a call that a healthy server answers."""
+    """The status code of a call that a healthy server answers."""
     try:
         assert await channel.call("GetIcon", pb.IconRequest(), timeout=LIMIT) == pb.IconResponse()
     except CallFailed as error:
@@ -197,7 +197,7 @@ async def test_failing_handler_answers_internal_and_says_the_rest_in_the_log_onl
     (record,) = (record for record in caplog.records if record.name == "guestlink.rpc")
     assert method in record.message
     assert record.exc_info is not None
-    caplog.clear()  # A kept traceback keeps the call, and in old versions that keeps the connection.
+    caplog.clear()  # A stored traceback keeps the call, and in old versions of gRPC the connection.
 
 
 async def test_unreadable_request_answers_invalid_argument(
@@ -333,7 +333,7 @@ async def test_lost_returns_when_the_server_ends(tmp_path: Path) -> None:
 
 
 async def test_channel_reaches_the_server_that_came_after(tmp_path: Path) -> None:
-    # gRPC's own back-off would make a restarted peer wait for up to two minutes.
+    # With gRPC's own back-off, a channel would wait for a restarted peer for up to two minutes.
     address = UnixAddress(str(tmp_path / "s"))
     channel = Channel(address, GARCON)
     for _ in range(3):

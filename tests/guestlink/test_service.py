@@ -1,4 +1,4 @@
-"""The daemon frame as systemd sees it."""
+"""The common frame of the daemons, as systemd sees it."""
 
 from __future__ import annotations
 

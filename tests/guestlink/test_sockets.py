@@ -1,4 +1,4 @@
-"""Sockets: private, never stolen from a live server, and their peers known."""
+"""Sockets: private, never taken from a live server, and with known peers."""
 
 from __future__ import annotations
 
@@ -95,7 +95,7 @@ def test_a_policy_names_whom_it_refuses(peer: Peer, refused: bool) -> None:
 def test_activated_sockets_are_taken_once_and_not_inherited(monkeypatch: pytest.MonkeyPatch) -> None:
     parent, child = socket.socketpair()
     pid = os.fork()
-    if pid == 0:  # The descriptors must be 3 to 5, which only a process of its own can arrange.
+    if pid == 0:  # The descriptors must be 3 to 5, which needs a separate process.
         try:
             os.dup2(child.fileno(), 3)
             os.dup2(child.fileno(), 4)
@@ -123,7 +123,7 @@ def test_sockets_for_another_process_are_left_alone() -> None:
 
 
 def test_a_failed_connection_has_the_systems_words_and_the_address_once() -> None:
-    # What asyncio raises for a vsock address, which it shows as a tuple.
+    # asyncio raises this for a vsock address; the text contains the address as a tuple.
     assert (
         _reason(ConnectionResetError(errno.ECONNRESET, "Connect call failed (2, 8889)"))
         == "connection reset by peer"

@@ -1,4 +1,4 @@
-"""Tasks have an owner and end with it."""
+"""Tasks have an owner and are cancelled with it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Commands in terminals that replace variables, run by a real shell."""
+"""Commands for terminals that replace variables, run by a real shell."""
 
 from __future__ import annotations
 

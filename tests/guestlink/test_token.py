@@ -1,4 +1,4 @@
-"""The token file in all the shapes that a host, or an accident, can give it."""
+"""The token file with every content that a host, or an accident, can write."""
 
 from __future__ import annotations
 

@@ -1,5 +1,4 @@
-"""The vsh protocol: the frames of chromeos-vsh.md §11.1 by their numbers, both roles, and the comparison with
-protobuf."""
+"""The vsh protocol: the frames of chromeos-vsh.md §11.1 by number, both roles, and a comparison with protobuf."""
 
 from __future__ import annotations
 
@@ -87,21 +86,21 @@ FROM_SERVER = {
 
 
 def server() -> ServerProtocol:
-    """A server behind its setup."""
+    """A server after the setup frame."""
     protocol = ServerProtocol()
     protocol.feed(encode_setup(Setup()))
     return protocol
 
 
 def client() -> ClientProtocol:
-    """A client behind the answer."""
+    """A client after the server's answer."""
     protocol = ClientProtocol()
     protocol.feed(encode_setup_answer(SetupAnswer(1)))
     return protocol
 
 
 def everywhere(make: Callable[[], Any], data: bytes) -> list[Any]:
-    """Every way of cutting the input in two, and byte by byte, must give the same events."""
+    """The events of the input; asserts that cutting it in two at any byte, or into single bytes, gives the same."""
     whole = make().feed(data)
     for cut in range(len(data)):
         protocol = make()
@@ -198,7 +197,7 @@ def test_much_data_is_cut_into_frames_of_4000(size: int) -> None:
 def test_a_block_holds_frames_that_were_read_into_place(size: int) -> None:
     block = OutgoingBlock(Stream.STDOUT, 3)
     data = bytes(range(256)) * 47
-    for length in (12000, size, size):  # what was there before leaves no trace
+    for length in (12000, size, size):  # the previous contents leave no trace
         left = memoryview(data)[:length]
         for space in block.spaces:
             space[: len(left)] = left[:4000]
@@ -309,11 +308,11 @@ def test_a_second_setup_is_no_message() -> None:
     ("message", "event"),
     [
         ("28 01", Unknown()),  # an unknown number
-        ("2b 08 01 2c 20 02", SignalRequest(2)),  # an unknown group is passed over
-        ("2d 00 00 00 00 31 00 00 00 00 00 00 00 00 20 02", SignalRequest(2)),  # and so are fixed numbers
-        ("22 02 08 01", Unknown()),  # a message where a number belongs
+        ("2b 08 01 2c 20 02", SignalRequest(2)),  # unknown groups are skipped
+        ("2d 00 00 00 00 31 00 00 00 00 00 00 00 00 20 02", SignalRequest(2)),  # and so are fixed-width fields
+        ("22 02 08 01", Unknown()),  # a message where a number is expected
         ("0a 02 08 07", Data(7, b"")),  # an unknown value
-        ("0a 02 08 01 0a 03 12 01 78", Data(1, b"x")),  # twice the same: merged
+        ("0a 02 08 01 0a 03 12 01 78", Data(1, b"x")),  # merged, because the field comes twice
         ("0a 02 08 01 20 02", SignalRequest(2)),  # the last one counts
         ("20 ff ff ff ff ff ff ff ff ff 01", SignalRequest(-1)),
     ],

@@ -1,4 +1,5 @@
-"""The byte bridge, over Unix and TCP stand-ins; this side of vsock for real where the kernel has it."""
+"""The byte bridge, with Unix and TCP sockets instead of vsock; the listening end uses real vsock where
+available."""
 
 from __future__ import annotations
 
@@ -33,7 +34,7 @@ async def until(condition: Callable[[], bool]) -> None:
 
 
 class Stage:
-    """A bridge between two Unix sockets; a test is the client in front and the server behind."""
+    """A bridge between two Unix sockets; the test is the client at the front and the server at the back."""
 
     def __init__(self, path: Path) -> None:
         self.front = UnixAddress(str(path / "front"))
@@ -43,7 +44,7 @@ class Stage:
         self.bridge.start()
 
     async def pair(self) -> tuple[socket.socket, socket.socket]:
-        """A connection through the bridge: its client's and its server's end."""
+        """A connection through the bridge: the sockets of its client and its server."""
         client = await connect_soon(self.front)
         async with asyncio.timeout(LIMIT):
             server, _ = await asyncio.get_running_loop().sock_accept(self.listener)
@@ -63,7 +64,7 @@ async def stage(tmp_path: Path) -> AsyncIterator[Stage]:
 
 
 async def receive(sock: socket.socket) -> bytes:
-    """Everything up to the end of the stream."""
+    """All bytes up to the end of the stream."""
     loop = asyncio.get_running_loop()
     parts = []
     async with asyncio.timeout(LIMIT):
@@ -78,7 +79,7 @@ async def send(sock: socket.socket, content: bytes) -> None:
 
 
 async def fill(sock: socket.socket) -> int:
-    """Send until nothing more is taken for a while; returns the bytes that were."""
+    """Send until the socket accepts nothing for a while; returns the number of bytes sent."""
     sent = 0
     refused = 0
     while refused < 20:
@@ -156,7 +157,7 @@ async def test_reader_that_stalls_stops_the_sender_and_nobody_else(stage: Stage)
     other_client, other_server = await stage.pair()
     with client, server, other_client, other_server:
         sent = await fill(client)
-        # Two socket buffers of some 200 KiB and one of ours; not what the sender would like.
+        # Two socket buffers of about 200 KiB each and one of ours bound the amount.
         assert sent < 4 * 1024 * 1024
         other_client.sendall(b"still here")
         other_client.shutdown(socket.SHUT_WR)
@@ -182,7 +183,7 @@ async def test_side_that_dies_with_unread_data_ends_the_other(stage: Stage, who:
     with staying:
         await send(staying, b"x" * 1000)
         await until(lambda: len(_peek(dying)) == 1000)
-        dying.close()  # A Unix socket that is closed with unread data resets its peer.
+        dying.close()  # Closing a Unix socket with unread data resets its peer.
         assert await receive(staying) == b""
     await until(lambda: len(stage.bridge) == 0)
 
@@ -336,7 +337,7 @@ async def test_accept_goes_on_when_descriptors_were_short(stage: Stage, monkeypa
 
 
 class Garcon:
-    """Answers one RPC."""
+    """Implements one RPC."""
 
     async def get_icon(self, request: pb.IconRequest) -> pb.IconResponse:
         icons = [pb.DesktopIcon(icon=bytes(request.icon_size))]
@@ -348,7 +349,7 @@ async def test_grpc_works_through_two_bridges(tmp_path: Path) -> None:
     server = Server(GARCON, Garcon())
     server.bind(names[0])
     await server.start()
-    # As in reality: our gRPC behind an acceptor, and the other side's gRPC in front of a dialler.
+    # As in production: our gRPC behind an acceptor, and the other side's gRPC in front of a dialler.
     acceptor = Bridge(listen(names[1]), names[0], same_user())
     dialler = Bridge(listen(names[2]), names[1], same_user())
     acceptor.start()
@@ -376,7 +377,7 @@ def vsock_or_skip() -> None:
 
 
 def free_vsock_port() -> int:
-    """The first of two ports that were free a moment ago."""
+    """The first of two consecutive ports that were free a moment ago."""
     while True:
         port = random.randrange(1 << 20, 1 << 30)
         try:

@@ -1,4 +1,4 @@
-"""The commands as a person types them, each in a process of its own against a real daemon."""
+"""The commands as a user types them, each in its own process, with a real daemon."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ async def host(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Host]:
 
 
 async def run(*words: str, cwd: str | None = None) -> subprocess.CompletedProcess[str]:
-    """Run a command beside the daemon in this process."""
+    """Run a command while the daemon runs in this process."""
     return await asyncio.to_thread(
         subprocess.run,
         [sys.executable, "-m", "guestlink_host", *words],
@@ -78,7 +78,7 @@ async def test_launch_passes_the_id_and_the_files(host: Host) -> None:
 
 @pytest.mark.parametrize("name", ["org.x", "a b", "-x", 'q"uo$te', "100%", "Übung"])
 async def test_the_command_in_a_launcher_starts_what_the_container_published(host: Host, name: str) -> None:
-    """Runs the launcher as a desktop does, with GLib's reader of the file."""
+    """Run the launcher as a desktop does, with GLib's parser of the file."""
     program = (
         "import sys, gi; gi.require_version('Gio', '2.0'); from gi.repository import Gio\n"
         "context = Gio.AppLaunchContext()\n"
@@ -98,7 +98,7 @@ async def test_the_command_in_a_launcher_starts_what_the_container_published(hos
     await host.until(host.launchers)
     (path,) = (host.data / "applications").glob("guestlink-*.desktop")
     before = len(guest.calls)
-    # In a checkout that is not installed the launcher's command needs the path of the sources.
+    # In a checkout that is not installed, the launcher's command needs the path of the sources.
     assert await asyncio.to_thread(run_glib, program, str(path), os.environ["PYTHONPATH"]) == 0
 
     def launched() -> list[tuple[str, list[str]]]:
@@ -202,7 +202,7 @@ async def test_a_word_that_is_not_utf8_is_one_sentence(
         assert "Traceback" not in shown, (line, shown)
         assert "in the daemon" not in shown, (line, shown)
     assert "its name is not UTF-8" in (await run("launch", "demo", "x", f"/tmp/{BAD}")).stderr
-    # What stays on this machine is used as it is.
+    # A path that stays on this machine is used unchanged.
     folder = str(host.root / BAD)
     os.mkdir(folder)
     shared = await run("share", "demo", folder)

@@ -1,4 +1,4 @@
-"""The registry of containers: what survives, and what a broken file leads to."""
+"""The registry of containers: what survives a restart, and the consequences of a broken file."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Pictures of a container: what passes, where it goes, and what is refused."""
+"""A container's icons: which the host accepts, where it writes them, and which it refuses."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Files in the user's directories: only our own are touched, and nothing is ever half-written."""
+"""Files in the user's directories: guestlink-host changes only its own, and never leaves a partly written file."""
 
 from __future__ import annotations
 
@@ -74,7 +74,7 @@ def test_a_later_run_knows_the_files_of_an_earlier_one(tmp_path: Path) -> None:
 
 
 def foreign_files(root: Path) -> dict[str, bytes]:
-    """Files that are not ours, most of them under names that could be."""
+    """Files of other programs, most of them with names that guestlink-host could use."""
     contents = {
         "applications/firefox.desktop": b"[Desktop Entry]\nName=mine\n",
         "applications/guestlink-demo-a.desktop": b"[Desktop Entry]\nName=mine\n",
@@ -133,7 +133,7 @@ def test_what_a_killed_daemon_left_is_cleared_and_completed(tmp_path: Path) -> N
     directory.mkdir()
     (directory / ".guestlink-demo-a.desktop.new").write_text("[Desk")
     (directory / ".guestlink-other-a.desktop.new").write_text("[Desk")
-    (directory / "guestlink-demo-b.desktop").write_text("")  # a power cut before the content reached the disk
+    (directory / "guestlink-demo-b.desktop").write_text("")  # a power cut came before the content
     (directory / "guestlink-demo-old.desktop").write_text("")
     files = LauncherFiles("demo", tmp_path)
     files.scan()

@@ -1,4 +1,4 @@
-"""Launchers name their container where another container or the host has an application of the same name."""
+"""A launcher's name includes the container if another container or the host has an application of the same name."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def test_whoever_gets_or_loses_a_namesake_hears_of_it_and_nobody_else(steps: lis
 
 
 def names_shown(host: Host) -> dict[str, str]:
-    """The names in the host's menu by file."""
+    """The names in the host's menu by launcher file."""
     return {
         file.removeprefix("guestlink-").removesuffix(".desktop"): line.partition("=")[2]
         for file, text in host.launchers().items()
@@ -46,7 +46,7 @@ def names_shown(host: Host) -> dict[str, str]:
 
 
 def without_icons(host: Host) -> bool:
-    """Whether it is known that no application has an icon: a launcher is written again then."""
+    """Whether the host knows that no application has an icon; it then rewrites the launchers."""
     return all("Icon=application-x-executable" in text for text in host.launchers().values())
 
 

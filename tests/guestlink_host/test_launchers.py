@@ -1,4 +1,4 @@
-"""Launcher files: what a container says never becomes more than text, and the real validator agrees."""
+"""Launcher files: any text from a container stays plain text, and the real validator accepts the files."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ PROGRAM = ["/usr/bin/guestlink-host"]
 
 
 def launchers(*messages: container_host_pb2.Application, container: str = "demo") -> dict[str, str]:
-    """What a list becomes."""
+    """The launchers that a list produces."""
     applications, _ = read_applications(messages)
     return {name: text.decode() for name, text in plan(container, applications.values(), PROGRAM).items()}
 
@@ -38,7 +38,7 @@ def the_launcher(message: container_host_pb2.Application) -> str:
 
 
 def keys(text: str) -> Mapping[str, str]:
-    """The keys of a launcher; fails on a key that stands twice and on a second group."""
+    """The keys of a launcher; fails on a duplicate key and on a second group."""
     first, *lines = text.splitlines()
     assert first == "[Desktop Entry]"
     found: dict[str, str] = {}
@@ -51,7 +51,7 @@ def keys(text: str) -> Mapping[str, str]:
 
 
 def command_of(value: str) -> list[str]:
-    """The words of an Exec value, read as the specification says, without its field codes."""
+    """The words of an Exec value, parsed by the specification's rules, without field codes."""
     unescaped = value.replace("\\\\", "\\")
     words = []
     for quoted, plain in re.findall(r'"((?:[^"\\]|\\.)*)"|(\S+)', unescaped):
@@ -62,9 +62,9 @@ def command_of(value: str) -> list[str]:
 
 
 def validate(files: Mapping[str, str]) -> str:
-    """What desktop-file-validate says about files: nothing, if it likes them.
+    """desktop-file-validate's output for files: empty if they are valid.
 
-    A MIME type that it finds unusual is the application's business, such as ``message/rfc822``.
+    Unusual MIME types such as ``message/rfc822`` are ignored, because the application chooses its MIME types.
     """
     need("desktop-file-validate", packages="desktop-file-utils")
     with tempfile.TemporaryDirectory() as directory:
@@ -118,7 +118,7 @@ def test_an_ordinary_application() -> None:
 
 
 def test_other_readers_understand_it(tmp_path: Path) -> None:
-    """pyxdg reads back what went in."""
+    """pyxdg reads the same values that we wrote."""
     text = the_launcher(
         application("a b", names={"": "Back\\slash; näme"}, keywords={"": ["x;y", "z"]}, mime_types=["image/png"])
     )

@@ -1,4 +1,4 @@
-"""What the host answers to a container: tokens, registration, limits (chromeos-garcon.md §7.1, §9.7)."""
+"""The host's answers to a container: tokens, registration, limits (chromeos-garcon.md §7.1, §9.7)."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ async def host(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Host]:
 
 
 async def refused(guest: FakeGarcon, method: str, **fields: object) -> tuple[str, str]:
-    """Make a call that must fail; returns the status code and the text."""
+    """Make a call that must fail; returns its status code and message."""
     with pytest.raises(CallFailed) as caught:
         await guest.call(method, **fields)
     return caught.value.code, caught.value.message
@@ -268,7 +268,7 @@ async def test_a_question_is_short_plain_text(monkeypatch: pytest.MonkeyPatch, a
 
 
 async def _call(guest: FakeGarcon, url: str) -> bool:
-    """Open a URL once the user is not asked about another one any more."""
+    """Open a URL; returns whether the host accepted it."""
     try:
         await guest.call("OpenUrl", url=url)
     except CallFailed:
@@ -400,7 +400,7 @@ async def test_a_container_whose_garcon_ends_is_not_registered_any_more(host: Ho
 
 
 async def test_a_link_at_garcons_path_leads_nowhere(host: Host) -> None:
-    """A container must not make the host talk to sockets of the host."""
+    """A container must not make the host connect to the host's own sockets."""
     guest = await host.add()
     with socket.socket(socket.AF_UNIX) as precious:
         precious.bind(str(host.root / "precious.sock"))
@@ -465,7 +465,8 @@ async def test_state_survives_a_restart_but_registration_is_made_anew(host: Host
 
 
 async def test_a_container_on_tcp(host: Host) -> None:
-    """On the address that the user named, with the port of garcon that the container announces."""
+    """The host listens on the address that the user gave, and calls garcon at the port that the container
+    announces."""
     with socket.create_server(("127.0.0.1", 0)) as probe:
         port = probe.getsockname()[1]
     guest = await host.add(listen=f"tcp:127.0.0.1:{port}", garcon="tcp:127.0.0.1:0")
@@ -487,7 +488,7 @@ async def test_a_container_on_tcp(host: Host) -> None:
         await host.until(lambda: host._reachable("demo"))
         await host.ask("launch", name="demo", id="x", files=[])
         assert guest.calls[-1][0] == "launch_application"
-        # A shell is awaited on the same address of the host, and both channels begin with the token.
+        # The host waits for a shell on the same address, and both channels begin with the token.
         token = guest.token
         assert await host.ask("meeting_place", name="demo") == {"address": "tcp:127.0.0.1:0", "token": token}
         assert await host.ask("sftp_place", name="demo") == {"address": "tcp:127.0.0.1:4711", "token": token}
@@ -499,7 +500,7 @@ async def test_a_container_on_tcp(host: Host) -> None:
 async def test_a_virtual_machines_garcon_is_reached_through_a_private_bridge(
     host: Host, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """There is no vsock peer here, so the bridge's far end is garcon's Unix socket."""
+    """There is no vsock peer here, so the bridge connects to garcon's Unix socket."""
     guest = await host.add(garcon="vsock:7:0")
     dialled: list[object] = []
 

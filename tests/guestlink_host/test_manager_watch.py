@@ -1,4 +1,4 @@
-"""What the daemon concludes from looks at container managers."""
+"""The daemon's conclusions from polling container managers."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from guestlink_host.managers import (
 
 
 class Fake(Manager):
-    """A manager with a vocabulary."""
+    """A fake manager whose instances the test decides."""
 
     def __init__(self, kind: str = "lxd") -> None:
         self.kind = kind
@@ -69,7 +69,7 @@ def instance(name: str = "work", status: str = RUNNING, **fields: object) -> Ins
 
 
 class Watched:
-    """A watch over one manager and one container, and what it has told."""
+    """A watch over one manager and one container, and the changes that it reported."""
 
     def __init__(self) -> None:
         self.manager = Fake()

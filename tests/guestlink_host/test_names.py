@@ -1,4 +1,4 @@
-"""Names and texts that are safe whatever a container sends."""
+"""Names and texts that stay safe for any input from a container."""
 
 import pytest
 from hypothesis import given

@@ -1,4 +1,4 @@
-"""The profile for LXD and Incus. The container tests let both run it."""
+"""The profile for LXD and Incus. The container tests use it with both managers."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ KEY = "-----BEGIN PGP PUBLIC KEY BLOCK-----\n\nxxx\n-----END PGP PUBLIC KEY BLOC
 
 
 def _read(text: str) -> tuple[str, str, str]:
-    """What stands before the script, the script, and the devices."""
+    """The text before the script, the script, and the devices."""
     before, start, rest = text.partition("  cloud-init.vendor-data: |\n")
     assert start
     block, _, devices = rest.partition("\ndevices:")
@@ -61,7 +61,7 @@ def test_every_form_of_a_repository_is_taken(apt: str) -> None:
 
 
 def _written(script: str, program: str, root: Path, path: str) -> list[str]:
-    """Run the part of the script that writes files, where a program is; returns a file's lines."""
+    """Run the part of the script that writes files, as if ``program`` were installed; returns a file's lines."""
     part = script[script.index("\nif has") : script.index("if has apt-get; then\n    update")]
     part = f'has() {{ [ "$1" = {program} ]; }}\n' + part.replace("> /", f"> {root}/")
     for directory in ("etc/apt/sources.list.d", "usr/share/keyrings", "etc/yum.repos.d", "etc/pki/rpm-gpg"):

@@ -1,4 +1,4 @@
-"""From a container's list to what the user's desktop shows: launchers at once, icons after."""
+"""From a container's list to the user's desktop: launchers at once, icons afterwards."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ async def test_a_launcher_does_not_wait_for_a_slow_icon(host: Host) -> None:
         return await answer(request)
 
     guest.icons = {"a": (False, png())}
-    # The server looks its methods up when it is made.
+    # A server looks up its methods when it is created, so this starts a new one.
     await guest.vanish()
     guest.get_icon = slow  # type: ignore[method-assign]
     await guest.register()
@@ -90,7 +90,7 @@ async def test_icons_are_asked_for_again_when_the_container_registers_again(host
 
 
 async def test_a_list_that_has_not_changed_still_asks_for_every_picture(host: Host) -> None:
-    """An update may bring nothing but another picture; the container sends its list again then."""
+    """An update may change only an icon; the container then sends its list again."""
     guest = await host.registered()
     guest.icons = {"a": (False, png(48)), "b": (False, png(48))}
     await guest.publish(application("a"), application("b"))
@@ -138,7 +138,7 @@ async def test_an_unchanged_list_writes_nothing(host: Host) -> None:
 
 
 async def test_icons_of_the_full_size_come_in_a_full_batch(host: Host) -> None:
-    """Sixteen pictures of 1 MiB each in one answer are within what we receive."""
+    """The host accepts an answer of sixteen icons of 1 MiB each."""
     guest = await host.registered()
     big = SVG + b"\n<!--" + b"x" * (1024 * 1024 - len(SVG) - 100) + b"-->"
     guest.icons = {f"a{n}": (True, big) for n in range(16)}
@@ -151,7 +151,7 @@ async def test_icons_that_did_not_fit_into_an_answer_are_asked_for_again(host: H
     answer = guest.get_icon
 
     async def bounded(request: Any) -> Any:
-        """As garcon: what goes beyond gRPC's default is left out."""
+        """Like garcon, leave out the icons that exceed gRPC's default message size."""
         response = await answer(request)
         while response.ByteSize() > 4 * 1024 * 1024 - 64 * 1024:
             del response.desktop_icons[-1]
@@ -298,7 +298,7 @@ async def _fill_and_mend(host: Host) -> None:
 
     await host.until(problem)
     assert all(text.endswith("\n") for text in host.launchers().values())
-    await host.ask("launch", name="demo", id="a0", files=[])  # Everything else goes on.
+    await host.ask("launch", name="demo", id="a0", files=[])  # The daemon still answers other calls.
     await guest.publish(application("small"))
     await host.until(lambda: list(host.launchers()) == ["guestlink-demo-small.desktop"])
 

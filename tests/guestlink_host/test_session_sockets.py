@@ -47,7 +47,7 @@ def _sockets(
 
 
 class _Carrier:
-    """What carries one directory for us alone."""
+    """Keeps the sockets in one directory, which only this user may use."""
 
     def __init__(self, sockets: list[SessionSocket | SoundCookie]) -> None:
         self._sockets = sockets

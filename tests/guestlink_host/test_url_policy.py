@@ -1,4 +1,4 @@
-"""Which URLs are opened as what, and what a container is told of the user's files."""
+"""Which URL the host opens for a container's URL, and what a container learns about the user's files."""
 
 from __future__ import annotations
 

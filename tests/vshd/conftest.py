@@ -1,4 +1,4 @@
-"""One vshd for a module's sessions."""
+"""One vshd for all sessions of a module."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""vshd as it is started: the original's switches, the ways to be reached, and who is turned away."""
+"""vshd's command line: the original's switches, the ways to listen and connect, and the peers that it refuses."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ def running(*words: str, **popen: object) -> Iterator[subprocess.Popen[str]]:
 
 
 def conversation(sock: socket.socket) -> list[object]:
-    """Ask for a greeting and listen to the end."""
+    """Run a command that prints a greeting; returns all events until the connection closes."""
     sock.sendall(ECHO)
     protocol = ClientProtocol()
     events: list[object] = []
@@ -118,7 +118,7 @@ def test_help_and_version() -> None:
 
 
 def test_it_connects_and_then_waits_to_be_told(tmp_path: Path) -> None:
-    """The side that dialled is the server: it never speaks first (chromeos-vsh.md §2.2)."""
+    """The side that connects is the server, which never sends first (chromeos-vsh.md §2.2)."""
     with socket.socket(socket.AF_UNIX) as listener:
         listener.bind(str(tmp_path / "host"))
         listener.listen()
@@ -214,7 +214,8 @@ def test_a_second_vshd_leaves_the_first_alone(tmp_path: Path) -> None:
 
 @pytest.mark.slow
 def test_s40_a_peer_that_says_nothing_is_hung_up_on(tmp_path: Path) -> None:
-    """After ten seconds; nothing, half a length, half a setup: all at the same time, to save time."""
+    """vshd closes after ten seconds. Four connections wait together, to save time: nothing, half a length, half a
+    setup."""
     server = Vshd(tmp_path)
     clients = [socket.socket(socket.AF_UNIX) for _ in range(4)]
     try:

@@ -1,4 +1,4 @@
-"""Whose session it is and what its program finds (chromeos-vsh.md §3.5, §3.6). Pure."""
+"""The user of a session, and the environment of its program (chromeos-vsh.md §3.5, §3.6). No I/O."""
 
 from __future__ import annotations
 

@@ -1,4 +1,5 @@
-"""Much data both ways at once: nothing stalls and nothing is lost (chromeos-vsh.md §3.12, cases S36 and S37)."""
+"""Much data in both directions at once: nothing stalls and nothing is lost (chromeos-vsh.md §3.12, cases S36 and
+S37)."""
 
 from __future__ import annotations
 
@@ -18,14 +19,14 @@ Client = Callable[[VshPeer, bytes], None]
 
 
 def original_client(peer: VshPeer, data: bytes) -> None:
-    """Write as the original client does: a frame at a time, and read nothing before a write is complete."""
+    """Write as the original client does: one frame at a time, without reading before a write is complete."""
     for at in range(0, len(data), 4000):
         peer.sock.sendall(encode_data(1, data[at : at + 4000]))
     peer.sock.sendall(EOF)
 
 
 def both_ways(peer: VshPeer, data: bytes) -> None:
-    """Write in a thread of its own while everything is read."""
+    """Write in a separate thread while this one reads."""
     writer = threading.Thread(target=original_client, args=(peer, data))
     writer.start()
     try:
@@ -36,7 +37,7 @@ def both_ways(peer: VshPeer, data: bytes) -> None:
 
 
 def writes_first(peer: VshPeer, data: bytes) -> None:
-    """Read nothing at all before everything is written."""
+    """Write everything before the first read."""
     peer.sock.settimeout(LIMIT)
     original_client(peer, data)
     peer.finish()
@@ -87,14 +88,14 @@ def test_s37_a_paste_into_a_terminal(vshd: Vshd, client: Client, echo: bool) -> 
         assert peer.code == 0
         out = peer.out.removeprefix(b"go\r\n")
     if echo:
-        # Echo and output lie in each other, and the kernel drops echoes that its own buffer has no room for.
+        # Echo and output are interleaved, and the kernel drops echoes that its buffer has no room for.
         assert 1.95 * len(shown) < len(out) <= 2 * len(shown)
     else:
         assert out == shown
 
 
 def test_a_paste_into_a_program_that_does_not_read(vshd: Vshd) -> None:
-    """The client is not held up, and its words still count."""
+    """The client does not block, and vshd still reads its next frames."""
     with vshd.peer() as peer:
         peer.begin(terminal("sh", "-c", "stty raw -echo; echo go; sleep 1000"))
         peer.until(lambda: b"go" in peer.out)
@@ -125,7 +126,8 @@ def test_a_slow_writer_is_waited_for(vshd: Vshd) -> None:
 
 
 def test_a_client_that_takes_nothing_does_not_fill_memory(vshd: Vshd) -> None:
-    """Bounded on both sides: the target stops writing, and the client stops being read."""
+    """Buffers are bounded in both directions: the program blocks in its write, and vshd stops reading from the
+    client."""
     import psutil
 
     with vshd.peer() as peer:

@@ -1,4 +1,4 @@
-"""Sessions one after the other leave nothing: GUESTLINK_SESSIONS says how many, 200 where nobody says."""
+"""Consecutive sessions leak nothing: GUESTLINK_SESSIONS is their number, 200 by default."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def test_a_hundred_at_once_leave_nothing(vshd: Vshd) -> None:
 
 
 def _some(vshd: Vshd, count: int) -> None:
-    """Sessions of all kinds: with and without a terminal, refused, broken, and left."""
+    """Sessions of all kinds: with and without a terminal, refused, broken, and abandoned by the client."""
     for number in range(count):
         with vshd.peer() as peer:
             match number % 5:
@@ -68,7 +68,7 @@ def _some(vshd: Vshd, count: int) -> None:
 
 
 def _held(daemon: psutil.Process) -> tuple[int, int]:
-    """Descriptors and bytes of memory of a vshd without sessions."""
+    """The number of descriptors and the memory in bytes of a vshd without sessions."""
     deadline = time.monotonic() + LIMIT
     while (left := names_of_children(daemon.pid)) != [STANDBY_NAME] * 2:
         assert time.monotonic() < deadline, left

@@ -1,4 +1,4 @@
-"""Sessions of a real vshd: the server cases of chromeos-vsh.md §11.2 by their numbers."""
+"""Sessions of a real vshd: the server cases of chromeos-vsh.md §11.2 by number."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ OWN = pwd.getpwuid(os.getuid())
 
 
 def gone(pid: int) -> bool:
-    """Whether a process is not there any more, or is only waited for."""
+    """Whether a process has exited; zombies count as exited."""
     try:
         return psutil.Process(pid).status() == psutil.STATUS_ZOMBIE
     except psutil.NoSuchProcess:
@@ -210,7 +210,7 @@ def test_s19_and_everything_that_it_started(vshd: Vshd) -> None:
 
 
 def test_a_signal_on_a_terminal_goes_to_the_foreground(vshd: Vshd) -> None:
-    """The shell does not end of it, as with the key."""
+    """As after Ctrl-C, the shell survives."""
     with vshd.peer() as peer:
         peer.begin(terminal("bash", "--norc", "--noediting", "-i"))
         peer.type(b"sh -c 'echo go; exec sleep 1000'\n")
@@ -341,7 +341,7 @@ def test_a_directory_that_is_required_is_entered_or_nothing_runs(
 def test_a_required_directory_that_is_entered_is_told(vshd: Vshd) -> None:
     peer = vshd.run("pwd", cwd=b"/usr", requires_cwd=True)
     assert (peer.out, peer.answer and peer.answer.description) == (b"/usr\n", READY_IN_CWD)
-    # Without the client's word for it the original's way is kept (chromeos-vsh.md §11.2, S29).
+    # Unless the client requires the directory, vshd behaves like the original (chromeos-vsh.md §11.2, S29).
     assert vshd.run("true", cwd=b"/does/not/exist").code == 0
 
 
@@ -435,7 +435,7 @@ def test_a_program_that_prints_when_its_client_vanishes_finishes_what_it_does(
     vshd: Vshd, tmp_path: Path, nopty: bool
 ) -> None:
     mark = tmp_path / "mark"
-    # More than a pipe or a terminal holds, so that somebody has to read it.
+    # more than a pipe or a terminal buffers, so the program finishes only if somebody reads
     work = f"i=0; while [ $i -lt 100 ]; do printf %01000d $i; i=$((i+1)); done; echo x >{mark}"
     with vshd.peer() as peer:
         script = f"trap '{work}; exit' HUP; echo go; while :; do sleep 0.1; done"
@@ -534,7 +534,7 @@ def test_the_terminal_erases_whole_characters(vshd: Vshd) -> None:
 
 
 def test_many_variables_and_words(vshd: Vshd) -> None:
-    """As many as fit into one message; more cannot be said (chromeos-vsh.md §3.3)."""
+    """As many as one message can contain; the protocol cannot transmit more (chromeos-vsh.md §3.3)."""
     env = {f"A{n}".encode(): b"" for n in range(400)}
     assert vshd.run("sh", "-c", "env | grep -c '^A[0-9]'", env=env).out == b"400\n"
 
@@ -572,7 +572,7 @@ def test_s44_many_sessions_at_once_leave_nothing(vshd: Vshd) -> None:
 
 
 def _settle(vshd: Vshd) -> None:
-    """Wait until there are no sessions, and two processes wait for the next (fork_server.py)."""
+    """Wait until there are no sessions and two standby processes (fork_server.py)."""
     wait_until(lambda: names_of_children(vshd.process.pid) == [STANDBY_NAME] * 2, "a session has not ended")
 
 
@@ -586,7 +586,7 @@ def test_only_this_user_and_root_may_connect(vshd: Vshd) -> None:
         "sock.connect(sys.argv[1])\n"
         "print(sock.recv(1))\n"
     )
-    for parent in Path(vshd.path).parents[:-2]:  # but for /tmp
+    for parent in Path(vshd.path).parents[:-2]:  # except /tmp
         os.chmod(parent, 0o755)
     done = subprocess.run(
         ["setpriv", "--reuid=65534", "--clear-groups", "/usr/bin/python3", "-c", program, vshd.path],

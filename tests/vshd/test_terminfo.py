@@ -1,4 +1,4 @@
-"""Terminal types that a container does not know."""
+"""Terminal types that the container has no description of."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from vshd.terminfo import usable_term
 
 @pytest.fixture
 def described(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A directory of descriptions, as ncurses-base has them, and no other."""
+    """The only directory of terminal descriptions, with the files of ncurses-base."""
     for name in ("x/xterm", "x/xterm-256color", "t/tmux-256color", "s/screen", "v/vt100", "l/linux"):
         path = tmp_path / name
         path.parent.mkdir(exist_ok=True)

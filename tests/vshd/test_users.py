@@ -1,4 +1,4 @@
-"""Whose session it becomes (chromeos-vsh.md §3.6), and what happens to it when its vshd ends."""
+"""Which user a session runs as (chromeos-vsh.md §3.6), and what happens to the session when its vshd exits."""
 
 from __future__ import annotations
 

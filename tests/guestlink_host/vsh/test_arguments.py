@@ -1,4 +1,4 @@
-"""vsh's command line: the original's rules (chromeos-vsh.md §3.14) and ours."""
+"""vsh's command line: the original's rules (chromeos-vsh.md §3.14) and our additions."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""vsh against a server that plays bytes: the client cases of chromeos-vsh.md §11.3 by their numbers, and bad
+"""vsh with a server that sends given bytes: the client cases of chromeos-vsh.md §11.3 by number, and bad
 servers."""
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ F17 = "06 00 00 00 12 04 08 02 18 01"
 
 
 def exited(code: int) -> bytes:
-    """An EXITED frame; the code is zig-zag."""
+    """An EXITED frame; the code is zig-zag encoded."""
     number, code = b"", code * 2
     while code > 127:
         number, code = number + bytes([code & 127 | 128]), code >> 7
@@ -55,7 +55,7 @@ def server() -> Iterator[FakeServer]:
 
 
 def session(server: FakeServer, *frames: str | bytes, hang_up: bool = False) -> tuple[int, bytes, bytes]:
-    """Play a whole session to a client without input; its status and what it printed."""
+    """Play a whole session to a client without input; returns the client's exit status, output and error output."""
     with vsh(f"--connect={server.address}", "--", "x", stdin=subprocess.DEVNULL) as process:
         server.accept()
         server.play(*frames)
@@ -242,7 +242,7 @@ def test_nothing_is_read_before_the_server_is_ready(server: FakeServer) -> None:
 
 
 def test_it_goes_on_reading_while_it_cannot_write(server: FakeServer, tmp_path: Path) -> None:
-    """The original locks up here: its input is not taken, and what the server sends is more than buffers hold."""
+    """The original deadlocks here: nobody reads its input, and the server sends more than the buffers hold."""
     size = 8 * 1024 * 1024
     with (tmp_path / "zeros").open("wb+") as zeros:
         zeros.truncate(size)
@@ -255,7 +255,7 @@ def test_it_goes_on_reading_while_it_cannot_write(server: FakeServer, tmp_path: 
             server.connection.setblocking(False)
             sent = 0
             deadline = time.monotonic() + LIMIT
-            while received < 100 * 40_000:  # The server reads nothing, ever.
+            while received < 100 * 40_000:  # the server never reads
                 assert time.monotonic() < deadline
                 if sent < len(frame) * 40_000:
                     try:
@@ -295,7 +295,7 @@ def test_a_reader_that_goes_away_while_nothing_comes_changes_nothing(server: Fak
         process.send_signal(signal.SIGINT)
         assert server.frame() == bytes.fromhex("020000002002")
         deadline = time.monotonic() + LIMIT
-        while psutil.Process(process.pid).status() != psutil.STATUS_SLEEPING:  # Nor does it spin.
+        while psutil.Process(process.pid).status() != psutil.STATUS_SLEEPING:  # vsh must not spin either
             assert time.monotonic() < deadline
         server.play(F11)
         assert process.wait(LIMIT) == 141
@@ -308,15 +308,15 @@ def test_a_termination_does_not_wait_for_a_reader(server: FakeServer) -> None:
         server.connection.setblocking(False)
         frames = data(2, b"x" * 100) * 1000
         with contextlib.suppress(BlockingIOError):
-            while True:  # Until pipe, queue and socket are full.
+            while True:  # until pipe, queue and socket are full
                 server.connection.send(frames)
                 time.sleep(0.001)
         deadline = time.monotonic() + LIMIT
-        while process.poll() is None:  # Two signals in one moment are one.
+        while process.poll() is None:  # signals that come together may count as one
             assert time.monotonic() < deadline
             process.terminate()
             time.sleep(0.05)
-        # The interpreter gives signals their default action back while it ends.
+        # At exit the interpreter restores the signals' default actions.
         assert process.returncode in (143, -signal.SIGTERM)
 
 
@@ -381,7 +381,7 @@ def test_k13_keys_travel_as_they_are_and_a_resize_is_one_frame(server: FakeServe
         screen.resize(50, 132)
         assert server.frame() == F8
         screen.type(b"q")
-        assert server.frame() == data(1, b"q")  # and no second one
+        assert server.frame() == data(1, b"q")  # and no second frame for the size
         server.play(data(2, b"bye\r\n"), exited(7))
         assert screen.status() == 7
         assert b"bye\r\n" in screen.seen
@@ -410,7 +410,7 @@ def test_what_was_typed_before_the_session_is_not_lost(server: FakeServer) -> No
         received = b""
         while len(received) < 6:
             received += server.frame()[10:]
-        assert received in (b"early\n", b"early\r")  # cooked or raw, as the terminal was at that moment
+        assert received in (b"early\n", b"early\r")  # depends on whether the terminal was already raw
         server.play(exited(0))
         assert screen.status() == 0
 
@@ -468,7 +468,7 @@ def test_a_broken_session_restores_the_terminal_before_it_speaks(server: FakeSer
 
 
 def test_a_shell_restores_its_terminal_when_the_client_is_killed(server: FakeServer) -> None:
-    """Nothing can be done by a process that is killed; a shell with job control does it."""
+    """A killed process cannot restore anything; a shell with job control does."""
     shell = ["bash", "--norc", "--noprofile", "-i"]
     with terminal(shell, environ(PS1="$ ", BASH_SILENCE_DEPRECATION_WARNING="1")) as screen:
         screen.wait_for(b"$ ")
@@ -554,12 +554,12 @@ def test_a_terminal_that_is_closed_ends_the_session(server: FakeServer) -> None:
         server.accept()
         server.play(READY)
         screen.wait_raw()
-        master = os.dup(screen.master)  # keeps the number for close()
+        master = os.dup(screen.master)  # keeps the descriptor's number in use for close()
         os.close(screen.master)
         screen.master = os.open(os.devnull, os.O_RDWR)
         os.close(master)
         while server.frame():
-            pass  # perhaps the signal first
+            pass  # the client may send a signal frame first
         assert screen.process.wait(LIMIT) == 129
 
 

@@ -1,4 +1,4 @@
-"""How vsh and a container's vshd meet: a real daemon, and a garcon that does what the test says."""
+"""How vsh and a container's vshd connect: with a real daemon, and a garcon that the test controls."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ async def host(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Host]:
 
 
 def meet(port: int = 0) -> asyncio.Future[socket.socket]:
-    """Begin to connect as vsh does."""
+    """Start to connect as vsh does."""
     arguments = Arguments(name="demo", listen_port=port)
     return asyncio.get_running_loop().run_in_executor(None, connection.connected, arguments)
 
@@ -44,7 +44,7 @@ def sockets(guest: FakeGarcon) -> list[Path]:
 
 
 async def asked(host: Host, guest: FakeGarcon) -> int:
-    """Wait until garcon was asked for a vshd; returns the port."""
+    """Wait until garcon receives LaunchVshd; returns the port."""
     await host.until(lambda: guest.calls[-1][0] == "launch_vshd")
     return int(guest.calls[-1][1].port)
 
@@ -55,7 +55,7 @@ async def test_the_container_finds_a_private_socket_under_the_number_that_it_was
     port = await asked(host, guest)
     path = guest.directory / f"vsh-{port}.sock"
     assert sockets(guest) == [path]
-    # The container's user may be one that no mode names: the directory decides who gets in.
+    # The container's user may be any uid, so the socket allows all; only the directory restricts access.
     assert stat.S_IMODE(path.stat().st_mode) == 0o666
     assert stat.S_IMODE(guest.directory.stat().st_mode) == 0o700
     with connect(UnixAddress(str(path))) as vshd, await meeting as client:
@@ -187,7 +187,7 @@ def brief(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def accepted(listener: socket.socket, place: dict[str, Any]) -> bool:
-    """Whether one of the connections that wait is taken."""
+    """Whether vsh accepts one of the waiting connections."""
     found = connection._accept(listener, place)
     if found is not None:
         found.close()

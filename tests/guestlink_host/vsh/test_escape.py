@@ -1,4 +1,4 @@
-"""Escape sequences: what is taken out, what passes, wherever the input is cut."""
+"""Escape sequences: which input the filter removes and which passes, wherever the input is cut."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from guestlink_host.vsh.escape import DISCONNECT, HELP, SUSPEND, EscapeFilter, h
 
 
 def cut(data: bytes, size: int, character: int | None = ord("~")) -> list[bytes | str]:
-    """What comes out when the input arrives in pieces; neighbouring bytes are joined."""
+    """The filter's output for input in pieces of this size; adjacent bytes are joined."""
     escape = EscapeFilter(character)
     found: list[bytes | str] = []
     for start in range(0, len(data), size):
@@ -34,7 +34,7 @@ CASES: list[tuple[bytes, list[bytes | str]]] = [
     (b"~?~.", [HELP, DISCONNECT]),
     (b"~\x1als", [SUSPEND, b"ls"]),
     (b"a~\r~~b~.\r~.", [b"a~\r~b~.\r", DISCONNECT]),
-    (b"ls\r\x03\x04\x1a~.", [b"ls\r\x03\x04\x1a~."]),  # K13: after other keys it is no beginning of a line
+    (b"ls\r\x03\x04\x1a~.", [b"ls\r\x03\x04\x1a~."]),  # K13: after other keys a ~ does not begin a line
 ]
 
 

@@ -1,4 +1,4 @@
-"""ssh's command lines, as the programs write them that start vsh in ssh's place."""
+"""ssh command lines, exactly as programs write them that start vsh instead of ssh."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from guestlink_host.vsh.arguments import Arguments, parse
 
 
 def line(words: list[str]) -> Arguments:
-    """Arguments whose command is the line that the user's shell reads."""
+    """The parsed arguments; their command is the line for the user's shell."""
     arguments = parse(words)
     assert arguments.argv[:2] == ("/bin/sh", "-c")
     assert arguments.like_ssh
