@@ -1,4 +1,4 @@
-"""``sommelier``: starts the proxy as a service, for one program, or for one connection."""
+"""``sommelier``: runs the proxy as a service, for one program, or for one connection."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run ``sommelier``.
 
     :param argv: arguments; ``sys.argv[1:]`` by default.
-    :returns: 0, or the status of the program that was run; 1 and a sentence when it could not start.
+    :returns: 0, or the exit status of the program; 1 after an error message if the proxy cannot start.
     """
     return run_command("sommelier", _main, argv)
 
@@ -102,7 +102,7 @@ class _Application:
         self._result = 0
 
     def run(self) -> int:
-        """Serve until there is nothing more to do.
+        """Serve until a signal arrives, or until the program or the connection has ended.
 
         :returns: the exit status.
         """
@@ -119,13 +119,13 @@ class _Application:
             self._wrapper = Wrapper(
                 self._loop, self._server, words, self._environ, self._wrapper_ended, single=single
             )
-        gc.freeze()  # the tables live as long as the process: the collector need not look at them
+        gc.freeze()  # the tables live as long as the process: the garbage collector can skip them
         self._loop.run()
         self._manager.stopping()
         return self._result
 
     def close(self) -> None:
-        """Close everything and leave no file behind."""
+        """Close everything and remove the proxy's files."""
         if self._child is not None:
             self._child.close()
         if self._wrapper is not None:
@@ -159,7 +159,7 @@ class _Application:
             self._published()
 
     def _published(self) -> None:
-        """What is started after us finds the variables."""
+        """The variables are published: start the program, or notify readiness."""
         if self._asked.program:
             environ = dict(self._environ)
             environ |= {"WAYLAND_DISPLAY": self._asked.config[options.SOCKET], "SOMMELIER_VERSION": __version__}
@@ -174,7 +174,7 @@ class _Application:
             self._manager.ready()
 
     def _look(self) -> None:
-        """Find out whether the host is there."""
+        """Connect to the host, if the proxy is not connected; :meth:`_host_changed` gets the result."""
         self._host.when_known(lambda trouble: None)
 
     def _host_changed(self, trouble: str) -> None:
@@ -182,7 +182,7 @@ class _Application:
             return
         self._trouble = trouble
         if trouble:
-            # Not fatal: the compositor may start later, and each client asks again.
+            # Not fatal: the compositor may start later, and each client triggers another attempt.
             _log.warning("%s", trouble)
             self._manager.status(f"waiting for the host: {trouble}")
         else:
@@ -204,7 +204,7 @@ class _Application:
 
     def _describe(self) -> dict[str, Any]:
         if not self._host.is_known:
-            self._look()  # for whoever asks again: the host may be back, and no client has come since
+            self._look()  # for the next status call: the host may be back, and no client has connected since
         return {
             "version": __version__,
             "socket": self._asked.config[options.SOCKET],

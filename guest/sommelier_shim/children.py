@@ -1,4 +1,4 @@
-"""Programs that the proxy runs: the one it was started for, and the one that learns its display's name."""
+"""Child processes of the proxy: the program of the command line, and helpers such as ``systemctl``."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from guestlink.errors import GuestlinkError
 from sommelier_shim.loop import READABLE, Loop
 
 PATIENCE = 5.0
-"""Seconds that a program gets to end when the proxy does."""
+"""Seconds between SIGTERM and SIGKILL for a program when the proxy exits."""
 _IGNORED_BY_PYTHON = (signal.SIGPIPE, signal.SIGXFSZ)
 
 
 class Child:
     """A running program.
 
-    :param ended: called with its exit status; 128+n when a signal killed it.
+    :param ended: called with the exit status; 128+n after signal n.
     """
 
     def __init__(self, loop: Loop, pid: int, ended: Callable[[int], None]) -> None:
@@ -36,7 +36,7 @@ class Child:
                 os.kill(self.pid, number)
 
     def close(self) -> None:
-        """End the program when it still runs, by force when it does not go."""
+        """Send SIGTERM if the program still runs, and SIGKILL after ``PATIENCE`` seconds."""
         if self._descriptor < 0:
             return
         with contextlib.suppress(ProcessLookupError):
@@ -67,10 +67,10 @@ def start_program(
     *,
     inherited: int = -1,
 ) -> Child:
-    """Start a program with ordinary signals.
+    """Start a program with default signal handling.
 
-    :param inherited: a descriptor that it gets, under the same number.
-    :raises GuestlinkError: it cannot be started.
+    :param inherited: a descriptor that the program inherits under the same number.
+    :raises GuestlinkError: the program cannot be started.
     """
     if inherited >= 0:
         os.set_inheritable(inherited, True)

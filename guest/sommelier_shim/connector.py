@@ -1,28 +1,29 @@
-"""The processes in whose names clients are connected to the host.
+"""Connectors: one process per client, which connects to the host on the client's behalf.
 
-A compositor knows a client by the process that has called connect(2) (SO_PEERCRED, unix(7)), and "kill this
-window" kills that process. So each client has a process of its own, a connector, which connects and then only lives
-as long as its client.
+A compositor identifies a client by the process that has called connect(2) (SO_PEERCRED, unix(7)), and "kill this
+window" kills that process. So each client has a process of its own, a connector, which connects and then lives as
+long as its client.
 
-This is a program: an interpreter without any library of ours runs it, so that it and its children, the connectors,
-are small. Its only argument is the descriptor of a socket. With each message comes another socket, the leash of a
-new connector; when the socket ends, so does the program. :mod:`sommelier_shim.connectors` is the other side.
+This module is a program. It imports nothing of Guestlink, so that it and its children, the connectors, are small.
+Its only argument is the descriptor of a control socket. Each message there has another socket as ancillary data,
+the leash of a new connector. The program exits when the control socket is closed.
+:mod:`sommelier_shim.connectors` is the other side.
 
-A leash has messages in both directions: ``PID PATH`` asks for a connection to a path, for the client that is this
-process; the answer is 0 as four bytes and the connection, or an errno. The connector then shows the process's name.
-``SETTLE`` ends the conversation: the connector becomes a shell, which takes a third of the memory.
+On the leash, the request ``PID PATH`` asks for a connection to PATH for the client process PID; the answer is four
+zero bytes and the connection, or an errno. The connector then takes the name of that process. ``SETTLE`` is the
+last request: the connector becomes a shell, which takes a third of the memory.
 """
 
 from __future__ import annotations
 
-import _signal  # type: ignore[import-not-found]  # signal has enumerations, which double the memory of all this
+import _signal  # type: ignore[import-not-found]  # the enums of the module signal would double the memory
 import _socket
 import gc
 import posix
 import sys
 
 NO_PROCESS = 1 << 16
-"""Added to the errno when the connector itself could not be made."""
+"""Added to the errno if fork failed, so that there is no connector."""
 ANSWER_SIZE = 4
 SETTLE = b"settle"
 _SHELL = "/bin/sh"
@@ -31,15 +32,14 @@ _OWN_NAME = b"sommelier-spare"
 
 
 def main(descriptor: int) -> None:
-    """Make connectors until nobody is there to ask for them."""
+    """Fork connectors until the control socket is closed."""
     try:
-        posix.setsid()  # what a terminal tells the programs in its foreground is not for us
+        posix.setsid()  # a terminal's signals for its foreground processes must not reach this one
     except OSError:
         pass
-    _signal.signal(_signal.SIGCHLD, _signal.SIG_IGN)  # connectors that end leave nothing behind
-    _signal.signal(
-        _signal.SIGTERM, _signal.SIG_IGN
-    )  # the end of the proxy is ours, too, and it may need us until then
+    _signal.signal(_signal.SIGCHLD, _signal.SIG_IGN)  # connectors leave no zombies
+    # The program exits with the proxy, which may need it until then.
+    _signal.signal(_signal.SIGTERM, _signal.SIG_IGN)
     _name(_OWN_NAME)
     gc.disable()
     gc.freeze()
@@ -64,15 +64,15 @@ def main(descriptor: int) -> None:
 
 
 def _wait_for_connectors() -> None:
-    """Their leashes end with the socket: a container's first process may not care for orphans."""
+    """Wait for the connectors, which exit with their leashes: a container's init may not reap orphans."""
     try:
-        posix.waitpid(-1, 0)  # as SIGCHLD is ignored, it returns when there is no more child, with an error
+        posix.waitpid(-1, 0)  # with SIGCHLD ignored it blocks until the last child has exited, and then fails
     except OSError:
         pass
 
 
 def _serve(leash: _socket.socket) -> None:
-    """One connector's life."""
+    """Run one connector: answer the requests on its leash."""
     name = _OWN_NAME
     while True:
         message = leash.recv(256)
@@ -94,7 +94,7 @@ def _serve(leash: _socket.socket) -> None:
 
 
 def _become_shell(leash: _socket.socket, name: bytes) -> None:
-    """Wait for the leash's end in a smaller program, if there is one."""
+    """Replace this process by a shell that waits for the end of the leash, if the shell exists."""
     posix.dup2(leash.fileno(), 0)
     posix.set_inheritable(leash.fileno(), False)
     try:
@@ -122,7 +122,7 @@ def _name_of(pid: bytes) -> bytes:
 
 
 def _name(name: bytes) -> None:
-    """Show a name in lists of processes."""
+    """Set the process name that ps shows."""
     try:
         descriptor = posix.open("/proc/self/comm", posix.O_WRONLY)
     except OSError:

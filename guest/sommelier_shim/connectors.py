@@ -1,7 +1,7 @@
-"""Connections to the host that each have a process of their own; :mod:`sommelier_shim.connector` tells why.
+"""A pool of connectors, the processes that connect to the host; :mod:`sommelier_shim.connector` explains them.
 
-A connector that its client has left serves the next one, if both happen within a second: making one takes five
-times as long as asking one. One is always ready, once there has been a client.
+If a client leaves within a second, its connector serves the next client: to fork a connector takes five times as
+long as to ask one. After the first client the pool always has a spare connector.
 """
 
 from __future__ import annotations
@@ -22,23 +22,23 @@ from sommelier_shim.loop import READABLE, Loop, Timer
 _log = logging.getLogger(__name__)
 
 _SPARE = 2
-"""Connectors without a client that are kept while others leave."""
+"""Maximum number of connectors without a client."""
 _HASTE = 1.0
-"""Seconds after which those that have had a client end, and those that still have it become small."""
+"""Seconds after which a connector exits if its client has left, and becomes a shell if its client is connected."""
 _RIGHTS_SIZE = socket.CMSG_SPACE(4)
 _FLAGS = socket.MSG_DONTWAIT | socket.MSG_NOSIGNAL
 _RECEIVING = socket.MSG_DONTWAIT | socket.MSG_CMSG_CLOEXEC
 
 Done: TypeAlias = "Callable[[socket.socket | OSError, Connector | None], None]"
-"""Called with the connection and the process in whose name it is, or with an error. Without a process the
-connection is in the proxy's own name."""
+"""Called with the connection and its connector, or with an error and None. A connection with None instead of a
+connector was opened by the proxy's own process."""
 
 
 class Connector:
-    """A process that connects.
+    """One connector process.
 
-    :ivar is_settled: whether it takes no other client.
-    :ivar when_killed: called when somebody ends the process before :meth:`release`.
+    :ivar is_settled: whether the process is a shell, which cannot serve another client.
+    :ivar when_killed: called when the process has ended before :meth:`release`: somebody on the host killed it.
     """
 
     __slots__ = ("_done", "_leash", "_path", "_pool", "is_settled", "when_killed")
@@ -52,15 +52,15 @@ class Connector:
         self.when_killed: Callable[[], None] | None = None
 
     def ask(self, path: str, pid: int, done: Done) -> None:
-        """Connect to a path for the client that is this process."""
+        """Connect to a path for the client process ``pid``."""
         self._path, self._done = path, done
         try:
             self._leash.send(b"%d %b" % (pid, os.fsencode(path)), _FLAGS)
         except OSError:
-            pass  # it has ended, which is noticed soon
+            pass  # the connector has exited; heard() handles that
 
     def settle(self) -> None:
-        """Become small; no other client can follow."""
+        """Turn the process into a shell; it cannot serve another client."""
         self.is_settled = True
         try:
             self._leash.send(program.SETTLE, _FLAGS)
@@ -68,17 +68,17 @@ class Connector:
             pass
 
     def release(self) -> None:
-        """The client has left."""
+        """The client has left: return the connector to the pool."""
         self.when_killed = None
         self._pool.take_back(self)
 
     def close(self) -> None:
-        """End the process."""
+        """Close the leash, which ends the process."""
         self._pool.forget(self, self._leash)
         self._leash.close()
 
     def heard(self, events: int) -> None:
-        """Take the answer, or notice the end."""
+        """Handle the answer, or the end of the process."""
         try:
             answer, ancillary, _, _ = self._leash.recvmsg(program.ANSWER_SIZE, _RIGHTS_SIZE, _RECEIVING)
         except BlockingIOError:
@@ -107,7 +107,7 @@ class Connector:
 class Connectors:
     """All connectors of a proxy.
 
-    :ivar is_proven: whether the program that makes them has made one that works.
+    :ivar is_proven: whether the connector program has forked a connector that works.
     """
 
     def __init__(self, loop: Loop) -> None:
@@ -123,7 +123,7 @@ class Connectors:
         self.is_proven = False
 
     def connect(self, path: str, pid: int, done: Done) -> None:
-        """Connect to a path for the client that is this process; ``EAGAIN`` means that it may work soon."""
+        """Connect to a path for the client process ``pid``. On ``EAGAIN`` the caller may try again soon."""
         try:
             connector = self._idle.pop() if self._idle else self._make()
         except OSError as error:
@@ -139,7 +139,7 @@ class Connectors:
         self._keep_spare()
 
     def close(self) -> None:
-        """End every connector, and what makes them."""
+        """End every connector and the connector program."""
         if self._timer is not None:
             self._timer.cancel()
         for connector in list(self._all):
@@ -152,7 +152,7 @@ class Connectors:
     # -- for connectors ------------------------------------------------------------------------------------------
 
     def take_back(self, connector: Connector) -> None:
-        """Keep a connector for the next client, for a moment."""
+        """Keep a connector for the next client, at most until :meth:`_settle`."""
         if connector not in self._all:
             return
         if connector.is_settled or len(self._idle) >= _SPARE:
@@ -161,7 +161,7 @@ class Connectors:
             self._idle.append(connector)
 
     def forget(self, connector: Connector, leash: socket.socket) -> None:
-        """A connector ends."""
+        """Remove a connector from the pool."""
         if connector in self._all:
             del self._all[connector]
             self._loop.remove(leash.fileno())
@@ -169,9 +169,9 @@ class Connectors:
             self._idle.remove(connector)
 
     def failed(self, number: int, path: str, done: Done) -> None:
-        """Connect in the proxy's own name, because there can be no other process.
+        """Connect from the proxy's own process, because no connector can be forked.
 
-        :param number: the errno, 0 when the process was there and ended.
+        :param number: the errno of fork, 0 if the connector has exited.
         """
         if not number and self.is_proven:
             done(OSError(errno.EAGAIN, os.strerror(errno.EAGAIN)), None)
@@ -189,9 +189,9 @@ class Connectors:
     # ------------------------------------------------------------------------------------------------------------
 
     def _make(self) -> Connector | None:
-        """A new connector, or None where there can be none at the moment.
+        """A new connector, or None if the connector program does not run.
 
-        :raises OSError: there are too many descriptors, or too many connectors under way.
+        :raises OSError: there are too many descriptors, or too many requests for connectors in flight.
         """
         if self._control is None and not self._is_useless:
             self._start()
@@ -204,7 +204,7 @@ class Connectors:
         except OSError as error:
             ours.close()
             if error.errno == errno.EPIPE:
-                return None  # the program has ended, which is noticed soon
+                return None  # the program has exited; _ended() handles that
             raise
         finally:
             theirs.close()
@@ -229,14 +229,14 @@ class Connectors:
         self._control = ours
 
     def _ended(self, status: int) -> None:
-        """The program has ended: the next client starts another one, if this one was of any use."""
+        """The connector program has exited: the next client starts another one, if this one has worked."""
         assert self._control is not None
         self._control.close()
         self._control = self._program = None
         self._is_useless = not self.is_proven
 
     def _settle(self) -> None:
-        """Make those small that have a client, and end those that had one: their names would mislead."""
+        """Turn connectors with a client into shells, and end those without: their process names would mislead."""
         self._timer = None
         recent, self._recent = self._recent, {}
         for connector in recent:
@@ -251,13 +251,13 @@ class Connectors:
             try:
                 spare = self._make()
             except OSError:
-                return  # the next client asks again
+                return  # the next client triggers another attempt
             if spare is not None:
                 self._idle.append(spare)
 
 
 def connect_directly(path: str, pid: int, done: Done) -> None:
-    """Connect to a path in the proxy's own name; for whoever has a single client."""
+    """Connect to a path from the proxy's own process, for instance when the proxy has only one client."""
     sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
     try:
         sock.connect(path)

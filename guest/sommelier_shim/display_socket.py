@@ -1,4 +1,4 @@
-"""The proxy's own socket: made as the originals do, and guarded by a lock file (chromeos-sommelier.md §2.1)."""
+"""The proxy's listening socket, guarded by a lock file as in ChromeOS's sommelier (chromeos-sommelier.md §2.1)."""
 
 from __future__ import annotations
 
@@ -22,10 +22,10 @@ class SocketTaken(GuestlinkError):
 class DisplaySocket:
     """A listening socket.
 
-    :param path: of the socket.
-    :param is_temporary: whether the lock file goes with the socket.
-    :raises SocketTaken: somebody has it.
-    :raises GuestlinkError: it cannot be made.
+    :param path: path of the socket.
+    :param is_temporary: whether :meth:`close` removes the lock file, too.
+    :raises SocketTaken: another process holds the lock.
+    :raises GuestlinkError: the socket cannot be created.
     """
 
     def __init__(self, path: str, *, is_temporary: bool = False) -> None:
@@ -55,7 +55,7 @@ class DisplaySocket:
         self.listener.listen(128)
 
     def close(self) -> None:
-        """Leave the place to others; whoever serves the socket closes it."""
+        """Remove the socket's file and unlock it. The server closes the listener."""
         for path in (self.path, f"{self.path}.lock") if self._is_temporary else (self.path,):
             with contextlib.suppress(FileNotFoundError):
                 os.unlink(path)
@@ -63,9 +63,9 @@ class DisplaySocket:
 
 
 def free_socket(directory: str) -> DisplaySocket:
-    """The first of ``wayland-1`` and so on that nobody has.
+    """The first free socket of ``wayland-1`` to ``wayland-99``.
 
-    :raises GuestlinkError: none can be made.
+    :raises GuestlinkError: none can be created.
     """
     for number in _NUMBERS:
         path = f"{directory}/wayland-{number}"
@@ -76,7 +76,7 @@ def free_socket(directory: str) -> DisplaySocket:
 
 
 def is_socket(path: str) -> bool:
-    """Whether a path leads to a socket."""
+    """Whether a path is a socket."""
     try:
         return stat.S_ISSOCK(os.stat(path).st_mode)
     except OSError:

@@ -1,7 +1,8 @@
 """The command line, the ``SOMMELIER_*`` variables and the ``[sommelier]`` section of ``guestlink.conf``.
 
-The originals' command lines work unchanged (chromeos-sommelier.md §2.2): switches take their value after ``=``
-only, unknown ones are reported and passed over, and the first word that is no switch starts the program to run.
+Command lines of ChromeOS's sommelier work unchanged (chromeos-sommelier.md §2.2): switches take their value after
+``=`` only, unknown switches are reported and ignored, and the first word that is no switch starts the command line
+of the program to run.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ SCALE_LEAST, SCALE_MOST = 0.1, 10.0
 DPI_LEAST, DPI_MOST = 72, 9600
 CARRIED_SOCKET = "/dev/.guestlink/wayland-0"
 _CARRIED_NAME = "/dev/.guestlink/name"
-"""Where a Linux host's compositor is carried in."""
+"""Files that a Linux host mounts: the compositor's socket, and the container's name."""
 DEFAULT_VM = "termina"
 
 
@@ -109,16 +110,17 @@ _OF_OTHERS = frozenset(
     "stats_timer timing_filename trace_filename trace_system viewport_resize virtwl_device x_auth x_font_path "
     "xwayland_cmd_prefix xwayland_gl_driver_path xwayland_path".split()
 )
-"""Switches of the originals that mean nothing here: they belong to X11, to GPU memory, to one process for each
-client, or to older versions."""
+"""Switches of ChromeOS's sommelier that have no effect here: they concern X11, GPU memory, one process per client,
+or older versions."""
 _LEVELS = {"-1": "debug", "0": "info", "1": "warning", "2": "error", "3": "error"}
 
 
 class Options(NamedTuple):
-    """What the proxy was asked to do.
+    """The parsed command line with all settings.
 
-    :ivar program: to run with the proxy as its display; its words.
-    :ivar client_fd: a connected client to serve, or -1.
+    :ivar parent: whether to serve a socket (``--parent``).
+    :ivar program: command line of the program to run with the proxy as its display, or ().
+    :ivar client_fd: descriptor of a connected client to serve, or -1.
     """
 
     config: Config
@@ -131,9 +133,9 @@ class Options(NamedTuple):
 
 
 def parse(argv: Sequence[str], environ: Mapping[str, str] = os.environ) -> Options:
-    """Read everything that can be set.
+    """Read the command line, the environment and ``guestlink.conf``.
 
-    :raises GuestlinkError: a value is wrong, or something is asked for that cannot be done.
+    :raises GuestlinkError: a value is invalid, or a switch is not supported.
     """
     switches: dict[str, str | None] = {}
     plain: set[str] = set()
@@ -189,9 +191,9 @@ def parse(argv: Sequence[str], environ: Mapping[str, str] = os.environ) -> Optio
 def host_path(config: Config, environ: Mapping[str, str], *, nested: bool, is_socket: Callable[[str], bool]) -> str:
     """The path of the host compositor's socket.
 
-    :param nested: whether ``WAYLAND_DISPLAY`` may be it: for a program that is run by hand, not for a service,
-        whose user manager knows only our own socket by that name.
-    :raises GuestlinkError: nothing tells.
+    :param nested: whether ``WAYLAND_DISPLAY`` may name the host's socket. True for a program that a user runs, not
+        for a service, because in the user manager that variable names the proxy's own socket.
+    :raises GuestlinkError: no setting names the socket, and the host has mounted none.
     """
     name = config[DISPLAY]
     if not name and is_socket(CARRIED_SOCKET):
@@ -207,9 +209,10 @@ def host_path(config: Config, environ: Mapping[str, str], *, nested: bool, is_so
 
 
 def socket_path(name: str, environ: Mapping[str, str]) -> str:
-    """The path of a socket by its name in XDG_RUNTIME_DIR; a path stays what it is.
+    """The path of a socket in XDG_RUNTIME_DIR.
 
-    :raises GuestlinkError: there is no such directory, or the path is too long for a socket.
+    :param name: a name in that directory, or an absolute path.
+    :raises GuestlinkError: XDG_RUNTIME_DIR is not set, or the path is too long for a socket.
     """
     if not name.startswith("/"):
         directory = environ.get("XDG_RUNTIME_DIR", "")
@@ -224,7 +227,7 @@ def socket_path(name: str, environ: Mapping[str, str]) -> str:
 
 
 def help_text() -> str:
-    """What ``--help`` prints."""
+    """The output of ``--help``."""
     lines = [
         "usage: sommelier --parent [SWITCH...] [PROGRAM ARGUMENT...]   serve a socket; PROGRAM runs first",
         "       sommelier [SWITCH...] PROGRAM ARGUMENT...              run a program with its own proxy",
@@ -252,7 +255,7 @@ def _descriptor(text: str) -> int:
 
 
 def container_name(config: Config) -> str:
-    """The container's name on its host: what is set, else what a Linux host has carried in, else ""."""
+    """The container's name on its host: from the setting, else from the file that a Linux host mounts, else ""."""
     if config[CONTAINER]:
         return config[CONTAINER]
     try:

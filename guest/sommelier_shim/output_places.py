@@ -1,8 +1,8 @@
-"""Where the host's outputs lie, as the proxy's own connection sees it.
+"""Positions and logical sizes of the host's outputs, from the proxy's own connection.
 
 A host may hide xdg-output from the clients of a security context (sway does since 1.9), and wl_output alone does
-not say what a fractional scale is. Global names are those of the whole display, whoever asks (libwayland's
-``wl_global.name``), so that a client's output is found here by the name of its global.
+not have the fractional scale. A global has the same name on all connections (libwayland's ``wl_global.name``), so
+the proxy finds a client's output here by the name of its global.
 """
 
 from __future__ import annotations
@@ -20,20 +20,20 @@ _LOGICAL_POSITION, _LOGICAL_SIZE, _LOGICAL_DONE = range(3)
 """Opcodes of zxdg_output_v1's events."""
 _OUTPUT_VERSION, _OUTPUT_RELEASES = 3, 3
 _MANAGER_VERSION = 2
-"""Up to this version xdg-output has an end of a set of its own."""
+"""The last version in which zxdg_output_v1 sends ``done``."""
 _LIMIT = 64
-"""Outputs that are followed."""
+"""Maximum number of outputs to follow."""
 
 
 class OutputPlace(NamedTuple):
-    """Position and size in the host's units."""
+    """Position and size in host units."""
 
     position: tuple[int, int]
     size: tuple[int, int]
 
 
 class _Followed:
-    """The proxy's objects for an output, and what was said of it since the last end of a set."""
+    """The proxy's objects for an output, and the values that it has received for it."""
 
     def __init__(self, output: int, version: int, xdg_output: int) -> None:
         self.output = output
@@ -45,8 +45,9 @@ class _Followed:
 class OutputPlaces:
     """Follows the outputs of one connection.
 
-    :ivar places: by the name of the output's global.
-    :ivar is_following: whether the connection tells of outputs; :ivar is_complete: whether it has told of all.
+    :ivar places: position and size by the name of the output's global.
+    :ivar is_following: whether :meth:`start` was called; :ivar is_complete: whether the host has described all
+        outputs that it had then.
     """
 
     def __init__(self) -> None:
@@ -59,7 +60,7 @@ class OutputPlaces:
         self._send: Callable[[bytes], None]
 
     def start(self, globals_: Mapping[int, tuple[str, int]], first_id: int, send: Callable[[bytes], None]) -> None:
-        """Ask for every output.
+        """Bind every output and create its xdg-output.
 
         :param first_id: the first object id that the connection has not used.
         :param send: sends requests on the connection.
@@ -78,13 +79,13 @@ class OutputPlaces:
         send(encode(DISPLAY, 0, "n", self._callback))
 
     def stop(self) -> None:
-        """Forget everything: the connection is closed."""
+        """Drop all state, because the connection is closed."""
         self.places.clear()
         self._followed.clear()
         self.is_following = self.is_complete = False
 
     def announced(self, name: int, interface: str, version: int) -> None:
-        """The connection's registry has announced a global."""
+        """Handle wl_registry.global of the connection."""
         if not self.is_following or interface != "wl_output" or len(self._followed) >= _LIMIT:
             return
         one = self._followed[name] = _Followed(self._new_id(), min(version, _OUTPUT_VERSION), self._new_id())
@@ -94,7 +95,7 @@ class OutputPlaces:
         )
 
     def withdrawn(self, name: int) -> None:
-        """The connection's registry has withdrawn a global."""
+        """Handle wl_registry.global_remove of the connection."""
         one = self._followed.pop(name, None)
         self.places.pop(name, None)
         if one is not None:
@@ -103,10 +104,10 @@ class OutputPlaces:
                 self._send(encode(one.output, _RELEASE))
 
     def event(self, object_id: int, opcode: int, message: bytes) -> bool:
-        """Take an event of any object of the connection.
+        """Handle an event of any object of the connection.
 
-        :returns: whether a description, or the first one of all outputs, is complete.
-        :raises WireError: the event is damaged.
+        :returns: whether the event completes the description of an output, or the first description of all.
+        :raises WireError: the event is malformed.
         """
         if object_id == self._callback and self.is_following and not self.is_complete:
             self.is_complete = True

@@ -11,7 +11,7 @@ from sommelier_shim.wire import HEADER, SIZE_LIMIT, WireError, decode
 
 _GLOBAL_LIMIT = 4096
 _NAME_LIMIT = 256
-"""Letters of an interface's name; the longest has sixty."""
+"""Maximum length of an interface name in characters; the longest known one has sixty."""
 _GLOBAL, _GLOBAL_REMOVE = 0, 1
 """Opcodes of wl_registry's events."""
 
@@ -19,8 +19,8 @@ _GLOBAL, _GLOBAL_REMOVE = 0, 1
 class OwnConnection:
     """One connection.
 
-    :param sock: connected, non-blocking; the connection closes it.
-    :param on_event: called with object, opcode and the whole message. It may close the connection.
+    :param sock: connected and non-blocking; the connection owns it.
+    :param on_event: called with object id, opcode and the complete message. It may close the connection.
     :param on_end: called once with a sentence when the host closed the connection or broke the protocol.
     """
 
@@ -41,11 +41,11 @@ class OwnConnection:
         loop.add(sock.fileno(), READABLE, self._readable)
 
     def send(self, data: bytes, descriptors: list[int] | None = None) -> None:
-        """Send requests: a few hundred bytes. If the socket is full, the host does not read."""
+        """Send requests of a few hundred bytes. A full socket is not retried: the host has stopped reading then."""
         self._outlet.send(data, descriptors)
 
     def close(self) -> None:
-        """Close the connection; nothing is called afterwards."""
+        """Close the connection; no callback runs afterwards."""
         if self._is_open:
             self._is_open = False
             self._outlet.close()
@@ -87,9 +87,9 @@ class GlobalList(dict[int, tuple[str, int]]):
     """The globals that a registry has announced: interface and version by name."""
 
     def event(self, opcode: int, message: bytes) -> None:
-        """Take an event of the registry.
+        """Handle an event of the registry.
 
-        :raises WireError: it is damaged.
+        :raises WireError: the event is malformed.
         """
         if opcode == _GLOBAL:
             name, interface, version = decode("usu", message)
@@ -103,5 +103,5 @@ class GlobalList(dict[int, tuple[str, int]]):
             self.pop(name, None)  # type: ignore[arg-type]
 
     def version_of(self, interface: str) -> int:
-        """The version of an interface, 0 when it was not announced."""
+        """The version of an interface, 0 if the host has not announced it."""
         return max((version for name, version in self.values() if name == interface), default=0)

@@ -12,11 +12,13 @@ _KEY = "host globals"
 
 
 class OwnGlobals:
-    """The host's globals as the proxy's own registry on a client's connection tells them.
+    """The globals that the proxy has bound through its own registry on a client's connection.
 
-    It is the first registry on the connection, so everything here is known before the client hears of it.
+    That registry is the first one on the connection, so the proxy receives each global before the client does.
 
-    :ivar bound: the host's ids of the proxy's own globals, by interface.
+    :ivar wanted: the highest version to bind, by interface.
+    :ivar bound: host id of the proxy's object, by interface; :ivar versions: its version.
+    :ivar registry: host id of the registry.
     """
 
     def __init__(self, wanted: dict[str, int]) -> None:
@@ -43,14 +45,14 @@ def install(hooks: Hooks, wanted: dict[str, int]) -> None:
 
 
 def own_globals(flow: Flow) -> OwnGlobals:
-    """The state of a flow's relay."""
+    """The proxy's own globals of a flow's relay."""
     found = flow.relay.features[_KEY]
     assert isinstance(found, OwnGlobals)
     return found
 
 
 def _announced(flow: Flow, object_id: int, at: int, stop: int) -> None:
-    """Handler for wl_registry.global of the proxy's own registry: bind what is wanted."""
+    """Handler for wl_registry.global of the proxy's own registry: bind the wanted interfaces."""
     name, raw, version = decode("usu", flow.buffer[at:stop])
     own, relay = own_globals(flow), flow.relay
     assert isinstance(relay, TranslatingRelay)

@@ -1,4 +1,4 @@
-"""Puts the parts of the proxy together by what was asked for."""
+"""Builds the proxy's tables from the settings and the host's globals."""
 
 from __future__ import annotations
 
@@ -23,9 +23,9 @@ _log = logging.getLogger(__name__)
 
 
 class Limit(NamedTuple):
-    """Something that was asked for and that this host's clients cannot have.
+    """A setting that has no effect, or less, because of the globals that this host gives to clients.
 
-    :ivar sentence: what, and what happens instead; :ivar advice: what to do, or "".
+    :ivar sentence: the setting and the consequence; :ivar advice: what the user can do, or "".
     """
 
     sentence: str
@@ -33,11 +33,11 @@ class Limit(NamedTuple):
 
 
 class Proxy:
-    """What happens to messages, by the settings.
+    """The settings, and the tables that follow from them.
 
-    :param environ: for the directories of desktop entries.
-    :raises GuestlinkError: an accelerator is wrong.
-    :ivar limits: what this host's clients cannot have.
+    :param environ: its XDG variables give the directories of desktop entries.
+    :raises GuestlinkError: an accelerator is invalid.
+    :ivar policy: decides which globals the proxy announces; :ivar limits: the limits on the present host.
     """
 
     def __init__(self, config: Config, environ: Mapping[str, str] = os.environ) -> None:
@@ -54,12 +54,12 @@ class Proxy:
 
     @property
     def follows_outputs(self) -> bool:
-        """Whether clients' units depend on where the host's outputs lie."""
+        """Whether the settings require the host's output positions (scale, direct scale or dpi)."""
         config = self._config
         return config[options.SCALE] != 1.0 or config[options.DIRECT_SCALE] or bool(config[options.DPI])
 
     def routes(self, host: HostLink) -> Routes:
-        """The tables for a host, by the globals that its clients get."""
+        """Build the tables for a host from the globals that its clients get."""
         config = self._config
         self.limits = []
         hooks = Hooks()
@@ -77,7 +77,7 @@ class Proxy:
         return TranslatingRoutes(hooks, self._trace)
 
     def failed(self, session: Session, text: str) -> None:
-        """Write what is known about a client that was disconnected."""
+        """Log the traced messages of a disconnected client."""
         if self._trace is not None:
             self._trace.dump(session.relay)
 
@@ -86,7 +86,7 @@ class Proxy:
         try:
             return accelerators.parse(text) if text else frozenset()
         except LibraryMissing as error:
-            # Programs show their windows without it.
+            # Not fatal: programs can show their windows without accelerators.
             _log.warning("%s; %s, and restart the proxy: until then every key goes to programs", error, error.hint)
             return frozenset()
 
@@ -99,7 +99,7 @@ class Proxy:
         return accelerators.install(hooks, self._always, self._windowed, has_extension=has_extension)
 
     def _scale(self, hooks: Hooks, host: HostLink) -> dict[str, int]:
-        from sommelier_shim import scaling  # most hosts' clients need none of it
+        from sommelier_shim import scaling  # imported late: most hosts need no scaling
 
         config = self._config
         factor, stable = config[options.SCALE], config[options.STABLE_SCALING]
@@ -107,7 +107,7 @@ class Proxy:
         if config[options.DIRECT_SCALE]:
             missing = [name for name in scaling.DIRECT_NEEDS if not host.version_of(name)]
             if host.outputs.is_following and scaling.XDG_OUTPUT in missing:
-                missing.remove(scaling.XDG_OUTPUT)  # the proxy's own connection knows
+                missing.remove(scaling.XDG_OUTPUT)  # the proxy's own connection has it
             if not missing:
                 return scaling.install_direct(hooks, factor, stable=stable, places=host.outputs.places)
             self._limit(host, "direct scale needs %s", missing, "scaling as without it")
@@ -123,16 +123,17 @@ class Proxy:
         )
 
     def _check_allowed(self, host: HostLink) -> None:
-        """Say which globals are allowed and yet not offered."""
+        """Record the globals that the policy allows and the host hides from clients."""
         for interface, _ in sorted(set(host.globals.values())):
             if host.hides(interface) and self.policy.is_allowed(interface):
                 self._limit(host, "%s is allowed", [interface], "programs do not get it")
 
     def _limit(self, host: HostLink, sentence: str, missing: list[str], outcome: str) -> None:
-        """Note that clients cannot have what was asked for, and log it once.
+        """Record a limit, and log it once.
 
-        :param sentence: what was asked for, with a place for the globals that this needs and clients do not get.
-        :param outcome: what happens instead.
+        :param sentence: the setting, with ``%s`` for the missing globals.
+        :param missing: globals that the setting requires and clients do not get.
+        :param outcome: the consequence.
         """
         hidden = [name for name in missing if host.hides(name)]
         said, advice = sentence % " and ".join(missing), ""

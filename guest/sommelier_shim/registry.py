@@ -1,7 +1,8 @@
-"""The two interfaces that every conversation is built on: wl_display and wl_registry (chromeos-sommelier.md §6.4).
+"""Hooks for wl_display and wl_registry, on which every client depends (chromeos-sommelier.md §6.4).
 
-What a client sees of the host's globals is decided here: interfaces of the tables alone, because a message of an
-unknown interface cannot be followed, with versions no higher than the tables know, minus what the policy hides.
+The registry hooks filter the host's globals. A client gets only interfaces of the tables, because the relay cannot
+track objects in messages of an unknown interface; versions are no higher than in the tables; and the policy hides
+some globals.
 """
 
 from __future__ import annotations
@@ -23,13 +24,13 @@ from sommelier_shim.wire import (
 )
 
 GLOBAL_LIMIT = 4096
-"""Globals that a host may announce; compositors have fewer than a hundred."""
+"""Maximum number of globals of a host; compositors have fewer than a hundred."""
 _KEPT = 256
-"""Bytes of an announcement that is remembered; the longest name of an interface has sixty."""
+"""Maximum size in bytes of an announcement in the cache; the longest interface name has sixty."""
 
 
 def install(hooks: Hooks, policy: GlobalPolicy) -> None:
-    """Add the hooks without which nothing works."""
+    """Install the hooks of wl_display and wl_registry, which every relay requires."""
     hooks.on_event("wl_display", "delete_id", deletes)
     hooks.on_event("wl_display", "error", _error)
     hooks.on_event("wl_registry", "global", _announcement(policy))
@@ -45,14 +46,18 @@ def _error(flow: Flow, object_id: int, at: int, stop: int) -> Buffer | None:
     assert isinstance(error_code, int)
     interface = relay.interface(mine) if mine else ""
     if not mine:
-        # An object of our own: the client knows only the display (chromeos-sommelier.md §8.1.40).
+        # An object of the proxy's own: report the error for wl_display, because the client does not know the object
+        # (chromeos-sommelier.md §8.1.40).
         UINT.pack_into(flow.buffer, at + 8, DISPLAY)
     relay.last_error = f"{interface or 'object'}#{mine}, code {error_code}: {said}"
     return None
 
 
 class _Announced(NamedTuple):
-    """A global as the host announced it: what clients are told, and under what name."""
+    """The result for one announcement: the global's name, and interface and version for clients.
+
+    :ivar offered: None if clients do not get the global; :ivar is_changed: whether clients get another version.
+    """
 
     name: int
     offered: tuple[str, int] | None
@@ -60,7 +65,7 @@ class _Announced(NamedTuple):
 
 
 def _announcement(policy: GlobalPolicy) -> Hook:
-    # Every client hears the same: announcements are taken apart once.
+    # All clients receive the same announcements: decode each only once.
     known: dict[bytes, _Announced] = {}
 
     def examine(message: bytearray) -> _Announced:
@@ -91,7 +96,7 @@ def _announcement(policy: GlobalPolicy) -> Hook:
 
 
 def _withdrawal(flow: Flow, object_id: int, at: int, stop: int) -> Buffer | None:
-    # The entry stays: a client that did not hear of it yet may bind.
+    # Keep the entry: a client that has not yet received this event may bind the global.
     name = UINT.unpack_from(flow.buffer, at + 8)[0]
     announced = flow.relay.globals.get(name)
     if announced is None:
@@ -116,10 +121,10 @@ def _binding(binder: InertBinder) -> Hook:
 
 
 def _checked_bind(flow: Flow, object_id: int, at: int, stop: int) -> tuple[int, str, int, int]:
-    """Check a bind as libwayland does, against what this client was told (chromeos-sommelier.md §1.1).
+    """Check a bind as libwayland does, against the globals announced to this client (chromeos-sommelier.md §1.1).
 
     :returns: the global's name and interface, the version and the new object's id.
-    :raises WireError: it was told otherwise.
+    :raises WireError: the global, interface or version was not announced.
     """
     name, raw, version, new = decode("usun", flow.buffer[at:stop])
     assert isinstance(name, int)

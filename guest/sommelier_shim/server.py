@@ -22,16 +22,16 @@ from sommelier_shim.wire import IMPLEMENTATION, error_event
 _log = logging.getLogger(__name__)
 
 CLIENT_LIMIT = 4096
-"""Clients at a time; each needs three descriptors, a few KB, and a process of 0.3 MB."""
+"""Maximum number of clients; each needs three descriptors, a few KB, and a process of 0.3 MB."""
 _ACCEPTED_AT_ONCE = 32
 _BUSY_TIME = 0.02
 _BUSY_TRIES = 500
-"""Tries to reach a host whose queue of connections is full: ten seconds."""
+"""Maximum number of attempts to connect to a host whose listen queue is full: ten seconds."""
 _NO_DESCRIPTORS = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
 
 
 class ClientInfo(NamedTuple):
-    """A client as ``guestlink status`` shows it."""
+    """The facts on a client for ``guestlink status``."""
 
     pid: int
     program: str
@@ -45,7 +45,7 @@ class ClientInfo(NamedTuple):
 
 
 class _Waiting:
-    """A client that has no connection to the host yet."""
+    """A client that waits for its connection to the host."""
 
     __slots__ = ("pid", "timer", "when_gone")
 
@@ -56,13 +56,15 @@ class _Waiting:
 
 
 class Server:
-    """The clients of one density.
+    """Serves the clients of one proxy; all have the same settings.
 
-    :param host: what is known of the host.
-    :param make_routes: makes the tables for this kind of host; called again when the host has changed.
-    :param on_failure: called with the session and a sentence when a client or the host broke the protocol.
-    :param connect: makes connections to the host.
+    :param host: the link to the host.
+    :param make_routes: builds the tables for the host; called again when the host's globals have changed.
+    :param on_failure: called with the session and a sentence when the proxy disconnects a client because of an
+        error.
+    :param connect: opens connections to the host.
     :ivar when_empty: called when the last client has left.
+    :ivar failures: number of calls of ``on_failure``; :ivar served: number of sessions so far.
     """
 
     def __init__(
@@ -98,29 +100,29 @@ class Server:
     def serve(self, client: socket.socket, when_gone: Callable[[], None] | None = None, *, pid: int = 0) -> None:
         """Serve a connected client.
 
-        :param when_gone: called when the client has left or could not be served.
-        :param pid: its process, where that is known already.
+        :param when_gone: called when the client has left, or the proxy has refused it.
+        :param pid: the client's process; 0 asks the socket.
         """
         client.setblocking(False)
         self._pending[client] = _Waiting(pid or peer_of(client).pid or 0, when_gone)
         self._host.when_known(lambda trouble: self._connect(client, trouble, 0))
 
     def prepare(self) -> None:
-        """Make the tables for the host, which is known: what clients cannot have there is logged."""
+        """Build the tables for the host, whose globals are known. This logs the limits before the first client."""
         self._current_routes()
 
     @property
     def is_empty(self) -> bool:
-        """Whether nobody is connected."""
+        """Whether there is no client."""
         return not (self._sessions or self._pending)
 
     @property
     def clients(self) -> list[ClientInfo]:
-        """Who is connected."""
+        """The connected clients."""
         return [_info(session, pid) for session, pid in self._sessions.items()]
 
     def close(self) -> None:
-        """Disconnect everybody."""
+        """Disconnect all clients and close the listening sockets."""
         if self._pause is not None:
             self._pause.cancel()
         for listener in self._listeners:
@@ -224,7 +226,7 @@ class Server:
             self.when_empty()
 
     def _killed(self, session: Session) -> None:
-        """Somebody on the host has ended the process that stands for a client: this is what it was meant for."""
+        """The client's connector was killed, so somebody on the host wants to end the client: terminate it."""
         pid = self._sessions[session]
         _log.info("client %s (pid %s) is ended from the host", program_of(pid) or "?", pid)
         terminate_peer(session.client.sock)
@@ -251,7 +253,7 @@ class Server:
 
 
 def program_of(pid: int) -> str:
-    """The name of a process, or "" when it is not there or not ours to see."""
+    """The name of a process, or "" if it has exited or the proxy may not read the name."""
     try:
         with open(f"/proc/{pid}/comm", "rb") as stream:
             return _printable(stream.read(64).decode(errors="replace").strip())
@@ -260,7 +262,7 @@ def program_of(pid: int) -> str:
 
 
 def _printable(text: str) -> str:
-    """A text that a client has chosen, for terminals and logs."""
+    """A client's text with unprintable characters replaced, for terminals and logs."""
     return "".join(char if char.isprintable() else "�" for char in text)
 
 
@@ -281,7 +283,7 @@ def _info(session: Session, pid: int) -> ClientInfo:
 
 
 def _refuse(client: socket.socket, text: str) -> None:
-    """Say why, as far as the empty socket takes it, and hang up."""
+    """Send the reason as ``wl_display.error``, without waiting, and close the connection."""
     try:
         client.send(error_event(IMPLEMENTATION, text), socket.MSG_DONTWAIT | socket.MSG_NOSIGNAL)
     except OSError:
@@ -290,7 +292,8 @@ def _refuse(client: socket.socket, text: str) -> None:
 
 
 def raise_descriptor_limit() -> None:
-    """Allow this process as many descriptors as it may have: 500 clients with buffers under way need thousands."""
+    """Raise this process's soft limit of descriptors to the hard limit: 500 clients with buffers in flight need
+    thousands."""
     import resource
 
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)

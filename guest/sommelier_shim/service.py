@@ -1,4 +1,4 @@
-"""The service manager: readiness, status, watchdog, and the environment of the user's other services."""
+"""systemd: readiness, status, watchdog, and the environment of the user's other services."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _log = logging.getLogger(__name__)
 
 
 class ServiceManager:
-    """What systemd is told. Without systemd nothing happens.
+    """Notifications for systemd. Without systemd the methods do nothing.
 
     :param ready_text: sent when ready (``--sd-notify``); ``READY=1`` by default.
     """
@@ -31,7 +31,7 @@ class ServiceManager:
             os.environ.pop(name, None)
 
     def ready(self) -> None:
-        """Say that clients are served."""
+        """Notify readiness, and start feeding the watchdog."""
         self._notifier.send(self._ready_text)
         if self._interval:
             self._feed()
@@ -41,19 +41,19 @@ class ServiceManager:
         self._notifier.send("STATUS=" + text.replace("\n", " "))
 
     def stopping(self) -> None:
-        """Say that the proxy ends."""
+        """Notify that the proxy is stopping."""
         self._notifier.send("STOPPING=1")
 
     def publish(self, variables: Mapping[str, str], done: Callable[[], None]) -> None:
-        """Give variables to everything that the user manager and the session bus start from now on.
+        """Set environment variables for all programs that the user manager and the session bus start from now on.
 
-        :param done: called when the user manager has them, or cannot have them.
+        :param done: called when the user manager has set them, or when that has failed.
         """
-        import shutil  # with its compressors a tenth of the start, and for services alone
+        import shutil  # imported late: with its compressors it takes a tenth of the start; only services need it
 
         words = [f"{name}={value}" for name, value in variables.items()]
         runtime = os.environ.get("XDG_RUNTIME_DIR", "")
-        # The bus starts services itself where they are not systemd's, in the environment that it began with.
+        # The bus itself starts services without a systemd unit, in its own environment.
         if os.path.exists(f"{runtime}/bus") and shutil.which("dbus-update-activation-environment"):
             self._run(["dbus-update-activation-environment", *words], lambda: None)
         if os.path.exists(f"{runtime}/systemd/private") and shutil.which("systemctl"):
@@ -63,7 +63,7 @@ class ServiceManager:
             done()
 
     def close(self) -> None:
-        """Stop."""
+        """Stop feeding the watchdog, and end the child processes."""
         if self._watchdog is not None:
             self._watchdog.cancel()
         for child in self._children:
@@ -88,7 +88,7 @@ class ServiceManager:
 
 
 def _watchdog_interval() -> float:
-    """Seconds between two signs of life: half of what systemd allows; 0 without a watchdog."""
+    """Seconds between two watchdog notifications: half of systemd's limit; 0 without a watchdog."""
     text = os.environ.get("WATCHDOG_USEC", "")
     pid = os.environ.get("WATCHDOG_PID", str(os.getpid()))
     return int(text) / 2_000_000 if text.isdecimal() and pid == str(os.getpid()) else 0.0

@@ -1,5 +1,5 @@
-"""The proxy's control socket: the conversation of :mod:`guestlink.control` without asyncio, which the proxy does
-not load."""
+"""The proxy's control socket: the protocol of :mod:`guestlink.control` without asyncio, which the proxy does not
+load."""
 
 from __future__ import annotations
 
@@ -14,17 +14,17 @@ from guestlink.sockets import listen, peer_of, same_user
 from sommelier_shim.loop import READABLE, WRITABLE, Loop
 
 LINE_LIMIT = 4096
-"""Bytes of a question."""
+"""Maximum size of a call in bytes."""
 CONNECTION_LIMIT = 16
 
 Answer = Callable[[], dict[str, Any]]
 
 
 class StatusServer:
-    """Answers ``{"call": NAME}`` lines of this user's and root's programs.
+    """Answers ``{"call": NAME}`` lines of programs of this user and root.
 
-    :param answers: by name.
-    :raises AddressInUse: another proxy has the socket.
+    :param answers: functions that return the answer, by name of the call.
+    :raises AddressInUse: another proxy listens on the socket.
     """
 
     def __init__(self, loop: Loop, path: str, answers: dict[str, Answer]) -> None:
@@ -57,7 +57,7 @@ class StatusServer:
 
 
 class _Connection:
-    """One program that asks."""
+    """One connection to the control socket."""
 
     def __init__(
         self, loop: Loop, sock: socket.socket, answers: dict[str, Answer], on_end: Callable[[Any], None]
@@ -72,7 +72,7 @@ class _Connection:
         loop.add(sock.fileno(), READABLE, self._ready)
 
     def close(self) -> None:
-        """Hang up."""
+        """Close the connection."""
         if self._sock.fileno() >= 0:
             self._timer.cancel()
             self._loop.remove(self._sock.fileno())
@@ -92,7 +92,7 @@ class _Connection:
                 line, newline, rest = self._received.partition(b"\n")
                 if newline:
                     self._received = rest
-                    import json  # nobody may ever ask
+                    import json  # imported late: there may never be a call
 
                     self._leaving = json.dumps(self._answer(line)).encode() + b"\n"
         except BlockingIOError:

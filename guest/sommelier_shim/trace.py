@@ -1,9 +1,9 @@
-"""A record of the conversation, for people who look for a fault: ``--trace=SPEC``.
+"""A log of messages for debugging: ``--trace=SPEC``.
 
-SPEC is a list of words: ``requests`` or ``events`` (one direction alone), patterns of interfaces to show
-(``xdg_*``) or not to show (``-wl_pointer``), ``ring`` (show nothing until a client dies of a protocol error) and
-``typed`` (show what the user types, which is hidden otherwise). The last messages of each client are kept and
-written to the log when it dies of a protocol error.
+SPEC is a list of words: ``requests`` or ``events`` (one direction alone), patterns of interfaces to log
+(``xdg_*``) or not to log (``-wl_pointer``), ``ring`` (log nothing until a protocol error disconnects a client) and
+``typed`` (log the text and keys that the user types, which the trace hides otherwise). The trace keeps the last
+messages of each client, and logs them when a protocol error disconnects the client.
 """
 
 from __future__ import annotations
@@ -22,9 +22,9 @@ from sommelier_shim.wire import WireError, decode
 _log = logging.getLogger(__name__)
 
 RING_SIZE = 200
-"""Messages that are kept of each client."""
+"""Maximum number of messages to keep for each client."""
 BYTES_KEPT = 512
-"""Bytes that are kept of each message."""
+"""Maximum number of bytes to keep of each message."""
 _TEXT_SHOWN = 80
 
 _TYPED = {
@@ -37,7 +37,8 @@ _TYPED = {
 _TYPED_IN = ("zwp_text_input_", "zwp_input_method_", "zcr_extended_text_input_")
 _RING = "trace"
 CLIENT = "client"
-"""The feature of a relay that holds its client's process id: several clients talk at a time."""
+"""The relay's feature key of the client's process id, which every log line has: several clients are traced at a
+time."""
 
 
 class _Kept(NamedTuple):
@@ -52,9 +53,9 @@ class _Kept(NamedTuple):
 
 
 class Trace:
-    """What to record.
+    """Records and logs messages.
 
-    :param spec: see the module.
+    :param spec: the words of SPEC, see the module.
     """
 
     def __init__(self, spec: str) -> None:
@@ -80,7 +81,7 @@ class Trace:
         return not self._shown or any(fnmatchcase(interface, pattern) for pattern in self._shown)
 
     def record(self, flow: Flow, interface: str, shape: Shape, object_id: int, at: int, stop: int) -> None:
-        """Keep a message, and show it when that is wanted."""
+        """Keep a message, and log it unless ``ring`` is set."""
         data = bytes(flow.buffer[at : min(stop, at + BYTES_KEPT)])
         pid = flow.relay.features.get(CLIENT, 0)
         kept = _Kept(pid, time.time(), flow.is_requests, interface, shape, object_id, stop - at, data)
@@ -92,7 +93,7 @@ class Trace:
             _log.info("%s", self._line(kept))
 
     def dump(self, relay: Relay) -> None:
-        """Write the last messages of a client to the log."""
+        """Log the last messages of a client."""
         for kept in relay.features.get(_RING, ()):
             _log.warning("%s", self._line(kept))
 

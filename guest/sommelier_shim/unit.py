@@ -1,8 +1,8 @@
-"""``sommelier-unit``: what the Wayland and X11 units run.
+"""``sommelier-unit``: the program of the Wayland and X11 user units.
 
-On a host that carries its own proxy in, that one runs, with the original units' command line
-(chromeos-sommelier.md §2.3); elsewhere ours does. The setting ``implementation`` of ``[sommelier]`` decides
-otherwise.
+On a host that mounts its own proxy, the unit runs that one with the command line of ChromeOS's units
+(chromeos-sommelier.md §2.3); elsewhere it runs Guestlink's. The setting ``implementation`` of ``[sommelier]``
+overrides the choice.
 """
 
 from __future__ import annotations
@@ -22,8 +22,9 @@ NATIVE = "/opt/google/cros-containers/bin/sommelier"
 """ChromeOS's own proxy, in a tree that its host mounts (chromeos-sommelier.md §2.3)."""
 _RENDER_NODE = "/dev/dri/renderD128"
 _ACCELERATORS = "Super_L,<Alt>bracketleft,<Alt>bracketright"
-"""Keys that ChromeOS acts on when it hears that a program did not (chromeos-sommelier.md §2.3). A Linux host's
-compositor takes its own keys before any program hears of them: swallowing more would take them from everybody."""
+"""Keys on which ChromeOS acts when the proxy reports that the client has not handled them
+(chromeos-sommelier.md §2.3). A Linux host's compositor handles its own keys before it sends any to programs: if the
+proxy dropped more keys, they would have no effect at all."""
 _FONTS = ("misc", "cyrillic", "100dpi/:unscaled", "75dpi/:unscaled", "Type1", "100dpi", "75dpi")
 
 _PUBLISH = """\
@@ -46,15 +47,15 @@ if command -v xauth > /dev/null; then
 fi
 [ ! -r /etc/sommelierrc ] || . /etc/sommelierrc
 """
-"""Run by the proxy when programs can connect; what they print is the unit's log."""
+"""Shell scripts that the host's proxy runs when programs can connect; their output goes to the unit's log."""
 
 
 class Plan(NamedTuple):
-    """What a unit runs.
+    """The command that a unit runs.
 
-    :ivar native: whether it is the host's program.
-    :ivar argv: its words; the first is the program where it is the host's.
-    :ivar environ: variables on top of the unit's.
+    :ivar native: whether the command is the host's proxy.
+    :ivar argv: its arguments; for the host's proxy the first one is the program.
+    :ivar environ: variables to add to the unit's environment.
     """
 
     native: bool
@@ -63,8 +64,8 @@ class Plan(NamedTuple):
 
 
 def main() -> int:
-    """Run ``sommelier-unit [--check] wayland|x INSTANCE``; with ``--check`` only say whether there is anything to
-    run: status 0, or 1 with a sentence."""
+    """Run ``sommelier-unit [--check] wayland|x INSTANCE``. With ``--check`` only report whether the unit can run a
+    proxy: exit status 0, or 1 with an error message."""
     return run_command("sommelier-unit", _main)
 
 
@@ -78,15 +79,15 @@ def plan(
     render_node: bool = False,
     token: str = "",
 ) -> Plan:
-    """Decide what a unit runs.
+    """Choose the command of a unit.
 
     :param kind: ``wayland`` or ``x``.
     :param instance: the number of the display.
-    :param native_there: whether the host's program exists.
+    :param native_there: whether the host's proxy exists.
     :param render_node: whether the container has a GPU node.
     :param token: the container's token, or "".
-    :raises ConfigError: the program that is set does not exist.
-    :raises GuestlinkError: nothing can serve X11 here.
+    :raises ConfigError: ``implementation = native``, and the host's proxy does not exist.
+    :raises GuestlinkError: the unit is for X11, and the host's proxy is not used.
     """
     implementation = config[options.IMPLEMENTATION]
     if implementation == "native" and not native_there:
@@ -154,7 +155,7 @@ def _main(argv: list[str]) -> int:
 
 
 def _stop_watchdog() -> None:
-    """The host's program gives no signs of life: tell systemd not to wait for them (sd_notify(3))."""
+    """Turn systemd's watchdog off, which the host's proxy does not feed (sd_notify(3))."""
     from guestlink.notify_socket import NotifySocket
 
     NotifySocket(keeps_variable=True).send("WATCHDOG_USEC=0")

@@ -1,4 +1,4 @@
-"""``sommelier PROGRAM``: a program with a proxy of its own, which ends with it."""
+"""``sommelier PROGRAM``: runs a program with a proxy of its own, which exits after the program."""
 
 from __future__ import annotations
 
@@ -19,17 +19,18 @@ from sommelier_shim.server import Server
 
 _OF_OTHER_DISPLAYS = ("DISPLAY", "WAYLAND_SOCKET")
 _DIRECTORY_LIMIT = 90
-"""Characters of a directory with sockets: the kernel takes paths of 107 bytes."""
+"""Maximum length in characters of a directory for sockets: the kernel accepts socket paths of up to 107 bytes."""
 
 
 class Wrapper:
-    """A program, its connections, and what it leaves behind.
+    """A program, its connections, and the processes that it leaves behind.
 
-    Every program that it starts inherits the end of a pipe, the trace. Once the program has ended and nobody is
-    connected, whoever still has the trace has :data:`~sommelier_shim.children.PATIENCE` seconds to connect.
+    The program and all its children inherit the write end of a pipe, the trace. After the program has exited and
+    the last client has left, processes that still hold the trace have
+    :data:`~sommelier_shim.children.PATIENCE` seconds to connect.
 
-    :param single: whether the program gets one connection, as ``WAYLAND_SOCKET``, and not a socket's name.
-    :param ended: called with the program's status when there is nothing more to do.
+    :param single: whether the program gets one connection, as ``WAYLAND_SOCKET``, instead of a socket's name.
+    :param ended: called with the program's exit status when the proxy can exit.
     :raises GuestlinkError: the program cannot be started.
     """
 
@@ -62,19 +63,19 @@ class Wrapper:
             raise
 
     def signalled(self, number: int) -> None:
-        """Pass a signal on: the program is served until it has ended, and its end is ours."""
+        """Forward a signal to the program. The proxy serves the program until it exits, and then exits itself."""
         if self._status is not None:
             self._ended(self._status)
         elif number == signal.SIGINT:
             if not _in_foreground():
-                self.child.tell(number)  # else its terminal tells it, and it may have another use for Ctrl-C
+                self.child.tell(number)  # in the foreground the terminal sends Ctrl-C to the program itself
         else:
             self._is_ending = True
             self.child.tell(number)
             self._loop.call_later(PATIENCE, partial(self.child.tell, signal.SIGKILL))
 
     def close(self) -> None:
-        """End the program, if it still runs, and leave no file behind."""
+        """End the program if it still runs, and remove the proxy's files."""
         self._server.when_empty = None
         self._open.close()
 
@@ -129,7 +130,8 @@ class Wrapper:
             self._trace = -1
 
     def _look(self) -> None:
-        """Is there anything more to do? The program may leave children behind, as wl-copy does."""
+        """Exit if the program has exited and no client is left. Children may live on, as wl-copy's do: wait for
+        their connections for ``PATIENCE`` seconds."""
         if self._status is None or not self._server.is_empty:
             return
         if self._trace < 0:
@@ -145,7 +147,7 @@ class Wrapper:
 
 
 def _in_foreground() -> bool:
-    """Whether the terminal, if there is one, sends Ctrl-C to this process and what it has started."""
+    """Whether there is a terminal that sends Ctrl-C to this process and its children."""
     try:
         terminal = os.open("/dev/tty", os.O_RDONLY | os.O_NOCTTY | os.O_CLOEXEC)
     except OSError:

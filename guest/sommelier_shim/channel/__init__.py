@@ -1,7 +1,7 @@
-"""Ways to reach the host's compositor.
+"""Channels: ways to connect to the host's compositor.
 
-A channel yields a non-blocking stream socket that speaks Wayland for each client. One that crosses the border of
-a virtual machine pumps the other end of a socket pair (chromeos-sommelier.md §5.1).
+A channel opens a non-blocking Wayland stream socket for each client. A channel out of a virtual machine copies data
+between its transport and the other end of a socket pair (chromeos-sommelier.md §5.1).
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from guestlink.errors import GuestlinkError
 
 
 class HostUnreachable(GuestlinkError):
-    """The host's compositor is not there."""
+    """The host's compositor does not listen."""
 
 
 class HostBusy(Exception):
@@ -21,9 +21,9 @@ class HostBusy(Exception):
 
 
 class Channel(Protocol):
-    """A way to the host.
+    """A way to connect to the host.
 
-    :ivar path: of the socket at which clients find the host.
+    :ivar path: path of the host's socket for clients.
     """
 
     path: str
@@ -31,6 +31,6 @@ class Channel(Protocol):
     def connect(self) -> socket.socket:
         """A new connection to the compositor.
 
-        :raises HostUnreachable: it is not there.
-        :raises HostBusy: it does not accept now.
+        :raises HostUnreachable: the compositor does not listen.
+        :raises HostBusy: the compositor does not accept the connection at the moment.
         """

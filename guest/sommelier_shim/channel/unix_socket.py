@@ -1,4 +1,4 @@
-"""The host's compositor by its socket, which the container manager carried in (chromeos-sommelier.md §5.2)."""
+"""The channel through the compositor's socket, which the container manager mounts (chromeos-sommelier.md §5.2)."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ from sommelier_shim.channel import HostBusy, HostUnreachable
 
 
 class SocketChannel:
-    """Connects to a compositor's socket. Descriptors pass as they are.
+    """Connects to a compositor's socket. Descriptors pass through unchanged.
 
-    :param path: of the socket.
+    :param path: path of the socket.
     """
 
     def __init__(self, path: str) -> None:
@@ -19,8 +19,8 @@ class SocketChannel:
     def connect(self) -> socket.socket:
         """A new connection.
 
-        :raises HostUnreachable: nobody listens there.
-        :raises HostBusy: the queue of connections is full.
+        :raises HostUnreachable: no process listens on the socket.
+        :raises HostBusy: the socket's listen queue is full.
         """
         sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
         try:
@@ -35,7 +35,7 @@ class SocketChannel:
 
 
 def unreachable(path: str, error: OSError) -> HostUnreachable:
-    """What is wrong when nobody can connect to a socket."""
+    """The error for a socket to which a connection failed."""
     reason = (error.strerror or str(error)).lower()
     return HostUnreachable(
         f"the host compositor at {path} cannot be reached: {reason}",

@@ -1,1 +1,1 @@
-"""What the proxy changes on purpose: what clients see and are called, and what may cross the border."""
+"""Policies: which globals clients get, application ids and titles, clipboard directions, and keys for the host."""

@@ -1,8 +1,8 @@
-"""Key combinations that belong to the host although a client has the focus (chromeos-sommelier.md §1.3).
+"""Accelerators: key combinations for the host although a client has the focus (chromeos-sommelier.md §1.3).
 
-A combination in the list does not reach the client; a host with ``zcr_keyboard_extension_v1`` is told for every key
-whether the client got it, and acts on those that it did not. Windowed accelerators count unless the window is
-fullscreen: the original parses them and then looks them up in the wrong list.
+The proxy drops the key events of an accelerator. On a host with ``zcr_keyboard_extension_v1`` it acknowledges every
+key as handled (the client got it) or not handled; the host acts on those not handled. Windowed accelerators apply
+unless the window is fullscreen. (ChromeOS's sommelier parses them, but searches the wrong list for them.)
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ def parse(text: str) -> frozenset[Accelerator]:
     """Read a list such as ``Super_L,<Alt>bracketleft``.
 
     :raises GuestlinkError: a keysym is unknown.
-    :raises LibraryMissing: libxkbcommon, which knows them, is not installed.
+    :raises LibraryMissing: libxkbcommon, which has the keysyms' names, is not installed.
     """
     found = set()
     for word in text.split(","):
@@ -64,9 +64,9 @@ def parse(text: str) -> frozenset[Accelerator]:
 class Keyboard:
     """One wl_keyboard.
 
-    :ivar passed: keys that the client knows to be pressed.
-    :ivar focus: the surface with the focus, the client's number.
-    :ivar extension: the host's object to which keys are acknowledged, 0 without.
+    :ivar passed: keys whose press the client has received, and no release yet.
+    :ivar focus: client id of the surface with the focus.
+    :ivar extension: host id of the zcr_extended_keyboard_v1 on which the proxy acknowledges keys, 0 without.
     """
 
     __slots__ = ("extension", "focus", "keymap", "passed")
@@ -79,7 +79,7 @@ class Keyboard:
 
 
 class _Windows:
-    """Which surfaces are fullscreen."""
+    """Client ids of the fullscreen surfaces, and the surface of each xdg_surface and xdg_toplevel."""
 
     def __init__(self) -> None:
         self.surface_of: dict[int, int] = {}
@@ -89,10 +89,11 @@ class _Windows:
 def install(
     hooks: Hooks, always: frozenset[Accelerator], windowed: frozenset[Accelerator], *, has_extension: bool
 ) -> dict[str, int]:
-    """Keep accelerators from the clients.
+    """Install the hooks that drop accelerators.
 
+    :param always: accelerators for all windows, :param windowed: accelerators for windows that are not fullscreen.
     :param has_extension: whether the host has ``zcr_keyboard_extension_v1``.
-    :returns: the host's globals that this needs, with the highest version of each.
+    :returns: the host globals that the hooks bind, with the highest version of each.
     """
 
     def get_keyboard(flow: Flow, object_id: int, at: int, stop: int) -> Buffer | None:

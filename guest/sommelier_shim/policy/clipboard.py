@@ -1,8 +1,8 @@
-"""Which way selections and drags may cross: both, to the host, to the guest, or not at all.
+"""Clipboard policy: the directions in which selections and drags may pass: both, to the host, to the guest, or off.
 
-Contents pass between the programs through pipes that the proxy does not touch; the policy decides who hears of
-whose offers. Programs in the container exchange selections through the host as well, so a closed direction closes
-it for them too.
+Programs send the contents through pipes, which the proxy does not touch; the policy drops the offers of a closed
+direction. Programs in the container exchange selections through the host as well, so a closed direction closes it
+for them, too.
 """
 
 from __future__ import annotations
@@ -18,7 +18,8 @@ _OFFERS = {
     "zwlr_data_control_device_v1": ("zwlr_data_control_offer_v1", {"selection": 8, "primary_selection": 8}),
     "ext_data_control_device_v1": ("ext_data_control_offer_v1", {"selection": 8, "primary_selection": 8}),
 }
-"""By device of a selection: its offers, and the events that name one, with the offset of the name."""
+"""By selection device: the interface of its offers, and its events with an offer, with the offset of the offer's
+id."""
 
 _SOURCES = {
     ("wl_data_device", "set_selection"): "wl_data_source",
@@ -30,15 +31,16 @@ _SOURCES = {
     ("ext_data_control_device_v1", "set_selection"): "ext_data_control_source_v1",
     ("ext_data_control_device_v1", "set_primary_selection"): "ext_data_control_source_v1",
 }
-"""By request that offers something to the host: the interface of its first argument."""
+"""By request that offers a source to the host: the interface of the source, which is the first argument."""
 
 _DRAG_DEVICE = "wl_data_device"
 _HIDDEN = "hidden offers"
-"""By wl_data_device: the offer that the client does not hear of and that may belong to a drag."""
+"""The relay's feature key of offers that the client has not received and that may belong to a drag, by host id of
+the wl_data_device."""
 
 
 def install(hooks: Hooks, policy: str) -> None:
-    """Close the directions that the policy closes.
+    """Install the hooks that close directions.
 
     :param policy: ``both``, ``to-host``, ``to-guest`` or ``off``.
     """
@@ -68,10 +70,10 @@ def _hide_offer(interface: str) -> Hook:
 
 
 def _install_for_drags(hooks: Hooks) -> None:
-    """Hide a drag's offer until the drag has left the client's windows.
+    """Hide a drag's offer from the client, and destroy it only when the drag has left the client's windows.
 
-    To the host, an offer that is destroyed sooner refuses the drag for good; but the drag may have begun in the
-    client itself, on its way to another program.
+    For the host, destroying the offer earlier refuses the drag for good; but the drag may have started in the
+    client itself, and its target may be another program.
     """
     destroy = interface_shape("wl_data_offer").request("destroy")
 
@@ -127,7 +129,7 @@ def _refuse_source(interface: str, request: str) -> Hook:
     def refuse(flow: Flow, object_id: int, at: int, stop: int) -> Buffer | None:
         source = UINT.unpack_from(flow.buffer, at + 8)[0]
         if not source and request == "start_drag":
-            return None  # without a source, only the client itself hears of the drag
+            return None  # without a source, only the client itself receives the drag's events
         if flow.relay.interface(source) == interface:
             flow.relay.to_client(encode(source, cancelled), None)
         return b""

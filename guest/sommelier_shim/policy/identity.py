@@ -1,8 +1,9 @@
-"""How windows are named to the host: application ids and titles (chromeos-sommelier.md §2.5).
+"""Windows' application ids and titles for the host (chromeos-sommelier.md §2.5).
 
-ChromeOS matches ``org.chromium.guest_os.VM.wayland.ID`` with the desktop entries that garcon published, so the form
-is exact. A desktop on a Linux host matches an id with the name of a launcher first and with its ``StartupWMClass``
-second; the launchers of guestlink-host carry the plain id there, and are named ``guestlink-NAME-ID``.
+ChromeOS matches ``org.chromium.guest_os.VM.wayland.ID`` with the desktop entries that garcon has published, so the
+form must be exact. A desktop on a Linux host matches an id first with the name of a launcher and then with its
+``StartupWMClass``; guestlink-host names its launchers ``guestlink-NAME-ID`` and sets ``StartupWMClass`` to the
+plain id.
 """
 
 from __future__ import annotations
@@ -16,25 +17,25 @@ from sommelier_shim.wire import HEADER, MESSAGE_LIMIT, Buffer, decode, encode
 
 CHROMEOS_PREFIX = "org.chromium.guest_os"
 _TEXT_LIMIT = MESSAGE_LIMIT - 16
-"""Bytes of a string that leave a message short enough for every libwayland."""
+"""Maximum size of a string in bytes for a message that every libwayland accepts."""
 
 APP_IDS = "app ids"
-"""The feature of a relay that holds the ids that its client has set, by window."""
+"""The relay's feature key of the application ids that the client has set, by client id of the window."""
 _SHOWN = 128
-"""Characters of an id that are kept to be shown."""
+"""Maximum number of characters of an id to keep for ``guestlink status``."""
 _PLAIN_LENGTH = 100
-"""Characters of an id with which the file of its launcher is named; a longer one's name has a hash in it."""
+"""Maximum length of an id in a launcher's file name; the file name of a longer id contains a hash."""
 
 Naming: TypeAlias = Callable[[str], str]
-"""From a program's own application id to the one that the host gets."""
+"""Converts a program's application id to the one for the host."""
 EntryTest: TypeAlias = Callable[[str], bool]
-"""Whether the container has a desktop entry of that id."""
+"""Whether the container has a desktop entry with this id."""
 
 
 def chromeos_naming(vm: str) -> Naming:
-    """The form for ChromeOS.
+    """The naming for ChromeOS.
 
-    :param vm: the middle part; the container's token on a Chromebook.
+    :param vm: the middle part of the id; the container's token on a Chromebook.
     """
 
     def name(app_id: str) -> str:
@@ -44,10 +45,10 @@ def chromeos_naming(vm: str) -> Naming:
 
 
 def linux_naming(container: str, has_entry: EntryTest) -> Naming:
-    """The form for a Linux host: the launcher's name where this container has published a desktop entry of that
-    id, else the plain id, which the launcher of a differently named entry has as its ``StartupWMClass``.
+    """The naming for a Linux host: the launcher's name if this container has a desktop entry with the id, otherwise
+    the plain id, which is the ``StartupWMClass`` of the launcher if its desktop entry has another name.
 
-    :param container: its name on the host; "" leaves ids alone.
+    :param container: the container's name on the host; with "" all ids stay plain.
     :param has_entry: whether the container has a desktop entry ``ID.desktop``.
     """
 
@@ -59,7 +60,7 @@ def linux_naming(container: str, has_entry: EntryTest) -> Naming:
 
 
 def _is_plain(app_id: str) -> bool:
-    """Whether the file of its launcher is named with the id as it is, and not with a hash."""
+    """Whether the launcher's file name contains the id itself, not a hash of it."""
     letters = app_id.replace("_", "").replace(".", "").replace("-", "")
     ends_like_a_hash = app_id[-17:-16] == "_" and not app_id[-16:].strip("0123456789abcdef")
     fits = app_id[:1].isalnum() and len(app_id) <= _PLAIN_LENGTH and not ends_like_a_hash
@@ -67,7 +68,7 @@ def _is_plain(app_id: str) -> bool:
 
 
 def install(hooks: Hooks, naming: Naming, title_prefix: str) -> None:
-    """Rename what windows are called."""
+    """Install the hooks that change application ids and titles."""
     rename = _rename(naming)
     for window in ("xdg_toplevel", "zxdg_toplevel_v6"):
         hooks.on_request(window, "set_app_id", rename)
@@ -92,7 +93,8 @@ def _rename(naming: Naming, *, is_shown: bool = True) -> Hook:
 
 
 def _off_the_bus(naming: Naming) -> Hook:
-    """Names on the container's session bus mean nothing on the host's, or another program's windows and menus."""
+    """The hook of set_dbus_properties: keep only the application id. The other arguments are names on the
+    container's session bus; on the host's bus they mean nothing, or another program's windows and menus."""
 
     def keep_id_alone(flow: Flow, object_id: int, at: int, stop: int) -> Buffer:
         app_id = decode("ssssss", flow.buffer[at:stop])[0]

@@ -1,4 +1,4 @@
-"""Which of the host's globals a container gets to see (chromeos-sommelier.md §8.3)."""
+"""The policy for globals: which of the host's globals clients get (chromeos-sommelier.md §8.3)."""
 
 from __future__ import annotations
 
@@ -32,10 +32,10 @@ PRIVILEGED = (
     "zwp_virtual_keyboard_*",
     "zwp_xwayland_keyboard_grab_manager_v1",
 )
-"""Globals with which a program sees or steers other programs: off unless they are allowed by name."""
+"""Globals with which a program can see or control other programs: hidden unless the user allows them by name."""
 
 HARMLESS = ("org_kde_kwin_server_decoration_manager",)
-"""Exceptions from the patterns above."""
+"""Exceptions from ``PRIVILEGED``."""
 
 HOST_ONLY = (
     "zaura_shell",
@@ -43,15 +43,15 @@ HOST_ONLY = (
     "zcr_stylus_v2",
     "zcr_gaming_input_v2",
 )
-"""What ChromeOS offers to its proxy, not to clients: Chromium that finds zaura_shell behaves as if it ran on
+"""Globals that ChromeOS offers to its proxy, not to clients: with zaura_shell, Chromium behaves as if it ran on
 ChromeOS (chromeos-sommelier.md §1.1, §6.7)."""
 
 
 class GlobalPolicy:
-    """Decides which globals are offered.
+    """Decides which globals the proxy announces.
 
-    :param allowed: patterns (``zwlr_*``) of interfaces that are offered although they are privileged.
-    :param denied: patterns of interfaces that are never offered; stronger than ``allowed``.
+    :param allowed: patterns (``zwlr_*``) of interfaces to announce although they are privileged.
+    :param denied: patterns of interfaces never to announce; these override ``allowed``.
     """
 
     def __init__(self, allowed: Sequence[str] = (), denied: Sequence[str] = ()) -> None:
@@ -60,7 +60,8 @@ class GlobalPolicy:
 
     @property
     def without_effect(self) -> list[str]:
-        """Patterns that match no interface of the tables: they are misspelt, or about what is never offered."""
+        """Patterns that match no interface of the tables: misspelt, or for an interface that the proxy cannot
+        announce."""
         patterns = (*self._allowed, *self._denied)
         return [one for one in patterns if not any(fnmatchcase(name, one) for name in INTERFACES)]
 
@@ -71,11 +72,11 @@ class GlobalPolicy:
         return min(host_version, shapes.version_of(interface))
 
     def is_allowed(self, interface: str) -> bool:
-        """Whether a privileged interface is offered because it is allowed by name."""
+        """Whether the proxy announces an interface because a pattern of ``allowed`` matches it."""
         return _matches(interface, self._allowed) and self.offered_version(interface, 1) > 0
 
     def reason_hidden(self, interface: str) -> str:
-        """Why an interface of the tables is not offered, or ""."""
+        """The reason why the proxy does not announce an interface of the tables; "" if it does."""
         if _matches(interface, self._denied):
             return "denied by configuration"
         if interface in HOST_ONLY:

@@ -1,6 +1,6 @@
-"""The keyboard's state as libxkbcommon works it out, so that accelerators are found by what a key means.
+"""The keyboard's state, computed by libxkbcommon: accelerators are keysyms, not key codes.
 
-The library is loaded when accelerators are set and at no other time.
+The proxy loads the library only if accelerators are set.
 """
 
 from __future__ import annotations
@@ -11,10 +11,10 @@ from functools import lru_cache
 from guestlink.errors import GuestlinkError
 
 KEYMAP_LIMIT = 4 * 1024 * 1024
-"""Bytes of a keymap; common ones have 60 KB."""
+"""Maximum size of a keymap in bytes; common ones have 60 KB."""
 _SONAME = "libxkbcommon.so.0"
 _EVDEV_OFFSET = 8
-"""XKB key codes are the kernel's plus this."""
+"""An XKB key code is the kernel's key code plus this."""
 _TEXT_V1 = 1
 _CASE_INSENSITIVE = 1
 _EFFECTIVE = 1 << 3
@@ -28,7 +28,7 @@ class LibraryMissing(GuestlinkError):
 
 class _Library:
     def __init__(self) -> None:
-        import ctypes  # needed by those alone who set accelerators
+        import ctypes  # imported late: needed only with accelerators
 
         try:
             xkb = ctypes.CDLL(_SONAME)
@@ -52,7 +52,7 @@ class _Library:
             function = getattr(xkb, name)
             function.restype, function.argtypes = result, arguments
         self.xkb = xkb
-        self.context = xkb.xkb_context_new(1)  # no default include paths: keymaps come whole
+        self.context = xkb.xkb_context_new(1)  # no default include paths: hosts send complete keymaps
         xkb.xkb_context_set_log_level(self.context, 10)
 
 
@@ -67,18 +67,18 @@ def _load() -> _Library:
 
 
 def keysym(name: str) -> int:
-    """The number of a keysym by its name, in any case; 0 when there is none.
+    """The number of a keysym by its name, case-insensitive; 0 if there is none.
 
-    :raises LibraryMissing: there is no libxkbcommon.
+    :raises LibraryMissing: libxkbcommon is not installed.
     """
     number: int = _load().xkb.xkb_keysym_from_name(name.encode(), _CASE_INSENSITIVE)
     return number
 
 
 class _Compiled:
-    """What libxkbcommon makes of a keymap's text.
+    """A keymap compiled by libxkbcommon.
 
-    :raises ValueError: this is no keymap.
+    :raises ValueError: the text is no keymap.
     """
 
     keymap: int | None = None
@@ -95,16 +95,17 @@ class _Compiled:
             self._unref(self.keymap)
 
 
-# A host has one or two keymaps for all its clients' keyboards. To read one takes 2 ms and 120 KB, and a client may
-# ask for keyboards without end.
+# A host has one or two keymaps for all keyboards. Compiling one takes 2 ms and 120 KB, and a client may create any
+# number of keyboards.
 _compiled = lru_cache(maxsize=4)(_Compiled)
 
 
 class Keymap:
-    """The keyboard's state by one keymap.
+    """The state of a keyboard with one keymap.
 
-    :param descriptor: of the keymap, which stays open; it is read, not mapped.
-    :raises ValueError: this is no keymap.
+    :param descriptor: descriptor of the keymap, which stays open; it is read, not mapped.
+    :param size: size of the keymap in bytes.
+    :raises ValueError: the descriptor has no keymap.
     """
 
     def __init__(self, descriptor: int, size: int) -> None:
@@ -112,22 +113,22 @@ class Keymap:
         text = os.pread(descriptor, size, 0) if 0 < size <= KEYMAP_LIMIT else b""
         compiled = _compiled(text.split(b"\0")[0])
         self._xkb = _load().xkb
-        self._state = self._xkb.xkb_state_new(compiled.keymap)  # which holds the keymap
+        self._state = self._xkb.xkb_state_new(compiled.keymap)  # the state holds a reference to the keymap
 
     def __del__(self) -> None:
         if self._state:
             self._xkb.xkb_state_unref(self._state)
 
     def update(self, depressed: int, latched: int, locked: int, group: int) -> None:
-        """Take over wl_keyboard.modifiers."""
+        """Apply a wl_keyboard.modifiers event."""
         self._xkb.xkb_state_update_mask(self._state, depressed, latched, locked, 0, 0, group)
 
     def keysym(self, key: int) -> int:
-        """What a key (the kernel's code) means now; 0 for nothing."""
+        """The present keysym of a key, given by the kernel's code; 0 if it has none."""
         number: int = self._xkb.xkb_state_key_get_one_sym(self._state, (key + _EVDEV_OFFSET) & 0xFFFFFFFF)
         return number
 
     def modifiers(self) -> int:
-        """Which of control, alt and shift are in force."""
+        """The bits of the active modifiers among control, alt and shift."""
         active = self._xkb.xkb_state_mod_name_is_active
         return sum(bit for name, bit in _MODIFIERS if active(self._state, name, _EFFECTIVE) == 1)

@@ -100,7 +100,7 @@ def generate() -> str:
 
 
 def _destructor_events(path: Path, interface: str) -> set[str]:
-    """Events after which the object is gone; the scanner does not read their type."""
+    """Names of the events that destroy their object. The scanner does not read their type."""
     found = ElementTree.parse(path).iterfind(f"interface[@name='{interface}']/event[@type='destructor']")
     return {event.attrib["name"] for event in found}
 
@@ -119,7 +119,7 @@ def _messages(messages: Any, destructors: set[str]) -> tuple[tuple[Any, ...], ..
 
 
 def _name(name: str) -> str:
-    """The protocol's name; the scanner adds an underscore to Python's keywords."""
+    """The name in the protocol: the scanner appends an underscore to Python's keywords."""
     return name[:-1] if name.endswith("_") and keyword.iskeyword(name[:-1]) else name
 
 
