@@ -42,7 +42,7 @@ def _run(argv: list[str]) -> int:
     )
     if arguments.connect is not None:
         signal.signal(signal.SIGPIPE, signal.SIG_IGN)
-        gc.freeze()  # No collection in the session has to look at what is here now.
+        gc.freeze()  # Collections in the session skip the objects that exist now.
         Session(dial(arguments.connect, arguments.token_file), surroundings).run()
         return 0
     if arguments.warm:

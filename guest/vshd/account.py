@@ -1,4 +1,4 @@
-"""Whose session it becomes (chromeos-vsh.md §3.6)."""
+"""Chooses the user of a session (chromeos-vsh.md §3.6)."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ class Refused(Exception):
 class Account(NamedTuple):
     """A user.
 
-    :ivar switches: the target has to take this user's ids, which are not the daemon's.
+    :ivar switches: the target must change to this user's ids, which are not the daemon's.
     """
 
     name: str
@@ -30,7 +30,7 @@ class Account(NamedTuple):
 def choose_account(setup: Setup, default_user: str, may_switch: bool) -> Account:
     """The user of a session.
 
-    :param default_user: whose shell ``/vm_shell`` is when nobody is asked for.
+    :param default_user: the user of ``/vm_shell`` when the client asks for none.
     :param may_switch: ``False`` runs everything as the daemon's own user, in ``/`` with ``/bin/sh``.
     :raises Refused: there is no such user, or the daemon may not become that user.
     """

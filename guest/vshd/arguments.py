@@ -1,4 +1,4 @@
-"""vshd's command line: the original's switches as they are (chromeos-vsh.md §2.5), and clearer ones beside them."""
+"""vshd's command line: the switches of ChromeOS's vshd (chromeos-vsh.md §2.5), and clearer ones of ours."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from guestlink.token import TOKEN_PATH
 PORT = 9001
 """vsock port of a virtual machine's shell (chromeos-vsh.md §1.2)."""
 UNKNOWN_SWITCH, BAD_VALUE = 64, 65
-"""Exit codes of the original's switches."""
+"""Exit codes of ChromeOS's vshd for an unknown switch and for an invalid value."""
 
 USAGE = """\
 usage: vshd [--connect ADDRESS | --listen ADDRESS] [SWITCH...]
@@ -34,11 +34,11 @@ as the host opens, or on the sockets that systemd hands over. Without either it 
 
 
 class Arguments(NamedTuple):
-    """What vshd was told to do.
+    """The parsed command line.
 
-    :ivar connect: one session with whoever listens there.
-    :ivar listen: as many sessions as somebody opens there.
-    :ivar warm: serve requests of garcon on this socket; :ivar until: while this process runs.
+    :ivar connect: connect to this address, and serve one session.
+    :ivar listen: listen on this address, and serve every connection.
+    :ivar warm: serve garcon's requests on this socket; :ivar until: while the process with this id runs.
     """
 
     connect: Address | None = None
@@ -56,8 +56,8 @@ class Arguments(NamedTuple):
 def parse_arguments(argv: Sequence[str], *, activated: bool = False) -> Arguments:
     """Read the command line.
 
-    :param activated: systemd hands over sockets, so that no address is needed.
-    :raises GuestlinkError: with the original's exit code.
+    :param activated: systemd has passed sockets, so that no address is needed.
+    :raises GuestlinkError: the command line is invalid; switches and values have the exit codes of ChromeOS's vshd.
     """
     values: dict[str, str] = {}
     words = iter(argv)
@@ -69,7 +69,7 @@ def parse_arguments(argv: Sequence[str], *, activated: bool = False) -> Argument
         name, equals, value = word.lstrip("-").partition("=")
         name = name.replace("-", "_")
         if name.startswith("no") and name[2:] in _FLAGS and not equals:
-            name, value = name[2:], "false"  # the original's flag library knows --noinherit_env
+            name, value = name[2:], "false"  # the flag library of ChromeOS's vshd accepts --noinherit_env
         elif name in _FLAGS and not equals:
             value = "true"
         elif name not in _FLAGS and name not in _VALUES:

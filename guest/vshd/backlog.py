@@ -14,13 +14,13 @@ Buffer = bytes | bytearray | memoryview
 _PIECES = 512
 """Buffers in one call; the kernel takes 1024 at most (IOV_MAX)."""
 _SMALL, _JOINED = 1024, 64 * 1024
-"""Buffers below the first size are copied behind each other up to the second: objects cost memory too."""
+"""Buffers below the first size are joined into one of up to the second, because each object costs memory too."""
 
 
 class Backlog:
     """A queue in front of a non-blocking descriptor.
 
-    :ivar size: bytes that wait.
+    :ivar size: bytes in the queue.
     """
 
     __slots__ = ("_pieces", "size")
@@ -30,7 +30,7 @@ class Backlog:
         self.size = 0
 
     def add(self, data: Buffer) -> None:
-        """Put bytes at the end. The buffer must not change any more."""
+        """Append bytes. The caller must not change the buffer afterwards."""
         size = len(data)
         self.size += size
         pieces = self._pieces
@@ -42,14 +42,14 @@ class Backlog:
             pieces.append(bytearray(data))
 
     def clear(self) -> None:
-        """Forget everything."""
+        """Drop everything."""
         self._pieces.clear()
         self.size = 0
 
     def send(self, sock: socket.socket, new: Sequence[Buffer] = ()) -> None:
-        """Send what waits and then the new buffers, as far as the socket takes them.
+        """Send the queue and then the new buffers, as far as the socket takes them.
 
-        The new ones are copied where they have to wait, so that their memory can be used again.
+        New bytes that are queued are copied, so that the caller can reuse their memory.
 
         :raises OSError: the connection is broken.
         """
@@ -72,10 +72,10 @@ class Backlog:
             sent = max(sent - size, 0)
 
     def write(self, descriptor: int, most: int = sys.maxsize) -> None:
-        """Write what waits, as far as the descriptor takes it.
+        """Write the queue, as far as the descriptor takes it.
 
-        :param most: write no more than so many bytes.
-        :raises OSError: nobody reads.
+        :param most: bytes to write at most.
+        :raises OSError: the reader has closed.
         """
         if not self._pieces:
             return

@@ -1,8 +1,8 @@
 """A small process that forks one child for each connection: no session waits for an interpreter to start.
 
-It is single-threaded and holds nothing but its listeners, so that a fork is cheap and takes nothing along. One
-child is forked beforehand and has gone through the beginning of a session: a fresh one first has to get its memory,
-page by page.
+It is single-threaded and holds only its listeners, so a fork is cheap and a child inherits nothing else. One child,
+the standby, is forked in advance and has rehearsed the start of a session, because a fresh child first has to copy
+its memory page by page.
 """
 
 from __future__ import annotations
@@ -27,10 +27,10 @@ _log = logging.getLogger(__name__)
 CHILD_LIMIT = 1024
 """Sessions at a time; further connections are closed."""
 _PAUSE = 0.2
-"""Seconds without accepting when the system is short of something."""
+"""Seconds without accepting when the system is out of descriptors, memory or processes."""
 _QUIET_TIME = 0.02
-"""Seconds without a connection or an end after which a child is forked for the next: a session that begins shall
-not share the processor with that."""
+"""Seconds without a connection or an exit before the next standby is forked: a session that starts must not share
+the processor with the fork."""
 STANDBY_NAME = "vshd-standby"
 """What ps(1) shows for processes that wait for a connection."""
 _SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGCHLD)
@@ -41,7 +41,7 @@ Prepared = TypeVar("Prepared")
 
 
 class _Standby(NamedTuple):
-    """The child that waits for a connection, and the socket that it gets it through."""
+    """The child that waits for a connection, and the socket over which the server sends it."""
 
     pid: int
     orders: socket.socket
@@ -52,12 +52,12 @@ class ForkServer(Generic[Prepared]):
 
     :param listeners: non-blocking listening sockets.
     :param refusal: why a peer may not connect, or ``None``.
-    :param serve: serves a connection, in the child; what it returns is the child's exit status. Gets what
-        ``rehearse`` returned there, or ``None``.
-    :param until: a descriptor that becomes readable when no more connections shall be accepted, as a pidfd does
-        when its process has ended; or -1. The server stays until its last session is over.
-    :param leaves_sessions: whether sessions go on when the server is told to stop.
-    :param rehearse: called in the child that waits for the next connection, before that comes.
+    :param serve: called in the child with the connection and the result of ``rehearse`` (``None`` in a child that
+        did not rehearse); returns the child's exit status.
+    :param until: a descriptor, such as a pidfd, or -1; once it is readable the server accepts no more connections
+        and exits after its last session.
+    :param leaves_sessions: whether sessions continue after SIGTERM or SIGINT to the server.
+    :param rehearse: called in the standby child, before its connection arrives.
     """
 
     def __init__(
@@ -84,12 +84,12 @@ class ForkServer(Generic[Prepared]):
         self._wakeup, self._waker = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
 
     def run(self) -> None:
-        """Serve until SIGTERM or SIGINT, or until nobody needs us any more."""
+        """Serve until SIGTERM or SIGINT, or, once ``until`` is readable, until the last session has ended."""
         for number in _SIGNALS:
             signal.signal(number, self._signalled)
         signal.set_wakeup_fd(self._waker, warn_on_full_buffer=False)
         gc.collect()
-        gc.freeze()  # What is here now stays; children need not copy it to look at it.
+        gc.freeze()  # Objects that exist now stay; a collection in a child must not copy their pages.
         gc.disable()
         poll = select.poll()
         poll.register(self._wakeup, select.POLLIN)
@@ -137,7 +137,7 @@ class ForkServer(Generic[Prepared]):
             self._stop = True
 
     def _accept(self, listener: socket.socket) -> bool:
-        """Take one connection; returns ``False`` where the system is short of something."""
+        """Accept and serve one connection; returns ``False`` if the system is out of a resource."""
         try:
             connection, _ = listener.accept()
         except BlockingIOError:
@@ -146,7 +146,7 @@ class ForkServer(Generic[Prepared]):
             if error.errno in _SHORTAGES:
                 _log.warning("cannot accept a connection: %s", error.strerror)
                 return False
-            return True  # it has gone again
+            return True  # the client has disconnected already
         with connection:
             try:
                 refusal = self._refusal(peer_of(connection))
@@ -170,10 +170,10 @@ class ForkServer(Generic[Prepared]):
             self._wants_standby = self._standby is None
             return True
 
-    # The child that waits.
+    # The standby child.
 
     def _renew_standby(self) -> None:
-        """Have a child that waits, unless there shall be no more sessions."""
+        """Fork a standby child if there is none, unless the server accepts no more sessions."""
         if self._standby is not None or self._stop or self._retire or len(self._children) >= CHILD_LIMIT:
             return
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
@@ -193,35 +193,35 @@ class ForkServer(Generic[Prepared]):
     def _stand_by(self, orders: socket.socket) -> int:
         prepared = None
         name = _rename(STANDBY_NAME)
-        with contextlib.suppress(Exception):  # What fails here fails in the session too, and is reported there.
+        with contextlib.suppress(Exception):  # A failure here happens again in the session, which reports it.
             prepared = self._rehearse()
         descriptors: list[int] = []
-        with contextlib.suppress(OSError):  # The server has ended, perhaps before it read that we are ready.
+        with contextlib.suppress(OSError):  # The server has exited, perhaps before it read that we are ready.
             orders.send(b".")
             _, descriptors, _, _ = socket.recv_fds(orders, 1, 1)
         orders.close()
         _rename(name)
         if not descriptors:
-            return 0  # The server ends.
+            return 0  # The server has closed the socket.
         os.set_inheritable(descriptors[0], False)
         return self._serve(socket.socket(fileno=descriptors[0]), prepared)
 
     def _hand_over(self, connection: socket.socket) -> int:
-        """Give a connection to the child that waits; returns its process id, or 0 where none takes it."""
+        """Send a connection to the standby child; returns the child's process id, or 0 if none is ready."""
         standby = self._standby
         if standby is None:
             return 0
         try:
             if not standby.orders.recv(1, socket.MSG_DONTWAIT):
-                return 0  # It has ended.
+                return 0  # It has exited.
         except OSError:
-            return 0  # It has not gone through the beginning yet.
+            return 0  # It still rehearses.
         self._standby = None
         with standby.orders:
             try:
                 socket.send_fds(standby.orders, [b"."], [connection.fileno()])
             except OSError:
-                return 0  # Somebody has ended it.
+                return 0  # It was killed.
         return standby.pid
 
     def _dismiss_standby(self) -> None:
@@ -268,7 +268,7 @@ class ForkServer(Generic[Prepared]):
 
 
 def _rename(name: str) -> str:
-    """Give this process another name for ps(1); returns the one that it had."""
+    """Change this process's name in ps(1); returns the old name."""
     try:
         with open("/proc/self/comm", "r+") as file:
             before = file.read().strip()

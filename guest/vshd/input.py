@@ -1,5 +1,4 @@
-"""What the client sends on its way into the target: a person's keys, a paste, a flood (chromeos-vsh.md §3.6,
-§3.12)."""
+"""From the client to the target's input: a person's keys, a paste, a flood (chromeos-vsh.md §3.6, §3.12)."""
 
 from __future__ import annotations
 
@@ -12,17 +11,17 @@ from vshd.backlog import Backlog
 from vshd.target import Target
 
 _PASTE = 2048
-"""Bytes that a terminal gets at a time where it echoes: until the echo has come, or did not come for a moment."""
+"""Bytes written at a time to a terminal that echoes; more follow after the echo, or after a pause in its output."""
 _END_OF_FILE = b"\x04"
 """The key that ends the input on a terminal."""
 _LARGE_PIPE = 1024 * 1024
-"""Bytes that the target's input holds in a flood: as many times fewer changes of process."""
+"""Bytes that the target's input pipe holds in a flood; the more it holds, the fewer context switches."""
 
 
 class Input:
-    """The target's input, in front of which waits what it has not taken yet.
+    """The target's input, with a queue for bytes that the target has not taken yet.
 
-    :param target: whose ``stdin`` is written, and closed when everything has been.
+    :param target: its ``stdin`` is written, and closed after the last byte.
     """
 
     __slots__ = ("_backlog", "_ends", "_is_wide", "_target", "_unechoed")
@@ -41,11 +40,11 @@ class Input:
 
     @property
     def awaits_echo(self) -> bool:
-        """A terminal throws away the echo that it has no room for: it gets nothing while that would happen."""
+        """Whether to write nothing now, because a terminal drops echo that it has no room for."""
         return self._unechoed >= _PASTE
 
     def put(self, data: Bytes) -> None:
-        """Put data behind what waits, or end the input with none at all. The data must not change any more."""
+        """Append data to the queue; empty data ends the input. The caller must not change the data afterwards."""
         target = self._target
         if target.stdin < 0 or self._ends:
             return
@@ -57,7 +56,7 @@ class Input:
             self._ends = True
 
     def put_lent(self, data: Bytes) -> None:
-        """As :meth:`put`, for a lot of data whose memory will be used again: only what has to wait is copied."""
+        """As :meth:`put`, for bulk data whose memory the caller reuses: only bytes that are queued are copied."""
         target = self._target
         taken = 0
         if data and target.terminal < 0 <= target.stdin and not self._ends:
@@ -73,7 +72,7 @@ class Input:
             self.put(bytes(data[taken:]))
 
     def type(self, keys: bytes) -> None:
-        """As :meth:`put` and :meth:`write`, for a few bytes; nothing waits, and the target may be written."""
+        """As :meth:`put` and :meth:`write`, for a few bytes, while the queue is empty and :meth:`takes` is true."""
         target = self._target
         if target.stdin < 0 or self._ends:
             return
@@ -89,11 +88,11 @@ class Input:
             self._backlog.add(keys[taken:])
 
     def takes(self) -> bool:
-        """Whether :meth:`write` may be tried when the target has room."""
+        """Whether :meth:`write` may be called once the target is writable."""
         return self._target.stdin >= 0 and not self.awaits_echo
 
     def write(self) -> None:
-        """Write what waits, as far as the target takes it."""
+        """Write the queue, as far as the target takes it."""
         target = self._target
         try:
             waiting = self._backlog.size
@@ -108,25 +107,25 @@ class Input:
             target.close_stdin()
 
     def echoed(self, count: int) -> None:
-        """Take notice of output: some of it will be echo."""
+        """Count bytes of output; some of them are echo."""
         if self._unechoed:
             self._unechoed = max(self._unechoed - count // 3, 0)
 
     def echoes_no_more(self) -> None:
-        """Take notice that there has been no output for a while."""
+        """Expect no more echo, because there was no output for a while."""
         self._unechoed = 0
 
     def drop(self) -> None:
-        """Forget what waits."""
+        """Drop the queue."""
         self._backlog.clear()
 
     def _give_up(self) -> None:
-        """It has closed its input: what it does not want is dropped, and the session goes on."""
+        """The target has closed its input: drop the queue, and continue the session."""
         self._backlog.clear()
         self._ends = True
 
     def _widen(self) -> None:
         if not self._is_wide:
             self._is_wide = True
-            with contextlib.suppress(OSError):  # a user whose pipes hold as much as they may
+            with contextlib.suppress(OSError):  # the user's limit for pipe buffers is reached
                 fcntl.fcntl(self._target.stdin, fcntl.F_SETPIPE_SZ, _LARGE_PIPE)

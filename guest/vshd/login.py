@@ -1,4 +1,4 @@
-"""What a login would give a user: the runtime directory, the bus, the user manager's variables and the locale."""
+"""The variables of a login: the runtime directory, the bus, the user manager's variables and the locale."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ from vshd.environment import Environ
 
 _LOCALE_FILES = ("/etc/locale.conf", "/etc/default/locale")
 _TIMEOUT = 2.0
-"""Seconds that a user manager may take to tell its variables."""
+"""Seconds that a user manager may take to send its variables."""
 _ESCAPES = {"n": "\n", "t": "\t", "r": "\r", "a": "\a", "b": "\b", "f": "\f", "v": "\v"}
 _ESCAPE = re.compile(r"\\(x[0-9a-fA-F]{2}|[0-7]{3}|.)", re.DOTALL)
 
 
 def login_environ(account: Account, inherited: Mapping[bytes, bytes]) -> Environ:
-    """The variables of the account's user manager, or what stands in for them where none runs.
+    """The variables of the account's user manager; without one only the runtime directory, the bus and the locale.
 
-    :param inherited: what the session has already; a locale in it is kept.
+    :param inherited: variables that the session has already; a locale in them is kept.
     """
     environ: Environ = {}
     runtime = f"/run/user/{account.uid}"
@@ -59,7 +59,7 @@ def _manager_block(account: Account, environ: Environ) -> Environ:
 
 def parse_block(text: str) -> Iterator[tuple[bytes, bytes]]:
     """Names and values of ``systemctl show-environment``, which quotes as a shell would: ``A=$'x\\ny'``."""
-    for line in text.split("\n"):  # Some other characters that Python ends lines at may stand in a value.
+    for line in text.split("\n"):  # Not splitlines(): a value may contain its other line ends.
         name, equals, value = line.partition("=")
         if not equals or not name:
             continue

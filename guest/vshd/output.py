@@ -1,4 +1,4 @@
-"""What the target writes on its way to the client: a person's screen, a flood (chromeos-vsh.md §3.8, §3.12)."""
+"""From the target's output to the client: a person's screen, a flood (chromeos-vsh.md §3.8, §3.12)."""
 
 from __future__ import annotations
 
@@ -16,17 +16,17 @@ from vshd.target import Target
 _log = logging.getLogger(__name__)
 
 _SMALL_BLOCK, _LARGE_BLOCK = 4, 64
-"""Frames that one read fills: where more comes than a person reads, and in a flood."""
+"""Frames that one read may fill: at the beginning of a flood, and after a read that filled a small block."""
 _FLOODED = 2048
-"""Bytes in one read that are not a person's any more."""
+"""A read of more bytes than this belongs to a flood, not to a person's screen."""
 _LARGE_PIPE = 256 * 1024
-"""Bytes that an output pipe holds in a flood: four times as many, and half as many changes of process."""
+"""Bytes that an output pipe holds in a flood: four times the default, which halves the context switches."""
 
 
 class Output:
     """Reads the target's outputs, and sends them in frames.
 
-    :param backlog: takes what the client does not take at once.
+    :param backlog: queues the bytes that the client does not take at once.
     """
 
     __slots__ = ("_backlog", "_blocks", "_client", "_flooding", "_target")
@@ -39,13 +39,13 @@ class Output:
         self._flooding: set[int] = set()
 
     def floods(self, descriptor: int) -> bool:
-        """Whether more than a person's screen comes, or the client is slow: it is for :meth:`pass_much`."""
+        """Whether to call :meth:`pass_much`: the descriptor is in a flood, or the client is slow."""
         return descriptor in self._flooding or self._backlog.size > 0
 
     def pass_little(self, descriptor: int) -> int:
-        """Read and send up to one frame in as few steps as can be.
+        """Read and send up to one frame in as few steps as possible.
 
-        :returns: how many bytes; 0 where :meth:`pass_much` has to look.
+        :returns: how many bytes; 0 at the end or after an error, which :meth:`pass_much` handles.
         :raises OSError: the client is gone.
         """
         try:
@@ -67,9 +67,9 @@ class Output:
         return count
 
     def pass_much(self, descriptor: int) -> int | None:
-        """Read and send as many frames as are there.
+        """Read and send up to one block of frames.
 
-        :returns: how many bytes; 0 at the end, ``None`` where nothing is there now.
+        :returns: how many bytes; 0 at the end, ``None`` if there is nothing to read now.
         :raises OSError: the client is gone.
         """
         stream = self._target.outputs[descriptor]
@@ -87,17 +87,17 @@ class Output:
             self._flooding.discard(descriptor)
         if count == block.size < _LARGE_BLOCK * DATA_LIMIT:
             self._blocks[descriptor] = OutgoingBlock(stream, _LARGE_BLOCK)
-            with contextlib.suppress(OSError):  # a terminal, or a user whose pipes hold as much as they may
+            with contextlib.suppress(OSError):  # a terminal, or the user's limit for pipe buffers is reached
                 fcntl.fcntl(descriptor, fcntl.F_SETPIPE_SZ, _LARGE_PIPE)
         return count
 
     def send(self, *buffers: Buffer) -> None:
-        """Send buffers behind what waits."""
+        """Send buffers after the queued bytes."""
         self._backlog.send(self._client, buffers)
 
 
 def _read(descriptor: int, spaces: list[memoryview]) -> int | None:
-    """Read what is there: 0 bytes at the end, None if there is nothing now."""
+    """Read into the spaces; returns 0 at the end, ``None`` if there is nothing to read now."""
     try:
         return os.readv(descriptor, spaces)
     except BlockingIOError:
@@ -109,7 +109,7 @@ def _read(descriptor: int, spaces: list[memoryview]) -> int | None:
 
 
 def _read_terminal(descriptor: int, block: OutgoingBlock) -> int | None:
-    """As :func:`_read`. A terminal gives 4095 bytes at most, and in a flood has as many again at once."""
+    """As :func:`_read`, repeated in a flood: one read of a terminal returns 4095 bytes at most."""
     last = count = _read(descriptor, block.spaces[:2])
     while last and count and last > _FLOODED and (spaces := block.spaces_after(count, 3)):
         last = _read(descriptor, spaces)

@@ -1,9 +1,10 @@
 """One session: the client's socket on one side, the target's terminal or pipes on the other (chromeos-vsh.md §3.3
 to §3.12).
 
-Everything is non-blocking, in one loop of one process. The target is read while little waits for the client. The
-client is read while little waits for the target, and also while the client itself takes nothing: the original
-client does not read while it writes, and would never write again if it were not read (chromeos-vsh.md §3.12).
+One process has one poll loop, and all descriptors are non-blocking. vshd reads the target while few bytes are
+queued for the client. It reads the client while few bytes are queued for the target, and also while the client
+reads nothing: ChromeOS's client does not read while it writes, so both would wait for each other for ever
+(chromeos-vsh.md §3.12).
 """
 
 from __future__ import annotations
@@ -53,37 +54,37 @@ from vshd.waiting_child import WaitingChild
 _log = logging.getLogger(__name__)
 
 SETUP_TIMEOUT = 10.0
-"""Seconds in which a client must have said what it wants; the original waits for ever (chromeos-vsh.md §3.3)."""
+"""Seconds in which a client must send its setup; ChromeOS's vshd waits for ever (chromeos-vsh.md §3.3)."""
 QUIET_TIME = 0.1
-"""Seconds without output after which a session ends although somebody else holds the target's pipes."""
+"""Seconds without output after which a session ends although another process holds the target's pipes."""
 GRACE_TIME = 0.5
-"""Seconds that somebody else's output may go on after the end of the target."""
+"""Seconds for which output of another process is sent after the target has exited."""
 HANG_UP_TIME = 3.0
 """Seconds between SIGHUP and SIGKILL for the target of a client that vanished."""
 LINGER_TIME = 2.0
-"""Seconds that a client has to hang up after it was told the end."""
+"""Seconds in which the client may disconnect after vshd has sent the end."""
 OUTPUT_MARK = 256 * 1024
-"""Bytes waiting for the client above which the target is not read."""
+"""Bytes queued for the client above which the target is not read."""
 INPUT_MARK = 256 * 1024
-"""Bytes waiting for the target above which the client is not read, unless it takes nothing itself."""
+"""Bytes queued for the target above which the client is not read, unless the client itself reads nothing."""
 INPUT_LIMIT = 64 * 1024 * 1024
-"""Bytes waiting for the target above which the client is not read at all."""
+"""Bytes queued for the target above which the client is not read at all."""
 _RECEIVE_SMALL, _RECEIVE_LARGE = 4 * 1024, 256 * 1024
-"""Bytes of one receive: enough for a person, and for a flood; room for many costs time even where few come."""
+"""Bytes of one receive, for a person's keys and for a flood; a large buffer costs time even if few bytes arrive."""
 _ECHO_TIME = 0.005
 """Seconds without any output after which no echo is expected."""
 _TERMINAL_RETRY = 0.25
-"""Seconds after which a terminal that everybody has closed is looked at again: somebody may have opened it."""
+"""Seconds between reads of a terminal that all processes have closed: one may open it again."""
 _SIGNALS = frozenset({signal.SIGHUP, signal.SIGINT, signal.SIGQUIT, signal.SIGTERM})
 
 
 class Surroundings(NamedTuple):
-    """What a session has from its daemon.
+    """The daemon's defaults for a session.
 
-    :ivar inherited: variables under the client's; none for the originals without ``--inherit_env``.
-    :ivar is_complete: they are the whole session's already; nobody else needs to be asked.
+    :ivar inherited: variables that the client's override; ``None`` in ChromeOS's modes without ``--inherit_env``.
+    :ivar is_complete: ``inherited`` has all variables; the user manager need not be asked.
     :ivar default_user: for ``/vm_shell``.
-    :ivar may_switch: whether sessions of other users may be asked for.
+    :ivar may_switch: whether a client may ask for another user.
     """
 
     inherited: Mapping[bytes, bytes] | None = None
@@ -93,19 +94,19 @@ class Surroundings(NamedTuple):
 
 
 Handler: TypeAlias = Callable[[int], bool | None]
-"""Acts on the events of a descriptor; returns true where only keys or a few bytes of output have passed, so that
-everything is waited for as before."""
+"""Handles the poll events of a descriptor; returns true if only keys or a few bytes of output have passed, so that
+the poll set is unchanged."""
 
 
 class _Gone(Exception):
-    """The client is not there any more, or is of no more use."""
+    """The client has disconnected, or the session with it must end."""
 
 
 class Session:
     """Serves one client until its end.
 
     :param client: a connected socket, which the session closes.
-    :param child: of :func:`rehearse`, to become the target.
+    :param child: from :func:`rehearse`; it becomes the target.
     """
 
     def __init__(
@@ -134,7 +135,7 @@ class Session:
         self._handlers: dict[int, Handler] = {client.fileno(): self._client_ready}
 
     def run(self) -> None:
-        """Serve, and leave nothing behind. SIGTERM and a fault of ours end it like a client that went away."""
+        """Serve until the session ends. SIGTERM or an internal error ends it like a client that disconnects."""
         signal.signal(signal.SIGTERM, self._leave)
         try:
             while not self._is_over():
@@ -156,7 +157,7 @@ class Session:
     # The loop.
 
     def _wait(self) -> None:
-        """Wait once and act; and on, as long as the target and the client only exchange a person's keys."""
+        """Poll and handle the events; repeat while only a person's keys and their echo pass."""
         self._watch()
         limit = self._time_left()
         timeout = None if limit is None else limit * 1000
@@ -185,7 +186,7 @@ class Session:
             self._interests = wanted
 
     def _current_shape(self) -> tuple[object, ...]:
-        """Everything that :meth:`_wanted` depends on; it is mostly what it was before."""
+        """Everything that :meth:`_wanted` depends on; it rarely changes."""
         waiting, target, given = self._to_client.size, self._target, self._input
         sizes = (waiting > 0, waiting < OUTPUT_MARK, waiting < 2 * OUTPUT_MARK)
         if target is None or given is None:
@@ -194,7 +195,7 @@ class Session:
         return (sizes, inward, target.report, target.stdin, len(target.outputs), self._exit is None)
 
     def _wanted(self) -> dict[int, int]:
-        """What is waited for now: events by descriptor."""
+        """The events to poll for now, by descriptor."""
         target, given = self._target, self._input
         waiting_out, waiting_in = self._to_client.size, given.waiting if given is not None else 0
         if target is not None and target.report >= 0:
@@ -224,7 +225,7 @@ class Session:
         deadline = self._deadline
         if self._told_end:
             if self._to_client.size:
-                return None  # a slow reader has all the time that it needs
+                return None  # a slow reader has unlimited time
         elif self._exit is not None:
             if self._owes():
                 return None
@@ -243,7 +244,7 @@ class Session:
         if not self._told_end or self._to_client.size:
             return False
         if not self._lingers:
-            # Closing a socket with unread bytes in it could take away what the client has not read yet.
+            # Closing a socket that has unread bytes could drop the bytes that the client has not read yet.
             self._lingers, self._deadline = True, now + LINGER_TIME
             with contextlib.suppress(OSError):
                 self._client.shutdown(socket.SHUT_WR)
@@ -286,7 +287,7 @@ class Session:
         return False
 
     def _typed(self, data: bytes) -> bool:
-        """Pass a person's keys on the short way; returns whether that was possible."""
+        """Fast path: write a person's keys to the target; returns whether that was possible."""
         target, given = self._target, self._input
         if target is None or given is None or given.waiting or self._early is not None or self._exit is not None:
             return False
@@ -417,7 +418,7 @@ class Session:
             self._input.write()
 
     def _pass_output(self, target: Target, descriptor: int) -> bool:
-        """Pass on what the target wrote; returns whether it was little, and nothing has to wait."""
+        """Send the target's output to the client; returns whether it was little and nothing is queued."""
         assert self._output is not None
         assert self._input is not None
         try:
@@ -447,7 +448,7 @@ class Session:
             self._say(encode_data(stream, b""))
 
     def _look_at_lost_terminal(self) -> None:
-        """Everybody has closed the terminal, but the target lives: read again if somebody has opened it."""
+        """Read a terminal again that all processes have closed while the target lives: one may have opened it."""
         target = self._target
         if target is not None and target.terminal >= 0 and not target.outputs and target.report < 0:
             target.outputs[target.terminal] = Stream.STDOUT
@@ -467,7 +468,7 @@ class Session:
             target.outputs[target.terminal] = Stream.STDOUT
         self._last_word = time.monotonic()
         self._deadline = self._last_word + GRACE_TIME
-        # What is in the pipes now is the target's own, and is owed to the client whatever comes behind it.
+        # Bytes in the pipes now are the target's own; the client gets all of them, whatever is appended later.
         if target.terminal < 0:
             self._owed = {descriptor: _bytes_in(descriptor) for descriptor in target.outputs}
 
@@ -481,7 +482,7 @@ class Session:
         return now >= self._deadline or now - self._last_word >= QUIET_TIME
 
     def _owes(self) -> bool:
-        """Whether something of the target's own has not been read yet."""
+        """Whether the pipes still hold output of the target's own."""
         return any(left > 0 for left in self._owed.values())
 
     def _tell_end(self) -> None:
@@ -496,16 +497,15 @@ class Session:
             raise _Gone(error.strerror) from error
 
     def _end_target(self) -> None:
-        """Take the program of a vanished client with it."""
+        """Stop the program of a client that has disconnected."""
         if self._target is not None and self._exit is None:
             self._target.end(HANG_UP_TIME)
 
 
 def rehearse(surroundings: Surroundings) -> WaitingChild:
-    """Go through the beginning of a session without a client and without a program.
+    """Run the start of a session without a client and without a program.
 
-    What a session needs of this process's memory is there then, and is not fetched page by page while a client
-    waits.
+    This process then has its own copies of the memory pages that a session uses, so that no client waits for them.
 
     :returns: the child that will be the target; the session's process must be its parent.
     :raises OSError: there are no more processes or descriptors.

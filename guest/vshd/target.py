@@ -21,20 +21,20 @@ from vshd.account import Account, Refused
 from vshd.waiting_child import WaitingChild
 
 NOT_FOUND, NOT_EXECUTABLE = 127, 126
-"""Exit codes of a target that could not be executed, as a shell has them."""
+"""Exit codes of a target that could not be executed, the same as a shell's."""
 _TERMINAL_IFLAG, _TERMINAL_LFLAG = 0, 3
 _IUTF8 = 0o40000
 """termios(3); Python's module has no name for it before 3.13."""
 _IGNORED = tuple(number for number in signal.valid_signals() if signal.getsignal(number) == signal.SIG_IGN)
-"""Python ignores SIGPIPE, and whoever started us perhaps others; a target must not (chromeos-vsh.md §3.7). Handlers
-end with the execution by themselves (execve(2))."""
+"""Python ignores SIGPIPE, and our parent may have set others to ignored; a target must not inherit this
+(chromeos-vsh.md §3.7). execve(2) itself resets signals that have a handler."""
 _SIZES = range(1, 65536)
 _TIOCSIG = 0x40045436
 """Send a signal to the foreground of the terminal (ioctl_tty(2)); Python's module has no name for it."""
 _REFUSED = b"\0"
-"""In front of a child's report: it has not tried to execute its program, and the session shall be refused."""
+"""Prefix of a child's report: the child did not try to execute its program, and the session must be refused."""
 _REPORT = 3
-"""The descriptor on which a child reports that it could not execute its program; closed by the execution."""
+"""The descriptor on which a child reports that it could not execute its program; execve closes it."""
 _libc = ctypes.CDLL(None)
 _PR_SET_PDEATHSIG = 1
 
@@ -44,7 +44,7 @@ class DirectoryError(Exception):
 
 
 class Program(NamedTuple):
-    """What is executed: a path or a name to be looked up, the words, and how messages call it."""
+    """The program to execute: a path, or a name to find in ``PATH``; and its arguments."""
 
     path: bytes
     argv: tuple[bytes, ...]
@@ -54,8 +54,8 @@ class Target:
     """A running program.
 
     :ivar pid: its process id; it leads its own session and process group.
-    :ivar pidfd: readable when it has ended.
-    :ivar report: readable when it has been executed, or could not be: see :meth:`execution`.
+    :ivar pidfd: readable when it has exited.
+    :ivar report: readable when the execution has succeeded or failed: see :meth:`execution`.
     :ivar stdin: where its input is written, or -1 when that is closed.
     :ivar outputs: the streams that it writes, by descriptor. A terminal is both its input and its output.
     :ivar terminal: the terminal's master, or -1.
@@ -71,9 +71,9 @@ class Target:
         self._reaped = False
 
     def execution(self) -> str:
-        """How the execution went, once ``report`` is readable: "" when it was well, else the reason it failed.
+        """The result of the execution, once ``report`` is readable: "" for success, else why it failed.
 
-        :raises Refused: the program was not to be executed without the directory that the client asked for.
+        :raises Refused: the client requires a directory that cannot be entered.
         """
         message = os.read(self.report, 4096)
         os.close(self.report)
@@ -85,7 +85,7 @@ class Target:
         return text
 
     def ended(self) -> tuple[int, bool]:
-        """Take notice of the end, which ``pidfd`` has told.
+        """Reap the program, once ``pidfd`` is readable.
 
         :returns: the exit status or the number of the signal, and whether it was a signal.
         """
@@ -95,18 +95,18 @@ class Target:
         return result.si_status, result.si_code != os.CLD_EXITED
 
     def resize(self, rows: int, cols: int) -> None:
-        """Give its terminal another size; sizes that no terminal has are passed over."""
+        """Resize its terminal; sizes that no terminal has are ignored."""
         if self.terminal >= 0:
             _set_size(self.terminal, rows, cols)
 
     def echoes(self) -> bool:
-        """Whether its terminal says what is typed."""
+        """Whether its terminal echoes input."""
         return bool(termios.tcgetattr(self.terminal)[_TERMINAL_LFLAG] & termios.ECHO)
 
     def send_signal(self, number: int) -> None:
-        """Deliver a signal: on a terminal an interrupt or quit to the foreground, as the key would do.
+        """Send a signal to the program. On a terminal SIGINT and SIGQUIT go to the foreground, as from their keys.
 
-        Without a terminal the whole process group gets it (chromeos-vsh.md §3.10).
+        Without a terminal the whole process group gets the signal (chromeos-vsh.md §3.10).
         """
         if self._reaped:
             return
@@ -119,31 +119,31 @@ class Target:
                 signal.pidfd_send_signal(self.pidfd, number)
 
     def close_stdin(self) -> None:
-        """End its input. A terminal has none that could be closed."""
+        """Close its input. A terminal stays open, because it is the output as well."""
         if self.stdin >= 0 and self.stdin != self.terminal:
             os.close(self.stdin)
         self.stdin = -1
 
     def close_output(self, descriptor: int) -> None:
-        """Read no more from one of its outputs."""
+        """Stop reading one of its outputs, and close it unless it is the terminal."""
         del self.outputs[descriptor]
         if descriptor != self.terminal:
             os.close(descriptor)
 
     def end(self, patience: float) -> None:
-        """End it as a terminal that hangs up does, and wait for the end.
+        """Send SIGHUP as a terminal that hangs up does, and wait until the program has exited.
 
-        SIGHUP comes first. The output is read and thrown away until the program has ended: one that handles the
-        signal may print, and would be killed by the signal of a closed pipe.
+        Until then its output is read and dropped: a program that handles SIGHUP may print, and SIGPIPE from a
+        closed pipe would kill it.
 
-        :param patience: seconds after which it is killed.
+        :param patience: seconds after which the program gets SIGKILL.
         """
         if self._reaped:
             return
         for group in self._groups():
-            with contextlib.suppress(OSError):  # it has ended, or belongs to another user by now
+            with contextlib.suppress(OSError):  # it has exited, or runs as another user by now
                 os.killpg(group, signal.SIGHUP)
-                os.killpg(group, signal.SIGCONT)  # one that is stopped takes no other signal
+                os.killpg(group, signal.SIGCONT)  # a stopped one handles no other signal
         self.close_stdin()
         if not self._discard_output(patience):
             with contextlib.suppress(ProcessLookupError):
@@ -159,7 +159,7 @@ class Target:
         return {group for group in groups if group > 1}
 
     def _discard_output(self, seconds: float) -> bool:
-        """Read and throw away what it writes; returns whether it has ended within a time."""
+        """Read and drop its output; returns whether it has exited within ``seconds``."""
         deadline = time.monotonic() + seconds
         poll = select.poll()
         for descriptor in (self.pidfd, *self.outputs):
@@ -179,7 +179,7 @@ class Target:
         return False
 
     def close(self) -> None:
-        """Close our side. A program that still runs gets SIGHUP, by the kernel where it has a terminal."""
+        """Close our side. A program that still runs gets SIGHUP, from the kernel if it has a terminal."""
         if self.terminal < 0 and not self._reaped:
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(self.pid, signal.SIGHUP)
@@ -203,11 +203,11 @@ def waiting_target() -> WaitingChild:
 def start_target(
     setup: Setup, account: Account, environ: Mapping[bytes, bytes], child: WaitingChild | None = None
 ) -> Target:
-    """Start what a client asks for.
+    """Start the program that a client asks for.
 
-    Whether it could be executed is told by the target's ``report``.
+    The target's ``report`` shows whether it could be executed.
 
-    :param child: of :func:`waiting_target`; a new one where there is none.
+    :param child: from :func:`waiting_target`; ``None`` forks a new one.
     :raises OSError: there are no more processes, descriptors or terminals.
     """
     program = choose_program(setup, account)
@@ -243,7 +243,7 @@ def start_target(
 
 
 def choose_program(setup: Setup, account: Account) -> Program:
-    """What a setup asks for: its words, or the account's shell as a login shell in either mode."""
+    """The program and arguments in a setup, or without them the account's shell as a login shell in either mode."""
     if setup.argv:
         return Program(setup.argv[0], setup.argv)
     shell = os.fsencode(account.shell)
@@ -266,7 +266,7 @@ def _set_size(terminal: int, rows: int, cols: int) -> None:
 
 
 def _leave_session() -> None:
-    """What a target needs in any case: a session of its own, and no signal that is handled or ignored."""
+    """Prepare every target: its own session, and the default action for signals."""
     os.setsid()
     for number in (*_IGNORED, signal.SIGTERM):
         signal.signal(number, signal.SIG_DFL)
@@ -276,7 +276,7 @@ def _leave_session() -> None:
 def _become(values: tuple[Any, ...], descriptors: tuple[int, ...]) -> NoReturn:
     """Turn this child into the target.
 
-    :param values: as :func:`start_target` writes them.
+    :param values: as :func:`start_target` sends them.
     :param descriptors: the three standard ones, and the one to report on.
     """
     program, setup, account = Program(*values[0]), Setup(*values[1]), Account(*values[2])
@@ -284,7 +284,7 @@ def _become(values: tuple[Any, ...], descriptors: tuple[int, ...]) -> NoReturn:
     status = NOT_EXECUTABLE
     text = ""
     try:
-        # Above the standard ones first, so that none is overwritten before it is used.
+        # Move them above the standard ones first, so that dup2 overwrites none before it is used.
         parked = [fcntl.fcntl(descriptor, fcntl.F_DUPFD_CLOEXEC, 10) for descriptor in descriptors]
         for standard_number, descriptor in enumerate(parked[:3]):
             os.dup2(descriptor, standard_number, inheritable=True)
@@ -298,7 +298,7 @@ def _become(values: tuple[Any, ...], descriptors: tuple[int, ...]) -> NoReturn:
             os.setresgid(account.gid, account.gid, account.gid)
             os.setresuid(account.uid, account.uid, account.uid)
         if setup.nopty:
-            _die_with_parent()  # the kernel forgets it with a change of user
+            _die_with_parent()  # a change of user resets it
         _enter_directory(setup, account)
         _execute(program, environ)
     except OSError as error:
@@ -319,14 +319,14 @@ def _become(values: tuple[Any, ...], descriptors: tuple[int, ...]) -> NoReturn:
 
 
 def _die_with_parent() -> None:
-    """Have the kernel hang up on us when our vshd is killed; a terminal does the same by itself."""
+    """Ask the kernel to send us SIGHUP when our vshd is killed; a terminal does this without being asked."""
     _libc.prctl(_PR_SET_PDEATHSIG, int(signal.SIGHUP), 0, 0, 0)
 
 
 def _enter_directory(setup: Setup, account: Account) -> None:
-    """The home, then what was asked for, as the target's user; where one cannot be entered, the last one stays.
+    """Enter the home, then the requested directory, as the target's user; skip one that cannot be entered.
 
-    :raises DirectoryError: what was asked for cannot be entered, and the client requires it.
+    :raises DirectoryError: the requested directory cannot be entered, and the client requires it.
     """
     for beginning in ("/", account.home):
         with contextlib.suppress(OSError):
@@ -360,9 +360,7 @@ def _execute(program: Program, environ: Mapping[bytes, bytes]) -> NoReturn:
             except OSError as error:
                 if error.errno != errno.ENOEXEC:
                     raise
-                os.execve(
-                    "/bin/sh", (b"sh", candidate, *program.argv[1:]), environ
-                )  # a script without a first line
+                os.execve("/bin/sh", (b"sh", candidate, *program.argv[1:]), environ)  # a script without a #! line
         except OSError as error:
             if error.errno not in (errno.ENOENT, errno.ENOTDIR):
                 denied = error

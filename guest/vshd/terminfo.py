@@ -1,4 +1,4 @@
-"""A terminal type that the container's programs know (terminfo(5), "Fetching Compiled Descriptions")."""
+"""Chooses a terminal type that the container's programs know (terminfo(5), "Fetching Compiled Descriptions")."""
 
 from __future__ import annotations
 
@@ -12,21 +12,21 @@ DIRECTORIES = (
     b"/usr/local/share/terminfo",
     b"/usr/lib/terminfo",
 )
-"""Where distributions have compiled descriptions; one of their programs may look in some of them alone."""
+"""Directories in which distributions keep compiled descriptions; a program may search only some of them."""
 _FALLBACKS = (
     ((b"screen", b"tmux"), (b"tmux-256color", b"screen-256color", b"screen")),
     ((b"rxvt", b"urxvt"), (b"rxvt-unicode-256color", b"rxvt-256color", b"rxvt")),
     ((b"linux", b"fbterm", b"yaft", b"jfbterm"), (b"linux",)),
     ((b"vt",), (b"vt220", b"vt100")),
 )
-"""Terminals by the beginning of their name, and what comes closest; all others do what xterm does."""
+"""Prefixes of terminal names, and the closest types for them; all other terminals behave like xterm."""
 _COMMON = (b"xterm-256color", b"xterm", b"vt100")
 
 
 def usable_term(environ: Mapping[bytes, bytes]) -> bytes:
-    """``TERM`` as it is where its description is there; otherwise the closest type that is there.
+    """``TERM`` if its description is installed; otherwise the closest type whose description is.
 
-    Without any description, as in an image without ncurses, the type stays: no program looks at one.
+    Without any description, as in an image without ncurses, ``TERM`` is unchanged: no program reads one.
 
     :param environ: the target's variables, ``TERM`` among them.
     """
@@ -48,7 +48,7 @@ def _directories(environ: Mapping[bytes, bytes]) -> Iterator[bytes]:
 
 
 def _is_described(name: bytes, directories: list[bytes]) -> bool:
-    """Whether there is a description, in a directory of the name's first letter or of its code."""
+    """Whether there is a description, in a directory named after the first letter or after its hexadecimal code."""
     if b"/" in name or b"\0" in name:
         return False
     folders = (name[:1], b"%02x" % name[0])

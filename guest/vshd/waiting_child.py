@@ -1,4 +1,4 @@
-"""A child that is forked before anybody knows what it will execute, so that no client waits for the fork."""
+"""A child that is forked before its program is known, so that no client waits for the fork."""
 
 from __future__ import annotations
 
@@ -11,18 +11,18 @@ from collections.abc import Callable
 from typing import Any, NoReturn
 
 Become = Callable[[tuple[Any, ...], tuple[int, ...]], NoReturn]
-"""Executes: gets the values and the descriptors that :meth:`WaitingChild.start` was given."""
+"""Executes the program; its arguments are those of :meth:`WaitingChild.start`."""
 
 _LENGTH = struct.Struct("=I")
 _DESCRIPTORS = 16
 
 
 class WaitingChild:
-    """Forks at once; the child waits for its order, and ends without one.
+    """Forks at once; the child waits for an order, and exits if the socket closes first.
 
     :param prepare: called in the child before it waits.
     :param become: called in the child with its order.
-    :ivar pid: the child.
+    :ivar pid: the child's process id.
     :raises OSError: there are no more processes or descriptors.
     """
 
@@ -40,10 +40,10 @@ class WaitingChild:
         theirs.close()
 
     def start(self, values: tuple[Any, ...], descriptors: tuple[int, ...]) -> None:
-        """Give the child its order.
+        """Send the child its order.
 
         :param values: of plain types: texts, bytes, numbers, tuples and dictionaries.
-        :raises OSError: the child is not there any more.
+        :raises OSError: the child has exited.
         """
         order = marshal.dumps(values)
         with self._orders:
@@ -51,7 +51,7 @@ class WaitingChild:
             self._orders.sendall(order)
 
     def close(self) -> None:
-        """Let the child end, if it has no order yet."""
+        """Close the socket; a child without an order exits."""
         self._orders.close()
 
 

@@ -1,4 +1,4 @@
-"""Sessions that garcon asks for: a process that is up already forks them (chromeos-vsh.md §2.2).
+"""Sessions that garcon requests: a process that already runs forks them (chromeos-vsh.md §2.2).
 
 garcon connects to a private socket and writes one line of JSON, :class:`Request`'s fields; it gets ``{"ok": PID}``
 when the session's process is about to connect to the host, or ``{"error": SENTENCE}``.
@@ -32,7 +32,7 @@ class Request(NamedTuple):
     """What garcon asks for.
 
     :ivar address: where the host's client listens.
-    :ivar token_file: whose content a TCP connection begins with.
+    :ivar token_file: the file of the token that a TCP connection begins with.
     :ivar environ: the session's variables, complete.
     """
 
@@ -44,9 +44,9 @@ class Request(NamedTuple):
 def serve_request(
     connection: socket.socket, default_user: str, may_switch: bool, child: WaitingChild | None
 ) -> int:
-    """Serve one request: answer it, connect to the host, and be the session.
+    """Serve one request: answer it, connect to the host, and run the session.
 
-    :param child: becomes the target; ``None`` for a new one.
+    :param child: becomes the target; ``None`` forks a new one.
     :returns: the exit status of the session's process.
     """
     try:
@@ -54,7 +54,8 @@ def serve_request(
     except (GuestlinkError, OSError, ValueError) as error:
         _answer(connection, {"error": str(error)})
         return 1
-    # The host is told that the session begins before we connect to it: it may take its time (chromeos-vsh.md §2.2).
+    # Answer before we connect, so that garcon answers the host at once: the host may accept late
+    # (chromeos-vsh.md §2.2).
     _answer(connection, {"ok": os.getpid()})
     connection.close()
     try:
@@ -67,7 +68,7 @@ def serve_request(
 
 
 def dial(address: Address, token_file: str) -> socket.socket:
-    """Connect to the host's client, and prove who we are where the address does not.
+    """Connect to the host's client, and send the preface if the address needs one.
 
     :raises GuestlinkError: nobody listens there, or there is no token.
     """
@@ -82,8 +83,8 @@ def dial(address: Address, token_file: str) -> socket.socket:
 def parse_request(line: bytes) -> Request:
     """Read a request.
 
-    :raises ValueError: it is none.
-    :raises GuestlinkError: its address is none.
+    :raises ValueError: the line is not a request.
+    :raises GuestlinkError: its address is invalid.
     """
     fields: Any = json.loads(line)
     try:
