@@ -1,1 +1,1 @@
-"""garcon: the container's session daemon, and the short-lived commands that speak to it."""
+"""garcon: the container's session daemon, and the short-lived commands that call it."""

@@ -1,4 +1,4 @@
-"""Entry point of ``garcon``: the daemon, or a command of the original's client mode."""
+"""Entry point of ``garcon``: the daemon, or a command of ChromeOS garcon's client mode."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ usage: garcon --server [--allow_any_user] [--no_startup_notify] [--log-level LEV
 
 
 def main() -> int:
-    """Choose the mode by the original's switches: exactly one of ``--server`` and ``--client``."""
+    """Choose the mode by ChromeOS garcon's switches: exactly one of ``--server`` and ``--client``."""
     argv = sys.argv[1:]
     switches = original.Arguments(argv).switches
     if ("server" in switches) == ("client" in switches):

@@ -1,4 +1,4 @@
-"""Which applications the host is told about, and as what. Pure (chromeos-garcon.md §3.3 to §3.6)."""
+"""Selects the applications to publish, and their ids. Pure (chromeos-garcon.md §3.3 to §3.6)."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ DESKTOP = "GNOME"
 (chromeos-garcon.md §3.4)."""
 
 Resolves = Callable[[str], bool]
-"""Tells whether a TryExec value names a program."""
+"""Returns whether a TryExec value names a program."""
 
 
 class FoundEntry(NamedTuple):
     """A desktop file that a scan found.
 
     :ivar desktop_file_id: its id within the directory that was scanned.
-    :ivar path: where it is.
+    :ivar path: its path.
     :ivar entry: its content.
     """
 
@@ -33,7 +33,8 @@ class FoundEntry(NamedTuple):
 class Application(NamedTuple):
     """An application as it is published.
 
-    :ivar package_id: its owner (:mod:`garcon.package_owner`), empty while packages cannot be removed.
+    :ivar package_id: the package that owns it (:mod:`garcon.package_owner`), empty while garcon cannot remove
+        packages.
     """
 
     desktop_file_id: str
@@ -46,8 +47,8 @@ class Application(NamedTuple):
 class AppList(NamedTuple):
     """The result of a scan.
 
-    :ivar applications: what is published, in scan order.
-    :ivar paths: the desktop file of every id that was claimed, published or not.
+    :ivar applications: the published applications, in scan order.
+    :ivar paths: the desktop file of every id, published or not.
     """
 
     applications: tuple[Application, ...]
@@ -61,7 +62,7 @@ def desktop_file_id(relative_path: str) -> str:
 
 
 def build_app_list(found: Iterable[FoundEntry], resolves: Resolves) -> AppList:
-    """Choose what is published.
+    """Select the applications to publish.
 
     The first file with an id claims it, before the filter: a valid file with ``Hidden=true`` hides a later one.
 
@@ -97,10 +98,10 @@ def is_published(entry: DesktopEntry, resolves: Resolves) -> bool:
 def path_resolver(path: str | None) -> Resolves:
     """A :data:`Resolves` for a PATH.
 
-    An absolute name is that file, anything else is looked for in each directory; what counts is that the owner
-    may execute it (chromeos-garcon.md §3.4, 8). Results are kept for the life of the resolver, which is one scan.
+    An absolute name is that file; any other name is searched in each directory. The file must be executable for its
+    owner (chromeos-garcon.md §3.4, 8). The resolver caches its results, so use a new one for each scan.
 
-    :param path: the value of PATH; ``None`` finds nothing but absolute names.
+    :param path: the value of PATH; ``None`` finds only absolute names.
     """
     directories = [entry for entry in (path or "").split(":") if entry]
     known: dict[str, bool] = {}

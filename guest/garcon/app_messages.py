@@ -1,5 +1,4 @@
-"""Applications as messages of the wire, within the size that the host receives. Pure (chromeos-garcon.md §3.6,
-§1.1)."""
+"""Applications as protobuf messages, within the host's receive limit. Pure (chromeos-garcon.md §3.6, §1.1)."""
 
 from __future__ import annotations
 
@@ -12,7 +11,7 @@ from garcon.desktop_entry import split_list
 from guestlink.pb import container_host_pb2
 
 SIZE_LIMIT = 4 * 1024 * 1024 - 64 * 1024
-"""Bytes of all applications: gRPC's 4 MiB less room for the token and the frame."""
+"""Bytes of all applications: gRPC's 4 MiB minus space for the token and the frame."""
 _ENTRY_OVERHEAD = 8
 """Bytes that a list element's tag and length take at most."""
 
@@ -21,7 +20,7 @@ class FittedList(NamedTuple):
     """An application list that fits.
 
     :ivar messages: the applications.
-    :ivar left_out: one sentence about what the host is not told; ``""`` when it is told everything.
+    :ivar left_out: one sentence about everything dropped from the list; ``""`` if the list is complete.
     """
 
     messages: list[container_host_pb2.Application]
@@ -44,7 +43,7 @@ def application_message(application: Application) -> container_host_pb2.Applicat
     )
     _localised(message.name, entry.names)
     _localised(message.comment, entry.comments)
-    message.keywords.SetInParent()  # The sub-messages are there even when they are empty.
+    message.keywords.SetInParent()  # Sub-messages are sent even if they are empty.
     for locale, words in sorted(entry.keywords.items()):
         message.keywords.values.add(locale=locale, value=split_list(words))
     return message
@@ -59,8 +58,8 @@ def _localised(message: container_host_pb2.Application.LocalizedString, texts: M
 def fit_list(applications: Iterable[Application], limit: int = SIZE_LIMIT) -> FittedList:
     """Make the list small enough.
 
-    The largest application gives first, so that one absurd file costs only itself: its keywords go, then its
-    comments, its translations, and last it is left out.
+    The largest application shrinks first, so that one absurd file affects no other application. It loses its
+    keywords, then its comments, then its translations; last the application itself is dropped.
 
     :param limit: bytes.
     """
@@ -116,4 +115,4 @@ _SHRINK: tuple[tuple[str, Callable[[container_host_pb2.Application], bool]], ...
     ("comments", _drop_comments),
     ("translations", _drop_translations),
 )
-"""What an application that is too large loses first; each tells whether there was anything to lose."""
+"""The steps of shrinking an application, in order; each returns whether it dropped anything."""

@@ -1,4 +1,4 @@
-"""Finds desktop files. Whatever lies in a directory, a scan ends, and a bad file costs only itself."""
+"""Finds desktop files. Every scan ends, whatever a directory contains, and a bad file affects no other file."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _log = logging.getLogger(__name__)
 DEPTH_LIMIT = 16
 """Directories below ``applications``; menus nest two or three deep."""
 FILE_LIMIT = 20_000
-"""Desktop files of one scan; a full desktop has some hundred."""
+"""Desktop files of one scan; a full desktop has a few hundred."""
 
 
 class _Known(NamedTuple):
@@ -27,7 +27,7 @@ class _Known(NamedTuple):
 
 
 class AppScanner:
-    """Reads every desktop file once and again only when it has changed. Not for two threads at once.
+    """Reads each desktop file once, and again only after a change. Use it from one thread at a time.
 
     :param environ: the session's environment: XDG_DATA_DIRS, XDG_DATA_HOME, HOME and PATH.
     """
@@ -43,7 +43,7 @@ class AppScanner:
         return [f"{directory}/applications" for directory in data_directories(self._environ)]
 
     def scan(self) -> AppList:
-        """Read what changed and build the list."""
+        """Read new and changed files and build the list."""
         seen: dict[str, _Known] = {}
         found = list(self._find(seen))
         self._known = seen
@@ -66,10 +66,10 @@ class AppScanner:
         try:
             status = os.stat(path)
         except (OSError, ValueError):
-            return None  # It went away, or is a link to nowhere or to itself.
+            return None  # The file was removed, or is a broken link or a link to itself.
         if not stat.S_ISREG(status.st_mode):
             return None
-        # The change time tells of permissions, and of package managers that set the modification time back.
+        # ctime shows a change of permissions, and of a file whose package manager sets mtime back.
         signature = (status.st_mtime_ns, status.st_ctime_ns, status.st_size, status.st_ino, status.st_dev)
         known = self._known.get(path)
         if known is not None and known.signature == signature:
@@ -128,7 +128,7 @@ def _walk(root: str) -> Iterator[str]:
 
 
 def _is_utf8(path: str) -> bool:
-    # An id goes to the host as text.
+    # The path gives the id, which is a string of protobuf: UTF-8.
     return path.isascii() or os.fsencode(path) == path.encode(errors="replace")
 
 

@@ -1,7 +1,7 @@
 """Strings for dbus-fast before 2.11.1, Debian 12's among them.
 
-It writes a string's length in characters where D-Bus counts bytes, and the bus drops the connection of whoever
-sends such a message (Bluetooth-Devices/dbus-fast#261).
+Those versions write a string's length in characters where D-Bus counts bytes, and the bus drops the connection of a
+client that sends such a message (Bluetooth-Devices/dbus-fast#261).
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from typing import Any
 
 
 class ByteCounted(str):
-    """A text that has as many characters as it has bytes in UTF-8, and encodes to those bytes."""
+    """A text with one character for each byte of its UTF-8 form; it encodes to those bytes."""
 
     __slots__ = ()
 
@@ -23,7 +23,7 @@ class ByteCounted(str):
 
 
 def sendable(body: list[Any]) -> list[Any]:
-    """A message's body as the installed dbus-fast writes it right."""
+    """A message's body that the installed dbus-fast encodes correctly."""
     return [_counted(value) for value in body] if _miscounts() else body
 
 
@@ -43,6 +43,6 @@ def _counted(value: Any) -> Any:
 def _miscounts() -> bool:
     try:
         from dbus_fast._private.marshaller import Marshaller
-    except ImportError:  # Moved by a version that counts right.
+    except ImportError:  # A newer version moved it, and counts bytes.
         return False
     return bytes(Marshaller("s", ["é"]).marshall())[:1] == b"\x01"

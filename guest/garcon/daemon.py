@@ -1,4 +1,4 @@
-"""The garcon daemon: puts the parts together, servers first (chromeos-garcon.md §2.2)."""
+"""The garcon daemon: starts and closes garcon's parts, servers first (chromeos-garcon.md §2.2)."""
 
 from __future__ import annotations
 
@@ -57,13 +57,13 @@ _log = logging.getLogger(__name__)
 _ADDRESS_TIMEOUT = 30.0
 """Seconds to wait for an address on eth0 before ContainerReady on ChromeOS (chromeos-garcon.md §7.4)."""
 _START_TIME = 5.0
-"""Seconds that a command waits for the first registration of a garcon that has just been started."""
+"""Seconds that a command waits for the first registration after garcon's start."""
 _STATE_ATTEMPTS = 3
-"""Times that systemctl is asked whether the system stops."""
+"""Runs of ``systemctl is-system-running``: systemd may kill one of them with the other processes of a service."""
 _NO_HOST_DELAY = 2.0
-"""Seconds between two looks for a host where nothing tells of one."""
+"""Seconds between two polls for a host while none is configured or found."""
 _STATE_TIMEOUT = 5.0
-"""Seconds in which systemd says whether the container stops; it has much to do then."""
+"""Seconds for one ``systemctl is-system-running``; systemd is busy during a shutdown."""
 _PRIVATE_VARIABLES = (
     "GRPC_CLIENT_CHANNEL_BACKUP_POLL_INTERVAL_MS",
     "GRPC_VERBOSITY",
@@ -80,7 +80,7 @@ _DESKTOP_UID = 1000
 def main(argv: Sequence[str]) -> NoReturn:
     """Run ``garcon --server`` and end the process with its status.
 
-    :param argv: the original's switches; unknown ones are named and passed over.
+    :param argv: switches of ChromeOS's garcon; unknown ones are reported and ignored.
     """
     environ = _own_environ()
     try:
@@ -106,7 +106,7 @@ def main(argv: Sequence[str]) -> NoReturn:
 
 
 def _own_environ() -> dict[str, str]:
-    """The environment that systemd gave us, without what libraries have put into ``os.environ`` since."""
+    """``os.environ`` without the variables that systemd sets for this unit alone and that gRPC's library reads."""
     environ = dict(os.environ)
     for name in _PRIVATE_VARIABLES:
         environ.pop(name, None)
@@ -127,11 +127,11 @@ def _parse(argv: Sequence[str]) -> dict[str, str | None]:
 
 
 class Daemon:
-    """Everything that runs in one garcon.
+    """The parts of one garcon process.
 
-    :param config: the settings in force.
+    :param config: garcon's settings.
     :param environ: the session's environment.
-    :param shell: the login shell that knows more directories.
+    :param shell: adds the directories of the user's login shell to PATH and XDG_DATA_DIRS; ``None`` adds none.
     """
 
     def __init__(self, config: Config, environ: Mapping[str, str], shell: LoginShell | None = None) -> None:
@@ -180,11 +180,11 @@ class Daemon:
         token_watch = DirectoryWatch()
         address_watch: AddressWatch | None = None
         try:
-            # The control socket first: it is what tells a second garcon that it is the second.
+            # The control socket first: a second garcon fails here, because the socket has a listener.
             await control.start()
             host = self._host = await self._await_host()
             if not isinstance(host, VsockAddress) or host.cid != CID_HOST:
-                # ChromeOS gets its answer as soon as a program runs.
+                # ChromeOS gets the response as soon as the program runs.
                 launcher.outcome_time = OUTCOME_TIME
             dial = HostDial(host, runtime)
             address = garcon_address(self._config, host)
@@ -216,7 +216,7 @@ class Daemon:
             tasks.start(self._register(link, host), name="registration")
             await asyncio.Event().wait()
         finally:
-            await control.close()  # First: a command that finds nobody waits for the next garcon.
+            await control.close()  # First: a command that finds no listener waits for the next garcon.
             await self._tell_shutdown()
             if address_watch is not None:
                 address_watch.close()
@@ -233,7 +233,7 @@ class Daemon:
             programs.close()
 
     async def _await_host(self) -> Address:
-        """The host's address; waits while nothing tells which host there is, because one may be attached later."""
+        """The host's address. While there is no host, poll for one, because a host may be attached later."""
         while True:
             try:
                 return host_address(self._config)
@@ -243,7 +243,7 @@ class Daemon:
                 self._notifier.ready()
             while not self._host_shows():
                 await asyncio.sleep(_NO_HOST_DELAY)
-            # What is carried in comes piece by piece, and the token alone looks like ChromeOS.
+            # A host mounts the token and its directory one after another, and the token alone looks like ChromeOS.
             await asyncio.sleep(_NO_HOST_DELAY)
 
     def _host_shows(self) -> bool:
@@ -261,7 +261,7 @@ class Daemon:
         await link.run()
 
     async def _tell_shutdown(self) -> None:
-        """Say ContainerShutdown when the container stops, never else: it voids the token
+        """Send ContainerShutdown, but only if the container stops: the call voids the token
         (chromeos-garcon.md §2.3)."""
         link = self._link
         if link is not None and link.registration.registered and await system_is_stopping():
@@ -320,7 +320,7 @@ class Daemon:
         }
 
     async def _ask_host(self, method: str, timeout: float | None = CALL_TIMEOUT, **fields: Any) -> Any:
-        with contextlib.suppress(TimeoutError):  # A command that comes while we start waits for the host with us.
+        with contextlib.suppress(TimeoutError):  # During garcon's start a command waits, too.
             async with asyncio.timeout(_START_TIME):
                 await self._host_known.wait()
                 if self._link is not None:
@@ -350,7 +350,7 @@ class Daemon:
     async def _do_report_metrics(self, fields: dict[str, Any]) -> dict[str, Any]:
         from guestlink.pb import container_host_pb2
 
-        # The command's numbers have no sign and the field's do: the original passes the bits on
+        # The command's values are unsigned and the field is signed: ChromeOS's garcon copies the bits
         # (chromeos-garcon.md §1.8).
         metrics = [
             container_host_pb2.Metric(name=name, value=value if value < 1 << 63 else value - (1 << 64))
@@ -388,13 +388,13 @@ def _valid(text: str) -> str:
 
 
 async def system_is_stopping() -> bool:
-    """Whether this container, not only this service, goes down."""
+    """Whether the whole container shuts down, not only this service."""
     try:
         for _ in range(_STATE_ATTEMPTS):
             answer = await run(["systemctl", "is-system-running"], timeout=_STATE_TIMEOUT)
             if answer.status >= 0:
                 break
-            # A manager that stops a service signals all its processes, this one among them if it is quick.
+            # To stop a service, systemd signals all its processes, and so may kill this systemctl.
     except CommandFailed as error:
         _log.warning("whether the container stops is not known: %s", error)
         return False

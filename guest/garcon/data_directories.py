@@ -9,12 +9,12 @@ DEFAULT_DATA_DIRS = "/usr/local/share:/usr/share"
 
 
 def data_directories(environ: Mapping[str, str]) -> list[str]:
-    """XDG_DATA_DIRS as given, then XDG_DATA_HOME: last, unlike the XDG specification wants it.
+    """XDG_DATA_DIRS as given, then XDG_DATA_HOME, which is first in the XDG specification.
 
     Packaging puts the user's directory first in XDG_DATA_DIRS, which gives the user's files priority.
 
     :param environ: the session's environment.
-    :returns: absolute paths without duplicates; relative ones do not count.
+    :returns: absolute paths without duplicates; relative ones are dropped.
     """
     listed = [entry.strip() for entry in (environ.get("XDG_DATA_DIRS") or DEFAULT_DATA_DIRS).split(":")]
     data_home = environ.get("XDG_DATA_HOME") or ""
@@ -24,10 +24,10 @@ def data_directories(environ: Mapping[str, str]) -> list[str]:
 
 
 def mime_directories(environ: Mapping[str, str]) -> list[str]:
-    """The directories that hold a MIME cache, the least important first.
+    """The directories of MIME caches, the least important first.
 
-    The original knows the first and the last of them alone (chromeos-garcon.md §3.10); those between are where
-    Flatpak and administrators add types (chromeos-garcon.md §8.2).
+    ChromeOS's garcon reads only the first and the last (chromeos-garcon.md §3.10); Flatpak and administrators add
+    types to those in between (chromeos-garcon.md §8.2).
     """
     system, user = "/usr/share/mime", f"{_home(environ)}/.local/share/mime"
     others = [f"{directory}/mime" for directory in reversed(data_directories(environ))]

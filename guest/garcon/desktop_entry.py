@@ -1,7 +1,7 @@
 """Desktop entries: the ``[Desktop Entry]`` group of a ``.desktop`` file, read as garcon reads it.
 
-The rules are garcon's, not the specification's, where the two differ (chromeos-garcon.md §3.2): they decide what
-the host is told. Pure: bytes in, a value out.
+Where the specification and ChromeOS's garcon differ, we use garcon's rules (chromeos-garcon.md §3.2), because they
+decide what the host receives. Pure: bytes in, a value out.
 """
 
 from __future__ import annotations
@@ -12,12 +12,12 @@ from sys import intern
 from typing import NamedTuple
 
 SIZE_LIMIT = 10 * 1024 * 1024
-"""Bytes; a longer file is unreadable (chromeos-garcon.md §3.2)."""
+"""Bytes; a longer file is rejected (chromeos-garcon.md §3.2)."""
 
 _HEADER = re.compile(r"^[ \t\r\v\f]*\[Desktop Entry\][ \t\r\v\f]*$", re.MULTILINE)
 _NEXT_GROUP = re.compile(r"\n[ \t\r\v\f]*\[")
-# A key, the locale in brackets, and a value without the white space around it. Possessive, because a long run of
-# spaces that could belong to either of two parts would be tried in every division.
+# A key, the locale in brackets, and a value without the white space around it. The quantifiers are possessive,
+# because otherwise a long run of spaces between two parts would be split in every possible way.
 _LINE = re.compile(
     r"^[ \t\r\v\f]*+([A-Za-z]++)(?:\[([^\n=]+)\])?[ \t\r\v\f]*+=[ \t\r\v\f]*+([^\n]*[^ \t\r\v\f\n])",
     re.MULTILINE,
@@ -56,8 +56,8 @@ class DesktopEntry(NamedTuple):
     :ivar exec_raw: the Exec value as written in the file.
     :ivar names: by locale as written in the file; ``""`` is the default and always there.
     :ivar comments: by locale.
-    :ivar keywords: by locale, as written in the file: a list for each would be half the memory of a scan, and only
-        the message to the host has use for them. :func:`split_list` gives the words.
+    :ivar keywords: by locale, as written in the file: lists would take half the memory of a scan, and only the
+        message to the host uses them. :func:`split_list` returns the words.
     """
 
     type: str
@@ -89,11 +89,12 @@ class DesktopEntry(NamedTuple):
 def parse_desktop_entry(content: bytes) -> DesktopEntry:
     """Read a desktop file.
 
-    What is not UTF-8 becomes U+FFFD, because the host's protocol carries nothing else (chromeos-garcon.md §8.1,
+    Bytes that are not UTF-8 become U+FFFD, because the host's protocol allows only UTF-8 (chromeos-garcon.md §8.1,
     28).
 
     :param content: the file.
-    :raises BrokenEntry: it is too long, has no such group, no valid Type or no unlocalised Name.
+    :raises BrokenEntry: the file is too long, has no ``[Desktop Entry]`` group, no valid Type or no unlocalised
+        Name.
     """
     if len(content) > SIZE_LIMIT:
         raise BrokenEntry(f"longer than {SIZE_LIMIT} bytes")
@@ -146,10 +147,10 @@ def _read_group(text: str) -> _Group:
     group = _Group({}, {}, {}, {}, {})
     names, comments, keywords = group.names, group.comments, group.keywords
     repeated: dict[str, list[str]] = {}
-    # A file has a hundred lines and more, nearly all of them translations: this loop is what a scan costs, so it
-    # spells out what a table could say.
+    # This loop takes most of a scan's time, because a file has a hundred lines or more, nearly all translations. So
+    # it compares keys one by one instead of using a table.
     for key, locale, value in _LINE.findall(text, header.end(), end):
-        locale = intern(locale)  # Every file names the same ones.
+        locale = intern(locale)  # All files use the same locales.
         if key == "Name":
             names[locale] = value  # The last one wins; lists append.
         elif key == "Comment":
@@ -181,7 +182,7 @@ def unescape(text: str) -> str:
 
 
 def _join_lists(values: Sequence[str]) -> str:
-    """One list value that has the elements of several."""
+    """Join several list values into one."""
     elements = (element for value in values for element in split_list(value))
     return "".join(element.replace("\\", "\\\\").replace(";", "\\;") + ";" for element in elements)
 
@@ -194,7 +195,7 @@ def split_list(text: str) -> list[str]:
     if "\\" not in text:
         elements = text.split(";")
     else:
-        # Splits at semicolons alone: an escaped one is part of a longer token.
+        # Split only at the token ";": an escaped semicolon is the token "\\;".
         tokens: list[list[str]] = [[]]
         for token in _LIST_TOKEN.findall(text):
             if token == ";":

@@ -1,4 +1,4 @@
-"""Why a program ended right after its start, as one sentence for the person who clicked."""
+"""Explains in one sentence why a program exited right after its start."""
 
 from __future__ import annotations
 
@@ -9,20 +9,20 @@ from collections.abc import Mapping, Sequence
 from guestlink.process import signal_name
 
 OUTCOME_TIME = 2.0
-"""Seconds in which a program that was started may fail before it counts as started."""
+"""Seconds to wait for an early failure before a program counts as started."""
 
 _X11 = (b"\0libX11.so", b"\0libxcb.so", b"\0libXt.so")
 _WAYLAND = (b"libwayland", b"wl_compositor", b"libgtk-", b"libgdk-3", b"libQt", b"libSDL", b"libglfw")
-"""Libraries of X11, and signs of a program or a toolkit that can do without it."""
+"""Libraries of X11, and byte strings of a program or toolkit that can work without X11."""
 
 
 def why_ended(argv: Sequence[str], status: int, environ: Mapping[str, str], unit: str = "") -> str:
     """The sentence for a program that has failed.
 
-    :param argv: what was run, the program with its whole path.
+    :param argv: the program's absolute path and its arguments.
     :param status: its exit status; negative for the signal that killed it.
     :param environ: its variables.
-    :param unit: its unit, whose journal has what it printed; ``""`` where there is none.
+    :param unit: its unit, whose journal has its output; ``""`` if there is none.
     """
     program = argv[0].rpartition("/")[2]
     if not environ.get("DISPLAY") and needs_x11(argv[0]):
@@ -37,7 +37,7 @@ def why_ended(argv: Sequence[str], status: int, environ: Mapping[str, str], unit
 
 
 def needs_x11(program: str) -> bool:
-    """Whether a program is linked with X11 and shows no sign of Wayland; a script does not tell."""
+    """Whether a program is linked with X11 and contains no sign of Wayland; false for a script."""
     try:
         with open(program, "rb") as stream, mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ) as content:
             if content[:4] != b"\x7fELF":

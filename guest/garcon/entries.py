@@ -1,4 +1,4 @@
-"""Finds the desktop file that an id of the host means."""
+"""Finds the desktop file of an id that the host sends."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from garcon.launch_plan import CannotLaunch
 
 
 class PublishedEntries:
-    """Looks an id up in the last scan, and only then on disk, where other files could answer to it.
+    """Looks an id up in the last scan first, and then on disk, where several files may match the id.
 
     :param current: returns the last scan.
     :param directories: the ``applications`` directories in search order.

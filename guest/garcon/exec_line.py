@@ -1,7 +1,7 @@
-"""The Exec key: from a command line with field codes to arguments. Pure.
+"""The Exec key: expands a command line with field codes to arguments. Pure.
 
-Programs are started with the arguments that GLib makes, because that is what their desktop files were tried with.
-garcon's own reading (chromeos-garcon.md §5.2) knows no quotes but double ones; it decides what is published.
+We start programs with the arguments that GLib makes, because authors test their desktop files with GLib. The parser
+of ChromeOS's garcon (chromeos-garcon.md §5.2) knows only double quotes; it decides which program name we publish.
 """
 
 from __future__ import annotations
@@ -20,8 +20,8 @@ def expand_exec(entry: DesktopEntry, path: str, files: Sequence[str]) -> list[st
 
     :param entry: the application; its ``exec`` is unescaped already.
     :param path: the desktop file, for ``%k``.
-    :param files: paths or URLs, put in as they are.
-    :returns: the arguments, the program first; empty where there is no program.
+    :param files: paths or URLs, inserted unchanged.
+    :returns: the arguments, the program first; empty if there is no program.
     """
     arguments: list[str] = []
     current = ""
@@ -70,14 +70,14 @@ def expand_exec(entry: DesktopEntry, path: str, files: Sequence[str]) -> list[st
 
 
 def launch_commands(entry: DesktopEntry, path: str, files: Sequence[str]) -> list[list[str]]:
-    """The commands that open files, as GLib makes them: it starts a program until every file has been taken.
+    """The commands that open files. As in GLib, further commands follow until every file has been used.
 
-    ``%f`` and ``%u`` take one file, ``%F`` and ``%U`` the rest; a line without any of them gets one as its last
-    argument. Field codes are replaced before the line is split into words, so that quotes mean what they mean in a
-    shell. A ``file:`` URL becomes a path. Unlike in GLib another URL stays for ``%f`` too, and a line that GLib
-    refuses is read as garcon reads it.
+    ``%f`` and ``%u`` use one file, ``%F`` and ``%U`` the rest; a line without any of them gets one file as its last
+    argument. Field codes are replaced before the line is split into words, so quotes have the same meaning as in a
+    shell. A ``file:`` URL becomes a path. Unlike in GLib any other URL stays unchanged for ``%f``, too, and
+    :func:`expand_exec` expands a line that GLib refuses.
 
-    :returns: one command or more; an empty one where the line has no words.
+    :returns: one command or more; an empty one if the line has no words.
     """
     commands: list[list[str]] = []
     left = list(files)
@@ -96,7 +96,7 @@ def launch_commands(entry: DesktopEntry, path: str, files: Sequence[str]) -> lis
 def _replace_codes(line: str, entry: DesktopEntry, path: str, files: list[str]) -> tuple[str, list[str]]:
     """Replace the field codes of a line by quoted words.
 
-    :returns: the line, and the files that no code has taken.
+    :returns: the line, and the files that no code has used.
     """
     left = files
     parts: list[str] = []
@@ -119,7 +119,7 @@ def _replace_codes(line: str, entry: DesktopEntry, path: str, files: list[str]) 
 
 
 def _local_path(file: str) -> str:
-    """The path of a ``file:`` URL; what is no such URL as it is."""
+    """The path of a ``file:`` URL; any other text unchanged."""
     scheme, slashes, rest = file.partition("://")
     if scheme.lower() != "file" or not slashes or not rest.removeprefix("localhost").startswith("/"):
         return file
@@ -133,11 +133,12 @@ _FILE_CODES: dict[str, Callable[[str], str]] = {
     "d": lambda file: os.path.dirname(_local_path(file)),
     "n": lambda file: os.path.basename(_local_path(file)),
 }
-"""What a field code makes of a file; in capitals it stands for all of them. ``d`` and ``n`` are deprecated."""
+"""The word that a field code inserts for a file; a capital code inserts all files. ``d`` and ``n`` are
+deprecated."""
 
 
 def _glib_string(raw: str) -> str:
-    """A string value without its escapes; an unknown one stays, where garcon drops the backslash."""
+    """Resolve the escapes of a string value as GLib does: an unknown escape stays (garcon drops its backslash)."""
     return _GLIB_ESCAPE.sub(lambda match: _GLIB_ESCAPED[match[1]], raw)
 
 
@@ -146,7 +147,7 @@ _GLIB_ESCAPED = {"": "", "s": " ", "n": "\n", "t": "\t", "r": "\r", "\\": "\\"}
 
 
 def executable_file_name(entry: DesktopEntry) -> str:
-    """The base name of the program, ``""`` where there is none or it is not ASCII (chromeos-garcon.md §3.6)."""
+    """The base name of the program; ``""`` if there is none or it is not ASCII (chromeos-garcon.md §3.6)."""
     arguments = expand_exec(entry, "", ())
     name = arguments[0].rstrip("/").rpartition("/")[2] if arguments else ""
     return name if name.isascii() else ""

@@ -1,4 +1,4 @@
-"""Where the host reaches this container: the Garcon service on any kind of address."""
+"""Serves the Garcon service, which the host calls, on any kind of address."""
 
 from __future__ import annotations
 
@@ -27,10 +27,10 @@ class GarconServer:
         self._port = 0
 
     async def start(self, address: Address, cid: int = CID_HOST) -> int:
-        """Begin to serve, or again where the socket's directory was carried in anew and has no socket of ours.
+        """Begin to serve; serve again if the host mounted the socket's directory anew, without our socket.
 
-        :param address: a vsock address with garcon's first port takes the first free one of its range.
-        :param cid: of the host, which alone may connect over vsock.
+        :param address: for a vsock address with garcon's first port, the first free port of the range is bound.
+        :param cid: the host's cid; no other peer may connect over vsock.
         :returns: the port for ContainerStartupInfo; 1 for a Unix socket, which has none.
         :raises GuestlinkError: the address cannot be served.
         """

@@ -1,4 +1,4 @@
-"""The way to the host: a channel to ContainerListener at any kind of address."""
+"""Opens channels to ContainerListener on the host, at any kind of address."""
 
 from __future__ import annotations
 
@@ -23,14 +23,14 @@ class HostDial:
         self._bridge: Bridge | None = None
 
     async def probe(self) -> None:
-        """Connect and hang up: cheaper than a channel while the host is away.
+        """Connect and close: cheaper than a channel while the host is down.
 
-        :raises ConnectFailed: nobody listens there.
+        :raises ConnectFailed: the address has no listener.
         """
         (await connect_soon(self._address)).close()
 
     async def dial(self) -> Channel:
-        """Open a channel. It connects with its first call."""
+        """Open a channel, which connects with its first call."""
         if isinstance(self._address, VsockAddress):
             private = UnixAddress(self._bridge_path)
             if self._bridge is None:
@@ -40,7 +40,7 @@ class HostDial:
         return Channel(self._address, CONTAINER_LISTENER)
 
     async def close(self) -> None:
-        """End the bridge."""
+        """Close the bridge."""
         if self._bridge is not None:
             await self._bridge.close()
             Path(self._bridge_path).unlink(missing_ok=True)

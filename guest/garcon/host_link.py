@@ -1,4 +1,4 @@
-"""The link to the host: registers, notices when the host is gone or has forgotten us, and registers again.
+"""The link to the host: registers, detects that the host is gone or has lost our token, and registers again.
 
 Calls to the host go through :meth:`HostLink.call`. A handler of the Garcon service must never await one: the
 host serves one call at a time and may be waiting for that handler (chromeos-garcon.md §7.2).
@@ -23,7 +23,8 @@ from guestlink.token import TokenError, read_token
 _log = logging.getLogger(__name__)
 
 READY_TIMEOUT = 90.0
-"""Seconds for ContainerReady: cicerone calls us, tremplin and Chrome within it (chromeos-garcon.md §7.4)."""
+"""Seconds for ContainerReady: before it answers, cicerone calls garcon, tremplin and Chrome
+(chromeos-garcon.md §7.4)."""
 CALL_TIMEOUT = 10.0
 """Seconds for other calls (chromeos-garcon.md §8.2)."""
 SHUTDOWN_TIMEOUT = 2.0
@@ -33,11 +34,11 @@ HEARTBEAT = 60.0
 
 
 class HostUnavailable(GuestlinkError):
-    """The host cannot be asked now."""
+    """No call to the host is possible now, or the host did not answer."""
 
 
 class NotRegistered(HostUnavailable):
-    """The host does not know this container now. The next registration publishes every list again."""
+    """This container is not registered now. The next registration publishes every list again."""
 
 
 class HostRefused(GuestlinkError):
@@ -51,7 +52,7 @@ class HostChannel(Protocol):
         """Call an RPC. Raises :class:`guestlink.rpc.CallFailed`."""
 
     async def lost(self) -> str:
-        """Return when the connection is gone, with the reason."""
+        """Wait until the connection is lost, and return the reason."""
 
     async def close(self) -> None:
         """Close the connection."""
@@ -62,12 +63,13 @@ class HostLink:
 
     :param address: where ContainerListener is.
     :param token_file: path of the token.
-    :param serve: makes sure that the host can call us; returns garcon's and SFTP's port for ContainerStartupInfo.
+    :param serve: starts our servers, if they do not run; returns garcon's and SFTP's port for
+        ContainerStartupInfo.
     :param dial: opens a channel to the address.
     :param probe: raises GuestlinkError while nobody listens there; cheaper than a channel.
-    :param pending_count: how many application lists are still to come.
-    :param on_registered: is told after each registration, when the host has to be told everything again.
-    :param on_change: is told whenever the sentence of :class:`Registration` changes.
+    :param pending_count: returns the number of application lists that are still to be sent.
+    :param on_registered: called after each registration, when the host needs every list again.
+    :param on_change: called with the sentence of :class:`Registration` whenever it changes.
     """
 
     def __init__(
@@ -99,17 +101,17 @@ class HostLink:
         self._said = ""
 
     def wake(self) -> None:
-        """Something changed (the token, the network): try now instead of at the end of a delay."""
+        """Try to register now instead of after the delay, because something changed (the token, the network)."""
         self._wake.set()
 
     def announce_again(self) -> None:
-        """Register once more although the link is up: our address changed (chromeos-garcon.md §7.4)."""
+        """Register again although the link is up, because our address changed (chromeos-garcon.md §7.4)."""
         self._moved = True
         self._doubt.set()
         self._wake.set()
 
     def token_changed(self) -> None:
-        """Something happened in the token's directory."""
+        """Handle a change in the token's directory: another token needs another registration."""
         try:
             token = read_token(self._token_file)
         except TokenError:
@@ -119,10 +121,10 @@ class HostLink:
             self._doubt.set()
 
     async def run(self) -> None:
-        """Register, stay registered, until the container stops."""
+        """Register and stay registered until the container stops."""
         while not self._over:
             self._wake.clear()
-            # What happens from now on, while the host is being told, counts as happening afterwards.
+            # A change during this attempt triggers another attempt.
             self._doubt.clear()
             self._moved = False
             try:
@@ -137,19 +139,19 @@ class HostLink:
                     await asyncio.wait_for(self._wake.wait(), delay)
 
     async def first_attempt(self) -> None:
-        """Return when registration has been tried once, whether the host took it or not."""
+        """Wait until registration has been tried once, with or without success."""
         await self._tried.wait()
 
     async def call(self, method: str, timeout: float | None = CALL_TIMEOUT, **fields: Any) -> Any:
-        """Call an RPC of ContainerListener; the token is added.
+        """Call an RPC of ContainerListener with our token.
 
         :param method: the RPC's name, as in the service.
         :param timeout: seconds; ``None`` waits for ever.
         :param fields: the request's fields.
         :returns: the response message.
-        :raises NotRegistered: the host does not know us now.
+        :raises NotRegistered: this container is not registered now.
         :raises HostUnavailable: the host did not answer.
-        :raises HostRefused: the host said no.
+        :raises HostRefused: the host answered with an error.
         """
         channel = self._channel
         if channel is None:
@@ -163,18 +165,18 @@ class HostLink:
             return await channel.call(method, request, timeout=timeout)
         except CallFailed as error:
             if error.code == "FAILED_PRECONDITION":
-                # The token may have become unknown, or only this request was refused: find out.
+                # The host has lost our token, or refuses only this request: a heartbeat shows which.
                 self._doubt.set()
             if error.code in ("UNAVAILABLE", "DEADLINE_EXCEEDED"):
                 raise HostUnavailable(f"the host did not answer {method}: {error}") from error
-            # Our own hosts give advice on a second line.
+            # guestlink-host appends advice on a second line.
             sentence, _, hint = error.message.partition("\n")
             reason = sentence.removeprefix(f"Failure in {method}: ")
             raise HostRefused(f"the host refused {method}: {reason}", hint=hint) from error
 
     async def shut_down(self) -> None:
-        """Tell the host that the container stops. Afterwards the token is worthless (chromeos-garcon.md §2.3)."""
-        self._over = True  # The host has a new token at once, and we do not come back with it.
+        """Send ContainerShutdown, with which the host voids the token (chromeos-garcon.md §2.3)."""
+        self._over = True  # The host makes a new token at once, and we must not register with it.
         with contextlib.suppress(GuestlinkError):
             await self.call("ContainerShutdown", SHUTDOWN_TIMEOUT)
 
@@ -216,7 +218,7 @@ class HostLink:
                 await channel.close()
 
     async def _stay(self, channel: HostChannel) -> None:
-        """Return when the registration is over; the state machine knows why."""
+        """Return when the registration is lost or rejected; the state machine has the reason."""
         owner = TaskOwner("host link")
         try:
             lost = owner.start(channel.lost(), name="watch the connection")
@@ -234,14 +236,14 @@ class HostLink:
                 if not await self._still_known(channel):
                     return
         finally:
-            self._channel = None  # Before anything is waited for: calls must not take it any more.
+            self._channel = None  # Before the first await: no call may use this channel any more.
             await owner.close()
 
     async def _still_known(self, channel: HostChannel) -> bool:
         try:
             token = read_token(self._token_file)
         except TokenError:
-            token = self.registration.token or ""  # It comes back or it does not; the old one still holds.
+            token = self.registration.token or ""  # No file for now: our token is still valid.
         if token != self.registration.token:
             self.registration.lost("the token was replaced")
             return False

@@ -23,9 +23,9 @@ from garcon.pictures import Icon, read_icon
 from guestlink.regular_file import read_regular
 
 _THEMES = ("gnome", "hicolor")
-"""The themes that garcon looks in."""
+"""The themes that ChromeOS's garcon searches."""
 _FALLBACK_THEMES = ("gnome", "Adwaita")
-"""Themes that complete the active one, as GTK has them; ``hicolor`` comes last by the specification."""
+"""Themes searched after the active one, as in GTK; by the specification ``hicolor`` comes last."""
 _SUFFIXES = (".png", ".svg", ".svgz", ".xpm")
 _SETTINGS_LIMIT = 1024 * 1024
 """Bytes of a settings file."""
@@ -33,10 +33,10 @@ _DEFAULT_SIZE, _SIZE_MAX, _SCALE_MAX = 48, 1024, 8
 
 
 class IconPlaces(NamedTuple):
-    """Paths, there or not.
+    """Paths that decide which icon an application has; each of them may be missing.
 
-    :ivar themes: directories of themes, with directories below.
-    :ivar directories: directories that hold pictures themselves.
+    :ivar themes: directories of themes, with pictures in their subdirectories.
+    :ivar directories: directories that contain pictures themselves.
     :ivar settings: files that choose the theme.
     """
 
@@ -47,27 +47,27 @@ class IconPlaces(NamedTuple):
 
 @dataclass(frozen=True)
 class PictureNames:
-    """Tells which files in the places of pictures count: those of these stems, and descriptions of themes.
+    """A filter of file names for :class:`IconPlaces`: pictures with one of the stems, and ``index.theme``.
 
-    :ivar stems: names of pictures without a suffix.
+    :ivar stems: names of pictures without their suffix.
     """
 
     stems: frozenset[str]
 
     def __call__(self, name: str) -> bool:
-        """Whether a file counts; a link without a suffix may lead to a directory."""
+        """Whether a file matters. Every name without a suffix does, because it may be a link to a directory."""
         stem, suffix = os.path.splitext(name)
         return name == "index.theme" or stem in self.stems or not suffix
 
 
 def picture_names(icons: Iterable[str]) -> PictureNames:
-    """Names of the files that the values of Icon keys mean."""
+    """The filter for the files that values of Icon keys refer to."""
     names = {os.path.basename(icon) for icon in icons}
     return PictureNames(frozenset(names | {os.path.splitext(name)[0] for name in names}))
 
 
 class _Index(NamedTuple):
-    """An index.theme read both ways; ``None`` where it is rejected."""
+    """An index.theme read by both parsers of :mod:`garcon.icon_theme`; ``None`` if the parser rejects it."""
 
     signature: tuple[int, int]
     compatible: IconTheme | None
@@ -75,10 +75,10 @@ class _Index(NamedTuple):
 
 
 class IconLookup:
-    """Looks icons up by the name in a desktop file. May be used from one thread at a time.
+    """Finds icons by the Icon key of a desktop file. Use it from one thread at a time.
 
     :param environ: the session's environment.
-    :param theme: the user's choice of theme; ``""`` reads the desktop's settings.
+    :param theme: the configured theme; ``""`` reads the desktop's settings.
     """
 
     def __init__(self, environ: Mapping[str, str], theme: str = "") -> None:
@@ -90,9 +90,9 @@ class IconLookup:
         """Find and read an icon.
 
         :param icon: the value of the Icon key.
-        :param size: logical pixels; nonsense becomes 48.
+        :param size: logical pixels; a size out of range becomes 48.
         :param scale: 1, 2 or 3.
-        :returns: ``None`` where there is none that the host could show.
+        :returns: ``None`` if there is no icon that the host can show.
         """
         size = size if 0 < size <= _SIZE_MAX else _DEFAULT_SIZE
         scale = scale if 0 < scale <= _SCALE_MAX else 1
@@ -105,7 +105,7 @@ class IconLookup:
         return None
 
     def places(self) -> IconPlaces:
-        """Where the pictures of applications come from; a change there may be another picture."""
+        """The paths of application icons; a change there may mean another icon."""
         roots, bases = data_directories(self._environ), self._bases()
         return IconPlaces(
             themes=[f"{base}/{name}" for name in self._searched_themes() for base in bases],
@@ -123,7 +123,7 @@ class IconLookup:
             return
         roots = data_directories(self._environ)
         yield from self._compatible(icon, size, scale, roots)
-        # From here on beyond the original; a name with a suffix, which it never finds, is taken without.
+        # ChromeOS's garcon stops here. It never finds an Icon value with a suffix; we drop the suffix.
         stem = icon.rpartition(".")[0] if icon.endswith(_SUFFIXES) else icon
         yield from self._specified(stem, size, scale, roots)
         for root in [*roots, "/usr/share"]:
@@ -148,12 +148,12 @@ class IconLookup:
     def _specified(self, stem: str, size: int, scale: int, roots: Sequence[str]) -> Iterator[str]:
         bases = self._bases()
         for name in self._searched_themes():
-            # One index describes the theme's directories everywhere: a user's own have none.
+            # One index.theme describes the theme below every base: a user's own directories have none.
             theme = self._theme_of(bases, name)
             directories = specified_order(theme.directories, size, scale)
             installed = [path for base in bases if os.path.isdir(path := f"{base}/{name}")]
             for directory in directories or [*fallback_order(size), "scalable/apps"]:
-                # Themes list hundreds of directories, and most are not there.
+                # Themes list hundreds of directories, and most do not exist.
                 for path in filter(os.path.isdir, [f"{path}/{directory}" for path in installed]):
                     for suffix in _SUFFIXES:
                         yield f"{path}/{stem}{suffix}"
@@ -201,7 +201,7 @@ def _parsed(parse: Callable[[bytes], IconTheme], content: bytes) -> IconTheme | 
 
 
 def desktop_icon_theme(environ: Mapping[str, str]) -> str:
-    """The icon theme that GTK's or KDE's settings name, ``""`` where they name none."""
+    """The icon theme in GTK's or KDE's settings; ``""`` if they contain none."""
     for path, section, key in _theme_settings(environ):
         content = _read_regular(path, _SETTINGS_LIMIT)
         if content and (value := _setting(content.decode(errors="replace"), section, key)):
@@ -210,7 +210,7 @@ def desktop_icon_theme(environ: Mapping[str, str]) -> str:
 
 
 def _theme_settings(environ: Mapping[str, str]) -> list[tuple[str, str, str]]:
-    """Files with the section and key that name the theme, the most important first."""
+    """Files with the section and key of the theme's name, the most important first."""
     config = environ.get("XDG_CONFIG_HOME") or f"{_home(environ)}/.config"
     gtk = [f"{directory}/gtk-{version}.0/settings.ini" for directory in (config, "/etc") for version in (4, 3)]
     return [(path, "Settings", "gtk-icon-theme-name") for path in gtk] + [

@@ -1,8 +1,8 @@
 """Icon themes: an ``index.theme`` read once, and the order in which its directories are searched.
 
-Two readings and two orders live here. The *compatible* ones are garcon's, so that what the original finds is found
-(chromeos-garcon.md §4); the *specified* ones follow the Icon Theme Specification and serve whatever those do not
-find. Pure.
+This module has two parsers and two search orders. The *compatible* ones are those of ChromeOS's garcon, so that we
+find every icon that it finds (chromeos-garcon.md §4); the *specified* ones follow the Icon Theme Specification, for
+icons that the compatible ones do not find. Pure.
 """
 
 from __future__ import annotations
@@ -13,11 +13,11 @@ from typing import NamedTuple
 INDEX_LIMIT = 10 * 1024 * 1024
 """Bytes of an index.theme (chromeos-garcon.md §4)."""
 FALLBACK_SIZES = (1024, 512, 256, 128, 96, 64, 48, 32)
-"""Sizes that are tried where there is no usable index.theme."""
+"""Sizes to try if a theme has no usable index.theme."""
 _LISTS = ("Directories", "ScaledDirectories")
 _NUMBER_LIMIT = 4095
 _GROUP_LIMIT = 10_000
-"""Groups of an index.theme; the largest themes have some hundred."""
+"""Groups of an index.theme; the largest themes have a few hundred."""
 _THEME_LIMIT = 64
 """Themes of one search; real ones inherit from three or four."""
 _SPACE = " \t\n\r\v\f"
@@ -51,10 +51,10 @@ class BrokenTheme(ValueError):
 
 
 def parse_index_theme(content: bytes) -> IconTheme:
-    """Read an index.theme by garcon's rules, which know no inheritance.
+    """Read an index.theme by garcon's rules, which ignore inheritance.
 
-    A group that ``Directories`` does not list rejects the file, as does a file without any directory group; a
-    directory whose numbers make no sense costs only itself.
+    The file is rejected if it has a group that ``Directories`` does not list, or no directory group at all. A
+    directory with invalid numbers is skipped.
 
     :raises BrokenTheme: the file is rejected.
     """
@@ -82,9 +82,9 @@ def parse_index_theme(content: bytes) -> IconTheme:
 
 
 def parse_specified_theme(content: bytes) -> IconTheme:
-    """Read an index.theme by the specification: other groups than directories do not matter, every context counts.
+    """Read an index.theme by the specification: unlisted groups are ignored, and directories of every context used.
 
-    :raises BrokenTheme: it is too long or no theme at all.
+    :raises BrokenTheme: the file is too long, or has no ``[Icon Theme]`` group.
     """
     if len(content) > INDEX_LIMIT:
         raise BrokenTheme(f"longer than {INDEX_LIMIT} bytes")
@@ -137,7 +137,7 @@ def _directory(name: str, keys: dict[str, str]) -> IconDirectory | None:
 
 
 def _number(text: str | None, default: int) -> int:
-    """A number from 1 to 4095, the default where there is none, 0 where it makes no sense."""
+    """A number from 1 to 4095; the default if the key is missing, 0 if its value is invalid."""
     if text is None:
         return default
     good = text.isascii() and text.isdecimal() and len(text) <= 4 and int(text) <= _NUMBER_LIMIT
@@ -148,13 +148,13 @@ def _number(text: str | None, default: int) -> int:
 
 
 def distance(directory: IconDirectory, size: int, scale: int) -> int:
-    """How far a directory's pixels are from the wanted ones, in percent of the smaller."""
+    """The difference of a directory's size and the wanted size, both in pixels, in percent of the smaller one."""
     wanted, real = size * scale, directory.size * directory.scale
     return abs(real - wanted) * 100 // (wanted if real >= wanted else real)
 
 
 def within_limit(directory: IconDirectory, size: int, scale: int) -> bool:
-    """Whether a directory serves a size. Its own scale is ignored, and Threshold is a factor: garcon's way."""
+    """Whether a directory suits a size. As in garcon, its own scale is ignored and Threshold is a factor."""
     wanted = size * scale
     if directory.kind == "Threshold":
         return max(wanted, directory.size) <= min(wanted, directory.size) * directory.threshold
@@ -164,7 +164,7 @@ def within_limit(directory: IconDirectory, size: int, scale: int) -> bool:
 
 
 def compatible_order(directories: Iterable[IconDirectory], size: int, scale: int) -> list[str]:
-    """The directories' names in the order in which garcon looks for a PNG."""
+    """The directories' names in the order in which garcon searches them for a PNG."""
     by_distance = sorted(directories, key=lambda directory: distance(directory, size, scale))
 
     def rank(directory: IconDirectory) -> int:
@@ -176,7 +176,7 @@ def compatible_order(directories: Iterable[IconDirectory], size: int, scale: int
 
 
 def fallback_order(size: int) -> list[str]:
-    """The directories' names where a theme has no usable index.theme; the scale is ignored."""
+    """The directories' names for a theme without a usable index.theme; the scale is ignored."""
     return [f"{wanted}x{wanted}/apps" for wanted in dict.fromkeys((size, *FALLBACK_SIZES))]
 
 
@@ -196,7 +196,7 @@ def specified_order(directories: Iterable[IconDirectory], size: int, scale: int)
 
 
 def _served(directory: IconDirectory) -> tuple[int, int]:
-    """The sizes that a directory serves. Here Threshold means pixels."""
+    """The smallest and the largest size that a directory suits. Here Threshold means pixels."""
     if directory.kind == "Scalable":
         return directory.min_size, directory.max_size
     margin = 0 if directory.kind == "Fixed" else directory.threshold
@@ -204,11 +204,11 @@ def _served(directory: IconDirectory) -> tuple[int, int]:
 
 
 def _specified_distance(directory: IconDirectory, wanted: int) -> int:
-    """How many pixels are missing (DirectorySizeDistance of the specification)."""
+    """The distance in pixels from the wanted size (DirectorySizeDistance of the specification)."""
     if directory.kind == "Fixed":
         return abs(directory.size * directory.scale - wanted)
     low, high = _served(directory)
-    # Outside of what it serves, the distance is to MinSize and MaxSize for a Threshold directory too.
+    # Outside this range the specification uses MinSize and MaxSize, even for a Threshold directory.
     if wanted < low * directory.scale:
         return abs(directory.min_size * directory.scale - wanted)
     if wanted > high * directory.scale:
@@ -217,10 +217,10 @@ def _specified_distance(directory: IconDirectory, wanted: int) -> int:
 
 
 def inheritance(active: Sequence[str], inherits: Callable[[str], Sequence[str]]) -> list[str]:
-    """Theme names in search order: the active ones, depth first what they inherit, ``hicolor`` last.
+    """Theme names in search order: each active theme and then its parents, depth first; ``hicolor`` last.
 
     :param active: names to begin with.
-    :param inherits: gives the parents of a theme; loops end by themselves.
+    :param inherits: returns the parents of a theme; loops do no harm.
     """
     order: dict[str, None] = {}
     pending = list(reversed(active))

@@ -1,4 +1,4 @@
-"""From an id back to a desktop file that no scan has seen (chromeos-garcon.md §3.9)."""
+"""Finds the desktop file of an id that no scan has seen (chromeos-garcon.md §3.9)."""
 
 from __future__ import annotations
 
@@ -7,17 +7,17 @@ import os
 from collections.abc import Iterable, Sequence
 
 HYPHEN_LIMIT = 10
-"""Hyphens up to which every combination of hyphen and slash is tried."""
+"""Most hyphens in an id for which every combination of hyphen and slash is tried."""
 _LENGTH_LIMIT = 4096
 """Characters; no path is longer."""
 
 
 def find_desktop_file(desktop_file_id: str, directories: Sequence[str]) -> str | None:
-    """Look for a file on disk.
+    """Search the directories for a desktop file.
 
     :param desktop_file_id: as the host sent it.
     :param directories: the ``applications`` directories in search order.
-    :returns: its path, or ``None``; never one outside the directories by name.
+    :returns: its path, or ``None``; the id cannot lead outside the directories.
     """
     if len(desktop_file_id) > _LENGTH_LIMIT or "\0" in desktop_file_id:
         return None
@@ -36,7 +36,7 @@ def find_desktop_file(desktop_file_id: str, directories: Sequence[str]) -> str |
 def _first_existing(candidates: Iterable[tuple[str, str]]) -> str | None:
     for directory, name in candidates:
         if not {"", ".", ".."}.isdisjoint(name.split("/")):
-            continue  # It leads elsewhere, or to a file that has another id.
+            continue  # Such a name leads elsewhere, or to a file that has another id.
         path = f"{directory}/{name}.desktop"
         if os.path.isfile(path):
             return path

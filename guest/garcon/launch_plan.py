@@ -1,4 +1,4 @@
-"""What starting an application means: programs, environment, directory. Pure (chromeos-garcon.md §5)."""
+"""Plans a launch: programs, environment, working directory. Pure (chromeos-garcon.md §5)."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ DISPLAY_VARIABLES = ("DISPLAY", "WAYLAND_DISPLAY", "XCURSOR_SIZE")
 LOW_DENSITY = "_LOW_DENSITY"
 
 _BUS_NAME = re.compile(r"(?=.{1,255}$)[A-Za-z_-][A-Za-z0-9_-]*(\.[A-Za-z_-][A-Za-z0-9_-]*)+")
-"""Well-known names (D-Bus Specification, "Bus names"): the ids that D-Bus activation is for."""
+"""Well-known names (D-Bus Specification, "Bus names"): only ids of this form are activated over D-Bus."""
 
 
 class CannotLaunch(Exception):
@@ -26,10 +26,10 @@ class CannotLaunch(Exception):
 class LaunchPlan(NamedTuple):
     """One launch.
 
-    :ivar argvs: programs to start; more than one where the application takes a single file each.
+    :ivar argvs: programs to start; more than one if the application takes a single file each.
     :ivar environ: variables for the programs on top of the session's.
     :ivar directory: working directory, or ``None`` for the session's.
-    :ivar terminal: run in a terminal.
+    :ivar terminal: run the programs in a terminal.
     :ivar bus_name: activate this D-Bus name first, or ``None``.
     """
 
@@ -78,7 +78,7 @@ def plan_launch(
         environ=environ,
         directory=entry.path or None,
         terminal=entry.terminal,
-        # An activated service runs in its own environment: displays of the other density cannot reach it.
+        # An activated service keeps its own environment, so we cannot give it the low-density displays.
         bus_name=desktop_file_id if _activatable(desktop_file_id, entry) and not scaled else None,
     )
 
@@ -96,7 +96,7 @@ def feature_environ(features: Sequence[int], session: Mapping[str, str]) -> dict
 
 
 def low_density_environ(session: Mapping[str, str]) -> dict[str, str]:
-    """Displays of the low-density instance; a missing one stays as it is (chromeos-garcon.md §5.4)."""
+    """Variables of the low-density displays; a missing one changes nothing (chromeos-garcon.md §5.4)."""
     return {name: session[name + LOW_DENSITY] for name in DISPLAY_VARIABLES if session.get(name + LOW_DENSITY)}
 
 

@@ -1,4 +1,4 @@
-"""LaunchApplication: from an id and files to running programs (chromeos-garcon.md §5)."""
+"""LaunchApplication: starts an application's programs for an id and files (chromeos-garcon.md §5)."""
 
 from __future__ import annotations
 
@@ -26,14 +26,14 @@ FILES_LIMIT = 4096
 _ARGUMENT_LIMIT = 128 * 1024 - 1
 """Bytes of one argument that Linux accepts (MAX_ARG_STRLEN)."""
 _ACTIVATION_TIME = 1.5
-"""Seconds that an application has to answer over D-Bus before the host is told that it has been launched."""
+"""Seconds to wait for an application's D-Bus reply before garcon answers the host with success."""
 _ANSWER_TIME = 25.0
-"""Seconds after which the answer of an application is no longer waited for: D-Bus libraries' usual limit."""
+"""Seconds to wait for an application's D-Bus reply at all: the usual limit of D-Bus libraries."""
 _PROCESS_LIMIT = 32
 """Processes of one launch for programs that take a single file each."""
 
 _URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*:")
-"""How every URL begins and no absolute path does."""
+"""The beginning of every URL and of no absolute path."""
 
 _TERMINALS = (
     ("xdg-terminal-exec",),
@@ -60,12 +60,12 @@ class Entries(Protocol):
 class Launcher:
     """Starts applications.
 
-    :param entries: where desktop files are found.
+    :param entries: finds desktop files.
     :param programs: starts processes.
     :param bus: the session bus, for applications that are activated over it.
     :param terminal: the user's terminal program and its switch; empty to look for one.
     :param startup_notify: whether programs get DESKTOP_STARTUP_ID.
-    :ivar outcome_time: seconds in which a program may fail before it counts as started.
+    :ivar outcome_time: seconds to wait for an early failure before a program counts as started; 0 does not wait.
     """
 
     outcome_time = 0.0
@@ -113,23 +113,23 @@ class Launcher:
             _log.warning("cannot launch %s: %s", desktop_file_id, error)
             return str(error)
         start = self._tasks.start(self._start(desktop_file_id, plan, files, session), name=desktop_file_id)
-        # An application may take its time to answer over D-Bus, and the host does not wait for it.
+        # An application may answer late over D-Bus, and the host must not wait for that.
         await asyncio.wait({start}, timeout=None if plan.bus_name is None else _ACTIVATION_TIME)
         return start.result() if start.done() else ""
 
     @property
     def starting(self) -> int:
-        """How many launches are not over: applications that have not answered yet."""
+        """The number of launches whose application has not answered yet."""
         return len(self._tasks)
 
     async def close(self) -> None:
-        """Stop waiting for applications; they go on."""
+        """Stop waiting for applications; they keep running."""
         await self._tasks.close()
 
     async def _start(
         self, desktop_file_id: str, plan: LaunchPlan, files: Sequence[str], session: Mapping[str, str]
     ) -> str:
-        """Activate or execute it; returns as :meth:`launch`."""
+        """Activate or execute the application; the result is that of :meth:`launch`."""
         try:
             if plan.bus_name is None or not await self._activate(plan, files):
                 await self._execute(desktop_file_id, plan, session)
@@ -144,7 +144,7 @@ class Launcher:
         return reason
 
     async def _execute(self, desktop_file_id: str, plan: LaunchPlan, session: Mapping[str, str]) -> None:
-        """Start its commands."""
+        """Start the plan's commands."""
         if len(plan.argvs) > _PROCESS_LIMIT:
             raise CannotLaunch(
                 f"the application takes one file at a time, and {len(plan.argvs)} are more than {_PROCESS_LIMIT}"
@@ -154,7 +154,7 @@ class Launcher:
             if any(len(os.fsencode(word)) > _ARGUMENT_LIMIT for word in argv):
                 raise CannotLaunch("a file name is too long")
             if plan.terminal:
-                # Found here: what a terminal cannot find is a window that closes at once.
+                # Find the program first: a terminal that cannot find it opens a window that closes at once.
                 program, directory = find_program(argv[0], plan.directory, session)
                 argv = with_environ([program, *argv[1:]], plan.environ)
                 argv = without_variables(in_directory(argv, directory) if plan.directory else argv)
@@ -163,9 +163,9 @@ class Launcher:
         await asyncio.gather(*(program.check(self.outcome_time) for program in started if self.outcome_time))
 
     async def _activate(self, plan: LaunchPlan, files: Sequence[str]) -> bool:
-        """Ask the application on D-Bus to open itself (Desktop Entry Specification, "D-Bus Activation").
+        """Call the application's Activate or Open over D-Bus (Desktop Entry Specification, "D-Bus Activation").
 
-        :returns: whether it did, or may still do it; otherwise its Exec line is the way.
+        :returns: whether the application did as called, or may still do so; if not, execute its Exec line.
         """
         from dbus_fast import Variant
 

@@ -1,8 +1,9 @@
-"""What the user's login shell adds to PATH and XDG_DATA_DIRS: ``~/.profile`` and ``/etc/profile.d``.
+"""Reads the directories that ``~/.profile`` and ``/etc/profile.d`` add to PATH and XDG_DATA_DIRS.
 
-Desktop sessions start below a login shell, and programs of Nix, pip or Flatpak count on it. Ours starts below the
-user manager, which reads no profile. So a login shell is run once, beside garcon's start, and asked. Its answer is
-an addition: a shell that hangs, fails or prints something else costs garcon a bounded time and nothing more.
+Desktop sessions start from a login shell, and programs of Nix, pip or Flatpak rely on that. garcon starts from the
+user manager, which reads no profile. So garcon runs a login shell once, in parallel with its own start, and reads
+the shell's environment. A shell that hangs, fails or prints something else delays garcon for a bounded time and has
+no other effect.
 """
 
 from __future__ import annotations
@@ -23,25 +24,25 @@ from garcon.data_directories import DEFAULT_DATA_DIRS
 _log = logging.getLogger(__name__)
 
 TIMEOUT = 5.0
-"""Seconds from the start of the shell until its answer is given up."""
+"""Seconds from the shell's start until garcon stops waiting for its answer."""
 _ANSWER_LIMIT = 1024 * 1024
-"""Bytes of what a shell prints and its environment together."""
+"""Bytes of the shell's whole output, its environment included."""
 _END_TIMEOUT = 1.0
-"""Seconds that the shell has to end after its answer."""
+"""Seconds for the shell to exit after its answer."""
 VARIABLE = "GUESTLINK_READS_PROFILE"
-"""Set for the shell, so that a profile can tell it from a person's."""
+"""A variable that is set only for this shell, so that a profile can recognise it."""
 
 
 class LoginShell:
-    """One run of the user's login shell. It begins at once.
+    """One run of the user's login shell; the constructor starts the shell.
 
-    :param environ: the environment that it starts with.
+    :param environ: the shell's initial environment.
     """
 
     def __init__(self, environ: Mapping[str, str]) -> None:
         self._mark = secrets.token_hex(16)
         self._deadline = time.monotonic() + TIMEOUT
-        # Words that every shell understands. The full path, because an alias or a broken PATH may be in the way.
+        # Syntax that every shell has. The full path, because there may be an alias for env, or a broken PATH.
         command = f"echo {self._mark}; /usr/bin/env -0; echo {self._mark}"
         home = environ.get("HOME", "/")
         self._process: subprocess.Popen[bytes] | None = None
@@ -59,9 +60,10 @@ class LoginShell:
             _log.info("the login shell cannot be started: %s", error)
 
     def variables(self) -> dict[str, str]:
-        """Wait for the answer and end the shell. Blocking, until :data:`TIMEOUT` after its start at most.
+        """Read the answer and end the shell. Blocks at most until :data:`TIMEOUT` after the shell's start, and for
+        :data:`_END_TIMEOUT` after its answer.
 
-        :returns: its environment; empty where there was no answer.
+        :returns: the shell's environment; empty if there was no answer.
         """
         if self._process is None or self._process.stdout is None:
             return {}
@@ -75,7 +77,7 @@ class LoginShell:
         return {name: value for name, equals, value in entries if equals}
 
     def _read(self, descriptor: int) -> bytes | None:
-        """What stands between the two marks. The end of the stream may never come: a child can hold it open."""
+        """Read the text between the two marks. Do not wait for EOF: a child process may keep the stream open."""
         mark = self._mark.encode() + b"\n"
         received = b""
         poll = select.poll()
@@ -103,10 +105,10 @@ class LoginShell:
 
 
 def with_login_variables(environ: Mapping[str, str], login: Mapping[str, str]) -> dict[str, str]:
-    """An environment with the directories that a login shell has besides.
+    """Add a login shell's directories to an environment.
 
-    :param environ: the session's; its own order stays.
-    :param login: the login shell's.
+    :param environ: the session's environment; its directories keep their order.
+    :param login: the login shell's environment.
     """
     home = environ.get("HOME", "")
     path = _merge(_split(environ.get("PATH") or os.defpath), _split(login.get("PATH", "")))
@@ -127,7 +129,7 @@ def with_login_variables(environ: Mapping[str, str], login: Mapping[str, str]) -
 
 
 def _merge(known: Sequence[str], added: Sequence[str]) -> list[str]:
-    """The known entries, and new ones before or behind them as they stand among those in the other list."""
+    """Insert new entries: those that precede all known entries in ``added`` go first, the others last."""
     first = next((index for index, entry in enumerate(added) if entry in known), len(added))
     return list(dict.fromkeys([*added[:first], *known, *added[first:]]))
 

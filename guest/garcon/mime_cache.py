@@ -1,7 +1,7 @@
-"""The extensions of shared-mime-info's ``mime.cache``: which file name suffix means which MIME type. Pure.
+"""Reads file name extensions and their MIME types from shared-mime-info's ``mime.cache``. Pure.
 
-The file is binary and big-endian; its suffix tree holds names backwards. Any violated rule rejects the whole file
-(chromeos-garcon.md §3.10).
+The file is binary and big-endian; its suffix tree stores names backwards. A violation of any rule rejects the whole
+file (chromeos-garcon.md §3.10).
 """
 
 from __future__ import annotations
@@ -16,9 +16,9 @@ _ALIAS_LIST_AT, _SUFFIX_TREE_AT = 4, 16
 _CODE_POINT_LIMIT = 0x10FFFF
 _NODE_LIMIT = 30_000
 _LEAF_LIMIT = 100_000
-"""Leaves; the original has no such limit, and a tree whose nodes share their children has no end to speak of."""
+"""Leaves; ChromeOS's garcon has no such limit, but a tree whose nodes share children is practically endless."""
 _TYPE_LIMIT = 255
-"""Bytes of a MIME type (RFC 6838 allows two names of 127); longer ones are passed over."""
+"""Bytes of a MIME type (RFC 6838 allows two names of 127); longer ones are skipped."""
 _SUFFIX_LIMIT = 100
 """Bytes of a suffix with its dot; a longer one is not followed."""
 
@@ -38,12 +38,12 @@ def parse_mime_cache(content: bytes) -> dict[str, str]:
 
 
 def merge_mime_maps(maps: Iterable[dict[str, str] | None]) -> dict[str, str] | None:
-    """One map; the entries of later ones replace those of earlier ones.
+    """Merge maps; entries of later maps replace those of earlier ones.
 
-    What is missing or broken (``None``) is passed over: the original sends nothing without a good system file
-    (chromeos-garcon.md §8.2).
+    ``None`` stands for a missing or broken file and is skipped; ChromeOS's garcon sends nothing without a valid
+    system file (chromeos-garcon.md §8.2).
 
-    :returns: ``None`` when there is none at all.
+    :returns: ``None`` if there is no map at all.
     """
     there = [mapping for mapping in maps if mapping is not None]
     return {extension: kind for mapping in there for extension, kind in mapping.items()} if there else None
@@ -70,7 +70,7 @@ class _Parser:
         return {extension: kind for extension, (_, kind) in self._best.items()}
 
     def _walk_children(self, count: int, offset: int) -> None:
-        # A stack of (number of nodes left, offset of the next, suffix so far): the tree's depth is the file's word.
+        # A stack of (nodes left, offset of the next, suffix so far), because the file decides the tree's depth.
         pending = [(count, offset, "")]
         while pending:
             left, offset, suffix = pending.pop()

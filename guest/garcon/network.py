@@ -1,4 +1,4 @@
-"""Changes of this container's addresses, told by the kernel (rtnetlink(7))."""
+"""This container's addresses, and their changes by rtnetlink(7)."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from collections.abc import Callable
 _RTMGRP_IPV4_IFADDR = 0x10
 _SIOCGIFADDR = 0x8915
 DEVICE = "eth0"
-"""The interface whose address the host looks at (chromeos-garcon.md §7.4)."""
+"""The interface whose address the host uses (chromeos-garcon.md §7.4)."""
 
 
 def ipv4_address(device: str = DEVICE) -> str | None:
@@ -27,7 +27,7 @@ def ipv4_address(device: str = DEVICE) -> str | None:
 
 
 def has_device(device: str = DEVICE) -> bool:
-    """Whether there is such an interface."""
+    """Whether the interface exists."""
     return any(name == device for _, name in socket.if_nameindex())
 
 
@@ -48,7 +48,7 @@ def has_network(global_ipv6: str = "/proc/net/if_inet6") -> bool:
 class AddressWatch:
     """Calls back when the IPv4 address of the interface has changed.
 
-    :param changed: is called in the event loop, after the change.
+    :param changed: called in the event loop after the change, but not while the interface has no address.
     """
 
     def __init__(self, changed: Callable[[], None], device: str = DEVICE) -> None:
@@ -58,7 +58,7 @@ class AddressWatch:
         self._socket: socket.socket | None = None
 
     def start(self) -> None:
-        """Begin to watch; where netlink is not allowed, changes go unnoticed."""
+        """Begin to watch. If netlink is not allowed, no change is detected."""
         try:
             sock = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, socket.NETLINK_ROUTE)
         except OSError:
@@ -77,7 +77,7 @@ class AddressWatch:
 
     def _readable(self) -> None:
         assert self._socket is not None
-        # The messages only say that something happened: a lost one (ENOBUFS) does too.
+        # A message only means that something changed, and so does a lost message (ENOBUFS).
         with contextlib.suppress(BlockingIOError), contextlib.suppress(OSError):
             while self._socket.recv(65536):
                 pass
@@ -92,7 +92,7 @@ async def wait_for_address(timeout: float, device: str = DEVICE) -> bool:
     """Wait until the interface has an IPv4 address.
 
     :param timeout: seconds.
-    :returns: whether it has one now; an interface that does not exist is not waited for.
+    :returns: whether it has one now; without the interface, false at once.
     """
     if not has_device(device) or ipv4_address(device) is not None:
         return ipv4_address(device) is not None

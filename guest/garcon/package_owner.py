@@ -1,9 +1,9 @@
-"""Which package owns a desktop file: the host offers "Uninstall" for those that have one (chromeos-garcon.md §3.7).
+"""Finds the package that owns a desktop file: hosts offer "Uninstall" for owned files (chromeos-garcon.md §3.7).
 
-No list has owners yet: UninstallPackageOwningFile is not implemented, and the host would offer what cannot work.
+We publish no owners yet, because UninstallPackageOwningFile is not implemented and "Uninstall" would fail.
 
-Asks the package manager's own database in batches. An answer is the PackageKit id
-``name;version;architecture;installed``; ``""`` means that nobody owns the file.
+This module queries the package manager's own database in batches. An owner is the PackageKit id
+``name;version;architecture;installed``; ``""`` means that no package owns the file.
 """
 
 from __future__ import annotations
@@ -24,15 +24,15 @@ TIMEOUT = 30.0
 _BATCH = 200
 """Files of one command line."""
 _SYSTEM = ("/usr/", "/opt/", "/etc/", "/var/lib/")
-"""Where packages put files; others are never asked about."""
+"""Directories of packaged files; files elsewhere are never queried."""
 _PACMAN = re.compile(r"^(?P<path>/.+) is owned by (?P<name>\S+) (?P<version>\S+)$", re.MULTILINE)
 
 
 class Backend(NamedTuple):
     """A package manager.
 
-    :ivar program: the command that it has.
-    :ivar ask: finds the owners of files; those that nobody owns are missing in its answer.
+    :ivar program: its command; the package manager is installed if the command is.
+    :ivar ask: finds the owners of files; the result omits files without an owner.
     :ivar database: files or directories whose modification times change with the installed packages.
     """
 
@@ -48,12 +48,12 @@ class _Answer(NamedTuple):
 
 
 class PackageOwners:
-    """Remembers owners until a file changes.
+    """Caches owners until a file changes.
 
-    That nobody owns a file holds only until the database changes: a package manager puts files in their place
-    before it notes whose they are.
+    The answer that a file has no owner is valid only until the database changes, because a package manager installs
+    files before it records them.
 
-    :param backend: the package manager; ``None`` knows no owners.
+    :param backend: the package manager; without one no file has an owner.
     """
 
     def __init__(self, backend: Backend | None) -> None:
@@ -61,20 +61,20 @@ class PackageOwners:
         self._answers: dict[str, _Answer] = {}
 
     def known(self, path: str) -> str:
-        """The owner as far as it is known now; ``""`` otherwise."""
+        """The cached owner; ``""`` if there is none."""
         answer = self._answers.get(path)
         return answer.owner if answer is not None and answer.modified == _modified(path) else ""
 
     async def look_up(self, paths: Collection[str]) -> bool:
-        """Ask about files whose owners are not known.
+        """Query the owners of files that are not cached.
 
-        :param paths: every file of interest; what is known about others is forgotten.
-        :returns: whether :meth:`known` answers differently now.
+        :param paths: every file of interest; the cache drops all others.
+        :returns: whether :meth:`known` returns another owner for any file now.
         """
         self._answers = {path: self._answers[path] for path in paths if path in self._answers}
         if self._backend is None:
             return False
-        # Read before asking: what changes meanwhile is asked again.
+        # Read the times before the query: a file that changes meanwhile is queried again.
         database = tuple(map(_modified, self._backend.database))
         unknown = {path: _modified(path) for path in paths if path.startswith(_SYSTEM)}
         unknown = {
@@ -115,14 +115,14 @@ def installed_backend() -> Backend | None:
 
 
 async def _ask_dpkg(paths: Sequence[str]) -> dict[str, str]:
-    # A path is a pattern here. Paths that nobody owns give status 1 and a line on standard error.
+    # dpkg-query takes patterns. Paths without an owner give status 1 and a line on standard error.
     patterns = [re.sub(r"([*?\[\\])", r"\\\1", path) for path in paths]
     found = await run(["dpkg-query", "-S", *patterns], timeout=TIMEOUT, environ=_plain_environ())
     owners: dict[str, str] = {}
     for line in found.stdout.decode(errors="replace").splitlines():
         names, _, path = line.partition(": ")
         first = names.split(", ")[0]
-        if first and " " not in first:  # Unlike "diversion by … from".
+        if first and " " not in first:  # Not "diversion by … from".
             owners[path] = first
     if not owners:
         return {}
@@ -138,11 +138,11 @@ async def _ask_rpm(paths: Sequence[str]) -> dict[str, str]:
     found = await run(["rpm", "-qf", "--qf", form, *paths], timeout=TIMEOUT, environ=_plain_environ())
     lines = found.stdout.decode(errors="replace").splitlines()
     if len(lines) != len(paths):
-        # A file that has gone gives no line, one with two owners two of them: which is whose must be asked singly.
+        # A missing file gives no line, and a file with two owners two lines: query each file on its own.
         return (
             {path: owner for path in paths for owner in (await _ask_rpm([path])).values()} if len(paths) > 1 else {}
         )
-    # In the order of the paths, an owner or a sentence.
+    # One line for each path, in order: the owner or an error message.
     return {path: line for path, line in zip(paths, lines, strict=True) if line.endswith(";installed")}
 
 
@@ -168,4 +168,4 @@ BACKENDS = (
     Backend("rpm", _ask_rpm, _RPM_DATABASE),
     Backend("pacman", _ask_pacman, ("/var/lib/pacman/local",)),
 )
-"""Package managers, the one that a system has first: some install another's tools besides their own."""
+"""Package managers in search order, because some systems have another's tools besides their own."""

@@ -1,8 +1,8 @@
-"""Picture files as what the host shows, PNG or SVG: by their content, whatever their name is.
+"""Reads picture files as PNG or SVG, the formats that the host shows.
 
-The original goes by the name alone (chromeos-garcon.md §4). GTK and Qt go by the content, and applications rely on
-that. XPM and the PNG pictures in an ICO are converted here; the rest by gdk-pixbuf's thumbnailer, where it is
-installed.
+The content decides the format, as in GTK and Qt, because applications rely on that; ChromeOS's garcon uses only the
+file's name (chromeos-garcon.md §4). We convert XPM, and extract PNG from ICO; gdk-pixbuf's thumbnailer converts
+other formats, if it is installed.
 """
 
 from __future__ import annotations
@@ -24,21 +24,21 @@ from guestlink.regular_file import read_regular
 SIZE_LIMIT = 1024 * 1024
 """Bytes of an icon (chromeos-garcon.md §4)."""
 SIDE_LIMIT = 1024
-"""Pixels of a PNG's longer side; a larger one is made smaller where that is possible."""
+"""Pixels of a PNG's longer side; the thumbnailer, if installed, shrinks a larger PNG."""
 _SOURCE_LIMIT = 16 * SIZE_LIMIT
-"""Bytes of a file that is converted."""
+"""Bytes of a file to convert."""
 _PNG = b"\x89PNG\r\n\x1a\n"
 _SVG = re.compile(rb"<(?:[A-Za-z_][\w.-]*:)?svg[\s>/]")
 _ICO = b"\0\0\1\0"
 _CONVERTIBLE = re.compile(
     rb"\xff\xd8\xff|GIF8|BM|\x00\x00\x01\x00|II\*\x00|MM\x00\*|RIFF....WEBP|icns|\x89PNG", re.DOTALL
 )
-"""How files begin that the thumbnailer may know."""
+"""First bytes of the formats that the thumbnailer may support."""
 _THUMBNAILER = "gdk-pixbuf-thumbnailer"
 _TIMEOUT = 10.0
 _RESULTS = 32
 _results: dict[tuple[bytes, int], bytes | None] = {}
-"""The last conversions, by the source's digest and the size."""
+"""Cache of the last conversions, by the source's digest and the size in pixels."""
 
 
 class IconFormat(enum.IntEnum):
@@ -49,17 +49,17 @@ class IconFormat(enum.IntEnum):
 
 
 class Icon(NamedTuple):
-    """An icon's content and what it is."""
+    """An icon's content and format."""
 
     content: bytes
     format: IconFormat
 
 
 def read_icon(path: str, pixels: int = 128) -> Icon | None:
-    """Read an icon file and turn it into what the host can show.
+    """Read an icon file, and convert it if the host cannot show its format.
 
-    :param pixels: how large it will be shown, where a converted picture's size can be chosen.
-    :returns: ``None`` when it is missing, too large, not a regular file or no picture.
+    :param pixels: the size at which the host shows the icon; the thumbnailer scales to it.
+    :returns: ``None`` if the file is missing, too large, not a regular file or no picture.
     """
     try:
         content = read_regular(path, _SOURCE_LIMIT + 1)
@@ -71,7 +71,7 @@ def read_icon(path: str, pixels: int = 128) -> Icon | None:
         return Icon(svg, IconFormat.SVG)
     converted = _converted(content, pixels) if len(content) <= _SOURCE_LIMIT else None
     if converted is None and content.startswith(_PNG):
-        converted = content  # As it is: some hosts take large ones.
+        converted = content  # Unconverted: some hosts accept large PNGs.
     return Icon(converted, IconFormat.PNG) if converted is not None and len(converted) <= SIZE_LIMIT else None
 
 
@@ -91,7 +91,7 @@ def _svg(content: bytes) -> bytes | None:
 
 
 def _converted(content: bytes, pixels: int) -> bytes | None:
-    """A PNG of another picture; hosts ask for the same ones again and again."""
+    """Convert a picture to PNG. The result is cached, because hosts request the same icons again and again."""
     key = (hashlib.sha256(content).digest(), pixels)
     if key not in _results:
         if len(_results) >= _RESULTS:
@@ -101,7 +101,7 @@ def _converted(content: bytes, pixels: int) -> bytes | None:
 
 
 def _png_in_ico(content: bytes) -> bytes | None:
-    """The largest picture of an ICO, if it is a PNG: gdk-pixbuf does not read those."""
+    """The largest PNG picture in an ICO, because gdk-pixbuf does not read those."""
     if not content.startswith(_ICO):
         return None
     entries = content[6 : 6 + 16 * struct.unpack_from("<H", content.ljust(6, b"\0"), 4)[0]]

@@ -1,4 +1,4 @@
-"""Starting programs of the session: in services of the user manager, or detached where there is none."""
+"""Starts programs of the session: as services of the user manager, or detached if there is none."""
 
 from __future__ import annotations
 
@@ -25,18 +25,19 @@ _MANAGERS_VARIABLES = (
     "XCURSOR_SIZE_LOW_DENSITY",
     "XAUTHORITY",
 )
-"""What the Wayland and X units set in the manager, perhaps after garcon started (chromeos-garcon.md §5.4)."""
+"""Variables that the Wayland and X units set in the user manager, perhaps after garcon's start
+(chromeos-garcon.md §5.4)."""
 
 _EARLY_END = 10.0
-"""Seconds within which a program that ends with a failure is worth a warning."""
+"""Seconds after its start within which a failed program gets a warning in the log."""
 
 
 class Started(NamedTuple):
     """A program that has been executed.
 
-    :ivar argv: what was run.
+    :ivar argv: the program's arguments.
     :ivar environ: its variables.
-    :ivar end: waits up to so many seconds for its end and returns its exit status, or ``None`` while it runs.
+    :ivar end: waits up to the given seconds for its exit; returns the exit status, or ``None`` while it runs.
     :ivar unit: its unit; ``""`` without one.
     """
 
@@ -46,10 +47,10 @@ class Started(NamedTuple):
     unit: str = ""
 
     async def check(self, limit: float) -> None:
-        """Wait a moment for its outcome.
+        """Wait for an early failure.
 
         :param limit: seconds.
-        :raises StartFailed: it has failed.
+        :raises StartFailed: the program exited with a failure.
         """
         if status := await self.end(limit):
             reason = await asyncio.to_thread(why_ended, self.argv, status, self.environ, self.unit)
@@ -69,9 +70,10 @@ class Programs:
         self._children: dict[int, _Child] = {}
 
     async def session_environ(self) -> dict[str, str]:
-        """The environment of a program that is started now.
+        """The environment of a program that starts now.
 
-        garcon's own, plus what the user manager has learned since, and the manager's word on displays.
+        This is garcon's own environment, plus variables that only the user manager has. For displays the manager's
+        values win.
         """
         return self._merged(await self._manager_environ() or {})
 
@@ -82,14 +84,14 @@ class Programs:
 
         :param name: the application's id, for the unit's name and the log.
         :param environ: variables on top of the session's.
-        :param directory: working directory; a relative one counts from the home directory, ``None`` is that one.
-        :raises StartFailed: there is no such program or directory, or it cannot be executed.
+        :param directory: working directory, relative to the home directory; ``None`` is the home directory.
+        :raises StartFailed: there is no such program or directory, or the program cannot be executed.
         """
         block = await self._manager_environ()
         complete = self._merged(block or {}) | dict(environ)
         program, directory = find_program(argv[0], directory, complete)
         argv = [program, *argv[1:]]
-        if block is not None and all(map(_is_utf8, [*argv, directory])):  # D-Bus takes nothing else.
+        if block is not None and all(map(_is_utf8, [*argv, directory])):  # D-Bus allows only UTF-8.
             additions = {
                 key: value
                 for key, value in complete.items()
@@ -105,16 +107,16 @@ class Programs:
 
     @property
     def detached(self) -> int:
-        """How many programs run that no user manager looks after."""
+        """The number of running programs that are not services of a user manager."""
         return len(self._children)
 
     def close(self) -> None:
-        """Stop watching the programs that we started; they go on."""
+        """Stop watching the programs that we started; they keep running."""
         loop = asyncio.get_running_loop()
         for descriptor, child in self._children.items():
             loop.remove_reader(descriptor)
             os.close(descriptor)
-            child.process.returncode = 0  # They are init's children after us; subprocess must not warn about them.
+            child.process.returncode = 0  # init reaps it after our exit; stops subprocess's warning about it.
         self._children.clear()
 
     async def _manager_environ(self) -> dict[str, str] | None:
@@ -160,7 +162,7 @@ class Programs:
 
 
 class _Child(NamedTuple):
-    """A process of ours, and its exit status."""
+    """A child process and its future exit status."""
 
     process: subprocess.Popen[bytes]
     ended: asyncio.Future[int]
@@ -174,13 +176,13 @@ async def _end_of_child(child: _Child, limit: float) -> int | None:
 def find_program(program: str, directory: str | None, environ: Mapping[str, str]) -> tuple[str, str]:
     """The file of a program and the directory that it runs in, both as absolute paths.
 
-    :param program: looked for in PATH, then in the directory, as GLib and KDE do.
-    :param directory: a relative one counts from the home directory, ``None`` is that one.
+    :param program: searched in PATH, then in the directory, as in GLib and KDE.
+    :param directory: relative to the home directory; ``None`` is the home directory.
     :param environ: PATH and HOME of the session.
     :raises StartFailed: there is no such program or directory.
     """
     directory = os.path.join("/", environ.get("HOME", ""), directory or "")
-    if ".." in directory.split("/"):  # systemd takes none.
+    if ".." in directory.split("/"):  # systemd refuses "..".
         directory = os.path.realpath(directory)
     if not os.path.isdir(directory):
         raise StartFailed(f"its directory {directory} does not exist")

@@ -1,4 +1,4 @@
-"""Publishes applications and MIME types: at once after a registration, and after changes on disk."""
+"""Publishes applications and MIME types after each registration and after changes on disk."""
 
 from __future__ import annotations
 
@@ -25,17 +25,17 @@ from guestlink.tasks import TaskOwner
 _log = logging.getLogger(__name__)
 
 LIST_TIMEOUT = 60.0
-"""Seconds for a whole list; a host that shows thousands of applications takes its time."""
+"""Seconds for the call that sends a list; a host may need long for thousands of applications."""
 THEME_DEPTH = 4
-"""Levels of directories in a theme: size, context, and what applications put below."""
+"""Levels of directories in a theme: size, context, and what applications add below them."""
 FIRST_RETRY, LONGEST_RETRY = 1.0, 30.0
-"""Seconds until a list that the host refused is sent again, as a refused registration is."""
+"""First and longest delay in seconds before a refused list is sent again, the same as for a registration."""
 
 
 class _Publication:
-    """A list that the host has a copy of.
+    """A list of which the host has a copy.
 
-    :param send: reads and sends all of it.
+    :param send: reads and sends the whole list.
     """
 
     def __init__(self, send: Callable[[], Awaitable[None]]) -> None:
@@ -46,10 +46,10 @@ class _Publication:
 
 
 class Publisher:
-    """Keeps the host's picture of this container's applications and MIME types true.
+    """Keeps the host's lists of this container's applications and MIME types up to date.
 
     :param environ: the session's environment.
-    :param icon_theme: the user's choice of theme, as of :class:`IconLookup`.
+    :param icon_theme: the configured theme, as for :class:`IconLookup`.
     """
 
     def __init__(self, environ: Mapping[str, str], icon_theme: str = "") -> None:
@@ -75,16 +75,16 @@ class Publisher:
 
     @property
     def pending_count(self) -> int:
-        """How many lists are still to come (chromeos-garcon.md §3.8)."""
+        """The number of application lists that are still to be sent (chromeos-garcon.md §3.8)."""
         return self._apps.coalescer.pending_count
 
     @property
     def left_out(self) -> str:
-        """A sentence about what did not fit; ``""`` when everything did."""
+        """A sentence about what did not fit into the list; ``""`` when everything did."""
         return self._left_out
 
     def start(self, link: HostLink) -> None:
-        """Begin to watch and to publish over a link."""
+        """Begin to watch the directories and to publish over a link."""
         self._link = link
         for directory in self._scanner.directories:
             self._watch.add(directory, self._apps_changed, depth=DEPTH_LIMIT)
@@ -101,7 +101,7 @@ class Publisher:
         await self._icon_watch.close()
 
     def publish_everything(self) -> None:
-        """Send every list now: the host that has just registered us has none. Without a pending count (§3.8)."""
+        """Send every list now, because after a registration the host has none. No pending count is sent (§3.8)."""
         for publication in (self._apps, self._mime):
             publication.failures = 0
             publication.coalescer.again(asyncio.get_running_loop().time())
@@ -144,13 +144,13 @@ class Publisher:
         try:
             await publication.send()
         except NotRegistered:
-            pass  # The registration publishes everything.
+            pass  # The next registration publishes every list.
         except (HostRefused, HostUnavailable) as error:
             if error.message != publication.problem:
                 _log.warning("%s; the list is sent again", error)
             self._try_again(publication, error.message)
         except Exception:
-            # One list that cannot be made must not be the last one.
+            # An internal error in one list must not stop all publishing.
             _log.exception("a list cannot be published; it is tried again")
             self._try_again(publication, "internal error")
         else:
@@ -168,7 +168,7 @@ class Publisher:
         publication.coalescer.again(asyncio.get_running_loop().time() + delay)
 
     async def _send_pending_count(self) -> None:
-        """Send the pending count. One that does not arrive is not lost: every heartbeat of the link repeats it."""
+        """Send the pending count. A failure does no harm: every heartbeat of the link sends the count again."""
         assert self._link is not None
         count = self.pending_count
         self._announced = count > 0
@@ -180,7 +180,7 @@ class Publisher:
     async def _send_applications(self) -> None:
         assert self._link is not None
         current = await self.rescan()
-        # Before the list is sent: hosts ask for pictures after it, and a later change must be seen.
+        # Watch before sending: hosts request icons after the list, and no later change of an icon may be missed.
         await self._icon_watch.replace(await asyncio.to_thread(self._picture_places, current))
         fitted = await asyncio.to_thread(fit_list, current.applications)
         if fitted.left_out and fitted.left_out != self._left_out:
@@ -190,9 +190,9 @@ class Publisher:
         _log.info("published %d applications", len(fitted.messages))
 
     def _picture_places(self, current: AppList) -> list[Watched]:
-        """What may be another picture of an application when it changes.
+        """The paths where a change may mean another icon of an application.
 
-        No field of the list says which picture an application has: the list itself makes hosts ask again.
+        The list has no field for the icon: hosts request the icons again whenever they receive the list.
         """
         icons = {application.entry.icon for application in current.applications}
         matters, places = picture_names(icons), self._icons.places()

@@ -1,8 +1,7 @@
-"""Registration with the host as a state machine: it never gives up and can always say where it stands.
+"""Registration with the host as a state machine: it retries for ever and can describe its state at any time.
 
-Pure: what happens is told to it, the clock and the dice come from outside. :class:`garcon.host_link.HostLink`
-drives it. The original registers once and never again (chromeos-garcon.md §2.2, §2.3); the states and delays here
-are ours.
+Pure: :class:`garcon.host_link.HostLink` reports the events and waits for the delays. ChromeOS's garcon registers
+once and never again (chromeos-garcon.md §2.2, §2.3); the states and delays here are ours.
 """
 
 from __future__ import annotations
@@ -15,7 +14,7 @@ from guestlink.backoff import backoff
 
 
 class Phase(enum.Enum):
-    """Where registration stands."""
+    """The states of a registration."""
 
     NO_TOKEN = "no token"
     NO_HOST = "host not reachable"
@@ -25,11 +24,10 @@ class Phase(enum.Enum):
 
 
 _BACKOFF = {
-    # A token is a stat() away, and a host's return must be noticed within a second: short, but never a spin.
+    # Reading the token is cheap, and a host's return must be noticed within a second: short delays, but never 0.
     Phase.NO_TOKEN: (0.1, 0.8),
     Phase.NO_HOST: (0.05, 0.8),
-    # A host that said no will say it again until its token or ours changes; chromeos-garcon.md §2.2 proposes 1 to
-    # 30 s.
+    # A host rejects a token again until its token or ours changes; chromeos-garcon.md §2.2 proposes 1 to 30 s.
     Phase.REJECTED: (1.0, 30.0),
 }
 """First and longest delay in seconds before the next attempt."""
@@ -38,8 +36,8 @@ _BACKOFF = {
 class Registration:
     """The state machine.
 
-    :param host: how to name the host in sentences, usually its address.
-    :param dice: returns a number in [0, 1); for the jitter.
+    :param host: the host's name in sentences, usually its address.
+    :param dice: returns a random number in [0, 1) for the jitter.
     """
 
     def __init__(self, host: str, dice: Callable[[], float] = random.random) -> None:
@@ -53,12 +51,12 @@ class Registration:
 
     @property
     def registered(self) -> bool:
-        """Whether the host knows us now."""
+        """Whether this container is registered now."""
         return self.phase is Phase.REGISTERED
 
     @property
     def sentence(self) -> str:
-        """Where registration stands and why, for a person."""
+        """The state and its reason, for a person."""
         if self.phase is Phase.REGISTERED:
             return f"registered with the host at {self._host}"
         if self.phase is Phase.REGISTERING:
@@ -70,7 +68,7 @@ class Registration:
         return f"waiting for a token: {self._why}"
 
     def delay(self) -> float:
-        """Seconds to wait before the next attempt; 0 when registered or in the middle of one."""
+        """Seconds to wait before the next attempt; 0 when registered or during an attempt."""
         if self.phase not in _BACKOFF:
             return 0.0
         first, longest = _BACKOFF[self.phase]

@@ -1,4 +1,4 @@
-"""The Garcon service: an adapter between the wire and the objects that do the work (chromeos-garcon.md §1.3).
+"""The Garcon service: turns RPCs into calls of garcon's other parts (chromeos-garcon.md §1.3).
 
 RPCs without a method here answer UNIMPLEMENTED.
 """
@@ -23,16 +23,16 @@ _log = logging.getLogger(__name__)
 ICONS_LIMIT = 256
 """Icons of one request; Chrome asks for one (chromeos-garcon.md §1.4)."""
 _RESPONSE_ROOM = RECEIVE_LIMIT - 64 * 1024
-"""Bytes of icons in one response: the host receives no more than gRPC's default."""
+"""Bytes of icons in one response: the host's receive limit is gRPC's default."""
 
 
 class GarconService:
-    """What the host can ask of this container.
+    """The RPCs that the host can call.
 
     :param launcher: starts applications.
     :param entries: finds desktop files.
     :param icons: finds icons.
-    :param shells: starts sessions of a shell.
+    :param shells: starts shell sessions.
     :param environ: the session's environment: USER and HOME.
     :param sftp_port: returns the port of the SFTP stream, or ``None`` while it is not known.
     """
@@ -69,14 +69,14 @@ class GarconService:
         return pb.LaunchApplicationResponse(success=not reason, failure_reason=reason)
 
     async def launch_vshd(self, request: pb.LaunchVshdRequest) -> pb.LaunchVshdResponse:
-        """Have a vshd connect to the host's client (chromeos-garcon.md §6.1)."""
+        """Start a vshd session that connects to the host's vsh (chromeos-garcon.md §6.1)."""
         if not request.port:
             raise Refusal("INVALID_ARGUMENT", "missing port")
         reason = await self._shells.launch(request.port, list(request.container_features))
         return pb.LaunchVshdResponse(success=not reason, failure_reason=reason)
 
     async def get_icon(self, request: pb.IconRequest) -> pb.IconResponse:
-        """Read icons; ids without one are missing in the answer (chromeos-garcon.md §4)."""
+        """Read icons; the response omits ids without an icon (chromeos-garcon.md §4)."""
         response = pb.IconResponse()
         room = _RESPONSE_ROOM
         for desktop_file_id in request.desktop_file_ids[:ICONS_LIMIT]:
@@ -94,7 +94,7 @@ class GarconService:
     async def get_garcon_session_info(
         self, request: pb.GetGarconSessionInfoRequest
     ) -> pb.GetGarconSessionInfoResponse:
-        """Tell user, home and the SFTP port (chromeos-garcon.md §6.6)."""
+        """Return the user's name, the home directory and the SFTP port (chromeos-garcon.md §6.6)."""
         status = pb.GetGarconSessionInfoResponse
         port = self._sftp_port()
         if port is None:
@@ -107,7 +107,7 @@ class GarconService:
         )
 
     async def get_debug_information(self, request: pb.GetDebugInformationRequest) -> pb.GetDebugInformationResponse:
-        """Tell what a feedback report wants to know (chromeos-garcon.md §6.9)."""
+        """Return the diagnosis for a feedback report (chromeos-garcon.md §6.9)."""
         from garcon.diagnosis.report import debug_text
 
         async with self._reporting:

@@ -1,6 +1,6 @@
-"""The session's D-Bus, connected when first needed and again after it was lost.
+"""The session's D-Bus: connects on first use, and again after the connection was lost.
 
-dbus-fast is imported when it is needed: registration does not wait for what only a launch uses.
+dbus-fast is imported on first use, because only launches need it and registration must not wait for the import.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ class BusError(Exception):
 
     @property
     def nobody_there(self) -> bool:
-        """Whether the call reached nobody, because its service is not on the bus. Then nothing has been done."""
+        """Whether no service got the call, because its service is not on the bus. Then the call had no effect."""
         return self.name in _NOBODY or self.name.startswith(f"{_ERROR}.Spawn")
 
     @property
@@ -42,7 +42,7 @@ class BusError(Exception):
 
 
 class NoBus(BusError):
-    """There is no session bus, or it takes no connection."""
+    """There is no session bus, or it accepts no connection."""
 
     def __init__(self, text: str) -> None:
         super().__init__("", text)
@@ -53,7 +53,7 @@ class NoBus(BusError):
 
 
 class NoAnswer(BusError):
-    """The call was sent and no answer came: the service may have done what it was asked, or may do it later."""
+    """The call was sent and no reply came: the service may have executed the call, or may do so later."""
 
     def __init__(self, text: str) -> None:
         super().__init__("", text)
@@ -77,9 +77,9 @@ class SessionBus:
         self._handlers: list[tuple[str, SignalHandler]] = []
 
     async def listen(self, rule: str, handler: SignalHandler) -> None:
-        """Get the signals that a match rule selects, now and after each reconnection. Asking twice is asking once.
+        """Subscribe to the signals of a match rule, now and after each reconnection. A second call has no effect.
 
-        :param handler: is called with every signal of the bus; selects what it wants itself.
+        :param handler: called with every signal that arrives; it must filter them itself.
         :raises NoBus: there is no bus.
         """
         if (rule, handler) in self._handlers:
@@ -99,12 +99,12 @@ class SessionBus:
         *,
         timeout: float = 10.0,
     ) -> list[Any]:
-        """Call a method and return the values of its answer.
+        """Call a method and return the values of its reply.
 
         :param timeout: seconds.
         :raises NoBus: there is no bus.
-        :raises NoAnswer: none comes in time, or the bus breaks off.
-        :raises BusError: the service refuses, or is not there.
+        :raises NoAnswer: no reply comes in time, or the connection is lost.
+        :raises BusError: the service refuses, or is not on the bus.
         """
         from dbus_fast import Message, MessageType
 
@@ -141,7 +141,7 @@ class SessionBus:
         if bus is None:
             return
         bus.disconnect()
-        with contextlib.suppress(Exception):  # Versions differ in what they raise after a wanted disconnection.
+        with contextlib.suppress(Exception):  # Versions differ in what they raise after our own disconnect().
             ended: Awaitable[None] = getattr(bus, "wait_for_disconnect")()  # noqa: B009  (untyped in the library)
             await asyncio.wait_for(ended, _CLOSE_TIMEOUT)
         for name in ("_stream", "_sock"):  # dbus-fast before 2 leaves both to the garbage collector.

@@ -13,7 +13,7 @@ from guestlink.errors import GuestlinkError
 from guestlink.token import TOKEN_PATH
 
 HOST_DIRECTORY = "/dev/.guestlink"
-"""Where a Linux host's directory for this container is carried in."""
+"""Mount point of a Linux host's directory for this container."""
 VSOCK_DEVICE = "/dev/vsock"
 CONTAINER_LISTENER_PORT = 8889
 """vsock port of ContainerListener on ChromeOS (chromeos-garcon.md §1.2)."""
@@ -56,13 +56,13 @@ SCHEMA: tuple[Setting[Any], ...] = (
 
 
 class NoHost(GuestlinkError):
-    """Nothing tells which host this container has."""
+    """No host is configured or found."""
 
 
 def load_settings(environ: Mapping[str, str] = os.environ, **switches: str | None) -> Config:
     """Read garcon's settings.
 
-    :raises ConfigError: a value is wrong.
+    :raises ConfigError: a value is invalid.
     """
     return load(
         SCHEMA,
@@ -74,7 +74,7 @@ def load_settings(environ: Mapping[str, str] = os.environ, **switches: str | Non
 
 
 def host_address(config: Config) -> Address:
-    """Find the host: what is set, else a Linux host's directory, else ChromeOS's vsock.
+    """The host's address: the configured one, else that in a Linux host's directory, else ChromeOS's vsock.
 
     :raises NoHost: there is none of them.
     """
@@ -91,7 +91,7 @@ def host_address(config: Config) -> Address:
 
 
 def garcon_address(config: Config, host: Address) -> Address:
-    """Where garcon serves: what is set, else the counterpart of the host's address."""
+    """The address that garcon serves: the configured one, else the counterpart of the host's address."""
     if (address := config[GARCON_ADDRESS]) is not None:
         return address
     if isinstance(host, UnixAddress):
@@ -100,9 +100,9 @@ def garcon_address(config: Config, host: Address) -> Address:
 
 
 def socket_mode(address: UnixAddress) -> int:
-    """The mode of a socket of ours.
+    """The file mode of a socket that garcon serves.
 
-    In the host's directory everybody may connect who gets into it: the host may be a user without a number here.
+    In the host's directory every user who can enter it may connect, because the host's user may have no uid here.
     """
     return 0o666 if os.path.dirname(address.path) == HOST_DIRECTORY else 0o600
 
@@ -110,7 +110,7 @@ def socket_mode(address: UnixAddress) -> int:
 def vsh_address(config: Config, host: Address, port: int) -> Address:
     """Turn the port of a LaunchVshd request into the address that vshd connects to (chromeos-garcon.md §6.1).
 
-    :raises GuestlinkError: the template that is set gives no address.
+    :raises GuestlinkError: the configured template gives no address.
     """
     template = config[VSH_ADDRESS]
     if not template:

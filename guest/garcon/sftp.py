@@ -1,6 +1,6 @@
 """The SFTP byte stream: one ``sftp-server`` per connection, with the socket itself as its input and output.
 
-What travels is SFTP version 3 as on an SSH subsystem's channel, without SSH around it (chromeos-vsh.md §4,
+The stream is SFTP version 3 as on an SSH subsystem's channel, but without SSH (chromeos-vsh.md §4,
 chromeos-garcon.md §6.12). No byte passes through Python.
 """
 
@@ -34,13 +34,13 @@ SERVERS = (
     "/usr/libexec/sftp-server",  # Void
     "/usr/lib/misc/sftp-server",  # Gentoo
 )
-"""Where distributions have it; the first that exists is used (chromeos-vsh.md §4.2)."""
+"""Paths of ``sftp-server`` in distributions; the first that exists is used (chromeos-vsh.md §4.2)."""
 UNIX_PORT = 1
-"""What is announced for a Unix socket, which has no port: the host takes 0 for "no SFTP" (chromeos-vsh.md §4.1)."""
+"""The port in ContainerStartupInfo for a Unix socket: 0 would mean "no SFTP" to the host (chromeos-vsh.md §4.1)."""
 _ACCEPT_PAUSE = 0.2
 """Seconds to wait after a failed accept."""
 _STOP_TIMEOUT = 2.0
-"""Seconds that running servers get at the end."""
+"""Seconds between SIGTERM and SIGKILL for servers that run when the stream closes."""
 
 
 def sftp_address(garcon: Address) -> Address:
@@ -55,10 +55,10 @@ def sftp_address(garcon: Address) -> Address:
 class SftpStream:
     """Listens, and starts a server for each connection.
 
-    :param program: path of ``sftp-server``; ``""`` looks at :data:`SERVERS` and ``PATH``, anew each time.
+    :param program: path of ``sftp-server``; ``""`` searches :data:`SERVERS` and ``PATH`` for each connection.
     :param limit: servers at a time; further connections are closed.
-    :param token_file: the container's token, which a TCP peer has to send first, with a newline behind it.
-    :param environ: the environment of the servers, which begin in its ``HOME``.
+    :param token_file: the container's token; a TCP peer must send it first, with a newline appended.
+    :param environ: the servers' environment; its ``HOME`` is their working directory.
     """
 
     def __init__(self, program: str, limit: int, token_file: str, environ: Mapping[str, str]) -> None:
@@ -77,11 +77,11 @@ class SftpStream:
         self.port: int | None = None
 
     def start(self, address: Address, cid: int = CID_HOST) -> int:
-        """Begin to accept, or again where the socket's directory was carried in anew and has no socket of ours.
+        """Begin to accept; listen again if the host mounted the socket's directory anew, without our socket.
 
-        :param cid: of the host, which alone may connect over vsock.
+        :param cid: the host's cid; no other peer may connect over vsock.
         :returns: the port for ContainerStartupInfo; :data:`UNIX_PORT` for a Unix socket.
-        :raises GuestlinkError: the address cannot be had.
+        :raises GuestlinkError: the address cannot be bound.
         """
         self._peers = PeerPolicy(cids=frozenset({cid}))
         if self.port is not None:
@@ -109,11 +109,11 @@ class SftpStream:
         self._accepting = self._listener = self._file = None
 
     def __len__(self) -> int:
-        """How many servers run."""
+        """The number of running servers."""
         return len(self._running)
 
     async def close(self) -> None:
-        """Stop accepting and end every server."""
+        """Stop accepting and terminate every server."""
         for process in self._running:
             process.terminate()
         with contextlib.suppress(TimeoutError):
@@ -189,7 +189,7 @@ class SftpStream:
         home = self._environ.get("HOME", "")
         connection.setblocking(True)
         try:
-            # Not asyncio's: its watcher would keep a thread for each.
+            # Not an asyncio subprocess: its child watcher would keep a thread for each server.
             process = subprocess.Popen(
                 [program],
                 stdin=connection.fileno(),
@@ -235,7 +235,7 @@ class SftpStream:
             self._warn("there is no sftp-server, so the host cannot show files; install OpenSSH's server package")
 
     def _warn(self, text: str) -> None:
-        # Whoever is refused may try a thousand times a second; the log need not follow.
+        # A refused peer may retry a thousand times a second: log the same text only once.
         if text != self._said:
             self._said = text
             _log.warning("%s", text)

@@ -1,6 +1,6 @@
 """A command line split into words by the shell's quoting rules, as GLib's ``g_shell_parse_argv`` splits it. Pure.
 
-Other desktops give an Exec value to that function (Desktop Entry Specification, "The Exec key"). ``shlex`` differs
+Other desktops pass an Exec value to that function (Desktop Entry Specification, "The Exec key"). ``shlex`` differs
 in comments, in what a backslash escapes inside double quotes, and in escaped line ends.
 """
 
@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 _ESCAPABLE = '"\\`$\n'
-"""What a backslash escapes inside double quotes; before anything else it is a backslash."""
+"""Characters that a backslash escapes inside double quotes; before any other one it is a plain backslash."""
 
 
 class BadQuoting(ValueError):
@@ -20,7 +20,7 @@ def split_words(line: str) -> list[str]:
     """Split a command line.
 
     :returns: the words without their quotes; an empty pair of quotes is an empty word.
-    :raises BadQuoting: the line ends inside quotes or behind a backslash.
+    :raises BadQuoting: the line ends inside quotes or after a backslash.
     """
     words: list[str] = []
     word: str | None = None
@@ -49,7 +49,7 @@ def split_words(line: str) -> list[str]:
 
 
 def quote_word(word: str) -> str:
-    """Quote a word so that :func:`split_words` gives it back, as ``g_shell_quote`` does."""
+    """Quote a word for :func:`split_words`, as ``g_shell_quote`` does."""
     return "'" + word.replace("'", "'\\''") + "'"
 
 

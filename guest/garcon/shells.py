@@ -1,9 +1,8 @@
-"""LaunchVshd: sessions of a shell, forked by a vshd that is up already (chromeos-garcon.md §6.1,
-chromeos-vsh.md §2.2).
+"""LaunchVshd: shell sessions, forked by a standby ("warm") vshd (chromeos-garcon.md §6.1, chromeos-vsh.md §2.2).
 
-garcon starts one warm vshd beside itself, in a service of its own where there is a user manager. It needs no
-more than a fork for a session. Its sessions go on when garcon ends; it accepts no more requests then, and leaves
-with the last of them.
+garcon starts one standby vshd, in its own service if there is a user manager. The standby vshd only forks to start
+a session. When garcon exits, the sessions continue; the standby vshd then accepts no more requests, and exits after
+its last session.
 """
 
 from __future__ import annotations
@@ -28,7 +27,7 @@ from guestlink.tasks import TaskOwner
 _log = logging.getLogger(__name__)
 
 _START_TIME = 10.0
-"""Seconds until a warm vshd that was started must answer."""
+"""Seconds until a new standby vshd must accept connections."""
 _ANSWER_TIME = 5.0
 """Seconds for the answer to a request; a fork takes milliseconds."""
 _TRY_AGAIN = 0.02
@@ -36,12 +35,12 @@ _LINE_LIMIT = 4096
 
 
 class Shells:
-    """Starts sessions.
+    """Starts shell sessions.
 
     :param programs: starts processes.
     :param runtime: our private directory.
     :param address: turns the port of a request into the address where the host's client listens.
-    :param token_file: the container's token, which vshd shows on a TCP connection.
+    :param token_file: the container's token, which vshd sends on a TCP connection.
     """
 
     def __init__(
@@ -55,20 +54,20 @@ class Shells:
         self._starting: asyncio.Task[None] | None = None
 
     def start(self) -> None:
-        """Begin to start the warm vshd, where one is installed."""
+        """Start the standby vshd in the background, if vshd is installed."""
         if _vshd():
             self._warm_up()
 
     async def close(self) -> None:
-        """Stop; the sessions go on."""
+        """Stop our tasks; the sessions continue."""
         await self._tasks.close()
 
     async def launch(self, port: int, features: Sequence[int] = ()) -> str:
-        """Have a session connect to the host.
+        """Start a session, which connects to the host.
 
-        :param port: of a LaunchVshd request.
+        :param port: the port of a LaunchVshd request.
         :param features: ContainerFeature values.
-        :returns: why there will be none; ``""`` when it is on its way.
+        :returns: why no session can start; ``""`` once a vshd has the request.
         """
         session = await self._programs.session_environ()
         environ = session | feature_environ(features, session)
@@ -115,11 +114,11 @@ class Shells:
         return True
 
     async def _request(self, address: Address, environ: dict[str, str]) -> None:
-        """Ask the warm vshd for a session.
+        """Request a session from the standby vshd.
 
-        :raises OSError: it is not there or too slow.
-        :raises EOFError: it went away.
-        :raises ValueError: it answered nonsense.
+        :raises OSError: it does not run or is too slow.
+        :raises EOFError: it closed the connection.
+        :raises ValueError: its answer is not JSON.
         :raises StartFailed: it refused.
         """
         fields = {"address": str(address), "token_file": self._token_file, "environ": environ}

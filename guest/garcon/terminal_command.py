@@ -1,4 +1,5 @@
-"""Commands for terminals that inherit nothing of ours: a running process's window, or the host's. Pure."""
+"""Commands for terminals that inherit no variables or directory from us: a window of a terminal that runs already,
+or a terminal of the host. Pure."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 """The user's systemd: its environment block, and transient services for applications.
 
-An application in a service of its own outlives a restart of garcon and has its output in the journal.
+An application in its own service survives a restart of garcon, and its output goes to the journal.
 """
 
 from __future__ import annotations
@@ -27,18 +27,18 @@ _CHANGED = (
     f"arg0='{_SYSTEMD}.Service'"
 )
 _EXITED, _KILLED, _DUMPED = 1, 2, 3
-"""``ExecMainCode``: how a main process has ended (``CLD_EXITED`` and so on, sigaction(2))."""
+"""``ExecMainCode``: how a main process exited (``CLD_EXITED`` and so on, sigaction(2))."""
 
 _OWN_STATUSES = range(200, 256)
-"""Exit statuses with which systemd's child ends before it becomes the program (systemd.exec(5))."""
+"""Exit statuses of systemd's child process if it fails before it executes the program (systemd.exec(5))."""
 _END_NEWS_TIME = 1.0
-"""Seconds until the news of a process's end must be here after those of the job that it ends."""
+"""Seconds to wait for the signal with the exit status after JobRemoved of a failed start."""
 _JOBS_KEPT = 64
-"""Finished jobs remembered, because a job may end before the answer that names it has been read."""
+"""Results kept, because JobRemoved may arrive before the reply that contains the job's path."""
 _ID_LIMIT = 200
 """Bytes of an escaped id in a unit's name."""
 _TIMEOUT = 25.0
-"""Seconds for one answer of the manager, which a busy machine may need; the host waits for a minute."""
+"""Seconds for one reply of the manager on a busy machine; the host waits for a minute."""
 
 
 class ManagerAbsent(Exception):
@@ -121,7 +121,7 @@ class UserManager:
         except BusError as error:
             if error.nobody_there:
                 raise ManagerAbsent(str(error)) from error
-            if isinstance(error, NoAnswer):  # It may still start: nobody else starts it, or it runs twice.
+            if isinstance(error, NoAnswer):  # systemd may still start it: a second attempt could run it twice.
                 raise StartFailed(f"whether systemd starts it is not known: {error}") from error
             raise StartFailed(f"systemd refuses to start it: {error}") from error
         result = await self._wait_for(job)
@@ -131,16 +131,16 @@ class UserManager:
         return unit
 
     async def _has_run(self, unit: str) -> bool:
-        """Whether a program whose start has failed was executed, and ended before systemd noticed that."""
+        """Whether the program of a failed start was executed, but exited before systemd noticed the execution."""
         ended = await self.end_of(unit, _END_NEWS_TIME)
         if ended is not None:
             self._ends[_path_of(unit)] = ended
         return ended is not None and ended not in _OWN_STATUSES
 
     async def end_of(self, unit: str, limit: float) -> int | None:
-        """How the main process of a unit that we have started ends.
+        """Wait for the exit of the main process of a unit that we started.
 
-        :param limit: seconds to wait for that.
+        :param limit: seconds to wait.
         :returns: its exit status, negative for the signal that killed it; ``None`` while it runs.
         """
         path = _path_of(unit)
@@ -160,7 +160,7 @@ class UserManager:
         try:
             await self._bus.listen(_JOB_REMOVED, self._job_removed)
             await self._bus.listen(_CHANGED, self._service_changed)
-            # Without a subscriber the manager sends no signals. Each time: our connection may be a new one.
+            # Without a subscriber the manager sends no signals. On each call, because our connection may be new.
             await self._bus.call(_SYSTEMD, _PATH, _MANAGER, "Subscribe", timeout=_TIMEOUT)
         except BusError as error:
             if error.name != "org.freedesktop.systemd1.AlreadySubscribed":
@@ -211,7 +211,7 @@ class UserManager:
 
 
 def _path_of(unit: str) -> str:
-    """The object of a unit (org.freedesktop.systemd1(5)): what is no letter or digit is escaped."""
+    """The D-Bus object path of a unit (org.freedesktop.systemd1(5)): letters and digits, the rest escaped."""
     escaped = "".join(char if char.isascii() and char.isalnum() else f"_{ord(char):02x}" for char in unit)
     return f"{_PATH}/unit/{escaped}"
 
@@ -219,8 +219,9 @@ def _path_of(unit: str) -> str:
 def unit_name(application: str, unique: str) -> str:
     """The unit of an application by the desktop environments' convention for systemd.
 
-    ``app-<launcher>-<application>@<unique>.service``; what systemd does not allow in a name, and hyphens, which
-    separate the parts, are escaped as ``\\xNN`` (systemd.unit(5)). A long id is cut: a name has 255 bytes at most.
+    ``app-<launcher>-<application>@<unique>.service``. Characters that systemd does not allow in a name are escaped
+    as ``\\xNN`` (systemd.unit(5)), and so are hyphens, because they separate the parts. A long id is cut, because a
+    name has 255 bytes at most.
     """
     escaped = ""
     for char in application:
@@ -238,5 +239,5 @@ def _escape(char: str) -> str:
 
 
 def _one_line(text: str) -> str:
-    """A text without control characters: systemd writes descriptions into a file of lines."""
+    """A text without control characters, because systemd writes the description as one line of a file."""
     return "".join(char if char.isprintable() else "?" for char in text)

@@ -1,7 +1,7 @@
-"""Watches paths for changes: those that do not exist yet, that are replaced, and that links lead to.
+"""Watches paths for changes, also paths that do not exist yet, that are replaced, or that lead through links.
 
-The kernel's events become plain calls in the event loop, without a word about what changed: garcon reads
-everything again (chromeos-garcon.md §3.8). :mod:`garcon.watch_plan` knows what to watch.
+The callbacks run in the event loop and do not receive the change: garcon reads everything again
+(chromeos-garcon.md §3.8). :mod:`garcon.watch_plan` decides what to watch.
 """
 
 from __future__ import annotations
@@ -18,11 +18,11 @@ from guestlink.tasks import TaskOwner
 _log = logging.getLogger(__name__)
 
 _PAUSE_LIMIT = 1.0
-"""Seconds that the watch rests after it was placed anew, or as long as that took if that is less."""
+"""Longest pause in seconds after a new plan; the pause is as long as the plan took to make, if that is less."""
 
 
 class DirectoryWatch:
-    """Calls back in the event loop after changes of what paths mean or hold."""
+    """Calls back in the event loop after changes of a path's target or content."""
 
     def __init__(self) -> None:
         self._watches: list[Watched] = []
@@ -58,7 +58,7 @@ class DirectoryWatch:
         asyncio.get_running_loop().add_reader(self._inotify.fileno(), self._readable)
 
     async def replace(self, watches: Iterable[Watched]) -> None:
-        """Watch other paths instead; returns when they are watched. Nobody is called because of it."""
+        """Watch these paths instead, and return when the watches are in place. No callback is called for this."""
         new = list(dict.fromkeys(watches))
         if new != self._watches and self._inotify is not None:
             self._watches = new
@@ -102,7 +102,7 @@ class DirectoryWatch:
             self._tasks.start(self._place_all(self._inotify), name="watch what the paths mean now")
 
     async def _place_all(self, inotify: Inotify) -> None:
-        """Make new plans until one is up to date; meanwhile the kernel keeps the events."""
+        """Make new plans until one is up to date; meanwhile the kernel queues the events."""
         loop = asyncio.get_running_loop()
         loop.remove_reader(inotify.fileno())
         try:

@@ -1,9 +1,9 @@
-"""What has to be watched so that no change of a path's meaning or content goes unnoticed.
+"""Plans inotify watches that miss no change of a path's target or content.
 
-inotify follows a directory, not a path. So beside the directory or file that a path means now, every name that
-decides this is watched in its parent: each part of the path, each link on the way and each part of the link's
-target, up to the first name that is missing. The same holds for the links inside a watched directory: that is how
-Nix, home-manager and stow bring applications, and how they switch to the next generation.
+inotify watches a directory, not a path. So a plan watches the directory or file that a path leads to now and, in
+each parent directory, the names that decide this: each part of the path, each link on the way and each part of the
+link's target, up to the first missing name. The plan does the same for links inside a watched directory, because
+Nix, home-manager and stow install applications as links, and replace the links to switch to the next generation.
 """
 
 from __future__ import annotations
@@ -18,26 +18,26 @@ from dataclasses import dataclass, field
 from garcon.inotify import ATTRIB, CONTENTS, ENTRIES, IGNORED, ISDIR, ONLYDIR, OVERFLOW, UNMOUNT, Change, Inotify
 
 WATCH_LIMIT = 4096
-"""Directories and files of one plan: a user has some ten thousand watches for all programs."""
+"""Directories and files of one plan: the kernel allows a user some ten thousand watches for all programs."""
 FOLLOW_LIMIT = 10_000
 """Links inside watched directories that one plan follows."""
 _PATH_LINK_LIMIT = 40
-"""Links on one path, as the kernel allows."""
+"""Links on one path, the same limit as the kernel's."""
 
 
 def every_name(name: str) -> bool:
-    """Every entry of a directory counts."""
+    """The filter that accepts every entry of a directory."""
     return True
 
 
 @dataclass(frozen=True)
 class Watched:
-    """A path and who wants to know of its changes.
+    """A path to watch, and the callback for its changes.
 
-    :ivar path: absolute; a directory or a file, there or not.
-    :ivar changed: is called after every change, often several times for one.
-    :ivar depth: how many levels of directories below count, links to directories among them.
-    :ivar matters: whether an entry of a directory counts, by its name; directories always do.
+    :ivar path: absolute; a directory or a file, which need not exist.
+    :ivar changed: called after every change, often several times for one change.
+    :ivar depth: levels of subdirectories to watch, links to directories included.
+    :ivar matters: filter for names of directory entries; directories always pass.
     """
 
     path: str
@@ -48,14 +48,14 @@ class Watched:
 
 @dataclass
 class Plan:
-    """What is watched, by the numbers of the watches.
+    """The watches in place, by their watch descriptors.
 
-    :ivar contents: those for whom the directory's entries, or the file, count.
-    :ivar names: those whose path has another meaning when this entry of a directory is another one.
-    :ivar links: entries of ``contents`` that are links.
-    :ivar directories: their real paths.
-    :ivar present: those whose path is there.
-    :ivar problem: why a part of it cannot be watched, ``""`` where all is.
+    :ivar contents: who watches the entries of this directory, or this file.
+    :ivar names: whose path leads elsewhere after a change of this directory's entry.
+    :ivar links: directory entries of ``contents`` that are links.
+    :ivar directories: the watches' real paths.
+    :ivar present: whose path exists.
+    :ivar problem: why some paths cannot be watched; ``""`` if all are.
     """
 
     contents: dict[int, set[Watched]] = field(default_factory=lambda: defaultdict(set))
@@ -66,7 +66,7 @@ class Plan:
     problem: str = ""
 
     def affected(self, change: Change) -> tuple[set[Watched], bool]:
-        """Those whom a change concerns, and whether another plan is needed after it."""
+        """The paths that a change affects, and whether it requires a new plan."""
         if change.mask & (OVERFLOW | UNMOUNT):
             return set(self.present).union(*self.names.values()), True
         if change.mask & IGNORED:
@@ -91,9 +91,9 @@ class Plan:
 
 
 def make_plan(inotify: Inotify, watches: Iterable[Watched]) -> Plan:
-    """Watch everything that a list of paths means now. May take a moment: for a thread.
+    """Place the watches for a list of paths. This may take a moment, so call it in a thread.
 
-    Watches that an earlier plan has and this one has not stay in place.
+    Watches that only an earlier plan has stay in place; the caller removes them.
     """
     maker = _Maker(inotify)
     for watched in watches:
@@ -104,7 +104,7 @@ def make_plan(inotify: Inotify, watches: Iterable[Watched]) -> Plan:
 
 
 class _Maker:
-    """Makes one plan. Each directory is watched before it is read, so that nothing happens in between."""
+    """Makes one plan. It watches each directory before it reads it, so that it misses no change in between."""
 
     def __init__(self, inotify: Inotify) -> None:
         self.plan = Plan()
@@ -116,7 +116,7 @@ class _Maker:
         self._followed = 0
 
     def walk(self) -> None:
-        """Go through the directories that were entered, and only then through the links in them."""
+        """Read the queued directories first, and then follow the links in them."""
         while self._directories or self._links:
             if self._directories:
                 self._read(*self._directories.popleft())
@@ -128,9 +128,9 @@ class _Maker:
                 return
 
     def enter(self, watched: Watched, base: str, path: str, depth: int) -> bool:
-        """Follow a path from a directory and watch what it means.
+        """Resolve a path from a directory, and watch the path's target.
 
-        :returns: whether there is anything.
+        :returns: whether the target exists.
         """
         end = self._resolve(watched, base, path)
         if end is None:
@@ -156,7 +156,7 @@ class _Maker:
                     elif depth < watched.depth and entry.is_dir(follow_symlinks=False):
                         self._directories.append((watched, entry.path, depth + 1))
         except OSError:
-            pass  # It has gone, which its parent tells, or may not be read, which nobody else may either.
+            pass  # Removed, which the parent's watch reports, or not readable, so that no scan reads it either.
 
     def _note_link(
         self, watched: Watched, number: int, directory: str, entry: os.DirEntry[str], depth: int
@@ -166,10 +166,10 @@ class _Maker:
             try:
                 self._links.append((watched, directory, os.readlink(entry.path), depth + 1))
             except OSError:
-                pass  # It has just gone.
+                pass  # The link has just been removed.
 
     def _resolve(self, watched: Watched, base: str, path: str) -> str | None:
-        """The real path, noting every name that another file could take."""
+        """The real path, or ``None`` if a name is missing. Each name on the way is added to the plan."""
         current = "/" if path.startswith("/") else base
         pending = path.split("/")[::-1]
         links = 0
@@ -201,7 +201,7 @@ class _Maker:
     def _number(self, path: str, mask: int) -> int | None:
         """Watch a real path.
 
-        :returns: its number; ``None`` where it cannot be watched.
+        :returns: the watch descriptor; ``None`` if the path cannot be watched.
         """
         key = (path, mask)
         if key not in self._numbers:

@@ -1,4 +1,4 @@
-"""X PixMap pictures, converted to PNG: old applications have no other icon, and no host shows them. Pure."""
+"""Converts X PixMap pictures to PNG: old applications have no other icon, and no host shows XPM. Pure."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ import struct
 import zlib
 
 SIDE_LIMIT = 512
-"""Pixels; icons are smaller, and a header may claim anything."""
+"""Pixels; icons are smaller, and a header may contain any number."""
 _COLOUR_LIMIT = 65536
 _STRING = re.compile(rb'/\*.*?(?:\*/|\Z)|"((?:[^"\\]|\\.?)*+)(?:"|\Z)', re.DOTALL)
-"""A comment, or a string, which may look like a comment's begin. What is not closed reaches to the end."""
+"""A comment or a string; a string may contain ``/*``. Without its closing characters it extends to the end."""
 _COLOURS = {
     "black": (0, 0, 0), "white": (255, 255, 255), "red": (255, 0, 0), "green": (0, 255, 0), "blue": (0, 0, 255),
     "yellow": (255, 255, 0), "cyan": (0, 255, 255), "magenta": (255, 0, 255), "gray": (190, 190, 190),
@@ -24,7 +24,7 @@ def xpm_to_png(content: bytes) -> bytes | None:
     """Convert an XPM file.
 
     :param content: XPM 3, the form that C compilers read.
-    :returns: a PNG with an alpha channel, or ``None`` where it is not a picture of a sensible size.
+    :returns: a PNG with an alpha channel, or ``None`` if the content is no valid XPM or is too large.
     """
     if b"XPM" not in content[:200]:
         return None
