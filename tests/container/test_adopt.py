@@ -124,8 +124,7 @@ def test_the_services_of_another_user(pair: Pair) -> None:
     machine.root(
         "sh", "-c", "mv /usr/local/bin/usermod /usr/sbin/; useradd -m -u 1000 anna; useradd -m -u 1001 bea"
     )
-    # The mounted files of this host belong to uid 1000, so garcon gets no access, and adopt reports that it is not
-    # running.
+    # The mounted files belong to uid 1000: garcon cannot read them, and adopt reports that garcon does not run.
     made = _adopt(machine, "--user", "bea", status=1)
     assert made["units' user"][0] == "made"
     assert made["services"][0] == "failed"

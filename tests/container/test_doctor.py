@@ -43,8 +43,7 @@ def _errors(pair: Pair, *, by: str = "user") -> list[str]:
 
 @contextmanager
 def _broken(pair: Pair, breaking: str, mending: str) -> Iterator[None]:
-    """Run the script ``breaking`` as root, and ``mending`` at the end; then wait until the container is registered
-    again."""
+    """Run ``breaking`` as root, and ``mending`` at the end; then wait until the container is registered again."""
     done = pair.machine.root("sh", "-ec", breaking)
     try:
         assert done.returncode == 0, done.stderr

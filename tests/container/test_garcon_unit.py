@@ -158,8 +158,7 @@ def test_launched_programs_and_the_user_manager_have_the_originals_variables(pai
         "XDG_SESSION_TYPE=wayland",
     ):
         assert variable in told.splitlines()
-    # Programs must not inherit restrictions of the daemons' units, because sudo would refuse to run (packaging.md
-    # §2.6).
+    # Programs must not inherit restrictions of the daemons' units: sudo would refuse to run (packaging.md §2.6).
     write(pair.machine, "/usr/local/bin/teller", "#!/bin/sh\nexec grep NoNewPrivs /proc/self/status > /tmp/told\n")
     pair.host("launch", "guest", "org.example.Teller")
     pair.machine.wait("it has told", lambda: "NoNewPrivs:\t0" in pair.machine.root("cat", "/tmp/told").stdout)
@@ -274,9 +273,8 @@ def test_a_persons_environment_wins(pair: Pair) -> None:
 
 
 def test_the_hosts_own_proxy_runs_where_it_is_mounted(pair: Pair) -> None:
-    """A script takes the place of ChromeOS's program: it prints its arguments, and behaves as chromeos-sommelier.md
-    §2.4
-    describes."""
+    """A script takes the place of ChromeOS's program: it prints its arguments, and behaves as described in
+    chromeos-sommelier.md §2.4."""
     machine = pair.machine
     write(machine, f"{NATIVE_DIRECTORY}/bin/sommelier", NATIVE)
     machine.root("chmod", "755", f"{NATIVE_DIRECTORY}/bin/sommelier")

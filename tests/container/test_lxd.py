@@ -1,5 +1,4 @@
-"""guestlink-host with a real LXD and a real Incus: unprivileged containers with our packages, a desktop on the
-host."""
+"""guestlink-host with a real LXD and a real Incus: a desktop, and unprivileged containers with our packages."""
 
 from __future__ import annotations
 

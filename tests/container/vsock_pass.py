@@ -94,9 +94,7 @@ def make_container() -> None:
 
 
 def see_units_that_rest() -> None:
-    """The container's units are also enabled in this machine, which is not a container: when started, they log why
-    they
-    do nothing."""
+    """Start the container's units in this machine, which is not a container: they must log why they do nothing."""
     for unit in ("guestlink-garcon.service", "guestlink-sommelier-x@0.service"):
         user("systemctl", "--user", "start", unit)
         run("journalctl", "--sync")

@@ -1,5 +1,4 @@
-"""The demo's shell: a command and its status, a login shell in a resized window, a file copied in each
-direction."""
+"""The demo's shell: a command's status, a login shell in a resized window, a file copied in each direction."""
 
 from __future__ import annotations
 

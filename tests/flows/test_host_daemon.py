@@ -60,8 +60,7 @@ def test_a_daemon_takes_the_place_of_the_one_of_an_earlier_session(rig: Stage) -
 
 @pytest.mark.slow
 def test_the_start_up_file_of_a_window_manager_can_run_it(rig: Stage) -> None:
-    """The command of docs/host.md in the background of a shell, where Ctrl-C does not reach it, until the shell
-    exits."""
+    """docs/host.md's command in a shell's background: Ctrl-C does not reach it; it runs until the shell exits."""
     [command] = re.findall(r"Without systemd the start-up file runs `(guestlink-host serve.* &)`", HOST_PAGE)
     shell = rig.start("shell", ["sh", "-c", f"{command} echo $! > {rig.root}/number; wait"], rig.host_environ)
     rig.wait("it says where it serves", lambda: "guestlink-host serves in" in rig.log("shell").read_text())

@@ -69,9 +69,8 @@ def figures(process: psutil.Process) -> dict[str, int]:
 def settled(rig: Stage, process: psutil.Process, before: dict[str, int]) -> dict[str, int]:
     """The figures once none is above its limit: closing a connection takes a moment.
 
-    A leak would grow with the rounds. gRPC, especially its oldest version, may keep a few descriptors of
-    interrupted
-    calls.
+    A leak would grow with the rounds. gRPC, especially its oldest version, may keep a few descriptors of calls that
+    a kill has interrupted.
     """
     most = {"children": before["children"], "descriptors": before["descriptors"] + ROUNDS // 2}
     now = figures(process)

@@ -291,8 +291,7 @@ def test_over_tcp_files_are_there(far_rig: Stage) -> None:
 
 
 def test_over_tcp_strangers_do_not_come_between(far_rig: Stage) -> None:
-    """Every user of the machine can connect to the port; vsh reads only from the connection that sends the
-    token."""
+    """Every user of the machine can connect to the port; vsh reads only the connection that sends the token."""
     far_rig.processes["garcon"].send_signal(signal.SIGSTOP)
     strangers: list[socket.socket] = []
     try:

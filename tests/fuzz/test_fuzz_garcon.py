@@ -1,7 +1,6 @@
 """garcon's parsers against arbitrary file contents: each returns a value or raises the module's one error.
 
-The tests compare desktop entries with a reader that follows chromeos-garcon.md §3.2 line by line, without
-shortcuts.
+The tests compare desktop entries with a reader that follows chromeos-garcon.md §3.2 line by line.
 """
 
 from __future__ import annotations

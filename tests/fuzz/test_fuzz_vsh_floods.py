@@ -64,8 +64,7 @@ def fed(protocol: Protocol, data: bytes) -> tuple[list[object], str]:
 
 
 def received(protocol: Protocol, data: bytes, sizes: Sequence[int]) -> tuple[list[object], str, int]:
-    """The events and error when bytes come in pieces, in place where the protocol offers it; and how often it
-    did."""
+    """The events and error when bytes come in pieces, in place where the protocol offers it; and how often."""
     events: list[object] = []
     floods, at, turn = 0, 0, 0
     while at < len(data):

@@ -1,6 +1,5 @@
 """Arbitrary messages for the wire and the relay from both sides: the only exception is WireError, nothing leaks,
-and
-both peers receive only messages that their models of objects allow (support/wayland_fuzz.py)."""
+and both peers receive only messages that their models of objects allow (support/wayland_fuzz.py)."""
 
 from __future__ import annotations
 

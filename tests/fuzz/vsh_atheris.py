@@ -25,8 +25,7 @@ with atheris.instrument_imports(include=["guestlink.vsh", "guestlink.framing", "
 
 
 def tell(data: bytes) -> None:
-    """Run one input: the cuts do not change the events or the error, and every message is read as protobuf reads
-    it."""
+    """Run one input: cuts do not change the events or the error, and messages are read as protobuf reads them."""
     cuts = [data[0], data[0] // 3, data[0] // 7] if data else []
     stream = data[1:]
     for role in (ServerProtocol, ClientProtocol):

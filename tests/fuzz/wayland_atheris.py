@@ -1,8 +1,7 @@
 """Coverage-guided fuzzing of the wire, the relay and the proxy's own connection, from both sides.
 
 ``python tests/fuzz/wayland_atheris.py DIRECTORY [LIBFUZZER-OPTION...]``, with atheris installed; libFuzzer writes
-its
-findings to the directory. ``… unpack DIRECTORY`` writes the repository's corpus, which the tests repeat, to the
+its findings to the directory. ``… unpack DIRECTORY`` writes the repository's corpus, which the tests repeat, to the
 directory; ``… pack DIRECTORY`` replaces that corpus; minimise a directory first: ``… NEW DIRECTORY -merge=1``.
 """
 

@@ -1,5 +1,4 @@
-"""Adoption of a root file system: what adopt reads, creates and undoes. Container tests cover changes to
-accounts."""
+"""Adoption of a root file system: what adopt reads, creates and undoes. Container tests cover account changes."""
 
 from __future__ import annotations
 

@@ -1,5 +1,4 @@
-"""Which applications garcon publishes, and what an id means (chromeos-garcon.md §3.3 to §3.9; F1 to F12, I1 to I9
-of §9)."""
+"""What garcon publishes, and what an id means (chromeos-garcon.md §3.3 to §3.9; F1 to F12, I1 to I9 of §9)."""
 
 from __future__ import annotations
 

@@ -1,6 +1,5 @@
 """Exec to arguments: garcon's rules (chromeos-garcon.md §5.2, cases E1 to E4 of §9.4), and GLib's rules compared
-with
-GLib itself."""
+with GLib itself."""
 
 from __future__ import annotations
 

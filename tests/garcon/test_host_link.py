@@ -22,8 +22,7 @@ LIMIT = 30
 
 
 class Host:
-    """A fake host: the test decides whether it is reachable, which tokens are valid, and the status code of each
-    call."""
+    """A fake host: the test decides whether it is reachable, its valid tokens, and each call's status code."""
 
     def __init__(self) -> None:
         self.there = True

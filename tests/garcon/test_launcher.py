@@ -1,5 +1,4 @@
-"""Launching with real processes and without a user manager: program look-up, and arguments of programs in
-terminals."""
+"""Launching with real processes and without a user manager: program look-up, and arguments in terminals."""
 
 from __future__ import annotations
 

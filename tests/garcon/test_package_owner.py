@@ -1,5 +1,4 @@
-"""Owners of desktop files: which answers garcon caches and for how long, and the answers of real package
-managers."""
+"""Owners of desktop files: which answers garcon caches, for how long, and what real package managers answer."""
 
 from __future__ import annotations
 
@@ -63,8 +62,7 @@ async def test_an_owner_is_asked_for_once(tmp_path: Path, manager: Manager) -> N
 async def test_a_file_is_asked_about_again_when_the_database_has_its_owner(
     tmp_path: Path, manager: Manager
 ) -> None:
-    """A package manager unpacks first, so garcon publishes the list before the database has an owner of the new
-    file."""
+    """A package manager unpacks first: garcon publishes the list before the database has the new file's owner."""
     path = tmp_path / "usr" / "a.desktop"
     path.touch()
     owners = PackageOwners(manager.backend)

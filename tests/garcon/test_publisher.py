@@ -1,5 +1,4 @@
-"""Publishing: what garcon sends to the host after changes on disk, and what must not delay it (chromeos-garcon.md
-§3.7,
+"""Publishing: what garcon sends after changes on disk, and what must not delay it (chromeos-garcon.md §3.7 and
 §3.8)."""
 
 from __future__ import annotations
@@ -137,8 +136,7 @@ async def test_what_the_host_refused_is_sent_again_until_it_takes_it(
 
 
 async def test_no_application_has_an_owner_while_nothing_can_be_removed(rig: Rig) -> None:
-    """The host offers "Uninstall" for every application with an owner, and UninstallPackageOwningFile is
-    unimplemented."""
+    """The host offers "Uninstall" for applications with an owner, and garcon has no UninstallPackageOwningFile."""
     rig.add("a")
     await rig.until(rig.link.lists)
     assert [message.package_id for _, fields in rig.link.calls for message in fields.get("application", ())] == [""]

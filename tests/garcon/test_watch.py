@@ -39,8 +39,7 @@ class Watched:
         await self.settle()
 
     async def tells_nothing(self, name: str, act: Callable[[], object]) -> None:
-        """Check that the watch does not report ``act``; tries again if a notification of an earlier event
-        arrives."""
+        """Check that the watch does not report ``act``; tries again if an earlier event's notification arrives."""
         for _ in range(ATTEMPTS):
             before = self.calls[name]
             act()

@@ -1,5 +1,4 @@
-"""When changes are published (chromeos-garcon.md §3.8; A1 and A2 of §9.7). No test here waits: the clock is a
-variable."""
+"""When changes are published (chromeos-garcon.md §3.8; A1, A2 of §9.7). The clock is a variable: no test waits."""
 
 from __future__ import annotations
 
@@ -19,8 +18,7 @@ class Played:
         self.coalescer = Coalescer()
         self.begins: list[float] = []
         self.counts: list[tuple[float, int]] = []
-        """The pending counts that garcon sends, like the original: when a publication is scheduled, and after every
-        list."""
+        """The pending counts that garcon sends, like the original: after scheduling, and after every list."""
         pending = sorted(changes)
         end: float | None = None
         clock = 0.0

@@ -8,8 +8,7 @@ from guestlink.framing import MESSAGE_LIMIT, FrameReader, FrameTooLong, frame
 
 
 def split_everywhere(data: bytes) -> list[bytes]:
-    """The messages of the input; asserts that cutting it in two at any byte, or into single bytes, gives the
-    same."""
+    """The messages of the input; asserts that any cut in two, or cuts after every byte, give the same."""
     whole = [bytes(message) for message in FrameReader().feed(data)]
     for cut in range(len(data)):
         reader = FrameReader()

@@ -35,8 +35,7 @@ ENTRIES_FOR_MAP = {
         {"key": [1, "bytes"], "value": [2, "bytes"]},
     )
 }
-"""A map has the wire format of a repeated message with key 1 and value 2; protobuf does not allow bytes as map
-keys."""
+"""On the wire a map is a repeated message of key 1 and value 2; protobuf does not allow bytes as map keys."""
 
 
 class Ours:

@@ -100,7 +100,7 @@ def client() -> ClientProtocol:
 
 
 def everywhere(make: Callable[[], Any], data: bytes) -> list[Any]:
-    """The events of the input; asserts that cutting it in two at any byte, or into single bytes, gives the same."""
+    """The events of the input; asserts that any cut in two, or cuts after every byte, give the same."""
     whole = make().feed(data)
     for cut in range(len(data)):
         protocol = make()

@@ -1,5 +1,4 @@
-"""The byte bridge, with Unix and TCP sockets instead of vsock; the listening end uses real vsock where
-available."""
+"""The byte bridge, with Unix and TCP sockets instead of vsock; listens on real vsock where the kernel has it."""
 
 from __future__ import annotations
 

@@ -465,8 +465,7 @@ async def test_state_survives_a_restart_but_registration_is_made_anew(host: Host
 
 
 async def test_a_container_on_tcp(host: Host) -> None:
-    """The host listens on the address that the user gave, and calls garcon at the port that the container
-    announces."""
+    """The host listens on the address that its user gave, and calls garcon at the port of ContainerReady."""
     with socket.create_server(("127.0.0.1", 0)) as probe:
         port = probe.getsockname()[1]
     guest = await host.add(listen=f"tcp:127.0.0.1:{port}", garcon="tcp:127.0.0.1:0")

@@ -100,8 +100,7 @@ def test_rsync_writes_where_it_is_told_and_reads_from_there(rig: Rig) -> None:
         there = os.fsencode(rig.there) + b"/rsync " + name
         back = source + b"-back"
         wanted = fill(source)
-        # rsync's own quoting for the remote shell loses newlines, over ssh too; with -s rsync sends names in its
-        # protocol.
+        # rsync's own quoting for the remote shell loses newlines, over ssh too; -s sends names in rsync's protocol.
         rsync = ["rsync", "-as" if b"\n" in name else "-a", "-e", "vsh"]
         rig.run(*rsync, source + b"/", b"work:" + there + b"/")
         assert contents(there) == wanted

@@ -76,8 +76,7 @@ def test_a_window_has_the_pixels_of_its_output_whatever_the_scale_becomes(short:
 
 
 def test_a_window_that_only_answers_fills_the_output_whatever_the_scale_becomes(short: Path) -> None:
-    """A tiled window with a shadow, which only acks configures: it has the same pixels at every scale, and draws
-    once."""
+    """A tiled window with a shadow, which only acks: it has the same pixels at every scale, and draws once."""
     with (
         NewSway(short / "compositor", "1280x800") as compositor,
         Proxied(compositor, short / "container", "--direct-scale") as proxied,

@@ -70,8 +70,7 @@ def _show(desktop: Desktop, scale: int, argv: list[str], through: bool) -> set[b
 
 
 # An odd number of client units is not a whole number of host units: like the original, the proxy rounds the size
-# up,
-# and the host filters. So where the host has fewer units, only programs with even sizes look exactly the same.
+# up, and the host filters. So where the host has fewer units, only programs with even sizes look exactly the same.
 @pytest.mark.parametrize(
     ("case", "name"),
     [("low density", name) for name in PROGRAMS]

@@ -22,8 +22,7 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.interop
 
 # wl-copy and wl-paste use the data control protocol if the compositor has it, as they would on the host; if the
-# proxy
-# denies it, they open a small window and wait for keyboard focus, as other programs do.
+# proxy denies it, they open a small window and wait for keyboard focus, as other programs do.
 CONTROL = "--allow=zwlr_data_control_manager_v1"
 LARGE = 64 * 1024 * 1024
 

@@ -57,8 +57,7 @@ def test_a_window_fills_the_screen_and_comes_back(desktop: Desktop, program: lis
     outside = _corner(desktop)
     desktop.compositor.sway("fullscreen enable")
     desktop.compositor.wait("it fills the screen", lambda: _fills_the_screen(desktop))
-    # The program draws after sway has sent the configure; sway takes the size of a late frame for the program's
-    # own.
+    # The program draws after sway's configure; sway takes the size of a late frame for the program's own.
     desktop.compositor.wait("it has drawn the whole screen", lambda: _corner(desktop) not in (outside, b"\0\0\0"))
     desktop.compositor.sway("fullscreen disable")
     desktop.compositor.wait("it is as before", lambda: _window(desktop)["rect"] == before)

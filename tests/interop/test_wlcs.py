@@ -24,8 +24,7 @@ SHARDS = 4
 """Number of processes on each side: the tests mostly wait."""
 TRIES = 3
 """Number of runs of a test whose results differ, and of a suite that crashes: a few tests depend on the machine's
-speed,
-and Mir itself may crash at exit, both without the proxy as well."""
+speed, and Mir itself may crash at exit, both without the proxy as well."""
 LIMIT = 300.0
 
 _Kind: TypeAlias = Callable[["Suite", Path, dict[str, str]], dict[str, bool]]
@@ -41,8 +40,7 @@ class _Crash(AssertionError):
 class Suite(NamedTuple):
     """The files of the conformance suite.
 
-    :ivar runner: the program; :ivar module: the module that starts Mir; :ivar shim: the module that inserts the
-        proxy.
+    :ivar runner: the program; :ivar module: the module that starts Mir; :ivar shim: what inserts the proxy.
     """
 
     runner: Path

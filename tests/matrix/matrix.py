@@ -4,8 +4,7 @@ usage: python tests/matrix/matrix.py [-h] [--list] [--only NAME [--exact]] [--jo
 
 Prints one line per combination and exits with 1 if one failed. Environments are cached in .cache/matrix and rebuilt
 when their packages change. A combination is skipped, with the reason, if this machine lacks its Python or one of
-its
-packages has no wheel for that Python. TEST replaces the tests that a combination runs by default.
+its packages has no wheel for that Python. TEST replaces the tests that a combination runs by default.
 """
 
 from __future__ import annotations
@@ -70,8 +69,7 @@ class Combination(NamedTuple):
 
 
 # The oldest versions that a distribution ships (packaging.md §5.2). Their wheels end at Python 3.11, for which
-# grpcio
-# 1.48 has none; newer Pythons use the oldest version that has wheels.
+# grpcio 1.48 has none; newer Pythons use the oldest version that has wheels.
 MATRIX = (
     Combination(
         "fedora",

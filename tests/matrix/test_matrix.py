@@ -27,8 +27,7 @@ def newest() -> str:
 
 IN_CI = ("fedora", "debian-packages", newest())
 """The oldest libraries, Debian's libraries, and the newest Python: tests that pass with these and in the main
-environment pass with all versions in between. `python tests/matrix/matrix.py` runs the other combinations in a
-quarter of an hour."""
+environment pass with all versions in between. `python tests/matrix/matrix.py` runs the rest in 15 minutes."""
 
 
 @pytest.mark.slow

@@ -1,8 +1,7 @@
 """The Arch packages: checked, reproducible, and installed by pacman from a signed repository.
 
 The test does not use Arch's archive: it tells pacman to assume that the dependencies are installed, and extracts
-the
-files into a Debian that has the libraries, so that every command can start.
+the files into a Debian that has the libraries, so that every command can start.
 """
 
 from __future__ import annotations

@@ -1,7 +1,6 @@
 """Packages are installed, upgraded, downgraded and removed in a running container: its user manager must follow.
 
-dpkg runs inside. This machine's rpm and pacman work on the container's root, and their scripts run inside that
-root.
+dpkg runs inside. This machine's rpm and pacman work on the container's root, where their scripts run.
 """
 
 from __future__ import annotations
@@ -66,8 +65,7 @@ class Dpkg(Manager):
 
 
 class Rpm(Manager):
-    """rpm, which runs on this machine with its database here; it resolves the link /proc/PID/root of the
-    container."""
+    """rpm, run on this machine, where its database is; it resolves the container's link /proc/PID/root."""
 
     def install(self, packages: list[Path]) -> None:
         self._rpm("-U", "--oldpackage", "--replacepkgs", *packages)
@@ -83,8 +81,7 @@ class Rpm(Manager):
 
 
 class Pacman(Manager):
-    """This machine's pacman with its libraries, run inside: on this machine it would resolve that link to another
-    root."""
+    """This machine's pacman with its libraries, run inside: outside it would resolve that link to another root."""
 
     def __init__(self, machine: Machine, newer: list[Path], older: list[Path]) -> None:
         super().__init__(machine, newer, older)

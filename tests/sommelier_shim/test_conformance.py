@@ -189,8 +189,7 @@ def test_9_5_a_commit_that_shows_nothing(both: tuple[Client, HostConnection], ki
 
 
 def test_9_6_a_descriptor_with_any_byte_of_its_message(both: tuple[Client, HostConnection]) -> None:
-    """The descriptor may come with any byte of its message, from the first to the last, sent in one piece or in
-    several."""
+    """The descriptor may come with any byte of its message, and the message in one piece or in several."""
     client, host = both
     shm = client.bind("wl_shm")
     client.sync()

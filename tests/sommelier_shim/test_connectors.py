@@ -1,5 +1,4 @@
-"""Each client has its own process for the connection to the host: killing that process disconnects only this
-client."""
+"""Each client has its own process for the connection to the host: killing it disconnects only this client."""
 
 from __future__ import annotations
 

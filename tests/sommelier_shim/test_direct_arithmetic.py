@@ -1,5 +1,4 @@
-"""The arithmetic of direct scale according to chromeos-sommelier.md §3.3 and §9, and the positions of outputs under
-it."""
+"""Direct scale: its arithmetic (chromeos-sommelier.md §3.3 and §9), and the positions of outputs under it."""
 
 from __future__ import annotations
 

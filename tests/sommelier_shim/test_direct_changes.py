@@ -101,8 +101,7 @@ def test_a_window_that_keeps_its_pixels_is_converted_anew(direct: Direct) -> Non
 
 
 def test_a_place_does_not_depend_on_what_was_shown_when_it_was_said(direct: Direct) -> None:
-    """With a width of 7 pixels (3 units), an x of 6 pixels rounds differently than with a width of 8 pixels (4
-    units)."""
+    """An x of 6 pixels rounds differently in a window of 7 pixels (3 units) and one of 8 pixels (4 units)."""
     window = direct.window()
     configured(direct, window, 0, 0, 5)
     direct.client.request(window.xdg, 3, "iiii", 6, 8, 1, 1)
@@ -182,8 +181,7 @@ def _set_region(direct: Direct) -> list[list[Any]]:
 
 
 def test_parts_of_a_window_change_with_it(direct: Direct) -> None:
-    """For a subsurface that its client leaves alone, the proxy sends a commit before the commit of the window
-    itself."""
+    """For a subsurface that its client leaves alone, the proxy sends a commit before the commit of the window."""
     window = direct.window()
     configured(direct, window, 300, 200, 5)
     child, host_child = direct.surface()

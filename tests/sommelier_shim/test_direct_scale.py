@@ -165,8 +165,7 @@ def test_a_region_is_used_as_often_as_the_host_answers(direct: Direct) -> None:
         client.sync()
         direct.host.event(1, 1, "u", direct.made(direct.host.bound["wl_compositor"][0], 1))
         client.sync()
-    # Without delete_id from the host, twelve bytes that become a thousand messages would slow down every other
-    # client.
+    # Without the host's delete_id, twelve bytes that become a thousand messages would slow down all clients.
     for _ in range(20):
         client.request(surface, 5, "o", region)
     error = client.error_in(client.until_end())
@@ -284,8 +283,7 @@ def test_nothing_is_kept_of_surfaces_that_are_gone(tmp_path: Path) -> None:
         (session,) = between.server._sessions
         assert not between.do(lambda: len(attached(session.relay)))
 
-        # Each parent refers to the one before, which is destroyed: the last one may keep that one alive, and no
-        # more.
+        # Each parent refers to the one before, which is destroyed: the last one may keep only that one alive.
         subcompositor = client.bind("wl_subcompositor")
         parent = client.create(direct.compositor, 0)
         for _ in range(5):

@@ -1,5 +1,4 @@
-"""Scaling: the arithmetic according to chromeos-sommelier.md §9.1, and the messages on both sides of a scaled
-client."""
+"""Scaling: its arithmetic (chromeos-sommelier.md §9.1), and the messages on both sides of a scaled client."""
 
 from __future__ import annotations
 

@@ -280,8 +280,7 @@ def test_the_client_hears_of_the_end_when_the_host_has_confirmed_it(talk: _Talk)
 
 
 def test_numbers_that_are_used_again_too_early_harm_nobody_else(talk: _Talk) -> None:
-    """A pointer, then the inert output, then a keyboard with the same id, before the host has sent any
-    delete_id."""
+    """A pointer, the inert output, and a keyboard have the same id before the host sends any delete_id."""
     talk.client(encode(_SEAT, 0, "n", _INERT), encode(_INERT, 1))
     talk.bind()
     talk.client(encode(_INERT, 0), encode(_SEAT, 1, "n", _INERT))

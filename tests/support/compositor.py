@@ -105,8 +105,7 @@ class Headless:
             self._process = None
 
     def as_its_user(self, *owned: Path) -> list[str]:
-        """The command prefix that runs a command as the compositor's user; this user becomes the owner of
-        ``owned``."""
+        """The command prefix that runs a command as the compositor's user; gives ``owned`` to this user."""
         if os.getuid() != 0:
             return []
         # The user must be able to enter directories that only root may enter.

@@ -1,5 +1,4 @@
-"""A desktop with a container manager: guestlink-host and a compositor on the host, and a container with our
-packages."""
+"""A desktop with a container manager: a host with guestlink-host and a compositor, and a container."""
 
 from __future__ import annotations
 
@@ -91,8 +90,7 @@ class Desk:
 
     def person(self, script: str) -> str:
         """Run a shell script as the desktop's user and return its output. The user has a name in ``/etc/passwd``,
-        because
-        ssh and FUSE need one."""
+        because ssh and FUSE need one."""
         home = self.stage.host_environ["HOME"]
         names = self.stage.root / "passwd"
         names.write_text(f"person:x:{UID}:{UID}::{home}:/bin/sh\n" + Path("/etc/passwd").read_text())

@@ -1,5 +1,4 @@
-"""A client of a proxy under direct scale (one scale per output), whose host has two outputs. Tests send raw
-messages."""
+"""A client under direct scale (one scale per output) that sends raw messages; its host has two outputs."""
 
 from __future__ import annotations
 
@@ -17,8 +16,7 @@ class Panel(NamedTuple):
 
 
 LEFT, RIGHT = Panel((0, 0, 960, 540), (1920, 2160)), Panel((960, 0, 1000, 800), (1000, 800))
-"""The left one has two pixels per unit horizontally and four vertically, like the cases of chromeos-sommelier.md
-§9."""
+"""The left one has two pixels per unit horizontally and four vertically, as in chromeos-sommelier.md §9."""
 DIRECT_GLOBALS = (*GLOBALS, ("wl_output", 3), ("zxdg_output_manager_v1", 3), ("wp_fractional_scale_manager_v1", 1))
 
 

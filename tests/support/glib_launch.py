@@ -1,10 +1,8 @@
 """Print the arguments that GLib passes to the processes of a desktop file. Needs the distribution's Python, which
-has
-GLib's own bindings.
+has GLib's own bindings.
 
-Reads JSON lines ``[EXEC, [FILE, ...]]``; EXEC is the part of the Exec value after the program, as the file writes
-it.
-Answers each line with one argument list per process that GLib started, or ``null`` where GLib refuses the line.
+Reads JSON lines ``[EXEC, [FILE, ...]]``; EXEC is the Exec value after the program, as the file writes it. Answers
+each line with one argument list per process that GLib started, or ``null`` where GLib refuses the line.
 """
 
 from __future__ import annotations

@@ -59,8 +59,7 @@ def build_rootfs(suite: str, extra: str = "", *, base: str = _BASE, user: bool =
     """Build a Debian root file system, or return the cached one.
 
     mmdebstrap builds one with :data:`MINIMAL` per suite. The others are copies of that one, or of another copy,
-    into
-    which apt installs the other packages. Processes that want the same root file system wait for the first process.
+    into which apt installs the other packages. Processes that want the same root file system wait for the first.
 
     :param extra: comma-separated packages, besides the base.
     :param base: comma-separated packages: garcon's dependencies, or :data:`MINIMAL`.
@@ -219,8 +218,7 @@ class Machine(Booted):
         self._leader = 0
 
     def __enter__(self) -> Machine:
-        # Without this, containers that start from the same control group would share the groups that systemd
-        # creates.
+        # Otherwise containers that start from the same control group would share the groups that systemd creates.
         for hierarchy in ("/sys/fs/cgroup/unified", "/sys/fs/cgroup/systemd", "/sys/fs/cgroup"):
             if Path(hierarchy, "cgroup.procs").exists():
                 group = Path(hierarchy, self._name)
@@ -272,9 +270,7 @@ class Machine(Booted):
     @property
     def beside(self) -> tuple[str, ...]:
         """A command prefix for this machine's programs that work on :attr:`root_directory`: systemd inside answers
-        only
-        processes that it can see.
-        """
+        only processes that it can see."""
         return ("nsenter", "-t", str(self._leader), "--pid", "--")
 
     def root(self, *argv: str, timeout: float = LIMIT) -> subprocess.CompletedProcess[str]:
@@ -337,8 +333,7 @@ def _end(group: Path) -> None:
 
 class UnprivilegedMachine(Machine):
     """A container of plain LXC whose root is an unprivileged user on the machine; the user's uid is the same on
-    both
-    sides, as on a Chromebook.
+    both sides, as on a Chromebook.
 
     :param root: the container's root file system: a copy, because LXC changes it.
     :param mounts: the bind mounts: path on the machine, path inside.

@@ -1,5 +1,4 @@
-"""Compositors of Debian 13 on a machine of any distribution, because newer versions behave differently from Debian
-12's.
+"""Compositors of Debian 13 on a machine of any distribution: newer versions behave unlike Debian 12's.
 
 Needs root.
 """

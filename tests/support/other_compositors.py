@@ -206,8 +206,7 @@ class Kwin(OnABus):
         self.scale = scale
 
     def command(self) -> list[str]:
-        """Runs a copy of KWin, because the package's file has a capability that a container may be unable to
-        grant."""
+        """Runs a copy of KWin: the package's file has a capability, which a container may be unable to grant."""
         binary = shutil.which("kwin_wayland")
         assert binary is not None
         copy = self.directory / "kwin_wayland"

@@ -1,5 +1,4 @@
-"""pytest-xdist on one machine: which tests run one after the other, in which order, and which directories they
-share.
+"""pytest-xdist on one machine: which tests run in one process, in which order, and which directories they share.
 
 The tests of one file stay in one process, because they share fixtures. The longest units start first, so that the
 processes finish together.

@@ -13,8 +13,7 @@ SIZE = "1920x1200"
 _AWAY = (960, 1170)
 """Position where the pointer rests."""
 _NEAR = 2
-"""The maximum length of a host's unit in pixels: a coordinate that does not divide evenly may be off by this
-much."""
+"""Maximum length of a host's unit in pixels: coordinates that do not divide evenly may be off by this much."""
 
 
 class Screen:
@@ -59,8 +58,7 @@ class Screen:
         self.look()
 
     def click_opens(self, x: int, y: int, button: int) -> None:
-        """Click at a position, which opens a menu. The menu's position must be as without a scale; its pixels may
-        differ."""
+        """Click at a position, which opens a menu. Its position must be as without a scale, but not its pixels."""
         before = self.looks[-1]
         self._given.click(x, y, button, 1)
         self._given.move(*_AWAY)
@@ -91,8 +89,7 @@ class Screen:
         self.looks.append(expected)
 
     def _pixels(self, output: str) -> bytes:
-        """All rows except those under the resting pointer: the size of its picture is not a whole number of
-        units."""
+        """All rows except those under the resting pointer, whose size is not a whole number of units."""
         picture = self.compositor.pixels(output)
         return picture[: len(picture) * 11 // 12]
 

@@ -120,8 +120,7 @@ class Stage:
         return self.start("garcon", argv, self.guest_environ)
 
     def start_sommelier(self) -> subprocess.Popen[bytes]:
-        """Start the Wayland proxy on the compositor socket that the container side mounts, and set
-        WAYLAND_DISPLAY."""
+        """Start the Wayland proxy with the compositor's mounted socket, and let guest programs use the proxy."""
         carried = Path(self.guest_environ["GUESTLINK_TOKEN_FILE"]).with_name("wayland-0")
         argv = [sys.executable, "-m", "sommelier_shim", "--parent", "--socket=wayland-0", f"--display={carried}"]
         process = self.start("sommelier", [*argv, f"--container={self.name}"], self.guest_environ)

@@ -1,5 +1,4 @@
-"""A vsh client for tests of vshd: it sends the frames that a test passes, and stores the frames that it
-receives."""
+"""A vsh client for tests of vshd: it sends the frames that a test passes, and stores received frames."""
 
 from __future__ import annotations
 

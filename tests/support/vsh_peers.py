@@ -123,7 +123,7 @@ class Terminal:
         self.master, slave = os.openpty()
         self.resize(rows, columns)
         try:
-            # setsid(1) makes the terminal the controlling one; os.fork() here would copy a process that has gRPC's
+            # setsid(1) makes the terminal the controlling one; a fork in this process is unsafe, because gRPC has
             # threads.
             command = ["setsid", "--ctty", *argv]
             self.process = subprocess.Popen(command, env=dict(env), stdin=slave, stdout=slave, stderr=slave)

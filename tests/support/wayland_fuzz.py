@@ -112,8 +112,7 @@ class Peer:
         self.highest = DISPLAY
 
     def interface(self, object_id: int, *, is_request: bool) -> str:
-        """The interface of a message's object, or "": for a request the id's newest object, for an event the
-        oldest."""
+        """The interface of a message's object, or "": the id's newest for a request, its oldest for an event."""
         found = self.objects.get(object_id)
         return found[-1 if is_request else 0] if found else ""
 
@@ -328,8 +327,7 @@ def tell(data: bytes) -> None:
 
     The first byte chooses the kind of proxy. Messages follow: a byte with the direction (bit 0), the number of
     descriptors (bits 1 to 3) and whether raw bytes follow (bit 7); the object, the opcode, the number of arguments;
-    the
-    arguments.
+    the arguments.
 
     :raises AssertionError: the proxy broke the protocol. Any other exception is a fault of the proxy as well.
     """
@@ -407,8 +405,7 @@ class _Pair:
 
 
 def _tell_link(data: bytes) -> None:
-    """The proxy's own connection to a host that sends arbitrary data: it closes or continues, and raises
-    nothing."""
+    """The proxy's own connection to a host that sends arbitrary data: it closes or goes on, and raises nothing."""
     pair = _Pair()
     link = HostLink(_NoLoop(), pair, app_id="x", use_security_context=bool(data[:1] > b"\x80"))  # type: ignore[arg-type]
     link.when_known(lambda trouble: None)

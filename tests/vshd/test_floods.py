@@ -1,5 +1,4 @@
-"""Much data in both directions at once: nothing stalls and nothing is lost (chromeos-vsh.md §3.12, cases S36 and
-S37)."""
+"""Floods in both directions at once: nothing stalls and nothing is lost (chromeos-vsh.md §3.12, S36 and S37)."""
 
 from __future__ import annotations
 
@@ -126,8 +125,7 @@ def test_a_slow_writer_is_waited_for(vshd: Vshd) -> None:
 
 
 def test_a_client_that_takes_nothing_does_not_fill_memory(vshd: Vshd) -> None:
-    """Buffers are bounded in both directions: the program blocks in its write, and vshd stops reading from the
-    client."""
+    """Buffers are bounded both ways: the program's write blocks, and vshd stops reading from the client."""
     import psutil
 
     with vshd.peer() as peer:

@@ -1,5 +1,4 @@
-"""vsh with a server that sends given bytes: the client cases of chromeos-vsh.md §11.3 by number, and bad
-servers."""
+"""vsh with a server that sends given bytes: the client cases of chromeos-vsh.md §11.3, and bad servers."""
 
 from __future__ import annotations
 
