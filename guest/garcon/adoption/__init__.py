@@ -1,1 +1,1 @@
-"""Making a container a good guest: what hosts expect in it, checked and created (``guestlink adopt``)."""
+"""``guestlink adopt``: checks what hosts expect in a container, and creates what is missing."""

@@ -1,4 +1,4 @@
-"""``guestlink adopt``: one line for each thing that a guest has, with its reason."""
+"""``guestlink adopt``: takes the steps and prints one line for each, with its reason."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ _FAILED = 1
 
 
 def adopt(*, directory: str, user: str, dry_run: bool, undo: bool, as_json: bool) -> int:
-    """Check and create, or take back.
+    """Take every step, or undo the changes of earlier runs.
 
     :param directory: the container's root file system.
-    :param user: whom the services are for; "" chooses.
-    :returns: 1 when a step failed.
-    :raises GuestlinkError: it cannot begin, or this is no guest.
+    :param user: the services' user; "" chooses one.
+    :returns: 1 if a step failed.
+    :raises GuestlinkError: adoption cannot begin, or this system is no guest.
     """
     if not os.path.isdir(os.path.join(directory, "etc")):
         raise GuestlinkError(f"{directory} is no root file system", hint="name the directory that has etc and usr")
@@ -66,7 +66,7 @@ def _is_bare_metal() -> bool:
 
 
 def _print_row(row: dict[str, str]) -> None:
-    """Print a line as soon as it is known: the last steps take seconds."""
+    """Print a step's line as soon as the step is done, because the last steps take seconds."""
     print(f"{row['state']:8}{row['step']}: {row['sentence']} ({row['reason']})")
     if row["advice"]:
         print(f"{'':8}{row['advice']}")

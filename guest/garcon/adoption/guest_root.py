@@ -1,4 +1,4 @@
-"""A container's root file system as adoption sees it: reads, and changes that can be taken back."""
+"""A container's root file system: reads for adoption, and changes that can be undone."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from guestlink.paths import atomic_write
 
 _TIMEOUT = 60.0
 _PACKAGES = {"systemctl": "systemd", "loginctl": "systemd"}
-"""Where a program is, other than those for accounts."""
+"""The package of a program; all other programs are account tools."""
 _PATHS = ("usr/local/sbin", "usr/local/bin", "usr/sbin", "usr/bin", "sbin", "bin", "run/current-system/sw/bin")
 
 
@@ -31,8 +31,8 @@ class Account(NamedTuple):
 class GuestRoot:
     """One root file system.
 
-    :param directory: where it is; ``/`` for the running container.
-    :param dry_run: change nothing, only say that it would be done.
+    :param directory: its path; ``/`` for the running container.
+    :param dry_run: change nothing, but report the changes.
     """
 
     def __init__(self, directory: str, *, dry_run: bool) -> None:
@@ -41,25 +41,25 @@ class GuestRoot:
         self.is_live = os.path.realpath(directory) == "/"
         self._ledger = Ledger(self.directory)
 
-    # -- looking -------------------------------------------------------------------------------------------------
+    # -- reading -------------------------------------------------------------------------------------------------
 
     def path(self, path: str) -> Path:
-        """Where a path of the container is."""
+        """The path below :attr:`directory` of a path in the container."""
         return self.directory / path.lstrip("/")
 
     def exists(self, path: str) -> bool:
-        """Whether there is something; a link that leads nowhere in the container is nothing."""
+        """Whether a path exists in the container; a broken link does not."""
         return self._resolved(path) is not None
 
     def lists(self, directory: str) -> list[str]:
-        """Names in a directory, sorted; none where there is no such directory."""
+        """Names in a directory, sorted; none if there is no such directory."""
         try:
             return sorted(os.listdir(self.path(directory)))
         except OSError:
             return []
 
     def lines(self, path: str) -> list[str]:
-        """Lines of a file; none where it cannot be read."""
+        """Lines of a file; none if it cannot be read."""
         found = self._resolved(path)
         if found is None:
             return []
@@ -69,7 +69,7 @@ class GuestRoot:
             return []
 
     def is_socket(self, path: str) -> bool:
-        """Whether a path is a socket that we may look at."""
+        """Whether a path is a socket that we may stat."""
         try:
             return self.path(path).is_socket()
         except OSError:
@@ -80,7 +80,7 @@ class GuestRoot:
         return next((f"/{path}/{name}" for path in _PATHS if self.exists(f"{path}/{name}")), "")
 
     def accounts(self) -> list[Account]:
-        """Every user."""
+        """All users."""
         found = []
         for line in self.lines("/etc/passwd"):
             fields = line.split(":")
@@ -98,7 +98,7 @@ class GuestRoot:
         return found
 
     def _resolved(self, path: str) -> Path | None:
-        # Absolute links lead to the container's files, not to ours.
+        # Absolute links lead to files in the container's root, not in ours.
         current = self.path(path)
         for _ in range(40):
             if not current.is_symlink():
@@ -127,7 +127,7 @@ class GuestRoot:
     def run(self, argv: Sequence[str], change: Change) -> None:
         """Run one of the container's programs, which makes a change.
 
-        :param change: what :meth:`undo` has to know.
+        :param change: the record of the change for :meth:`undo`.
         :raises GuestlinkError: the program is missing or fails.
         """
         if not self.dry_run:
@@ -135,7 +135,7 @@ class GuestRoot:
             self.call(argv)
 
     def try_run(self, argv: Sequence[str], change: Change) -> bool:
-        """Like :meth:`run`, where another way is left: returns whether it made the change."""
+        """Like :meth:`run`, but return whether the program made the change, for callers with another way."""
         if not self.dry_run:
             try:
                 self.call(argv)
@@ -155,10 +155,10 @@ class GuestRoot:
             self.path(str(directory)).mkdir()
 
     def call(self, argv: Sequence[str], user: Account | None = None) -> str:
-        """Run one of the container's programs, which changes nothing that is to be taken back.
+        """Run one of the container's programs without recording a change.
 
-        :param user: who runs it, in that user's session; root without one.
-        :returns: what it prints.
+        :param user: the user to run it as, in that user's session; ``None`` runs it as root.
+        :returns: its standard output.
         :raises GuestlinkError: the program or the user is missing, or it fails.
         """
         program = self.program(argv[0])
@@ -186,13 +186,13 @@ class GuestRoot:
             raise GuestlinkError(said[-1] if said else f"{argv[0]} failed with {done.returncode}")
         return str(done.stdout)
 
-    # -- taking back ---------------------------------------------------------------------------------------------
+    # -- undoing -------------------------------------------------------------------------------------------------
 
     def undo(self) -> list[tuple[str, str, str]]:
-        """Take every change back, the newest first. What others have changed since stays.
+        """Undo every change, the newest first. A change that others have changed since is kept.
 
-        :returns: state (``undone``, ``kept``, ``failed``), what, and why for each.
-        :raises GuestlinkError: it would end the shell that it was called in; nothing has been changed.
+        :returns: for each change its state (``undone``, ``kept``, ``failed``), its object and the reason.
+        :raises GuestlinkError: the undo would end the shell that runs it; nothing has been changed.
         """
         for change in self._ledger.changes:
             if change["do"] == "user" and self.is_live and not self.dry_run:
@@ -216,7 +216,7 @@ class GuestRoot:
         return told
 
     def _undo(self, change: Change) -> str:
-        """Take one change back; returns why it stays, or ""."""
+        """Undo one change; return why it is kept, or ""."""
         kind = change["do"]
         path = self.path(str(change.get("path", "")))
         match kind:
@@ -267,7 +267,7 @@ class GuestRoot:
 
 
 def _become(user: Account) -> dict[str, Any]:
-    """What makes a process that of a user, with the addresses of the user's session; root alone may."""
+    """Arguments of subprocess.run for a process of a user in the user's session; another user needs root."""
     runtime = f"/run/user/{user.uid}"
     environ = {
         "PATH": os.environ.get("PATH", os.defpath),

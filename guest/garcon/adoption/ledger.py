@@ -1,4 +1,4 @@
-"""What adoption has changed, so that it can be taken back."""
+"""The change log of adoption, for undo."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from guestlink.paths import atomic_write
 LEDGER = "/var/lib/guestlink/adopted.json"
 
 Change = dict[str, Any]
-"""``do`` names the kind of change; the other fields are the kind's own."""
+"""``do`` is the kind of change; the kind decides the other fields."""
 
 
 class Ledger:
     """The list of changes, oldest first.
 
     :param root: directory of the container's root file system.
-    :raises GuestlinkError: the list on disk cannot be understood.
+    :raises GuestlinkError: the list on disk cannot be read or parsed.
     """
 
     def __init__(self, root: Path) -> None:
@@ -39,13 +39,13 @@ class Ledger:
         self.changes = content
 
     def add(self, change: Change) -> None:
-        """Remember a change that is about to be made: a change that is not made is harmless to take back."""
+        """Record a change before it is made: to undo a change that was never made does no harm."""
         if change not in self.changes:
             self.changes.append(change)
             self.save()
 
     def save(self) -> None:
-        """Write the list; an empty one is no file."""
+        """Write the list; remove the file of an empty list."""
         if self.changes:
             self._path.parent.mkdir(parents=True, exist_ok=True)
             atomic_write(self._path, json.dumps(self.changes, indent=1).encode() + b"\n")
@@ -54,4 +54,4 @@ class Ledger:
         try:
             os.rmdir(self._path.parent)
         except OSError:
-            pass  # Somebody else keeps things there.
+            pass  # The directory has other files, too.

@@ -1,4 +1,4 @@
-"""What a step of adoption came to."""
+"""The outcome of a step of adoption."""
 
 from __future__ import annotations
 
@@ -6,9 +6,9 @@ from typing import NamedTuple
 
 
 class Outcome(NamedTuple):
-    """What a step came to.
+    """The outcome of a step.
 
-    :ivar state: ``ok`` (it was so), ``made`` (or would be), ``advice`` (a person has to), ``failed``.
+    :ivar state: ``ok`` (nothing to do), ``made`` (or would be made), ``advice`` (a person must act), ``failed``.
     """
 
     state: str

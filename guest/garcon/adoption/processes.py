@@ -1,4 +1,4 @@
-"""Ending what runs for a user, so that the user can be removed: userdel refuses a user who has processes."""
+"""Ends a user's processes before the user is removed, because userdel refuses a user who has processes."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from pathlib import Path
 from guestlink.errors import GuestlinkError
 
 _SECONDS = 30.0
-"""How long processes have to end."""
+"""Seconds for the processes to exit."""
 _AGAIN = "guestlink adopt --undo"
 
 
 def refuse_own_user(name: str, uid: int) -> None:
-    """Check that a user who is about to be removed is not the one who asks.
+    """Check that the user who is to be removed does not run this command.
 
-    :raises GuestlinkError: this command runs below a process of the user.
+    :raises GuestlinkError: an ancestor of this process is a process of the user.
     """
     pid = os.getpid()
     while pid > 1:
@@ -31,10 +31,10 @@ def refuse_own_user(name: str, uid: int) -> None:
 
 
 def end_processes(name: str, uid: int, call: Callable[[Sequence[str]], object]) -> None:
-    """Stop the user's manager and sessions, and wait until nothing of the user runs.
+    """Stop the user's manager and sessions, and wait until the user has no processes.
 
-    :param call: runs a program of the container; raises GuestlinkError where it fails.
-    :raises GuestlinkError: something still runs.
+    :param call: runs a program of the container; raises GuestlinkError if it fails.
+    :raises GuestlinkError: the user still has processes.
     """
     if os.path.isdir("/run/systemd/system"):
         for words in (
@@ -45,7 +45,7 @@ def end_processes(name: str, uid: int, call: Callable[[Sequence[str]], object]) 
             try:
                 call(words)
             except GuestlinkError:
-                pass  # There is none of it, or no logind; what counts is whether something runs.
+                pass  # There is nothing to stop, or no logind; only the remaining processes matter.
     deadline = time.monotonic() + _SECONDS
     while running := _processes(uid):
         if time.monotonic() > deadline:
@@ -54,7 +54,7 @@ def end_processes(name: str, uid: int, call: Callable[[Sequence[str]], object]) 
 
 
 def _processes(uid: int) -> list[str]:
-    """Name and number of each process of a user."""
+    """Name and pid of each process of a user."""
     found = []
     for path in Path("/proc").glob("[0-9]*"):
         status = _status(int(path.name))
@@ -67,7 +67,7 @@ def _status(pid: int) -> dict[str, str]:
     try:
         lines = Path("/proc", str(pid), "status").read_text(errors="replace").splitlines()
     except OSError:
-        return {}  # It has ended, or there is no /proc.
+        return {}  # It has exited, or there is no /proc.
     return {name: value.strip() for name, _, value in (line.partition(":") for line in lines)}
 
 

@@ -1,4 +1,4 @@
-"""The last step of adoption: the user manager and the services run now, not only after the next start."""
+"""The last step of adoption: starts the user manager and the services now, not only with the next start."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ _RUNNING = ("active", "reloading")
 
 
 def start_services(root: GuestRoot, user: Account) -> Outcome:
-    """Start the user's manager and in it our units; returns when garcon says that it is ready, or why it is not.
+    """Start the user manager and our units in it. Wait until garcon has sent READY, or return why it does not.
 
-    A manager that runs already is asked to read its units and its environment again, and keeps its programs.
+    A manager that runs already reloads its units and its environment, and keeps its programs.
     """
     if not root.is_live:
         return Outcome("ok", "they start with the container")
@@ -47,7 +47,7 @@ def _start(root: GuestRoot, user: Account) -> Outcome:
         )
     for words in (["daemon-reload"], ["start", "default.target"]):
         root.call(["systemctl", "--user", *words], user=user)
-    with suppress(GuestlinkError):  # Its state says more.
+    with suppress(GuestlinkError):  # The unit's state says more.
         root.call(["systemctl", "--user", "start", _GARCON], user=user)
     if (state := _garcon_state(root, user)) not in _RUNNING:
         return _not_running(root, user, state)
@@ -86,14 +86,14 @@ def _not_running(root: GuestRoot, user: Account, state: str) -> Outcome:
 
 
 def _next(user: Account) -> str:
-    """What is left to be done where no host has given this container anything."""
+    """The advice for a container that no host has set up yet; "" otherwise."""
     if os.path.exists(HOST_DIRECTORY) or os.path.exists(TOKEN_PATH):
         return ""
     return "next, on the host: guestlink-host attach NAME"
 
 
 def _lacks_groups(root: GuestRoot, user: Account) -> bool:
-    """Whether the user's manager was started before the user had the groups that it has now."""
+    """Whether the user manager started before the user got all of the present groups."""
     try:
         pid = root.call(["systemctl", "show", "-P", "MainPID", f"user@{user.uid}.service"]).strip()
         lines = Path("/proc", pid, "status").read_text().splitlines()

@@ -1,7 +1,7 @@
-"""The steps of adoption: a table; each says what is there and why hosts care, and makes what is missing.
+"""The steps of adoption, a table: each step checks one thing that hosts need, and creates it if it is missing.
 
-No package is installed and nobody becomes administrator: what only the user or the package manager may decide is
-said as advice. Facts: chromeos-garcon.md §7.7 and §7.8, packaging.md §1.2, §1.3 and §3.
+No step installs a package or makes a user administrator: it gives advice where only the user or the package manager
+may decide. Facts: chromeos-garcon.md §7.7 and §7.8, packaging.md §1.2, §1.3 and §3.
 """
 
 from __future__ import annotations
@@ -16,9 +16,9 @@ from garcon.diagnosis.facts import DESKTOP_UID, EXPECTED_GROUPS, UNITS
 from guestlink.errors import GuestlinkError
 
 _MEMBERSHIPS = ("audio", "cdrom", "dialout", "floppy", "plugdev", "render", "users", "video")
-"""Groups of devices. ``sudo`` and ``wheel`` are left to the host and the administrator."""
+"""Groups of devices. The host and the administrator decide about ``sudo`` and ``wheel``."""
 _NOBODY_UID = 65534
-"""The owner of files whose owner is not known (user_namespaces(7)): nobody works as this user."""
+"""The owner of files whose real owner has no uid here (user_namespaces(7)); no person works as this user."""
 _UNIT_DIRECTORIES = ("/usr/lib/systemd/user", "/lib/systemd/user", "/usr/local/lib/systemd/user")
 _WANTS = "default.target.wants"
 _IN_A_CONTAINER = (
@@ -36,10 +36,10 @@ _CONDITIONS = {
         "ConditionPathExists=/opt/google/cros-containers/bin/sommelier",
     ),
 }
-"""The units' conditions but the user's; a test compares them with the units."""
+"""The units' conditions except ConditionUser; a test compares them with the units."""
 _SFTP_PATH = "/usr/lib/openssh/sftp-server"
 _PULSE, _PULSE_COOKIE = "/dev/.guestlink/pulse", "/dev/.guestlink/pulse-cookie"
-"""PulseAudio's socket as a Linux host carries it in, and what shows that we may use it."""
+"""PulseAudio's socket as a Linux host mounts it, and the cookie that authenticates its clients."""
 _SOMMELIERRC = """\
 # Run by /bin/sh when X11 programs can connect. Yours is ~/.sommelierrc.
 [ ! -r "$HOME/.sommelierrc" ] || . "$HOME/.sommelierrc"
@@ -69,9 +69,9 @@ context.objects = [
 
 
 class Step(NamedTuple):
-    """One thing that a guest has.
+    """One step.
 
-    :ivar reason: why hosts care.
+    :ivar reason: why hosts or programs need it.
     """
 
     name: str
@@ -80,7 +80,7 @@ class Step(NamedTuple):
 
 
 def take_steps(root: GuestRoot, user: Account) -> Iterator[tuple[Step, Outcome]]:
-    """Take one step after the other; one that fails does not keep the others from being taken."""
+    """Take one step after the other; a failed step does not stop the others."""
     for step in STEPS:
         try:
             outcome = step.do(root, user)
@@ -92,10 +92,10 @@ def take_steps(root: GuestRoot, user: Account) -> Iterator[tuple[Step, Outcome]]
 
 
 def choose_user(root: GuestRoot, name: str) -> Account:
-    """Whom the services will run for: the user that is named, else the one with uid 1000, perhaps one to be made.
+    """Choose the services' user: the named one, else the user with uid 1000, who may not exist yet.
 
-    :param name: "" chooses.
-    :raises GuestlinkError: the named user would need an uid that is taken, or is a system user.
+    :param name: the user's name; "" chooses.
+    :raises GuestlinkError: the named user is a system user, or would need a uid that is taken.
     """
     accounts = root.accounts()
     holder = next((account for account in accounts if account.uid == DESKTOP_UID), None)
@@ -122,7 +122,7 @@ def _account_files(root: GuestRoot, user: Account) -> Outcome:
             return Outcome(
                 "advice", f"there is no {path}", "pwconv makes /etc/shadow; the others come with the system"
             )
-        lines = root.lines(path)  # none where only root may read
+        lines = root.lines(path)  # none if only root may read the file
         if lines and not any(line.startswith("root:") for line in lines):
             return Outcome("advice", f"root has no line in {path}", "pwck and grpck show what is wrong")
     if root.exists("/etc/gshadow"):
@@ -175,7 +175,7 @@ def _lingering(root: GuestRoot, user: Account) -> Outcome:
     path = f"/var/lib/systemd/linger/{user.name}"
     if root.exists(path):
         return Outcome("ok", f"{user.name} lingers")
-    # logind reads the file at its start alone, and starts the user's manager only if it is asked.
+    # logind reads the file only at its own start; a running logind starts the user manager only if it is called.
     if not root.is_live or not root.try_run(
         ["loginctl", "enable-linger", user.name], {"do": "lingering", "user": user.name}
     ):

@@ -1,1 +1,1 @@
-"""Short-lived commands of the container. They ask the running garcon and import nothing that is slow to start."""
+"""Short-lived commands of the container. They call the running garcon, and import nothing that is slow to load."""

@@ -1,4 +1,4 @@
-"""The way from a command to the running garcon."""
+"""Calls of a command to the running garcon."""
 
 from __future__ import annotations
 
@@ -14,17 +14,17 @@ _SCHEME_CHARACTERS = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUV
 _WRITE_A_URL = "name a file, or write a URL with its scheme, as in https://example.org"
 _UNIT = "guestlink-garcon.service"
 _RESTART_TIME = 15.0
-"""Seconds that a command waits for a garcon that is being restarted: its unit waits 2 s, a slow profile longer."""
+"""Seconds that a command waits while garcon restarts: its unit waits 2 s, and a slow profile takes longer."""
 _TRY_AGAIN = 0.1
 _STATES = ("active", "activating", "deactivating", "reloading")
-"""Of a unit that has a process, or will have one."""
+"""States of a unit that has a process or will have one."""
 
 
 class GarconClient(ControlClient):
-    """A client that waits for a garcon which is being restarted, as an upgrade or ``systemctl restart`` does."""
+    """A client that waits while garcon restarts, for example in an upgrade or by ``systemctl restart``."""
 
     def call(self, name: str, /, *, timeout: float | None = 70.0, **fields: Any) -> dict[str, Any]:
-        """As of :class:`ControlClient`. A call that may have been heard is not made again."""
+        """Call as :class:`ControlClient` does. A call that garcon may have received is not repeated."""
         deadline = time.monotonic() + _RESTART_TIME
         while True:
             try:
@@ -50,14 +50,14 @@ def control_path() -> str:
 def garcon(*, patient: bool = True) -> ControlClient:
     """A client of this user's garcon.
 
-    :param patient: wait for one that is being restarted; a diagnosis wants to know how things are now.
+    :param patient: wait while garcon restarts; a diagnosis does not, because it reports the state of now.
     """
     kind = GarconClient if patient else ControlClient
     return kind(control_path(), daemon="garcon", hint=_how_to_start())
 
 
 def _how_to_start() -> str:
-    """What to do about a garcon that does not run, by what this user can do about it."""
+    """The advice for a garcon that does not run; what this user can do decides it."""
     if os.getuid() == 0:
         return (
             "it runs for the container's user: `guestlink adopt` starts it, `guestlink doctor` says what is missing"
@@ -69,9 +69,9 @@ def _how_to_start() -> str:
 
 
 def checked_url(text: str) -> str:
-    """Like :func:`to_url`, for a person: what is neither a file here nor looks like a URL is named at once.
+    """Like :func:`to_url`, but check the argument, because a person has typed it.
 
-    :raises GuestlinkError: it is neither.
+    :raises GuestlinkError: the text is no file here and does not look like a URL.
     """
     if not text.strip():
         raise GuestlinkError("there is nothing to open", hint=_WRITE_A_URL)
@@ -87,11 +87,11 @@ def checked_url(text: str) -> str:
 
 
 def to_url(text: str) -> str:
-    """What the host is asked to open for an argument (chromeos-garcon.md §2.5).
+    """The URL to send to the host for an argument (chromeos-garcon.md §2.5).
 
-    A text without ``://`` that names an existing path becomes a ``file:`` URL of the real path; anything else
-    passes unchanged, ``mailto:x`` too. Unlike the original we escape the path; ``/`` stays, because the host
-    compares prefixes. Bytes of a URL that are not UTF-8 are escaped as well (RFC 3986, §2.5).
+    A text without ``://`` that is an existing path becomes a ``file:`` URL of the real path; any other text stays
+    unchanged, ``mailto:x`` too. Unlike ChromeOS's garcon we escape the path; ``/`` stays, because the host compares
+    prefixes. Bytes of a URL that are not UTF-8 are escaped as well (RFC 3986, §2.5).
 
     :raises GuestlinkError: the text is neither a path nor a URL, and not UTF-8.
     """

@@ -1,4 +1,4 @@
-"""``garcon --client …`` with the original's switches and exit statuses (chromeos-garcon.md §2.5)."""
+"""``garcon --client …`` with the switches and exit statuses of ChromeOS's garcon (chromeos-garcon.md §2.5)."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from garcon.client.terminal_words import terminal_words
 from guestlink.errors import GuestlinkError, report
 
 FAILURE = 255
-"""What ``-1`` becomes as an exit status."""
+"""The exit status that a return value of ``-1`` gives."""
 RETRY = 1
-"""``--metrics`` only: the host could not be asked now; the caller may try again."""
+"""``--metrics`` only: the call to the host failed; the caller may try again."""
 
 _OWN_SWITCHES = frozenset({"client", "server", "url", "terminal", "selectfile", "metrics", "borealis-shader-cache"})
-"""Switches that are garcon's own wherever they stand before a terminal's command."""
+"""garcon's own switches, which may also follow ``--terminal`` directly."""
 
 USAGE = """\
 usage: garcon --client --url ARG...
@@ -27,14 +27,14 @@ usage: garcon --client --url ARG...
 
 
 class Arguments:
-    """A command line the way the original's parser sees it: switches anywhere until a bare ``--``.
+    """A command line as ChromeOS's garcon parses it: switches may be anywhere before a bare ``--``.
 
-    One or two hyphens are the same. What follows ``--terminal`` is a terminal's: only switches of garcon's own
-    that stand directly behind it are switches.
+    One hyphen means the same as two. The words after ``--terminal`` are the terminal's, except for garcon's own
+    switches that follow ``--terminal`` directly.
 
-    :ivar switches: by name, the value behind ``=``.
-    :ivar words: everything else.
-    :ivar terminal: the arguments of the terminal; ``None`` without that switch.
+    :ivar switches: the value after ``=``, by the switch's name.
+    :ivar words: all other arguments.
+    :ivar terminal: the terminal's arguments; ``None`` without ``--terminal``.
     """
 
     def __init__(self, argv: Sequence[str]) -> None:

@@ -1,4 +1,4 @@
-"""``guestlink``: the container's side of the suite for people."""
+"""``guestlink``: the container's command line for people."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from guestlink.errors import GuestlinkError, run_command
 from guestlink.progress import waiting
 
 _LOOK_TIME = 2.0
-"""Seconds that a proxy gets to find out whether the host is there again."""
+"""Seconds for a proxy to poll the host's compositor."""
 _EXAMPLES = """\
 examples:
   guestlink status                 where garcon stands with the host
@@ -108,18 +108,18 @@ def _status(arguments: argparse.Namespace) -> int:
 
 
 def _proxies() -> list[dict[str, Any]]:
-    """What the running Wayland proxies say of themselves."""
+    """The status of every running Wayland proxy."""
     found = []
     for path in sorted(glob.glob(os.path.join(os.path.dirname(control_path()), "sommelier-*.sock"))):
         client = ControlClient(path, daemon="sommelier")
         try:
             proxy = client.call("status", timeout=5)
             end = time.monotonic() + _LOOK_TIME
-            while proxy["host_asked"] and time.monotonic() < end:  # the question makes it look for the host again
+            while proxy["host_asked"] and time.monotonic() < end:  # the status call makes it poll the host
                 time.sleep(0.01)
                 proxy = client.call("status", timeout=5)
         except GuestlinkError:
-            continue  # A proxy that has ended, or is about to.
+            continue  # A proxy that has exited, or is about to.
         found.append(proxy)
     return found
 
@@ -133,7 +133,7 @@ def _proxy_sentence(proxy: dict[str, Any]) -> str:
 
 
 def _open(arguments: argparse.Namespace) -> int:
-    for url in [checked_url(what) for what in arguments.what]:  # Nothing is opened where one of them cannot be.
+    for url in [checked_url(what) for what in arguments.what]:  # Check all of them before opening one.
         with waiting("waiting for the host"):
             garcon().call("open_url", url=url)
     return 0

@@ -1,4 +1,4 @@
-"""The command in a terminal program's arguments (Debian Policy 11.8.3, xterm(1) and those who follow it)."""
+"""Finds the command in a terminal program's arguments (Debian Policy 11.8.3, xterm(1) and similar terminals)."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from garcon.terminal_command import in_directory
 from guestlink.errors import GuestlinkError
 
 _COMMAND_FOLLOWS = frozenset({"-e", "-x", "--", "--execute"})
-"""What stands before a command; every word behind it belongs to the command."""
+"""Options before a command; all words after them belong to the command."""
 _COMMAND_LINE = frozenset({"--command"})
-"""Takes a whole command line as its value."""
+"""The option whose value is a whole command line."""
 _DIRECTORY = frozenset({"--working-directory", "--workdir", "--dir", "-cd", "-D"})
 _WITH_VALUE = frozenset(
     "-T -t -title --title -n -name --name -g -geometry --geometry -class --class --app-id -a -bg -fg -bd "
@@ -32,11 +32,11 @@ _ALONE = frozenset(
 
 
 def terminal_words(argv: Sequence[str]) -> list[str]:
-    """The command that a terminal program's arguments name; empty for a shell.
+    """The command in a terminal program's arguments; empty for a shell.
 
-    The protocol carries a command and nothing else: titles, sizes and fonts are understood and mean nothing.
+    The protocol has only a command: titles, sizes and fonts are parsed and ignored.
 
-    :raises GuestlinkError: an option is not known, and where the command begins is not either.
+    :raises GuestlinkError: an option is unknown, and so is where the command begins.
     """
     directory = ""
     command: list[str] = []
@@ -66,7 +66,7 @@ def _value(option: str, words: Iterator[str]) -> str:
 
 
 def _command(option: str, words: list[str]) -> list[str]:
-    """The command behind ``-e``. A single word that is no program is a command line, as for xterm."""
+    """The command after ``-e``. A single word with spaces that is no program is a command line, as in xterm."""
     if not words and option != "--":
         raise GuestlinkError(f"{option} needs a command", hint=_HINT)
     if len(words) == 1 and len(words[0].split()) > 1 and shutil.which(words[0]) is None:
@@ -75,7 +75,7 @@ def _command(option: str, words: list[str]) -> list[str]:
 
 
 def _behind_unknown(option: str, words: list[str]) -> list[str]:
-    """The command behind an option that may have a value or not."""
+    """The command after an unknown option, which may have a value or not."""
     for index, word in enumerate(words):
         if word in _COMMAND_FOLLOWS:
             return _command(word, words[index + 1 :])

@@ -1,4 +1,4 @@
-"""What is wrong with this container, and what to do: pure checks over facts that are gathered once.
+"""Diagnosis of this container: gathers facts once, and runs pure checks over them.
 
-Short-lived commands use it, and garcon for GetDebugInformation: nothing here is slow to import.
+Short-lived commands use this package, and so does garcon for GetDebugInformation: no module is slow to import.
 """

@@ -1,4 +1,4 @@
-"""``guestlink bugreport``: an archive with everything that a person who helps wants to see, and no secret."""
+"""``guestlink bugreport``: writes an archive with everything that a helper needs, and no secret."""
 
 from __future__ import annotations
 
@@ -28,11 +28,11 @@ _FILE_LIMIT = 64 * 1024
 def bugreport(output: str) -> int:
     """Write the archive.
 
-    :param output: its path; "" names one in the current directory, ``-`` writes to standard output.
+    :param output: its path; "" chooses one in the current directory, ``-`` writes to standard output.
     """
     moment = time.localtime()
     path = output or time.strftime("guestlink-report-%Y%m%d-%H%M%S.tar.gz", moment)
-    # Opened first: root looks as the container's user from here on, who may not be allowed to write here.
+    # Open the file first: root becomes the container's user now, who may not be allowed to write here.
     stream = sys.stdout.buffer if path == "-" else os.fdopen(_create(path), "wb")
     become_desktop_user()
     with stream, waiting("writing the report"), tarfile.open(fileobj=stream, mode="w:gz") as archive:
@@ -57,7 +57,7 @@ def _create(path: str) -> int:
 
 
 def _files() -> Iterator[tuple[str, str]]:
-    """Names and contents."""
+    """The names and contents of the archive's files."""
     facts = gather()
     findings = run_checks(facts)
     commands = Commands(60, session_environ())
@@ -87,4 +87,4 @@ def _garcons_log() -> list[str]:
     try:
         return [str(line) for line in garcon(patient=False).call("log", timeout=5)["lines"]]
     except GuestlinkError:
-        return []  # An older garcon, or none: the journal has to do.
+        return []  # An older garcon, or none: the report contains only the journal.

@@ -1,5 +1,5 @@
-"""The checks: a table from causes to consequences. A check whose cause was found is not asked, so that what is
-named is what has to be mended.
+"""The checks: a table, ordered from causes to consequences. A check does not run if one of its causes has an error,
+so that the doctor reports only what the user must repair.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ LEAST_VERSIONS = {
     "grpc": ("grpcio", (1, 48)),
     "watchdog": ("watchdog", (2, 2, 1)),
     "dbus_fast": ("dbus-fast", (1, 84)),
-    "sdnotify": ("sdnotify", (0, 3)),  # 0.3.1 says of itself that it is 0.3.0
+    "sdnotify": ("sdnotify", (0, 3)),  # 0.3.1 reports 0.3.0 as its version
 }
 """Modules that garcon imports, and the oldest versions it works with (CONTRIBUTING.md)."""
 
@@ -28,10 +28,11 @@ _Said = Iterator[tuple[Severity, str, str]]
 
 
 class Check(NamedTuple):
-    """One question.
+    """One check.
 
-    :ivar ask: yields severity, sentence and advice of everything that it finds wrong.
-    :ivar after: checks that have to be in order before this one says anything.
+    :ivar what: the healthy state, as a clause.
+    :ivar ask: yields severity, sentence and advice for each problem.
+    :ivar after: causes: checks that must have no error before this one runs.
     """
 
     name: str
@@ -41,7 +42,7 @@ class Check(NamedTuple):
 
 
 def run_checks(facts: Facts) -> list[Finding]:
-    """Ask every check whose causes are in order.
+    """Run every check whose causes have no error.
 
     :returns: findings in the order of the table: causes first.
     """
@@ -51,7 +52,7 @@ def run_checks(facts: Facts) -> list[Finding]:
         if check.name in facts.unchecked:
             continue
         if broken.intersection(check.after):
-            broken.add(check.name)  # What comes after a consequence is one too.
+            broken.add(check.name)  # A consequence of a consequence is skipped, too.
             continue
         said = [Finding(check.name, *words) for words in check.ask(facts)]
         if any(finding.severity is _ERROR for finding in said):

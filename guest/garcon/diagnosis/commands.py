@@ -1,4 +1,4 @@
-"""Helper commands with limits: a hanging one must not make a report late."""
+"""Runs helper commands with time limits: a hanging command must not delay a report."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 OUTPUT_LIMIT = 256 * 1024
-"""Characters kept of a command's output: its end, where what matters stands."""
+"""Characters kept from the end of a command's output, which matters most."""
 
 
 class Ran(NamedTuple):
-    """How a command ended.
+    """The result of a command.
 
-    :ivar status: its exit status, or ``None`` where it did not run or took too long.
-    :ivar text: what it printed, standard error too, or why it did not run.
+    :ivar status: its exit status, or ``None`` if it did not run or took too long.
+    :ivar text: its output, standard error included, or why it did not run.
     """
 
     status: int | None
@@ -26,19 +26,19 @@ class Ran(NamedTuple):
 class Commands:
     """Runs commands until the time for all of them is used up.
 
-    :param seconds: for all commands together.
-    :param environ: what they get.
+    :param seconds: limit for all commands together.
+    :param environ: the commands' environment.
     """
 
     def __init__(self, seconds: float, environ: Mapping[str, str] = os.environ) -> None:
         self._deadline = time.monotonic() + seconds
-        # Pagers and colours are for people, and translations for nobody who reads a report.
+        # Reports need no pager, no colours and no translations.
         self._environ = dict(environ) | {"LC_ALL": "C.UTF-8", "SYSTEMD_PAGER": "", "SYSTEMD_COLORS": "0"}
 
     def run(self, argv: Sequence[str], seconds: float = 10.0) -> Ran:
         """Run one command.
 
-        :param seconds: for this one, at most.
+        :param seconds: limit for this command.
         """
         left = min(seconds, self._deadline - time.monotonic())
         if left <= 0:

@@ -15,9 +15,9 @@ from guestlink.progress import waiting
 
 
 def doctor(*, as_json: bool, verbose: bool) -> int:
-    """Look, tell, and return the exit status: 0 fine, 1 warnings, 2 errors.
+    """Run the checks, print the findings, and return the exit status: 0 fine, 1 warnings, 2 errors.
 
-    :param verbose: name the checks that found nothing too.
+    :param verbose: print the checks that found nothing, too.
     """
     become_desktop_user()
     with waiting("looking at the container"):
@@ -42,7 +42,7 @@ def doctor(*, as_json: bool, verbose: bool) -> int:
 
 
 def text(facts: Facts, findings: list[Finding], *, verbose: bool) -> str:
-    """The answer for people."""
+    """The findings as text."""
     lines = []
     if verbose:
         found = {finding.check for finding in findings}
@@ -64,7 +64,7 @@ def text(facts: Facts, findings: list[Finding], *, verbose: bool) -> str:
 
 
 def _reached(findings: list[Finding]) -> set[str]:
-    """Names of the checks that were asked."""
+    """Names of the checks that ran."""
     broken = {finding.check for finding in findings if finding.severity is Severity.ERROR}
     reached = set()
     for check in CHECKS:
@@ -76,7 +76,7 @@ def _reached(findings: list[Finding]) -> set[str]:
 
 
 def become_desktop_user() -> None:
-    """Root looks with the eyes of the container's user, unless root has a garcon of its own."""
+    """Run as root, drop to the container's user (uid 1000), unless root has its own garcon."""
     import pwd
 
     if os.getuid() != 0 or os.path.exists(control_path()):

@@ -1,6 +1,6 @@
-"""Whether the user manager and garcon have the variables that Guestlink's environment generator prints.
+"""Checks that the user manager and garcon have the variables that Guestlink's environment generator prints.
 
-They lack them when they were started before the generator was installed and nobody has reloaded or restarted them.
+Both lack the variables if they started before the generator was installed and were not reloaded or restarted since.
 """
 
 from __future__ import annotations
@@ -13,9 +13,9 @@ _GENERATOR = "/usr/lib/systemd/user-environment-generators/20-guestlink"
 
 
 def stale_environments(commands: Commands) -> dict[str, Any]:
-    """Compare variables by name: their values are the user's to change.
+    """Compare only the variables' names, because the user may change their values.
 
-    :returns: the facts ``manager_lacks`` and ``garcon_lacks``; nothing where there is no generator or no manager.
+    :returns: the facts ``manager_lacks`` and ``garcon_lacks``; nothing if there is no generator or no manager.
     """
     printed = commands.run([_GENERATOR], 5)
     shown = commands.run(["systemctl", "--user", "show-environment"], 5)
@@ -28,7 +28,7 @@ def stale_environments(commands: Commands) -> dict[str, Any]:
         with open(f"/proc/{int(main.text)}/environ", errors="replace") as stream:
             known["garcon_lacks"] = tuple(sorted(wanted - _names(stream.read().split("\0"))))
     except (OSError, ValueError):
-        pass  # It does not run, which is another check's finding.
+        pass  # garcon does not run, which another check reports.
     return known
 
 

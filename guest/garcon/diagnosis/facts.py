@@ -1,4 +1,4 @@
-"""What there is to know about a container, as plain values. The defaults are those of a healthy one."""
+"""The facts about a container, as plain values. The defaults are those of a healthy container."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ UNITS = (
     "guestlink-sommelier-x@0.service",
     "guestlink-sommelier-x@1.service",
 )
-"""Our user units, those of a missing package too."""
+"""Our user units, those of packages that are not installed included."""
 
 EXPECTED_GROUPS = (
     "audio", "cdrom", "dialout", "floppy", "kvm", "netdev", "plugdev", "render", "sudo", "tss", "users", "video",
@@ -30,11 +30,11 @@ class UnitState(NamedTuple):
 
     :ivar load: ``loaded``, ``not-found``, ``masked`` …
     :ivar active: ``active``, ``inactive``, ``failed`` …
-    :ivar enabled: ``enabled``, ``disabled``, ``masked`` …; "" where it is not known.
+    :ivar enabled: ``enabled``, ``disabled``, ``masked`` …; "" if it is unknown.
     :ivar result: ``success``, ``exit-code``, ``watchdog`` …
-    :ivar restarts: how often systemd has started it again.
-    :ivar condition: whether its conditions held when it was started last.
-    :ivar text: its own status sentence.
+    :ivar restarts: how often systemd has restarted it.
+    :ivar condition: whether its conditions held at its last start.
+    :ivar text: the status that the service has sent (``StatusText``).
     """
 
     load: str = "loaded"
@@ -47,7 +47,7 @@ class UnitState(NamedTuple):
 
 
 class Node(NamedTuple):
-    """A device file: why it cannot be opened, "" where it can."""
+    """A device file, and why it cannot be opened: "" if it can."""
 
     path: str
     trouble: str = ""
@@ -59,30 +59,30 @@ def _healthy_units() -> dict[str, UnitState]:
 
 @dataclass(frozen=True)
 class Facts:
-    """One look at a container.
+    """The facts about a container at one moment.
 
-    Troubles are sentences, "" where there is none.
+    The ``…_trouble`` fields are sentences; "" means that there is no trouble.
 
-    :ivar uid: who looks.
-    :ivar desktop_user: the name of the user with uid 1000, "" where there is none.
+    :ivar uid: the user who runs the diagnosis.
+    :ivar desktop_user: the name of the user with uid 1000; "" if there is none.
     :ivar container: whether this is a container or a host's virtual machine.
     :ivar chromeos: whether the host is ChromeOS.
-    :ivar runtime_trouble: why the runtime directory cannot be used; that there is none is the manager's trouble.
+    :ivar runtime_trouble: why the runtime directory cannot be used; the check ``manager`` reports a missing one.
     :ivar pam_module: whether logins can open a session of systemd.
-    :ivar manager: what ``systemctl --user is-system-running`` says, or why it says nothing.
+    :ivar manager: the output of ``systemctl --user is-system-running``, or why there is none.
     :ivar manager_runs: whether a user manager answers.
     :ivar manager_lacks: variables of our environment generator that the user manager does not have.
     :ivar garcon_lacks: those that garcon's process does not have.
-    :ivar libraries: version by module; ``None`` where it cannot be imported, which ``import_troubles`` explains.
-    :ivar free: bytes and inodes that are free, by directory.
-    :ivar garcon: garcon's own status, ``None`` where it does not answer.
+    :ivar libraries: version by module; ``None`` if it cannot be imported, which ``import_troubles`` explains.
+    :ivar free: free bytes and inodes, by directory.
+    :ivar garcon: garcon's own status; ``None`` if garcon does not answer.
     :ivar proxies: the status of every Wayland proxy that answers.
-    :ivar compositor: why the host's compositor cannot be reached by its carried-in socket.
+    :ivar compositor: why a program cannot connect to the mounted socket of the host's compositor.
     :ivar groups_missing: expected groups that do not exist.
     :ivar locale_missing: the locale that is set and does not exist, or "".
-    :ivar failed_system_units: names, ``None`` where they are not known.
-    :ivar address: whether eth0, where there is one, has an IPv4 address; ``network``: whether anything has one.
-    :ivar unchecked: why a check cannot be made, by its name: it is neither in order nor broken.
+    :ivar failed_system_units: names; ``None`` if they are unknown.
+    :ivar address: whether eth0, if it exists, has an IPv4 address; ``network``: whether any interface has one.
+    :ivar unchecked: why a check cannot run, by the check's name; its subject is neither in order nor broken.
     """
 
     version: str = "0"

@@ -1,4 +1,4 @@
-"""What a check found out."""
+"""The findings of checks."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 
 class Severity(enum.IntEnum):
-    """How bad it is; the value is the command's exit status."""
+    """How bad a finding is; the value is the exit status of ``guestlink doctor``."""
 
     NOTE = 0
     WARNING = 1
@@ -15,7 +15,7 @@ class Severity(enum.IntEnum):
 
 
 class Finding(NamedTuple):
-    """One thing that is not as it should be.
+    """One problem.
 
     :ivar sentence: what is wrong, without a full stop.
     :ivar advice: what to do about it.

@@ -1,4 +1,4 @@
-"""Gathers the facts. Every source may be missing: what cannot be found out is a sentence, not in order."""
+"""Gathers the facts. Every source may be missing: an unknown fact becomes a sentence, never a healthy value."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ from guestlink.sockets import ConnectFailed, connect
 from guestlink.token import TOKEN_PATH, TokenError, read_token
 
 SECONDS = 20.0
-"""For everything together."""
+"""Seconds for all helper commands together."""
 _NODES = ("/dev/dri/renderD*", "/dev/wl0")
 _PAM_MODULES = ("/usr/lib/*/security/pam_systemd.so", "/usr/lib*/security/pam_systemd.so")
 _EXPECTED_FILES = ("/etc/gshadow", "/usr/sbin/usermod")
@@ -54,7 +54,7 @@ print(json.dumps(found))
 
 
 def session_environ(environ: Mapping[str, str] = os.environ) -> dict[str, str]:
-    """The environment with the session's addresses where a shell was opened without a session."""
+    """The environment, with the session's addresses added if the shell was opened without a session."""
     complete = dict(environ)
     runtime = complete.setdefault("XDG_RUNTIME_DIR", f"/run/user/{os.getuid()}")
     complete.setdefault("DBUS_SESSION_BUS_ADDRESS", f"unix:path={runtime}/bus")
@@ -62,9 +62,9 @@ def session_environ(environ: Mapping[str, str] = os.environ) -> dict[str, str]:
 
 
 def gather(environ: Mapping[str, str] = os.environ, seconds: float = SECONDS) -> Facts:
-    """Look at this container as the user who calls.
+    """Gather the facts about this container as the calling user.
 
-    :param seconds: the longest that helper commands may take together.
+    :param seconds: limit for all helper commands together.
     """
     environ = session_environ(environ)
     commands = Commands(seconds, environ)
@@ -82,7 +82,7 @@ def gather(environ: Mapping[str, str] = os.environ, seconds: float = SECONDS) ->
 
 
 def _unchecked(known: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
-    """The checks for which nothing was found out."""
+    """The checks whose facts are unknown, and why."""
     if not known.get("libraries"):
         yield "libraries", "importing them gave no answer in time"
     if known["manager_runs"] and not known["units"]:
@@ -151,7 +151,7 @@ def _free() -> Iterator[tuple[str, tuple[int, int]]]:
             continue
         if device not in seen:
             seen.add(device)
-            # File systems that count no inodes say 0 of 0.
+            # File systems that do not count inodes report 0 of 0.
             yield directory, (status.f_bavail * status.f_frsize, status.f_favail if status.f_files else 1 << 30)
 
 
@@ -173,7 +173,7 @@ def _runtime_trouble(runtime: str) -> str:
     try:
         status = os.stat(runtime)
     except OSError:
-        return ""  # It comes and goes with the user manager.
+        return ""  # It exists only while the user manager runs.
     if not stat.S_ISDIR(status.st_mode) or status.st_uid != os.getuid():
         return f"the runtime directory {runtime} belongs to uid {status.st_uid}, not to this user"
     return ""
@@ -250,14 +250,14 @@ def _original_runs() -> bool:
             if os.readlink(path).startswith("/opt/google/cros-containers/bin/garcon"):
                 return True
         except OSError:
-            continue  # Another user's process, or one that has ended.
+            continue  # Another user's process, or one that has exited.
     return False
 
 
 def _libraries(commands: Commands) -> dict[str, Any]:
     from garcon.diagnosis.checks import LEAST_VERSIONS
 
-    # In a process of its own: a broken extension module may take its process down.
+    # In its own process, because a broken extension module may crash the process.
     isolated = ["-I"] if sys.flags.isolated else []
     ran = commands.run([sys.executable, *isolated, "-c", _VERSIONS, *LEAST_VERSIONS])
     try:
@@ -277,7 +277,7 @@ def _units(commands: Commands) -> dict[str, Any]:
 
 
 def parse_units(text: str) -> Iterator[tuple[str, UnitState]]:
-    """Read what ``systemctl show`` prints: a block of ``Property=value`` lines for each unit."""
+    """Parse the output of ``systemctl show``: a block of ``Property=value`` lines for each unit."""
     for block in text.split("\n\n"):
         values = dict(line.split("=", 1) for line in block.splitlines() if "=" in line)
         restarts = values.get("NRestarts", "")
@@ -326,7 +326,7 @@ def _accounts() -> dict[str, Any]:
 
 
 def _open_trouble(path: str) -> str:
-    # Opened, not judged by groups: their numbers mean little inside an unprivileged container (packaging.md, F8).
+    # Open it instead of comparing gids, which mean little inside an unprivileged container (packaging.md, F8).
     try:
         os.close(os.open(path, os.O_RDWR | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOCTTY))
     except OSError as error:

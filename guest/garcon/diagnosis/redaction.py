@@ -1,4 +1,4 @@
-"""What leaves the container in a report says nothing about who uses it, and holds no secret."""
+"""Removes secrets and the names of the user and the machine from a report before it leaves the container."""
 
 from __future__ import annotations
 
@@ -6,11 +6,11 @@ import re
 from collections.abc import Iterable
 
 _UUID = re.compile(r"\b[0-9a-fA-F]{8}-(?:[0-9a-fA-F]{4}-){3}[0-9a-fA-F]{12}\b")
-"""Tokens have this form, old ones too; so have identifiers of machines and disks."""
+"""The form of current and old tokens, and of the ids of machines and disks."""
 _SECRET = re.compile(
     r"(?im)^(\s*[\w.-]*(?:password|passwd|secret|token|api_?key|credential)s?\s*[=:][ \t]*)(?!/)(\S.*)$"
 )
-"""Settings and variables whose value is nobody's business; a path is not a secret."""
+"""Settings and variables with a secret value; a path is not a secret."""
 _USER_INFO = re.compile(r"\b([a-z][a-z0-9+.-]*://)[^/\s@]+@")
 
 
@@ -20,7 +20,7 @@ class Redaction:
     :param user: the user's name.
     :param home: the user's home directory.
     :param host_name: this machine's name.
-    :param secrets: texts that must not appear, whatever stands around them.
+    :param secrets: texts to replace wherever they occur.
     """
 
     def __init__(self, user: str, home: str, host_name: str, secrets: Iterable[str] = ()) -> None:
@@ -34,7 +34,7 @@ class Redaction:
             self._names.append((re.compile(rf"(?<![A-Za-z0-9_]){re.escape(user)}(?![A-Za-z0-9_])"), "$USERNAME"))
 
     def apply(self, text: str) -> str:
-        """The text without them."""
+        """The text with marks instead of names and secrets."""
         for secret in self._secrets:
             text = text.replace(secret, "$SECRET")
         text = _UUID.sub("$UUID", text)

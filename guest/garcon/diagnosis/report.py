@@ -1,4 +1,4 @@
-"""The text for GetDebugInformation and bug reports, with the original's headings (chromeos-garcon.md §6.9,
+"""The text for GetDebugInformation and bug reports, with ChromeOS garcon's headings (chromeos-garcon.md §6.9,
 chromeos-vsh.md §7.2)."""
 
 from __future__ import annotations
@@ -19,9 +19,9 @@ from guestlink.errors import GuestlinkError
 from guestlink.token import TokenError, read_token
 
 TEXT_LIMIT = 1 << 20
-"""Bytes of the whole text: the host receives no more than 4 MiB."""
+"""Bytes of the whole text: the host's receive limit is 4 MiB."""
 SECONDS = 40.0
-"""For all commands; the host waits 60 (chromeos-garcon.md §7.2)."""
+"""Seconds for all commands; the host waits 60 s (chromeos-garcon.md §7.2)."""
 _SECTION_LIMIT = 128 * 1024
 _PACKAGES = (
     ("dpkg-query", ("-W", "-f", "${db:Status-Abbrev}\t${Package}-${Version}\n", "cros-*", "guestlink*")),
@@ -36,22 +36,22 @@ _VARIABLES = (
     "GUESTLINK_TOKEN_FILE", "GUESTLINK_HOST_ADDRESS", "GUESTLINK_GARCON_ADDRESS", "GUESTLINK_VSH_ADDRESS",
     "GUESTLINK_LOG",
 )  # fmt: skip
-"""What a report shows of an environment: nothing else, because people keep passwords there."""
+"""The variables in a report: no others, because people keep passwords in variables."""
 
 
 class Section(NamedTuple):
-    """A heading and what stands below it."""
+    """A heading and the text below it."""
 
     heading: str
     text: str
 
 
 def debug_text(environ: Mapping[str, str] = os.environ, log: Sequence[str] = (), seconds: float = SECONDS) -> str:
-    """Everything that a person who helps needs to know, without names and secrets.
+    """The whole report for a helper, without names and secrets.
 
     :param environ: the session's environment.
     :param log: the last lines of garcon's own log.
-    :param seconds: the longest that it may take, roughly.
+    :param seconds: rough limit for the whole report.
     """
     facts = gather(environ, seconds / 2)
     commands = Commands(seconds / 2, session_environ(environ))
@@ -59,10 +59,10 @@ def debug_text(environ: Mapping[str, str] = os.environ, log: Sequence[str] = (),
 
 
 def join(parts: Iterable[Section], redaction: Redaction) -> str:
-    """One text, redacted and not too long."""
+    """Join the sections to one text, redacted and within the size limits."""
     lines = []
     for part in parts:
-        # Headings stay: a user may be called "user".
+        # Headings are not redacted, because a user may be called "user".
         body = redaction.apply(part.text[-_SECTION_LIMIT:])
         lines += [f"{part.heading}:", *(f"\t{line}" for line in body.splitlines())]
     return "\n".join([*lines, ""]).encode()[:TEXT_LIMIT].decode(errors="ignore")
@@ -71,7 +71,7 @@ def join(parts: Iterable[Section], redaction: Redaction) -> str:
 def sections(
     facts: Facts, findings: Sequence[Finding], commands: Commands, environ: Mapping[str, str], log: Sequence[str]
 ) -> list[Section]:
-    """The parts of the text: the original's first, in its order."""
+    """The sections of the text: first those of ChromeOS's garcon, in its order."""
     made = [
         Section("Installed Crostini Packages", installed_packages(commands)),
         Section("systemctl status", commands.run(["systemctl", "--no-legend", "--no-pager"]).text),
@@ -90,7 +90,7 @@ def sections(
 
 
 def installed_packages(commands: Commands) -> str:
-    """Our packages and ChromeOS's, ``name-version`` a line, from every package manager that is here: some systems
+    """Our packages and ChromeOS's, one ``name-version`` a line, from every installed package manager: some systems
     have another's tools besides their own."""
     found: list[str] = []
     programs = [(program, words) for program, words in _PACKAGES if shutil.which(program)]
@@ -108,13 +108,13 @@ def installed_packages(commands: Commands) -> str:
 
 
 def journal(commands: Commands, unit: str) -> str:
-    """A day of a unit's log."""
+    """One day of a unit's log."""
     words = ["journalctl", "--user-unit", unit, "--since", "1 day ago", "--no-pager", "-q", "-n", "2000"]
     return commands.run(words, 15).text
 
 
 def findings_text(findings: Sequence[Finding]) -> str:
-    """What the doctor found, for people."""
+    """The doctor's findings as text."""
     if not findings:
         return "everything is in order"
     lines = []
@@ -148,15 +148,15 @@ def system_text(facts: Facts) -> str:
 
 
 def variables_text(environ: Mapping[str, str]) -> str:
-    """The variables that matter."""
+    """The variables that a report contains, and their values."""
     return "\n".join(f"{name}={environ[name]}" for name in _VARIABLES if name in environ)
 
 
 def redaction_for(facts: Facts, environ: Mapping[str, str]) -> Redaction:
-    """What has to be kept out of this container's reports."""
+    """The redaction for this container's reports."""
     secrets = []
     try:
         secrets.append(read_token(load_settings(environ)[TOKEN_FILE]))
     except (TokenError, GuestlinkError):
-        pass  # Without a token there is none to hide.
+        pass  # No token is readable, so there is none to hide.
     return Redaction(facts.user, facts.home, facts.host_name, secrets)
