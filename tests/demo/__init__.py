@@ -1,1 +1,1 @@
-"""The demonstration: ``./dev demo``."""
+"""The demonstration, started by ``./dev demo``."""

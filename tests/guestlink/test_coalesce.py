@@ -66,7 +66,7 @@ def test_changes_that_go_on_do_not_delay_the_first_publication() -> None:
 
 
 def test_a1_later_changes_are_absorbed_until_the_window_ends() -> None:
-    """The original absorbs changes after its first one, at 0, 1 and 2.9 s; here the first is published at once."""
+    """Events at 0, 1 and 2.9 s: as in the original the window absorbs the later ones; the first is sent at once."""
     played = Played([0.0, 1.0, 2.9])
     assert played.begins == [pytest.approx(SETTLE), pytest.approx(SETTLE + WINDOW)]
     assert [count for _, count in played.counts] == [1, 0, 1, 0]

@@ -47,7 +47,7 @@ def _sockets(
 
 
 class _Carrier:
-    """Keeps the sockets in one directory, which only this user may use."""
+    """Puts the session's sockets into one directory, for this user only."""
 
     def __init__(self, sockets: list[SessionSocket | SoundCookie]) -> None:
         self._sockets = sockets

@@ -111,7 +111,7 @@ def _generated(tmp_path: Path, **environ: str) -> dict[str, str]:
 
 
 def test_programs_get_the_original_units_environment(tmp_path: Path) -> None:
-    """chromeos-garcon.md §2.6."""
+    """The expected variables are those of chromeos-garcon.md §2.6."""
     assert _generated(tmp_path) == {
         "BROWSER": "/usr/bin/garcon-url-handler",
         "NCURSES_NO_UTF8_ACS": "1",

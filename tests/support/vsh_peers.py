@@ -1,4 +1,4 @@
-"""Both ends of a vsh connection for tests: a server that plays bytes, and ``vsh`` as people start it."""
+"""Both ends of a vsh connection for tests: a server that sends given bytes, and ``vsh`` as users start it."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ class FakeServer:
         self._listener.bind(str(path))
         self._listener.listen(4)
         self._listener.settimeout(LIMIT)
-        self.connection = self._listener  # until accept()
+        self.connection = self._listener  # accept() replaces it
 
     def accept(self) -> bytes:
         """Accept the client's connection; returns the client's setup frame."""

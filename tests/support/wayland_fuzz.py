@@ -219,7 +219,7 @@ class Conversation:
 
     def _feed(self, flow: Flow, data: bytes) -> None:
         buffer = bytearray(data + bytes(8))
-        os.close = self._closed  # mock.patch takes as long as the rest of a conversation
+        os.close = self._closed  # mock.patch would take as long as everything else here
         try:
             with memoryview(buffer) as view:
                 used = flow.feed(buffer, view, len(data))
