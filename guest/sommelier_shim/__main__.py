@@ -68,7 +68,7 @@ def _main(argv: list[str]) -> int:
 
 
 class _Application:
-    """One run of the proxy."""
+    """The parts of one proxy process."""
 
     def __init__(self, asked: options.Options, environ: Mapping[str, str]) -> None:
         config = asked.config
@@ -113,7 +113,7 @@ class _Application:
         elif self._asked.parent:
             self._start_parent()
         else:
-            from sommelier_shim.wrapper import Wrapper  # a service does without it
+            from sommelier_shim.wrapper import Wrapper  # imported late: a service does not use it
 
             words, single = self._asked.program, self._asked.config[options.WAYLAND_SOCKET]
             self._wrapper = Wrapper(

@@ -25,7 +25,7 @@ from sommelier_shim.wire import DISPLAY, decode, encode
 _log = logging.getLogger(__name__)
 
 ANSWER_TIME = 10.0
-"""Seconds for the host to list its globals."""
+"""Maximum time in seconds for the host to list its globals."""
 _BUSY_TIME = 0.05
 _REGISTRY, _SYNC, _MANAGER, _CONTEXT, _SECOND_SYNC, _UNUSED = 2, 3, 4, 5, 6, 7
 _ASK = encode(DISPLAY, 1, "n", _REGISTRY) + encode(DISPLAY, 0, "n", _SYNC)
@@ -104,7 +104,7 @@ class HostLink:
         return self.offered.version_of(interface)
 
     def hides(self, interface: str) -> bool:
-        """Whether the host has an interface and keeps it from sandboxed clients."""
+        """Whether the host has an interface and hides it from sandboxed clients."""
         return self.globals.version_of(interface) > 0 and not self.version_of(interface)
 
     def when_known(self, function: Callable[[str], None]) -> None:
@@ -275,7 +275,7 @@ class HostLink:
         The last requests destroy the manager and the context object; the security context itself lives until
         ``_keep_open`` is closed.
         """
-        import tempfile  # slow, and few hosts have contexts
+        import tempfile  # imported late: it is slow to import, and few hosts have security contexts
 
         name = next(name for name, (interface, _) in self.globals.items() if interface == SECURITY_CONTEXT)
         self._directory = tempfile.mkdtemp(prefix="guestlink-", dir=os.environ.get("XDG_RUNTIME_DIR") or None)

@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from sommelier_shim.routes import Routes
 
 OBJECT_LIMIT = 65536
-"""Objects of one client; the largest programs have a few thousand (chromeos-sommelier.md §8.3)."""
+"""Maximum number of a client's objects; the largest programs have a few thousand (chromeos-sommelier.md §8.3)."""
 UNCONFIRMED_LIMIT = 65536
 """Maximum of :attr:`Relay.unconfirmed`. Above it the session stops reading the client until the host catches up."""
 COUNTED_AGAIN = 4096
@@ -75,7 +75,7 @@ def destroys(flow: Flow, object_id: int, at: int, stop: int) -> None:
 
 
 def deletes(flow: Flow, object_id: int, at: int, stop: int) -> Buffer | None:
-    """The entry of wl_display.delete_id.
+    """The entry of wl_display.delete_id: record it, and send the client its own id of the object.
 
     :raises WireError: the message is too short.
     """

@@ -57,7 +57,7 @@ class Hooks:
 
 
 class Routes:
-    """The tables for relays in which both sides use the same ids; untouched messages cost nothing.
+    """The tables for relays in which both sides use the same ids. Untouched messages need no Python call.
 
     :param hooks: must have one for ``wl_registry.bind``.
     :param trace: records the messages that it wants, before the hooks run.

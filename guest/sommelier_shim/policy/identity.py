@@ -131,6 +131,6 @@ def _with_text(flow: Flow, object_id: int, at: int, old: str, new: str) -> Buffe
 
 
 def shortened(text: str, limit: int) -> bytes:
-    """A text as UTF-8 of at most ``limit`` bytes, cut between characters."""
+    """A text as UTF-8, truncated between characters to at most ``limit`` bytes."""
     data = text.encode(errors="surrogateescape").replace(b"\0", b"")
     return data if len(data) <= limit else data[:limit].decode(errors="ignore").encode()

@@ -33,7 +33,7 @@ USING = {
     "zwp_confined_pointer_v1",
     "zwp_locked_pointer_v1",
 }
-"""Interfaces whose objects hold a region."""
+"""Interfaces whose objects keep a region as state."""
 
 
 class Regions:
