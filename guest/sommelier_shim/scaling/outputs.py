@@ -16,7 +16,7 @@ from sommelier_shim.scaling.layout import Place, arranged
 from sommelier_shim.wire import encode
 
 MOST_SCALE = 2
-"""Maximum of the wl_output.scale that clients get (sommelier.md, appendix C)."""
+"""Maximum of the wl_output.scale that clients get (chromeos-sommelier.md, appendix C)."""
 _ROTATED = (1, 3, 5, 7)
 _CURRENT = 1
 _GEOMETRY, _MODE, _DONE, _SCALE = range(4)
