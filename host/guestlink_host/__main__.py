@@ -1,4 +1,4 @@
-"""Entry point of ``guestlink-host``: the daemon, or a command that asks it."""
+"""Entry point of ``guestlink-host``: the daemon, or a command that calls it."""
 
 from __future__ import annotations
 

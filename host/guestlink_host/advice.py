@@ -1,12 +1,12 @@
-"""What a person can do about a container that cannot be asked."""
+"""Advice for messages about a container that cannot be called."""
 
 from __future__ import annotations
 
 
 def how_to_register(name: str, standing: str) -> str:
-    """What to do about a container that is not registered.
+    """Advice for a container that is not registered.
 
-    :param standing: how it stands with its manager; ``""`` where it has none.
+    :param standing: its status at its manager; ``""`` without a manager.
     """
     return {
         "running": "it runs: `guestlink doctor` inside it says why",

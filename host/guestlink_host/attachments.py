@@ -87,7 +87,7 @@ class Attachments:
     # -- commands ------------------------------------------------------------------------------------------------
 
     async def do_attach(self, fields: dict[str, Any]) -> dict[str, Any]:
-        """Add a manager's container, or store its new values; the command itself changes the manager's side."""
+        """Add a manager's container, or store its new values; the command, not the daemon, calls the manager."""
         try:
             name, manager, place = (str(fields[key]) for key in ("name", "manager", "place"))
             uid, users = int(fields["uid"]), _foreign(map(int, fields["users"]))
@@ -127,7 +127,7 @@ class Attachments:
         return {"ready": False, "doing": waking.doing}
 
     async def _wake(self, guest: Guest, waking: _Waking) -> None:
-        """Start a container and wait until it has registered; the next ``wake`` call raises a failure."""
+        """Start a container and wait until it has registered; store a failure, which the next call raises."""
         try:
             name = guest.container.name
             instance = _there(await self._watch.look(), guest.container)

@@ -44,7 +44,7 @@ _ASKERS = (
 OUTCOME_TIME = 2.0
 """Seconds to wait for an early failure; a program that runs longer counts as started."""
 _FATAL_SIGNALS = {signal.SIGSEGV, signal.SIGABRT, signal.SIGBUS, signal.SIGILL, signal.SIGFPE, signal.SIGSYS}
-"""Signals that count as a failure; the user may have asked for any other."""
+"""Signals that count as a failure; the user may have sent any other."""
 _XDG_OPEN = {
     2: "there is no such file",
     3: "it finds no program that opens this; install one, or set `opener` in guestlink-host.conf",

@@ -91,7 +91,7 @@ class GarconLink:
                 self._private.unlink()
 
     async def lost(self) -> str:
-        """Return when the connection of an earlier call is gone."""
+        """Wait until the connection of an earlier call is lost; return a sentence that reports it."""
         return await self._channel.lost()
 
     async def call(self, method: str, request: Any) -> Any:
@@ -106,7 +106,7 @@ class GarconLink:
             raise CallFailed(error.code, visible_line(error.message, _REASON_LIMIT)) from error
 
     async def session_info(self) -> SessionInfo:
-        """Ask who the container's user is.
+        """Call GetGarconSessionInfo.
 
         :raises CallFailed: garcon does not answer.
         """

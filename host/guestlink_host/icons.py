@@ -130,7 +130,7 @@ def _check_svg(content: bytes) -> None:
 
 
 class _SvgChecker:
-    """Refuses an SVG that refers to another file or contains a script."""
+    """Refuses an SVG that refers to another file, contains a script, declares entities or has too many elements."""
 
     def __init__(self) -> None:
         self._open: list[str] = []

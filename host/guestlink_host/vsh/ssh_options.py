@@ -141,7 +141,7 @@ def _valued(letter: str, value: str) -> Iterator[tuple[str, str]]:
 
 
 def _configured(line: str) -> Iterator[tuple[str, str]]:
-    """Parse a line of ssh's configuration: ``Keyword=value`` or ``Keyword value``; quotes around the value go."""
+    """Parse a line of ssh's configuration, ``Keyword=value`` or ``Keyword value``; the value may have quotes."""
     match = _CONFIG_LINE.fullmatch(line)
     if match is None:
         raise GuestlinkError(f"-o {line!r:.80} sets nothing", hint="write -o KEYWORD=VALUE", exit_code=EX_DATAERR)
