@@ -105,7 +105,7 @@ def test_pywayland_describes_the_same_messages() -> None:
 
 
 def test_the_extensions_of_chromeos_are_complete() -> None:
-    """Counts and a sample match sommelier.md appendix A."""
+    """Counts and a sample match chromeos-sommelier.md appendix A."""
     shapes = {
         name: (interface.version, len(interface.requests), len(interface.events))
         for name, interface in tables.INTERFACES.items()

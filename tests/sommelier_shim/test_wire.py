@@ -1,4 +1,4 @@
-"""The wire format: the byte vectors of sommelier.md appendix B, and input that is cut at every offset."""
+"""The wire format: the byte vectors of chromeos-sommelier.md appendix B, and input cut at every offset."""
 
 from __future__ import annotations
 
