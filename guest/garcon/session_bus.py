@@ -37,7 +37,7 @@ class BusError(Exception):
 
     @property
     def took_the_call(self) -> bool:
-        """Whether the service got the call and left the bus: it may have done what was asked, or have crashed."""
+        """Whether the service got the call and left the bus: it may have executed the call, or have crashed."""
         return self.name == f"{_ERROR}.NoReply"
 
 

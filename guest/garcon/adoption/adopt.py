@@ -57,7 +57,7 @@ def adopt(*, directory: str, user: str, dry_run: bool, undo: bool, as_json: bool
 
 
 def _is_bare_metal() -> bool:
-    """Whether systemd-detect-virt(1) finds nothing around this machine; without that program nobody knows."""
+    """Whether systemd-detect-virt(1) finds no container and no virtual machine; false if it is not installed."""
     try:
         done = subprocess.run(["systemd-detect-virt"], capture_output=True, text=True, timeout=10, check=False)
     except (OSError, subprocess.TimeoutExpired):
