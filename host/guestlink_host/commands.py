@@ -268,7 +268,7 @@ def _launch(arguments: argparse.Namespace) -> int:
 
 
 def _say_after_a_click(sentence: str) -> None:
-    if sentence.startswith("starting"):
+    if sentence.startswith(("starting", "thawing")):
         notify(sentence, "")
 
 

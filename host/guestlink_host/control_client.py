@@ -25,14 +25,16 @@ def daemon() -> ControlClient:
 def wake(name: str, say: Callable[[str], None] | None = None) -> None:
     """Start a container if its manager has stopped it, and wait until it is reachable.
 
-    :param say: is called with the current step after each call; a :class:`Progress` shows the step in any case.
+    :param say: is called with each step, once; a :class:`Progress` shows the step in any case.
     :raises GuestlinkError: the container cannot be started, or does not register.
     """
     answer = daemon().call("wake", name=name, first=True)
+    said = ""
     with Progress() as progress:
         while not answer["ready"]:
             progress.say(answer["doing"])
-            if say is not None:
+            if say is not None and answer["doing"] != said:
                 say(answer["doing"])
+            said = answer["doing"]
             time.sleep(_PAUSE)
             answer = daemon().call("wake", name=name)
