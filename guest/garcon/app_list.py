@@ -1,4 +1,4 @@
-"""Selects the applications to publish, and their ids. Pure (chromeos-garcon.md §3.3 to §3.6)."""
+"""Selects the applications to publish and makes their ids. Pure (chromeos-garcon.md §3.3 to §3.6)."""
 
 from __future__ import annotations
 

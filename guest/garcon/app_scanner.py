@@ -128,7 +128,7 @@ def _walk(root: str) -> Iterator[str]:
 
 
 def _is_utf8(path: str) -> bool:
-    # The path gives the id, which is a string of protobuf: UTF-8.
+    # The path gives the id, which is sent as a protobuf string: only UTF-8.
     return path.isascii() or os.fsencode(path) == path.encode(errors="replace")
 
 

@@ -43,6 +43,6 @@ def _counted(value: Any) -> Any:
 def _miscounts() -> bool:
     try:
         from dbus_fast._private.marshaller import Marshaller
-    except ImportError:  # A newer version moved it, and counts bytes.
+    except ImportError:  # A newer version, which counts bytes, has moved this module.
         return False
     return bytes(Marshaller("s", ["é"]).marshall())[:1] == b"\x01"

@@ -59,7 +59,7 @@ _ADDRESS_TIMEOUT = 30.0
 _START_TIME = 5.0
 """Seconds that a command waits for the first registration after garcon's start."""
 _STATE_ATTEMPTS = 3
-"""Runs of ``systemctl is-system-running``: systemd may kill one of them with the other processes of a service."""
+"""Attempts at ``systemctl is-system-running``, which systemd may kill with the other processes of a service."""
 _NO_HOST_DELAY = 2.0
 """Seconds between two polls for a host while none is configured or found."""
 _STATE_TIMEOUT = 5.0

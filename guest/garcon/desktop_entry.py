@@ -195,7 +195,7 @@ def split_list(text: str) -> list[str]:
     if "\\" not in text:
         elements = text.split(";")
     else:
-        # Split only at the token ";": an escaped semicolon is the token "\\;".
+        # Split only at the token ``;``: an escaped semicolon is the token ``\;``.
         tokens: list[list[str]] = [[]]
         for token in _LIST_TOKEN.findall(text):
             if token == ";":

@@ -1,4 +1,4 @@
-"""Icon themes: an ``index.theme`` read once, and the order in which its directories are searched.
+"""Icon themes: parses an ``index.theme``, and puts its directories in search order.
 
 This module has two parsers and two search orders. The *compatible* ones are those of ChromeOS's garcon, so that we
 find every icon that it finds (chromeos-garcon.md §4); the *specified* ones follow the Icon Theme Specification, for

@@ -166,6 +166,7 @@ class Launcher:
         """Call the application's Activate or Open over D-Bus (Desktop Entry Specification, "D-Bus Activation").
 
         :returns: whether the application did as called, or may still do so; if not, execute its Exec line.
+        :raises CannotLaunch: the application got the call and left the bus without an answer.
         """
         from dbus_fast import Variant
 

@@ -84,7 +84,7 @@ class Programs:
 
         :param name: the application's id, for the unit's name and the log.
         :param environ: variables on top of the session's.
-        :param directory: working directory, relative to the home directory; ``None`` is the home directory.
+        :param directory: working directory; a relative one starts at the home directory, ``None`` is that one.
         :raises StartFailed: there is no such program or directory, or the program cannot be executed.
         """
         block = await self._manager_environ()
@@ -116,7 +116,7 @@ class Programs:
         for descriptor, child in self._children.items():
             loop.remove_reader(descriptor)
             os.close(descriptor)
-            child.process.returncode = 0  # init reaps it after our exit; stops subprocess's warning about it.
+            child.process.returncode = 0  # init reaps it after our exit: subprocess must not warn about it.
         self._children.clear()
 
     async def _manager_environ(self) -> dict[str, str] | None:
@@ -177,7 +177,7 @@ def find_program(program: str, directory: str | None, environ: Mapping[str, str]
     """The file of a program and the directory that it runs in, both as absolute paths.
 
     :param program: searched in PATH, then in the directory, as in GLib and KDE.
-    :param directory: relative to the home directory; ``None`` is the home directory.
+    :param directory: a relative one starts at the home directory, ``None`` is the home directory.
     :param environ: PATH and HOME of the session.
     :raises StartFailed: there is no such program or directory.
     """

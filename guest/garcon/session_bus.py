@@ -161,7 +161,7 @@ class SessionBus:
                 async with asyncio.timeout(_CONNECT_TIMEOUT):
                     await bus.connect()
             except Exception as error:
-                # dbus-fast raises its own, OSError and ValueError kinds, differing between versions.
+                # dbus-fast versions differ: they raise their own exceptions, OSError or ValueError.
                 raise NoBus(f"cannot connect to the session bus: {error}") from error
             for rule, handler in self._handlers:
                 await self._add_match(bus, rule, handler)

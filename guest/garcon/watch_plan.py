@@ -50,11 +50,11 @@ class Watched:
 class Plan:
     """The watches in place, by their watch descriptors.
 
-    :ivar contents: who watches the entries of this directory, or this file.
-    :ivar names: whose path leads elsewhere after a change of this directory's entry.
+    :ivar contents: the paths that depend on the entries of this directory, or on this file.
+    :ivar names: the paths that may lead elsewhere after a change of this directory's entry.
     :ivar links: directory entries of ``contents`` that are links.
     :ivar directories: the watches' real paths.
-    :ivar present: whose path exists.
+    :ivar present: the paths that exist.
     :ivar problem: why some paths cannot be watched; ``""`` if all are.
     """
 

@@ -18,7 +18,7 @@ _RUNNING = ("active", "reloading")
 
 
 def start_services(root: GuestRoot, user: Account) -> Outcome:
-    """Start the user manager and our units in it. Wait until garcon has sent READY, or return why it does not.
+    """Start the user manager and our units in it. Return when garcon has sent READY, or why it has not.
 
     A manager that runs already reloads its units and its environment, and keeps its programs.
     """

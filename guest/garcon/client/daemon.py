@@ -50,14 +50,14 @@ def control_path() -> str:
 def garcon(*, patient: bool = True) -> ControlClient:
     """A client of this user's garcon.
 
-    :param patient: wait while garcon restarts; a diagnosis does not, because it reports the state of now.
+    :param patient: wait while garcon restarts; a diagnosis does not wait, because it reports the current state.
     """
     kind = GarconClient if patient else ControlClient
     return kind(control_path(), daemon="garcon", hint=_how_to_start())
 
 
 def _how_to_start() -> str:
-    """The advice for a garcon that does not run; what this user can do decides it."""
+    """The advice for a garcon that does not run: it depends on what this user can do."""
     if os.getuid() == 0:
         return (
             "it runs for the container's user: `guestlink adopt` starts it, `guestlink doctor` says what is missing"

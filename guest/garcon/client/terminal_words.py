@@ -36,7 +36,7 @@ def terminal_words(argv: Sequence[str]) -> list[str]:
 
     The protocol has only a command: titles, sizes and fonts are parsed and ignored.
 
-    :raises GuestlinkError: an option is unknown, and so is where the command begins.
+    :raises GuestlinkError: an option is unknown, so the beginning of the command cannot be found.
     """
     directory = ""
     command: list[str] = []

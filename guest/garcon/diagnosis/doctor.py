@@ -76,7 +76,7 @@ def _reached(findings: list[Finding]) -> set[str]:
 
 
 def become_desktop_user() -> None:
-    """Run as root, drop to the container's user (uid 1000), unless root has its own garcon."""
+    """If root runs this command, drop to the container's user (uid 1000), unless root has its own garcon."""
     import pwd
 
     if os.getuid() != 0 or os.path.exists(control_path()):

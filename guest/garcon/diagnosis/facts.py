@@ -81,7 +81,8 @@ class Facts:
     :ivar groups_missing: expected groups that do not exist.
     :ivar locale_missing: the locale that is set and does not exist, or "".
     :ivar failed_system_units: names; ``None`` if they are unknown.
-    :ivar address: whether eth0, if it exists, has an IPv4 address; ``network``: whether any interface has one.
+    :ivar address: whether eth0, if it exists, has an IPv4 address.
+    :ivar network: whether any interface has an address that others may reach.
     :ivar unchecked: why a check cannot run, by the check's name; its subject is neither in order nor broken.
     """
 
