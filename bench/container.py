@@ -1,7 +1,7 @@
-"""The packages in an unprivileged container: time from boot to registration, and what idle units cost.
+"""The packages in an unprivileged container: time from boot to registration, and the cost of idle units.
 
-``./dev bench container [SUITE…]``: as root; medians of cold boots of Debian 12 and 13 beside what the container's
-own systemd and D-Bus daemon need in the same runs. Nothing here is a test.
+``./dev bench container [SUITE…]``: as root; medians of cold boots of Debian 12 and 13, beside the figures of the
+container's own systemd and D-Bus daemon in the same runs. Nothing here is a test.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ AIM_MEMORY, AIM_WAKEUPS = 60, 2
 
 
 class Cost(NamedTuple):
-    """What a unit costs while nothing happens: MiB of proportional set size, switches a second."""
+    """The cost of an idle unit: MiB of proportional set size, and context switches a second."""
 
     memory: float
     wakeups: float

@@ -1,7 +1,7 @@
-"""How quickly garcon registers, publishes and launches, and what it costs while nothing happens.
+"""How quickly garcon registers, publishes and launches, and what it costs when idle.
 
 ``./dev bench garcon``: medians of real processes on this machine; nothing here is a test. The peer of the idle rows
-is a bare gRPC server with one connection, in the same interpreter: what is gRPC's part cannot be less.
+is a bare gRPC server with one connection, in the same interpreter: the least that a program with gRPC can cost.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ ROUNDS = 9
 ENTRIES = 300
 IDLE_SECONDS = 30
 GRPC_THREADS = ("grpc_", "event_engine", "lifeguard", "timer_manager", "default-exec", "resolver-exec")
-"""How the names of gRPC's own threads begin, in its versions from 1.48 to 1.85."""
+"""Prefixes of the names of gRPC's own threads, in its versions from 1.48 to 1.85."""
 
 PEER = """
 import asyncio, sys
@@ -154,7 +154,7 @@ def _launching(measured: Stage) -> float:
 
 
 def _helper(measured: Stage) -> float:
-    """The program behind xdg-open; the host's answer is part of it."""
+    """The program behind xdg-open, including the host's answer."""
     times = []
     python = os.environ.get("BENCH_PYTHON", sys.executable)
     for _ in range(ROUNDS):
@@ -178,7 +178,7 @@ def _memory(pid: int, key: str) -> float:
 
 
 def _wakeups(*pids: int) -> list[tuple[float, float]]:
-    """How often a second each of some processes goes to sleep: in its own threads, and in gRPC's."""
+    """Voluntary context switches a second of each process: in its own threads, and in gRPC's."""
     time.sleep(5)
     before = [_switches(pid) for pid in pids]
     time.sleep(IDLE_SECONDS)

@@ -1,8 +1,8 @@
 """The desktop entries of real packages, as garcon reads them and as GLib reads them.
 
 ``./dev bench real_entries``: downloads the packages of ``real_entries.txt`` with apt, without installing them, and
-compares name, visibility, MIME types and arguments of every application. It prints each difference, and ends with 1
-where there is one without a known reason.
+compares name, visibility, MIME types and arguments of every application. It prints each difference, and exits with
+1 if a difference has no known reason.
 """
 
 from __future__ import annotations
@@ -93,7 +93,7 @@ def _ours(path: Path) -> dict[str, Any]:
 
 
 def _reasons(entry: DesktopEntry, content: bytes) -> dict[str, str]:
-    """Why an entry is read in another way than GLib's, by what differs."""
+    """Known reasons why garcon reads an entry differently from GLib, by the key that differs."""
     reasons = {}
     if "Settings" in entry.categories:
         reasons["shown"] = "a settings panel, which ChromeOS does not show"

@@ -51,9 +51,9 @@ SH = Setup("bench", argv=(b"sh", b"-i"), rows=24, cols=80)
 
 
 class Measured:
-    """The servers, and the client that takes the time.
+    """The servers, and the client that measures the time.
 
-    :ivar ssh: the words in front of a remote command.
+    :ivar ssh: the ssh command line up to the remote command.
     """
 
     def __init__(self, root: Path) -> None:
@@ -93,11 +93,11 @@ class Measured:
 
     @contextmanager
     def on_one_processor(self) -> Iterator[None]:
-        """Keep the servers, and everything that is started meanwhile, on one processor."""
+        """Pin the servers, and every process that the body starts, to one processor."""
         processes = [psutil.Process(), *map(psutil.Process, self._servers)]
         before = [process.cpu_affinity() for process in processes]
         *others, one = before[0]
-        # The kernel's own part of a terminal may run on another one, which must not have to wake from sleep for it.
+        # The kernel may do a terminal's work on another processor; spinning keeps those from going to sleep.
         spin = ["sh", "-c", "while :; do :; done"]
         spinning = [
             subprocess.Popen(["taskset", "-c", str(number), "chrt", "--idle", "0", *spin]) for number in others
@@ -114,7 +114,7 @@ class Measured:
                 spinner.wait()
 
     def close(self) -> None:
-        """End the servers."""
+        """Stop the servers."""
         self.vshd.close()
         for process in (self.tcp_vshd, self.least_vshd, self.sshd):
             process.terminate()
@@ -229,7 +229,7 @@ def _volumes(measured: Measured, mib: int, container: str) -> None:
             file.write((b"0123456789abcde" * 5 + b"fghi\n") * 13107 + b"12345678901\n" * 1)
     ssh = " ".join(_quoted(word) for word in measured.ssh)
 
-    # The key exchange has a row of its own; what is compared here is the bytes' way.
+    # The time of a key exchange is subtracted: it has a row of its own, and these rows compare throughput.
     nothing = statistics.median(measured.take("run", "5", *measured.ssh, "true"))
 
     def rate(times: list[float], amount: int = size, before: float = 0.0) -> float:
@@ -259,7 +259,7 @@ def _volumes(measured: Measured, mib: int, container: str) -> None:
 
 
 def _memory(measured: Measured) -> None:
-    """What one more idle session costs: the processes between the connection and the target."""
+    """The memory of one more idle session: the processes between the connection and the target."""
     peers: list[VshPeer] = []
     clients: list[subprocess.Popen[bytes]] = []
     try:

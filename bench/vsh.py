@@ -1,8 +1,8 @@
-"""The client's part of a session: how long vsh takes to start, to run a command, and to pass bytes.
+"""The client's part of a session: how long vsh takes to start, to run a command, and to transfer bytes.
 
-``./dev bench vsh``: medians of real processes on this machine, beside OpenSSH's client on the loopback interface in
-the same run, by turns; nothing here is a test. The installed program is measured, as a package installs it. Whole
-runs of ``vsh`` go through guestlink-host and garcon; ssh's go through a TCP port, a key exchange and a log-in.
+``./dev bench vsh``: medians of real processes on this machine, in turn with OpenSSH's client on the loopback
+interface in the same run; nothing here is a test. vsh is installed as a package installs it. Whole runs of ``vsh``
+go through guestlink-host and garcon; ssh's go through a TCP port, a key exchange and a log-in.
 """
 
 from __future__ import annotations

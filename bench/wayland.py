@@ -1,9 +1,9 @@
 """The Wayland proxy beside a direct connection and waypipe: every figure of performance.md §2 that applies.
 
 ``./dev bench wayland [ROUNDS [SECONDS [TEST…]]]``: medians of interleaved rounds (five of 0.4 seconds a figure).
-The client, what is in between and a compositor that shows nothing share one CPU: figures are summed path lengths.
-Root's run with a high priority, because other work on that CPU spoils them. Needs a C compiler, libwayland-dev and
-waypipe; the proxy runs in the distribution's interpreter.
+The client, the proxy and a compositor that shows nothing share one CPU, so a figure is the sum of their path
+lengths. As root they run with a high priority, because other work on that CPU would distort the figures. Needs a C
+compiler, libwayland-dev and waypipe; the proxy runs in the distribution's interpreter.
 """
 
 from __future__ import annotations
@@ -32,11 +32,11 @@ HELD = 100
 
 
 class Test(NamedTuple):
-    """A test of the client's and the figures that it yields.
+    """A test of the client, and the figures that it yields.
 
-    :ivar figure: what is printed; :ivar key: ``p50``, ``p99`` (microseconds) or ``rate`` (each second).
-    :ivar cpu: a name for the CPU time of what is in between, in microseconds for each item, or "".
-    :ivar aims: the ratios to waypipe that the project wants; one for the figure and one for its CPU.
+    :ivar figure: the row's name; :ivar key: ``p50``, ``p99`` (microseconds) or ``rate`` (each second).
+    :ivar cpu: the name of the row for the proxies' CPU time, in microseconds for each item, or "".
+    :ivar aims: the wanted ratios to waypipe, one for the figure and one for its CPU time.
     """
 
     words: str
@@ -48,7 +48,7 @@ class Test(NamedTuple):
 
     @property
     def cpu_figure(self) -> str:
-        """What is printed for the CPU time; several tests have frames."""
+        """The name of the row for the CPU time; it has the test's name if several tests share ``cpu``."""
         return f"{self.figure.rpartition(',')[0]}: {self.cpu}" if "such" in self.cpu else self.cpu
 
 
@@ -76,7 +76,7 @@ class Way:
     """A way from a client to the compositor.
 
     :ivar socket: where clients connect.
-    :ivar processes: what is in between.
+    :ivar processes: the proxies in between; none for a direct connection.
     """
 
     def __init__(self, name: str, socket: Path, processes: list[subprocess.Popen[bytes]]) -> None:
@@ -85,22 +85,22 @@ class Way:
         self.processes = processes
 
     def cpu(self) -> dict[int, float]:
-        """Seconds of CPU that each process in between has used."""
+        """Seconds of CPU that each proxy process has used."""
         return {pid: _cpu(pid) for pid in self._pids()}
 
     def pss(self) -> float:
-        """Its memory in KB, each shared page counted in proportion."""
+        """The proxies' proportional set size in KB."""
         return sum(pss_of(pid) for pid in self._pids())
 
     def _pids(self) -> list[int]:
         found = [process.pid for process in self.processes]
-        for pid in found:  # it grows meanwhile
+        for pid in found:  # the body appends to the list
             found += children_of(pid)
         return found
 
 
 def children_of(pid: int) -> list[int]:
-    """The processes that a process has started and that still run."""
+    """The child processes of a process."""
     try:
         return [int(word) for word in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
     except OSError:
@@ -141,7 +141,7 @@ def main() -> int:
 
 
 def _measure(way: Way, client: Path, seconds: str, tests: tuple[Test, ...]) -> Iterator[tuple[str, float]]:
-    """The figures of one round of one way; "lost" for a client that was disconnected."""
+    """The figures of one way in one round; "lost" for a client that was disconnected."""
     if way.processes:
         idle = way.pss()
         yield "PSS idle, MB", idle / 1024
@@ -166,14 +166,14 @@ def _measure(way: Way, client: Path, seconds: str, tests: tuple[Test, ...]) -> I
         yield test.figure, values[test.key] / test.unit
         if test.cpu and way.processes:
             yield test.cpu_figure, values["cpu"] / values["count"] * 1e6
-    # Unpinned, the client runs ahead of what is in between: this is where connections get lost.
+    # Unpinned, the client runs ahead of the proxy: this is where connections get lost.
     with run_client(client, way, f"damage {seconds}", pinned=False) as process:
         if not read_figures(process):
             yield "lost", 1
 
 
 def _settled_pss(way: Way) -> float:
-    """Memory in KB when it no longer falls: the proxy's processes for clients become small after a second."""
+    """Memory in KB when it no longer falls: the proxy's client processes shrink after a second."""
     last = way.pss()
     while True:
         time.sleep(1.5)
@@ -204,11 +204,11 @@ def run_client(program: Path, way: Way, words: str, *, pinned: bool = True) -> I
         except OSError:
             pass
         process.wait(LIMIT)
-    time.sleep(0.02)  # let what is in between notice
+    time.sleep(0.02)  # let the proxy notice the end
 
 
 def read_figures(process: subprocess.Popen[bytes]) -> dict[str, float]:
-    """Let the client run; nothing when it was disconnected."""
+    """Start the client's test and read its figures; none if the client was disconnected."""
     assert process.stdout is not None
     assert process.stdin is not None
     try:
@@ -255,9 +255,9 @@ def run_compositor(program: Path, directory: Path) -> Iterator[Path]:
 
 @contextmanager
 def open_way(name: str, host: Path, directory: Path, python: str = "") -> Iterator[tuple[Way, float]]:
-    """A way, and the seconds until its socket was there.
+    """A way, and the seconds until its socket existed.
 
-    :param python: that runs the proxy; the distribution's by default.
+    :param python: the interpreter for the proxy; the distribution's by default.
     """
     socket = directory / "wayland-0"
     if name == "direct":
@@ -312,7 +312,7 @@ def open_way(name: str, host: Path, directory: Path, python: str = "") -> Iterat
                 )
                 _wait(link if number + 1 < len(commands) else socket, processes[-1], log)
             took = time.perf_counter() - start
-        time.sleep(0.3)  # let it finish its own conversation with the compositor
+        time.sleep(0.3)  # let it finish its own exchange with the compositor
         yield Way(name, socket, processes), took
     finally:
         # Waypipe leaves its program behind.
@@ -339,7 +339,7 @@ def _pinned(argv: list[str]) -> list[str]:
 
 
 def _distribution_python() -> str:
-    """One that is built without optimisation takes three times as long for a message."""
+    """The distribution's interpreter: one built without optimisation takes three times as long for a message."""
     return "/usr/bin/python3" if os.path.exists("/usr/bin/python3") else sys.executable
 
 
@@ -350,7 +350,7 @@ def build(name: str, library: str) -> Path:
         flags = subprocess.run(
             ["pkg-config", "--cflags", "--libs", library], capture_output=True, text=True, check=True
         )
-        made = program.with_name(f"{program.name}.{os.getpid()}")  # somebody else may be at it as well
+        made = program.with_name(f"{program.name}.{os.getpid()}")  # another process may build it at the same time
         subprocess.run(["cc", "-O2", "-o", str(made), str(source), *shlex.split(flags.stdout)], check=True)
         made.rename(program)
     return program

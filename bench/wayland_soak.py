@@ -1,8 +1,8 @@
-"""What the Wayland proxy keeps of a long day: a million frames and ten thousand connections through one process.
+"""Leaks of the Wayland proxy: a million frames and ten thousand connections through one process.
 
-``./dev bench wayland_soak [FRAMES [CONNECTIONS]]``, as it is and with translated numbers (``--scale=2``). Some
-clients are killed in the middle of what they do. Prints descriptors, objects and memory before and after, and ends
-with 1 when any is left over. Needs a C compiler and libwayland-dev.
+``./dev bench wayland_soak [FRAMES [CONNECTIONS]]``, without scaling and with it (``--scale=2``). Some clients are
+killed while they draw. Prints descriptors, objects and memory before and after, and exits with 1 if any has leaked.
+Needs a C compiler and libwayland-dev.
 """
 
 from __future__ import annotations
@@ -20,14 +20,14 @@ from wayland import LIMIT, Way, build, children_of, open_way, read_figures, run_
 from guestlink.control import ControlClient
 
 FRAMES_TIME, CONNECTIONS_TIME = "0.5", "0.03"
-"""Seconds of one client that shows frames, and of one that connects again and again."""
+"""Seconds for which one client shows frames, and for which another connects repeatedly."""
 MEMORY_LEFT = 2048
-"""KB that the process may have grown by: the allocator's business. A leak of 200 bytes for each connection is
-as much."""
+"""KB by which the process may grow, because of the allocator. A leak of 200 bytes for each connection would reach
+this limit."""
 
 
 class State(NamedTuple):
-    """The proxy at a moment when nobody is connected."""
+    """The proxy's figures while no client is connected."""
 
     descriptors: int
     resident: int
@@ -35,7 +35,7 @@ class State(NamedTuple):
 
 
 def main() -> int:
-    """Soak and print; 1 when something is left."""
+    """Soak and print; 1 if something has leaked."""
     frames = int(sys.argv[1]) if len(sys.argv) > 1 else 1_000_000
     connections = int(sys.argv[2]) if len(sys.argv) > 2 else 10_000
     failed = False
@@ -49,7 +49,7 @@ def main() -> int:
 
 def _soak(way: Way, frames: int, connections: int) -> bool:
     client = build("client", "wayland-client")
-    _use(way, client, min(frames, 20_000), min(connections, 500))  # whatever is made once is made now
+    _use(way, client, min(frames, 20_000), min(connections, 500))  # warm-up: one-time allocations
     before = _state(way)
     start = time.monotonic()
     done, grown, killed = _use(way, client, frames, connections)
@@ -67,7 +67,7 @@ def _soak(way: Way, frames: int, connections: int) -> bool:
 
 
 def _use(way: Way, client: Path, frames: int, connections: int) -> tuple[int, int, int]:
-    """Frames that were shown, objects that a client has more after them, and clients that were killed."""
+    """Run the clients; returns frames shown, objects that frames left in a client, and clients killed."""
     done = grown = killed = 0
     while done < frames:
         with run_client(client, way, f"frames {FRAMES_TIME} 256 256 16", pinned=False) as process:
@@ -95,7 +95,7 @@ def _state(way: Way) -> State:
     pid = way.processes[0].pid
     status = Path(f"/proc/{pid}/status").read_text()
     resident = int(next(line.split()[1] for line in status.splitlines() if line.startswith("VmRSS")))
-    # One connector is kept ready; those that had a client end within a second or two.
+    # One connector stays ready; those that had a client exit within a second or two.
     _wait(lambda: [len(children_of(maker)) for maker in children_of(pid)] == [1])
     descriptors = len(list(Path(f"/proc/{pid}/fd").iterdir()))
     return State(descriptors, resident, int(_call(way)["served"]))

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """``completion.py SHELL PROGRAM``: print a program's completions for bash, zsh or fish.
 
-They come from what the program itself knows of its command line: its argparse parser, or else its help.
+They come from the program's own argparse parser, or else from its help text.
 """
 
 from __future__ import annotations
@@ -36,17 +36,17 @@ _KINDS = {
     "PROGRAM": PROGRAM,
 }
 _ASKED = {CONTAINER: "containers", INSTANCE: "instances", APPLICATION: "applications"}
-"""Kinds whose words `guestlink-host candidates` prints; applications are those of the container before the word."""
+"""Kinds whose words `guestlink-host candidates` prints; for applications, the container is the operand before."""
 
 Values = str | tuple[str, ...]
-"""A kind from above, the words there are to choose from, or "" for what cannot be guessed."""
+"""A kind from above, a tuple of choices, or "" for a value that cannot be completed."""
 
 
 class Option(NamedTuple):
     """A switch.
 
     :ivar names: with their hyphens; one that ends in ``=`` takes its value in the same word.
-    :ivar values: what may follow, or ``None`` for a switch without a value.
+    :ivar values: the possible values, or ``None`` for a switch without a value.
     """
 
     names: tuple[str, ...]
@@ -57,7 +57,7 @@ class Option(NamedTuple):
 class Command(NamedTuple):
     """A program, or a command of one.
 
-    :ivar operands: the kinds of the words that are no switches, one for each; the last repeats.
+    :ivar operands: the kind of each operand; the last one repeats.
     """
 
     name: str
@@ -68,7 +68,7 @@ class Command(NamedTuple):
 
 
 def command_line(program: str) -> Command:
-    """What a program takes, by its own word."""
+    """A program's command line, from its own definition."""
     module, _, name = PROGRAMS[program].partition(":")
     defined = getattr(import_module(module), name)
     found = defined() if callable(defined) else defined
@@ -122,7 +122,7 @@ def _options_of_help(text: str) -> tuple[Option, ...]:
 
 
 def bash(program: Command) -> str:
-    """Completions for bash: one function that finds the command, then what its last words ask for."""
+    """Completions for bash: one function that finds the command, then completes the current word."""
     name = _identifier(program.name)
     lines = [
         f"# bash completion for {program.name}",
@@ -131,7 +131,7 @@ def bash(program: Command) -> str:
         "    local current=${COMP_WORDS[COMP_CWORD]} previous=${COMP_WORDS[COMP_CWORD-1]}",
         "    local command= first= place=0 i",
         "    COMPREPLY=()",
-        # bash splits at = by itself.
+        # bash makes = a word of its own.
         "    [[ $current != = ]] || current=",
         "    [[ $previous != = || $COMP_CWORD -lt 2 ]] || previous=${COMP_WORDS[COMP_CWORD-2]}=",
         "    for ((i = 1; i < COMP_CWORD; i++)); do",
@@ -217,7 +217,7 @@ def _bash_asked(kind: str) -> str:
 def zsh(program: Command) -> str:
     """Completions for zsh, with ``_arguments``."""
     lines = [f"#compdef {program.name}", "", f"{_identifier(program.name)}_candidates() {{"]
-    # $words[2] is the container where an application is asked for.
+    # $words[2] is the container when an application is completed.
     lines += ["    local -a found", "    [[ $1 != applications ]] || set -- $1 ${words[2]}"]
     lines += ['    found=(${(f)"$(guestlink-host candidates $@ 2> /dev/null)"})', "    compadd -a found", "}", ""]
     if not program.commands:
@@ -259,7 +259,7 @@ def _zsh_action(values: Values, program: str) -> str:
         DIRECTORY: "_files -/",
         USER: "_users",
         PROGRAM: "_command_names -e",
-        # The space in front keeps _arguments from putting compadd's switches between.
+        # The leading space keeps _arguments from inserting compadd's switches.
         **{kind: f" {_identifier(program)}_candidates {asked}" for kind, asked in _ASKED.items()},
     }.get(values, " ")
 
@@ -268,7 +268,7 @@ def _zsh_action(values: Values, program: str) -> str:
 
 
 def fish(program: Command) -> str:
-    """Completions for fish: a function finds the words that are no switches, and so which one comes next."""
+    """Completions for fish: a function finds the operands that are typed already, and so the next one."""
     words = f"_{_identifier(program.name)}_words"
     everything = (program, *program.commands)
     valued = sorted({name for one in everything for option in one.options if option.values is not None
@@ -287,7 +287,7 @@ def fish(program: Command) -> str:
         "        end",
         "    end",
         "end",
-        # Its arguments: a command or "", and how many words stand behind it, or at least stand there.
+        # Its arguments: a command or "", and the number of operands after it, as -eq or -ge of test.
         f"function {words}_are",
         f"    set -l words ({words})",
         '    test -n "$argv[1]"; and begin; test "$words[1]" = "$argv[1]"; or return 1; set -e words[1]; end',

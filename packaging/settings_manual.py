@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """``settings_manual.py FILE``: print the manual page of guestlink.conf or guestlink-host.conf.
 
-The settings, their defaults and meanings are those that the programs themselves read.
+The settings, their defaults and meanings come from the schemas that the programs use.
 """
 
 from __future__ import annotations
@@ -71,7 +71,7 @@ def page(file: str) -> str:
 
 
 def _default(value: Any) -> str:
-    """How the default would be written in the file; "" where nothing is set."""
+    """The default as a user would write it in the file; "" if the setting has none."""
     if value is None or value == "":
         return ""
     if isinstance(value, bool):

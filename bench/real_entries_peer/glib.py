@@ -1,7 +1,7 @@
-"""What GLib reads of desktop files, and the arguments with which it starts them. For the distribution's Python.
+"""What GLib reads from desktop files, and the arguments with which it starts them. For the distribution's Python.
 
-Reads JSON lines ``[PATH, [FILE, ...]]`` and answers each with an object, or ``null`` where GLib refuses the file.
-Programs that are not installed would be refused: a script stands in for the first word of the Exec value.
+Reads JSON lines ``[PATH, [FILE, ...]]`` and answers each with an object, or ``null`` if GLib refuses the file.
+GLib would refuse programs that are not installed, so a script replaces the first word of the Exec value.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ def read(program: str, path: str, files: list[str]) -> dict[str, Any] | None:
         keys.load_from_file(path, GLib.KeyFileFlags.KEEP_TRANSLATIONS)
         raw = keys.get_value(GROUP, "Exec")
         keys.set_value(GROUP, "Exec", program + re.sub(r'^("[^"]*"|\S+)', "", raw.strip()))
-        for key in ("TryExec", "Path", "Terminal", "DBusActivatable"):  # What would keep it from starting here.
+        for key in ("TryExec", "Path", "Terminal", "DBusActivatable"):  # Keys that could prevent the start here.
             if keys.has_group(GROUP) and key in keys.get_keys(GROUP)[0]:
                 keys.remove_key(GROUP, key)
         info = Gio.DesktopAppInfo.new_from_keyfile(keys)
