@@ -43,7 +43,7 @@ TOKEN = "0" * 36
 ECHO = "printf g; exec cat"
 RAW_ECHO = f"stty raw -echo; {ECHO}"
 PAUSE = 0.2
-"""Seconds between two shells: nobody opens them without a pause."""
+"""Seconds between two shells, because people do not open them without a pause."""
 PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
 

@@ -95,7 +95,7 @@ def _by_turns(
 
 @contextmanager
 def _sshd(measured: Stage) -> Iterator[list[str]]:
-    """An sshd on the loopback interface with keys of its own; yields the words of an ssh that enters there."""
+    """An sshd on the loopback interface with keys of its own; yields the ssh command line that connects to it."""
     root = measured.root / "sshd"
     root.mkdir()
     for name in ("host", "user"):

@@ -315,7 +315,7 @@ def open_way(name: str, host: Path, directory: Path, python: str = "") -> Iterat
         time.sleep(0.3)  # let it finish its own exchange with the compositor
         yield Way(name, socket, processes), took
     finally:
-        # Waypipe leaves its program behind.
+        # Waypipe does not stop its program.
         below = [child for process in processes for child in psutil.Process(process.pid).children(recursive=True)]
         for process in reversed(processes):
             process.terminate()

@@ -131,7 +131,7 @@ def bash(program: Command) -> str:
         "    local current=${COMP_WORDS[COMP_CWORD]} previous=${COMP_WORDS[COMP_CWORD-1]}",
         "    local command= first= place=0 i",
         "    COMPREPLY=()",
-        # bash makes = a word of its own.
+        # bash treats = as a separate word.
         "    [[ $current != = ]] || current=",
         "    [[ $previous != = || $COMP_CWORD -lt 2 ]] || previous=${COMP_WORDS[COMP_CWORD-2]}=",
         "    for ((i = 1; i < COMP_CWORD; i++)); do",

@@ -10,7 +10,7 @@ from guestlink.vsh import VM_SHELL, Setup
 
 
 class Refused(Exception):
-    """The session cannot begin; the text goes to the client as the description of FAILED."""
+    """The session cannot start; vshd sends the text to the client as the description of FAILED."""
 
 
 class Account(NamedTuple):

@@ -59,7 +59,7 @@ def _manager_block(account: Account, environ: Environ) -> Environ:
 
 def parse_block(text: str) -> Iterator[tuple[bytes, bytes]]:
     """Names and values of ``systemctl show-environment``, which quotes as a shell would: ``A=$'x\\ny'``."""
-    for line in text.split("\n"):  # Not splitlines(): a value may contain its other line ends.
+    for line in text.split("\n"):  # Not splitlines(), which also splits at characters that a value may contain.
         name, equals, value = line.partition("=")
         if not equals or not name:
             continue

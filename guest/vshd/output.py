@@ -46,7 +46,7 @@ class Output:
         """Read and send up to one frame in as few steps as possible.
 
         :returns: how many bytes; 0 at the end or after an error, which :meth:`pass_much` handles.
-        :raises OSError: the client is gone.
+        :raises OSError: the client has disconnected.
         """
         try:
             data = os.read(descriptor, DATA_LIMIT)
@@ -70,7 +70,7 @@ class Output:
         """Read and send up to one block of frames.
 
         :returns: how many bytes; 0 at the end, ``None`` if there is nothing to read now.
-        :raises OSError: the client is gone.
+        :raises OSError: the client has disconnected.
         """
         stream = self._target.outputs[descriptor]
         block = self._blocks.get(descriptor)

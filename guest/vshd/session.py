@@ -62,7 +62,7 @@ GRACE_TIME = 0.5
 HANG_UP_TIME = 3.0
 """Seconds between SIGHUP and SIGKILL for the target of a client that vanished."""
 LINGER_TIME = 2.0
-"""Seconds in which the client may disconnect after vshd has sent the end."""
+"""Seconds to wait for the client to disconnect after vshd has sent EXITED or FAILED."""
 OUTPUT_MARK = 256 * 1024
 """Bytes queued for the client above which the target is not read."""
 INPUT_MARK = 256 * 1024
@@ -99,11 +99,11 @@ the poll set is unchanged."""
 
 
 class _Gone(Exception):
-    """The client has disconnected, or the session with it must end."""
+    """The client has disconnected, or has sent something after which the session must end."""
 
 
 class Session:
-    """Serves one client until its end.
+    """Serves one client.
 
     :param client: a connected socket, which the session closes.
     :param child: from :func:`rehearse`; it becomes the target.

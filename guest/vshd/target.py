@@ -173,7 +173,7 @@ class Target:
                 except BlockingIOError:
                     continue
                 except OSError:
-                    count = 0  # nobody has the terminal open
+                    count = 0  # no process has the terminal open
                 if not count:
                     poll.unregister(descriptor)
         return False

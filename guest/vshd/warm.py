@@ -32,7 +32,7 @@ class Request(NamedTuple):
     """What garcon asks for.
 
     :ivar address: where the host's client listens.
-    :ivar token_file: the file of the token that a TCP connection begins with.
+    :ivar token_file: the file that holds the token for a TCP connection.
     :ivar environ: the session's variables, complete.
     """
 

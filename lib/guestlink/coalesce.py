@@ -66,7 +66,7 @@ class Coalescer:
         settled = min(self._last_change + self._settle, self._first_change + self._settle_limit)
         if self._last_begin is None or self._first_change >= self._last_begin + self._window:
             return settled
-        # Another publication was made shortly before: this one waits for the end of its window.
+        # The last publication began less than a window ago: wait until the window is over.
         return max(settled, self._last_begin + self._window)
 
     def begin(self, now: float) -> None:

@@ -159,7 +159,7 @@ class ControlServer:
                 writer.write(_encode(await self._answer(line)))
                 await writer.drain()
         except (OSError, ValueError, asyncio.CancelledError):
-            pass  # The command went away, sent an endless line, or we are closing.
+            pass  # The command disconnected or sent an endless line, or we are closing.
         finally:
             self._writers.discard(writer)
             self._serving.discard(task)

@@ -9,8 +9,8 @@ import sys
 def own_program(name: str, module: str) -> list[str]:
     """The command line that starts one of our programs; empty if the program is not installed.
 
-    The first word is an absolute path: the command beside the one that started us, or beside the interpreter; else
-    the interpreter itself, with the module.
+    The first word is an absolute path: the command in the directory of the command that we were started as, or of
+    the interpreter; else the interpreter itself, with the module.
     """
     from importlib.util import find_spec
 

@@ -84,7 +84,7 @@ class Data(NamedTuple):
 class StatusChange(NamedTuple):
     """ConnectionStatusMessage.
 
-    :ivar code: exit status of the target, or the bare number of the signal that ended it (chromeos-vsh.md §3.9).
+    :ivar code: exit status of the target, or the bare number of the signal that killed it (chromeos-vsh.md §3.9).
     """
 
     status: int
