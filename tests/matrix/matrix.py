@@ -39,7 +39,7 @@ CHECKERS = ("mypy", "ruff", "grpc-stubs", "types-")
 COMPILED = "grpcio,protobuf,dbus-fast,psutil,watchdog,pywayland,cffi"
 """Packages that pip must not compile: a combination without wheels is skipped."""
 LIBRARIES = ("dbus-fast", "grpcio", "protobuf", "psutil", "pyxdg", "sdnotify", "watchdog")
-"""The dependencies in pyproject.toml."""
+"""What Debian packages: the dependencies in pyproject.toml, and two libraries of the tests."""
 
 
 class Combination(NamedTuple):
