@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import logging
 import socket
+import time
 from collections.abc import Callable
 from functools import partial
 from typing import NamedTuple
@@ -47,10 +48,11 @@ class ClientInfo(NamedTuple):
 class _Waiting:
     """A client that waits for its connection to the host."""
 
-    __slots__ = ("pid", "timer", "when_gone")
+    __slots__ = ("pid", "seen_at", "timer", "when_gone")
 
     def __init__(self, pid: int, when_gone: Callable[[], None] | None) -> None:
         self.pid = pid
+        self.seen_at = time.clock_gettime(time.CLOCK_BOOTTIME)
         self.when_gone = when_gone
         self.timer: Timer | None = None
 
@@ -214,7 +216,7 @@ class Server:
 
         session = Session(self._loop, self._current_routes(), client, host, ended, self._failed)
         if connector is not None:
-            connector.when_killed = partial(self._killed, session)
+            connector.when_killed = partial(self._killed, session, waiting)
         session.relay.features[CLIENT] = waiting.pid
         self._sessions[session] = waiting.pid
         self.served += 1
@@ -225,11 +227,10 @@ class Server:
         if self.when_empty is not None and self.is_empty:
             self.when_empty()
 
-    def _killed(self, session: Session) -> None:
+    def _killed(self, session: Session, client: _Waiting) -> None:
         """The client's connector was killed, so somebody on the host wants to end the client: terminate it."""
-        pid = self._sessions[session]
-        _log.info("client %s (pid %s) is ended from the host", program_of(pid) or "?", pid)
-        terminate_peer(session.client.sock)
+        _log.info("client %s (pid %s) is ended from the host", program_of(client.pid) or "?", client.pid)
+        terminate_peer(session.client.sock, client.pid, client.seen_at)
         session.fail("it was ended from the host")
 
     def _current_routes(self) -> Routes:

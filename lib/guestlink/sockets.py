@@ -79,24 +79,53 @@ def peer_of(sock: socket.socket) -> Peer:
     return Peer(host=str(name[0]))
 
 
-def terminate_peer(sock: socket.socket) -> None:
-    """Send SIGTERM to the process that connected the other side of a Unix socket.
+def terminate_peer(sock: socket.socket, pid: int, seen_at: float) -> None:
+    """Send SIGTERM to the process on the other side of a Unix socket, then SIGCONT, without which a stopped process
+    does not end.
 
-    Kernels before Linux 6.5 cannot identify that process safely, so nothing is sent there. Nothing is sent if the
-    peer is this process.
+    Process 1, this process, processes of other users, and processes of other pid namespaces get no signal.
+
+    :param pid: the process on the other side at the time ``seen_at``; 0 is one of another pid namespace.
+    :param seen_at: seconds of CLOCK_BOOTTIME. A process that started later has reused the pid and gets no signal.
     """
-    if peer_of(sock).pid == os.getpid():
+    if pid in (0, 1, os.getpid()) or peer_of(sock).uid != os.getuid():
         return
+    with contextlib.suppress(OSError):
+        descriptor = _open_peer(sock, pid, seen_at)
+        try:
+            signal.pidfd_send_signal(descriptor, signal.SIGTERM)
+            signal.pidfd_send_signal(descriptor, signal.SIGCONT)
+        finally:
+            os.close(descriptor)
+
+
+def _open_peer(sock: socket.socket, pid: int, seen_at: float) -> int:
+    """Open a pidfd of the process that had this pid at the time ``seen_at``.
+
+    :raises OSError: the process has exited.
+    """
+    if peer_of(sock).pid == pid:
+        try:
+            return sock.getsockopt(socket.SOL_SOCKET, _SO_PEERPIDFD)
+        except OSError as error:
+            if error.errno != errno.ENOPROTOOPT:
+                raise
+    descriptor = os.pidfd_open(pid)
     try:
-        descriptor = sock.getsockopt(socket.SOL_SOCKET, _SO_PEERPIDFD)
-    except OSError:
-        return
-    try:
-        signal.pidfd_send_signal(descriptor, signal.SIGTERM)
-    except OSError:
-        pass
-    finally:
+        # The check comes after pidfd_open(), so that the pid cannot be reused in between.
+        if _start_of(pid) > int(seen_at * os.sysconf("SC_CLK_TCK")):
+            raise ProcessLookupError
+    except BaseException:
         os.close(descriptor)
+        raise
+    return descriptor
+
+
+def _start_of(pid: int) -> int:
+    """The clock ticks of CLOCK_BOOTTIME at which a process started: field 22 of proc_pid_stat(5)."""
+    with open(f"/proc/{pid}/stat", "rb") as stream:
+        fields_from_3 = stream.read().rpartition(b")")[2].split()  # the name before may have spaces and brackets
+    return int(fields_from_3[22 - 3])
 
 
 def connect(address: Address, timeout: float | None = 10.0) -> socket.socket:

@@ -4,12 +4,18 @@ from __future__ import annotations
 
 import errno
 import os
+import signal
 import socket
 import stat
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from guestlink import sockets
 from guestlink.address import TcpAddress, UnixAddress, parse_address
 from guestlink.errors import GuestlinkError
 from guestlink.sockets import (
@@ -23,7 +29,9 @@ from guestlink.sockets import (
     listen,
     peer_of,
     same_user,
+    terminate_peer,
 )
+from support.needs import need
 
 
 def test_a_unix_socket_is_private_and_tells_its_peer(tmp_path: Path) -> None:
@@ -130,3 +138,112 @@ def test_a_failed_connection_has_the_systems_words_and_the_address_once() -> Non
     )
     assert _reason(socket.gaierror(socket.EAI_NONAME, "Name or service not known")) == "name or service not known"
     assert _reason(TimeoutError()) == "no answer in time"
+
+
+@pytest.fixture
+def no_peer_pidfds(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Linux before 6.5."""
+    monkeypatch.setattr(sockets, "_SO_PEERPIDFD", 0x7FFF)
+
+
+@pytest.fixture
+def waiting_program() -> Iterator[subprocess.Popen[bytes]]:
+    program = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE)
+    yield program
+    program.kill()
+    program.communicate()
+
+
+_CONNECTING = """
+import os, socket, sys, threading
+s = socket.socket(socket.AF_UNIX)
+s.connect(sys.argv[1])
+open("/proc/self/comm", "w").write("a) S 1 (b")
+threading.Event().wait()
+"""
+"""A program that connects; its name looks like fields of /proc/PID/stat."""
+
+
+@pytest.mark.usefixtures("no_peer_pidfds")
+def test_the_connected_program_gets_the_signal(tmp_path: Path) -> None:
+    address = UnixAddress(str(tmp_path / "s"))
+    with listen(address) as server:
+        program = subprocess.Popen([sys.executable, "-c", _CONNECTING, address.path])
+        server.settimeout(30)
+        try:
+            connection, _ = server.accept()
+            with connection:
+                terminate_peer(connection, program.pid, time.clock_gettime(time.CLOCK_BOOTTIME))
+                assert program.wait(30) == -signal.SIGTERM
+        finally:
+            program.kill()
+            program.wait()
+
+
+def test_a_program_that_started_after_the_connection_gets_no_signal(
+    waiting_program: subprocess.Popen[bytes],
+) -> None:
+    """It has reused the pid of the program that connected."""
+    ours, theirs = socket.socketpair()
+    with ours, theirs:
+        terminate_peer(ours, waiting_program.pid, _start_in_seconds(waiting_program.pid) - 0.02)
+    waiting_program.communicate(b"\n", 30)
+    assert waiting_program.returncode == 0
+
+
+def _start_in_seconds(pid: int) -> float:
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return int(fields[19]) / os.sysconf("SC_CLK_TCK")
+
+
+_REUSED_PID = """
+import os, signal, socket, time
+from guestlink import sockets
+sockets._SO_PEERPIDFD = 0x7FFF
+server = sockets.listen(sockets.UnixAddress("s"))
+server.setblocking(True)
+client = os.fork()
+if client == 0:
+    sock = sockets.connect(sockets.UnixAddress("s"))
+    if os.fork():
+        os._exit(0)
+    time.sleep(600)  # the connection stays open
+connection, _ = server.accept()
+seen_at = time.clock_gettime(time.CLOCK_BOOTTIME)
+os.waitpid(client, 0)
+tick = os.sysconf("SC_CLK_TCK")  # start times are in this unit
+while int(time.clock_gettime(time.CLOCK_BOOTTIME) * tick) <= int(seen_at * tick):
+    time.sleep(0.001)
+with open("/proc/sys/kernel/ns_last_pid", "w") as last:
+    last.write(str(client - 1))
+other = os.fork()
+if other == 0:
+    time.sleep(600)
+assert other == client == sockets.peer_of(connection).pid
+sockets.terminate_peer(connection, client, seen_at)
+print(os.waitid(os.P_PID, other, os.WEXITED | os.WNOHANG))
+os.kill(other, signal.SIGKILL)
+print(os.waitpid(other, 0)[1])
+"""
+
+
+@pytest.mark.slow  # The matrix may run where there can be no other pid namespace.
+@pytest.mark.skipif(os.getuid() != 0, reason="only root may choose the pid of a process")
+def test_a_reused_pid_gets_no_signal(tmp_path: Path) -> None:
+    """In a pid namespace of its own, in which nobody else takes the pid."""
+    need("unshare", packages="util-linux")
+    words = ["unshare", "--pid", "--fork", "--kill-child", "--mount-proc", sys.executable, "-c", _REUSED_PID]
+    environ = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)}
+    done = subprocess.run(words, cwd=tmp_path, env=environ, capture_output=True, text=True, timeout=60, check=False)
+    assert (done.stdout, done.stderr) == (f"None\n{int(signal.SIGKILL)}\n", "")
+
+
+def test_the_first_process_and_ourselves_get_no_signal(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(descriptor: int, number: int) -> None:
+        raise AssertionError("a signal is sent")
+
+    monkeypatch.setattr(signal, "pidfd_send_signal", refuse)
+    ours, theirs = socket.socketpair()
+    with ours, theirs:
+        for pid in (0, 1, os.getpid()):
+            terminate_peer(ours, pid, time.clock_gettime(time.CLOCK_BOOTTIME))

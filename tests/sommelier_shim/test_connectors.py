@@ -30,6 +30,13 @@ s.connect(os.environ["XDG_RUNTIME_DIR"] + "/wayland-0")
 s.sendall(bytes.fromhex("01000000 01000c00 02000000"))
 while s.recv(65536): pass
 """
+_SINGLE_CLIENT = """
+import os, socket
+s = socket.socket(fileno=int(os.environ["WAYLAND_SOCKET"]))
+s.sendall(bytes.fromhex("01000000 01000c00 02000000"))
+print(os.getpid(), flush=True)
+while s.recv(65536): pass
+"""
 
 
 @pytest.fixture
@@ -68,11 +75,15 @@ def _private(pid: int) -> int:
     return sum(int(line.split()[1]) for line in lines if line.startswith("Private_"))
 
 
-def _has_ended(pid: int) -> bool:
+def _state(pid: int) -> str:
     try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] in "ZX"
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
     except OSError:
-        return True
+        return "X"
+
+
+def _has_ended(pid: int) -> bool:
+    return _state(pid) in "ZX"
 
 
 @contextmanager
@@ -108,11 +119,54 @@ def test_ending_a_clients_process_ends_that_client_alone(program: Program, numbe
             if is_settled:
                 program.wait("it is small", lambda: _private(pid) <= MEMORY_OF_A_CLIENT // 2)
             os.kill(pid, number)
-            assert client.wait(LIMIT) in (-signal.SIGTERM, 0)  # before Linux 6.5 the client is only disconnected
+            assert client.wait(LIMIT) == -signal.SIGTERM
         other.sync()
         assert process.poll() is None
         with program.connect() as another:
             another.start()
+
+
+def _use_kernel_without_peer_pidfds(program: Program, directory: Path) -> None:
+    """Make the proxy take the kernel for one before Linux 6.5."""
+    directory.mkdir()
+    (directory / "sitecustomize.py").write_text("from guestlink import sockets\nsockets._SO_PEERPIDFD = 0x7FFF\n")
+    program.environ["PYTHONPATH"] += f":{directory}"
+
+
+@pytest.mark.parametrize("has_peer_pidfds", [True, False])
+def test_a_stopped_program_ends_when_its_clients_process_is_killed(
+    program: Program, tmp_path: Path, has_peer_pidfds: bool
+) -> None:
+    """A compositor does that to a frozen window."""
+    if not has_peer_pidfds:
+        _use_kernel_without_peer_pidfds(program, tmp_path / "site")
+    program.start("--parent")
+    with program.connect() as other:
+        other.start()
+        with _client(program) as client:
+            pid = _pids(program, 2)[-1]
+            client.send_signal(signal.SIGSTOP)
+            os.waitid(os.P_PID, client.pid, os.WSTOPPED)
+            os.kill(pid, signal.SIGKILL)
+            assert client.wait(LIMIT) == -signal.SIGTERM
+        other.sync()
+
+
+@pytest.mark.parametrize("has_peer_pidfds", [True, False])
+def test_a_stopped_program_with_a_single_connection_ends_too(
+    program: Program, tmp_path: Path, has_peer_pidfds: bool
+) -> None:
+    """The proxy has made both ends of the connection, so the kernel names the proxy as the peer."""
+    if not has_peer_pidfds:
+        _use_kernel_without_peer_pidfds(program, tmp_path / "site")
+    process = program.start("--wayland-socket", sys.executable, "-c", _SINGLE_CLIENT)
+    [pid] = _pids(program, 1)
+    assert process.stdout is not None
+    client = int(process.stdout.readline())
+    os.kill(client, signal.SIGSTOP)
+    program.wait("it is stopped", lambda: _state(client) == "T")
+    os.kill(pid, signal.SIGKILL)
+    assert process.wait(LIMIT) == 128 + signal.SIGTERM
 
 
 def test_after_a_fast_sequence_of_clients_no_process_is_left_of_them(program: Program) -> None:
