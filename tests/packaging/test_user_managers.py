@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from support.machine import Machine, missing_tools
+from support.machine import UID, Machine, missing_tools
 from support.needs import absent, need
 from support.packages import VERSION, build_arch_packages, build_debs, build_rpms, run
 from support.pair import guest_rootfs
@@ -23,6 +23,15 @@ pytestmark = [pytest.mark.slow, pytest.mark.container]
 _GUEST = re.compile(r"guestlink-(common|garcon|vshd|sommelier)[-_]")
 _VARIABLES = {"BROWSER", "QT_QPA_PLATFORMTHEME", "XCURSOR_THEME", "XDG_CURRENT_DESKTOP", "XDG_DATA_DIRS"}
 _GARCON, _PROXY = "guestlink-garcon.service", "guestlink-sommelier@0.service"
+_ORIGINAL = "cros-garcon.service"
+_ORIGINAL_UNIT = """[Service]
+ExecStart=/bin/sleep infinity
+ExecStopPost=/bin/touch %t/original-stopped
+Restart=always
+[Install]
+WantedBy=default.target
+"""
+"""As ChromeOS's own, without its program (packaging.md §1.1)."""
 
 
 class Manager:
@@ -149,6 +158,47 @@ def _environment_findings(machine: Machine) -> list[str]:
 def _version(machine: Machine) -> str:
     """The version that garcon reports."""
     return str(json.loads(machine.user("guestlink", "status", "--json").stdout)["version"])
+
+
+@pytest.fixture
+def original(tmp_path: Path) -> Path:
+    """A package with the name and the unit of ChromeOS's own garcon; its scripts stop nothing."""
+    tree = tmp_path / "original"
+    units = tree / "usr/lib/systemd/user"
+    (units / "default.target.wants").mkdir(parents=True)
+    (units / _ORIGINAL).write_text(_ORIGINAL_UNIT)
+    (units / "default.target.wants" / _ORIGINAL).symlink_to(f"../{_ORIGINAL}")
+    (tree / "DEBIAN").mkdir()
+    (tree / "DEBIAN/control").write_text(
+        "Package: cros-garcon\nVersion: 0.30\nArchitecture: all\nMaintainer: Test <test@guestlink.invalid>\n"
+        "Description: stands in for the original\n"
+    )
+    run("dpkg-deb", "--root-owner-group", "-b", tree, tmp_path / "cros-garcon.deb")
+    return tmp_path / "cros-garcon.deb"
+
+
+@pytest.mark.parametrize("manager", ["dpkg on bookworm", "dpkg on trixie"], indirect=True)
+def test_the_originals_service_stops_and_ours_runs(manager: Manager, original: Path) -> None:
+    """The links that a removal leaves make a unit of our name, in which the original's process could get lost."""
+    machine = manager.machine
+    manager.install(manager.newer)
+    manager.remove()
+    manager.install([original])
+    machine.check_user("systemctl", "--user", "daemon-reload")
+    machine.check_user("systemctl", "--user", "start", _ORIGINAL)
+    pid = _pid(machine, _ORIGINAL)
+
+    manager.install(manager.newer)
+    ours = _pid(machine, _GARCON)
+    assert machine.root("test", "-e", f"/proc/{pid}").returncode != 0, "the original goes on"
+    # As a part of our unit, the process would have been killed without the original's ExecStopPost=.
+    assert machine.root("test", "-e", f"/run/user/{UID}/original-stopped").returncode == 0
+    assert "guestlink" in machine.root("cat", f"/proc/{ours}/cmdline").stdout
+    assert _version(machine) == VERSION
+    running = machine.check_user("systemctl", "--user", "list-units", "--plain", "--no-legend", "*garcon*")
+    assert [line.split()[0] for line in running.splitlines()] == [_GARCON]
+    done = machine.root("dpkg", "--purge", *manager.names)
+    assert done.returncode == 0, done.stdout + done.stderr
 
 
 def test_a_running_user_manager_follows_its_packages(manager: Manager) -> None:
