@@ -123,6 +123,7 @@ def read_slowly(content: bytes) -> dict[str, object] | None:
         "comments": {locale: text for (name, locale), text in texts.items() if name == "Comment"},
         "keywords": words,
         "exec": unescape_slowly(plain.get("Exec", "")),
+        "exec_raw": plain.get("Exec", ""),
         "icon": plain.get("Icon", ""),
         "path": unescape_slowly(plain.get("Path", "")),
         "try_exec": unescape_slowly(plain.get("TryExec", "")),

@@ -10,7 +10,7 @@ import socket
 import sys
 import time
 from collections.abc import AsyncIterator, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import psutil
@@ -74,6 +74,13 @@ class Rig:
         except psutil.NoSuchProcess:
             return True  # one of the processes has just exited
 
+    def ended(self) -> bool:
+        """Whether no vshd is left; those that run get SIGTERM, also one that was only just starting."""
+        for process in self.warm:
+            with suppress(psutil.NoSuchProcess):
+                process.send_signal(signal.SIGTERM)
+        return not self.programs.detached
+
     async def until(self, what: str, condition: object) -> None:
         assert callable(condition)
         deadline = time.monotonic() + LIMIT
@@ -90,9 +97,7 @@ async def rig(runtime: Path) -> AsyncIterator[Rig]:
         yield rig
     finally:
         await rig.shells.close()
-        for process in rig.warm:
-            process.send_signal(signal.SIGTERM)
-        await rig.until("the warm vshd is reaped", lambda: not rig.programs.detached)
+        await rig.until("the standby vshd is reaped", rig.ended)
         await rig.bus.close()
         rig.programs.close()
 

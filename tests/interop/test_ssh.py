@@ -292,4 +292,4 @@ def test_directories_with_odd_names_are_read_by_ssh_as_they_are(
 def test_a_container_that_is_not_known_is_named(rig: Rig) -> None:
     done = rig.stage.host("ssh-config", "nobody", check=False)
     assert done.returncode == 1
-    assert "is not known" in done.stderr
+    assert "no container 'nobody' is known here" in done.stderr

@@ -235,7 +235,7 @@ def test_an_output_s_scale_is_known_though_the_sandbox_hides_it(
             describe(size)
             between.wait("it is known", lambda: between.link.outputs.places)
             inside = host.connection(2, at_least=3)
-            output = inside.bound["wl_output"][0]
+            output = inside.wait("the output is bound", lambda: inside.bound.get("wl_output", [0])[0])
             inside.event(output, 0, "iiiiissi", *position, 344, 193, 0, "maker", "panel", 0)
             inside.event(output, 1, "uiii", 3, *pixels, 60000)
             inside.event(output, 3, "i", 2)

@@ -390,7 +390,12 @@ class _NoLoop:
 
 
 class _Pair:
-    """A channel; this object holds the other end of each connection."""
+    """A channel; this object holds the other end of each connection.
+
+    :ivar path: nothing listens there: the proxy's look into a security context fails.
+    """
+
+    path = "/nonexistent/wayland"
 
     def __init__(self) -> None:
         self.sockets: list[socket.socket] = []
