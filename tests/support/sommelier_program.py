@@ -53,11 +53,10 @@ class Program:
         return Client(self.reach(name))
 
     def reach(self, name: str) -> socket.socket:
+        """Connect once the socket is served; no connection comes before this one."""
         path = self.runtime / name
-        self.wait(f"{name} is served", lambda: _connects(path) or self._has_ended())
-        sock = socket.socket(socket.AF_UNIX)
+        sock = self.wait(f"{name} is served", lambda: _connected(path) or self._has_ended() or None)
         sock.settimeout(LIMIT)
-        sock.connect(str(path))
         return sock
 
     def _has_ended(self) -> bool:
@@ -68,7 +67,7 @@ class Program:
         return False
 
     @staticmethod
-    def wait(what: str, condition: Callable[[], _T]) -> _T:
+    def wait(what: str, condition: Callable[[], _T | None]) -> _T:
         deadline = time.monotonic() + LIMIT
         while not (value := condition()):
             assert time.monotonic() < deadline, f"it did not happen: {what}"
@@ -85,6 +84,10 @@ class Program:
         self.host.close()
 
 
-def _connects(path: Path) -> bool:
-    with socket.socket(socket.AF_UNIX) as probe:
-        return probe.connect_ex(str(path)) == 0
+def _connected(path: Path) -> socket.socket | None:
+    """A connection, if somebody listens there."""
+    sock = socket.socket(socket.AF_UNIX)
+    if sock.connect_ex(str(path)) == 0:
+        return sock
+    sock.close()
+    return None
