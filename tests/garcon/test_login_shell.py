@@ -12,6 +12,7 @@ import pytest
 
 from garcon import login_shell
 from garcon.login_shell import LoginShell, with_login_variables
+from support.needs import need
 
 Run = Callable[[str], dict[str, str]]
 
@@ -19,9 +20,8 @@ Run = Callable[[str], dict[str, str]]
 @pytest.fixture(params=["sh", "bash", "zsh"])
 def run(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
     """A function that runs a shell with a profile and returns the shell's variables."""
+    need(request.param, packages=request.param)
     shell = shutil.which(request.param)
-    if shell is None:
-        pytest.skip(f"{request.param} is not installed")
     monkeypatch.setattr(login_shell, "_shell", lambda _environ: shell)
 
     def variables(profile: str) -> dict[str, str]:
