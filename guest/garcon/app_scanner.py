@@ -11,6 +11,7 @@ from typing import NamedTuple
 from garcon.app_list import AppList, FoundEntry, build_app_list, desktop_file_id, path_resolver
 from garcon.data_directories import data_directories
 from garcon.desktop_entry import SIZE_LIMIT, BrokenEntry, DesktopEntry, parse_desktop_entry
+from guestlink.errors import reason
 from guestlink.regular_file import read_regular
 
 _log = logging.getLogger(__name__)
@@ -97,7 +98,7 @@ def _read_entry(path: str) -> DesktopEntry | None:
     except BrokenEntry as error:
         _log.info("%s is not published: %s", path, error)
     except OSError as error:
-        _log.info("%s is not published: %s", path, (error.strerror or str(error)).lower())
+        _log.info("%s is not published: %s", path, reason(error))
     return None
 
 

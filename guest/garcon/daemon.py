@@ -48,7 +48,8 @@ from guestlink.control import ControlServer
 from guestlink.errors import GuestlinkError, report
 from guestlink.logs import recent_messages, setup_logging
 from guestlink.paths import runtime_dir
-from guestlink.process import CommandFailed, run
+from guestlink.process import run
+from guestlink.program import CommandFailed
 from guestlink.service import Notifier, leave, run_daemon
 from guestlink.tasks import TaskOwner
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 
-DEFAULT_DATA_DIRS = "/usr/local/share:/usr/share"
+from guestlink import xdg
 
 
 def data_directories(environ: Mapping[str, str]) -> list[str]:
@@ -16,11 +16,8 @@ def data_directories(environ: Mapping[str, str]) -> list[str]:
     :param environ: the session's environment.
     :returns: absolute paths without duplicates; relative ones are dropped.
     """
-    listed = [entry.strip() for entry in (environ.get("XDG_DATA_DIRS") or DEFAULT_DATA_DIRS).split(":")]
-    data_home = environ.get("XDG_DATA_HOME") or ""
-    if not data_home.startswith("/"):
-        data_home = f"{_home(environ)}/.local/share"
-    return list(dict.fromkeys(os.path.normpath(entry) for entry in [*listed, data_home] if entry.startswith("/")))
+    listed = [*xdg.data_dirs(environ), xdg.data_home(environ)]
+    return list(dict.fromkeys(map(os.path.normpath, listed)))
 
 
 def mime_directories(environ: Mapping[str, str]) -> list[str]:
@@ -29,10 +26,6 @@ def mime_directories(environ: Mapping[str, str]) -> list[str]:
     ChromeOS's garcon reads only the first and the last (chromeos-garcon.md §3.10); Flatpak and administrators add
     types to those in between (chromeos-garcon.md §8.2).
     """
-    system, user = "/usr/share/mime", f"{_home(environ)}/.local/share/mime"
+    system, user = "/usr/share/mime", f"{xdg.home(environ)}/.local/share/mime"
     others = [f"{directory}/mime" for directory in reversed(data_directories(environ))]
     return [system, *(directory for directory in others if directory not in (system, user)), user]
-
-
-def _home(environ: Mapping[str, str]) -> str:
-    return environ.get("HOME") or os.path.expanduser("~")

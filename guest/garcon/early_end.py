@@ -6,7 +6,7 @@ import mmap
 import shlex
 from collections.abc import Mapping, Sequence
 
-from guestlink.process import signal_name
+from guestlink.program import signal_name
 
 OUTCOME_TIME = 2.0
 """Seconds to wait for an early failure before a program counts as started."""

@@ -20,6 +20,7 @@ from garcon.icon_theme import (
     specified_order,
 )
 from garcon.pictures import Icon, read_icon
+from guestlink import xdg
 from guestlink.regular_file import read_regular
 
 _THEMES = ("gnome", "hicolor")
@@ -163,7 +164,7 @@ class IconLookup:
 
     def _bases(self) -> list[str]:
         return [
-            f"{_home(self._environ)}/.icons",
+            f"{xdg.home(self._environ)}/.icons",
             *(f"{root}/icons" for root in data_directories(self._environ)),
         ]
 
@@ -211,7 +212,7 @@ def desktop_icon_theme(environ: Mapping[str, str]) -> str:
 
 def _theme_settings(environ: Mapping[str, str]) -> list[tuple[str, str, str]]:
     """Files with the section and key of the theme's name, the most important first."""
-    config = environ.get("XDG_CONFIG_HOME") or f"{_home(environ)}/.config"
+    config = xdg.config_home(environ)
     gtk = [f"{directory}/gtk-{version}.0/settings.ini" for directory in (config, "/etc") for version in (4, 3)]
     return [(path, "Settings", "gtk-icon-theme-name") for path in gtk] + [
         (f"{config}/kdeglobals", "Icons", "Theme")
@@ -228,10 +229,6 @@ def _setting(text: str, section: str, key: str) -> str:
             if name.strip() == key:
                 return value.strip()
     return ""
-
-
-def _home(environ: Mapping[str, str]) -> str:
-    return environ.get("HOME") or os.path.expanduser("~")
 
 
 def _read_regular(path: str, limit: int) -> bytes | None:

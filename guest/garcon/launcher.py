@@ -6,7 +6,6 @@ import asyncio
 import logging
 import os
 import re
-import shutil
 from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 
@@ -17,7 +16,7 @@ from garcon.session_bus import BusError, NoAnswer, SessionBus
 from garcon.terminal_command import in_directory, with_environ
 from garcon.user_manager import StartFailed
 from guestlink.tasks import TaskOwner
-from guestlink.terminal_line import without_variables
+from guestlink.terminal_program import find_terminal, without_variables
 
 _log = logging.getLogger(__name__)
 
@@ -34,17 +33,6 @@ _PROCESS_LIMIT = 32
 
 _URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*:")
 """The beginning of every URL and of no absolute path."""
-
-_TERMINALS = (
-    ("xdg-terminal-exec",),
-    ("x-terminal-emulator", "-e"),
-    ("foot", "-e"),
-    ("gnome-terminal", "--"),
-    ("konsole", "-e"),
-    ("xfce4-terminal", "-x"),
-    ("xterm", "-e"),
-)
-"""Programs that show a command in a window, with the switch before the command; the first one found is used."""
 
 
 class Entries(Protocol):
@@ -196,9 +184,8 @@ class Launcher:
     def _find_terminal(self, session: Mapping[str, str]) -> Sequence[str]:
         if self._terminal:
             return self._terminal
-        for candidate in _TERMINALS:
-            if shutil.which(candidate[0], path=session.get("PATH")):
-                return candidate
+        if found := find_terminal(session.get("PATH")):
+            return found
         raise CannotLaunch("the application needs a terminal program and none is installed; install foot or xterm")
 
 

@@ -19,7 +19,7 @@ import subprocess
 import time
 from collections.abc import Mapping, Sequence
 
-from garcon.data_directories import DEFAULT_DATA_DIRS
+from guestlink import xdg
 
 _log = logging.getLogger(__name__)
 
@@ -117,9 +117,9 @@ def with_login_variables(environ: Mapping[str, str], login: Mapping[str, str]) -
         path.insert(0, local)  # "Distributions should ensure this" (XDG Base Directory Specification)
     merged = {**environ, "PATH": ":".join(path)}
     if added := _split(login.get("XDG_DATA_DIRS", "")):
-        known = _split(environ.get("XDG_DATA_DIRS") or DEFAULT_DATA_DIRS)
+        known = xdg.data_dirs(environ)
         # The user's own directory stays the first.
-        own = environ.get("XDG_DATA_HOME") or f"{home}/.local/share"
+        own = xdg.data_home(environ)
         merged["XDG_DATA_DIRS"] = ":".join(
             [own, *_merge(known[1:], [entry for entry in added if entry != own])]
             if known[:1] == [own]

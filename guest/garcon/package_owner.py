@@ -15,7 +15,8 @@ import shutil
 from collections.abc import Awaitable, Callable, Collection, Sequence
 from typing import NamedTuple
 
-from guestlink.process import CommandFailed, run
+from guestlink.process import run
+from guestlink.program import CommandFailed
 
 _log = logging.getLogger(__name__)
 

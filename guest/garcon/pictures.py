@@ -13,12 +13,12 @@ import os
 import re
 import shutil
 import struct
-import subprocess
 import tempfile
 import zlib
 from typing import NamedTuple
 
 from garcon.xpm import xpm_to_png
+from guestlink.program import CommandFailed, run_program
 from guestlink.regular_file import read_regular
 
 SIZE_LIMIT = 1024 * 1024
@@ -123,14 +123,7 @@ def _thumbnail(content: bytes, pixels: int) -> bytes | None:
         with open(source, "wb") as stream:
             stream.write(content)
         try:
-            subprocess.run(
-                [program, "-s", str(pixels), source, picture],
-                check=True,
-                timeout=_TIMEOUT,
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.DEVNULL,
-                stderr=subprocess.DEVNULL,
-            )
+            run_program([program, "-s", str(pixels), source, picture], timeout=_TIMEOUT).check()
             return read_regular(picture, SIZE_LIMIT)
-        except (OSError, subprocess.SubprocessError):
+        except (OSError, CommandFailed):
             return None

@@ -13,6 +13,8 @@ from typing import NamedTuple
 
 from garcon.early_end import why_ended
 from garcon.user_manager import ManagerAbsent, StartFailed, UserManager
+from guestlink.child import Child
+from guestlink.errors import reason
 
 _log = logging.getLogger(__name__)
 
@@ -67,7 +69,7 @@ class Programs:
     def __init__(self, manager: UserManager, environ: Mapping[str, str] = os.environ) -> None:
         self._manager = manager
         self._environ = environ
-        self._children: dict[int, _Child] = {}
+        self._children: set[Child] = set()
 
     async def session_environ(self) -> dict[str, str]:
         """The environment of a program that starts now.
@@ -103,7 +105,7 @@ class Programs:
             except ManagerAbsent as error:
                 _log.info("no user manager (%s), starting %s by ourselves", error, name)
         child = self._start_detached(name, argv, complete, directory)
-        return Started(argv, complete, functools.partial(_end_of_child, child))
+        return Started(argv, complete, child.wait)
 
     @property
     def detached(self) -> int:
@@ -112,11 +114,8 @@ class Programs:
 
     def close(self) -> None:
         """Stop watching the programs that we started; they keep running."""
-        loop = asyncio.get_running_loop()
-        for descriptor, child in self._children.items():
-            loop.remove_reader(descriptor)
-            os.close(descriptor)
-            child.process.returncode = 0  # init reaps it after our exit: subprocess must not warn about it.
+        for child in self._children:
+            child.abandon()
         self._children.clear()
 
     async def _manager_environ(self) -> dict[str, str] | None:
@@ -129,9 +128,9 @@ class Programs:
         newer = {name: block[name] for name in _MANAGERS_VARIABLES if name in block}
         return dict(block) | dict(self._environ) | newer
 
-    def _start_detached(self, name: str, argv: Sequence[str], environ: Mapping[str, str], directory: str) -> _Child:
+    def _start_detached(self, name: str, argv: Sequence[str], environ: Mapping[str, str], directory: str) -> Child:
         try:
-            child = subprocess.Popen(
+            process = subprocess.Popen(
                 argv,
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL,
@@ -142,35 +141,16 @@ class Programs:
                 umask=0o022,
             )
         except (OSError, ValueError, subprocess.SubprocessError) as error:
-            reason = getattr(error, "strerror", None) or str(error)
-            raise StartFailed(f"{argv[0]} cannot be executed: {reason.lower()}") from error
-        descriptor = os.pidfd_open(child.pid)
-        loop = asyncio.get_running_loop()
-        watched = self._children[descriptor] = _Child(child, loop.create_future())
-        loop.add_reader(descriptor, self._reap, descriptor, name, loop.time())
-        return watched
+            raise StartFailed(f"{argv[0]} cannot be executed: {reason(error)}") from error
+        started = asyncio.get_running_loop().time()
+        child = Child(process, functools.partial(self._ended, name, started))
+        self._children.add(child)
+        return child
 
-    def _reap(self, descriptor: int, name: str, started: float) -> None:
-        loop = asyncio.get_running_loop()
-        child = self._children.pop(descriptor)
-        loop.remove_reader(descriptor)
-        os.close(descriptor)
-        status = child.process.wait()
-        child.ended.set_result(status)
-        if status != 0 and loop.time() - started < _EARLY_END:
-            _log.warning("%s ended with status %d soon after its start", name, status)
-
-
-class _Child(NamedTuple):
-    """A child process and its future exit status."""
-
-    process: subprocess.Popen[bytes]
-    ended: asyncio.Future[int]
-
-
-async def _end_of_child(child: _Child, limit: float) -> int | None:
-    await asyncio.wait({child.ended}, timeout=limit)
-    return child.ended.result() if child.ended.done() else None
+    def _ended(self, name: str, started: float, child: Child) -> None:
+        self._children.discard(child)
+        if child.status != 0 and asyncio.get_running_loop().time() - started < _EARLY_END:
+            _log.warning("%s ended with status %s soon after its start", name, child.status)
 
 
 def find_program(program: str, directory: str | None, environ: Mapping[str, str]) -> tuple[str, str]:

@@ -19,6 +19,7 @@ from garcon.watch import DirectoryWatch
 from garcon.watch_plan import Watched
 from guestlink.backoff import backoff
 from guestlink.coalesce import Coalescer
+from guestlink.errors import reason
 from guestlink.regular_file import read_regular
 from guestlink.tasks import TaskOwner
 
@@ -219,7 +220,7 @@ def _read_mime_cache(path: str) -> dict[str, str] | None:
     except FileNotFoundError:
         return None
     except OSError as error:
-        _log.warning("%s cannot be read: %s", path, (error.strerror or str(error)).lower())
+        _log.warning("%s cannot be read: %s", path, reason(error))
     except BrokenMimeCache as error:
         _log.warning("%s is broken (%s); run update-mime-database", path, error)
     return None

@@ -12,6 +12,7 @@ from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from garcon.bus_strings import sendable
+from guestlink import xdg
 
 if TYPE_CHECKING:
     from dbus_fast import Message
@@ -192,6 +193,6 @@ def session_bus_address() -> str | None:
     """The session bus's address, or ``None`` where there is no session."""
     if address := os.environ.get("DBUS_SESSION_BUS_ADDRESS"):
         return address
-    directory = os.environ.get("XDG_RUNTIME_DIR", "")
+    directory = xdg.runtime_directory()
     path = os.path.join(directory, "bus")
     return f"unix:path={path}" if directory and os.path.exists(path) else None

@@ -7,13 +7,12 @@ import shlex
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from guestlink import socket_directory
 from guestlink.address import CID_ANY, CID_HOST, Address, TcpAddress, UnixAddress, VsockAddress, parse_address
 from guestlink.config import Config, Setting, boolean, load, standard_files
 from guestlink.errors import GuestlinkError
 from guestlink.token import TOKEN_PATH
 
-HOST_DIRECTORY = "/dev/.guestlink"
-"""Mount point of a Linux host's directory for this container."""
 VSOCK_DEVICE = "/dev/vsock"
 CONTAINER_LISTENER_PORT = 8889
 """vsock port of ContainerListener on ChromeOS (chromeos-garcon.md §1.2)."""
@@ -80,12 +79,12 @@ def host_address(config: Config) -> Address:
     """
     if (address := config[HOST_ADDRESS]) is not None:
         return address
-    if os.path.isdir(HOST_DIRECTORY):
-        return UnixAddress(f"{HOST_DIRECTORY}/listener.sock")
+    if os.path.isdir(socket_directory.MOUNT_POINT):
+        return UnixAddress(f"{socket_directory.MOUNT_POINT}/{socket_directory.LISTENER}")
     if os.path.exists(VSOCK_DEVICE) or os.path.exists(config[TOKEN_FILE]):
         return VsockAddress(CID_HOST, CONTAINER_LISTENER_PORT)
     raise NoHost(
-        f"no host: there is neither {HOST_DIRECTORY} nor {config[TOKEN_FILE]}",
+        f"no host: there is neither {socket_directory.MOUNT_POINT} nor {config[TOKEN_FILE]}",
         hint="start the container from its host, run `guestlink-host attach` there, or set GUESTLINK_HOST_ADDRESS",
     )
 
@@ -95,7 +94,7 @@ def garcon_address(config: Config, host: Address) -> Address:
     if (address := config[GARCON_ADDRESS]) is not None:
         return address
     if isinstance(host, UnixAddress):
-        return UnixAddress(os.path.join(os.path.dirname(host.path), "garcon.sock"))
+        return UnixAddress(os.path.join(os.path.dirname(host.path), socket_directory.GARCON))
     return VsockAddress(CID_ANY, GARCON_FIRST_PORT)
 
 
@@ -104,7 +103,7 @@ def socket_mode(address: UnixAddress) -> int:
 
     In the host's directory every user who can enter it may connect, because the host's user may have no uid here.
     """
-    return 0o666 if os.path.dirname(address.path) == HOST_DIRECTORY else 0o600
+    return 0o666 if os.path.dirname(address.path) == socket_directory.MOUNT_POINT else 0o600
 
 
 def vsh_address(config: Config, host: Address, port: int) -> Address:
@@ -115,7 +114,7 @@ def vsh_address(config: Config, host: Address, port: int) -> Address:
     template = config[VSH_ADDRESS]
     if not template:
         if isinstance(host, UnixAddress):
-            template = f"unix:{os.path.dirname(host.path)}/vsh-{{port}}.sock"
+            template = f"unix:{os.path.dirname(host.path)}/{socket_directory.VSH}"
         elif isinstance(host, TcpAddress):
             template = str(host).removesuffix(str(host.port)) + "{port}"
         else:

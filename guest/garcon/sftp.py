@@ -18,7 +18,10 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from garcon.settings import socket_mode
+from guestlink import socket_directory
 from guestlink.address import CID_ANY, CID_HOST, VSOCK_ANY_PORT, Address, TcpAddress, UnixAddress, VsockAddress
+from guestlink.child import Child
+from guestlink.errors import reason
 from guestlink.preface import TIMEOUT, preface
 from guestlink.sockets import PeerPolicy, SocketFile, listen, peer_of
 from guestlink.tasks import TaskOwner
@@ -46,7 +49,7 @@ _STOP_TIMEOUT = 2.0
 def sftp_address(garcon: Address) -> Address:
     """Where the stream is served: beside garcon's own service, on a port that the kernel chooses."""
     if isinstance(garcon, UnixAddress):
-        return UnixAddress(os.path.join(os.path.dirname(garcon.path), "sftp.sock"))
+        return UnixAddress(os.path.join(os.path.dirname(garcon.path), socket_directory.SFTP))
     if isinstance(garcon, TcpAddress):
         return TcpAddress(garcon.host, 0)
     return VsockAddress(CID_ANY, VSOCK_ANY_PORT)
@@ -71,7 +74,7 @@ class SftpStream:
         self._file: SocketFile | None = None
         self._accepting: asyncio.Task[None] | None = None
         self._peers = PeerPolicy()
-        self._running: set[subprocess.Popen[bytes]] = set()
+        self._running: set[Child] = set()
         self._connections = 0
         self._said = ""
         self.port: int | None = None
@@ -114,8 +117,8 @@ class SftpStream:
 
     async def close(self) -> None:
         """Stop accepting and terminate every server."""
-        for process in self._running:
-            process.terminate()
+        for server in self._running:
+            server.terminate()
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(_STOP_TIMEOUT):
                 while self._running:
@@ -129,7 +132,7 @@ class SftpStream:
             try:
                 connection, _ = await loop.sock_accept(listener)
             except OSError as error:
-                self._warn(f"cannot accept SFTP connections: {error.strerror}")
+                self._warn(f"cannot accept SFTP connections: {reason(error)}")
                 await asyncio.sleep(_ACCEPT_PAUSE)
                 continue
             if refusal := self._refusal(connection):
@@ -157,9 +160,9 @@ class SftpStream:
                     if not await self._knows_token(connection):
                         self._warn("refused an SFTP connection: it did not send the container's token")
                         return
-                process = self._spawn(connection)
-            if process is not None:
-                await self._wait(process)
+                server = self._spawn(connection)
+            if server is not None:
+                await self._wait(server)
         finally:
             self._connections -= 1
 
@@ -181,7 +184,7 @@ class SftpStream:
             return False
         return hmac.compare_digest(received, expected)
 
-    def _spawn(self, connection: socket.socket) -> subprocess.Popen[bytes] | None:
+    def _spawn(self, connection: socket.socket) -> Child | None:
         program = self._find()
         if program is None:
             self._warn_missing()
@@ -189,7 +192,6 @@ class SftpStream:
         home = self._environ.get("HOME", "")
         connection.setblocking(True)
         try:
-            # Not an asyncio subprocess: its child watcher would keep a thread for each server.
             process = subprocess.Popen(
                 [program],
                 stdin=connection.fileno(),
@@ -199,26 +201,19 @@ class SftpStream:
                 start_new_session=True,
             )
         except (OSError, ValueError) as error:
-            self._warn(f"{program} cannot be started: {getattr(error, 'strerror', None) or error}")
+            self._warn(f"{program} cannot be started: {reason(error)}")
             return None
         self._said = ""
-        self._running.add(process)
-        return process
+        server = Child(process)
+        self._running.add(server)
+        return server
 
-    async def _wait(self, process: subprocess.Popen[bytes]) -> None:
-        loop = asyncio.get_running_loop()
-        ended = asyncio.Event()
-        descriptor = os.pidfd_open(process.pid)
-        loop.add_reader(descriptor, ended.set)
+    async def _wait(self, server: Child) -> None:
         try:
-            await ended.wait()
+            await server.wait()
         finally:
-            loop.remove_reader(descriptor)
-            os.close(descriptor)
-            if process.poll() is None:
-                process.kill()
-                process.wait()
-            self._running.discard(process)
+            server.kill()
+            self._running.discard(server)
 
     def _find(self) -> str | None:
         if self._program:

@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterable
 
 from garcon.inotify import Inotify
 from garcon.watch_plan import Plan, Watched, every_name, make_plan
+from guestlink.errors import reason
 from guestlink.tasks import TaskOwner
 
 _log = logging.getLogger(__name__)
@@ -52,7 +53,7 @@ class DirectoryWatch:
         try:
             self._inotify = Inotify()
         except OSError as error:
-            self._warn((error.strerror or str(error)).lower() + "; sysctl fs.inotify shows the limits")
+            self._warn(reason(error) + "; sysctl fs.inotify shows the limits")
             return
         self._take(make_plan(self._inotify, self._watches))
         asyncio.get_running_loop().add_reader(self._inotify.fileno(), self._readable)

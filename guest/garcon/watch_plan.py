@@ -16,6 +16,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 
 from garcon.inotify import ATTRIB, CONTENTS, ENTRIES, IGNORED, ISDIR, ONLYDIR, OVERFLOW, UNMOUNT, Change, Inotify
+from guestlink.errors import reason
 
 WATCH_LIMIT = 4096
 """Directories and files of one plan: the kernel allows a user some ten thousand watches for all programs."""
@@ -218,7 +219,7 @@ class _Maker:
             return None
         except OSError as error:
             limit = "; sysctl fs.inotify shows the limits" if error.errno == errno.ENOSPC else ""
-            self.plan.problem = (error.strerror or str(error)).lower() + limit
+            self.plan.problem = reason(error) + limit
             return None
         self.plan.directories[number] = path
         return number

@@ -8,7 +8,7 @@ import select
 import signal
 from collections.abc import Callable, Mapping, Sequence
 
-from guestlink.errors import GuestlinkError
+from guestlink.errors import GuestlinkError, reason
 from sommelier_shim.loop import READABLE, Loop
 
 PATIENCE = 5.0
@@ -77,10 +77,9 @@ def start_program(
     try:
         pid = os.posix_spawnp(argv[0], list(argv), environ, setsigdef=_IGNORED_BY_PYTHON, setsigmask=())
     except (OSError, ValueError) as error:
-        reason = (getattr(error, "strerror", None) or str(error)).lower()
         missing = isinstance(error, FileNotFoundError)
         raise GuestlinkError(
-            f"cannot run {argv[0]}: {reason}",
+            f"cannot run {argv[0]}: {reason(error)}",
             hint="install it, or check its name" if missing else "",
             exit_code=127 if missing else 126,
         ) from error

@@ -9,7 +9,7 @@ import os
 import socket
 import stat
 
-from guestlink.errors import GuestlinkError
+from guestlink.errors import GuestlinkError, reason
 
 _NUMBERS = range(1, 100)
 _HINT = "choose another place with --socket"
@@ -84,5 +84,5 @@ def is_socket(path: str) -> bool:
 
 
 def _cannot(path: str, error: OSError) -> GuestlinkError:
-    reason = "another file is there" if error.errno == errno.EADDRINUSE else (error.strerror or str(error)).lower()
-    return GuestlinkError(f"cannot make the socket {path}: {reason}", hint=_HINT)
+    why = "another file is there" if error.errno == errno.EADDRINUSE else reason(error)
+    return GuestlinkError(f"cannot make the socket {path}: {why}", hint=_HINT)

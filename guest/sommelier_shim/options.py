@@ -11,6 +11,7 @@ import os
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
+from guestlink import socket_directory, xdg
 from guestlink.config import Config, Setting, boolean, choice, load, standard_files
 from guestlink.errors import GuestlinkError
 from guestlink.regular_file import read_regular
@@ -18,8 +19,8 @@ from guestlink.token import TOKEN_PATH
 
 SCALE_LEAST, SCALE_MOST = 0.1, 10.0
 DPI_LEAST, DPI_MOST = 72, 9600
-CARRIED_SOCKET = "/dev/.guestlink/wayland-0"
-_CARRIED_NAME = "/dev/.guestlink/name"
+CARRIED_SOCKET = f"{socket_directory.MOUNT_POINT}/{socket_directory.COMPOSITOR}"
+_CARRIED_NAME = f"{socket_directory.MOUNT_POINT}/{socket_directory.NAME}"
 """Files that a Linux host mounts: the compositor's socket, and the container's name."""
 DEFAULT_VM = "termina"
 
@@ -215,8 +216,8 @@ def socket_path(name: str, environ: Mapping[str, str]) -> str:
     :raises GuestlinkError: XDG_RUNTIME_DIR is not set, or the path is too long for a socket.
     """
     if not name.startswith("/"):
-        directory = environ.get("XDG_RUNTIME_DIR", "")
-        if not directory.startswith("/"):
+        directory = xdg.runtime_directory(environ)
+        if not directory:
             raise GuestlinkError(
                 "XDG_RUNTIME_DIR is not set", hint="log in with a session, or set it to a directory of this user"
             )

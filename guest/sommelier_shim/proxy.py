@@ -7,6 +7,7 @@ import os
 from collections.abc import Mapping
 from typing import NamedTuple
 
+from guestlink import xdg
 from guestlink.config import Config, Setting
 from guestlink.token import TokenError, read_token
 from sommelier_shim import options, own_globals, registry
@@ -155,9 +156,7 @@ class Proxy:
         return identity.linux_naming(options.container_name(config), self._has_entry())
 
     def _has_entry(self) -> identity.EntryTest:
-        environ = self._environ
-        home = environ.get("XDG_DATA_HOME") or f"{environ.get('HOME', '')}/.local/share"
-        directories = [home, *(environ.get("XDG_DATA_DIRS") or "/usr/local/share:/usr/share").split(":")]
+        directories = [xdg.data_home(self._environ), *xdg.data_dirs(self._environ)]
 
         def has_entry(app_id: str) -> bool:
             return any(os.path.exists(f"{path}/applications/{app_id}.desktop") for path in directories)

@@ -6,6 +6,7 @@ import logging
 import os
 from collections.abc import Callable, Mapping, Sequence
 
+from guestlink import xdg
 from guestlink.errors import GuestlinkError
 from guestlink.notify_socket import NotifySocket
 from sommelier_shim.children import Child, start_program
@@ -52,7 +53,7 @@ class ServiceManager:
         import shutil  # imported late: with its compressors it takes a tenth of the start; only services need it
 
         words = [f"{name}={value}" for name, value in variables.items()]
-        runtime = os.environ.get("XDG_RUNTIME_DIR", "")
+        runtime = xdg.runtime_directory()
         # The bus itself starts services without a systemd unit, in its own environment.
         if os.path.exists(f"{runtime}/bus") and shutil.which("dbus-update-activation-environment"):
             self._run(["dbus-update-activation-environment", *words], lambda: None)

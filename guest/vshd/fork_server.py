@@ -20,6 +20,7 @@ import time
 from collections.abc import Callable, Sequence
 from typing import Generic, NamedTuple, TypeVar
 
+from guestlink.errors import reason
 from guestlink.sockets import Peer, peer_of
 
 _log = logging.getLogger(__name__)
@@ -144,7 +145,7 @@ class ForkServer(Generic[Prepared]):
             return True
         except OSError as error:
             if error.errno in _SHORTAGES:
-                _log.warning("cannot accept a connection: %s", error.strerror)
+                _log.warning("cannot accept a connection: %s", reason(error))
                 return False
             return True  # the client has disconnected already
         with connection:
@@ -162,7 +163,7 @@ class ForkServer(Generic[Prepared]):
                 try:
                     pid = os.fork()
                 except OSError as error:
-                    _log.warning("cannot fork: %s", error.strerror)
+                    _log.warning("cannot fork: %s", reason(error))
                     return False
                 if pid == 0:
                     self._be_child(lambda: self._serve(connection, None))
@@ -180,7 +181,7 @@ class ForkServer(Generic[Prepared]):
         try:
             pid = os.fork()
         except OSError as error:
-            _log.debug("no child waits for the next connection: %s", error.strerror)
+            _log.debug("no child waits for the next connection: %s", reason(error))
             ours.close()
             theirs.close()
             return

@@ -5,9 +5,9 @@ from __future__ import annotations
 import contextlib
 import os
 import re
-import subprocess
 from collections.abc import Iterator, Mapping
 
+from guestlink.program import CommandFailed, Identity, run_program
 from guestlink.regular_file import read_regular
 from vshd.account import Account
 from vshd.environment import Environ
@@ -41,20 +41,14 @@ def login_environ(account: Account, inherited: Mapping[bytes, bytes]) -> Environ
 
 def _manager_block(account: Account, environ: Environ) -> Environ:
     variables = {b"PATH": b"/usr/bin:/bin", **environ}
-    ids = {"user": account.uid, "group": account.gid, "extra_groups": []} if account.switches else {}
+    identity = Identity(account.uid, account.gid) if account.switches else None
     try:
-        done = subprocess.run(
-            ["systemctl", "--user", "show-environment"],
-            env=variables,
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            timeout=_TIMEOUT,
-            check=False,
-            **ids,  # type: ignore[call-overload]
+        done = run_program(
+            ["systemctl", "--user", "show-environment"], timeout=_TIMEOUT, environ=variables, identity=identity
         )
-    except (OSError, subprocess.SubprocessError):
+    except CommandFailed:
         return {}
-    return dict(parse_block(done.stdout.decode(errors="surrogateescape"))) if done.returncode == 0 else {}
+    return dict(parse_block(done.stdout.decode(errors="surrogateescape"))) if done.status == 0 else {}
 
 
 def parse_block(text: str) -> Iterator[tuple[bytes, bytes]]:

@@ -9,6 +9,7 @@ import logging
 import os
 import socket
 
+from guestlink.errors import reason
 from guestlink.vsh import DATA_LIMIT, OutgoingBlock, data_header
 from vshd.backlog import Backlog, Buffer
 from vshd.target import Target
@@ -104,7 +105,7 @@ def _read(descriptor: int, spaces: list[memoryview]) -> int | None:
         return None
     except OSError as error:
         if error.errno != errno.EIO:  # the end of a terminal
-            _log.warning("the target's output cannot be read: %s", error.strerror)
+            _log.warning("the target's output cannot be read: %s", reason(error))
         return 0
 
 

@@ -22,6 +22,7 @@ import time
 from collections.abc import Callable, Mapping
 from typing import NamedTuple, TypeAlias
 
+from guestlink.errors import reason
 from guestlink.vsh import (
     READY_IN_CWD,
     READY_TEXT,
@@ -140,8 +141,8 @@ class Session:
         try:
             while not self._is_over():
                 self._wait()
-        except _Gone as reason:
-            _log.debug("the client is gone: %s", reason)
+        except _Gone as gone:
+            _log.debug("the client is gone: %s", gone)
             self._end_target()
         finally:
             if self._target is not None:
@@ -267,7 +268,7 @@ class Session:
         except BlockingIOError:
             return False
         except OSError as error:
-            raise _Gone(error.strerror) from error
+            raise _Gone(reason(error)) from error
         if not received:
             raise _Gone("it hung up")
         if self._told_end:
@@ -339,7 +340,7 @@ class Session:
         try:
             self._to_client.send(self._client)
         except OSError as error:
-            raise _Gone(error.strerror) from error
+            raise _Gone(reason(error)) from error
 
     # From the setup to the target.
 
@@ -354,10 +355,8 @@ class Session:
             environ[b"TERM"] = usable_term(environ)
             target = start_target(setup, account, environ, self._child)
         except (Refused, OSError) as error:
-            reason = (
-                str(error) if isinstance(error, Refused) else f"the program cannot be started: {error.strerror}"
-            )
-            self._refuse(reason)
+            refused = isinstance(error, Refused)
+            self._refuse(str(error) if refused else f"the program cannot be started: {reason(error)}")
             return
         self._target, self._input = target, Input(target)
         self._output = Output(target, self._client, self._to_client)
@@ -366,8 +365,8 @@ class Session:
         for descriptor in {target.stdin, *target.outputs}:
             self._handlers[descriptor] = self._target_ready(descriptor)
 
-    def _refuse(self, reason: str) -> None:
-        self._say(encode_setup_answer(SetupAnswer(Status.FAILED, reason)))
+    def _refuse(self, description: str) -> None:
+        self._say(encode_setup_answer(SetupAnswer(Status.FAILED, description)))
         self._exit, self._told_end = StatusChange(Status.FAILED), True
 
     def _session_environ(self, account: Account) -> Environ:
@@ -428,7 +427,7 @@ class Session:
                 return not self._to_client.size
             passed = self._output.pass_much(descriptor)
         except OSError as error:
-            raise _Gone(error.strerror) from error
+            raise _Gone(reason(error)) from error
         if passed is None:
             return False
         if not passed:
@@ -494,7 +493,7 @@ class Session:
         try:
             self._to_client.send(self._client, buffers)
         except OSError as error:
-            raise _Gone(error.strerror) from error
+            raise _Gone(reason(error)) from error
 
     def _end_target(self) -> None:
         """Stop the program of a client that has disconnected."""

@@ -16,6 +16,7 @@ import time
 from collections.abc import Mapping
 from typing import Any, NamedTuple, NoReturn
 
+from guestlink.errors import reason
 from guestlink.vsh import NO_CWD, Setup, Stream
 from vshd.account import Account, Refused
 from vshd.waiting_child import WaitingChild
@@ -304,7 +305,7 @@ def _become(values: tuple[Any, ...], descriptors: tuple[int, ...]) -> NoReturn:
     except OSError as error:
         if error.errno in (errno.ENOENT, errno.ENOTDIR):
             status = NOT_FOUND
-        text = f"{os.fsdecode(program.path)}: {(error.strerror or str(error)).lower()}"
+        text = f"{os.fsdecode(program.path)}: {reason(error)}"
     except DirectoryError as error:
         with contextlib.suppress(OSError):
             os.write(_REPORT, _REFUSED + str(error).encode(errors="replace")[:2000])
@@ -341,8 +342,7 @@ def _enter_directory(setup: Setup, account: Account) -> None:
             os.chdir(place)
         except OSError as error:
             if setup.requires_cwd:
-                reason = (error.strerror or str(error)).lower()
-                raise DirectoryError(f"{NO_CWD}{name}: {reason}") from error
+                raise DirectoryError(f"{NO_CWD}{name}: {reason(error)}") from error
 
 
 def _execute(program: Program, environ: Mapping[bytes, bytes]) -> NoReturn:

@@ -14,6 +14,8 @@ from guestlink import __version__
 from guestlink.command_line import CommandLine, number
 from guestlink.errors import GuestlinkError
 from guestlink.progress import waiting
+from guestlink.socket_directory import MOUNT_POINT
+from guestlink.token import TOKEN_PATH
 from guestlink_host import shell_commands
 from guestlink_host.control_client import daemon, wake
 from guestlink_host.manager_commands import add_sources, add_where
@@ -179,8 +181,8 @@ def _add(arguments: argparse.Namespace) -> int:
     if arguments.json:
         return _print_json(answer)
     print(f"{answer['name']} is known. Carry into the container:")
-    print(f"  {answer['directory']}  as  /dev/.guestlink")
-    print(f"  {answer['token_file']}  as  /dev/.container_token")
+    print(f"  {answer['directory']}  as  {MOUNT_POINT}")
+    print(f"  {answer['token_file']}  as  {TOKEN_PATH}")
     return 0
 
 

@@ -8,8 +8,9 @@ import logging
 import os
 from pathlib import Path
 
+from guestlink import socket_directory
 from guestlink.address import UnixAddress, VsockAddress, parse_address
-from guestlink.errors import GuestlinkError
+from guestlink.errors import GuestlinkError, reason
 from guestlink.rpc import CONTAINER_LISTENER, Server
 from guestlink.sockets import PeerPolicy, listen
 from guestlink.vsock_bridge import Bridge
@@ -48,7 +49,7 @@ class ContainerService:
 
     @property
     def _socket(self) -> Path:
-        return self._containers.directory(self.guest.container.name) / "listener.sock"
+        return self._containers.directory(self.guest.container.name) / socket_directory.LISTENER
 
     async def listen(self) -> None:
         """Begin to serve the container.
@@ -88,8 +89,7 @@ class ContainerService:
                 clear_path(self._socket)
             os.replace(self._private, self._socket)
         except OSError as error:
-            reason = (error.strerror or str(error)).lower()
-            raise GuestlinkError(f"{self._socket} cannot be made: {reason}") from error
+            raise GuestlinkError(f"{self._socket} cannot be made: {reason(error)}") from error
         if self._bridge is not None:
             self._bridge.start()
 

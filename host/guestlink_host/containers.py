@@ -12,8 +12,8 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from guestlink import acl
-from guestlink.errors import GuestlinkError
+from guestlink import acl, socket_directory
+from guestlink.errors import GuestlinkError, reason
 from guestlink.paths import atomic_write, private_directory
 from guestlink_host.names import check_container_name
 from guestlink_host.settings import POLICIES
@@ -159,14 +159,14 @@ class Containers:
         acl.grant(directory, container.users, acl.READ | acl.WRITE | acl.ENTER)
         for path, text in (
             (token_file, container.token),
-            (directory / "token", container.token),
-            (directory / "name", container.name),
+            (directory / socket_directory.TOKEN, container.token),
+            (directory / socket_directory.NAME, container.name),
         ):
             try:
                 write_in_place(path, text.encode(), 0o600 if path == token_file else 0o644)
             except OSError as error:
                 raise GuestlinkError(
-                    f"the {path.name} file {path} cannot be written: {(error.strerror or str(error)).lower()}",
+                    f"the {path.name} file {path} cannot be written: {reason(error)}",
                     hint="make room, or remove what stands there",
                 ) from error
         acl.grant(token_file, container.users, acl.READ)
@@ -191,7 +191,7 @@ class Containers:
             atomic_write(self._path, json.dumps({"version": 1, "containers": fields}, indent=1).encode(), 0o600)
         except OSError as error:
             raise GuestlinkError(
-                f"{self._path} cannot be written: {(error.strerror or str(error)).lower()}",
+                f"{self._path} cannot be written: {reason(error)}",
                 hint="make room there; nothing was changed",
             ) from error
         self._known = known

@@ -14,12 +14,13 @@ from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any, NoReturn
 
+from guestlink import xdg
 from guestlink.config import Config
 from guestlink.control import ControlServer
 from guestlink.errors import GuestlinkError, report
 from guestlink.logs import setup_logging
 from guestlink.own_program import own_program
-from guestlink.paths import data_home, private_directory
+from guestlink.paths import private_directory
 from guestlink.service import Notifier, leave, run_daemon
 from guestlink.tasks import TaskOwner
 from guestlink_host.applications import to_json
@@ -107,7 +108,7 @@ class Daemon:
             # New sockets before they are moved into a container's directory, and vsock bridges; only we see them.
             self._private = _emptied(private_directory(host_runtime_directory() / "private"))
             self._containers = Containers(state_directory(), host_runtime_directory())
-            self._databases = DesktopDatabases(data_home())
+            self._databases = DesktopDatabases(Path(xdg.data_home()))
             self._names = LauncherNames(self._config[LAUNCHER_NAMES])
             config = self._config
             shell = config[SHELL] or own_program("vsh", "guestlink_host.vsh")
@@ -128,7 +129,8 @@ class Daemon:
                 self._tasks.start(self._databases.run(), name="refresh the desktop's databases")
                 for container in self._containers:
                     await self._start_or_retry(container)
-                self._tasks.start(watch_menu(HostMenu(data_home()), self._names), name="look at the host's menu")
+                menu = HostMenu(Path(xdg.data_home()))
+                self._tasks.start(watch_menu(menu, self._names), name="look at the host's menu")
                 self._attachments.start()
                 self._tasks.start(self._keep_sockets(), name="carry the session's sockets")
                 await control.start()
@@ -196,7 +198,7 @@ class Daemon:
             self._tasks.start(self._services[container.name].keep_trying(), name=f"listen for {container.name}")
 
     def _publisher(self, name: str) -> Publisher:
-        files = LauncherFiles(name, data_home())
+        files = LauncherFiles(name, Path(xdg.data_home()))
         state = self._containers.list_file(name)
         return Publisher(name, files, state, self._program, self._names, self._databases.request)
 

@@ -11,10 +11,12 @@ import signal
 import subprocess
 from collections.abc import Callable, Sequence
 
-from guestlink.errors import GuestlinkError
-from guestlink.process import CommandFailed, run, signal_name
+from guestlink.child import Child
+from guestlink.errors import GuestlinkError, reason
+from guestlink.process import run
+from guestlink.program import CommandFailed, signal_name
 from guestlink.tasks import TaskOwner
-from guestlink.terminal_line import without_variables
+from guestlink.terminal_program import find_terminal, without_variables
 
 _log = logging.getLogger(__name__)
 
@@ -23,17 +25,6 @@ ASK_TIMEOUT = 120.0
 QUESTION_LIMIT = 300
 """Characters of untrusted text in a question: the question itself must stay on the screen."""
 
-_TERMINALS = (
-    ("xdg-terminal-exec",),
-    ("x-terminal-emulator", "-e"),
-    ("foot",),
-    ("gnome-terminal", "--"),
-    ("kgx", "--"),
-    ("konsole", "-e"),
-    ("xfce4-terminal", "-x"),
-    ("xterm", "-e"),
-)
-"""Terminals with the switch before a command; the first that is installed is used."""
 _ASKERS = (
     ("zenity", "--question", "--no-markup", "--title=Guestlink", "--default-cancel", "--text"),
     ("kdialog", "--title", "Guestlink", "--yesno"),
@@ -51,6 +42,9 @@ _XDG_OPEN = {
     4: "the program that it started failed",
 }
 """Meanings of xdg-open's exit statuses (xdg-open(1))."""
+
+
+_SET = "set `{}` in guestlink-host.conf"
 
 
 class DesktopFailed(GuestlinkError):
@@ -93,7 +87,9 @@ class Desktop:
             hint = "install guestlink-host's vsh, or set `shell` in guestlink-host.conf"
             raise GuestlinkError("the host has no program that opens a shell in a container", hint=hint)
         command = [*self._shell, container, *(["--", *words] if words else [])]
-        terminal = self._found(self._terminal, _TERMINALS, "terminal program", "terminal")
+        terminal = self._terminal or find_terminal()
+        if not terminal:
+            raise GuestlinkError("the host has no terminal program", hint=_SET.format("terminal"))
         await self._start([*terminal, *without_variables(command)], lambda error: _log.debug("%s", error))
 
     async def ask(self, question: str) -> bool:
@@ -101,7 +97,7 @@ class Desktop:
 
         :raises GuestlinkError: there is no dialog program.
         """
-        asker = self._found(self._ask, _ASKERS, "program that can ask the user (zenity or kdialog)", "ask")
+        asker = self._asker()
         text = question.replace("<", "‹")  # Some dialogs show tags as rich text.
         if os.path.basename(asker[0]) == "kdialog":
             text = text.replace("\\", "\\\\")  # kdialog reads \n as a line break.
@@ -115,14 +111,15 @@ class Desktop:
         """Stop waiting for the programs that were started; they go on."""
         await self._tasks.close()
 
-    @staticmethod
-    def _found(configured: Sequence[str], known: Sequence[Sequence[str]], what: str, setting: str) -> list[str]:
-        if configured:
-            return list(configured)
-        for words in known:
+    def _asker(self) -> list[str]:
+        if self._ask:
+            return self._ask
+        for words in _ASKERS:
             if shutil.which(words[0]) is not None:
                 return list(words)
-        raise GuestlinkError(f"the host has no {what}", hint=f"set `{setting}` in guestlink-host.conf")
+        raise GuestlinkError(
+            "the host has no program that can ask the user (zenity or kdialog)", hint=_SET.format("ask")
+        )
 
     async def _start(self, argv: Sequence[str], failed: Callable[[DesktopFailed], None]) -> None:
         try:
@@ -135,9 +132,8 @@ class Desktop:
                 start_new_session=True,
             )
         except (OSError, ValueError) as error:
-            reason = (getattr(error, "strerror", None) or str(error)).lower()
-            raise DesktopFailed(f"the host cannot start {argv[0]}: {reason}") from error
-        ended = self._tasks.start(self._reap(process, argv[0]), name=f"wait for {argv[0]}")
+            raise DesktopFailed(f"the host cannot start {argv[0]}: {reason(error)}") from error
+        ended = self._tasks.start(self._outcome(Child(process), argv[0]), name=f"wait for {argv[0]}")
         try:
             await asyncio.wait({ended}, timeout=OUTCOME_TIME)
         finally:
@@ -146,20 +142,12 @@ class Desktop:
         if ended.done() and (failure := ended.result()) is not None:
             raise failure
 
-    async def _reap(self, process: subprocess.Popen[bytes], name: str) -> DesktopFailed | None:
+    async def _outcome(self, program: Child, name: str) -> DesktopFailed | None:
         """Wait until a program exits; returns its failure."""
-        loop = asyncio.get_running_loop()
-        ended = asyncio.Event()
-        descriptor = os.pidfd_open(process.pid)
-        loop.add_reader(descriptor, ended.set)
         try:
-            await ended.wait()
-            return _failure(name, process.wait())
+            return _failure(name, await program.wait() or 0)
         finally:
-            loop.remove_reader(descriptor)
-            os.close(descriptor)
-            if process.poll() is None:
-                process.returncode = 0  # It outlives us; the kernel's init reaps it.
+            program.abandon()
 
 
 def _failure(name: str, status: int) -> DesktopFailed | None:

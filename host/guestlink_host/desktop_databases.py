@@ -10,7 +10,8 @@ import shutil
 from pathlib import Path
 
 from guestlink.backoff import backoff
-from guestlink.process import CommandFailed, run
+from guestlink.process import run
+from guestlink.program import CommandFailed
 
 _log = logging.getLogger(__name__)
 

@@ -6,12 +6,12 @@ import contextlib
 import os
 import shlex
 import shutil
-import subprocess
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from guestlink.errors import GuestlinkError
-from guestlink.paths import home
+from guestlink import xdg
+from guestlink.errors import GuestlinkError, reason
+from guestlink.program import run_program
 
 _TIMEOUT = 60.0
 """Seconds that mounting and unmounting may take."""
@@ -19,7 +19,7 @@ _TIMEOUT = 60.0
 
 def folder_of(name: str, at: str | None, environ: Mapping[str, str] = os.environ) -> Path:
     """The folder where a container's files are mounted: ``at``, or ``~/guestlink/NAME``."""
-    return Path(os.path.abspath(at)) if at else home(environ) / "guestlink" / name
+    return Path(os.path.abspath(at)) if at else Path(xdg.home(environ)) / "guestlink" / name
 
 
 def mount(name: str, inside: str, folder: Path, stream: Sequence[str]) -> None:
@@ -40,7 +40,7 @@ def mount(name: str, inside: str, folder: Path, stream: Sequence[str]) -> None:
         if any(folder.iterdir()):
             raise GuestlinkError(f"the folder {folder} is not empty", hint="name another one with --at")
     except OSError as error:
-        raise GuestlinkError(f"the folder {folder} cannot be used: {(error.strerror or '').lower()}") from error
+        raise GuestlinkError(f"the folder {folder} cannot be used: {reason(error)}") from error
     options = ",".join(
         (
             f"ssh_command={_escaped(stream)}",
@@ -52,19 +52,12 @@ def mount(name: str, inside: str, folder: Path, stream: Sequence[str]) -> None:
             f"fsname={name},subtype=guestlink",
         )
     )
-    done = subprocess.run(
-        ["sshfs", f"{name}:{inside}", str(folder), "-o", options],
-        check=False,
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.PIPE,
-        timeout=_TIMEOUT,
-    )
-    if done.returncode != 0 or not os.path.ismount(folder):
+    done = run_program(["sshfs", f"{name}:{inside}", str(folder), "-o", options], timeout=_TIMEOUT)
+    if done.status != 0 or not os.path.ismount(folder):
         if made:
             _remove_empty(folder)
-        said = done.stderr.decode(errors="replace").strip() or f"sshfs ended with {done.returncode}"
-        raise GuestlinkError(f"{name} cannot be mounted at {folder}: {said.splitlines()[0]}")
+        said = done.messages[0] if done.messages else f"sshfs ended with {done.status}"
+        raise GuestlinkError(f"{name} cannot be mounted at {folder}: {said}")
 
 
 def unmount(name: str, folder: Path) -> None:
@@ -76,17 +69,10 @@ def unmount(name: str, folder: Path) -> None:
         raise GuestlinkError(f"nothing is mounted at {folder}", hint=f"`guestlink-host files {name}` mounts it")
     program = "fusermount3" if shutil.which("fusermount3") else "fusermount"
     _need(program, "fuse3")
-    done = subprocess.run(
-        [program, "-u", "--", str(folder)],
-        check=False,
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        timeout=_TIMEOUT,
-    )
-    if done.returncode != 0:
-        said = done.stderr.decode(errors="replace").strip().splitlines()
+    done = run_program([program, "-u", "--", str(folder)], timeout=_TIMEOUT)
+    if done.status != 0:
         raise GuestlinkError(
-            f"{folder} cannot be unmounted: {said[0] if said else f'{program} failed'}",
+            f"{folder} cannot be unmounted: {done.messages[0] if done.messages else f'{program} failed'}",
             hint="close the programs that use files there",
         )
     _remove_empty(folder)
@@ -96,7 +82,7 @@ def forget(name: str) -> None:
     """Unmount ``~/guestlink/NAME`` if it is mounted and not in use: its container is about to be removed."""
     folder = folder_of(name, None)
     if _is_mounted(folder):
-        with contextlib.suppress(GuestlinkError, subprocess.TimeoutExpired):
+        with contextlib.suppress(GuestlinkError):
             unmount(name, folder)
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from guestlink.address import Address, TcpAddress, UnixAddress, VsockAddress
-from guestlink.errors import GuestlinkError
+from guestlink.errors import GuestlinkError, reason
 from guestlink.pb import container_guest_pb2 as pb
 from guestlink.rpc import GARCON, RECEIVE_LIMIT, CallFailed, Channel
 from guestlink.sockets import listen, same_user
@@ -61,7 +61,7 @@ class GarconLink:
                 self._pinned = pin_socket(address.path)
             except OSError as error:
                 raise GuestlinkError(
-                    f"garcon of {container} has no socket {address.path}: {(error.strerror or str(error)).lower()}",
+                    f"garcon of {container} has no socket {address.path}: {reason(error)}",
                     hint="GUESTLINK_GARCON_ADDRESS inside must name garcon.sock in the carried directory",
                 ) from error
             target: UnixAddress | TcpAddress = pinned_address(self._pinned)

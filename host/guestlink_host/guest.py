@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from guestlink import socket_directory
 from guestlink.address import (
     VSOCK_ANY_PORT,
     Address,
@@ -150,7 +151,7 @@ class Guest:
         """
         link = self._reach()
         if isinstance(link.address, UnixAddress):
-            return {"address": f"unix:{self._directory}/vsh-{{port}}.sock", "uid": link.uid}
+            return {"address": f"unix:{self._directory}/{socket_directory.VSH}", "uid": link.uid}
         if isinstance(link.address, VsockAddress):
             return {"address": f"vsock:any:{VSOCK_ANY_PORT}", "cid": link.address.cid}
         listening = parse_address(self.container.listen) if self.container.listen else None
@@ -174,7 +175,7 @@ class Guest:
                 f"{self.container.name} serves no files", hint="its garcon is older than this; update it"
             )
         if isinstance(link.address, UnixAddress):
-            return {"address": f"unix:{self._directory}/sftp.sock"}
+            return {"address": f"unix:{self._directory}/{socket_directory.SFTP}"}
         if isinstance(link.address, VsockAddress):
             return {"address": str(link.address._replace(port=port))}
         return {"address": str(link.address._replace(port=port)), "token": self.container.token}
@@ -215,7 +216,7 @@ class Guest:
 
     def _garcon_address(self, port: int) -> Address:
         if not self.container.garcon:
-            return UnixAddress(str(self._directory / "garcon.sock"))
+            return UnixAddress(str(self._directory / socket_directory.GARCON))
         address = parse_address(self.container.garcon)
         if isinstance(address, UnixAddress) or address.port:
             return address

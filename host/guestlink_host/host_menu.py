@@ -8,6 +8,7 @@ import os
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
+from guestlink import xdg
 from guestlink_host.launcher_names import HOST, LauncherNames
 
 INTERVAL = 5.0
@@ -15,7 +16,6 @@ INTERVAL = 5.0
 _FILE_LIMIT = 5000
 _SIZE_LIMIT = 256 * 1024
 """Bytes of a desktop file that are read: its names are in its first group."""
-_DEFAULT_DATA_DIRS = "/usr/local/share:/usr/share"
 
 
 class HostMenu:
@@ -25,8 +25,7 @@ class HostMenu:
     """
 
     def __init__(self, data_home: Path) -> None:
-        data_dirs = os.environ.get("XDG_DATA_DIRS") or _DEFAULT_DATA_DIRS
-        listed = [data_home, *map(Path, filter(os.path.isabs, data_dirs.split(":")))]
+        listed = [data_home, *map(Path, xdg.data_dirs())]
         self._directories = [directory / "applications" for directory in dict.fromkeys(listed)]
         self._seen: list[int] = []
 

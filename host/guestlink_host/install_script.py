@@ -7,7 +7,7 @@ import shlex
 from pathlib import Path
 from typing import NamedTuple
 
-from guestlink.errors import GuestlinkError
+from guestlink.errors import GuestlinkError, reason
 
 PACKAGES_AS = "/opt/guestlink-packages"
 """Path in the container of the host's directory of packages."""
@@ -137,7 +137,7 @@ def _read_key(path: Path) -> str:
         with path.open("rb") as stream:
             key = stream.read(_KEY_LIMIT)
     except OSError as error:
-        raise GuestlinkError(f"{path} cannot be read: {(error.strerror or str(error)).lower()}") from error
+        raise GuestlinkError(f"{path} cannot be read: {reason(error)}") from error
     if not key.startswith(b"-----BEGIN PGP PUBLIC KEY BLOCK-----"):
         raise GuestlinkError(
             f"{path} is no public key in text form", hint="make one with `gpg --armor --export NAME`"

@@ -17,7 +17,7 @@ import threading
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 
-from guestlink.errors import GuestlinkError
+from guestlink.errors import GuestlinkError, reason
 from guestlink_host.icons import Picture, owner_of
 from guestlink_host.launchers import OWNER_KEY, diff
 
@@ -219,7 +219,7 @@ class LauncherFiles:
         except OSError as error:
             full = error.errno in (errno.ENOSPC, errno.EDQUOT)
             raise DiskProblem(
-                f"{what} of {self._container} cannot be written: {(error.strerror or str(error)).lower()}",
+                f"{what} of {self._container} cannot be written: {reason(error)}",
                 hint=f"make room in {directory}; it is tried again by itself"
                 if full
                 else f"make {error.filename or directory} writable; it is tried again by itself",

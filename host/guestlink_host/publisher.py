@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from guestlink.backoff import backoff
-from guestlink.errors import GuestlinkError
+from guestlink.errors import GuestlinkError, reason
 from guestlink.paths import atomic_write, private_directory
 from guestlink.rpc import CallFailed
 from guestlink_host.applications import Application, from_json, read_applications, to_json
@@ -250,7 +250,7 @@ class Publisher:
             atomic_write(self._state, content, 0o600)
         except OSError as error:
             raise DiskProblem(
-                f"the list of {self._container} cannot be kept: {(error.strerror or str(error)).lower()}",
+                f"the list of {self._container} cannot be kept: {reason(error)}",
                 hint=f"make room in {self._state.parent}; it is tried again by itself",
             ) from error
         except GuestlinkError as error:

@@ -13,15 +13,13 @@ import os
 from collections.abc import Collection, Mapping
 from pathlib import Path
 
-from guestlink import acl
-from guestlink.errors import GuestlinkError
+from guestlink import acl, xdg
+from guestlink.errors import GuestlinkError, reason
+from guestlink.socket_directory import COMPOSITOR, PIPEWIRE, PULSE, PULSE_COOKIE
 from guestlink_host.containers import write_in_place
 
 _log = logging.getLogger(__name__)
 
-COMPOSITOR, PULSE, PIPEWIRE = "wayland-0", "pulse", "pipewire-0"
-"""Names in a container's directory."""
-_COOKIE = "pulse-cookie"
 _COOKIE_LIMIT = 256
 """Bytes of PulseAudio's cookie."""
 INTERVAL = 5.0
@@ -69,8 +67,7 @@ class SessionSocket:
                 os.link(self._source, temporary)
                 os.replace(temporary, target)
             except OSError as error:
-                reason = (error.strerror or str(error)).lower()
-                self._complain(f"{self._source} cannot be carried into {directory}: {reason}")
+                self._complain(f"{self._source} cannot be carried into {directory}: {reason(error)}")
 
     def _complain(self, problem: str) -> None:
         if problem != self._said:
@@ -93,7 +90,7 @@ class SoundCookie:
             with self._source.open("rb") as stream:
                 cookie = stream.read(_COOKIE_LIMIT)
             for directory in directories:
-                write_in_place(directory / _COOKIE, cookie, 0o644)
+                write_in_place(directory / PULSE_COOKIE, cookie, 0o644)
         except OSError:
             return  # Without a cookie no server requires one.
 
@@ -108,16 +105,16 @@ def session_sockets(
         protocol as well; ``off`` for none.
     :param environ: the session's environment.
     """
-    runtime = Path(environ.get("XDG_RUNTIME_DIR", "/"))
+    runtime = Path(xdg.runtime_directory(environ) or "/")
     found: list[SessionSocket | SoundCookie] = []
     display = environ.get("WAYLAND_DISPLAY", "") if compositor == "auto" else compositor
     if display and compositor != "off":
         found.append(SessionSocket(COMPOSITOR, runtime / display, "windows of containers cannot be shown"))
-    if sound == "off" or "XDG_RUNTIME_DIR" not in environ:
+    if sound == "off" or not xdg.runtime_directory(environ):
         return found
     quiet = "containers have no sound"
     found.append(SessionSocket(PULSE, Path(environ.get("PULSE_RUNTIME_PATH", runtime / "pulse"), "native"), quiet))
-    config = Path(environ.get("XDG_CONFIG_HOME") or Path(environ.get("HOME", "/"), ".config"))
+    config = Path(xdg.config_home(environ))
     found.append(SoundCookie(Path(environ.get("PULSE_COOKIE", config / "pulse" / "cookie"))))
     if sound == "pipewire":
         remote = Path(environ.get("PIPEWIRE_RUNTIME_DIR", runtime), environ.get("PIPEWIRE_REMOTE", PIPEWIRE))

@@ -8,8 +8,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from guestlink import xdg
 from guestlink.config import Config, Setting, choice, load, standard_files
-from guestlink.paths import runtime_dir, state_home
+from guestlink.paths import runtime_dir
 from guestlink_host.managers import KINDS
 
 PROGRAM = "guestlink-host"
@@ -148,4 +149,4 @@ def gpu_nodes(setting: str) -> list[Path]:
 
 def state_directory() -> Path:
     """The directory of files that survive a restart."""
-    return state_home() / PROGRAM
+    return Path(xdg.state_home()) / PROGRAM

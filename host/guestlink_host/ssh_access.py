@@ -9,12 +9,12 @@ from __future__ import annotations
 import os
 import shlex
 import shutil
-import subprocess
 from collections.abc import Sequence
 from pathlib import Path
 
 from guestlink.errors import GuestlinkError
 from guestlink.paths import private_directory
+from guestlink.program import run_program
 from guestlink_host.settings import state_directory
 
 SUFFIX = ".guestlink"
@@ -104,16 +104,11 @@ def _make(key: Path) -> None:
         raise GuestlinkError("ssh-keygen is not installed", hint="install the package openssh-client")
     directory = private_directory(key.parent)
     fresh = directory / f"new-{os.getpid()}"
-    done = subprocess.run(
-        ["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", "guestlink-host", "-f", str(fresh)],
-        check=False,
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        timeout=60,
-    )
-    if done.returncode != 0:
-        said = done.stderr.decode(errors="replace").strip().splitlines()
-        raise GuestlinkError(f"no key can be made in {directory}: {said[0] if said else 'ssh-keygen failed'}")
+    words = ["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", "guestlink-host", "-f", str(fresh)]
+    done = run_program(words, timeout=60)
+    if done.status != 0:
+        said = done.messages[0] if done.messages else "ssh-keygen failed"
+        raise GuestlinkError(f"no key can be made in {directory}: {said}")
     # Rename the public half last: if it exists, both halves do.
     os.replace(fresh, key)
     os.replace(f"{fresh}.pub", key.with_suffix(".pub"))

@@ -12,7 +12,7 @@ import struct
 from collections.abc import Collection
 from typing import NamedTuple, TypeAlias
 
-from guestlink.errors import GuestlinkError
+from guestlink.errors import GuestlinkError, reason
 
 _Path: TypeAlias = "str | os.PathLike[str]"
 _ATTRIBUTE = "system.posix_acl_access"
@@ -61,7 +61,7 @@ def grant(path: _Path, uids: Collection[int], permissions: int) -> None:
             os.setxattr(path, _ATTRIBUTE, content, follow_symlinks=False)
     except OSError as error:
         raise GuestlinkError(
-            f"{path} cannot be opened to the container: {(error.strerror or str(error)).lower()}",
+            f"{path} cannot be opened to the container: {reason(error)}",
             hint="its file system must keep access control lists (acl(5)); tmpfs and ext4 do",
         ) from error
 

@@ -18,7 +18,8 @@ import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Generic, NamedTuple, TypeVar
 
-from guestlink.errors import GuestlinkError
+from guestlink import xdg
+from guestlink.errors import GuestlinkError, reason
 
 _T = TypeVar("_T")
 
@@ -139,10 +140,7 @@ def load(
 
 def standard_files(name: str, environ: Mapping[str, str] = os.environ) -> list[str]:
     """``/etc/guestlink/NAME`` and the user's own file of that name."""
-    config_home = environ.get("XDG_CONFIG_HOME", "")
-    if not config_home.startswith("/"):
-        config_home = os.path.join(environ.get("HOME") or os.path.expanduser("~"), ".config")
-    return [f"/etc/guestlink/{name}", f"{config_home}/guestlink/{name}"]
+    return [f"/etc/guestlink/{name}", f"{xdg.config_home(environ)}/guestlink/{name}"]
 
 
 def _read(path: str, warnings: list[str]) -> list[_Line]:
@@ -152,7 +150,7 @@ def _read(path: str, warnings: list[str]) -> list[_Line]:
     except FileNotFoundError:
         return []
     except OSError as error:
-        warnings.append(f"{path} cannot be read: {(error.strerror or str(error)).lower()}")
+        warnings.append(f"{path} cannot be read: {reason(error)}")
         return []
     if len(content) > FILE_LIMIT:
         warnings.append(f"{path} is longer than {FILE_LIMIT} bytes and was not read")

@@ -15,7 +15,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from guestlink.address import UnixAddress
-from guestlink.errors import GuestlinkError, not_utf8
+from guestlink.errors import GuestlinkError, not_utf8, reason
 from guestlink.sockets import ConnectFailed, connect, listen, peer_of, same_user
 
 if TYPE_CHECKING:
@@ -64,7 +64,7 @@ class ControlClient:
             except TimeoutError as error:
                 raise GuestlinkError(f"{self._daemon} did not answer within {timeout:g} s") from error
             except OSError as error:
-                raise GuestlinkError(f"{self._daemon} broke off: {error.strerror}") from error
+                raise GuestlinkError(f"{self._daemon} broke off: {reason(error)}") from error
         answer = _decode(line)
         if answer is None:
             raise GuestlinkError(f"{self._daemon} went away before it answered", hint=self._hint)

@@ -31,6 +31,11 @@ def not_utf8(error: UnicodeEncodeError) -> GuestlinkError:
     return GuestlinkError(f"{error.object!a:.80} is not UTF-8", hint="only names in UTF-8 can be used here")
 
 
+def reason(error: Exception) -> str:
+    """The system's text for a failed call, in lower case, as in "X cannot be read: no such file or directory"."""
+    return str(getattr(error, "strerror", None) or error).lower()
+
+
 def report(name: str, error: GuestlinkError) -> None:
     """Print an error to standard error the way every program of the suite does."""
     lines = [f"{name}: {error.message}"]
@@ -83,5 +88,4 @@ def _drop_output() -> None:
 
 
 def _os_error_text(error: OSError) -> str:
-    reason = (error.strerror or str(error)).lower()
-    return f"{error.filename}: {reason}" if error.filename else reason
+    return f"{error.filename}: {reason(error)}" if error.filename else reason(error)

@@ -1,4 +1,4 @@
-"""The suite's directories, by the XDG base directory specification."""
+"""Files and directories that we write, with pathlib."""
 
 from __future__ import annotations
 
@@ -8,26 +8,6 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from guestlink.private_directory import make_private_directory, make_runtime_directory
-
-
-def home(environ: Mapping[str, str] = os.environ) -> Path:
-    """The user's home directory."""
-    return Path(environ.get("HOME") or os.path.expanduser("~"))
-
-
-def data_home(environ: Mapping[str, str] = os.environ) -> Path:
-    """``$XDG_DATA_HOME``."""
-    return _base("XDG_DATA_HOME", ".local/share", environ)
-
-
-def config_home(environ: Mapping[str, str] = os.environ) -> Path:
-    """``$XDG_CONFIG_HOME``."""
-    return _base("XDG_CONFIG_HOME", ".config", environ)
-
-
-def state_home(environ: Mapping[str, str] = os.environ) -> Path:
-    """``$XDG_STATE_HOME``."""
-    return _base("XDG_STATE_HOME", ".local/state", environ)
 
 
 def runtime_dir(name: str = "guestlink", environ: Mapping[str, str] = os.environ) -> Path:
@@ -62,9 +42,3 @@ def atomic_write(path: Path, content: bytes, mode: int = 0o644) -> None:
         with contextlib.suppress(OSError):
             temporary.unlink()
         raise
-
-
-def _base(variable: str, default: str, environ: Mapping[str, str]) -> Path:
-    value = environ.get(variable, "")
-    # The specification requires that relative paths are ignored.
-    return Path(value) if value.startswith("/") else home(environ) / default

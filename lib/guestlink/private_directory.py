@@ -6,8 +6,8 @@ import os
 import stat
 from collections.abc import Mapping
 
-from guestlink import acl
-from guestlink.errors import GuestlinkError
+from guestlink import acl, xdg
+from guestlink.errors import GuestlinkError, reason
 
 
 def make_private_directory(path: str) -> None:
@@ -30,7 +30,7 @@ def make_private_directory(path: str) -> None:
             os.chmod(path, 0o700)
     except OSError as error:
         raise GuestlinkError(
-            f"cannot make the directory {path}: {(error.strerror or str(error)).lower()}",
+            f"cannot make the directory {path}: {reason(error)}",
             hint="make its parent writable, or set XDG_RUNTIME_DIR to a directory of this user",
         ) from error
 
@@ -43,11 +43,8 @@ def make_runtime_directory(name: str = "guestlink", environ: Mapping[str, str] =
 
     :raises GuestlinkError: the directory belongs to another user or cannot be made.
     """
-    base = environ.get("XDG_RUNTIME_DIR", "")
-    if base.startswith("/"):
+    if base := xdg.existing_runtime_directory(environ):
         path = os.path.join(base, name)
-    elif os.path.isdir(f"/run/user/{os.getuid()}"):
-        path = f"/run/user/{os.getuid()}/{name}"
     else:
         path = os.path.join(environ.get("TMPDIR") or "/tmp", f"{name}-{os.getuid()}")
     make_private_directory(path)

@@ -1,4 +1,4 @@
-"""Helper commands: bounded in time and output."""
+"""Runs programs of the system from an event loop, bounded in time and output."""
 
 from __future__ import annotations
 
@@ -7,46 +7,12 @@ import contextlib
 import os
 import signal
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 
-from guestlink.errors import GuestlinkError
+from guestlink.errors import reason
+from guestlink.program import CommandFailed, Completed
 
 OUTPUT_LIMIT = 4 * 1024 * 1024
 """Bytes kept of each output stream of a helper command; the rest is read and dropped."""
-
-
-class CommandFailed(GuestlinkError):
-    """A helper command could not be run, took too long or reported failure."""
-
-
-@dataclass(frozen=True)
-class Completed:
-    """How a command ended: its exit status (negative: killed by that signal) and what it printed."""
-
-    argv: tuple[str, ...]
-    status: int
-    stdout: bytes
-    stderr: bytes
-
-    def check(self) -> Completed:
-        """Return this object if the command succeeded.
-
-        :raises CommandFailed: the status is not 0; the message ends with the command's last line of output.
-        """
-        if self.status != 0:
-            said = (self.stderr or self.stdout).decode(errors="replace").strip().splitlines()
-            killed = f"was killed by {signal_name(-self.status)}"
-            how = killed if self.status < 0 else f"failed with {self.status}"
-            raise CommandFailed(f"{self.argv[0]} {how}" + (f": {said[-1]}" if said else ""))
-        return self
-
-
-def signal_name(number: int) -> str:
-    """``SIGTERM`` for 15; ``signal 99`` for a number without a name."""
-    try:
-        return signal.Signals(number).name
-    except ValueError:
-        return f"signal {number}"
 
 
 async def run(
@@ -75,8 +41,7 @@ async def run(
             restore_signals=True,
         )
     except (OSError, ValueError) as error:
-        reason = getattr(error, "strerror", None) or str(error)
-        raise CommandFailed(f"cannot run {argv[0]}: {reason.lower()}") from error
+        raise CommandFailed(f"cannot run {argv[0]}: {reason(error)}") from error
     try:
         async with asyncio.timeout(timeout):
             _, stdout, stderr = await asyncio.gather(

@@ -13,7 +13,7 @@ from collections.abc import Collection, Mapping, MutableMapping
 from typing import NamedTuple
 
 from guestlink.address import Address, TcpAddress, UnixAddress, VsockAddress
-from guestlink.errors import GuestlinkError
+from guestlink.errors import GuestlinkError, reason
 
 _LISTEN_FDS_START = 3
 """The first descriptor that systemd passes (sd_listen_fds(3))."""
@@ -147,7 +147,7 @@ def connect(address: Address, timeout: float | None = 10.0) -> socket.socket:
                 sock.close()
                 raise
     except OSError as error:
-        raise ConnectFailed(f"cannot connect to {address}: {_reason(error)}") from error
+        raise ConnectFailed(f"cannot connect to {address}: {network_reason(error)}") from error
     sock.settimeout(None)
     return sock
 
@@ -172,7 +172,7 @@ async def connect_soon(address: Address, timeout: float = 2.0) -> socket.socket:
             await loop.sock_connect(sock, _kernel_name(address))
     except OSError as error:
         sock.close()
-        raise ConnectFailed(f"cannot connect to {address}: {_reason(error)}") from error
+        raise ConnectFailed(f"cannot connect to {address}: {network_reason(error)}") from error
     except BaseException:
         sock.close()
         raise
@@ -213,7 +213,7 @@ def listen(address: Address, *, mode: int = 0o600, backlog: int = 128) -> socket
             raise AddressInUse(
                 f"{address} is in use", hint="stop the program that serves it, or choose another address"
             ) from error
-        raise GuestlinkError(f"cannot listen on {address}: {_reason(error)}") from error
+        raise GuestlinkError(f"cannot listen on {address}: {network_reason(error)}") from error
     except BaseException:
         sock.close()
         raise
@@ -302,9 +302,10 @@ def _remove_dead_socket(address: UnixAddress) -> None:
             raise OSError(errno.EADDRINUSE, os.strerror(errno.EADDRINUSE))
 
 
-def _reason(error: OSError) -> str:
+def network_reason(error: OSError) -> str:
+    """Like :func:`~guestlink.errors.reason`, for an error that asyncio or a time limit may have made."""
     if isinstance(error, TimeoutError):
         return "no answer in time"
     if error.errno and not isinstance(error, socket.gaierror):
         return os.strerror(error.errno).lower()  # asyncio's own text repeats the address, as a tuple.
-    return (error.strerror or str(error)).lower()
+    return reason(error)

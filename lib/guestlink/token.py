@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import errno
 
-from guestlink.errors import GuestlinkError
+from guestlink.errors import GuestlinkError, reason
 from guestlink.regular_file import read_regular
 
 TOKEN_PATH = "/dev/.container_token"
+"""Where the host mounts the token (chromeos-garcon.md §7.7)."""
 TOKEN_LENGTH = 36
 """Bytes read at most: a lower-case UUID; further bytes (a newline) are ignored."""
 
@@ -30,8 +31,7 @@ def read_token(path: str) -> str:
     except OSError as error:
         if error.errno == errno.ENOENT:
             raise TokenError(f"there is no token file {path} yet", hint=hint) from error
-        reason = (error.strerror or str(error)).lower()
-        raise TokenError(f"the token file {path} cannot be read: {reason}", hint=hint) from error
+        raise TokenError(f"the token file {path} cannot be read: {reason(error)}", hint=hint) from error
     try:
         token = content.decode("ascii").strip()
     except UnicodeDecodeError as error:

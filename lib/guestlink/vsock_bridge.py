@@ -13,7 +13,7 @@ import logging
 import socket
 
 from guestlink.address import Address, VsockAddress
-from guestlink.errors import GuestlinkError
+from guestlink.errors import GuestlinkError, reason
 from guestlink.sockets import AddressInUse, PeerPolicy, connect_soon, listen, peer_of
 from guestlink.tasks import TaskOwner
 
@@ -69,7 +69,7 @@ class Bridge:
                 connection, _ = await loop.sock_accept(self._listener)
             except OSError as error:
                 # Mostly too many open descriptors; connections that close free some.
-                self._warn(f"cannot accept connections to {self._target}: {error.strerror}")
+                self._warn(f"cannot accept connections to {self._target}: {reason(error)}")
                 await asyncio.sleep(_ACCEPT_PAUSE)
                 continue
             connection.setblocking(False)

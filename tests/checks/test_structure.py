@@ -49,6 +49,25 @@ def test_grpc_is_imported_in_one_place() -> None:
                 assert not any(name.partition(".")[0] == "grpc" for name in _imports(path)), path
 
 
+def test_the_socket_directory_is_described_in_one_place() -> None:
+    """Both sides take the names of the sockets between them from guestlink.socket_directory."""
+    for package in ROOTS:
+        for path in _modules(package):
+            if path.name in ("socket_directory.py", "token.py"):
+                continue
+            for node in ast.walk(ast.parse(path.read_text())):
+                if isinstance(node, ast.Constant) and isinstance(node.value, str):
+                    for name in ("/dev/.guestlink/", "listener.sock", "sftp.sock", "pulse-cookie"):
+                        assert name not in node.value or "\n" in node.value, f"{path}:{node.lineno} names {name}"
+
+
+def test_errors_are_worded_in_one_place() -> None:
+    for package in ROOTS:
+        for path in _modules(package):
+            if path.name != "errors.py":
+                assert "error.strerror" not in path.read_text(), f"{path}: use guestlink.errors.reason"
+
+
 def test_tasks_are_started_by_their_owners_alone() -> None:
     for package in ROOTS:
         for path in _modules(package):

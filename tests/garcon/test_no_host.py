@@ -9,6 +9,7 @@ import pytest
 
 from garcon import daemon, settings, shells
 from garcon.daemon import Daemon
+from guestlink import socket_directory
 from guestlink.control import ControlClient
 from guestlink.errors import GuestlinkError
 from guestlink.service import Notifier
@@ -19,7 +20,7 @@ async def test_garcon_waits_for_a_host_that_is_attached_later(
     runtime: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     carried = runtime / "carried"
-    monkeypatch.setattr(settings, "HOST_DIRECTORY", str(carried))
+    monkeypatch.setattr(socket_directory, "MOUNT_POINT", str(carried))
     monkeypatch.setattr(settings, "VSOCK_DEVICE", str(runtime / "vsock"))
     monkeypatch.setattr(daemon, "_NO_HOST_DELAY", 0.01)
     config = settings.load_settings({"GUESTLINK_TOKEN_FILE": str(runtime / "token")})
@@ -44,7 +45,7 @@ async def test_garcon_waits_for_a_host_that_is_attached_later(
 
 
 async def test_garcon_can_be_stopped_while_it_waits(runtime: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(settings, "HOST_DIRECTORY", str(runtime / "carried"))
+    monkeypatch.setattr(socket_directory, "MOUNT_POINT", str(runtime / "carried"))
     monkeypatch.setattr(settings, "VSOCK_DEVICE", str(runtime / "vsock"))
     config = settings.load_settings({"GUESTLINK_TOKEN_FILE": str(runtime / "token")})
     owner = TaskOwner("test")

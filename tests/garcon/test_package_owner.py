@@ -12,7 +12,7 @@ import pytest
 
 from garcon import package_owner
 from garcon.package_owner import BACKENDS, Backend, PackageOwners, installed_backend
-from guestlink.process import CommandFailed
+from guestlink.program import CommandFailed
 from support.needs import need
 
 

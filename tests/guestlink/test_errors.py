@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import errno
 import subprocess
 import sys
 
 import pytest
 
-from guestlink.errors import GuestlinkError, run_command
+from guestlink.errors import GuestlinkError, reason, run_command
 
 
 def _raise(error: BaseException) -> int:
@@ -40,3 +41,15 @@ def test_a_reader_that_went_away_is_no_error() -> None:
         timeout=60,
     )
     assert done.stderr == b""
+
+
+@pytest.mark.parametrize(
+    ("error", "expected"),
+    [
+        (FileNotFoundError(errno.ENOENT, "No such file or directory", "/x"), "no such file or directory"),
+        (OSError("Half a message"), "half a message"),
+        (ValueError("embedded null byte"), "embedded null byte"),
+    ],
+)
+def test_a_reason_is_the_systems_text_in_lower_case(error: Exception, expected: str) -> None:
+    assert reason(error) == expected

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from guestlink.errors import GuestlinkError
-from guestlink.paths import atomic_write, config_home, data_home, runtime_dir, state_home
+from guestlink.paths import atomic_write, runtime_dir
 
 
 def test_the_runtime_directory_is_private(tmp_path: Path) -> None:
@@ -30,13 +30,6 @@ def test_a_directory_that_cannot_be_made_is_named(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     with pytest.raises(GuestlinkError, match="cannot make the directory"):
         runtime_dir(environ={"XDG_RUNTIME_DIR": str(tmp_path / "file")})
-
-
-def test_relative_and_missing_variables_give_the_defaults() -> None:
-    environ = {"HOME": "/home/u", "XDG_DATA_HOME": "relative", "XDG_STATE_HOME": "/s"}
-    assert data_home(environ) == Path("/home/u/.local/share")
-    assert config_home(environ) == Path("/home/u/.config")
-    assert state_home(environ) == Path("/s")
 
 
 def test_a_file_is_replaced_whole_or_not_at_all(tmp_path: Path) -> None:

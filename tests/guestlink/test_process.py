@@ -7,7 +7,8 @@ import sys
 
 import pytest
 
-from guestlink.process import CommandFailed, run, signal_name
+from guestlink.process import run
+from guestlink.program import CommandFailed, signal_name
 
 
 async def test_output_and_status_come_back() -> None:

@@ -23,10 +23,10 @@ from guestlink.sockets import (
     ConnectFailed,
     Peer,
     PeerPolicy,
-    _reason,
     activated_sockets,
     connect,
     listen,
+    network_reason,
     peer_of,
     same_user,
     terminate_peer,
@@ -133,11 +133,14 @@ def test_sockets_for_another_process_are_left_alone() -> None:
 def test_a_failed_connection_has_the_systems_words_and_the_address_once() -> None:
     # asyncio raises this for a vsock address; the text contains the address as a tuple.
     assert (
-        _reason(ConnectionResetError(errno.ECONNRESET, "Connect call failed (2, 8889)"))
+        network_reason(ConnectionResetError(errno.ECONNRESET, "Connect call failed (2, 8889)"))
         == "connection reset by peer"
     )
-    assert _reason(socket.gaierror(socket.EAI_NONAME, "Name or service not known")) == "name or service not known"
-    assert _reason(TimeoutError()) == "no answer in time"
+    assert (
+        network_reason(socket.gaierror(socket.EAI_NONAME, "Name or service not known"))
+        == "name or service not known"
+    )
+    assert network_reason(TimeoutError()) == "no answer in time"
 
 
 @pytest.fixture

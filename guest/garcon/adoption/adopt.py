@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import json
 import os
-import subprocess
 import sys
 from typing import Any
 
 from garcon.adoption.guest_root import GuestRoot
 from garcon.adoption.steps import choose_user, take_steps
 from guestlink.errors import GuestlinkError
+from guestlink.program import CommandFailed, run_program
 
 _FAILED = 1
 
@@ -59,10 +59,10 @@ def adopt(*, directory: str, user: str, dry_run: bool, undo: bool, as_json: bool
 def _is_bare_metal() -> bool:
     """Whether systemd-detect-virt(1) finds no container and no virtual machine; false if it is not installed."""
     try:
-        done = subprocess.run(["systemd-detect-virt"], capture_output=True, text=True, timeout=10, check=False)
-    except (OSError, subprocess.TimeoutExpired):
+        done = run_program(["systemd-detect-virt"], timeout=10)
+    except CommandFailed:
         return False
-    return done.stdout.strip() == "none"
+    return done.output.strip() == "none"
 
 
 def _print_row(row: dict[str, str]) -> None:

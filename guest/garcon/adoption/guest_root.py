@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import os
-import subprocess
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from garcon.adoption.ledger import Change, Ledger
 from garcon.adoption.processes import end_processes, refuse_own_user
 from guestlink.errors import GuestlinkError
 from guestlink.paths import atomic_write
+from guestlink.program import Identity, run_program
 
 _TIMEOUT = 60.0
 _PACKAGES = {"systemctl": "systemd", "loginctl": "systemd"}
@@ -166,25 +166,11 @@ class GuestRoot:
             package = _PACKAGES.get(argv[0], "passwd or shadow")
             raise GuestlinkError(f"there is no program {argv[0]}", hint=f"install the package {package}")
         command = [program, *argv[1:]] if self.is_live else ["chroot", str(self.directory), program, *argv[1:]]
-        try:
-            done = subprocess.run(
-                command,
-                stdin=subprocess.DEVNULL,
-                capture_output=True,
-                text=True,
-                errors="replace",
-                timeout=_TIMEOUT,
-                check=False,
-                **(_become(user) if user is not None else {}),
-            )
-        except subprocess.TimeoutExpired as error:
-            raise GuestlinkError(f"{' '.join(argv)} did not end within {_TIMEOUT:g} s") from error
-        except (OSError, subprocess.SubprocessError, KeyError) as error:
-            raise GuestlinkError(f"{argv[0]} could not be run: {error}") from error
-        if done.returncode != 0:
-            said = (done.stderr or done.stdout).strip().splitlines()
-            raise GuestlinkError(said[-1] if said else f"{argv[0]} failed with {done.returncode}")
-        return str(done.stdout)
+        environ, identity = _become(user) if user is not None else (None, None)
+        done = run_program(command, timeout=_TIMEOUT, environ=environ, identity=identity)
+        if done.status != 0:
+            raise GuestlinkError(done.messages[-1] if done.messages else f"{argv[0]} failed with {done.status}")
+        return done.output
 
     # -- undoing -------------------------------------------------------------------------------------------------
 
@@ -266,8 +252,8 @@ class GuestRoot:
             path.unlink(missing_ok=True)
 
 
-def _become(user: Account) -> dict[str, Any]:
-    """Arguments of subprocess.run for a process of a user in the user's session; another user needs root."""
+def _become(user: Account) -> tuple[dict[str, str], Identity | None]:
+    """The variables of a process in a user's session, and the identity to change to; only root can change it."""
     runtime = f"/run/user/{user.uid}"
     environ = {
         "PATH": os.environ.get("PATH", os.defpath),
@@ -278,6 +264,5 @@ def _become(user: Account) -> dict[str, Any]:
         "DBUS_SESSION_BUS_ADDRESS": f"unix:path={runtime}/bus",
     }
     if os.getuid() == user.uid:
-        return {"env": environ}
-    groups = os.getgrouplist(user.name, user.gid)
-    return {"user": user.uid, "group": user.gid, "extra_groups": groups, "env": environ}
+        return environ, None
+    return environ, Identity(user.uid, user.gid, os.getgrouplist(user.name, user.gid))

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from garcon.adoption.guest_root import Account, GuestRoot
 from garcon.adoption.outcome import Outcome
-from garcon.settings import HOST_DIRECTORY
+from guestlink import socket_directory
 from guestlink.errors import GuestlinkError
 from guestlink.progress import waiting
 from guestlink.token import TOKEN_PATH
@@ -87,7 +87,7 @@ def _not_running(root: GuestRoot, user: Account, state: str) -> Outcome:
 
 def _next(user: Account) -> str:
     """The advice for a container that no host has set up yet; "" otherwise."""
-    if os.path.exists(HOST_DIRECTORY) or os.path.exists(TOKEN_PATH):
+    if os.path.exists(socket_directory.MOUNT_POINT) or os.path.exists(TOKEN_PATH):
         return ""
     return "next, on the host: guestlink-host attach NAME"
 

@@ -13,7 +13,9 @@ from garcon.adoption.guest_root import Account, GuestRoot
 from garcon.adoption.outcome import Outcome
 from garcon.adoption.services import start_services
 from garcon.diagnosis.facts import DESKTOP_UID, EXPECTED_GROUPS, UNITS
-from guestlink.errors import GuestlinkError
+from guestlink import socket_directory
+from guestlink.errors import GuestlinkError, reason
+from guestlink.token import TOKEN_PATH
 
 _MEMBERSHIPS = ("audio", "cdrom", "dialout", "floppy", "plugdev", "render", "users", "video")
 """Groups of devices. The host and the administrator decide about ``sudo`` and ``wheel``."""
@@ -23,8 +25,8 @@ _UNIT_DIRECTORIES = ("/usr/lib/systemd/user", "/lib/systemd/user", "/usr/local/l
 _WANTS = "default.target.wants"
 _IN_A_CONTAINER = (
     "ConditionVirtualization=|container",
-    "ConditionPathExists=|/dev/.container_token",
-    "ConditionPathExists=|/dev/.guestlink",
+    f"ConditionPathExists=|{TOKEN_PATH}",
+    f"ConditionPathExists=|{socket_directory.MOUNT_POINT}",
 )
 _CONDITIONS = {
     "guestlink-garcon.service": _IN_A_CONTAINER,
@@ -38,7 +40,8 @@ _CONDITIONS = {
 }
 """The units' conditions except ConditionUser; a test compares them with the units."""
 _SFTP_PATH = "/usr/lib/openssh/sftp-server"
-_PULSE, _PULSE_COOKIE = "/dev/.guestlink/pulse", "/dev/.guestlink/pulse-cookie"
+_PULSE = f"{socket_directory.MOUNT_POINT}/{socket_directory.PULSE}"
+_PULSE_COOKIE = f"{socket_directory.MOUNT_POINT}/{socket_directory.PULSE_COOKIE}"
 """PulseAudio's socket as a Linux host mounts it, and the cookie that authenticates its clients."""
 _SOMMELIERRC = """\
 # Run by /bin/sh when X11 programs can connect. Yours is ~/.sommelierrc.
@@ -87,7 +90,7 @@ def take_steps(root: GuestRoot, user: Account) -> Iterator[tuple[Step, Outcome]]
         except GuestlinkError as error:
             outcome = Outcome("failed", error.message, error.hint)
         except OSError as error:
-            outcome = Outcome("failed", f"{error.filename or step.name}: {(error.strerror or str(error)).lower()}")
+            outcome = Outcome("failed", f"{error.filename or step.name}: {reason(error)}")
         yield step, outcome
 
 

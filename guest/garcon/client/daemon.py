@@ -6,6 +6,7 @@ import os
 import time
 from typing import Any
 
+from guestlink import xdg
 from guestlink.control import ControlClient, DaemonNotRunning
 from guestlink.errors import GuestlinkError
 
@@ -37,14 +38,11 @@ class GarconClient(ControlClient):
 
 def control_path() -> str:
     """garcon's control socket (docs/internals.md)."""
-    base = os.environ.get("XDG_RUNTIME_DIR", "")
-    if not base.startswith("/"):
-        base = f"/run/user/{os.getuid()}"
-        if not os.path.isdir(base):
-            from guestlink.paths import runtime_dir
+    if base := xdg.existing_runtime_directory():
+        return f"{base}/guestlink/garcon.sock"
+    from guestlink.paths import runtime_dir
 
-            return str(runtime_dir() / "garcon.sock")
-    return f"{base}/guestlink/garcon.sock"
+    return str(runtime_dir() / "garcon.sock")
 
 
 def garcon(*, patient: bool = True) -> ControlClient:
@@ -106,14 +104,11 @@ def to_url(text: str) -> str:
 
 def _is_starting() -> bool:
     """Whether systemd is about to start garcon, or has just done so."""
-    import subprocess
+    from guestlink.program import CommandFailed, run_program
 
-    argv = ["systemctl", "--user", "show", "-p", "ActiveState,Job", _UNIT]
     try:
-        done = subprocess.run(
-            argv, stdin=subprocess.DEVNULL, capture_output=True, text=True, errors="replace", timeout=5, check=False
-        )
-    except (OSError, subprocess.SubprocessError):
+        done = run_program(["systemctl", "--user", "show", "-p", "ActiveState,Job", _UNIT], timeout=5)
+    except CommandFailed:
         return False
-    state = dict(line.partition("=")[::2] for line in done.stdout.splitlines())
+    state = dict(line.partition("=")[::2] for line in done.output.splitlines())
     return bool(state.get("Job")) or state.get("ActiveState") in _STATES

@@ -18,7 +18,7 @@ from garcon.diagnosis.facts import UNITS, Facts
 from garcon.diagnosis.gather import gather, session_environ
 from garcon.diagnosis.report import join, redaction_for, sections
 from guestlink.config import standard_files
-from guestlink.errors import GuestlinkError
+from guestlink.errors import GuestlinkError, reason
 from guestlink.progress import waiting
 from guestlink.regular_file import read_regular
 
@@ -50,9 +50,8 @@ def _create(path: str) -> int:
     try:
         return os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
     except OSError as error:
-        reason = (error.strerror or str(error)).lower()
         raise GuestlinkError(
-            f"{path} cannot be written: {reason}", hint="name another one with --output"
+            f"{path} cannot be written: {reason(error)}", hint="name another one with --output"
         ) from error
 
 

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import os
-import subprocess
 import time
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
+
+from guestlink.program import CommandFailed, ProgramMissing, run_program
 
 OUTPUT_LIMIT = 256 * 1024
 """Characters kept from the end of a command's output, which matters most."""
@@ -44,19 +45,9 @@ class Commands:
         if left <= 0:
             return Ran(None, f"({argv[0]} was not run: the time for this report is used up)")
         try:
-            done = subprocess.run(
-                argv,
-                env=self._environ,
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.PIPE,
-                stderr=subprocess.STDOUT,
-                timeout=left,
-                check=False,
-            )
-        except FileNotFoundError:
+            done = run_program(argv, timeout=left, environ=self._environ, is_merged=True)
+        except ProgramMissing:
             return Ran(None, f"(there is no {argv[0]})")
-        except subprocess.TimeoutExpired:
-            return Ran(None, f"({argv[0]} did not end within {left:.0f} s)")
-        except OSError as error:
-            return Ran(None, f"({argv[0]} cannot be run: {(error.strerror or str(error)).lower()})")
-        return Ran(done.returncode, done.stdout.decode(errors="replace")[-OUTPUT_LIMIT:])
+        except CommandFailed as error:
+            return Ran(None, f"({error})")
+        return Ran(done.status, done.output[-OUTPUT_LIMIT:])

@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
+from guestlink import socket_directory
+
 DESKTOP_UID = 1000
 """The uid that the units run for and that ChromeOS expects (chromeos-garcon.md §2.2)."""
 
@@ -113,7 +115,7 @@ class Facts:
     config_trouble: str = ""
     config_warnings: tuple[str, ...] = ()
     token_trouble: str = ""
-    host: str = "unix:/dev/.guestlink/listener.sock"
+    host: str = f"unix:{socket_directory.MOUNT_POINT}/{socket_directory.LISTENER}"
     host_trouble: str = ""
     listener_trouble: str = ""
     garcon: Mapping[str, Any] | None = field(default_factory=lambda: {"registered": True, "phase": "registered"})

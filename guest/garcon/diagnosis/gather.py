@@ -18,12 +18,12 @@ from garcon.client.daemon import control_path, garcon
 from garcon.diagnosis.commands import Commands
 from garcon.diagnosis.environment import stale_environments
 from garcon.diagnosis.facts import DESKTOP_UID, EXPECTED_GROUPS, UNITS, Facts, Node, UnitState
-from garcon.settings import HOST_DIRECTORY, SFTP_SERVER, TOKEN_FILE, NoHost, host_address, load_settings
-from guestlink import __version__
+from garcon.settings import SFTP_SERVER, TOKEN_FILE, NoHost, host_address, load_settings
+from guestlink import __version__, socket_directory
 from guestlink.address import Address, UnixAddress, VsockAddress
 from guestlink.config import ConfigError
 from guestlink.control import ControlClient, DaemonNotRunning
-from guestlink.errors import GuestlinkError
+from guestlink.errors import GuestlinkError, reason
 from guestlink.own_program import own_program
 from guestlink.sockets import ConnectFailed, connect
 from guestlink.token import TOKEN_PATH, TokenError, read_token
@@ -122,7 +122,10 @@ def _where() -> dict[str, Any]:
         "distribution": _distribution(),
         "systemd": os.path.isdir("/run/systemd/system"),
         "container": any(
-            map(os.path.exists, ("/run/systemd/container", TOKEN_PATH, HOST_DIRECTORY, "/run/.containerenv"))
+            map(
+                os.path.exists,
+                ("/run/systemd/container", TOKEN_PATH, socket_directory.MOUNT_POINT, "/run/.containerenv"),
+            )
         ),
         "shell_server": bool(own_program("vshd", "vshd")),
         "xdg_open": shutil.which("xdg-open") is not None,
@@ -191,7 +194,7 @@ def _connect_trouble(path: str) -> str:
         try:
             sock.connect(path)
         except OSError as error:
-            return f"{path}: {(error.strerror or str(error)).lower()}"
+            return f"{path}: {reason(error)}"
     return ""
 
 
@@ -297,7 +300,7 @@ def parse_units(text: str) -> Iterator[tuple[str, UnitState]]:
 
 
 def _wayland(host: str) -> dict[str, Any]:
-    path = f"{HOST_DIRECTORY}/wayland-0"
+    path = f"{socket_directory.MOUNT_POINT}/{socket_directory.COMPOSITOR}"
     there = os.path.exists(path)
     proxies = []
     for name in sorted(glob.glob(os.path.join(os.path.dirname(control_path()), "sommelier-*.sock"))):
@@ -330,7 +333,7 @@ def _open_trouble(path: str) -> str:
     try:
         os.close(os.open(path, os.O_RDWR | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOCTTY))
     except OSError as error:
-        return (error.strerror or str(error)).lower()
+        return reason(error)
     return ""
 
 

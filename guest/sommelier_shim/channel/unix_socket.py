@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import socket
 
+from guestlink.errors import reason
 from sommelier_shim.channel import HostBusy, HostUnreachable
 
 
@@ -36,8 +37,7 @@ class SocketChannel:
 
 def unreachable(path: str, error: OSError) -> HostUnreachable:
     """The error for a socket to which a connection failed."""
-    reason = (error.strerror or str(error)).lower()
     return HostUnreachable(
-        f"the host compositor at {path} cannot be reached: {reason}",
+        f"the host compositor at {path} cannot be reached: {reason(error)}",
         hint="start it, or name its socket with --display",
     )

@@ -14,10 +14,6 @@ from typing import NamedTuple
 from guestlink.errors import GuestlinkError
 
 KINDS = ("lxd", "incus", "lxc")
-CARRIED_AS = "/dev/.guestlink"
-"""Path of the container's directory inside."""
-TOKEN_AS = "/dev/.container_token"
-"""Path of the container's token inside (chromeos-garcon.md §7.7)."""
 RUNNING, STOPPED, FROZEN = "running", "stopped", "frozen"
 RUN_TIMEOUT = 60.0
 """Seconds for a command inside a container."""
@@ -44,7 +40,7 @@ class Instance(NamedTuple):
     :ivar place: LXD's or Incus's project, or LXC's directory.
     :ivar status: :data:`RUNNING`, :data:`STOPPED`, :data:`FROZEN`, or the manager's own word.
     :ivar ids: its map of user ids; empty if they are the host's own.
-    :ivar directory: the directory that we mount as :data:`CARRIED_AS`; ``None`` if the container is not attached.
+    :ivar directory: the socket directory that we mount; ``None`` if the container is not attached.
     :ivar started: a text that differs from one start to the next.
     :ivar wanted_by: a user id on the host: by profile, that user's guestlink-host attaches it; else ``None``.
     """
@@ -77,8 +73,8 @@ class Instance(NamedTuple):
 class Carried(NamedTuple):
     """The host's paths that are mounted in a container.
 
-    :ivar directory: mounted as :data:`CARRIED_AS`.
-    :ivar token: a file, mounted as :data:`TOKEN_AS`.
+    :ivar directory: mounted as :data:`~guestlink.socket_directory.MOUNT_POINT`.
+    :ivar token: a file, mounted as :data:`~guestlink.token.TOKEN_PATH`.
     :ivar devices: device nodes of the host, each mounted as ``/dev/dri/NAME``.
     """
 

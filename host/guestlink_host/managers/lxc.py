@@ -14,14 +14,16 @@ import subprocess
 from collections.abc import Collection, Sequence
 from pathlib import Path
 
+from guestlink.errors import reason
 from guestlink.paths import atomic_write
+from guestlink.program import CommandFailed, run_program
+from guestlink.socket_directory import MOUNT_POINT
+from guestlink.token import TOKEN_PATH
 from guestlink_host.managers import (
-    CARRIED_AS,
     FROZEN,
     RUN_TIMEOUT,
     RUNNING,
     STOPPED,
-    TOKEN_AS,
     Carried,
     IdRange,
     Instance,
@@ -60,7 +62,7 @@ class Lxc(Manager):
         except FileNotFoundError:
             return []
         except OSError as error:
-            raise ManagerError(f"{self._directory} cannot be read: {(error.strerror or '').lower()}") from error
+            raise ManagerError(f"{self._directory} cannot be read: {reason(error)}") from error
         return [self._instance(name) for name in there if names is None or name in names]
 
     def attach(self, instance: Instance, carried: Carried) -> bool:
@@ -136,18 +138,10 @@ class Lxc(Manager):
     def _inside(self, instance: Instance, argv: Sequence[str], stdin: int, timeout: float) -> Ran:
         words = ["lxc-attach", "-P", str(self._directory), "-n", instance.name, "--clear-env", "--", "env"]
         try:
-            done = subprocess.run(
-                [*words, _PATH, "HOME=/root", *argv],
-                stdin=stdin,
-                capture_output=True,
-                text=True,
-                errors="replace",
-                timeout=timeout,
-                check=False,
-            )
-        except (OSError, subprocess.TimeoutExpired) as error:
+            done = run_program([*words, _PATH, "HOME=/root", *argv], stdin=stdin, timeout=timeout)
+        except CommandFailed as error:
             raise ManagerError(f"nothing can be run in {instance.name}: {error}") from error
-        return Ran(done.returncode, done.stdout, done.stderr)
+        return Ran(done.status, done.output, done.stderr.decode(errors="replace"))
 
     def _instance(self, name: str) -> Instance:
         words = ["lxc-info", "-P", str(self._directory), "-n", name]
@@ -169,31 +163,22 @@ class Lxc(Manager):
     @staticmethod
     def _run(argv: Sequence[str], timeout: float = _TIMEOUT) -> str:
         try:
-            done = subprocess.run(
-                argv,
-                stdin=subprocess.DEVNULL,
-                capture_output=True,
-                text=True,
-                errors="replace",
-                timeout=timeout,
-                check=False,
-            )
-        except (OSError, subprocess.TimeoutExpired) as error:
-            raise ManagerError(f"{argv[0]} cannot be run: {error}", hint="install LXC's commands") from error
-        if done.returncode != 0:
-            said = (done.stderr or done.stdout).strip().splitlines()
+            done = run_program(argv, timeout=timeout)
+        except CommandFailed as error:
+            raise ManagerError(str(error), hint="install LXC's commands") from error
+        if done.status != 0:
             raise ManagerError(
-                f"{argv[0]} failed" + (f": {said[0]}" if said else ""),
+                f"{argv[0]} failed" + "".join(f": {line}" for line in done.messages[:1]),
                 hint=f"try it by hand: {' '.join(argv)} -l INFO -o /dev/stderr",
             )
-        return done.stdout
+        return done.output
 
     @staticmethod
     def _read(path: Path) -> str:
         try:
             return path.read_text(errors="surrogateescape")
         except OSError as error:
-            raise ManagerError(f"{path} cannot be read: {(error.strerror or '').lower()}") from error
+            raise ManagerError(f"{path} cannot be read: {reason(error)}") from error
 
     @staticmethod
     def _write(path: Path, text: str, mode: int = 0o644) -> bool:
@@ -205,7 +190,7 @@ class Lxc(Manager):
             atomic_write(path, content, path.stat().st_mode & 0o777 if path.exists() else mode)
         except OSError as error:
             raise ManagerError(
-                f"{path} cannot be written: {(error.strerror or '').lower()}",
+                f"{path} cannot be written: {reason(error)}",
                 hint="root changes the machine's containers: "
                 "`sudo XDG_RUNTIME_DIR=$XDG_RUNTIME_DIR guestlink-host attach NAME`",
             ) from error
@@ -216,15 +201,7 @@ def find_lxc() -> Lxc | None:
     """LXC with this user's containers, if it is installed."""
     if shutil.which("lxc-info") is None or shutil.which("lxc-config") is None:
         return None
-    done = subprocess.run(
-        ["lxc-config", "lxc.lxcpath"],
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        text=True,
-        timeout=_TIMEOUT,
-        check=False,
-    )
-    directory = done.stdout.strip()
+    directory = run_program(["lxc-config", "lxc.lxcpath"], timeout=_TIMEOUT).output.strip()
     return Lxc(Path(directory)) if os.path.isabs(directory) else None
 
 
@@ -240,8 +217,8 @@ def _lines(directory: Path, instance: Instance, carried: Carried) -> str:
         f"# Written by guestlink-host attach {instance.name}",
         f"lxc.hook.pre-start = {directory / _HOOK}",
         f"lxc.hook.post-stop = {directory / _HOOK}",
-        f"lxc.mount.entry = {shown}/directory {CARRIED_AS[1:]} none bind,optional,create=dir 0 0",
-        f"lxc.mount.entry = {shown}/token {TOKEN_AS[1:]} none bind,ro,optional,create=file 0 0",
+        f"lxc.mount.entry = {shown}/directory {MOUNT_POINT[1:]} none bind,optional,create=dir 0 0",
+        f"lxc.mount.entry = {shown}/token {TOKEN_PATH[1:]} none bind,ro,optional,create=file 0 0",
     ]
     for node in carried.devices:
         lines.append(f"lxc.mount.entry = {node} dev/dri/{node.name} none bind,optional,create=file 0 0")

@@ -13,14 +13,14 @@ from pathlib import Path
 from typing import Any, BinaryIO
 from urllib.parse import quote, urlencode
 
+from guestlink.socket_directory import MOUNT_POINT
+from guestlink.token import TOKEN_PATH
 from guestlink_host.managers import (
-    CARRIED_AS,
     FROZEN,
     RUN_TIMEOUT,
     RUNNING,
     STOPPED,
     TITLES,
-    TOKEN_AS,
     Carried,
     IdRange,
     Instance,
@@ -323,8 +323,8 @@ def _devices(carried: Carried) -> dict[str, dict[str, str]]:
     # "required": "false", so that the container starts while nobody is logged in; carry_again() mounts later.
     disk = {"type": "disk", "required": "false"}
     return {
-        _DIRECTORY: disk | {"source": str(carried.directory), "path": CARRIED_AS},
-        _TOKEN: disk | {"source": str(carried.token), "path": TOKEN_AS, "readonly": "true"},
+        _DIRECTORY: disk | {"source": str(carried.directory), "path": MOUNT_POINT},
+        _TOKEN: disk | {"source": str(carried.token), "path": TOKEN_PATH, "readonly": "true"},
     } | node_devices(carried.devices)
 
 

@@ -18,7 +18,7 @@ from contextlib import contextmanager, suppress
 from itertools import islice
 from types import FrameType
 
-from guestlink.errors import GuestlinkError, report
+from guestlink.errors import GuestlinkError, reason, report
 from guestlink.vsh import (
     NO_CWD,
     READY_TEXT,
@@ -200,7 +200,7 @@ class Session:
         except BlockingIOError:
             return
         except OSError as error:
-            raise self._broken((error.strerror or str(error)).lower()) from error
+            raise self._broken(reason(error)) from error
         if not received:
             raise self._broken("the other side hung up")
         try:
