@@ -6,8 +6,8 @@ import contextlib
 import fcntl
 import os
 
+from guestlink.backlog import Backlog
 from guestlink.vsh import Bytes
-from vshd.backlog import Backlog
 from vshd.target import Target
 
 _PASTE = 2048
@@ -58,18 +58,15 @@ class Input:
     def put_lent(self, data: Bytes) -> None:
         """As :meth:`put`, for bulk data whose memory the caller reuses: only bytes that are queued are copied."""
         target = self._target
-        taken = 0
         if data and target.terminal < 0 <= target.stdin and not self._ends:
             self._widen()
             if not self._backlog.size:
                 try:
-                    taken = os.write(target.stdin, data)
-                except BlockingIOError:
-                    pass
+                    self._backlog.write(target.stdin, [data])
                 except OSError:
                     self._give_up()
-        if taken < len(data) or not data:
-            self.put(bytes(data[taken:]))
+                return
+        self.put(bytes(data))
 
     def type(self, keys: bytes) -> None:
         """As :meth:`put` and :meth:`write`, for a few bytes, while the queue is empty and :meth:`takes` is true."""
@@ -97,7 +94,7 @@ class Input:
         try:
             waiting = self._backlog.size
             if target.terminal >= 0 and waiting > _PASTE and target.echoes():
-                self._backlog.write(target.stdin, _PASTE)
+                self._backlog.write(target.stdin, limit=_PASTE)
                 self._unechoed += waiting - self._backlog.size
             else:
                 self._backlog.write(target.stdin)

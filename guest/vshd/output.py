@@ -9,9 +9,9 @@ import logging
 import os
 import socket
 
+from guestlink.backlog import Backlog, Buffer
 from guestlink.errors import reason
 from guestlink.vsh import DATA_LIMIT, OutgoingBlock, data_header
-from vshd.backlog import Backlog, Buffer
 from vshd.target import Target
 
 _log = logging.getLogger(__name__)

@@ -22,6 +22,7 @@ import time
 from collections.abc import Callable, Mapping
 from typing import NamedTuple, TypeAlias
 
+from guestlink.backlog import Backlog
 from guestlink.errors import reason
 from guestlink.vsh import (
     READY_IN_CWD,
@@ -43,7 +44,6 @@ from guestlink.vsh import (
     killed_by,
 )
 from vshd.account import Account, Refused, choose_account
-from vshd.backlog import Backlog
 from vshd.environment import Environ, session_environ, target_environ
 from vshd.input import Input
 from vshd.login import login_environ

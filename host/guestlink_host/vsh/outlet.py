@@ -7,15 +7,12 @@ import errno
 import os
 import select
 import stat
-from collections import deque
-from itertools import islice
+from collections.abc import Sequence
 
-from guestlink.vsh import Bytes
+from guestlink.backlog import Backlog, Buffer
 
 _PIPE_BUF = 4096
 """Bytes that a pipe accepts without blocking when poll(2) reports POLLOUT (pipe(7))."""
-_BATCH = 64
-"""Pieces written by one call."""
 
 
 class Outlet:
@@ -27,15 +24,13 @@ class Outlet:
     :param descriptor: 1 or 2.
     :param poller: polls the descriptor for POLLOUT while bytes are queued.
     :ivar broken: whether the reader has closed the stream.
-    :ivar queued: number of bytes in the queue.
     """
 
     def __init__(self, descriptor: int, poller: select.poll) -> None:
-        self.queued = 0
         self.broken = False
         self._given = descriptor
         self._poller = poller
-        self._queue: deque[Bytes] = deque()
+        self._backlog = Backlog()
         self._own: int | None = None
         self._ended = False
         self._mask: int | None = None
@@ -49,29 +44,29 @@ class Outlet:
         self.watch()
 
     @property
+    def queued(self) -> int:
+        """Bytes in the queue."""
+        return self._backlog.size
+
+    @property
     def _descriptor(self) -> int:
         return self._given if self._own is None else self._own
 
     def watch(self) -> None:
         """Poll for POLLOUT while bytes are queued; the next write detects a reader that has gone."""
-        self._ask(select.POLLOUT if self._queue else None)
+        self._ask(select.POLLOUT if self.queued else None)
 
-    def put(self, data: Bytes) -> None:
-        """Append bytes to the queue."""
-        if self.broken or self._ended:
-            return
-        self._queue.append(data)
-        self.queued += len(data)
+    def put(self, data: Buffer) -> None:
+        """Append bytes to the queue. The caller must not change them afterwards."""
+        if not self.broken and not self._ended:
+            self._backlog.add(data)
 
-    def put_lent(self, data: Bytes) -> None:
-        """Write bytes whose memory will be reused: copy those that stay in the queue."""
-        if self._queue or self._bounded:
+    def put_lent(self, data: Buffer) -> None:
+        """Write bytes whose memory the caller reuses: copy those that stay in the queue."""
+        if self.queued or self._bounded:
             self.put(bytes(data))
-            return
-        self.put(data)
-        self.write()
-        if self._queue:
-            self._queue[0] = bytes(self._queue[0])
+        elif not self.broken and not self._ended:
+            self._try_to_write([data])
 
     def end(self) -> None:
         """Mark the end of the stream: close standard output when the queue is written."""
@@ -80,32 +75,14 @@ class Outlet:
 
     def write(self) -> None:
         """Write as much of the queue as the reader accepts now."""
-        while self._queue:
-            try:
-                if self._bounded:
-                    count = os.write(self._descriptor, self._queue[0][:_PIPE_BUF])
-                else:
-                    count = os.writev(self._descriptor, list(islice(self._queue, _BATCH)))
-            except BlockingIOError:
-                return
-            except OSError as error:
-                if error.errno not in (errno.EPIPE, errno.EIO, errno.ECONNRESET):
-                    raise  # A full disk, for example: report it to the user.
-                self.broken = True
-                self._queue.clear()
-                self.queued = 0
-                self._ask(None)
-                return
-            self._written(count)
-            if self._bounded:
-                break
+        self._try_to_write()
         self._close_if_done()
 
     def finish(self) -> None:
         """Write the whole queue; block if the reader is slow."""
         if self._own is not None:
             os.set_blocking(self._own, True)
-        while self._queue:
+        while self.queued:
             self.write()
 
     def close(self) -> None:
@@ -126,18 +103,21 @@ class Outlet:
 
     def _close_if_done(self) -> None:
         # Standard error stays open for our own messages.
-        if self._ended and not self._queue and self._given == 1 and not os.isatty(1):
+        if self._ended and not self.queued and self._given == 1 and not os.isatty(1):
             self.close()
             nowhere = os.open(os.devnull, os.O_WRONLY | os.O_CLOEXEC)
             os.dup2(nowhere, 1)
             os.close(nowhere)
 
-    def _written(self, count: int) -> None:
-        self.queued -= count
-        while count:
-            first = self._queue[0]
-            if count < len(first):
-                self._queue[0] = memoryview(first)[count:]
-                return
-            count -= len(first)
-            self._queue.popleft()
+    def _try_to_write(self, new: Sequence[Buffer] = ()) -> None:
+        try:
+            if self._bounded:
+                self._backlog.write(self._descriptor, limit=_PIPE_BUF)
+            else:
+                self._backlog.write(self._descriptor, new)
+        except OSError as error:
+            if error.errno not in (errno.EPIPE, errno.EIO, errno.ECONNRESET):
+                raise  # A full disk, for example: report it to the user.
+            self.broken = True
+            self._backlog.clear()
+            self._ask(None)

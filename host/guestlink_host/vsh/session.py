@@ -12,12 +12,11 @@ import select
 import signal
 import socket
 import time
-from collections import deque
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
-from itertools import islice
 from types import FrameType
 
+from guestlink.backlog import Backlog
 from guestlink.errors import GuestlinkError, reason, report
 from guestlink.vsh import (
     NO_CWD,
@@ -49,8 +48,6 @@ READY_TIMEOUT = 30.0
 HIGH_WATER = 256 * 1024
 """Bytes queued in one direction; with more, vsh stops reading the source."""
 _READ = 64 * 1024
-_BATCH = 64
-"""Pieces sent by one call."""
 _FORWARDED = (signal.SIGHUP, signal.SIGINT, signal.SIGQUIT, signal.SIGTERM)
 _FATAL = (signal.SIGUSR1, signal.SIGUSR2, signal.SIGALRM, signal.SIGVTALRM, signal.SIGPROF, signal.SIGXCPU)
 """Other signals that end a process: the terminal is restored first."""
@@ -100,8 +97,7 @@ class Session:
         self._terminal = terminal
         self._escape = EscapeFilter(escape if terminal is not None else None)
         self._escape_character = escape or 0
-        self._out: deque[Bytes] = deque()
-        self._queued = 0
+        self._backlog = Backlog()
         self._size = (setup.rows, setup.cols)
         self._ready = False
         self._closed = False
@@ -153,8 +149,10 @@ class Session:
 
     def _turn(self, deadline: float) -> None:
         slow = any(outlet.queued >= HIGH_WATER for outlet in self._outlets.values())
-        self._want(self._sock.fileno(), (0 if slow else select.POLLIN) | (select.POLLOUT if self._out else 0))
-        reading = self._input_open and self._ready and self._queued < HIGH_WATER
+        self._want(
+            self._sock.fileno(), (0 if slow else select.POLLIN) | (select.POLLOUT if self._backlog.size else 0)
+        )
+        reading = self._input_open and self._ready and self._backlog.size < HIGH_WATER
         self._want(0, select.POLLIN if reading else 0)
         for outlet in self._outlets.values():
             outlet.watch()
@@ -300,28 +298,17 @@ class Session:
         if self._closed:
             return
         for buffer in buffers:
-            self._out.append(buffer)
-            self._queued += len(buffer)
+            self._backlog.add(buffer)
         self._flush()
 
     def _flush(self) -> None:
-        while self._out:
-            try:
-                count = self._sock.sendmsg(list(islice(self._out, _BATCH)))
-            except BlockingIOError:
-                return
-            except OSError:
-                # The vshd accepts no more bytes; still read what it has sent, perhaps the exit status.
-                self._closed = True
-                self._input_open = False
-                self._out.clear()
-                self._queued = 0
-                return
-            self._queued -= count
-            while count and count >= len(self._out[0]):
-                count -= len(self._out.popleft())
-            if count:
-                self._out[0] = memoryview(self._out[0])[count:]
+        try:
+            self._backlog.send(self._sock)
+        except OSError:
+            # The vshd accepts no more bytes; still read what it has sent, perhaps the exit status.
+            self._closed = True
+            self._input_open = False
+            self._backlog.clear()
 
     # -- signals ---------------------------------------------------------------------------------------------------
 

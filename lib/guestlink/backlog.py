@@ -8,6 +8,7 @@ import socket
 import sys
 from collections import deque
 from collections.abc import Callable, Sequence
+from functools import partial
 
 Buffer = bytes | bytearray | memoryview
 
@@ -55,41 +56,49 @@ class Backlog:
         """
         if self._pieces:
             self._drain(sock.sendmsg)
-        if not new:
-            return
-        sent = 0
-        if not self._pieces:
-            try:
-                sent = sock.sendmsg(new)
-            except BlockingIOError:
-                pass
-        if sent == sum(map(len, new)):
-            return
-        for buffer in new:
-            size = len(buffer)
-            if sent < size:
-                self.add(bytes(buffer[sent:]))
-            sent = max(sent - size, 0)
+        if new:
+            self._put(sock.sendmsg, new)
 
-    def write(self, descriptor: int, most: int = sys.maxsize) -> None:
-        """Write the queue, as far as the descriptor takes it.
+    def write(self, descriptor: int, new: Sequence[Buffer] = (), *, limit: int = sys.maxsize) -> None:
+        """Write the queue and then the new buffers, as far as the descriptor takes them.
 
-        :param most: bytes to write at most.
+        New bytes that are queued are copied, so that the caller can reuse their memory.
+
+        :param limit: how many bytes of the queue to write at most; with new buffers there is no limit.
         :raises OSError: the reader has closed.
         """
-        if not self._pieces:
+        if not self._pieces and not new:
             return
-        if self.size <= most:
-            self._drain(lambda pieces: os.writev(descriptor, pieces))
+        if new or self.size <= limit:
+            write = partial(os.writev, descriptor)
+            if self._pieces:
+                self._drain(write)
+            if new:
+                self._put(write, new)
             return
         with contextlib.suppress(BlockingIOError):
             first = memoryview(self._pieces[0])
-            taken = os.write(descriptor, first[:most])
+            taken = os.write(descriptor, first[:limit])
             self.size -= taken
             if taken < len(first):
                 self._pieces[0] = first[taken:]
             else:
                 self._pieces.popleft()
+
+    def _put(self, output: Callable[[Sequence[Buffer]], int], new: Sequence[Buffer]) -> None:
+        taken = 0
+        if not self._pieces:
+            try:
+                taken = output(new)
+            except BlockingIOError:
+                pass
+        if taken == sum(map(len, new)):
+            return
+        for buffer in new:
+            size = len(buffer)
+            if taken < size:
+                self.add(bytes(buffer[taken:]))
+            taken = max(taken - size, 0)
 
     def _drain(self, output: Callable[[list[Buffer]], int]) -> None:
         pieces = self._pieces
