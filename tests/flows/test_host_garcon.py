@@ -29,6 +29,7 @@ def rig() -> Iterator[Stage]:
             made.add_application(name, Name=name)
         made.start_garcon()
         wait_complete(made, APPLICATIONS)
+        wait_settled(made)
         yield made
 
 
@@ -42,6 +43,16 @@ def wait_complete(rig: Stage, names: list[str]) -> None:
         return bool(entry["registered"] and entry["reachable"]) and names_now == wanted
 
     rig.wait(f"{len(names)} applications are published", complete)
+
+
+def wait_settled(rig: Stage) -> None:
+    """Wait until the host has finished: its list is saved after the launchers, which icons may change once more."""
+    saved = Path(rig.host_environ["XDG_STATE_HOME"], "guestlink-host/applications/demo.json")
+
+    def settled() -> bool:
+        return saved.exists() and not [name for name in host_files(rig) if name.endswith(".new")]
+
+    rig.wait("the host has saved its list", settled)
 
 
 def wait_registered_anew(rig: Stage, count: int) -> None:
@@ -116,7 +127,10 @@ def test_the_host_is_killed_and_restarted_again_and_again_under_a_running_garcon
     rig.add_application("org.example.Late")
     wait_complete(rig, [*APPLICATIONS, "org.example.Late"])
     after = settled(rig, garcon, before)
-    rig.wait("one file more", lambda: set(host_files(rig)) - set(files) == {LATE})
+    try:
+        rig.wait("one file more", lambda: set(host_files(rig)) - set(files) == {LATE})
+    except StageError as error:
+        raise StageError(f"new are {sorted(set(host_files(rig)) - set(files))}\n{error}") from error
     report("host restarted", "garcon", before, after, [anew for _, anew in times])
     rig.host("launch", "demo", APPLICATIONS[0])
 
@@ -158,7 +172,10 @@ def test_garcon_is_killed_and_restarted_again_and_again_under_a_running_host(rig
         times.append(time.monotonic() - began)
     wait_complete(rig, [*APPLICATIONS, "org.example.Late"])
     after = settled(rig, host, before)
-    rig.wait("one file more", lambda: set(host_files(rig)) - set(files) == {LATE})
+    try:
+        rig.wait("one file more", lambda: set(host_files(rig)) - set(files) == {LATE})
+    except StageError as error:
+        raise StageError(f"new are {sorted(set(host_files(rig)) - set(files))}\n{error}") from error
     report("garcon restarted", "host", before, after, times)
     rig.host("launch", "demo", APPLICATIONS[0])
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import socket
 from pathlib import Path
 
@@ -9,7 +10,7 @@ import pytest
 
 from support.needs import need, need_status_0
 from support.other_compositors import Kwin, missing
-from support.proxied import FEATHERPAD, Proxied, pictures, program_of
+from support.proxied import FEATHERPAD, Proxied, program_of, same_pictures
 from support.wayland_peers import Client
 
 pytestmark = pytest.mark.interop
@@ -21,13 +22,6 @@ def _tools() -> None:
     need_status_0("/usr/bin/python3", "-c", "import gi", packages="python3-gi")
 
 
-def _shown(directory: Path, argv: list[str], *, through: bool) -> set[bytes]:
-    directory.mkdir()
-    shown = pictures(Kwin(directory / "compositor", scale="1.5"), directory / "container", argv, through=through)
-    assert all(picture.startswith(b"P6\n1536 1152\n") for picture in shown)
-    return shown
-
-
 @pytest.mark.parametrize(
     "argv",
     [["gtk4-demo"], ["gtk3-demo"], FEATHERPAD],
@@ -35,7 +29,8 @@ def _shown(directory: Path, argv: list[str], *, through: bool) -> set[bytes]:
 )
 def test_kwin_shows_the_same_through_the_proxy(short: Path, argv: list[str]) -> None:
     need(program_of(argv), packages="gtk-4-examples gtk-3-examples featherpad")
-    assert _shown(short / "direct", argv, through=False) & _shown(short / "through", argv, through=True)
+    shown = same_pictures(functools.partial(Kwin, scale="1.5"), short, argv)
+    assert all(picture.startswith(b"P6\n1536 1152\n") for picture in shown)
 
 
 @pytest.mark.parametrize(("switch", "expected"), [("--scale=1", 180), ("--scale=1.5", 120), ("--scale=0.5", 360)])

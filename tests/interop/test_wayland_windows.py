@@ -10,7 +10,7 @@ import pytest
 from support.compositor import Headless
 from support.needs import need
 from support.other_compositors import NestedMutter, Weston, missing
-from support.proxied import FEATHERPAD, Proxied, pictures, program_of
+from support.proxied import FEATHERPAD, Proxied, program_of, same_pictures
 from support.replay import Step
 from support.virtual_input import VirtualInput
 
@@ -123,13 +123,7 @@ def test_a_compositor_shows_the_same_through_the_proxy(
 ) -> None:
     need(*missing(kind), packages="weston mutter xvfb dbus libglib2.0-bin")
     need(program_of(program), packages="weston gtk-3-examples gtk-4-examples featherpad focuswriter mpv")
-
-    def shown(name: str, *, through: bool) -> set[bytes]:
-        (short / name).mkdir()
-        return pictures(kind(short / name / "compositor"), short / name / "container", program, through=through)
-
-    # The caret may be blinking.
-    assert shown("direct", through=False) & shown("through", through=True)
+    same_pictures(kind, short, program)
 
 
 @pytest.mark.parametrize("program", ["weston-simple-shm", "weston-simple-damage", "weston-flower", "weston-smoke"])

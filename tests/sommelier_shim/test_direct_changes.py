@@ -280,6 +280,7 @@ def test_a_panel_is_as_many_pixels_high_at_every_scale(direct: Direct) -> None:
     assert said(direct, host_layer, 3, "iiii") == [[1, 2, 1, 2], [4, 4, 4, 4]]
     assert len(said(direct, host_panel, 6, "")) == 2
     direct.client.request(layer, 7)
+    direct.client.sync()
     direct.host.event(host_panel, 0, "o", direct.own_outputs()[0])
     assert len(said(direct, host_panel, 6, "")) == 2, "without a role it is left alone"
 

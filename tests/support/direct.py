@@ -68,9 +68,13 @@ class Direct(Scaled):
         return self.host.wait_request(viewport, 2).arguments("ii")
 
     def enter(self, window: Window, output: int) -> list[Any]:
-        """Send wl_surface.enter from the host for a window; returns the events that the client receives."""
+        """Send wl_surface.enter from the host for a window; returns the events that the client receives.
+
+        The proxy has handled the client's earlier requests by then; without a sync it may read the host's event first.
+        """
+        heard = self.client.sync()
         self.host.event(window.host_surface, 0, "o", self.own_outputs()[output])
-        return self.client.sync()
+        return [*heard, *self.client.sync()]
 
 
 class Window(NamedTuple):
