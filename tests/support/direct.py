@@ -70,7 +70,7 @@ class Direct(Scaled):
     def enter(self, window: Window, output: int) -> list[Any]:
         """Send wl_surface.enter from the host for a window; returns the events that the client receives.
 
-        The proxy has handled the client's earlier requests by then; without a sync it may read the host's event first.
+        The proxy has handled the client's earlier requests by then; without a sync it may read the event first.
         """
         heard = self.client.sync()
         self.host.event(window.host_surface, 0, "o", self.own_outputs()[output])

@@ -207,7 +207,9 @@ def same_pictures(kind: Callable[[Path], Headless], directory: Path, argv: Seque
         through |= _pictures(kind, directory / f"through{number}", argv, through=True)
         if same := direct & through:
             return same
-    raise AssertionError(f"{argv[0]} shows {len(direct)} pictures directly and {len(through)} others through the proxy")
+    raise AssertionError(
+        f"{argv[0]} shows {len(direct)} pictures directly and {len(through)} others through the proxy"
+    )
 
 
 def _pictures(
