@@ -82,7 +82,8 @@ async def run_daemon(body: Callable[[Notifier], Awaitable[None]]) -> int:
     """Run a daemon's body until it returns, or until SIGTERM, SIGINT or SIGHUP cancels it.
 
     The body sends READY and STATUS with the notifier, and cleans up in ``finally`` when it is cancelled.
-    The event loop sends the watchdog messages, so that systemd restarts a daemon whose loop hangs.
+    The event loop sends the watchdog messages, so that systemd restarts a daemon whose loop hangs. If the clean-up
+    takes longer than :data:`STOP_TIMEOUT`, this function exits the process with status 0.
 
     :returns: 0.
     :raises Exception: whatever the body raises.
@@ -106,7 +107,8 @@ async def run_daemon(body: Callable[[Notifier], Awaitable[None]]) -> int:
         work.cancel()
         done, _ = await asyncio.wait({work}, timeout=STOP_TIMEOUT)
         if not done:
-            _log.warning("stopping took longer than %g s; ending without the rest", STOP_TIMEOUT)
+            _log.warning("stopping took longer than %g s; exiting without the rest of the clean-up", STOP_TIMEOUT)
+            leave(0)  # Closing the owner would wait for the body, and so would asyncio.run().
         if failures:
             raise failures[0]
         return 0

@@ -74,3 +74,28 @@ async def test_a_signal_lets_the_body_clean_up() -> None:
 
     assert await run_daemon(body) == 0
     assert cleaned.is_set()
+
+
+def test_a_clean_up_that_never_ends_does_not_keep_the_daemon_running() -> None:
+    program = textwrap.dedent("""
+        import asyncio, os, signal
+        from guestlink import service
+
+        service.STOP_TIMEOUT = 0.1
+
+        async def body(notifier):
+            os.kill(os.getpid(), signal.SIGTERM)
+            while True:
+                try:
+                    await asyncio.Event().wait()
+                except asyncio.CancelledError:
+                    print("cancelled", flush=True)
+
+        raise SystemExit(asyncio.run(service.run_daemon(body)))
+    """)
+    with subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE) as process:
+        try:
+            assert process.communicate(timeout=60)[0] == b"cancelled\n"
+        finally:
+            process.kill()
+    assert process.returncode == 0
