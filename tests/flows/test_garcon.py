@@ -142,7 +142,7 @@ async def test_it_serves_before_it_registers_and_publishes_after(rig: Rig) -> No
     assert info.container_homedir == rig.stage.guest_environ["HOME"]
     ready = rig.host.requests("container_ready")[0]
     assert ready.sftp_port == info.sftp_vsock_port == 1
-    # X7: garcon serves the stream before it registers (chromeos-vsh.md §11.4).
+    # Garcon serves the stream before it registers (chromeos-vsh.md §11.4).
     with connect(UnixAddress(str(rig.carried / "sftp.sock"))) as sock:
         sock.sendall(bytes.fromhex("000000050100000003"))
         assert sock.recv(9, socket.MSG_WAITALL)[4:] == bytes.fromhex("0200000003")
@@ -312,7 +312,8 @@ async def test_a_list_that_is_too_long_for_the_host_is_cut_and_said(rig: Rig) ->
     assert sentence in await rig.status()
 
 
-async def test_l1_and_l2_a_launch_that_cannot_work_says_why(rig: Rig) -> None:
+async def test_a_launch_that_cannot_work_says_why(rig: Rig) -> None:
+    """Cases L1 and L2 (chromeos-garcon.md §9.7)."""
     rig.stage.add_application("missing", Exec="no-such-program-anywhere")
     rig.stage.add_application("badpath", Path="/no/such/directory")
     rig.stage.add_application("noexec", Exec="")

@@ -22,36 +22,39 @@ BASE = "[Desktop Entry]\nType=Application\nName=N\nExec=prog\n"
 
 
 @pytest.mark.parametrize(
-    ("case", "keys", "published"),
+    ("keys", "published"),
     [
-        ("F1", "", True),
-        ("F2 link", "Type=Link\n", False),
-        ("F2 directory", "Type=Directory\n", False),
-        ("F3 hidden", "Hidden=true\n", False),
-        ("F3 not hidden", "Hidden=false\n", True),
-        ("F5 no display", "NoDisplay=true\n", False),
-        ("F5 no display with types", "NoDisplay=true\nMimeType=text/plain\n", True),
-        ("F5 display", "NoDisplay=false\n", True),
-        ("F6 KDE", "OnlyShowIn=KDE\n", False),
-        ("F6 KDE and GNOME", "OnlyShowIn=KDE;GNOME;\n", True),
-        ("F6 case", "OnlyShowIn=gnome\n", False),
-        ("F7 GNOME", "NotShowIn=GNOME\n", False),
-        ("F7 KDE", "NotShowIn=KDE\n", True),
-        ("F8", "Terminal=true\n", True),
-        ("F9 other", "Categories=Network\n", True),
-        ("F9 settings", "Categories=Qt;Settings\n", False),
+        ("", True),
+        ("Type=Link\n", False),
+        ("Type=Directory\n", False),
+        ("Hidden=true\n", False),
+        ("Hidden=false\n", True),
+        ("NoDisplay=true\n", False),
+        ("NoDisplay=true\nMimeType=text/plain\n", True),
+        ("NoDisplay=false\n", True),
+        ("OnlyShowIn=KDE\n", False),
+        ("OnlyShowIn=KDE;GNOME;\n", True),
+        ("OnlyShowIn=gnome\n", False),
+        ("NotShowIn=GNOME\n", False),
+        ("NotShowIn=KDE\n", True),
+        ("Terminal=true\n", True),
+        ("Categories=Network\n", True),
+        ("Categories=Qt;Settings\n", False),
     ],
 )
-def test_the_filter(case: str, keys: str, published: bool) -> None:
+def test_which_entries_are_published(keys: str, published: bool) -> None:
+    """Cases F1 to F9 (chromeos-garcon.md §9.2)."""
     entry = parse_desktop_entry((BASE + keys).encode())
-    assert is_published(entry, lambda _: True) is published, case
+    assert is_published(entry, lambda _: True) is published
 
 
-def test_f4_an_entry_without_exec_is_not_published() -> None:
+def test_an_entry_without_exec_is_not_published() -> None:
+    """Case F4 (chromeos-garcon.md §9.2)."""
     assert not is_published(parse_desktop_entry(BASE.replace("Exec=prog\n", "").encode()), lambda _: True)
 
 
-def test_f10_try_exec_needs_the_owners_execute_bit(tmp_path: Path) -> None:
+def test_try_exec_needs_the_owners_execute_bit(tmp_path: Path) -> None:
+    """Case F10 (chromeos-garcon.md §9.2)."""
     for name, mode in (("plain", 0o644), ("owner", 0o500), ("group", 0o610)):
         (tmp_path / name).touch()
         (tmp_path / name).chmod(mode)
@@ -100,13 +103,15 @@ def test_directories_are_searched_as_given_and_the_users_last() -> None:
         assert found == ["/usr/local/share", "/usr/share", "/u/.local/share"]
 
 
-def test_f11_the_first_valid_file_claims_the_id_before_the_filter(tree: Tree) -> None:
+def test_the_first_valid_file_claims_the_id_before_the_filter(tree: Tree) -> None:
+    """Case F11 (chromeos-garcon.md §9.2)."""
     tree.add("d1/applications/a.desktop", BASE + "Hidden=true\n")
     tree.add("d2/applications/a.desktop")
     assert tree.ids() == []
 
 
-def test_f12_an_invalid_file_claims_nothing(tree: Tree) -> None:
+def test_an_invalid_file_claims_nothing(tree: Tree) -> None:
+    """Case F12 (chromeos-garcon.md §9.2)."""
     tree.add("d1/applications/a.desktop", "[Desktop Entry]\nHidden=true\n")
     tree.add("d2/applications/a.desktop")
     assert tree.scan().paths == {"a": f"{tree.root}/d2/applications/a.desktop"}
@@ -119,7 +124,8 @@ def test_ids_are_relative_to_the_directory_that_was_scanned(tmp_path: Path) -> N
     assert tree.ids() == ["x-applications-y"]
 
 
-def test_d8_other_extensions_do_not_count(tree: Tree) -> None:
+def test_other_extensions_do_not_count(tree: Tree) -> None:
+    """Case D8 (chromeos-garcon.md §9.1)."""
     tree.add("d1/applications/a.txt")
     tree.add("d1/applications/b.desktop.bak")
     tree.add("d1/applications/c.DESKTOP")
@@ -215,27 +221,29 @@ def test_changed_files_are_read_again_and_removed_ones_forgotten(tree: Tree) -> 
 
 
 @pytest.mark.parametrize(
-    ("case", "files", "desktop_file_id", "found"),
+    ("files", "desktop_file_id", "found"),
     [
-        ("I1", ["p-q"], "p-q", "p-q"),
-        ("I2", ["a/b-c"], "a-b-c", "a/b-c"),
-        ("I3", ["a-b/c"], "a-b-c", "a-b/c"),
-        ("I4", ["a-b/c-d"], "a-b-c-d", "a-b/c-d"),
-        ("I5", ["a/b-c/d-e"], "a-b-c-d-e", "a/b-c/d-e"),
-        ("I6", ["a/b/c", "a-b/c"], "a-b-c", "a/b/c"),
-        ("I8 flat", ["a-b-c-d-e-f-g-h-i-j-k-l"], "a-b-c-d-e-f-g-h-i-j-k-l", "a-b-c-d-e-f-g-h-i-j-k-l"),
-        ("I8 nested", ["a/b-c-d-e-f-g-h-i-j-k-l"], "a-b-c-d-e-f-g-h-i-j-k-l", None),
-        ("I9", [], "x-y", None),
+        (["p-q"], "p-q", "p-q"),
+        (["a/b-c"], "a-b-c", "a/b-c"),
+        (["a-b/c"], "a-b-c", "a-b/c"),
+        (["a-b/c-d"], "a-b-c-d", "a-b/c-d"),
+        (["a/b-c/d-e"], "a-b-c-d-e", "a/b-c/d-e"),
+        (["a/b/c", "a-b/c"], "a-b-c", "a/b/c"),
+        (["a-b-c-d-e-f-g-h-i-j-k-l"], "a-b-c-d-e-f-g-h-i-j-k-l", "a-b-c-d-e-f-g-h-i-j-k-l"),
+        (["a/b-c-d-e-f-g-h-i-j-k-l"], "a-b-c-d-e-f-g-h-i-j-k-l", None),
+        ([], "x-y", None),
     ],
 )
-def test_from_id_to_file(tree: Tree, case: str, files: list[str], desktop_file_id: str, found: str | None) -> None:
+def test_an_id_names_a_file(tree: Tree, files: list[str], desktop_file_id: str, found: str | None) -> None:
+    """Cases I1 to I9 (chromeos-garcon.md §9.3)."""
     for name in files:
         tree.add(f"d1/applications/{name}.desktop")
     expected = f"d1/applications/{found}.desktop" if found else None
-    assert tree.find(desktop_file_id) == expected, case
+    assert tree.find(desktop_file_id) == expected
 
 
-def test_i7_a_nested_file_in_a_later_directory_wins_on_disk(tree: Tree) -> None:
+def test_a_nested_file_in_a_later_directory_wins_on_disk(tree: Tree) -> None:
+    """Case I7 (chromeos-garcon.md §9.3)."""
     tree.add("d1/applications/a-b.desktop")
     tree.add("d2/applications/a/b.desktop")
     assert tree.find("a-b") == "d2/applications/a/b.desktop"

@@ -16,7 +16,8 @@ def parse(text: str) -> DesktopEntry:
     return parse_desktop_entry(text.encode())
 
 
-def test_d1_every_key_is_read_and_unknown_ones_are_passed_over() -> None:
+def test_every_key_is_read_and_unknown_ones_are_passed_over() -> None:
+    """Case D1 (chromeos-garcon.md §9.1)."""
     entry = parse(
         "# comment\n\n[Desktop Entry]\nType=Application\nName=N\nName[de]=D\nComment=C\nComment[it]=I\n"
         "Keywords=a;b\nKeywords[de]=x;y\nNoDisplay=true\nIcon=i\nHidden=true\nOnlyShowIn=A;\nNotShowIn=B;\n"
@@ -46,7 +47,8 @@ def test_d1_every_key_is_read_and_unknown_ones_are_passed_over() -> None:
     )
 
 
-def test_d2_locales_are_passed_on_as_written() -> None:
+def test_locales_are_passed_on_as_written() -> None:
+    """Case D2 (chromeos-garcon.md §9.1)."""
     entry = parse(BASE + "Name[sr_YU@Latn]=1\nName[ab@xyz]=2\nName[ab_cd]=3\nName[ab]=4\nName[]=5\n")
     assert entry.names == {"": "N", "sr_YU@Latn": "1", "ab@xyz": "2", "ab_cd": "3", "ab": "4"}
 
@@ -63,16 +65,19 @@ def test_lines_may_be_indented() -> None:
     assert entry.names == {"": "N", "de": "D"}
 
 
-def test_d3_escapes_of_strings() -> None:
+def test_escapes_of_strings_are_read() -> None:
+    """Case D3 (chromeos-garcon.md §9.1)."""
     entry = parse('[Desktop Entry]\nType=Application\nName=A \\"B\\" \\t \\s \\r \\n \\\\ C\n')
     assert entry.name == 'A "B" \t   \r \n \\ C'
 
 
-def test_d4_escapes_and_empty_elements_of_lists() -> None:
+def test_escapes_and_empty_elements_of_lists_are_read() -> None:
+    """Case D4 (chromeos-garcon.md §9.1)."""
     assert parse(BASE + "OnlyShowIn=x\\;;;Y;Z\\;W;").only_show_in == ["x;", "", "Y", "Z;W"]
 
 
-def test_d5_white_space_is_trimmed() -> None:
+def test_white_space_is_trimmed() -> None:
+    """Case D5 (chromeos-garcon.md §9.1)."""
     entry = parse("[Desktop Entry]\nType =Application \nName = Pad\t\n")
     assert (entry.type, entry.name) == ("Application", "Pad")
 
@@ -80,7 +85,8 @@ def test_d5_white_space_is_trimmed() -> None:
 @pytest.mark.parametrize(
     ("kind", "valid"), [("Application", True), ("Directory", True), ("Link", True), ("Bogus", False)]
 )
-def test_d6_types(kind: str, valid: bool) -> None:
+def test_only_known_types_are_valid(kind: str, valid: bool) -> None:
+    """Case D6 (chromeos-garcon.md §9.1)."""
     text = f"[Desktop Entry]\nType={kind}\nName=N\n"
     if valid:
         assert parse(text).type == kind
@@ -90,12 +96,14 @@ def test_d6_types(kind: str, valid: bool) -> None:
 
 
 @pytest.mark.parametrize("keys", ["", "Name[fr]=F\n"])
-def test_d7_an_unlocalised_name_is_needed(keys: str) -> None:
+def test_an_unlocalised_name_is_needed(keys: str) -> None:
+    """Case D7 (chromeos-garcon.md §9.1)."""
     with pytest.raises(BrokenEntry, match="no Name"):
         parse("[Desktop Entry]\nType=Application\n" + keys)
 
 
-def test_d9_parsing_ends_at_the_next_group() -> None:
+def test_parsing_ends_at_the_next_group() -> None:
+    """Case D9 (chromeos-garcon.md §9.1)."""
     entry = parse(BASE + "Exec=good\n[Desktop Action New]\nType=Directory\nName=Bad\nExec=bad\n")
     assert (entry.type, entry.name, entry.exec) == ("Application", "N", "good")
 
@@ -108,11 +116,13 @@ def test_what_stands_before_the_group_is_ignored() -> None:
     ("relative", "expected"),
     [("a/b_c/d.desktop", "a-b_c-d"), ("a/applications/b.desktop", "a-applications-b"), ("foo.desktop", "foo")],
 )
-def test_d10_d11_ids_are_relative_paths_with_hyphens(relative: str, expected: str) -> None:
+def test_ids_are_relative_paths_with_hyphens(relative: str, expected: str) -> None:
+    """Cases D10 and D11 (chromeos-garcon.md §9.1)."""
     assert desktop_file_id(relative) == expected
 
 
-def test_d12_scalars_are_replaced_and_lists_appended() -> None:
+def test_scalars_are_replaced_and_lists_appended() -> None:
+    """Case D12 (chromeos-garcon.md §9.1)."""
     entry = parse(BASE + "Exec=one\nExec=two\nCategories=A\nCategories=B\nName[de]=1\nName[de]=2\n")
     assert (entry.exec, entry.categories, entry.names["de"]) == ("two", ["A", "B"], "2")
 
@@ -127,30 +137,35 @@ def test_d12_scalars_are_replaced_and_lists_appended() -> None:
         ("a;;", "b\\sc", ["a", "", "b c"]),
     ],
 )
-def test_d12_keywords_are_appended_too(first: str, second: str, words: list[str]) -> None:
+def test_keywords_are_appended_too(first: str, second: str, words: list[str]) -> None:
+    """Case D12 (chromeos-garcon.md §9.1)."""
     entry = parse(BASE + f"Keywords={first}\nKeywords={second}\nKeywords[de]=x;y\n")
     assert split_list(entry.keywords[""]) == words
     assert split_list(entry.keywords["de"]) == ["x", "y"]
 
 
 @pytest.mark.parametrize(("value", "expected"), [("true", True), ("True", False), ("1", False), ("yes", False)])
-def test_d13_only_the_word_true_is_true(value: str, expected: bool) -> None:
+def test_only_the_word_true_is_true(value: str, expected: bool) -> None:
+    """Case D13 (chromeos-garcon.md §9.1)."""
     assert parse(BASE + f"Terminal={value}\n").terminal is expected
 
 
-def test_d14_an_empty_value_is_none() -> None:
+def test_an_empty_value_is_none() -> None:
+    """Case D14 (chromeos-garcon.md §9.1)."""
     assert parse(BASE + "Exec=\n").exec == ""
     assert parse(BASE + "Exec=a\nExec=\n").exec == "a"
 
 
-def test_d15_a_file_that_is_too_long_is_broken() -> None:
+def test_a_file_that_is_too_long_is_broken() -> None:
+    """Case D15 (chromeos-garcon.md §9.1)."""
     content = BASE.encode()
     assert parse_desktop_entry(content + b"\n" * (SIZE_LIMIT - len(content))).name == "N"
     with pytest.raises(BrokenEntry, match="longer"):
         parse_desktop_entry(content + b"\n" * (SIZE_LIMIT - len(content) + 1))
 
 
-def test_d16_crlf_is_as_lf() -> None:
+def test_crlf_is_as_lf() -> None:
+    """Case D16 (chromeos-garcon.md §9.1)."""
     assert parse(BASE.replace("\n", "\r\n") + "Exec=e\r\n").exec == "e"
 
 

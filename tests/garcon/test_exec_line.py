@@ -57,7 +57,8 @@ def test_the_table(exec_value: str, icon: str, files: Sequence[str], argv: list[
     assert expand_exec(entry_with(exec_value, icon), "/k", files) == argv
 
 
-def test_e2_every_field_code() -> None:
+def test_every_field_code_is_expanded() -> None:
+    """Case E2 (chromeos-garcon.md §9.4)."""
     entry = entry_with("run.bin --one=%f many %F --u %u urls %U icon %i name %c path %k", icon="ic", name="Nm")
     assert expand_exec(entry, "/the/file", ["/f1", "/f2", "u1", "u2"]) == [
         *("run.bin", "--one=/f1", "many", "/f1", "/f2", "u1", "u2", "--u", "/f1", "urls"),
@@ -65,7 +66,8 @@ def test_e2_every_field_code() -> None:
     ]
 
 
-def test_e3_percent_and_escapes_inside_quotes() -> None:
+def test_percent_and_escapes_inside_quotes() -> None:
+    """Case E3 (chromeos-garcon.md §9.4)."""
     entry = entry_with('rv %% "A %f \\" B \\\\ " "C D"')
     assert expand_exec(entry, "", ["/x"]) == ["rv", "%", 'A %f " B \\ ', "C D"]
 
@@ -83,7 +85,8 @@ def test_e3_percent_and_escapes_inside_quotes() -> None:
         ("/", ""),
     ],
 )
-def test_e4_executable_file_name(exec_value: str, name: str) -> None:
+def test_the_executable_file_name(exec_value: str, name: str) -> None:
+    """Case E4 (chromeos-garcon.md §9.4)."""
     assert executable_file_name(entry_with(exec_value)) == name
 
 

@@ -64,7 +64,8 @@ def test_the_worked_example(size: int, scale: int, order: list[str]) -> None:
     assert compatible_order(WORKED, size, scale) == order
 
 
-def test_c3_sizes_without_an_index() -> None:
+def test_sizes_without_an_index() -> None:
+    """Case C3 (chromeos-garcon.md §9.5)."""
     assert fallback_order(48) == [f"{n}x{n}/apps" for n in (48, 1024, 512, 256, 128, 96, 64, 32)]
 
 
@@ -72,23 +73,27 @@ def theme(*groups: str, listed: str = "") -> bytes:
     return f"[Icon Theme]\nName=T\nDirectories={listed}\n{''.join(groups)}".encode()
 
 
-def test_c4_the_index_alone_decides() -> None:
+def test_the_index_alone_decides() -> None:
+    """Case C4 (chromeos-garcon.md §9.5)."""
     parsed = parse_index_theme(theme("[48x48/apps]\nSize=48\n", listed="48x48/apps"))
     assert [entry.name for entry in parsed.directories] == ["48x48/apps"]
 
 
-def test_c5_an_unlisted_group_rejects_the_file() -> None:
+def test_an_unlisted_group_rejects_the_file() -> None:
+    """Case C5 (chromeos-garcon.md §9.5)."""
     with pytest.raises(BrokenTheme, match="not listed"):
         parse_index_theme(theme("[48x48/apps]\nSize=48\n", listed="other"))
 
 
 @pytest.mark.parametrize("content", [b"", b"[Icon Theme]\nName=T\n", b"nonsense", b"\xff\xfe"])
-def test_c6_an_index_without_directories_is_rejected(content: bytes) -> None:
+def test_an_index_without_directories_is_rejected(content: bytes) -> None:
+    """Case C6 (chromeos-garcon.md §9.5)."""
     with pytest.raises(BrokenTheme):
         parse_index_theme(content)
 
 
-def test_c7_senseless_numbers_cost_only_their_directory() -> None:
+def test_senseless_numbers_cost_only_their_directory() -> None:
+    """Case C7 (chromeos-garcon.md §9.5)."""
     parsed = parse_index_theme(
         theme(
             "[a/apps]\nSize=48\nScale=50000\n",
@@ -100,7 +105,8 @@ def test_c7_senseless_numbers_cost_only_their_directory() -> None:
     assert [entry.name for entry in parsed.directories] == ["c/apps"]
 
 
-def test_c8_to_c11_orders() -> None:
+def test_the_order_of_directories() -> None:
+    """Cases C8 to C11 (chromeos-garcon.md §9.5)."""
     assert compatible_order([directory("48@2", 48, 2), directory("96", 96)], 96, 1) == ["96", "48@2"]
     assert compatible_order([directory("12", 12), directory("40", 40)], 24, 1) == ["40", "12"]
     assert compatible_order([directory("12", 12), directory("40", 40, kind="Fixed")], 24, 1) == ["12", "40"]
@@ -108,7 +114,8 @@ def test_c8_to_c11_orders() -> None:
     assert compatible_order(three, 24, 1) == ["24", "12@2", "40"]
 
 
-def test_c12_distances() -> None:
+def test_the_distance_of_a_directory_from_a_size() -> None:
+    """Case C12 (chromeos-garcon.md §9.5)."""
     entry = directory("48@2", 48, 2)
     assert [distance(entry, 48, 2), distance(entry, 96, 1), distance(entry, 48, 1)] == [0, 0, 100]
 
@@ -124,7 +131,8 @@ def test_c12_distances() -> None:
         (directory("f", 48, kind="Fixed"), 96, False),
     ],
 )
-def test_c13_limits(entry: IconDirectory, wanted: int, within: bool) -> None:
+def test_the_sizes_of_a_directory(entry: IconDirectory, wanted: int, within: bool) -> None:
+    """Case C13 (chromeos-garcon.md §9.5)."""
     assert within_limit(entry, wanted, 1) is within
 
 
@@ -150,7 +158,8 @@ def icons(tmp_path: Path) -> Icons:
     return Icons(tmp_path)
 
 
-def test_c1_gnome_before_hicolor_in_every_directory(icons: Icons) -> None:
+def test_gnome_before_hicolor_in_every_directory(icons: Icons) -> None:
+    """Case C1 (chromeos-garcon.md §9.5)."""
     order = [f"{root}/icons/{theme}" for theme in ("gnome", "hicolor") for root in ("d1", "d2", "h")]
     for number, place in reversed(list(enumerate(order))):
         icons.add(f"{place}/48x48/apps/x.png", PNG + str(number).encode())
@@ -158,7 +167,8 @@ def test_c1_gnome_before_hicolor_in_every_directory(icons: Icons) -> None:
 
 
 @pytest.mark.parametrize("environ", [{}, {"XDG_DATA_DIRS": "", "XDG_DATA_HOME": ""}])
-def test_c2_without_variables_the_systems_directories_are_searched(environ: dict[str, str]) -> None:
+def test_without_variables_the_systems_directories_are_searched(environ: dict[str, str]) -> None:
+    """Case C2 (chromeos-garcon.md §9.5)."""
     candidates = list(IconLookup({"HOME": "/u"} | environ)._candidates("x", 48, 1))
     roots = ("/usr/local/share", "/usr/share", "/u/.local/share")
     gnome = [candidates.index(f"{root}/icons/gnome/48x48/apps/x.png") for root in roots]
@@ -166,7 +176,8 @@ def test_c2_without_variables_the_systems_directories_are_searched(environ: dict
     assert all(any(path.startswith(f"{root}/icons/hicolor/") for path in candidates) for root in roots)
 
 
-def test_c14_every_place_and_format(icons: Icons) -> None:
+def test_every_place_and_format_is_searched(icons: Icons) -> None:
+    """Case C14 (chromeos-garcon.md §9.5)."""
     icons.add("d1/icons/hicolor/32x32/apps/a.png")
     icons.add("d2/pixmaps/b.png")
     icons.add("d2/icons/hicolor/scalable/apps/c.svg", SVG)
@@ -175,16 +186,19 @@ def test_c14_every_place_and_format(icons: Icons) -> None:
 
 
 @pytest.mark.parametrize("icon", ["unknown", "", "/nonexistent.png", "../x", "a\0b", "/etc/passwd"])
-def test_c15_no_icon(icons: Icons, icon: str) -> None:
+def test_a_name_without_a_file_has_no_icon(icons: Icons, icon: str) -> None:
+    """Case C15 (chromeos-garcon.md §9.5)."""
     assert icons.find(icon) is None
 
 
-def test_c16_absolute_names(icons: Icons) -> None:
+def test_absolute_names_are_read_without_a_search(icons: Icons) -> None:
+    """Case C16 (chromeos-garcon.md §9.5)."""
     assert icons.find(str(icons.add("x.png"))) == Icon(PNG, IconFormat.PNG)
     assert icons.find(str(icons.add("x.svg", SVG))) == Icon(SVG, IconFormat.SVG)
 
 
-def test_c17_large_files_are_left_out(icons: Icons) -> None:
+def test_large_files_are_left_out(icons: Icons) -> None:
+    """Case C17 (chromeos-garcon.md §9.5)."""
     icons.add("d1/pixmaps/x.png", PNG.ljust(SIZE_LIMIT, b"x"))
     assert icons.find("x") is not None
     icons.add("d1/pixmaps/x.png", PNG.ljust(SIZE_LIMIT + 1, b"x"))

@@ -34,27 +34,32 @@ def _plan(keys: str = "", files: Sequence[str] = (), **options: Any) -> LaunchPl
     )
 
 
-def test_l2_an_entry_without_exec_cannot_start() -> None:
+def test_an_entry_without_exec_cannot_start() -> None:
+    """Case L2 (chromeos-garcon.md §9.7)."""
     with pytest.raises(CannotLaunch, match="argv"):
         _plan()
 
 
-def test_l2_a_link_cannot_start() -> None:
+def test_a_link_cannot_start() -> None:
+    """Case L2 (chromeos-garcon.md §9.7)."""
     entry = parse_desktop_entry(b"[Desktop Entry]\nType=Link\nName=N\nExec=x")
     with pytest.raises(CannotLaunch, match="not for an application"):
         plan_launch("a", entry, "", (), scaled=False, features=(), session={}, startup_notify=True)
 
 
-def test_l3_scaled_takes_the_low_density_displays() -> None:
+def test_scaled_takes_the_low_density_displays() -> None:
+    """Case L3 (chromeos-garcon.md §9.7)."""
     plan = _plan("Exec=p", scaled=True)
     assert plan.environ == {"DISPLAY": ":1", "WAYLAND_DISPLAY": "wayland-1", "XCURSOR_SIZE": "12"}
 
 
-def test_l3_scaled_without_low_density_displays_falls_back() -> None:
+def test_scaled_without_low_density_displays_falls_back() -> None:
+    """Case L3 (chromeos-garcon.md §9.7)."""
     assert _plan("Exec=p", scaled=True, session={"DISPLAY": ":0"}).environ == {}
 
 
-def test_l4_input_method_features_do_not_override_the_user() -> None:
+def test_input_method_features_do_not_override_the_user() -> None:
+    """Case L4 (chromeos-garcon.md §9.7)."""
     assert _plan("Exec=p", features=[1, 2, 3]).environ == {
         "GTK_IM_MODULE": "cros",
         "QT_IM_MODULE": "cros",
@@ -64,7 +69,8 @@ def test_l4_input_method_features_do_not_override_the_user() -> None:
     assert _plan("Exec=p", features=[1, 3, 99], session=session).environ == {}
 
 
-def test_l5_the_startup_id_is_the_application_unless_switched_off() -> None:
+def test_the_startup_id_is_the_application_unless_switched_off() -> None:
+    """Case L5 (chromeos-garcon.md §9.7)."""
     assert _plan("Exec=p\nStartupNotify=true").environ == {"DESKTOP_STARTUP_ID": "org.example.App"}
     assert _plan("Exec=p\nStartupNotify=true", startup_notify=False).environ == {}
     assert _plan("Exec=p").environ == {}

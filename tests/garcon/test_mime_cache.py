@@ -72,7 +72,8 @@ class CacheWriter:
         return parse_mime_cache(bytes(self.content))
 
 
-def test_m1_extensions_with_the_heaviest_type() -> None:
+def test_each_extension_has_the_type_of_the_largest_weight() -> None:
+    """Case M1 (chromeos-garcon.md §9.6)."""
     assert CacheWriter(GLOBS).parse() == {"aa": "t/a", "bb": "t/b", "cc": "t/b", "dd": "t/y", "\u2603": "t/s"}
 
 
@@ -81,12 +82,15 @@ def test_on_a_tie_the_first_one_stays() -> None:
 
 
 @pytest.mark.parametrize("content", [b"", b"x" * 39])
-def test_m2_too_short(content: bytes) -> None:
+def test_a_cache_that_is_too_short_is_broken(content: bytes) -> None:
+    """Case M2 (chromeos-garcon.md §9.6)."""
     with pytest.raises(BrokenMimeCache):
         parse_mime_cache(content)
 
 
-def test_m3_to_m7_broken_offsets_reject_the_file() -> None:
+def test_broken_offsets_reject_the_file() -> None:
+    """Cases M3 to M7 (chromeos-garcon.md §9.6)."""
+
     def broken(offset_of: str, number: int) -> None:
         writer = CacheWriter(GLOBS)
         first = struct.unpack_from(">I", writer.content, writer.tree + 4)[0]
@@ -119,7 +123,8 @@ def test_m3_to_m7_broken_offsets_reject_the_file() -> None:
     broken("mime", CacheWriter(GLOBS).alias)
 
 
-def test_m3_the_strings_must_be_terminated() -> None:
+def test_the_strings_must_be_terminated() -> None:
+    """Case M3 (chromeos-garcon.md §9.6)."""
     writer = CacheWriter(GLOBS)
     writer.content[writer.alias - 1] = ord("x")
     with pytest.raises(BrokenMimeCache, match="terminated"):
@@ -169,7 +174,8 @@ def test_only_suffixes_with_a_dot_count_and_their_case_stays() -> None:
     assert CacheWriter(globs).parse() == {"tar.gz": "t/z", "C": "t/c"}
 
 
-def test_m8_the_users_map_over_the_systems() -> None:
+def test_the_users_types_precede_the_systems() -> None:
+    """Case M8 (chromeos-garcon.md §9.6)."""
     assert merge_mime_maps([{"a": "1", "b": "2"}, {"a": "3"}]) == {"a": "3", "b": "2"}
     assert merge_mime_maps([{"a": "1"}, None]) == {"a": "1"}
     # The original sends nothing here; a partial map is better (chromeos-garcon.md §8.2).

@@ -87,7 +87,8 @@ async def greeted(address: UnixAddress | TcpAddress) -> socket.socket:
     return connection
 
 
-async def test_x7_init_is_answered_by_version_3(make: Make) -> None:
+async def test_init_is_answered_by_version_3(make: Make) -> None:
+    """Case X7 (chromeos-vsh.md §11.4)."""
     _, address = await make()
     (await greeted(address)).close()
 

@@ -116,7 +116,8 @@ def greeting(connection: socket.socket, *argv: bytes) -> tuple[bytes, int]:
     raise AssertionError("the session ended without a status")
 
 
-async def test_x3_a_session_connects_to_the_port(rig: Rig) -> None:
+async def test_a_session_connects_to_the_port(rig: Rig) -> None:
+    """Case X3 (chromeos-vsh.md §11.4)."""
     with rig.host(TOP_BIT) as listener:
         assert await rig.shells.launch(TOP_BIT, [1, 2]) == ""
         connection, _ = await asyncio.to_thread(listener.accept)
@@ -130,7 +131,8 @@ async def test_x3_a_session_connects_to_the_port(rig: Rig) -> None:
     assert not any(line.startswith(b"INVOCATION_ID") for line in lines)
 
 
-async def test_x2_a_port_where_nobody_listens_leaves_nothing(rig: Rig) -> None:
+async def test_a_port_where_nobody_listens_leaves_nothing(rig: Rig) -> None:
+    """Case X2 (chromeos-vsh.md §11.4)."""
     assert await rig.shells.launch(5) == ""
     await rig.until("the session ends", lambda: not rig.has_sessions())
     assert len(rig.warm) == 1

@@ -65,14 +65,18 @@ def test_changes_that_go_on_do_not_delay_the_first_publication() -> None:
     )
 
 
-def test_a1_later_changes_are_absorbed_until_the_window_ends() -> None:
-    """Events at 0, 1 and 2.9 s: as in the original the window absorbs the later ones; the first is sent at once."""
+def test_later_changes_are_absorbed_until_the_window_ends() -> None:
+    """Events at 0, 1 and 2.9 s: the window absorbs the later ones (case A1 of chromeos-garcon.md §9.7).
+
+    The original sends the first at the end of the window, we send it at once.
+    """
     played = Played([0.0, 1.0, 2.9])
     assert played.begins == [pytest.approx(SETTLE), pytest.approx(SETTLE + WINDOW)]
     assert [count for _, count in played.counts] == [1, 0, 1, 0]
 
 
-def test_a2_a_change_during_a_publication() -> None:
+def test_a_change_during_a_publication_is_published_afterwards() -> None:
+    """Case A2 (chromeos-garcon.md §9.7)."""
     played = Played([0.0, 2.0], duration=10.0)
     assert [count for _, count in played.counts] == [1, 2, 1, 0]
     assert played.begins == [pytest.approx(SETTLE), pytest.approx(SETTLE + 10.0)]

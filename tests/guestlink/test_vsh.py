@@ -1,4 +1,4 @@
-"""The vsh protocol: the frames of chromeos-vsh.md §11.1 by number, both roles, and a comparison with protobuf."""
+"""The vsh protocol: the frames of chromeos-vsh.md §11.1, both roles, and a comparison with protobuf."""
 
 from __future__ import annotations
 
@@ -41,47 +41,47 @@ from guestlink.vsh import (
 )
 
 SETUPS = {
-    "F1": (
+    "a terminal": (
         Setup("penguin", env={b"TERM": b"xterm-256color"}, rows=24, cols=80),
         "25 00 00 00 0a 07 70 65 6e 67 75 69 6e 1a 16 0a 04 54 45 52 4d 12 0e 78 74 65 72 6d 2d 32 35 36 63 6f 6c"
         " 6f 72 30 18 38 50",
     ),
-    "F2": (
+    "a command of a user": (
         Setup("penguin", b"ana", {b"LANG": b"C"}, (b"wc", b"-c"), nopty=True, cwd_pid=4321),
         "26 00 00 00 0a 07 70 65 6e 67 75 69 6e 12 03 61 6e 61 1a 09 0a 04 4c 41 4e 47 12 01 43 2a 02 77 63 2a 02"
         " 2d 63 40 01 50 e1 21",
     ),
-    "F3": (
+    "a virtual machine": (
         Setup("/vm_shell", b"chronos", {}, (b"id",), nopty=True, cwd=b"/srv"),
         "20 00 00 00 0a 09 2f 76 6d 5f 73 68 65 6c 6c 12 07 63 68 72 6f 6e 6f 73 2a 02 69 64 40 01 4a 04 2f"
         " 73 72 76",
     ),
 }
 ANSWERS = {
-    "F4": (SetupAnswer(1, "vsh ready", 712), "10 00 00 00 08 01 12 09 76 73 68 20 72 65 61 64 79 18 c8 05"),
-    "F5": (
+    "ready": (SetupAnswer(1, "vsh ready", 712), "10 00 00 00 08 01 12 09 76 73 68 20 72 65 61 64 79 18 c8 05"),
+    "refused": (
         SetupAnswer(3, "no such user: zed"),
         "15 00 00 00 08 03 12 11 6e 6f 20 73 75 63 68 20 75 73 65 72 3a 20 7a 65 64",
     ),
 }
 FROM_CLIENT = {
-    "F6": (Data(1, b"ls\r"), "09 00 00 00 0a 07 08 01 12 03 6c 73 0d"),
-    "F7": (Data(1, b""), "04 00 00 00 0a 02 08 01"),
-    "F8": (Resize(50, 132), "07 00 00 00 1a 05 08 32 10 84 01"),
-    "F9": (SignalRequest(2), "02 00 00 00 20 02"),
-    "F10": (SignalRequest(15), "02 00 00 00 20 0f"),
-    "F18": (StatusChange(2), "04 00 00 00 12 02 08 02"),
-    "F19": (SignalRequest(0), "02 00 00 00 20 00"),
-    "F20": (Resize(0, 0), "02 00 00 00 1a 00"),
+    "input": (Data(1, b"ls\r"), "09 00 00 00 0a 07 08 01 12 03 6c 73 0d"),
+    "end of input": (Data(1, b""), "04 00 00 00 0a 02 08 01"),
+    "a resize": (Resize(50, 132), "07 00 00 00 1a 05 08 32 10 84 01"),
+    "SIGINT": (SignalRequest(2), "02 00 00 00 20 02"),
+    "SIGTERM": (SignalRequest(15), "02 00 00 00 20 0f"),
+    "the client's end": (StatusChange(2), "04 00 00 00 12 02 08 02"),
+    "signal 0": (SignalRequest(0), "02 00 00 00 20 00"),
+    "a resize to nothing": (Resize(0, 0), "02 00 00 00 1a 00"),
 }
 FROM_SERVER = {
-    "F11": (Data(2, b"hi\n"), "09 00 00 00 0a 07 08 02 12 03 68 69 0a"),
-    "F12": (Data(3, b"\xff\0E"), "09 00 00 00 0a 07 08 03 12 03 ff 00 45"),
-    "F13": (Data(2, b""), "04 00 00 00 0a 02 08 02"),
-    "F14": (StatusChange(2, "done"), "0a 00 00 00 12 08 08 02 12 04 64 6f 6e 65"),
-    "F15": (StatusChange(2, "done", 3), "0c 00 00 00 12 0a 08 02 12 04 64 6f 6e 65 18 06"),
-    "F16": (StatusChange(2, "", 130), "07 00 00 00 12 05 08 02 18 84 02"),
-    "F17": (StatusChange(2, "", -1), "06 00 00 00 12 04 08 02 18 01"),
+    "output": (Data(2, b"hi\n"), "09 00 00 00 0a 07 08 02 12 03 68 69 0a"),
+    "error bytes": (Data(3, b"\xff\0E"), "09 00 00 00 0a 07 08 03 12 03 ff 00 45"),
+    "end of output": (Data(2, b""), "04 00 00 00 0a 02 08 02"),
+    "exit without a code": (StatusChange(2, "done"), "0a 00 00 00 12 08 08 02 12 04 64 6f 6e 65"),
+    "exit 3": (StatusChange(2, "done", 3), "0c 00 00 00 12 0a 08 02 12 04 64 6f 6e 65 18 06"),
+    "exit 130": (StatusChange(2, "", 130), "07 00 00 00 12 05 08 02 18 84 02"),
+    "exit -1": (StatusChange(2, "", -1), "06 00 00 00 12 04 08 02 18 01"),
 }
 
 
@@ -124,28 +124,32 @@ def encoded(event: object) -> bytes:
 
 
 @pytest.mark.parametrize(("setup", "frame"), SETUPS.values(), ids=SETUPS)
-def test_setups(setup: Setup, frame: str) -> None:
+def test_setups_are_encoded_and_decoded(setup: Setup, frame: str) -> None:
+    """Cases F1 to F3 (chromeos-vsh.md §11.1)."""
     data = bytes.fromhex(frame)
     assert encode_setup(setup) == data
     assert everywhere(ServerProtocol, data) == [setup]
 
 
 @pytest.mark.parametrize(("answer", "frame"), ANSWERS.values(), ids=ANSWERS)
-def test_answers(answer: SetupAnswer, frame: str) -> None:
+def test_answers_are_encoded_and_decoded(answer: SetupAnswer, frame: str) -> None:
+    """Cases F4 and F5 (chromeos-vsh.md §11.1)."""
     data = bytes.fromhex(frame)
     assert encode_setup_answer(answer) == data
     assert everywhere(ClientProtocol, data) == [answer]
 
 
 @pytest.mark.parametrize(("event", "frame"), FROM_CLIENT.values(), ids=FROM_CLIENT)
-def test_what_clients_say(event: object, frame: str) -> None:
+def test_messages_of_clients_are_encoded_and_decoded(event: object, frame: str) -> None:
+    """Cases F6 to F10 and F18 to F20 (chromeos-vsh.md §11.1)."""
     data = bytes.fromhex(frame)
     assert encoded(event) == data
     assert everywhere(server, data) == [event]
 
 
 @pytest.mark.parametrize(("event", "frame"), FROM_SERVER.values(), ids=FROM_SERVER)
-def test_what_servers_say(event: object, frame: str) -> None:
+def test_messages_of_servers_are_encoded_and_decoded(event: object, frame: str) -> None:
+    """Cases F11 to F17 (chromeos-vsh.md §11.1)."""
     data = bytes.fromhex(frame)
     assert encoded(event) == data
     assert everywhere(client, data) == [event]
@@ -157,16 +161,18 @@ def test_what_servers_say(event: object, frame: str) -> None:
         (2, 4000, "a8 0f 00 00 0a a5 1f 08 02 12 a0 1f", 4012),
         (1, 4088, "00 10 00 00 0a fd 1f 08 01 12 f8 1f", 4100),
     ],
-    ids=["F21", "F22"],
+    ids=["from a server", "the largest"],
 )
-def test_large_frames(stream: int, size: int, start: str, total: int) -> None:
+def test_large_frames_are_encoded_and_decoded(stream: int, size: int, start: str, total: int) -> None:
+    """Cases F21 and F22 (chromeos-vsh.md §11.1)."""
     frame = encode_data(stream, bytes(size))
     assert frame[:12] == bytes.fromhex(start)
     assert len(frame) == total
     assert (server() if stream == 1 else client()).feed(frame) == [Data(stream, bytes(size))]
 
 
-def test_f23_an_empty_message_says_nothing() -> None:
+def test_an_empty_message_says_nothing() -> None:
+    """Case F23 (chromeos-vsh.md §11.1)."""
     assert everywhere(server, bytes(4)) == [Unknown()]
     assert everywhere(client, bytes(4)) == [Unknown()]
 
@@ -299,7 +305,7 @@ def test_what_is_no_message_is_an_error_of_the_protocol(message: str) -> None:
 
 
 def test_a_second_setup_is_no_message() -> None:
-    frame = bytes.fromhex(SETUPS["F1"][1])
+    frame = bytes.fromhex(SETUPS["a terminal"][1])
     with pytest.raises(ProtocolError):
         server().feed(frame)
 

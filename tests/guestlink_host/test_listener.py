@@ -39,14 +39,16 @@ WRONG = [NEVER_ISSUED, "", "x" * 100_000, "ä", "\0" * 36]
 
 
 @pytest.mark.parametrize("token", WRONG, ids=range(len(WRONG)))
-async def test_t1_a_token_that_was_never_issued_does_not_register(host: Host, token: str) -> None:
+async def test_a_token_that_was_never_issued_does_not_register(host: Host, token: str) -> None:
+    """Case T1 (chromeos-garcon.md §9.7)."""
     guest = await host.add()
     code, text = await refused(guest, "ContainerReady", garcon_port=1, token=token)
     assert (code, text) == ("FAILED_PRECONDITION", "Cannot find VM for ContainerListener")
     assert not (await host.entry())["registered"]
 
 
-async def test_t2_registering_again_replaces_the_connection(host: Host) -> None:
+async def test_registering_again_replaces_the_connection(host: Host) -> None:
+    """Case T2 (chromeos-garcon.md §9.7)."""
     guest = await host.registered()
     await guest.vanish()
     await guest.register(port=2)
@@ -55,7 +57,8 @@ async def test_t2_registering_again_replaces_the_connection(host: Host) -> None:
     assert guest.calls[-1][0] == "launch_application"
 
 
-async def test_t3_after_shutdown_the_token_is_worthless_and_a_new_one_is_there(host: Host) -> None:
+async def test_after_shutdown_the_token_is_worthless_and_a_new_one_is_there(host: Host) -> None:
+    """Case T3 (chromeos-garcon.md §9.7)."""
     guest = await host.registered()
     old = guest.token
     await guest.call("ContainerShutdown")
@@ -67,14 +70,16 @@ async def test_t3_after_shutdown_the_token_is_worthless_and_a_new_one_is_there(h
     assert (await host.entry())["registered"]
 
 
-async def test_t4_of_two_tokens_the_other_stays_valid(host: Host) -> None:
+async def test_of_two_tokens_the_other_stays_valid(host: Host) -> None:
+    """Case T4 (chromeos-garcon.md §9.7)."""
     one, two = await host.registered("one"), await host.registered("two")
     await one.call("ContainerShutdown")
     await two.call("PendingUpdateApplicationListCalls", count=1)
     assert (await host.entry("two"))["pending"] == 1
 
 
-async def test_t5_only_registered_containers_count(host: Host) -> None:
+async def test_only_registered_containers_count(host: Host) -> None:
+    """Case T5 (chromeos-garcon.md §9.7)."""
     guest = await host.add()
     assert await refused(guest, "OpenUrl", url="https://example.org/") == (
         "FAILED_PRECONDITION", "Failure in OpenUrl",
@@ -137,7 +142,8 @@ async def test_what_is_not_there_yet_is_unimplemented_and_never_a_false_success(
     assert (await refused(guest, method))[0] == "UNIMPLEMENTED"
 
 
-async def test_h3_the_eleventh_opening_in_fifteen_seconds_is_refused_for_all_containers(host: Host) -> None:
+async def test_the_eleventh_opening_in_fifteen_seconds_is_refused_for_all_containers(host: Host) -> None:
+    """Case H3 (chromeos-garcon.md §9.7)."""
     one, two = await host.registered("one"), await host.registered("two")
     for number in range(5):
         await one.call("OpenUrl", url=f"https://example.org/{number}")
@@ -348,7 +354,8 @@ async def test_an_opener_that_fails_later_reaches_the_events_and_the_user(
         ]  # fmt: skip
 
 
-async def test_h5_localhost_becomes_the_containers_address(host: Host) -> None:
+async def test_localhost_becomes_the_containers_address(host: Host) -> None:
+    """Case H5 (chromeos-garcon.md §9.7)."""
     guest = await host.registered(ip="10.0.3.15")
     for url in ("http://localhost/", "http://localhost:8080/", "http://127.0.0.1:80/x"):
         await guest.call("OpenUrl", url=url)
@@ -357,7 +364,8 @@ async def test_h5_localhost_becomes_the_containers_address(host: Host) -> None:
     ]  # fmt: skip
 
 
-async def test_h4_files_in_shared_folders_are_translated_and_looked_at(host: Host) -> None:
+async def test_files_in_shared_folders_are_translated_and_looked_at(host: Host) -> None:
+    """Case H4 (chromeos-garcon.md §9.7)."""
     guest = await host.registered()
     folder = host.root / "shared"
     folder.mkdir()

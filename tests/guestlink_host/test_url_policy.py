@@ -20,7 +20,7 @@ def opened(url: str, ip: str = "10.0.0.2") -> str:
 @pytest.mark.parametrize(
     ("url", "result"),
     [
-        ("http://localhost/", "http://10.0.0.2/"),  # H5
+        ("http://localhost/", "http://10.0.0.2/"),
         ("http://localhost:8080/", "http://localhost:8080/"),
         ("http://127.0.0.1:80/x", "http://10.0.0.2:80/x"),
         ("HTTPS://user:pw@LOCALHOST:443?a=b#c", "https://user:pw@10.0.0.2:443?a=b#c"),
@@ -32,7 +32,7 @@ def opened(url: str, ip: str = "10.0.0.2") -> str:
         ("http://example.org/http://localhost/", "http://example.org/http://localhost/"),
         ("http://example.org?u=a@localhost/", "http://example.org?u=a@localhost/"),
         ("mailto:localhost@example.org", "mailto:localhost@example.org"),
-        ("file:///home/u/a.pdf", "file:///home/me/Docs/a.pdf"),  # H4
+        ("file:///home/u/a.pdf", "file:///home/me/Docs/a.pdf"),
         ("file://localhost/home/u/", "file:///home/me/Docs"),
         ("FILE:/home/u/%41%20b", "file:///home/me/Docs/A%20b"),
         ("file:///mnt/deep/x", "file:///home/me/Docs/deep/x"),
@@ -56,6 +56,7 @@ def opened(url: str, ip: str = "10.0.0.2") -> str:
     ],
 )
 def test_urls_of_a_container_and_what_the_host_opens(url: str, result: str) -> None:
+    """Cases H4 and H5 (chromeos-garcon.md §9.7), and more."""
     assert opened(url) == result
 
 

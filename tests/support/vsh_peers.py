@@ -20,7 +20,7 @@ from typing import Any
 from support.stage import CHECKOUT, LIMIT, StageError
 
 VSH = [sys.executable, "-m", "guestlink_host.vsh"]
-READY = bytes.fromhex("100000000801120976736820726561647918c805")  # F4
+READY = bytes.fromhex("100000000801120976736820726561647918c805")  # chromeos-vsh.md §11.1
 
 
 def environ(**more: str) -> dict[str, str]:

@@ -213,8 +213,11 @@ def test_a_second_vshd_leaves_the_first_alone(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-def test_s40_a_peer_that_says_nothing_is_hung_up_on(tmp_path: Path) -> None:
-    """vshd closes after ten seconds. Four clients wait together: after nothing, half a length, half a setup."""
+def test_a_peer_that_says_nothing_is_hung_up_on(tmp_path: Path) -> None:
+    """vshd closes after ten seconds (case S40 of chromeos-vsh.md §11.2).
+
+    Four clients wait together: after nothing, half a length, half a setup.
+    """
     server = Vshd(tmp_path)
     clients = [socket.socket(socket.AF_UNIX) for _ in range(4)]
     try:

@@ -57,9 +57,10 @@ NOISE = random.Random(1).randbytes(8 * MIB)
     ],
     ids=["cat 64 MiB", "sed that makes 8 of 1", "gzip 32 MiB", "od 4 MiB"],
 )
-def test_s36_filters(
+def test_filters_lose_nothing(
     vshd: Vshd, client: Client, argv: tuple[str, ...], data: bytes, expected: bytes | None
 ) -> None:
+    """Case S36 (chromeos-vsh.md §11.2)."""
     with vshd.peer() as peer:
         peer.begin(Setup(argv=tuple(word.encode() for word in argv), nopty=True))
         client(peer, data)
@@ -77,7 +78,8 @@ def test_s36_filters(
 
 @pytest.mark.parametrize("client", [both_ways, writes_first])
 @pytest.mark.parametrize("echo", [True, False])
-def test_s37_a_paste_into_a_terminal(vshd: Vshd, client: Client, echo: bool) -> None:
+def test_a_paste_into_a_terminal_arrives_whole(vshd: Vshd, client: Client, echo: bool) -> None:
+    """Case S37 (chromeos-vsh.md §11.2)."""
     lines = b"".join(b"%015d\n" % n for n in range(MIB // 16))
     shown = lines.replace(b"\n", b"\r\n")
     with vshd.peer() as peer:

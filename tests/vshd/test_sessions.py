@@ -1,4 +1,4 @@
-"""Sessions of a real vshd: the server cases of chromeos-vsh.md §11.2 by number."""
+"""Sessions of a real vshd: the server cases of chromeos-vsh.md §11.2."""
 
 from __future__ import annotations
 
@@ -30,9 +30,10 @@ from support.stage import LIMIT
 from support.vsh_peer import EOF, Vshd, names_of_children, terminal
 from vshd.fork_server import STANDBY_NAME
 
-F8 = bytes.fromhex("07 00 00 00 1a 05 08 32 10 84 01")
-F19 = bytes.fromhex("02 00 00 00 20 00")
-F23 = bytes(4)
+# Frames of chromeos-vsh.md §11.1.
+RESIZED = bytes.fromhex("07 00 00 00 1a 05 08 32 10 84 01")
+SIGNAL_0 = bytes.fromhex("02 00 00 00 20 00")
+EMPTY = bytes(4)
 OWN = pwd.getpwuid(os.getuid())
 
 
@@ -55,17 +56,20 @@ def wait_gone(pid: int) -> None:
     wait_until(lambda: gone(pid), f"{pid} is still there")
 
 
-def test_s1_a_command_ends_with_its_status(vshd: Vshd) -> None:
+def test_a_command_ends_with_its_status(vshd: Vshd) -> None:
+    """Case S1 (chromeos-vsh.md §11.2)."""
     assert vshd.run("true").code == 0
 
 
-def test_s2_output_and_errors_are_apart(vshd: Vshd) -> None:
+def test_output_and_errors_are_apart(vshd: Vshd) -> None:
+    """Case S2 (chromeos-vsh.md §11.2)."""
     peer = vshd.run("sh", "-c", "echo o; echo e >&2; exit 3")
     assert (peer.out, peer.err, peer.code) == (b"o\n", b"e\n", 3)
     assert sorted(peer.ended_streams) == [2, 3]
 
 
-def test_s3_what_comes_behind_the_end_of_input_is_dropped(vshd: Vshd) -> None:
+def test_what_comes_behind_the_end_of_input_is_dropped(vshd: Vshd) -> None:
+    """Case S3 (chromeos-vsh.md §11.2)."""
     with vshd.peer() as peer:
         peer.begin(Setup(argv=(b"cat",), nopty=True))
         peer.say(encode_data(1, b"a\n"), EOF, encode_data(1, b"late\n"))
@@ -74,7 +78,8 @@ def test_s3_what_comes_behind_the_end_of_input_is_dropped(vshd: Vshd) -> None:
 
 
 @pytest.mark.parametrize("number", [9, 11, 15])
-def test_s4_a_death_by_signal_is_the_bare_number(vshd: Vshd, number: int) -> None:
+def test_a_death_by_signal_is_the_bare_number(vshd: Vshd, number: int) -> None:
+    """Case S4 (chromeos-vsh.md §11.2)."""
     peer = vshd.run("sh", "-c", f"kill -{number} $$")
     assert peer.code == number
     assert peer.end is not None
@@ -89,7 +94,8 @@ def test_s4_a_death_by_signal_is_the_bare_number(vshd: Vshd, number: int) -> Non
         ("/etc/passwd", 126, "perm"),
     ],
 )
-def test_s5_what_cannot_be_executed_is_told(vshd: Vshd, program: str, code: int, reason: str) -> None:
+def test_what_cannot_be_executed_is_told(vshd: Vshd, program: str, code: int, reason: str) -> None:
+    """Case S5 (chromeos-vsh.md §11.2)."""
     peer = vshd.run(program)
     assert peer.code == code
     assert program in peer.err.decode()
@@ -98,18 +104,21 @@ def test_s5_what_cannot_be_executed_is_told(vshd: Vshd, program: str, code: int,
     assert program in peer.answer.description
 
 
-def test_s6_an_unknown_user_is_refused(vshd: Vshd) -> None:
+def test_an_unknown_user_is_refused(vshd: Vshd) -> None:
+    """Case S6 (chromeos-vsh.md §11.2)."""
     with vshd.peer() as peer:
         peer.say(encode_setup(Setup(user=b"nosuchuser", argv=(b"true",), nopty=True)))
         peer.finish()
         assert peer.answer == SetupAnswer(Status.FAILED, "there is no user 'nosuchuser'")
 
 
-def test_s7_nobody_asked_for_is_the_daemons_user(vshd: Vshd) -> None:
+def test_nobody_asked_for_is_the_daemons_user(vshd: Vshd) -> None:
+    """Case S7 (chromeos-vsh.md §11.2)."""
     assert vshd.run("id", "-un").out.decode().strip() == OWN.pw_name
 
 
-def test_s8_the_dead_field_command_is_ignored(vshd: Vshd) -> None:
+def test_the_dead_field_command_is_ignored(vshd: Vshd) -> None:
+    """Case S8 (chromeos-vsh.md §11.2)."""
     message = bytes([0x22, 6]) + b"echo x" + bytes([0x40, 1])
     with vshd.peer() as peer:
         peer.say(len(message).to_bytes(4, "little"), message, EOF)
@@ -117,13 +126,15 @@ def test_s8_the_dead_field_command_is_ignored(vshd: Vshd) -> None:
         assert peer.code == 0
 
 
-def test_s9_no_words_are_a_login_shell(vshd: Vshd) -> None:
+def test_no_words_are_a_login_shell(vshd: Vshd) -> None:
+    """Case S9 (chromeos-vsh.md §11.2)."""
     peer = vshd.run(stdin=b"echo $0; exit 4\n")
     assert peer.out.decode() == f"-{Path(OWN.pw_shell or '/bin/sh').name}\n"
     assert peer.code == 4
 
 
-def test_s10_the_window_has_its_size_at_once(vshd: Vshd) -> None:
+def test_the_window_has_its_size_at_once(vshd: Vshd) -> None:
+    """Case S10 (chromeos-vsh.md §11.2)."""
     with vshd.peer() as peer:
         peer.begin(terminal("stty", "size", rows=33, cols=101))
         assert peer.finish().out == b"33 101\r\n"
@@ -131,19 +142,22 @@ def test_s10_the_window_has_its_size_at_once(vshd: Vshd) -> None:
 
 
 @pytest.mark.parametrize(("rows", "cols"), [(24, 0), (0, 0), (70000, 80), (-1, 80)])
-def test_s11_half_a_size_is_none(vshd: Vshd, rows: int, cols: int) -> None:
+def test_half_a_size_is_none(vshd: Vshd, rows: int, cols: int) -> None:
+    """Case S11 (chromeos-vsh.md §11.2)."""
     with vshd.peer() as peer:
         peer.begin(terminal("stty", "size", rows=rows, cols=cols))
         assert peer.finish().out == b"0 0\r\n"
 
 
-def test_s12_a_terminal_has_a_name(vshd: Vshd) -> None:
+def test_a_terminal_has_a_name(vshd: Vshd) -> None:
+    """Case S12 (chromeos-vsh.md §11.2)."""
     with vshd.peer() as peer:
         peer.begin(terminal("sh", "-c", "echo $TERM"))
         assert peer.finish().out == b"linux\r\n"
 
 
-def test_s13_end_of_input_at_the_beginning_of_a_line(vshd: Vshd) -> None:
+def test_end_of_input_at_the_beginning_of_a_line(vshd: Vshd) -> None:
+    """Case S13 (chromeos-vsh.md §11.2)."""
     with vshd.peer() as peer:
         peer.begin(terminal("cat"))
         peer.type(b"line\n")
@@ -152,7 +166,8 @@ def test_s13_end_of_input_at_the_beginning_of_a_line(vshd: Vshd) -> None:
         assert peer.finish().code == 0
 
 
-def test_s14_end_of_input_within_a_line_only_flushes(vshd: Vshd) -> None:
+def test_end_of_input_within_a_line_only_flushes(vshd: Vshd) -> None:
+    """Case S14 (chromeos-vsh.md §11.2)."""
     with vshd.peer() as peer:
         peer.begin(terminal("cat"))
         peer.type(b"part")
@@ -162,7 +177,8 @@ def test_s14_end_of_input_within_a_line_only_flushes(vshd: Vshd) -> None:
         assert peer.finish().code == 0
 
 
-def test_s15_a_raw_program_receives_the_byte(vshd: Vshd) -> None:
+def test_a_raw_program_receives_the_byte(vshd: Vshd) -> None:
+    """Case S15 (chromeos-vsh.md §11.2)."""
     with vshd.peer() as peer:
         peer.begin(terminal("sh", "-c", "stty raw -echo; echo go; head -c 1 | od -An -tx1"))
         peer.until(lambda: b"go" in peer.out)
@@ -170,7 +186,8 @@ def test_s15_a_raw_program_receives_the_byte(vshd: Vshd) -> None:
         assert b"04" in peer.finish().out
 
 
-def test_s16_ctrl_c_interrupts_the_foreground(vshd: Vshd) -> None:
+def test_ctrl_c_interrupts_the_foreground(vshd: Vshd) -> None:
+    """Case S16 (chromeos-vsh.md §11.2)."""
     with vshd.peer() as peer:
         peer.begin(terminal("sh", "-c", "echo go; exec sleep 1000"))
         peer.until(lambda: b"go" in peer.out)
@@ -179,30 +196,34 @@ def test_s16_ctrl_c_interrupts_the_foreground(vshd: Vshd) -> None:
         assert b"^C" in peer.out
 
 
-def test_s17_a_new_size_is_seen_by_the_program(vshd: Vshd) -> None:
+def test_a_new_size_is_seen_by_the_program(vshd: Vshd) -> None:
+    """Case S17 (chromeos-vsh.md §11.2)."""
     with vshd.peer() as peer:
         peer.begin(terminal("sh", "-c", "trap 'stty size; exit' WINCH; echo go; while :; do sleep 0.05; done"))
         peer.until(lambda: b"go" in peer.out)
-        peer.say(F8)
+        peer.say(RESIZED)
         assert b"50 132" in peer.finish().out
 
 
-def test_s18_without_a_terminal_a_size_is_ignored(vshd: Vshd) -> None:
+def test_without_a_terminal_a_size_is_ignored(vshd: Vshd) -> None:
+    """Case S18 (chromeos-vsh.md §11.2)."""
     with vshd.peer() as peer:
         peer.begin(Setup(argv=(b"cat",), nopty=True))
-        peer.say(F8, encode_data(1, b"x"), EOF)
+        peer.say(RESIZED, encode_data(1, b"x"), EOF)
         assert peer.finish().out == b"x"
 
 
 @pytest.mark.parametrize("number", [2, 15, 1, 3])
-def test_s19_signals_reach_the_program(vshd: Vshd, number: int) -> None:
+def test_signals_reach_the_program(vshd: Vshd, number: int) -> None:
+    """Case S19 (chromeos-vsh.md §11.2)."""
     with vshd.peer() as peer:
         peer.begin(Setup(argv=(b"sleep", b"1000"), nopty=True))
         peer.say(encode_signal(number))
         assert peer.finish().code == number
 
 
-def test_s19_and_everything_that_it_started(vshd: Vshd) -> None:
+def test_signals_reach_everything_that_the_program_started(vshd: Vshd) -> None:
+    """Case S19 (chromeos-vsh.md §11.2)."""
     with vshd.peer() as peer:
         peer.begin(Setup(argv=(b"sh", b"-c", b"sleep 1000; echo never"), nopty=True))
         peer.say(encode_signal(15))
@@ -221,26 +242,29 @@ def test_a_signal_on_a_terminal_goes_to_the_foreground(vshd: Vshd) -> None:
         assert b"on\r\n" in peer.out
 
 
-def test_s20_other_signals_are_ignored(vshd: Vshd) -> None:
+def test_other_signals_are_ignored(vshd: Vshd) -> None:
+    """Case S20 (chromeos-vsh.md §11.2)."""
     with vshd.peer() as peer:
         peer.begin(Setup(argv=(b"sh", b"-c", b"read line; exit 0"), nopty=True))
-        peer.say(F19, encode_signal(9), encode_signal(-1), encode_data(1, b"\n"))
+        peer.say(SIGNAL_0, encode_signal(9), encode_signal(-1), encode_data(1, b"\n"))
         assert peer.finish().code == 0
 
 
-def test_s21_a_message_with_nothing_in_it_is_passed_over(vshd: Vshd) -> None:
+def test_a_message_with_nothing_in_it_is_passed_over(vshd: Vshd) -> None:
+    """Case S21 (chromeos-vsh.md §11.2)."""
     with vshd.peer() as peer:
         peer.begin(Setup(argv=(b"cat",), nopty=True))
-        peer.say(F23, encode_data(1, b"x"), EOF)
+        peer.say(EMPTY, encode_data(1, b"x"), EOF)
         assert peer.finish().out == b"x"
 
 
 @pytest.mark.parametrize(
     "nonsense",
     [(4097).to_bytes(4, "little"), (2**31).to_bytes(4, "little"), bytes.fromhex("04 00 00 00 ff ff ff ff")],
-    ids=["S22", "S22 with the top bit", "S23"],
+    ids=["length 4097", "length 2^31", "no message"],
 )
 def test_nonsense_ends_the_session(vshd: Vshd, nonsense: bytes) -> None:
+    """Cases S22 and S23 (chromeos-vsh.md §11.2)."""
     with vshd.peer() as peer:
         peer.begin(Setup(argv=(b"cat",), nopty=True))
         assert peer.answer is not None
@@ -250,7 +274,8 @@ def test_nonsense_ends_the_session(vshd: Vshd, nonsense: bytes) -> None:
 
 
 @pytest.mark.parametrize("status", [0, 2, 3, 7])
-def test_s24_a_status_of_the_client_ends_the_session(vshd: Vshd, status: int) -> None:
+def test_a_status_of_the_client_ends_the_session(vshd: Vshd, status: int) -> None:
+    """Case S24 (chromeos-vsh.md §11.2)."""
     with vshd.peer() as peer:
         peer.begin(Setup(argv=(b"sleep", b"1000"), nopty=True))
         assert peer.answer is not None
@@ -259,21 +284,24 @@ def test_s24_a_status_of_the_client_ends_the_session(vshd: Vshd, status: int) ->
         wait_gone(peer.answer.pid)
 
 
-def test_s25_ready_of_the_client_is_passed_over(vshd: Vshd) -> None:
+def test_ready_of_the_client_is_passed_over(vshd: Vshd) -> None:
+    """Case S25 (chromeos-vsh.md §11.2)."""
     with vshd.peer() as peer:
         peer.begin(Setup(argv=(b"cat",), nopty=True))
         peer.say(encode_status(StatusChange(Status.READY)), encode_data(1, b"x\n"), EOF)
         assert peer.finish().out == b"x\n"
 
 
-def test_s26_the_largest_legal_frame(vshd: Vshd) -> None:
+def test_the_largest_legal_frame_passes(vshd: Vshd) -> None:
+    """Case S26 (chromeos-vsh.md §11.2)."""
     with vshd.peer() as peer:
         peer.begin(Setup(argv=(b"wc", b"-c"), nopty=True))
         peer.say(encode_data(1, bytes(4088)), EOF)
         assert peer.finish().out == b"4088\n"
 
 
-def test_s27_frames_in_single_bytes_and_many_at_once(vshd: Vshd) -> None:
+def test_frames_may_come_in_single_bytes_and_many_at_once(vshd: Vshd) -> None:
+    """Case S27 (chromeos-vsh.md §11.2)."""
     conversation = encode_setup(Setup(argv=(b"cat",), nopty=True)) + encode_data(1, b"a\n") + EOF
     with vshd.peer() as peer:
         for byte in conversation:
@@ -285,7 +313,8 @@ def test_s27_frames_in_single_bytes_and_many_at_once(vshd: Vshd) -> None:
         assert (peer.finish().out, peer.code) == (b"a\n" * 100, 0)
 
 
-def test_s28_everything_before_ready(vshd: Vshd) -> None:
+def test_input_before_ready_is_kept(vshd: Vshd) -> None:
+    """Case S28 (chromeos-vsh.md §11.2)."""
     with vshd.peer() as peer:
         peer.say(encode_setup(Setup(argv=(b"cat",), nopty=True)), encode_data(1, b"early"), EOF)
         assert (peer.finish().out, peer.code) == (b"early", 0)
@@ -296,11 +325,13 @@ def test_s28_everything_before_ready(vshd: Vshd) -> None:
     ("cwd", "place"),
     [("/usr", "/usr"), ("/missing", OWN.pw_dir), ("..", str(Path(OWN.pw_dir).parent)), ("~", OWN.pw_dir)],
 )
-def test_s29_the_directory(vshd: Vshd, cwd: str, place: str) -> None:
+def test_a_command_starts_in_the_clients_directory(vshd: Vshd, cwd: str, place: str) -> None:
+    """Case S29 (chromeos-vsh.md §11.2)."""
     assert vshd.run("pwd", "-P", cwd=cwd.encode()).out.decode().strip() == str(Path(place).resolve())
 
 
-def test_s30_the_directory_of_a_process(vshd: Vshd, tmp_path: Path) -> None:
+def test_a_command_starts_in_the_directory_of_a_process(vshd: Vshd, tmp_path: Path) -> None:
+    """Case S30 (chromeos-vsh.md §11.2)."""
     other = subprocess.Popen(["sleep", "1000"], cwd=tmp_path)
     try:
         assert vshd.run("pwd", "-P", cwd_pid=other.pid).out.decode().strip() == str(tmp_path)
@@ -357,7 +388,8 @@ def test_a_directory_that_is_gone(vshd: Vshd, tmp_path: Path) -> None:
         other.wait()
 
 
-def test_s31_the_accounts_variables_are_its_own(vshd: Vshd) -> None:
+def test_the_accounts_variables_are_its_own(vshd: Vshd) -> None:
+    """Case S31 (chromeos-vsh.md §11.2)."""
     env = {b"SHELL": b"/x", b"HOME": b"/y", b"FOO": b"a=b", b"": b"1", b"A=B": b"1"}
     lines = vshd.run("env", env=env).out.decode().splitlines()
     assert f"SHELL={OWN.pw_shell}" in lines
@@ -367,7 +399,8 @@ def test_s31_the_accounts_variables_are_its_own(vshd: Vshd) -> None:
     assert not any(line.startswith(("=", "A=B")) for line in lines)
 
 
-def test_s32_the_clients_variables_win(tmp_path: Path) -> None:
+def test_the_clients_variables_win(tmp_path: Path) -> None:
+    """Case S32 (chromeos-vsh.md §11.2)."""
     environ = {"PATH": os.environ["PATH"], "FOO": "i", "BAR": "i", "NOTIFY_SOCKET": "", "INVOCATION_ID": "1"}
     server = Vshd(tmp_path, ["--inherit_env"], environ)
     try:
@@ -379,24 +412,28 @@ def test_s32_the_clients_variables_win(tmp_path: Path) -> None:
     assert not any(line.startswith(("INVOCATION_ID", "NOTIFY_SOCKET", "PYTHON")) for line in lines)
 
 
-def test_s33_a_broken_pipe_is_silent(vshd: Vshd) -> None:
+def test_a_broken_pipe_is_silent(vshd: Vshd) -> None:
+    """Case S33 (chromeos-vsh.md §11.2)."""
     peer = vshd.run("bash", "-c", "yes | head -1")
     assert (peer.out, peer.err) == (b"y\n", b"")
 
 
-def test_s34_a_background_process_does_not_hold_the_session(vshd: Vshd) -> None:
+def test_a_background_process_does_not_hold_the_session(vshd: Vshd) -> None:
+    """Case S34 (chromeos-vsh.md §11.2)."""
     peer = vshd.run("sh", "-c", "sleep 1000 & echo $!")
     os.kill(int(peer.out), signal.SIGKILL)
     assert peer.code == 0
 
 
-def test_s34_not_even_one_that_never_stops_talking(vshd: Vshd) -> None:
+def test_a_background_process_that_writes_for_ever_does_not_hold_the_session(vshd: Vshd) -> None:
+    """Case S34 (chromeos-vsh.md §11.2)."""
     peer = vshd.run("sh", "-c", "yes & echo $! >&2")
     os.kill(int(peer.err), signal.SIGKILL)
     assert peer.code == 0
 
 
-def test_s35_a_stop_is_no_end(vshd: Vshd) -> None:
+def test_a_stop_is_no_end(vshd: Vshd) -> None:
+    """Case S35 (chromeos-vsh.md §11.2)."""
     with vshd.peer() as peer:
         peer.begin(Setup(argv=(b"sh", b"-c", b"echo go; kill -STOP $$; exit 5"), nopty=True))
         assert peer.answer is not None
@@ -412,7 +449,8 @@ def test_s35_a_stop_is_no_end(vshd: Vshd) -> None:
 
 
 @pytest.mark.parametrize("nopty", [True, False])
-def test_s38_a_client_that_vanishes_takes_its_program_with_it(vshd: Vshd, nopty: bool) -> None:
+def test_a_client_that_vanishes_takes_its_program_with_it(vshd: Vshd, nopty: bool) -> None:
+    """Case S38 (chromeos-vsh.md §11.2)."""
     with vshd.peer() as peer:
         peer.begin(Setup(argv=(b"sleep", b"1000"), nopty=nopty))
         assert peer.answer is not None
@@ -421,7 +459,8 @@ def test_s38_a_client_that_vanishes_takes_its_program_with_it(vshd: Vshd, nopty:
 
 
 @pytest.mark.parametrize("nopty", [True, False])
-def test_s38_even_one_that_ignores_it(vshd: Vshd, nopty: bool) -> None:
+def test_a_client_that_vanishes_ends_even_a_program_that_ignores_signals(vshd: Vshd, nopty: bool) -> None:
+    """Case S38 (chromeos-vsh.md §11.2)."""
     with vshd.peer() as peer:
         peer.begin(Setup(argv=(b"sh", b"-c", b"trap '' HUP; echo go; while :; do sleep 0.1; done"), nopty=nopty))
         peer.until(lambda: b"go" in peer.out)
@@ -456,25 +495,29 @@ def test_a_stopped_program_ends_with_its_client(vshd: Vshd) -> None:
     wait_gone(pid)
 
 
-def test_s39_a_client_that_shuts_down_its_sending_side_has_left(vshd: Vshd) -> None:
+def test_a_client_that_shuts_down_its_sending_side_has_left(vshd: Vshd) -> None:
+    """Case S39 (chromeos-vsh.md §11.2)."""
     with vshd.peer() as peer:
         peer.begin(Setup(argv=(b"sleep", b"1000"), nopty=True))
         peer.sock.shutdown(1)
         assert peer.finish().end is None
 
 
-def test_s41_bytes_that_are_no_text_pass(vshd: Vshd) -> None:
+def test_bytes_that_are_no_text_pass(vshd: Vshd) -> None:
+    """Case S41 (chromeos-vsh.md §11.2)."""
     assert vshd.run("printf", "%s", b"\xff").out == b"\xff"
     assert b"A=\xfe" in vshd.run("env", env={b"A": b"\xfe"}).out
 
 
-def test_s42_the_program_has_three_descriptors(vshd: Vshd) -> None:
+def test_the_program_has_three_descriptors(vshd: Vshd) -> None:
+    """Case S42 (chromeos-vsh.md §11.2)."""
     lines = vshd.run("ls", "-l", "/proc/self/fd").out.decode().splitlines()[1:]
     assert [line.split()[8] for line in lines] == ["0", "1", "2", "3"]  # the last is ls's own
 
 
 @pytest.mark.parametrize("nopty", [True, False])
-def test_s43_signals_are_as_they_were_born(vshd: Vshd, nopty: bool) -> None:
+def test_signals_are_as_they_were_born(vshd: Vshd, nopty: bool) -> None:
+    """Case S43 (chromeos-vsh.md §11.2)."""
     with vshd.peer() as peer:
         peer.begin(Setup(argv=(b"grep", b"Sig", b"/proc/self/status"), nopty=nopty))
         masks = dict(line.split(":") for line in peer.finish().out.decode().splitlines())
@@ -558,7 +601,8 @@ def test_a_program_that_is_killed_ends_its_session(vshd: Vshd) -> None:
         assert peer.finish().code == 9
 
 
-def test_s44_many_sessions_at_once_leave_nothing(vshd: Vshd) -> None:
+def test_many_sessions_at_once_leave_nothing(vshd: Vshd) -> None:
+    """Case S44 (chromeos-vsh.md §11.2)."""
     _settle(vshd)
     descriptors = psutil.Process(vshd.process.pid).num_fds()
     peers = [vshd.peer() for _ in range(200)]

@@ -35,7 +35,8 @@ def test_options_stand_before_or_behind_the_name() -> None:
         assert (arguments.user, arguments.terminal, arguments.argv) == ("ana", False, ("x",))
 
 
-def test_k10_leading_assignments_are_variables() -> None:
+def test_leading_assignments_are_variables() -> None:
+    """Case K10 (chromeos-vsh.md §11.3)."""
     arguments = parse(["work", "--", "K=v", "PATH=", "cmd", "a=b"])
     assert arguments.env == (("K", "v"),)
     assert arguments.argv == ("PATH=", "cmd", "a=b")
@@ -46,7 +47,8 @@ def test_what_is_no_assignment_begins_the_command(word: str) -> None:
     assert parse(["work", "--", word, "B=c"]).argv == (word, "B=c")
 
 
-def test_k11_a_cwd_of_digits_is_a_process() -> None:
+def test_a_cwd_of_digits_is_a_process() -> None:
+    """Case K11 (chromeos-vsh.md §11.3)."""
     assert parse(["work", "--cwd=42"]).cwd_pid == 42
     assert parse(["work", "--cwd=42"]).cwd == ""
     assert parse(["work", "--cwd=/srv/x"]).cwd == "/srv/x"

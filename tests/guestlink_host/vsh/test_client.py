@@ -18,16 +18,17 @@ from guestlink.vsh.messages import REQUIRES_CWD
 from support.stage import LIMIT
 from support.vsh_peers import READY, VSH, FakeServer, environ, fake_server, terminal, vsh
 
-F5 = "15 00 00 00 08 03 12 11 6e 6f 20 73 75 63 68 20 75 73 65 72 3a 20 7a 65 64"
-STDIN_EOF = bytes.fromhex("04 00 00 00 0a 02 08 01")  # F7
-F8 = bytes.fromhex("07 00 00 00 1a 05 08 32 10 84 01")
-F11 = "09 00 00 00 0a 07 08 02 12 03 68 69 0a"
-F12 = "09 00 00 00 0a 07 08 03 12 03 ff 00 45"
-F13 = "04 00 00 00 0a 02 08 02"
-F14 = "0a 00 00 00 12 08 08 02 12 04 64 6f 6e 65"
-F15 = "0c 00 00 00 12 0a 08 02 12 04 64 6f 6e 65 18 06"
-F16 = "07 00 00 00 12 05 08 02 18 84 02"
-F17 = "06 00 00 00 12 04 08 02 18 01"
+# Frames of chromeos-vsh.md §11.1.
+REFUSED = "15 00 00 00 08 03 12 11 6e 6f 20 73 75 63 68 20 75 73 65 72 3a 20 7a 65 64"
+STDIN_EOF = bytes.fromhex("04 00 00 00 0a 02 08 01")
+RESIZED = bytes.fromhex("07 00 00 00 1a 05 08 32 10 84 01")
+HI = "09 00 00 00 0a 07 08 02 12 03 68 69 0a"
+ERROR_BYTES = "09 00 00 00 0a 07 08 03 12 03 ff 00 45"
+END_OF_OUTPUT = "04 00 00 00 0a 02 08 02"
+EXITED = "0a 00 00 00 12 08 08 02 12 04 64 6f 6e 65"
+EXITED_3 = "0c 00 00 00 12 0a 08 02 12 04 64 6f 6e 65 18 06"
+EXITED_130 = "07 00 00 00 12 05 08 02 18 84 02"
+EXITED_MINUS_1 = "06 00 00 00 12 04 08 02 18 01"
 
 
 def exited(code: int) -> bytes:
@@ -64,27 +65,32 @@ def session(server: FakeServer, *frames: str | bytes, hang_up: bool = False) -> 
     return process.returncode, out, err
 
 
-def test_k1_output_errors_and_status_arrive_apart(server: FakeServer) -> None:
-    assert session(server, READY, F11, F12, F13, F15) == (3, b"hi\n", b"\xff\x00E")
+def test_output_errors_and_status_arrive_apart(server: FakeServer) -> None:
+    """Case K1 (chromeos-vsh.md §11.3)."""
+    assert session(server, READY, HI, ERROR_BYTES, END_OF_OUTPUT, EXITED_3) == (3, b"hi\n", b"\xff\x00E")
 
 
-@pytest.mark.parametrize(("frame", "status"), [(F16, 130), (F17, 255), (F14, 0)])
-def test_k2_codes_become_the_status(server: FakeServer, frame: str, status: int) -> None:
+@pytest.mark.parametrize(("frame", "status"), [(EXITED_130, 130), (EXITED_MINUS_1, 255), (EXITED, 0)])
+def test_codes_become_the_status(server: FakeServer, frame: str, status: int) -> None:
+    """Case K2 (chromeos-vsh.md §11.3)."""
     assert session(server, READY, frame) == (status, b"", b"")
 
 
 @pytest.mark.parametrize(("code", "status"), [(256, 0), (300, 44)])
-def test_k3_codes_are_taken_modulo_256(server: FakeServer, code: int, status: int) -> None:
+def test_codes_are_taken_modulo_256(server: FakeServer, code: int, status: int) -> None:
+    """Case K3 (chromeos-vsh.md §11.3)."""
     assert session(server, READY, exited(code))[0] == status
 
 
-def test_k4_a_refusal_is_shown(server: FakeServer) -> None:
-    status, out, err = session(server, F5)
+def test_a_refusal_is_shown(server: FakeServer) -> None:
+    """Case K4 (chromeos-vsh.md §11.3)."""
+    status, out, err = session(server, REFUSED)
     assert (status, out, err) == (1, b"", b"vsh: no such user: zed\n")
 
 
 @pytest.mark.parametrize("frames", [[], ["10 00"], ["10 00 00 00 08 01"]])
-def test_k4_a_server_that_hangs_up_before_it_answers_is_told(server: FakeServer, frames: list[str]) -> None:
+def test_a_server_that_hangs_up_before_it_answers_is_told(server: FakeServer, frames: list[str]) -> None:
+    """Case K4 (chromeos-vsh.md §11.3)."""
     status, out, err = session(server, *frames, hang_up=True)
     assert (status, out) == (1, b"")
     assert err == b"vsh: no session came about: the other side hung up\n"
@@ -104,25 +110,28 @@ def test_k4_a_server_that_hangs_up_before_it_answers_is_told(server: FakeServer,
     ],
     ids=["close", "FAILED", "UNKNOWN", "status 7", "length 4097", "length 2^32-1", "garbage", "half a frame"],
 )
-def test_k5_a_session_that_breaks_is_told_with_123(server: FakeServer, frames: list[str]) -> None:
+def test_a_session_that_breaks_is_told_with_123(server: FakeServer, frames: list[str]) -> None:
+    """Case K5 (chromeos-vsh.md §11.3)."""
     status, out, err = session(server, READY, *frames, hang_up=True)
     assert (status, out) == (123, b"")
     assert err.startswith(b"vsh: the session broke: ")
     assert err.count(b"\n") == 1
 
 
-def test_k6_a_second_ready_is_passed_over(server: FakeServer) -> None:
+def test_a_second_ready_is_passed_over(server: FakeServer) -> None:
+    """Case K6 (chromeos-vsh.md §11.3)."""
     assert session(server, READY, "04 00 00 00 12 02 08 01", exited(3))[0] == 3
 
 
-def test_k7_data_behind_the_end_of_a_stream_is_dropped(server: FakeServer) -> None:
-    assert session(server, READY, F11, F13, data(2, b"late"), exited(0)) == (0, b"hi\n", b"")
+def test_data_behind_the_end_of_a_stream_is_dropped(server: FakeServer) -> None:
+    """Case K7 (chromeos-vsh.md §11.3)."""
+    assert session(server, READY, HI, END_OF_OUTPUT, data(2, b"late"), exited(0)) == (0, b"hi\n", b"")
 
 
 def test_the_end_of_standard_output_reaches_its_reader_before_the_end_of_the_session(server: FakeServer) -> None:
     with vsh(f"--connect={server.address}", "--", "x", stdin=subprocess.DEVNULL) as process:
         server.accept()
-        server.play(READY, F11, F13)
+        server.play(READY, HI, END_OF_OUTPUT)
         assert process.stdout is not None
         assert process.stdout.read() == b"hi\n"
         assert process.poll() is None
@@ -131,19 +140,21 @@ def test_the_end_of_standard_output_reaches_its_reader_before_the_end_of_the_ses
 
 
 @pytest.mark.parametrize("stream", [0, 1, 7])
-def test_k8_data_of_an_unknown_stream_is_dropped(server: FakeServer, stream: int) -> None:
-    assert session(server, READY, data(stream, b"x"), F11, exited(0)) == (0, b"hi\n", b"")
+def test_data_of_an_unknown_stream_is_dropped(server: FakeServer, stream: int) -> None:
+    """Case K8 (chromeos-vsh.md §11.3)."""
+    assert session(server, READY, data(stream, b"x"), HI, exited(0)) == (0, b"hi\n", b"")
 
 
 def test_unknown_fields_and_variants_are_passed_over(server: FakeServer) -> None:
     unknown = ["00 00 00 00", "02 00 00 00 20 02", "06 00 00 00 52 04 01 02 03 04", "03 00 00 00 a0 06 01"]
-    assert session(server, READY, *unknown, F11, exited(0)) == (0, b"hi\n", b"")
+    assert session(server, READY, *unknown, HI, exited(0)) == (0, b"hi\n", b"")
 
 
-def test_k9_signals_are_forwarded_and_the_client_stays(server: FakeServer) -> None:
+def test_signals_are_forwarded_and_the_client_stays(server: FakeServer) -> None:
+    """Case K9 (chromeos-vsh.md §11.3)."""
     with vsh(f"--connect={server.address}", "--", "x") as process:
         server.accept()
-        server.play(READY, F11)
+        server.play(READY, HI)
         assert process.stdout is not None
         assert process.stdout.read(3) == b"hi\n"
         for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGQUIT):
@@ -157,7 +168,7 @@ def test_k9_signals_are_forwarded_and_the_client_stays(server: FakeServer) -> No
 def test_a_second_termination_ends_the_client(server: FakeServer) -> None:
     with vsh(f"--connect={server.address}", "--", "x") as process:
         server.accept()
-        server.play(READY, F11)
+        server.play(READY, HI)
         assert process.stdout is not None
         process.stdout.read(3)
         process.terminate()
@@ -167,7 +178,8 @@ def test_a_second_termination_ends_the_client(server: FakeServer) -> None:
         assert server.frame() == b""
 
 
-def test_k10_and_k11_the_setup_says_what_the_command_line_asks(server: FakeServer) -> None:
+def test_the_setup_says_what_the_command_line_asks(server: FakeServer) -> None:
+    """Cases K10 and K11 (chromeos-vsh.md §11.3)."""
     required = b"\x22\x1a" + REQUIRES_CWD
     answer = encode_setup_answer(SetupAnswer(Status.READY, READY_IN_CWD, 712))
     for words, frame in (
@@ -205,7 +217,8 @@ def test_a_command_that_does_not_fit_is_told_before_anything_is_sent(server: Fak
     assert "Traceback" not in done.stderr
 
 
-def test_k12_a_regular_file_is_sent_and_ended(server: FakeServer, tmp_path: Path) -> None:
+def test_a_regular_file_is_sent_and_ended(server: FakeServer, tmp_path: Path) -> None:
+    """Case K12 (chromeos-vsh.md §11.3)."""
     (tmp_path / "input").write_bytes(b"from a file")
     with (tmp_path / "input").open("rb") as stream, vsh(f"--connect={server.address}", stdin=stream) as process:
         server.accept()
@@ -223,7 +236,7 @@ def test_standard_input_that_is_closed_or_nothing_ends_at_once(server: FakeServe
         server.accept()
         server.play(READY)
         assert server.frame() == STDIN_EOF
-        server.play(F11, F12, exited(5))
+        server.play(HI, ERROR_BYTES, exited(5))
         assert process.wait(LIMIT) == 5
         server.hang_up()
 
@@ -235,7 +248,7 @@ def test_nothing_is_read_before_the_server_is_ready(server: FakeServer) -> None:
         process.stdin.write(b"early")
         process.stdin.close()
         process.stdin = None
-        server.play(F5)
+        server.play(REFUSED)
         assert process.wait(LIMIT) == 1
         assert server.frame() == b""
 
@@ -273,12 +286,12 @@ def test_it_goes_on_reading_while_it_cannot_write(server: FakeServer, tmp_path: 
 def test_a_reader_that_goes_away_ends_the_session(server: FakeServer) -> None:
     with vsh(f"--connect={server.address}", "--", "yes") as process:
         server.accept()
-        server.play(READY, F11)
+        server.play(READY, HI)
         assert process.stdout is not None
         process.stdout.read(3)
         process.stdout.close()
         process.stdout = None
-        server.play(F11)
+        server.play(HI)
         assert process.wait(LIMIT) == 141
         assert server.frame() == b""
 
@@ -286,7 +299,7 @@ def test_a_reader_that_goes_away_ends_the_session(server: FakeServer) -> None:
 def test_a_reader_that_goes_away_while_nothing_comes_changes_nothing(server: FakeServer) -> None:
     with vsh(f"--connect={server.address}", "--", "x") as process:
         server.accept()
-        server.play(READY, F11)
+        server.play(READY, HI)
         assert process.stdout is not None
         process.stdout.read(3)
         process.stdout.close()
@@ -296,7 +309,7 @@ def test_a_reader_that_goes_away_while_nothing_comes_changes_nothing(server: Fak
         deadline = time.monotonic() + LIMIT
         while psutil.Process(process.pid).status() != psutil.STATUS_SLEEPING:  # vsh must not spin either
             assert time.monotonic() < deadline
-        server.play(F11)
+        server.play(HI)
         assert process.wait(LIMIT) == 141
 
 
@@ -338,7 +351,7 @@ def test_a_full_disk_is_told(server: FakeServer) -> None:
             env=environ(), stdin=subprocess.DEVNULL, stdout=full, stderr=subprocess.PIPE,
         )  # fmt: skip
         server.accept()
-        server.play(READY, F11)
+        server.play(READY, HI)
         _, err = process.communicate(timeout=LIMIT)
     assert process.returncode == 1
     assert b"no space left on device" in err
@@ -363,7 +376,8 @@ def test_mistakes_have_the_originals_status() -> None:
 # -- on a terminal -------------------------------------------------------------------------------------------------
 
 
-def test_k13_keys_travel_as_they_are_and_a_resize_is_one_frame(server: FakeServer) -> None:
+def test_keys_travel_as_they_are_and_a_resize_is_one_frame(server: FakeServer) -> None:
+    """Case K13 (chromeos-vsh.md §11.3)."""
     with terminal([*VSH, f"--connect={server.address}"], rows=24, columns=80) as screen:
         setup = server.accept()
         assert setup.endswith(b"\x30\x18\x38\x50")  # 24 x 80, and a terminal
@@ -378,7 +392,7 @@ def test_k13_keys_travel_as_they_are_and_a_resize_is_one_frame(server: FakeServe
             received += frame[10:]
         assert received == keys
         screen.resize(50, 132)
-        assert server.frame() == F8
+        assert server.frame() == RESIZED
         screen.type(b"q")
         assert server.frame() == data(1, b"q")  # and no second frame for the size
         server.play(data(2, b"bye\r\n"), exited(7))
@@ -565,7 +579,7 @@ def test_a_terminal_that_is_closed_ends_the_session(server: FakeServer) -> None:
 def test_a_terminal_can_be_forced_and_refused(server: FakeServer) -> None:
     with terminal([*VSH, "-T", f"--connect={server.address}", "--", "x"]) as screen:
         assert server.accept().endswith(b"\x2a\x01x\x40\x01")
-        server.play(READY, F11, exited(0))
+        server.play(READY, HI, exited(0))
         assert screen.status() == 0
         assert not screen.is_raw()
     server.hang_up()
@@ -573,5 +587,5 @@ def test_a_terminal_can_be_forced_and_refused(server: FakeServer) -> None:
         assert server.accept().endswith(b"\x2a\x01x")
         server.play(READY)
         assert server.frame() == STDIN_EOF
-        server.play(F11, exited(0))
+        server.play(HI, exited(0))
         assert process.wait(LIMIT) == 0

@@ -34,7 +34,7 @@ CASES: list[tuple[bytes, list[bytes | str]]] = [
     (b"~?~.", [HELP, DISCONNECT]),
     (b"~\x1als", [SUSPEND, b"ls"]),
     (b"a~\r~~b~.\r~.", [b"a~\r~b~.\r", DISCONNECT]),
-    (b"ls\r\x03\x04\x1a~.", [b"ls\r\x03\x04\x1a~."]),  # K13: after other keys a ~ does not begin a line
+    (b"ls\r\x03\x04\x1a~.", [b"ls\r\x03\x04\x1a~."]),  # After other keys a ~ does not begin a line
 ]
 
 
