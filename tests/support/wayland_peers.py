@@ -6,8 +6,11 @@ They use only the proxy's encoder, so a test decides exactly which bytes are sen
 from __future__ import annotations
 
 import array
+import fcntl
 import os
 import socket
+import struct
+import termios
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -59,11 +62,41 @@ class Message(NamedTuple):
         return list(decode(signature, self.data))
 
 
+class Turns:
+    """Gives the messages of several peers one order: the order in which the test sends them.
+
+    The proxy polls its sockets, so it could read what the host sent last before what a client sent first. Before a
+    peer sends, the proxy must have handled what another peer has sent. Other threads than the test's own, which
+    answer or flood, take no turns.
+    """
+
+    def __init__(self) -> None:
+        self._thread = threading.current_thread()
+        self._last: Wire | None = None
+        self._proxy: Between | None = None
+
+    def at(self, proxy: Between) -> None:
+        """Name the proxy that reads what the peers send."""
+        self._proxy = proxy
+
+    def take(self, wire: Wire) -> None:
+        """Wait until the proxy has handled the messages of the peer that sent last, if that is another peer."""
+        if self._proxy is None or threading.current_thread() is not self._thread:
+            return
+        last, self._last = self._last, wire
+        if last is not None and last is not wire and last.sock.fileno() >= 0:
+            proxy = self._proxy
+            proxy.wait("the proxy reads a peer", lambda: not last.unread() or proxy.is_holding_a_peer())
+
+
 class Wire:
     """One end of a connection.
 
     :ivar fds: received descriptors; closed with the connection.
+    :ivar turns: the order in which this peer and others send; None for the other end of a real program.
     """
+
+    turns: Turns | None = None
 
     def __init__(self, sock: socket.socket) -> None:
         self.sock = sock
@@ -74,6 +107,8 @@ class Wire:
 
     def send(self, *messages: bytes, fds: tuple[int, ...] | list[int] = ()) -> None:
         """Send bytes with copies of descriptors."""
+        if self.turns is not None:
+            self.turns.take(self)
         data = b"".join(messages)
         if fds:
             rights = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", fds))]
@@ -107,6 +142,12 @@ class Wire:
         self.ended = not data
         self._data += data
         return bool(data)
+
+    def unread(self) -> int:
+        """The memory that sent messages take until the proxy reads them, in bytes (SIOCOUTQ of unix(7))."""
+        if self.sock.fileno() < 0:
+            return 0
+        return int(struct.unpack("i", fcntl.ioctl(self.sock, termios.TIOCOUTQ, bytes(4)))[0])
 
     def close(self) -> None:
         """Close the connection and the received descriptors."""
@@ -314,6 +355,7 @@ class Host:
     :ivar refused: the object id and opcode of a request that new connections answer with an error.
     :ivar hidden: interfaces that the host does not announce through a security context.
     :ivar takes_sandboxed: whether the host keeps connections through a security context open.
+    :ivar turns: the order in which its connections and clients send.
     """
 
     def __init__(self, path: Path, globals_: tuple[tuple[str, int], ...] = GLOBALS) -> None:
@@ -323,6 +365,7 @@ class Host:
         self.hidden: frozenset[str] = frozenset()
         self.takes_sandboxed = True
         self.connections: list[HostConnection] = []
+        self.turns = Turns()
         self._changed = threading.Condition()
         self._listeners: list[tuple[socket.socket, threading.Thread]] = []
         listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
@@ -367,6 +410,7 @@ class Host:
             with self._changed:
                 hidden = self.hidden if is_sandbox else frozenset()
                 made = HostConnection(sock, self.globals, self.refused, hidden, self._context)
+                made.turns = self.turns
                 self.connections.append(made)
                 self._changed.notify_all()
 
@@ -374,11 +418,13 @@ class Host:
 class Between:
     """A proxy that runs in a thread.
 
+    :param turns: the order in which the peers send; the host's connections take part in :attr:`Host.turns`.
     :ivar failures: the error messages with which the proxy disconnected clients.
     """
 
-    def __init__(self, host_path: Path, config: Config) -> None:
+    def __init__(self, host_path: Path, config: Config, turns: Turns | None = None) -> None:
         self.failures: list[str] = []
+        self._turns = turns or Turns()
         self.loop = Loop()
         self.proxy = Proxy(config, {})
         self.link = HostLink(
@@ -394,6 +440,7 @@ class Between:
         self.loop.add(self._wake, READABLE, lambda _: self._woken())
         self._thread = threading.Thread(target=self.loop.run, daemon=True)
         self._thread.start()
+        self._turns.at(self)
 
     def do(self, function: Callable[[], _T]) -> _T:
         """Run a function in the proxy's thread and return its result."""
@@ -415,7 +462,14 @@ class Between:
         """Connect a new client."""
         ours, theirs = socket.socketpair()
         self.do(lambda: self.server.serve(theirs))
-        return Client(ours)
+        client = Client(ours)
+        client.turns = self._turns
+        return client
+
+    def is_holding_a_peer(self) -> bool:
+        """Whether there is a peer that the proxy does not read at present."""
+        peers = (peer for session in self.server._sessions for peer in (session.client, session.host))
+        return bool(self.server._pending) or any(peer.paused for peer in peers)
 
     def wait(self, what: str, condition: Callable[[], _T]) -> _T:
         """Wait until a condition holds in the proxy's thread."""
@@ -446,9 +500,9 @@ class Between:
 
 
 @contextmanager
-def between(path: Path, config: Config) -> Iterator[Between]:
+def between(path: Path, config: Config, turns: Turns | None = None) -> Iterator[Between]:
     """A proxy whose host listens on a socket."""
-    proxy = Between(path, config)
+    proxy = Between(path, config, turns)
     try:
         yield proxy
     finally:
@@ -462,7 +516,7 @@ def stage(
     """A proxy and its host."""
     host = Host(directory / "host", globals_)
     try:
-        with between(host.path, config or Config({})) as proxy:
+        with between(host.path, config or Config({}), host.turns) as proxy:
             yield proxy, host
     finally:
         host.close()
