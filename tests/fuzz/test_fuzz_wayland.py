@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from fuzz.wayland_atheris import read_corpus
 from sommelier_shim.shapes import interface_shape
-from sommelier_shim.wire import FIRST_SERVER_ID, Buffer, WireError, decode, encode
+from sommelier_shim.wire import FIRST_SERVER_ID, HEADER, Buffer, WireError, decode, encode
 from support.wayland_fuzz import GLOBALS, ROUTES, Conversation, tell
 
 KINDS = st.sampled_from(sorted(ROUTES))
@@ -42,8 +42,16 @@ def messages(draw: st.DrawFn, *, requests: bool) -> bytes:
     return encode(draw(IDS), opcode, shapes[opcode].signature, *values)  # type: ignore[arg-type]
 
 
-@settings(deadline=None)
-@given(KINDS, st.booleans(), st.binary(max_size=300))
+def _headed(object_id: int, opcode: int, body: bytes) -> bytes:
+    body = body[: len(body) & ~3]
+    return HEADER.pack(object_id, (8 + len(body)) << 16 | opcode) + body
+
+
+HEADED = st.lists(st.builds(_headed, IDS, st.integers(0, 20), st.binary(max_size=40)), max_size=8).map(b"".join)
+"""Valid headers, most of them of objects that exist, and arbitrary arguments."""
+
+
+@given(KINDS, st.booleans(), HEADED | st.binary(max_size=300))
 def test_random_bytes(kind: str, requests: bool, data: bytes) -> None:
     talk = Conversation(kind)
     with suppress(WireError):

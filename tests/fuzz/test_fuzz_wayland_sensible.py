@@ -30,6 +30,16 @@ class _Client:
         self.ending: set[int] = set()
         self.free: list[int] = []
         self.next = max(self.alive) + 1
+        self.next_of_host = FIRST_SERVER_ID
+        self._get_data_device()
+
+    def _get_data_device(self) -> None:
+        """Create the object with which the host most often creates others: data offers."""
+        ids = {interface: number for number, interface in reversed(self.alive.items())}
+        new = self.next
+        self.next += 1
+        self.talk.say(True, encode(ids["wl_data_device_manager"], 1, "no", new, ids["wl_seat"]))
+        self.alive[new] = "wl_data_device"
 
     def ask(self) -> int:
         """Send a valid request if the chosen object allows one; returns 1 if it did, else 0."""
@@ -81,12 +91,26 @@ class _Client:
         for number, found in list(self.talk.host.objects.items()):
             if found[0] == "wl_callback" and number not in self.talk.host.ended and self.chance.random() < 0.5:
                 self.talk.say(False, encode(number, 0, "u", 3))
+        self._create_objects()
         known = self.talk.client.objects
         gone = [number for number in (*self.ending, *self.alive) if number not in known]
         self.free += gone
         for number in gone:
             self.ending.discard(number)
             self.alive.pop(number, None)
+
+    def _create_objects(self) -> None:
+        """Send events that create objects, data offers for example; the client uses those that it receives."""
+        host = self.talk.host
+        for number in list(host.objects):
+            interface = host.interface(number, is_request=False)  # "" if an earlier event has ended the object
+            for opcode, shape in enumerate(interface_shape(interface).events if interface else ()):
+                if shape.signature == "n" and number not in host.ended and self.chance.random() < 0.3:
+                    new = self.next_of_host
+                    self.next_of_host += 1
+                    self.talk.say(False, encode(number, opcode, "n", new))
+                    if new in self.talk.client.objects:
+                        self.alive[new] = self.talk.client.objects[new][-1]
 
 
 @pytest.mark.parametrize("seed", range(12))

@@ -15,7 +15,7 @@ import pytest
 from sommelier_shim.outlet import QUEUE_HIGH
 from sommelier_shim.relay import COUNTED_AGAIN, UNCONFIRMED_LIMIT
 from sommelier_shim.server import raise_descriptor_limit
-from sommelier_shim.wire import FIRST_SERVER_ID, encode
+from sommelier_shim.wire import FIRST_SERVER_ID, HEADER, encode
 from support.wayland_peers import Between, Client, Host, HostConnection, stage
 
 
@@ -49,36 +49,48 @@ def _memfd(size: int) -> int:
 # -- clients -----------------------------------------------------------------------------------------------------
 
 
+def _random_message(dice: random.Random, object_id: int, opcode: int) -> bytes:
+    """A valid header and arbitrary arguments."""
+    body = dice.randbytes(4 * dice.randrange(8))
+    return HEADER.pack(object_id, opcode | (8 + len(body)) << 16) + body
+
+
+def _random_bytes(seed: int) -> bytes:
+    """Arbitrary bytes after a first header with a possible size: with an impossible one the proxy looks no further."""
+    dice = random.Random(seed)
+    return _random_message(dice, dice.getrandbits(32), dice.getrandbits(16)) + dice.randbytes(4096)
+
+
+def _random_bodies(seed: int, ids: range, first: int) -> bytes:
+    """Messages with valid headers for objects that may exist. The proxy handles at least the first.
+
+    :param first: the object of the first message, which the proxy finds in no table of the sender's objects.
+    """
+    dice = random.Random(seed)
+    rest = (_random_message(dice, dice.choice(ids), dice.randrange(8)) for _ in range(60))
+    return _random_message(dice, first, 0) + b"".join(rest)
+
+
 @pytest.mark.parametrize("seed", range(20))
 def test_random_bytes(staged: tuple[Between, Host], seed: int) -> None:
     between, _ = staged
     with between.client() as client:
         client.start()
-        client.send(random.Random(seed).randbytes(4096))
+        client.send(_random_bytes(seed))
         client.sock.shutdown(socket.SHUT_WR)
         client.until_end()
 
 
-def _random_bodies(seed: int, ids: range) -> bytes:
-    """Messages with a valid header, for objects that may exist, with arbitrary arguments."""
-    dice = random.Random(seed)
-    said = b""
-    for _ in range(60):
-        body = dice.randbytes(4 * dice.randrange(8))
-        head = dice.choice(ids), dice.randrange(8) | (8 + len(body)) << 16
-        said += b"".join(number.to_bytes(4, "little") for number in head) + body
-    return said
-
-
 @pytest.mark.parametrize("seed", range(20))
 def test_random_bodies_behind_good_headers(staged: tuple[Between, Host], seed: int) -> None:
-    between, _ = staged
+    between, host = staged
     with between.client() as client:
         client.start()
         surface = client.create(client.bind("wl_compositor"), 0)
-        client.bind("wl_shm")
+        device = client.create(client.bind("wl_data_device_manager"), 1, "no", client.bind("wl_seat"))
         client.sync()
-        client.send(_random_bodies(seed, range(1, surface + 3)))
+        host.connection(at_least=3).event(device, 0, "n", FIRST_SERVER_ID)  # an offer, which the host creates
+        client.send(_random_bodies(seed, range(1, surface + 3), FIRST_SERVER_ID))
         client.sock.shutdown(socket.SHUT_WR)
         client.until_end()
 
@@ -353,7 +365,7 @@ def test_random_bytes_from_the_host(staged: tuple[Between, Host], seed: int) -> 
     between, host = staged
     with between.client() as client:
         client.start()
-        host.connection(at_least=3).send(random.Random(seed).randbytes(4096))
+        host.connection(at_least=3).send(_random_bytes(seed))
         client.sock.settimeout(60)
         host.connection(at_least=3).sock.shutdown(socket.SHUT_WR)
         try:
@@ -370,7 +382,7 @@ def test_random_bodies_behind_good_headers_from_the_host(staged: tuple[Between, 
         surface = client.create(client.bind("wl_compositor"), 0)
         client.sync()
         connection = host.connection(at_least=3)
-        connection.send(_random_bodies(seed, range(1, surface + 3)))
+        connection.send(_random_bodies(seed, range(1, surface + 3), surface + 3))
         client.sock.settimeout(60)
         connection.sock.shutdown(socket.SHUT_WR)
         try:
