@@ -104,12 +104,24 @@ class Rig:
         except TimeoutError:
             pytest.fail(f"it did not happen: {what}\n{self.stage.logs()}")
 
-    async def registered(self, times: int = 1) -> None:
-        await self.until("registered", lambda: len(self.host.requests("container_ready")) >= times)
+    async def asked_to_register(self, times: int) -> None:
+        """Wait for this many ContainerReady calls; the host may have refused them."""
+        await self.until("it registers", lambda: len(self.host.requests("container_ready")) >= times)
 
-    async def status(self) -> str:
-        done = await asyncio.to_thread(self.stage.guestlink, "status", check=False)
-        return done.stdout
+    async def registered(self, times: int = 1) -> None:
+        """Wait until garcon has the host's answer to this many ContainerReady calls, and serves its commands."""
+        await self.until("registered", lambda: self._logged("registered with the host at") >= times)
+        await self.until("the control socket", lambda: _serves(self.stage.root / "guest/run/guestlink/garcon.sock"))
+
+    def _logged(self, text: str) -> int:
+        path = self.stage.log("garcon")
+        return path.read_text().count(text) if path.exists() else 0
+
+    async def status_says(self, text: str) -> None:
+        """Wait until ``guestlink status`` prints a text; between two attempts to register it prints others."""
+        deadline = asyncio.get_running_loop().time() + LIMIT
+        while text not in (said := (await asyncio.to_thread(self.stage.guestlink, "status", check=False)).stdout):
+            assert asyncio.get_running_loop().time() < deadline, said
 
     async def close(self) -> None:
         for channel in self.channels:
@@ -118,11 +130,18 @@ class Rig:
         await self.stop_host()
 
 
+def _serves(path: Path) -> bool:
+    """Whether a program accepts connections on a socket."""
+    with socket.socket(socket.AF_UNIX) as sock:
+        return sock.connect_ex(str(path)) == 0
+
+
 @pytest_asyncio.fixture
 async def rig() -> AsyncIterator[Rig]:
     rig = Rig()
     try:
         yield rig
+        rig.stage.check_logs()
     finally:
         await rig.close()
 
@@ -254,11 +273,18 @@ async def test_a_program_that_fails_right_after_its_start_is_not_called_launched
     await rig.start_host()
     rig.stage.start_garcon()
     await rig.registered()
-    reasons = {}
-    for name in ("fails", "dies", "x11", "ends", "goes-on"):
+
+    async def reason(name: str) -> str:
         answer = await rig.call("LaunchApplication", desktop_file_id=name)
         assert answer.success == (not answer.failure_reason)
-        reasons[name] = answer.failure_reason.removeprefix("Failure in execution of application: ")
+        return str(answer.failure_reason.removeprefix("Failure in execution of application: "))
+
+    reasons = {name: await reason(name) for name in ("fails", "dies", "x11", "ends", "goes-on")}
+    deadline = asyncio.get_running_loop().time() + LIMIT
+    while late := [name for name in ("fails", "dies", "x11") if not reasons[name]]:
+        # On a busy machine a program may need longer than garcon waits for its end.
+        assert asyncio.get_running_loop().time() < deadline, late
+        reasons |= {name: await reason(name) for name in late}
     assert reasons == {
         "fails": "sh ended with status 3 right after its start",
         "dies": "sh was killed by SIGSEGV right after its start",
@@ -309,7 +335,7 @@ async def test_a_list_that_is_too_long_for_the_host_is_cut_and_said(rig: Rig) ->
     await rig.until("the list", lambda: len(rig.host.last_ids()) == 500)
     sentence = "the application list is too long for the host; left out: comments of"
     assert sentence in rig.stage.log("garcon").read_text()
-    assert sentence in await rig.status()
+    await rig.status_says(sentence)
 
 
 async def test_a_launch_that_cannot_work_says_why(rig: Rig) -> None:
@@ -394,11 +420,11 @@ async def test_the_host_goes_and_returns(rig: Rig) -> None:
     await rig.until("the list", lambda: rig.host.last_ids() == ["app"])
     await rig.stop_host()
     await rig.until("it notices", lambda: "waiting for the host" in rig.stage.log("garcon").read_text())
-    assert "waiting for the host" in await rig.status()
+    await rig.status_says("waiting for the host")
     rig.host.calls.clear()
     await rig.start_host()
     await rig.until("the list again", lambda: rig.host.last_ids() == ["app"])
-    assert "registered with the host" in await rig.status()
+    await rig.status_says("registered with the host")
 
 
 async def test_a_restart_does_not_end_the_registration(rig: Rig) -> None:
@@ -441,7 +467,6 @@ async def test_opening_urls_and_terminals_from_inside(rig: Rig) -> None:
     rig.stage.start_garcon()
     await rig.registered()
     garcon = [sys.executable, "-m", "garcon", "--client"]
-    await rig.until("the control socket", (rig.stage.root / "guest/run/guestlink/garcon.sock").exists)
     await asyncio.to_thread(rig.stage.guest, *garcon, "--url", "https://a", "https://b")
     assert [request.url for request in rig.host.requests("open_url")] == ["https://a", "https://b"]
     await asyncio.to_thread(rig.stage.guest, *garcon, "--terminal", "-e", "sh", "-c", "ls")
@@ -456,7 +481,6 @@ async def test_a_refusal_of_the_host_is_one_sentence_and_its_advice(rig: Rig) ->
     await rig.start_host()
     rig.stage.start_garcon()
     await rig.registered()
-    await rig.until("the control socket", (rig.stage.root / "guest/run/guestlink/garcon.sock").exists)
     rig.host.reasons["open_url"] = "Failure in OpenUrl: xdg-open on the host failed with 3\ninstall a browser"
     done = await asyncio.to_thread(rig.stage.guestlink, "open", "https://a", check=False)
     assert done.returncode == 1
@@ -478,7 +502,6 @@ async def test_the_originals_other_commands_and_their_statuses(rig: Rig) -> None
     await rig.start_host()
     rig.stage.start_garcon()
     await rig.registered()
-    await rig.until("the control socket", (rig.stage.root / "guest/run/guestlink/garcon.sock").exists)
 
     async def run(*words: str) -> tuple[int, str]:
         argv = [sys.executable, "-m", "garcon", "--client", *words]
@@ -505,9 +528,9 @@ async def test_the_originals_other_commands_and_their_statuses(rig: Rig) -> None
     assert await run("--metrics", "a=1") == (255, "")
     rig.host.tokens.clear()
     assert await run("--metrics", "a=1") == (1, "")  # the call failed, so the caller may retry
-    await rig.registered(2)  # this registration fails, because the host does not know the token
+    await rig.asked_to_register(2)  # the host refuses, because it does not know the token
     rig.host.tokens.add(TOKEN)
-    await rig.registered(3)
+    await rig.registered(2)
 
     cache = ("--borealis-shader-cache", "--app-id=620")
     assert await run(*cache, "--install", "--mount", "--wait") == (0, "")
@@ -530,7 +553,7 @@ async def test_a_second_daemon_says_that_it_is_the_second(rig: Rig) -> None:
     assert second.returncode == 255
     assert "in use" in second.stderr
     assert "Traceback" not in second.stderr
-    assert "registered" in await rig.status()
+    await rig.status_says("registered with the host")
 
 
 @pytest.mark.parametrize(
@@ -575,7 +598,7 @@ async def test_on_a_vsock_without_a_host_it_serves_and_waits(rig: Rig) -> None:
     }
     first = rig.stage.start_garcon()
     await rig.until("it says so", lambda: "waiting for the host" in rig.stage.log("garcon").read_text())
-    assert "vsock:2:8889" in await rig.status()
+    await rig.status_says("vsock:2:8889")
     assert first.poll() is None
     assert await asyncio.to_thread(rig.stage.stop, "garcon") == 0
 

@@ -14,6 +14,7 @@ from pathlib import Path
 
 import pytest
 
+from support.loopback import free_address
 from support.stage import LIMIT, Stage, stage
 from support.vsh_peers import Terminal
 
@@ -255,14 +256,13 @@ def test_without_the_daemon_it_is_said_how_to_start_it(tmp_path: Path) -> None:
 @pytest.fixture(scope="module")
 def far_rig() -> Iterator[Stage]:
     """A container without a shared directory: every connection uses TCP."""
-    with socket.create_server(("127.0.0.1", 0)) as probe:
-        port = probe.getsockname()[1]
+    address = free_address()
     with stage(NAME) as made:
         del made.guest_environ["GUESTLINK_VSH_ADDRESS"]
-        made.guest_environ["GUESTLINK_HOST_ADDRESS"] = f"tcp:127.0.0.1:{port}"
+        made.guest_environ["GUESTLINK_HOST_ADDRESS"] = str(address)
         made.guest_environ["GUESTLINK_GARCON_ADDRESS"] = "tcp:127.0.0.1:0"
         made.start_host()
-        made.host("add", NAME, "--listen", f"tcp:127.0.0.1:{port}", "--garcon", "tcp:127.0.0.1:0")
+        made.host("add", NAME, "--listen", str(address), "--garcon", "tcp:127.0.0.1:0")
         made.start_garcon()
         made.wait("the container can be called", lambda: made.host_json("list")[0]["username"])
         yield made
@@ -301,9 +301,9 @@ def test_over_tcp_strangers_do_not_come_between(far_rig: Stage) -> None:
             stdout=subprocess.PIPE,
             stdin=subprocess.DEVNULL,
         )
-        port = far_rig.wait("vsh listens", lambda: _listening_port(process.pid))
+        address = far_rig.wait("vsh listens", lambda: _listening_address(process.pid))
         for said in (b"", b"x" * 37, b"\x10\0\0\0\x08\x01", b"\n") * 8:
-            strangers.append(socket.create_connection(("127.0.0.1", port), LIMIT))
+            strangers.append(socket.create_connection(address, LIMIT))
             strangers[-1].sendall(said)
     finally:
         far_rig.processes["garcon"].send_signal(signal.SIGCONT)
@@ -315,8 +315,8 @@ def test_over_tcp_strangers_do_not_come_between(far_rig: Stage) -> None:
         stranger.close()
 
 
-def _listening_port(pid: int) -> int:
-    """The TCP port on which a process listens (proc(5)); 0 if none."""
+def _listening_address(pid: int) -> tuple[str, int] | None:
+    """The IPv4 address and port on which a process listens (proc(5))."""
     sockets = set()
     for link in Path(f"/proc/{pid}/fd").iterdir():
         with contextlib.suppress(OSError):
@@ -324,5 +324,6 @@ def _listening_port(pid: int) -> int:
     for line in Path("/proc/net/tcp").read_text().splitlines()[1:]:
         fields = line.split()
         if fields[3] == "0A" and f"socket:[{fields[9]}]" in sockets:
-            return int(fields[1].rpartition(":")[2], 16)
-    return 0
+            host, _, port = fields[1].rpartition(":")
+            return socket.inet_ntoa(bytes.fromhex(host)[::-1]), int(port, 16)
+    return None

@@ -42,13 +42,12 @@ async def main():
             body = [plain(part) for part in message.body]
             with open(sys.argv[2], "w") as stream:
                 json.dump([message.path, message.member, body], stream)
-            done.set()
-            return Message.new_method_return(message)
+            bus.send(Message.new_method_return(message)).add_done_callback(lambda _: done.set())
+            return True  # answered
 
     bus.add_message_handler(handle)
     await bus.request_name(sys.argv[1])
     await done.wait()
-    await asyncio.sleep(0.2)
 
 asyncio.run(main())
 """
@@ -100,7 +99,7 @@ async def _launcher(address: str, keys: str) -> AsyncIterator[tuple[Launcher, Pr
     launcher = Launcher(Entries(keys), programs, bus)
     try:
         yield launcher, programs
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(60):
             while programs.detached or launcher.starting:
                 await asyncio.sleep(0.01)
     finally:

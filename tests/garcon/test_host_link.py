@@ -18,7 +18,7 @@ from guestlink.pb import common_pb2
 from guestlink.rpc import CallFailed
 from guestlink.tasks import TaskOwner
 
-LIMIT = 30
+LIMIT = 60
 
 
 class Host:

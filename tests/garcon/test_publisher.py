@@ -19,7 +19,7 @@ from garcon.host_link import HostRefused, NotRegistered
 from garcon.publisher import Publisher
 from guestlink.coalesce import Coalescer
 
-LIMIT = 30
+LIMIT = 60
 ENTRY = "[Desktop Entry]\nType=Application\nName=N\nExec=prog\n"
 
 

@@ -237,12 +237,7 @@ async def test_sessions_go_on_when_garcon_ends_and_nothing_stays_behind_them(run
 async def test_nonsense_is_answered_by_an_error(rig: Rig, line: bytes) -> None:
     await rig.until("the warm vshd answers", lambda: list((rig.runtime / "run").glob("vshd-*.sock")))
     (path,) = (rig.runtime / "run").glob("vshd-*.sock")
-    for _ in range(500):
-        try:
-            reader, writer = await asyncio.open_unix_connection(path)
-            break
-        except ConnectionRefusedError:
-            await asyncio.sleep(0.02)
+    reader, writer = await connected(path)
     writer.write(line)
     assert b'"error"' in await reader.readline()
     writer.close()

@@ -15,16 +15,25 @@ import pytest_asyncio
 from garcon.watch import DirectoryWatch
 from garcon.watch_plan import Watched as WatchedPath
 
-LIMIT = 30
+LIMIT = 60
 ATTEMPTS = 5
 
 
 class Watched:
-    """A watch that counts its notifications by directory name."""
+    """A watch that counts its notifications by directory name.
 
-    def __init__(self) -> None:
+    :param quiet: a directory that nobody else changes.
+    :ivar last: watches this directory. The kernel reports changes in their order, so its notification is the last.
+    """
+
+    def __init__(self, quiet: Path) -> None:
         self.watch = DirectoryWatch()
         self.calls: Counter[str] = Counter()
+        self._quiet = quiet
+        self._turn = 0
+        self._heard = asyncio.Event()
+        self.last = WatchedPath(str(quiet), self._heard.set)
+        self.watch.add(self.last.path, self.last.changed)
 
     def add(self, path: Path, *, depth: int = 16) -> None:
         self.watch.add(str(path), lambda: self.calls.update([path.name]), depth=depth)
@@ -49,16 +58,21 @@ class Watched:
         pytest.fail(f"{name} is told every time")
 
     async def settle(self) -> None:
-        """Wait until no notification arrives for a while."""
-        while (before := sum(self.calls.values())) or True:
-            await asyncio.sleep(0.15)
-            if sum(self.calls.values()) == before:
-                return
+        """Wait until all changes so far have been reported, also those after which the watch makes a new plan.
+
+        The watch reads nothing while it makes a plan, so it reads a second change after that plan is in place.
+        """
+        for _ in range(2):
+            self._heard.clear()
+            self._turn += 1
+            (self._quiet / str(self._turn)).mkdir()
+            async with asyncio.timeout(LIMIT):
+                await self._heard.wait()
 
 
 @pytest_asyncio.fixture
-async def watched() -> AsyncIterator[Watched]:
-    watched = Watched()
+async def watched(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Watched]:
+    watched = Watched(tmp_path_factory.mktemp("quiet"))
     try:
         yield watched
     finally:
@@ -322,7 +336,8 @@ async def test_watching_other_paths_instead(tmp_path: Path, watched: Watched) ->
         (tmp_path / name).mkdir()
     watched.add(tmp_path / "one")
     watched.watch.start()
-    await watched.watch.replace([WatchedPath(str(tmp_path / "two"), lambda: watched.calls.update(["two"]))])
+    two = WatchedPath(str(tmp_path / "two"), lambda: watched.calls.update(["two"]))
+    await watched.watch.replace([two, watched.last])
     await watched.settle()
     await watched.tells("two", (tmp_path / "two" / "a").touch)
     await watched.tells_nothing("one", (tmp_path / "one" / "a").touch)

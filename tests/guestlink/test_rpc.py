@@ -47,7 +47,7 @@ class Implementation:
         self.started = asyncio.Event()
         self.ended = asyncio.Event()
         self.running = 0
-        self.most_running = 0
+        self.several = asyncio.Event()
 
     async def get_icon(self, request: pb.IconRequest) -> pb.IconResponse:
         icons = [
@@ -82,8 +82,9 @@ class Implementation:
         self, request: pb.ApplyAnsiblePlaybookRequest
     ) -> pb.ApplyAnsiblePlaybookResponse:
         self.running += 1
-        self.most_running = max(self.most_running, self.running)
-        await asyncio.sleep(0.01)
+        if self.running > 1:
+            self.several.set()
+        await asyncio.wait_for(self.several.wait(), LIMIT)
         self.running -= 1
         return pb.ApplyAnsiblePlaybookResponse(status=pb.ApplyAnsiblePlaybookResponse.STARTED)
 
@@ -268,7 +269,7 @@ async def test_many_calls_at_once_are_all_answered(tmp_path: Path) -> None:
         calls = [channel.call("ApplyAnsiblePlaybook", request, timeout=LIMIT) for _ in range(CALLS_LIMIT)]
         answers = await asyncio.gather(*calls)
     assert {answer.status for answer in answers} == {pb.ApplyAnsiblePlaybookResponse.STARTED}
-    assert implementation.most_running > 1
+    assert implementation.several.is_set()
 
 
 async def test_too_many_calls_at_once_are_refused_until_others_end(tmp_path: Path) -> None:

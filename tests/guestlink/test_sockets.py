@@ -172,7 +172,7 @@ def test_the_connected_program_gets_the_signal(tmp_path: Path) -> None:
     address = UnixAddress(str(tmp_path / "s"))
     with listen(address) as server:
         program = subprocess.Popen([sys.executable, "-c", _CONNECTING, address.path])
-        server.settimeout(30)
+        server.settimeout(60)
         try:
             connection, _ = server.accept()
             with connection:
@@ -190,7 +190,7 @@ def test_a_program_that_started_after_the_connection_gets_no_signal(
     ours, theirs = socket.socketpair()
     with ours, theirs:
         terminate_peer(ours, waiting_program.pid, _start_in_seconds(waiting_program.pid) - 0.02)
-    waiting_program.communicate(b"\n", 30)
+    waiting_program.communicate(b"\n", 60)
     assert waiting_program.returncode == 0
 
 

@@ -24,7 +24,7 @@ def _serve(path: Path) -> socket.socket:
 
 def _reaches(path: Path, server: socket.socket) -> bool:
     with socket.socket(socket.AF_UNIX) as client:
-        client.settimeout(30)
+        client.settimeout(60)
         client.connect(str(path))
         accepted, _ = server.accept()
         accepted.close()

@@ -75,13 +75,25 @@ class Program:
         return value
 
     def close(self) -> None:
+        """Stop the programs and the host; no program may have logged an exception."""
+        left = b""
         for process in self.processes:
             if process.poll() is None:
                 process.terminate()
                 process.wait(LIMIT)
-            assert process.stdout is not None
-            process.stdout.close()
+            left += _written(process)
         self.host.close()
+        assert b"Traceback" not in left, left.decode(errors="replace")
+
+
+def _written(process: subprocess.Popen[bytes]) -> bytes:
+    """The output that nobody has read; a program that goes on may hold the other end. Closes the pipe."""
+    assert process.stdout is not None
+    if process.stdout.closed:
+        return b""
+    os.set_blocking(process.stdout.fileno(), False)
+    with process.stdout:
+        return process.stdout.read() or b""
 
 
 def _connected(path: Path) -> socket.socket | None:

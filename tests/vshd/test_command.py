@@ -13,10 +13,11 @@ from pathlib import Path
 
 import pytest
 
-from guestlink.address import CID_ANY, CID_HOST, TcpAddress, VsockAddress
+from guestlink.address import CID_ANY, CID_HOST, Address, UnixAddress, VsockAddress
 from guestlink.errors import GuestlinkError
 from guestlink.sockets import connect
 from guestlink.vsh import ClientProtocol, Setup, SetupAnswer, encode_setup
+from support.loopback import free_address
 from support.stage import CHECKOUT, LIMIT
 from support.vsh_peer import Vshd
 from vshd.arguments import parse_arguments
@@ -64,6 +65,18 @@ def conversation(sock: socket.socket) -> list[object]:
     while data := sock.recv(4096):
         events += [event if not hasattr(event, "data") else bytes(event.data) for event in protocol.feed(data)]
     return events
+
+
+def connected(address: Address, process: subprocess.Popen[str]) -> socket.socket:
+    """Connect to a vshd that has just been started."""
+    deadline = time.monotonic() + LIMIT
+    while True:
+        try:
+            return connect(address)
+        except GuestlinkError:
+            assert process.poll() is None
+            assert time.monotonic() < deadline
+            time.sleep(0.02)
 
 
 def test_the_originals_command_lines() -> None:
@@ -151,20 +164,9 @@ def test_tcp_begins_with_the_token(tmp_path: Path) -> None:
 
 def test_a_tcp_listener_demands_the_token(tmp_path: Path) -> None:
     (tmp_path / "token").write_text(TOKEN)
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = free.getsockname()[1]
-    address = TcpAddress("127.0.0.1", port)
+    address = free_address()
     with running(f"--listen={address}", f"--token-file={tmp_path}/token") as process:
-        deadline = time.monotonic() + LIMIT
-        while True:
-            try:
-                right = connect(address)
-                break
-            except GuestlinkError:
-                assert process.poll() is None
-                assert time.monotonic() < deadline
-                time.sleep(0.02)
-        with right:
+        with connected(address, process) as right:
             right.settimeout(LIMIT)
             right.sendall(TOKEN.encode() + b"\n")
             assert b"hi\n" in conversation(right)
@@ -201,13 +203,10 @@ def test_sockets_of_systemd_are_served(tmp_path: Path) -> None:
 
 
 def test_a_second_vshd_leaves_the_first_alone(tmp_path: Path) -> None:
-    address = f"--listen=unix:{tmp_path}/s"
-    with running(address):
-        deadline = time.monotonic() + LIMIT
-        while not (tmp_path / "s").exists():
-            assert time.monotonic() < deadline
-            time.sleep(0.01)
-        done = run(address)
+    address = UnixAddress(f"{tmp_path}/s")
+    with running(f"--listen={address}") as process:
+        connected(address, process).close()
+        done = run(f"--listen={address}")
         assert done.returncode == 1
         assert "is in use" in done.stderr
 
