@@ -1,4 +1,5 @@
-"""Serves one container's ContainerListener: on a socket in its mounted directory, and on its ``listen`` address."""
+"""Serves one container's ContainerListener and LinuxHost: on a socket in its mounted directory, and on its
+``listen`` address."""
 
 from __future__ import annotations
 
@@ -11,11 +12,12 @@ from pathlib import Path
 from guestlink import socket_directory
 from guestlink.address import UnixAddress, VsockAddress, parse_address
 from guestlink.errors import GuestlinkError, reason
-from guestlink.rpc import CONTAINER_LISTENER, Server
+from guestlink.rpc import CONTAINER_LISTENER, LINUX_HOST, Server
 from guestlink.sockets import PeerPolicy, listen
 from guestlink.vsock_bridge import Bridge
 from guestlink_host.containers import Containers, clear_path
 from guestlink_host.guest import Guest
+from guestlink_host.linux_host import LinuxHost
 from guestlink_host.listener import ContainerListener
 
 _log = logging.getLogger(__name__)
@@ -30,17 +32,26 @@ class ContainerService:
     """One container's side of the daemon.
 
     :param guest: the container; closed with the service.
-    :param listener: answers its calls.
+    :param listener: answers its calls of ContainerListener.
+    :param linux_host: answers its calls of LinuxHost.
     :param containers: the registry, which creates its directory.
     :param private: a path for a socket that the container cannot see.
     :ivar made_anew: whether :meth:`listen` created the container's directory.
     """
 
-    def __init__(self, guest: Guest, listener: ContainerListener, containers: Containers, private: Path) -> None:
+    def __init__(
+        self,
+        guest: Guest,
+        listener: ContainerListener,
+        linux_host: LinuxHost,
+        containers: Containers,
+        private: Path,
+    ) -> None:
         self.guest = guest
         self.problem = ""
         self.made_anew = False
         self._listener = listener
+        self._linux_host = linux_host
         self._containers = containers
         self._private = private
         self._server: Server | None = None
@@ -69,6 +80,7 @@ class ContainerService:
         container = self.guest.container
         self.made_anew = self._containers.prepare(container)
         self._server = Server(CONTAINER_LISTENER, self._listener)
+        self._server.add(LINUX_HOST, self._linux_host)
         # Bind where the container cannot interfere, then rename into its directory: the path always has a socket,
         # and a link that the container has put there is not followed.
         # Mode 0666, because the directory's access control list decides who may connect: users of the container

@@ -34,7 +34,9 @@ from guestlink_host.guest import Guest
 from guestlink_host.host_menu import HostMenu, watch_menu
 from guestlink_host.launcher_files import LauncherFiles
 from guestlink_host.launcher_names import LauncherNames
+from guestlink_host.linux_host import LinuxHost
 from guestlink_host.listener import OPENING_WINDOW, OPENINGS, ContainerListener
+from guestlink_host.notification import notify
 from guestlink_host.openings import Openings
 from guestlink_host.publisher import Publisher
 from guestlink_host.rate_limit import RateLimit
@@ -168,7 +170,9 @@ class Daemon:
             open_terminal=self._openings.open_terminal,
             shut_down=self._shut_down,
         )
-        service = ContainerService(guest, listener, self._containers, self._private / f"{number}.sock")
+        linux_host = LinuxHost(guest, self._notify)
+        private = self._private / f"{number}.sock"
+        service = ContainerService(guest, listener, linux_host, self._containers, private)
         guest.standing = lambda: self._attachments.status(guest.container)
         guest.start()
         self._services[name] = service
@@ -217,6 +221,9 @@ class Daemon:
     def _event(self, container: str, what: str, detail: str) -> None:
         self._events.append({"time": time.time(), "container": container, "event": what, "detail": detail})
         self._show_status()
+
+    def _notify(self, summary: str, text: str) -> None:
+        self._tasks.start(asyncio.to_thread(notify, summary, text), name="notify the user")
 
     def _show_status(self) -> None:
         registered = sum(service.guest.registered for service in self._services.values())

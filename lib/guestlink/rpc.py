@@ -55,6 +55,7 @@ _log = logging.getLogger(__name__)
 
 GARCON = "vm_tools.container.Garcon"
 CONTAINER_LISTENER = "vm_tools.container.ContainerListener"
+LINUX_HOST = "guestlink.LinuxHost"
 
 RECEIVE_LIMIT = 4 * 1024 * 1024
 """gRPC's default for a received message, which both ChromeOS sides keep (chromeos-garcon.md §1.1)."""
@@ -102,7 +103,7 @@ class Refusal(Exception):
 
 
 class Server:
-    """Serves one service.
+    """Serves one service, or several after :meth:`add`.
 
     The implementation has a method per RPC, named in snake case, ``async def get_icon(self, request)``, that
     returns the response or raises :class:`Refusal`. An RPC without a method is answered with UNIMPLEMENTED. Any
@@ -116,12 +117,6 @@ class Server:
     def __init__(self, service: str, implementation: object, *, receive_limit: int = RECEIVE_LIMIT) -> None:
         self._running = 0
         self._started = False
-        handlers = {
-            name: grpc.unary_unary_rpc_method_handler(
-                self._handler(name, request, getattr(implementation, _snake_case(name), None))
-            )
-            for name, (request, _) in service_methods(service).items()
-        }
         with _variables():
             self._server = grpc.aio.server(
                 options=[
@@ -131,6 +126,16 @@ class Server:
                     _NO_PROBES,
                 ]
             )
+        self.add(service, implementation)
+
+    def add(self, service: str, implementation: object) -> None:
+        """Serve one more service at the same addresses; call this before :meth:`start`."""
+        handlers = {
+            name: grpc.unary_unary_rpc_method_handler(
+                self._handler(name, request, getattr(implementation, _snake_case(name), None))
+            )
+            for name, (request, _) in service_methods(service).items()
+        }
         self._server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(service, handlers),))
 
     def bind(self, address: UnixAddress | TcpAddress, *, mode: int = 0o600) -> int:
@@ -205,15 +210,15 @@ class Server:
 
 
 class Channel:
-    """A connection to a service.
+    """A connection to the services of one server.
 
     :param address: Unix or TCP; a vsock address goes through :mod:`guestlink.vsock_bridge`.
-    :param service: full name, as in :data:`CONTAINER_LISTENER`.
+    :param services: full names, as in :data:`CONTAINER_LISTENER`.
     :param receive_limit: bytes of a response.
     """
 
     def __init__(
-        self, address: UnixAddress | TcpAddress, service: str, *, receive_limit: int = RECEIVE_LIMIT
+        self, address: UnixAddress | TcpAddress, *services: str, receive_limit: int = RECEIVE_LIMIT
     ) -> None:
         with _variables():
             self._channel = grpc.aio.insecure_channel(
@@ -235,6 +240,7 @@ class Channel:
         self._methods = {
             # call() encodes and decodes the messages, so that an invalid one raises our own error.
             name: (self._channel.unary_unary(f"/{service}/{name}", bytes, bytes), response)
+            for service in services
             for name, (_, response) in service_methods(service).items()
         }
 

@@ -18,11 +18,12 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from guestlink.pb import service_methods
-from guestlink.rpc import CONTAINER_LISTENER, CallFailed
+from guestlink.rpc import CONTAINER_LISTENER, LINUX_HOST, CallFailed
 from support.fake_garcon import SVG, FakeGarcon, application, png
 from support.host import Host, host_in_test
 
 METHODS = service_methods(CONTAINER_LISTENER)
+PATHS = [f"/{service}/{name}" for service in (CONTAINER_LISTENER, LINUX_HOST) for name in service_methods(service)]
 EXAMPLES = int(os.environ.get("GUESTLINK_FUZZ_EXAMPLES", "150"))
 SETTINGS = settings(
     max_examples=EXAMPLES,
@@ -46,6 +47,8 @@ def rig(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> It
         # Examples open and register without limits here, because the limits have tests of their own.
         monkeypatch.setattr("guestlink_host.daemon.OPENINGS", 10**9)
         monkeypatch.setattr("guestlink_host.listener.REGISTRATIONS", 10**9)
+        monkeypatch.setattr("guestlink_host.linux_host.FAILURES", 10**9)
+        monkeypatch.setattr("guestlink_host.daemon.notify", lambda summary, text: None)
         host = runner.run(
             stack.enter_async_context(host_in_test(monkeypatch, opener="/bin/true", terminal="/bin/true"))
         )
@@ -86,6 +89,17 @@ CALLS = st.one_of(
     st.tuples(
         st.just("PendingUpdateApplicationListCalls"),
         st.fixed_dictionaries({"count": st.integers(0, 2**32 - 1)}),
+    ),
+    st.tuples(
+        st.just("ReportApplicationFailure"),
+        st.fixed_dictionaries(
+            {
+                "desktop_file_id": IDS,
+                "exit_status": st.integers(0, 2**32 - 1),
+                "signal": st.integers(0, 70),
+                "detail": TEXTS,
+            }
+        ),
     ),
     st.tuples(st.sampled_from(sorted(METHODS)), st.just({})),
 )
@@ -130,15 +144,15 @@ async def _call(guest: FakeGarcon, method: str, fields: dict[str, Any]) -> None:
     await guest.call(method, **fields)
 
 
-@given(st.lists(st.tuples(st.sampled_from(sorted(METHODS)), st.binary(max_size=200)), max_size=10))
+@given(st.lists(st.tuples(st.sampled_from(sorted(PATHS)), st.binary(max_size=200)), max_size=10))
 @SETTINGS
 def test_bytes_that_are_no_messages_are_refused(rig: Rig, calls: list[tuple[str, bytes]]) -> None:
     async def send() -> None:
         async with grpc.aio.insecure_channel(f"unix:{rig.guest.directory}/listener.sock") as channel:
-            for method, content in calls:
+            for path, content in calls:
                 with contextlib.suppress(grpc.aio.AioRpcError):
-                    await channel.unary_unary(f"/{CONTAINER_LISTENER}/{method}", None, None)(content)
-                    raise AssertionError(f"{method} accepted {content!r} without a token")
+                    await channel.unary_unary(path, None, None)(content)
+                    raise AssertionError(f"{path} accepted {content!r} without a token")
         assert (await rig.host.entry())["registered"]
 
     rig.runner.run(send())

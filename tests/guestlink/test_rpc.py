@@ -27,6 +27,7 @@ from guestlink.rpc import (
     CALLS_LIMIT,
     CONTAINER_LISTENER,
     GARCON,
+    LINUX_HOST,
     RECEIVE_LIMIT,
     TEXT_LIMIT,
     CallFailed,
@@ -145,8 +146,8 @@ async def test_rpc_without_a_method_answers_unimplemented_and_names_itself(tmp_p
     assert "AddFileWatch" in text
 
 
-async def test_every_rpc_of_both_services_is_unimplemented_without_methods(tmp_path: Path) -> None:
-    for service in (GARCON, CONTAINER_LISTENER):
+async def test_every_rpc_of_every_service_is_unimplemented_without_methods(tmp_path: Path) -> None:
+    for service in (GARCON, CONTAINER_LISTENER, LINUX_HOST):
         address = UnixAddress(str(tmp_path / "s"))
         server = Server(service, object())
         server.bind(address)
@@ -420,7 +421,7 @@ def test_refusal_with_an_unknown_status_is_an_error_of_ours() -> None:
 
 REQUESTS = [
     message
-    for service in (GARCON, CONTAINER_LISTENER)
+    for service in (GARCON, CONTAINER_LISTENER, LINUX_HOST)
     for pair in service_methods(service).values()
     for message in pair
 ]

@@ -10,7 +10,7 @@ from typing import Any
 
 from guestlink.address import UnixAddress
 from guestlink.pb import container_guest_pb2, container_host_pb2, service_methods
-from guestlink.rpc import CONTAINER_LISTENER, GARCON, Channel, Server
+from guestlink.rpc import CONTAINER_LISTENER, GARCON, LINUX_HOST, Channel, Server
 
 
 def png(width: int = 48, height: int | None = None, *, extra: bytes = b"") -> bytes:
@@ -89,8 +89,9 @@ class FakeGarcon:
     async def call(self, method: str, **fields: Any) -> Any:
         """Call an RPC of the host; adds the right token if the test passes none."""
         if self._channel is None:
-            self._channel = Channel(UnixAddress(str(self.directory / "listener.sock")), CONTAINER_LISTENER)
-        request, _ = service_methods(CONTAINER_LISTENER)[method]
+            address = UnixAddress(str(self.directory / "listener.sock"))
+            self._channel = Channel(address, CONTAINER_LISTENER, LINUX_HOST)
+        request, _ = (service_methods(CONTAINER_LISTENER) | service_methods(LINUX_HOST))[method]
         return await self._channel.call(method, request(**{"token": self.token} | fields), timeout=240)
 
     async def register(self, port: int = 1) -> None:

@@ -1,0 +1,75 @@
+"""The LinuxHost service for one container: what garcon reports to guestlink-host and to no other host.
+
+The messages are our own (linux_host.proto); ChromeOS has no call for a program that fails after its launch.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable
+
+from guestlink.pb import common_pb2
+from guestlink.pb import linux_host_pb2 as pb
+from guestlink.program import signal_name
+from guestlink.rpc import Refusal
+from guestlink_host.guest import Guest
+from guestlink_host.names import is_usable_id, visible_line
+from guestlink_host.rate_limit import RateLimit
+
+_log = logging.getLogger(__name__)
+
+FAILURES, FAILURE_WINDOW = 5, 60.0
+"""Failures that one container may report in this number of seconds: each becomes a notification."""
+DETAIL_LIMIT = 300
+"""Characters of the container's text that are shown."""
+_STATUS_LIMIT, _SIGNAL_LIMIT = 255, 64
+"""The highest exit status and the highest signal number of Linux."""
+
+
+class LinuxHost:
+    """Serves one container.
+
+    :param guest: the container.
+    :param notify: shows a summary and a text to the user.
+    """
+
+    def __init__(self, guest: Guest, notify: Callable[[str, str], None]) -> None:
+        self._guest = guest
+        self._notify = notify
+        self._failures = RateLimit(FAILURES, FAILURE_WINDOW)
+
+    async def report_application_failure(self, request: pb.ApplicationFailure) -> common_pb2.EmptyMessage:
+        """Note that a launched application has failed, and notify the user."""
+        guest = self._guest
+        if not guest.container.knows(request.token) or not guest.registered:
+            raise Refusal("FAILED_PRECONDITION", "Failure in ReportApplicationFailure")
+        how = _how(request)
+        if not is_usable_id(request.desktop_file_id):
+            raise Refusal("INVALID_ARGUMENT", "the application's id cannot be shown")
+        if not self._failures.allows(time.monotonic()):
+            raise Refusal("RESOURCE_EXHAUSTED", f"more than {FAILURES} failures in {FAILURE_WINDOW:g} s")
+        name = guest.container.name
+        _log.info("%s in %s %s", request.desktop_file_id, name, how)
+        guest.event("failed", f"{request.desktop_file_id}: {how}")
+        application = guest.publisher.applications.get(request.desktop_file_id)
+        title = application.name if application is not None else request.desktop_file_id
+        self._notify(f"{visible_line(title, DETAIL_LIMIT)} in the container {name} failed", f"It {how}")
+        return common_pb2.EmptyMessage()
+
+
+def _how(request: pb.ApplicationFailure) -> str:
+    """How the application ended, as the end of a sentence.
+
+    :raises Refusal: the numbers are not those of a failure.
+    """
+    status, signal, detail = request.exit_status, request.signal, visible_line(request.detail, DETAIL_LIMIT)
+    if status > _STATUS_LIMIT or signal > _SIGNAL_LIMIT or (status and signal):
+        raise Refusal("INVALID_ARGUMENT", "there is no such end of a program")
+    if not (status or signal or detail):
+        raise Refusal("INVALID_ARGUMENT", "the failure says nothing")
+    if signal:
+        how = f"was killed by {signal_name(signal)}"
+    else:
+        how = f"ended with status {status}" if status else "could not be started"
+    return f"{how}: {detail}" if detail else how
