@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 import logging
 import os
 import stat
@@ -12,7 +13,7 @@ from urllib.parse import quote, unquote, urlsplit
 from guestlink.config import Config
 from guestlink.errors import GuestlinkError
 from guestlink.tasks import TaskOwner
-from guestlink_host.desktop import QUESTION_LIMIT, Desktop, DesktopFailed
+from guestlink_host.desktop import OUTCOME_TIME, QUESTION_LIMIT, Desktop, DesktopFailed
 from guestlink_host.guest import Guest
 from guestlink_host.names import visible_line
 from guestlink_host.notification import notify
@@ -43,7 +44,9 @@ class Openings:
         await self._tasks.close()
 
     async def open_url(self, guest: Guest, text: str) -> None:
-        """Open a URL for a container; with the policy ``ask`` this returns before the user has decided.
+        """Open a URL for a container; with the policy ``ask`` this waits two seconds for the user's answer.
+
+        A later answer, and a failure of the opener after it, reach the events.
 
         :raises GuestlinkError: the URL is refused; the message is for the container.
         """
@@ -86,24 +89,40 @@ class Openings:
             raise GuestlinkError("the host's user is still being asked about something else")
         else:
             self._asking.add(guest.container.name)
-            self._tasks.start(self._ask(guest, question, act, done), name=f"question of {guest.container.name}")
+            name = f"question of {guest.container.name}"
+            asked = self._tasks.start(self._ask(guest, question, act, done), name=name)
+            try:
+                await asyncio.wait({asked}, timeout=OUTCOME_TIME)
+            finally:
+                if not asked.done():  # Also if this call was cancelled.
+                    asked.add_done_callback(functools.partial(self._decided_late, guest, done[1]))
+            if asked.done() and (error := asked.result()) is not None:
+                raise error
 
     async def _ask(
         self, guest: Guest, question: str, act: Callable[[], Awaitable[None]], done: tuple[str, str]
-    ) -> None:
+    ) -> GuestlinkError | None:
+        """Ask the user, and do as the user decides; returns why it was not done."""
         try:
-            if await self._desktop.ask(question):
-                await act()
-                guest.event(*done)
-            else:
-                guest.event("refused", f"{done[1]}: by the user")
-        except DesktopFailed as error:
-            self._failed(guest, done[1], error)
+            if not await self._desktop.ask(question):
+                return GuestlinkError("the host's user does not allow it")
+            await act()
+            guest.event(*done)
         except GuestlinkError as error:
-            _log.warning("%s", error)
-            guest.event("refused", f"{done[1]}: {error}")
+            return error
         finally:
             self._asking.discard(guest.container.name)
+        return None
+
+    def _decided_late(self, guest: Guest, what: str, asked: asyncio.Task[GuestlinkError | None]) -> None:
+        """Report what came of a question, because the container's call has already been answered."""
+        if asked.cancelled() or (error := asked.result()) is None:
+            return
+        if isinstance(error, DesktopFailed):
+            self._failed(guest, what, error)
+        else:
+            _log.warning("%s wanted to open %s: %s", guest.container.name, what, error)
+            guest.event("refused", f"{what}: {error}")
 
     def _failed(self, guest: Guest, what: str, error: DesktopFailed) -> None:
         """Report a failure to the user, because the container's call has already been answered."""

@@ -18,7 +18,7 @@ from guestlink.sockets import PeerPolicy
 from guestlink.vsock_bridge import Bridge
 from guestlink_host import garcon_link
 from support.fake_garcon import FakeGarcon, application
-from support.host import Host, host_in_test
+from support.host import LIMIT, Host, host_in_test
 from support.loopback import free_address
 
 
@@ -248,6 +248,7 @@ async def test_a_terminals_command_is_bounded(host: Host, params: list[str]) -> 
 
 
 async def test_policies_allow_ask_and_deny(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("guestlink_host.openings.OUTCOME_TIME", LIMIT)
     async with host_in_test(monkeypatch, ask="sh -c 'case $0 in *good*) exit 0;; esac; exit 1'") as host:
         guest = await host.registered()
         await host.ask("policy", name="demo", url="deny")
@@ -255,16 +256,56 @@ async def test_policies_allow_ask_and_deny(monkeypatch: pytest.MonkeyPatch) -> N
         assert code == "FAILED_PRECONDITION"
         assert "policy" in text
         await host.ask("policy", name="demo", url="ask")
-        await guest.call("OpenUrl", url="https://bad.example/")
-        await host.until(lambda: host.events("refused"))
-        await host.until(lambda: _call(guest, "https://good.example/"))
-        await host.until(lambda: host.events("opened"))
+        code, text = await refused(guest, "OpenUrl", url="https://bad.example/")
+        assert (code, text) == ("FAILED_PRECONDITION", "Failure in OpenUrl: the host's user does not allow it")
+        await guest.call("OpenUrl", url="https://good.example/")
+        assert await host.events("opened") == ["https://good.example/"]
         await host.until(lambda: host.opened.exists() and host.opened.read_text() == "https://good.example/\n")
         assert (await host.ask("policy", name="demo"))["url"] == "ask"
 
 
+ANSWERED_LATE = [
+    (0, "true", "opened", "https://example.org/"),
+    (1, "true", "refused", "https://example.org/: the host's user does not allow it"),
+    (0, "sh -c 'exit 4'", "failed", "https://example.org/: sh on the host failed with 4"),
+    (
+        0,
+        "/nonexistent/opener",
+        "failed",
+        "https://example.org/: the host cannot start /nonexistent/opener: no such",
+    ),
+]
+
+
+@pytest.mark.parametrize(("status", "opener", "event", "detail"), ANSWERED_LATE, ids=range(len(ANSWERED_LATE)))
+async def test_what_the_user_decides_later_reaches_the_events(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, status: int, opener: str, event: str, detail: str
+) -> None:
+    go = tmp_path / "go"
+    asker = tmp_path / "asker"
+    asker.write_text(f"#!/bin/sh\nuntil [ -e {go} ]; do sleep 0.05; done; exit {status}\n")
+    asker.chmod(0o755)
+    monkeypatch.setattr("guestlink_host.openings.OUTCOME_TIME", 0.05)
+    async with host_in_test(monkeypatch, ask=str(asker), opener=opener) as host:
+        guest = await host.registered()
+        await host.ask("policy", name="demo", url="ask")
+        await guest.call("OpenUrl", url="https://example.org/")
+        assert "still being asked" in (await refused(guest, "OpenUrl", url="https://other.example/"))[1]
+        before = len((await host.ask("events"))["events"])
+        go.touch()
+        events = await host.until(lambda: _events_after(host, before))
+        assert len(events) == 1
+        assert events[0]["event"] == event
+        assert events[0]["detail"].startswith(detail)
+
+
+async def _events_after(host: Host, count: int) -> list[dict[str, object]]:
+    return list((await host.ask("events"))["events"][count:])
+
+
 @pytest.mark.parametrize(("asker_name", "shown"), [("asker", r"\n\x"), ("kdialog", r"\\n\\x")])
 async def test_a_question_is_short_plain_text(monkeypatch: pytest.MonkeyPatch, asker_name: str, shown: str) -> None:
+    monkeypatch.setattr("guestlink_host.openings.OUTCOME_TIME", LIMIT)
     async with host_in_test(monkeypatch) as host:
         asked = host.root / "asked"
         asker = host.root / asker_name
@@ -275,22 +316,13 @@ async def test_a_question_is_short_plain_text(monkeypatch: pytest.MonkeyPatch, a
         await host.start()
         guest = await host.registered()
         await host.ask("policy", name="demo", url="ask")
-        await guest.call("OpenUrl", url=r"https://example.org/\n\x<h1>Harmless</h1>" + "x" * 8000)
+        await refused(guest, "OpenUrl", url=r"https://example.org/\n\x<h1>Harmless</h1>" + "x" * 8000)
         await host.until(asked.exists)
         text = asked.read_text()
         assert f"https://example.org/{shown}‹h1>" in text
         assert text.startswith("Open this link from the container demo?\n\nhttps://example.org/")
         assert "<" not in text
         assert len(text) < 500
-
-
-async def _call(guest: FakeGarcon, url: str) -> bool:
-    """Open a URL; returns whether the host accepted it."""
-    try:
-        await guest.call("OpenUrl", url=url)
-    except CallFailed:
-        return False
-    return True
 
 
 async def test_a_host_without_a_dialogue_program_says_so(
@@ -300,8 +332,8 @@ async def test_a_host_without_a_dialogue_program_says_so(
         monkeypatch.setenv("PATH", str(tmp_path_factory.mktemp("empty")))
         guest = await host.registered()
         await host.ask("policy", name="demo", url="ask")
-        await guest.call("OpenUrl", url="https://example.org/")
-        (detail,) = await host.until(lambda: host.events("refused"))
+        assert "zenity" in (await refused(guest, "OpenUrl", url="https://example.org/"))[1]
+        (detail,) = await host.events("refused")
         assert "zenity" in detail
 
 
