@@ -11,6 +11,7 @@ import struct
 import zlib
 from typing import NamedTuple
 from xml.parsers import expat
+from xml.sax.saxutils import escape
 
 SIZE_LIMIT = 1024 * 1024
 """Bytes of one picture (chromeos-garcon.md §4)."""
@@ -29,6 +30,10 @@ _KEYWORD = b"Guestlink-Container"
 _COMMENT = "<!-- Guestlink-Container: "
 
 _DEPTH_LIMIT, _ELEMENT_LIMIT = 64, 20_000
+_ENTITIES_LIMIT, _ENTITY_LIMIT = 100, 1000
+"""Entities that an SVG declares, and characters of one of them."""
+_ENTITY = re.compile(rb"&([^\s&;<>]{1,100});")
+_PREDEFINED = frozenset({"lt", "gt", "amp", "quot", "apos"})
 _SVG = "http://www.w3.org/2000/svg"
 _FORBIDDEN = frozenset({"script", "foreignobject", "iframe", "audio", "video", "handler", "listener"})
 _INSIDE = re.compile(r"\s*(#|data:image/(png|jpeg|gif);base64,)", re.IGNORECASE)
@@ -56,6 +61,7 @@ def check_picture(content: bytes, *, is_svg: bool, container: str) -> Picture:
     if len(content) > SIZE_LIMIT:
         raise BadPicture(f"it has more than {SIZE_LIMIT} bytes")
     if is_svg:
+        content = _without_entities(content)
         _check_svg(content)
         return Picture("scalable/apps", ".svg", content.rstrip() + f"\n{_COMMENT}{container} -->\n".encode())
     chunks, side = _png_chunks(content)
@@ -111,6 +117,70 @@ def _png_chunks(content: bytes) -> tuple[list[tuple[bytes, bytes]], int]:
 
 def _chunk(kind: bytes, data: bytes) -> bytes:
     return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+
+
+def _without_entities(content: bytes) -> bytes:
+    """Replace the entities that an SVG declares by their texts, and remove the declarations.
+
+    Inkscape and Illustrator declare namespaces in this way. The texts must be plain, so that one entity cannot
+    multiply another one; :func:`_check_svg` checks the result.
+
+    :raises BadPicture: an entity is not a plain text, or the result is too long.
+    """
+    if b"<!ENTITY" not in content:
+        return content
+    entities: dict[bytes, bytes] = {}
+    start, end = _declarations(content, entities)
+    length = len(content)
+
+    def text_of(reference: re.Match[bytes]) -> bytes:
+        nonlocal length
+        text = entities.get(reference[1], reference[0])
+        length += len(text) - len(reference[0])
+        if length > SIZE_LIMIT:
+            raise BadPicture(f"with its entities it has more than {SIZE_LIMIT} bytes")
+        return text
+
+    return content[:start] + _ENTITY.sub(text_of, content[end:])
+
+
+def _declarations(content: bytes, entities: dict[bytes, bytes]) -> tuple[int, int]:
+    """Read the declarations of entities, and nothing behind them.
+
+    :param entities: gets the texts by name, escaped.
+    :returns: where the declarations begin and end.
+    """
+    parser = expat.ParserCreate("utf-8")
+    places: list[int] = []
+
+    def entity(name: str, is_parameter: int, value: str | None, *_rest: object) -> None:
+        if is_parameter or value is None or any(char in "&<%" for char in value):
+            raise BadPicture("the SVG declares an entity that is not a plain text")
+        if len(entities) >= _ENTITIES_LIMIT or len(value) > _ENTITY_LIMIT:
+            raise BadPicture("the SVG declares too many entities")
+        if name not in _PREDEFINED:
+            entities.setdefault(name.encode(), escape(value, {'"': "&quot;", "'": "&apos;"}).encode())
+
+    def doctype_ends() -> None:
+        places.append(parser.CurrentByteIndex)
+        raise _EndOfDeclarations
+
+    parser.StartDoctypeDeclHandler = lambda *_: places.append(parser.CurrentByteIndex)
+    parser.EntityDeclHandler = entity
+    parser.EndDoctypeDeclHandler = doctype_ends
+    try:
+        parser.Parse(content, True)
+    except _EndOfDeclarations:
+        pass
+    except expat.ExpatError as error:
+        raise BadPicture(f"the SVG is not well-formed: {error}") from error
+    if len(places) != 2 or content[places[0] : places[0] + 1] != b"[" or content[places[1] : places[1] + 1] != b">":
+        raise BadPicture("the SVG's declarations cannot be read")
+    return places[0], places[1]
+
+
+class _EndOfDeclarations(Exception):
+    """The parser has read all declarations."""
 
 
 def _check_svg(content: bytes) -> None:

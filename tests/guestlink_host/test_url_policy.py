@@ -50,6 +50,11 @@ def opened(url: str, ip: str = "10.0.0.2") -> str:
         ("http://[fe80::1%25eth0]/", "http://[fe80::1%25eth0]/"),
         ("https://e.org/a[b?c]d[", "https://e.org/a[b?c]d["),
         ("MAILTO:a@e.org?subject=two words", "mailto:a@e.org?subject=two%20words"),
+        ("https:e.org/x", "https://e.org/x"),
+        ("HTTP:/e.org", "http://e.org"),
+        ("https:///e.org//x", "https://e.org//x"),
+        (r"https:\\e.org", "https://e.org"),
+        ("http:localhost:80", "http://10.0.0.2:80"),
         ("mailto:", "mailto:"),
         ("mailto:?body=x", "mailto:?body=x"),
         ("https://e.org/" + "x" * 60_000, "https://e.org/" + "x" * 60_000),
@@ -71,7 +76,9 @@ def test_an_ipv6_address_gets_brackets() -> None:
 @pytest.mark.parametrize(
     "url",
     ["file:///home/u/../x", "file:///home/u/%2e%2e/x", "file:///home/user2/x", "file://host/home/u/x",
-     "file:home/u", "file:///home/u/%00", "file:///etc/passwd", "gopher://x/", "x", "", "https:", "https://", "http://[::1",
+     "file:home/u", "file:///home/u/%00", "file:///etc/passwd", "gopher://x/", "x", "",
+     "https:", "https://", "http:///", "https:?x", "http:/#",
+     "http://[::1",
      "a b:c"],
 )  # fmt: skip
 def test_everything_else_is_refused(url: str) -> None:
