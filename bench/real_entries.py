@@ -82,7 +82,7 @@ def _ours(path: Path) -> dict[str, Any]:
     """What garcon reads."""
     entry = parse_desktop_entry(path.read_bytes())._replace(try_exec="")
     published = build_app_list([FoundEntry(path.stem, str(path), entry)], lambda _program: True).applications
-    commands = launch_commands(entry, str(path), FILES)
+    commands = launch_commands(entry, str(path), FILES, {})
     return {
         "name": entry.name,
         "mime types": entry.mime_types,

@@ -43,6 +43,7 @@ _KEYS = {
     "StartupNotify",
     "DBusActivatable",
 }
+_GLIB_TRUE = ("true", "1")
 _LISTS = frozenset({"OnlyShowIn", "NotShowIn", "MimeType", "Categories"})
 
 
@@ -58,6 +59,10 @@ class DesktopEntry(NamedTuple):
     :ivar comments: by locale.
     :ivar keywords: by locale, as written in the file: lists would take half the memory of a scan, and only the
         message to the host uses them. :func:`split_list` returns the words.
+    :ivar terminal: ``Terminal`` as the host gets it: only the text ``true`` is true.
+    :ivar launch_in_terminal: ``Terminal`` as for launching: GLib also takes ``1``, which old files have.
+    :ivar launch_notified: ``StartupNotify`` as for launching.
+    :ivar dbus_activatable: as for launching.
     """
 
     type: str
@@ -78,6 +83,8 @@ class DesktopEntry(NamedTuple):
     hidden: bool
     terminal: bool
     startup_notify: bool
+    launch_in_terminal: bool
+    launch_notified: bool
     dbus_activatable: bool
 
     @property
@@ -124,7 +131,9 @@ def parse_desktop_entry(content: bytes) -> DesktopEntry:
         hidden=plain.get("Hidden") == "true",
         terminal=plain.get("Terminal") == "true",
         startup_notify=plain.get("StartupNotify") == "true",
-        dbus_activatable=plain.get("DBusActivatable") == "true",
+        launch_in_terminal=plain.get("Terminal") in _GLIB_TRUE,
+        launch_notified=plain.get("StartupNotify") in _GLIB_TRUE,
+        dbus_activatable=plain.get("DBusActivatable") in _GLIB_TRUE,
     )
 
 

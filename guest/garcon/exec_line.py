@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from urllib.parse import unquote_to_bytes
 
 from garcon.desktop_entry import DesktopEntry
+from garcon.locale_names import localised
 from garcon.shell_words import BadQuoting, quote_word, split_words
 
 
@@ -69,7 +70,9 @@ def expand_exec(entry: DesktopEntry, path: str, files: Sequence[str]) -> list[st
     return arguments
 
 
-def launch_commands(entry: DesktopEntry, path: str, files: Sequence[str]) -> list[list[str]]:
+def launch_commands(
+    entry: DesktopEntry, path: str, files: Sequence[str], environ: Mapping[str, str]
+) -> list[list[str]]:
     """The commands that open files. As in GLib, further commands follow until every file has been used.
 
     ``%f`` and ``%u`` use one file, ``%F`` and ``%U`` the rest; a line without any of them gets one file as its last
@@ -77,12 +80,14 @@ def launch_commands(entry: DesktopEntry, path: str, files: Sequence[str]) -> lis
     shell. A ``file:`` URL becomes a path. Unlike in GLib any other URL stays unchanged for ``%f``, too, and
     :func:`expand_exec` expands a line that GLib refuses.
 
+    :param environ: the session's environment, whose language decides what ``%c`` is.
     :returns: one command or more; an empty one if the line has no words.
     """
     commands: list[list[str]] = []
     left = list(files)
+    name = localised(entry.names, environ)
     while left or not commands:
-        line, rest = _replace_codes(_glib_string(entry.exec_raw), entry, path, left)
+        line, rest = _replace_codes(_glib_string(entry.exec_raw), name, entry.icon, path, left)
         if left and rest == left:
             line, rest = f"{line} {quote_word(_local_path(left[0]))}", left[1:]
         try:
@@ -93,9 +98,11 @@ def launch_commands(entry: DesktopEntry, path: str, files: Sequence[str]) -> lis
     return commands
 
 
-def _replace_codes(line: str, entry: DesktopEntry, path: str, files: list[str]) -> tuple[str, list[str]]:
+def _replace_codes(line: str, name: str, icon: str, path: str, files: list[str]) -> tuple[str, list[str]]:
     """Replace the field codes of a line by quoted words.
 
+    :param name: the application's name in the session's language.
+    :param path: the desktop file.
     :returns: the line, and the files that no code has used.
     """
     left = files
@@ -107,10 +114,10 @@ def _replace_codes(line: str, entry: DesktopEntry, path: str, files: list[str]) 
         code = match[1]
         if code == "%":
             parts.append("%")
-        elif code == "i" and entry.icon:
-            parts.append(f"--icon {quote_word(entry.icon)}")
+        elif code == "i" and icon:
+            parts.append(f"--icon {quote_word(icon)}")
         elif code in ("c", "k"):
-            parts.append(quote_word(entry.name if code == "c" else path))
+            parts.append(quote_word(name if code == "c" else path))
         elif (value := _FILE_CODES.get(code.lower())) is not None:
             taken, left = (left[:1], left[1:]) if code.islower() else (left, [])
             parts.append(" ".join(quote_word(value(file)) for file in taken))

@@ -65,11 +65,11 @@ def plan_launch(
     """
     if entry.type != "Application":
         raise CannotLaunch("Desktop file is not for an application")
-    argvs = launch_commands(entry, path, files)
+    argvs = launch_commands(entry, path, files, session)
     if not all(argv and argv[0] for argv in argvs):
         raise CannotLaunch("Failure in generating argv list for application: the desktop file has no Exec")
     environ = feature_environ(features, session)
-    if entry.startup_notify and startup_notify:
+    if entry.launch_notified and startup_notify:
         environ["DESKTOP_STARTUP_ID"] = desktop_file_id
     if scaled:
         environ |= low_density_environ(session)
@@ -77,7 +77,7 @@ def plan_launch(
         argvs=argvs,
         environ=environ,
         directory=entry.path or None,
-        terminal=entry.terminal,
+        terminal=entry.launch_in_terminal,
         # An activated service keeps its own environment, so we cannot give it the low-density displays.
         bus_name=desktop_file_id if _activatable(desktop_file_id, entry) and not scaled else None,
     )

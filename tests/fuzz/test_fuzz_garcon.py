@@ -212,7 +212,7 @@ def test_any_exec_line_is_a_list_of_words(content: bytes, exec_value: str, files
             candidate = entry._replace(exec=value, exec_raw=value)
             argv = expand_exec(candidate, "/k.desktop", files)
             assert all(argv) or "" in files
-            assert 1 <= len(launch_commands(candidate, "/k.desktop", files)) <= max(1, len(files))
+            assert 1 <= len(launch_commands(candidate, "/k.desktop", files, {})) <= max(1, len(files))
             name = executable_file_name(candidate)
             assert name.isascii()
             assert "/" not in name

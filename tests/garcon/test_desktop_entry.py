@@ -43,8 +43,22 @@ def test_every_key_is_read_and_unknown_ones_are_passed_over() -> None:
         hidden=True,
         terminal=True,
         startup_notify=True,
+        launch_in_terminal=True,
+        launch_notified=True,
         dbus_activatable=True,
     )
+
+
+@pytest.mark.parametrize(
+    ("value", "published", "launched"),
+    [("true", True, True), ("1", False, True), ("0", False, False), ("True", False, False), ("yes", False, False)],
+)
+def test_a_boolean_is_glibs_for_a_launch_and_the_originals_for_the_host(
+    value: str, published: bool, launched: bool
+) -> None:
+    entry = parse(f"{BASE}Terminal={value}\nStartupNotify={value}\nDBusActivatable={value}\n")
+    assert (entry.terminal, entry.startup_notify) == (published, published)
+    assert (entry.launch_in_terminal, entry.launch_notified, entry.dbus_activatable) == (launched,) * 3
 
 
 def test_locales_are_passed_on_as_written() -> None:

@@ -114,13 +114,13 @@ def test_the_executable_file_name(exec_value: str, name: str) -> None:
     ],
 )  # fmt: skip
 def test_commands_are_glibs(exec_value: str, files: list[str], argvs: list[list[str]]) -> None:
-    assert launch_commands(written(exec_value, "the icon"), "/k", files) == argvs
+    assert launch_commands(written(exec_value, "the icon"), "/k", files, {}) == argvs
 
 
 @pytest.mark.parametrize("exec_value", ['p "open', "p 'open", "p open\\\\"])
 def test_a_line_that_glib_refuses_is_read_as_garcon_reads_it(exec_value: str) -> None:
     entry = written(exec_value)
-    assert launch_commands(entry, "", []) == [expand_exec(entry, "", [])]
+    assert launch_commands(entry, "", [], {}) == [expand_exec(entry, "", [])]
 
 
 def test_the_published_reading_is_the_originals() -> None:
@@ -151,7 +151,7 @@ def test_a_quoted_word_is_one_word(word: str) -> None:
 def test_the_published_name_is_ascii_whatever_the_line(exec_value: str, files: list[str]) -> None:
     entry = written(exec_value)
     assert executable_file_name(entry).isascii()
-    assert launch_commands(entry, "", files)
+    assert launch_commands(entry, "", files, {})
 
 
 def _glib_words(line: str) -> list[str] | None:
@@ -236,4 +236,4 @@ def test_programs_get_what_glib_gives_them(
     if expected is None or (not takes_urls and any(file.startswith("https") for file in files)):
         return
     entry = written(f"program {exec_value}".strip(), icon="the-icon", name="The Name")
-    assert [argv[1:] for argv in launch_commands(entry, "", files)] == expected
+    assert [argv[1:] for argv in launch_commands(entry, "", files, {})] == expected

@@ -53,10 +53,12 @@ def launched(program: str, text: str, files: list[str]) -> list[list[str]] | Non
     found = []
     for pid in pids:
         os.waitpid(pid, 0)
-        with open(f"{program}.{pid}", newline="") as stream:
+        with open(f"{program}.{pid}", newline="", errors="surrogateescape") as stream:
             found.append(stream.read().split("\0")[:-2])
         os.unlink(f"{program}.{pid}")
-    return found
+    # GLib takes a field code for one byte, and so leaves half of a character.
+    halves = any("\udc80" <= char <= "\udcff" for words in found for word in words for char in word)
+    return None if halves else found
 
 
 if __name__ == "__main__":
