@@ -18,6 +18,7 @@ from garcon.icon_lookup import IconLookup
 from garcon.launcher import Launcher
 from garcon.login_shell import LoginShell, with_login_variables
 from garcon.network import AddressWatch, wait_for_address
+from garcon.profiles import Profiles
 from garcon.programs import Programs
 from garcon.publisher import Publisher
 from garcon.service import GarconService
@@ -147,15 +148,18 @@ class Daemon:
     async def run(self, notifier: Notifier) -> None:
         """Serve until cancelled."""
         self._notifier = notifier
+        session, environ = self._environ, dict(self._environ)
         if self._shell is not None:
             login = await asyncio.to_thread(self._shell.variables)
-            self._environ = with_login_variables(self._environ, login)
+            environ = with_login_variables(session, login)
+        self._environ = environ
         runtime = runtime_dir(environ=self._environ)
         tasks = TaskOwner("garcon")
         bus = SessionBus()
         programs = self._programs = Programs(UserManager(bus), self._environ)
         publisher = self._publisher = Publisher(self._environ, self._config[ICON_THEME])
-        entries = PublishedEntries(lambda: publisher.current, publisher.directories)
+        entries = PublishedEntries(lambda: publisher.current, lambda: publisher.directories)
+        profiles = Profiles(session, environ, publisher.environ_changed)
         launcher = Launcher(
             entries,
             programs,
@@ -210,6 +214,8 @@ class Daemon:
             token_watch.add(os.path.abspath(self._config[TOKEN_FILE]), link.token_changed)
             token_watch.start()
             publisher.start(link)
+            if self._shell is not None:
+                profiles.start()
             address_watch = AddressWatch(link.announce_again)
             address_watch.start()
             notifier.ready()
@@ -223,6 +229,7 @@ class Daemon:
                 address_watch.close()
             await tasks.close()
             await shells.close()
+            await profiles.close()
             await publisher.close()
             await token_watch.close()
             await sftp.close()

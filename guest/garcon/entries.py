@@ -15,10 +15,10 @@ class PublishedEntries:
     """Looks an id up in the last scan first, and then on disk, where several files may match the id.
 
     :param current: returns the last scan.
-    :param directories: the ``applications`` directories in search order.
+    :param directories: returns the ``applications`` directories in search order.
     """
 
-    def __init__(self, current: Callable[[], AppList], directories: Sequence[str]) -> None:
+    def __init__(self, current: Callable[[], AppList], directories: Callable[[], Sequence[str]]) -> None:
         self._current = current
         self._directories = directories
 
@@ -27,7 +27,7 @@ class PublishedEntries:
 
         :raises CannotLaunch: there is no such file, or it is broken (chromeos-garcon.md §5.5).
         """
-        path = self._current().paths.get(desktop_file_id) or find_desktop_file(desktop_file_id, self._directories)
+        path = self._current().paths.get(desktop_file_id) or find_desktop_file(desktop_file_id, self._directories())
         if path is None:
             raise CannotLaunch("Desktop file does not exist")
         try:

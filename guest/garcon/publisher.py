@@ -49,13 +49,13 @@ class _Publication:
 class Publisher:
     """Keeps the host's lists of this container's applications and MIME types up to date.
 
-    :param environ: the session's environment.
+    :param environ: the session's environment; after a change in it call :meth:`environ_changed`.
     :param icon_theme: the configured theme, as for :class:`IconLookup`.
     """
 
     def __init__(self, environ: Mapping[str, str], icon_theme: str = "") -> None:
+        self._environ = environ
         self._scanner = AppScanner(environ)
-        self._mime_directories = mime_directories(environ)
         self._apps = _Publication(self._send_applications)
         self._mime = _Publication(self._send_mime_types)
         self._announced = False
@@ -87,10 +87,8 @@ class Publisher:
     def start(self, link: HostLink) -> None:
         """Begin to watch the directories and to publish over a link."""
         self._link = link
-        for directory in self._scanner.directories:
-            self._watch.add(directory, self._apps_changed, depth=DEPTH_LIMIT)
-        for directory in self._mime_directories:
-            self._watch.add(directory, self._mime_changed)
+        for place in self._places():
+            self._watch.add(place.path, place.changed, depth=place.depth)
         self._watch.start()
         self._icon_watch.start()
         self._tasks.start(self._run(), name="publish after changes")
@@ -108,11 +106,24 @@ class Publisher:
             publication.coalescer.again(asyncio.get_running_loop().time())
         self._changed.set()
 
+    def environ_changed(self) -> None:
+        """Watch the directories that the environment has now, and publish what is in them."""
+        self._tasks.start(self._watch.replace(self._places()), name="watch other directories")
+        self._apps_changed()
+        self._mime_changed()
+
     async def rescan(self) -> AppList:
         """Read the directories now, without publishing."""
         async with self._scanning:
             self.current = await asyncio.to_thread(self._scanner.scan)
         return self.current
+
+    def _places(self) -> list[Watched]:
+        """The directories of applications and MIME types."""
+        return [
+            *(Watched(path, self._apps_changed, DEPTH_LIMIT) for path in self._scanner.directories),
+            *(Watched(path, self._mime_changed) for path in mime_directories(self._environ)),
+        ]
 
     def _apps_changed(self) -> None:
         if self._apps.coalescer.change(asyncio.get_running_loop().time()):
@@ -211,7 +222,8 @@ class Publisher:
             await self._link.call("UpdateMimeTypes", LIST_TIMEOUT, mime_type_mappings=mappings)
 
     def _read_mime(self) -> dict[str, str] | None:
-        return merge_mime_maps(_read_mime_cache(f"{directory}/mime.cache") for directory in self._mime_directories)
+        directories = mime_directories(self._environ)
+        return merge_mime_maps(_read_mime_cache(f"{directory}/mime.cache") for directory in directories)
 
 
 def _read_mime_cache(path: str) -> dict[str, str] | None:
