@@ -11,6 +11,7 @@ from typing import Any, NoReturn
 
 from garcon.early_end import OUTCOME_TIME
 from garcon.entries import PublishedEntries
+from garcon.failures import ApplicationFailure, FailureWatch
 from garcon.garcon_server import GarconServer
 from garcon.host_dial import HostDial
 from garcon.host_link import CALL_TIMEOUT, HostLink, HostUnavailable
@@ -156,7 +157,8 @@ class Daemon:
         runtime = runtime_dir(environ=self._environ)
         tasks = TaskOwner("garcon")
         bus = SessionBus()
-        programs = self._programs = Programs(UserManager(bus), self._environ)
+        manager = UserManager(bus)
+        programs = self._programs = Programs(manager, self._environ)
         publisher = self._publisher = Publisher(self._environ, self._config[ICON_THEME])
         entries = PublishedEntries(lambda: publisher.current, lambda: publisher.directories)
         profiles = Profiles(session, environ, publisher.environ_changed)
@@ -167,6 +169,7 @@ class Daemon:
             terminal=self._config[TERMINAL],
             startup_notify=self._config[STARTUP_NOTIFY],
         )
+        failures = FailureWatch(manager, self._report_failure)
         sftp = SftpStream(
             self._config[SFTP_SERVER], self._config[SFTP_LIMIT], self._config[TOKEN_FILE], self._environ
         )
@@ -188,9 +191,10 @@ class Daemon:
             # The control socket first: a second garcon fails here, because the socket has a listener.
             await control.start()
             host = self._host = await self._await_host()
-            if not isinstance(host, VsockAddress) or host.cid != CID_HOST:
-                # ChromeOS gets the response as soon as the program runs.
-                launcher.outcome_time = OUTCOME_TIME
+            is_chromeos = isinstance(host, VsockAddress) and host.cid == CID_HOST
+            if not is_chromeos:
+                # ChromeOS gets the response as soon as the program runs, and takes no report of a later failure.
+                launcher.outcome_time, launcher.failures = OUTCOME_TIME, failures
             dial = HostDial(host, runtime)
             address = garcon_address(self._config, host)
 
@@ -221,6 +225,8 @@ class Daemon:
             notifier.ready()
             shells.start()
             tasks.start(self._register(link, host), name="registration")
+            if not is_chromeos:
+                tasks.start(failures.resume(entries.find), name="watch running applications")
             await asyncio.Event().wait()
         finally:
             await control.close()  # First: a command that finds no listener waits for the next garcon.
@@ -235,6 +241,7 @@ class Daemon:
             await sftp.close()
             await server.close()
             await launcher.close()
+            await failures.close()
             if dial is not None:
                 await dial.close()
             await bus.close()
@@ -267,6 +274,10 @@ class Daemon:
         if isinstance(host, VsockAddress):
             await wait_for_address(_ADDRESS_TIMEOUT)
         await link.run()
+
+    async def _report_failure(self, failure: ApplicationFailure) -> None:
+        if self._link is not None:
+            await self._link.call("ReportApplicationFailure", **failure._asdict())
 
     async def _tell_shutdown(self) -> None:
         """Send ContainerShutdown, but only if the container stops: the call voids the token

@@ -1,11 +1,11 @@
-"""Opens channels to ContainerListener on the host, at any kind of address."""
+"""Opens channels to ContainerListener and LinuxHost on the host, at any kind of address."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
 from guestlink.address import Address, UnixAddress, VsockAddress
-from guestlink.rpc import CONTAINER_LISTENER, Channel
+from guestlink.rpc import CONTAINER_LISTENER, LINUX_HOST, Channel
 from guestlink.sockets import connect_soon, listen, same_user
 from guestlink.vsock_bridge import Bridge
 
@@ -36,8 +36,8 @@ class HostDial:
             if self._bridge is None:
                 self._bridge = Bridge(listen(private), self._address, same_user())
                 self._bridge.start()
-            return Channel(private, CONTAINER_LISTENER)
-        return Channel(self._address, CONTAINER_LISTENER)
+            return Channel(private, CONTAINER_LISTENER, LINUX_HOST)
+        return Channel(self._address, CONTAINER_LISTENER, LINUX_HOST)
 
     async def close(self) -> None:
         """Close the bridge."""

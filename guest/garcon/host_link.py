@@ -16,7 +16,7 @@ from garcon.registration import Registration
 from guestlink.address import Address
 from guestlink.errors import GuestlinkError
 from guestlink.pb import container_host_pb2, service_methods
-from guestlink.rpc import CONTAINER_LISTENER, CallFailed
+from guestlink.rpc import CONTAINER_LISTENER, LINUX_HOST, CallFailed
 from guestlink.tasks import TaskOwner
 from guestlink.token import TokenError, read_token
 
@@ -143,7 +143,7 @@ class HostLink:
         await self._tried.wait()
 
     async def call(self, method: str, timeout: float | None = CALL_TIMEOUT, **fields: Any) -> Any:
-        """Call an RPC of ContainerListener with our token.
+        """Call an RPC of ContainerListener or LinuxHost with our token.
 
         :param method: the RPC's name, as in the service.
         :param timeout: seconds; ``None`` waits for ever.
@@ -159,7 +159,7 @@ class HostLink:
                 f"the host cannot be asked now: {self.registration.sentence}",
                 hint="`guestlink status` shows where it stands",
             )
-        request_class, _ = service_methods(CONTAINER_LISTENER)[method]
+        request_class, _ = (service_methods(CONTAINER_LISTENER) | service_methods(LINUX_HOST))[method]
         request = request_class(token=self.registration.token, **fields)
         try:
             return await channel.call(method, request, timeout=timeout)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 import logging
 import os
 import re
@@ -10,8 +11,9 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 
 from garcon.desktop_entry import DesktopEntry
+from garcon.failures import FailureWatch, has_own_status
 from garcon.launch_plan import CannotLaunch, LaunchPlan, plan_launch
-from garcon.programs import Programs, find_program
+from garcon.programs import Programs, Started, find_program, shell_for
 from garcon.session_bus import BusError, NoAnswer, SessionBus
 from garcon.terminal_command import in_directory, with_environ
 from garcon.user_manager import StartFailed
@@ -54,9 +56,11 @@ class Launcher:
     :param terminal: the user's terminal program and its switch; empty to look for one.
     :param startup_notify: whether programs get DESKTOP_STARTUP_ID.
     :ivar outcome_time: seconds to wait for an early failure before a program counts as started; 0 does not wait.
+    :ivar failures: reports later failures; ``None`` if the host takes no such report.
     """
 
     outcome_time = 0.0
+    failures: FailureWatch | None = None
 
     def __init__(
         self,
@@ -100,10 +104,16 @@ class Launcher:
         except CannotLaunch as error:
             _log.warning("cannot launch %s: %s", desktop_file_id, error)
             return str(error)
-        start = self._tasks.start(self._start(desktop_file_id, plan, files, session), name=desktop_file_id)
+        own_status = has_own_status(entry)
+        start = self._tasks.start(
+            self._start(desktop_file_id, plan, files, session, own_status), name=desktop_file_id
+        )
         # An application may answer late over D-Bus, and the host must not wait for that.
         await asyncio.wait({start}, timeout=None if plan.bus_name is None else _ACTIVATION_TIME)
-        return start.result() if start.done() else ""
+        if start.done():
+            return start.result()
+        start.add_done_callback(functools.partial(self._ended_late, desktop_file_id))
+        return ""
 
     @property
     def starting(self) -> int:
@@ -114,13 +124,24 @@ class Launcher:
         """Stop waiting for applications; they keep running."""
         await self._tasks.close()
 
+    def _ended_late(self, desktop_file_id: str, start: asyncio.Task[str]) -> None:
+        if self.failures is not None and not start.cancelled() and start.exception() is None and start.result():
+            self.failures.not_started(desktop_file_id, start.result())
+
     async def _start(
-        self, desktop_file_id: str, plan: LaunchPlan, files: Sequence[str], session: Mapping[str, str]
+        self,
+        desktop_file_id: str,
+        plan: LaunchPlan,
+        files: Sequence[str],
+        session: Mapping[str, str],
+        own_status: bool,
     ) -> str:
         """Activate or execute the application; the result is that of :meth:`launch`."""
         try:
             if plan.bus_name is None or not await self._activate(plan, files):
-                await self._execute(desktop_file_id, plan, session)
+                await self._execute(desktop_file_id, plan, session, own_status)
+            elif self.failures is not None:
+                self.failures.watch_service(desktop_file_id, plan.bus_name, own_status=own_status)
         except CannotLaunch as error:
             reason = str(error)
         except StartFailed as error:
@@ -131,7 +152,9 @@ class Launcher:
         _log.warning("cannot launch %s: %s", desktop_file_id, reason)
         return reason
 
-    async def _execute(self, desktop_file_id: str, plan: LaunchPlan, session: Mapping[str, str]) -> None:
+    async def _execute(
+        self, desktop_file_id: str, plan: LaunchPlan, session: Mapping[str, str], own_status: bool
+    ) -> None:
         """Start the plan's commands."""
         if len(plan.argvs) > _PROCESS_LIMIT:
             raise CannotLaunch(
@@ -144,11 +167,17 @@ class Launcher:
             if plan.terminal:
                 # Find the program first: a terminal that cannot find it opens a window that closes at once.
                 program, directory = find_program(argv[0], plan.directory, session)
-                argv = with_environ([program, *argv[1:]], plan.environ)
+                argv = with_environ([*shell_for(program), program, *argv[1:]], plan.environ)
                 argv = without_variables(in_directory(argv, directory) if plan.directory else argv)
                 argv = [*self._find_terminal(session), *argv]
             started.append(await self._programs.start(desktop_file_id, argv, plan.environ, plan.directory))
-        await asyncio.gather(*(program.check(self.outcome_time) for program in started if self.outcome_time))
+        if self.outcome_time:
+            await asyncio.gather(*(self._check(desktop_file_id, program, own_status) for program in started))
+
+    async def _check(self, desktop_file_id: str, program: Started, own_status: bool) -> None:
+        """Wait for an early failure of a program, and have later ones reported."""
+        if await program.runs_on(self.outcome_time) and self.failures is not None:
+            self.failures.watch(desktop_file_id, program.end, program.unit, own_status=own_status)
 
     async def _activate(self, plan: LaunchPlan, files: Sequence[str]) -> bool:
         """Call the application's Activate or Open over D-Bus (Desktop Entry Specification, "D-Bus Activation").

@@ -12,6 +12,7 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import NamedTuple
 
 from garcon.early_end import why_ended
+from garcon.journal import last_lines
 from garcon.user_manager import ManagerAbsent, StartFailed, UserManager
 from guestlink.child import Child
 from guestlink.errors import reason
@@ -30,6 +31,8 @@ _MANAGERS_VARIABLES = (
 """Variables that the Wayland and X units set in the user manager, perhaps after garcon's start
 (chromeos-garcon.md §5.4)."""
 
+_HEAD = 256
+"""Bytes of a program's file that show its format; text without ``#!`` is a shell script."""
 _EARLY_END = 10.0
 """Seconds after its start within which a failed program gets a warning in the log."""
 
@@ -39,24 +42,28 @@ class Started(NamedTuple):
 
     :ivar argv: the program's arguments.
     :ivar environ: its variables.
-    :ivar end: waits up to the given seconds for its exit; returns the exit status, or ``None`` while it runs.
+    :ivar end: waits up to the given seconds, or for ever, for its exit; returns the exit status, or ``None`` while
+        it runs.
     :ivar unit: its unit; ``""`` without one.
     """
 
     argv: Sequence[str]
     environ: Mapping[str, str]
-    end: Callable[[float], Awaitable[int | None]]
+    end: Callable[[float | None], Awaitable[int | None]]
     unit: str = ""
 
-    async def check(self, limit: float) -> None:
-        """Wait for an early failure.
+    async def runs_on(self, limit: float) -> bool:
+        """Wait for an early failure; returns whether the program still runs.
 
         :param limit: seconds.
         :raises StartFailed: the program exited with a failure.
         """
-        if status := await self.end(limit):
-            reason = await asyncio.to_thread(why_ended, self.argv, status, self.environ, self.unit)
-            raise StartFailed(reason)
+        status = await self.end(limit)
+        if status:
+            said = await last_lines(self.unit)
+            why = await asyncio.to_thread(why_ended, self.argv, status, self.environ, self.unit, said)
+            raise StartFailed(why)
+        return status is None
 
 
 class Programs:
@@ -93,18 +100,19 @@ class Programs:
         complete = self._merged(block or {}) | dict(environ)
         program, directory = find_program(argv[0], directory, complete)
         argv = [program, *argv[1:]]
-        if block is not None and all(map(_is_utf8, [*argv, directory])):  # D-Bus allows only UTF-8.
+        words = [*shell_for(program), *argv]
+        if block is not None and all(map(_is_utf8, [*words, directory])):  # D-Bus allows only UTF-8.
             additions = {
                 key: value
                 for key, value in complete.items()
                 if block.get(key) != value and _valid_assignment(key, value)
             }
             try:
-                unit = await self._manager.start_service(name, argv, additions, directory)
+                unit = await self._manager.start_service(name, words, additions, directory)
                 return Started(argv, complete, functools.partial(self._manager.end_of, unit), unit)
             except ManagerAbsent as error:
                 _log.info("no user manager (%s), starting %s by ourselves", error, name)
-        child = self._start_detached(name, argv, complete, directory)
+        child = self._start_detached(name, words, complete, directory)
         return Started(argv, complete, child.wait)
 
     @property
@@ -173,6 +181,16 @@ def find_program(program: str, directory: str | None, environ: Mapping[str, str]
         what = "there is no right to execute" if os.path.exists(beside) else "there is no program"
         raise StartFailed(f"{what} {beside if '/' in program else program}")
     return os.path.abspath(found), directory
+
+
+def shell_for(program: str) -> Sequence[str]:
+    """The shell that runs a program, if its file has no format, as with execvp(3); empty for other programs."""
+    try:
+        with open(program, "rb") as stream:
+            head = stream.read(_HEAD)
+    except OSError:
+        return ()
+    return () if head.startswith((b"\x7fELF", b"#!")) or b"\0" in head else ("/bin/sh",)
 
 
 def _valid_assignment(key: str, value: str) -> bool:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import re
 import shlex
 from collections import OrderedDict
 from collections.abc import Mapping, Sequence
@@ -22,10 +23,12 @@ _PATH = "/org/freedesktop/systemd1"
 _MANAGER = "org.freedesktop.systemd1.Manager"
 _JOB_REMOVED = f"type='signal',sender='{_SYSTEMD}',interface='{_MANAGER}',member='JobRemoved',path='{_PATH}'"
 
+_UNIT, _SERVICE = f"{_SYSTEMD}.Unit", f"{_SYSTEMD}.Service"
 _CHANGED = (
     f"type='signal',sender='{_SYSTEMD}',interface='org.freedesktop.DBus.Properties',member='PropertiesChanged',"
-    f"arg0='{_SYSTEMD}.Service'"
 )
+_PROPERTIES = "org.freedesktop.DBus.Properties"
+_BUS = "org.freedesktop.DBus"
 _EXITED, _KILLED, _DUMPED = 1, 2, 3
 """``ExecMainCode``: how a main process exited (``CLD_EXITED`` and so on, sigaction(2))."""
 
@@ -35,6 +38,10 @@ _END_NEWS_TIME = 1.0
 """Seconds to wait for the signal with the exit status after JobRemoved of a failed start."""
 _JOBS_KEPT = 64
 """Results kept, because JobRemoved may arrive before the reply that contains the job's path."""
+_PREFIX = "app-guestlink-"
+"""The beginning of our units' names."""
+_OURS = "app_2dguestlink_2d"
+"""The same in a D-Bus object path."""
 _ID_LIMIT = 200
 """Bytes of an escaped id in a unit's name."""
 _TIMEOUT = 25.0
@@ -58,6 +65,7 @@ class UserManager:
         self._waiters: dict[str, asyncio.Future[str]] = {}
         self._ends: OrderedDict[str, int] = OrderedDict()
         self._end_waiters: dict[str, asyncio.Future[int]] = {}
+        self._stopping: set[str] = set()
         self._tickets = 0
 
     async def environment(self) -> dict[str, str]:
@@ -67,13 +75,7 @@ class UserManager:
         """
         try:
             (value,) = await self._bus.call(
-                _SYSTEMD,
-                _PATH,
-                "org.freedesktop.DBus.Properties",
-                "Get",
-                "ss",
-                [_MANAGER, "Environment"],
-                timeout=_TIMEOUT,
+                _SYSTEMD, _PATH, _PROPERTIES, "Get", "ss", [_MANAGER, "Environment"], timeout=_TIMEOUT
             )
         except BusError as error:
             raise ManagerAbsent(str(error)) from error
@@ -137,15 +139,60 @@ class UserManager:
             self._ends[_path_of(unit)] = ended
         return ended is not None and ended not in _OWN_STATUSES
 
-    async def end_of(self, unit: str, limit: float) -> int | None:
-        """Wait for the exit of the main process of a unit that we started.
+    async def running_applications(self) -> dict[str, str]:
+        """The units of applications that run now, with their ids. Their exits are known from now on.
 
-        :param limit: seconds to wait.
-        :returns: its exit status, negative for the signal that killed it; ``None`` while it runs.
+        :raises ManagerAbsent: no manager runs.
+        """
+        await self._subscribe()
+        try:
+            (units,) = await self._bus.call(
+                _SYSTEMD,
+                _PATH,
+                _MANAGER,
+                "ListUnitsByPatterns",
+                "asas",
+                [["active"], [f"{_PREFIX}*.service"]],
+                timeout=_TIMEOUT,
+            )
+        except BusError as error:
+            raise ManagerAbsent(str(error)) from error
+        return {unit[0]: application_of(unit[0]) for unit in units}
+
+    async def unit_of_service(self, bus_name: str) -> str | None:
+        """The unit whose main process owns a name on the session bus; ``None`` if no unit has that main process.
+
+        :raises ManagerAbsent: no manager runs, or the name has no owner.
+        """
+        await self._subscribe()
+        try:
+            (pid,) = await self._bus.call(
+                _BUS, "/org/freedesktop/DBus", _BUS, "GetConnectionUnixProcessID", "s", [bus_name], timeout=_TIMEOUT
+            )
+            (path,) = await self._bus.call(_SYSTEMD, _PATH, _MANAGER, "GetUnitByPID", "u", [pid], timeout=_TIMEOUT)
+            (unit,) = await self._bus.call(
+                _SYSTEMD, path, _PROPERTIES, "Get", "ss", [_UNIT, "Id"], timeout=_TIMEOUT
+            )
+            (main,) = await self._bus.call(
+                _SYSTEMD, path, _PROPERTIES, "Get", "ss", [_SERVICE, "MainPID"], timeout=_TIMEOUT
+            )
+        except BusError as error:
+            raise ManagerAbsent(str(error)) from error
+        name: str = unit.value
+        return name if main.value == pid else None
+
+    async def end_of(self, unit: str, limit: float | None) -> int | None:
+        """Wait for the exit of the main process of a unit.
+
+        :param limit: seconds to wait; ``None`` waits for ever.
+        :returns: its exit status, negative for the signal that killed it, and 0 if systemd was asked to stop the
+            unit; ``None`` while it runs, or if another call waits for the same unit.
         """
         path = _path_of(unit)
         if (ended := self._ends.pop(path, None)) is not None:
             return ended
+        if path in self._end_waiters:
+            return None
         waiter: asyncio.Future[int] = asyncio.get_running_loop().create_future()
         self._end_waiters[path] = waiter
         try:
@@ -155,11 +202,13 @@ class UserManager:
             return None
         finally:
             del self._end_waiters[path]
+            self._stopping.discard(path)
 
     async def _subscribe(self) -> None:
         try:
             await self._bus.listen(_JOB_REMOVED, self._job_removed)
-            await self._bus.listen(_CHANGED, self._service_changed)
+            await self._bus.listen(f"{_CHANGED}arg0='{_SERVICE}'", self._service_changed)
+            await self._bus.listen(f"{_CHANGED}arg0='{_UNIT}'", self._unit_changed)
             # Without a subscriber the manager sends no signals. On each call, because our connection may be new.
             await self._bus.call(_SYSTEMD, _PATH, _MANAGER, "Subscribe", timeout=_TIMEOUT)
         except BusError as error:
@@ -181,19 +230,34 @@ class UserManager:
         if message.member != "PropertiesChanged" or message.signature != "sa{sv}as":
             return
         interface, changed, _ = message.body
-        if interface != f"{_SYSTEMD}.Service" or "ExecMainCode" not in changed or "ExecMainStatus" not in changed:
+        if interface != _SERVICE or "ExecMainCode" not in changed or "ExecMainStatus" not in changed:
             return
         code, status = changed["ExecMainCode"].value, changed["ExecMainStatus"].value
         if code not in (_EXITED, _KILLED, _DUMPED):
             return
         path, ended = str(message.path), status if code == _EXITED else -status
+        if path in self._stopping:
+            self._stopping.remove(path)
+            ended = 0
         if (waiter := self._end_waiters.get(path)) is not None:
             if not waiter.done():
                 waiter.set_result(ended)
-        elif "app_2dguestlink_2d" in path:
+        elif _OURS in path:
             self._ends[path] = ended
             while len(self._ends) > _JOBS_KEPT:
                 self._ends.popitem(last=False)
+
+    def _unit_changed(self, message: Message) -> None:
+        """Note that systemd stops a unit whose main process runs. A main process that exits by itself is announced
+        first: systemd sends a service's own properties before those of every unit."""
+        if message.member != "PropertiesChanged" or message.signature != "sa{sv}as":
+            return
+        interface, changed, _ = message.body
+        path = str(message.path)
+        if interface != _UNIT or path not in self._end_waiters or "ActiveState" not in changed:
+            return
+        if changed["ActiveState"].value == "deactivating" and not self._end_waiters[path].done():
+            self._stopping.add(path)
 
     async def _wait_for(self, job: str) -> str:
         if (result := self._results.pop(job, None)) is not None:
@@ -229,7 +293,14 @@ def unit_name(application: str, unique: str) -> str:
         if len(escaped) + len(part) > _ID_LIMIT:
             break
         escaped += part
-    return f"app-guestlink-{escaped}@{unique}.service"
+    return f"{_PREFIX}{escaped}@{unique}.service"
+
+
+def application_of(unit: str) -> str:
+    """The id of an application from its unit's name; the beginning of a long one."""
+    escaped = unit.removeprefix(_PREFIX).rpartition("@")[0]
+    unescaped = re.sub(rb"\\x([0-9a-f]{2})", lambda code: bytes([int(code[1], 16)]), escaped.encode())
+    return unescaped.decode(errors="replace")
 
 
 def _escape(char: str) -> str:

@@ -83,6 +83,97 @@ def test_a_program_that_fails_right_after_its_start_is_not_called_launched(pair:
     assert "app-guestlink" not in failed
 
 
+LATE = {
+    "Late": "echo hello; {wait}; echo no more coffee >&2; exit 3",
+    "Crashes": "{wait}; kill -SEGV $$",
+    "Tidy": "{wait}; echo bye; exit 0",
+    "Closed": "{wait}; kill -TERM $$",
+    "Stopped": "trap 'exit 7' TERM; while :; do sleep 0.1; done",
+}
+SERVED = """\
+import asyncio, os, sys
+from dbus_fast import Message, MessageType
+from dbus_fast.aio import MessageBus
+
+async def main():
+    bus = await MessageBus().connect()
+    handled = lambda message: message.message_type is MessageType.METHOD_CALL and message.member == "Activate"
+    bus.add_message_handler(lambda message: Message.new_method_return(message) if handled(message) else None)
+    await bus.request_name("org.example.Served")
+    while not os.path.exists("/tmp/go"):
+        await asyncio.sleep(0.1)
+    sys.exit("no tea either")
+
+asyncio.run(main())
+"""
+
+
+def test_programs_that_fail_later_reach_the_hosts_events(pair: Pair) -> None:
+    """All of them count as launched, and run while garcon restarts, except the D-Bus service."""
+    machine = pair.machine
+    for name, text in LATE.items():
+        script = f"#!/bin/sh\n{text.format(wait='until [ -e /tmp/go ]; do sleep 0.1; done')}\n"
+        write(machine, f"/usr/local/bin/{name.lower()}", script)
+        entry = f"[Desktop Entry]\nType=Application\nName={name}\nExec=/usr/local/bin/{name.lower()}\n"
+        write(machine, f"/usr/share/applications/org.example.{name}.desktop", entry)
+        machine.root("chmod", "755", f"/usr/local/bin/{name.lower()}")
+        pair.host("launch", "guest", f"org.example.{name}")
+    machine.check_user("systemctl", "--user", "restart", "guestlink-garcon")
+    garcon = ("journalctl", "--user", "-o", "cat", "--no-pager", "--user-unit=guestlink-garcon")
+    machine.wait("it watches them", lambda: "watching 5 applications" in machine.user(*garcon).stdout)
+    machine.wait("it is registered", lambda: pair.status().startswith("registered with the host"))
+    _launch_service(pair)
+    machine.wait("it watches it", lambda: "watching org.example.Served.service" in machine.user(*garcon).stdout)
+    machine.check_user("systemctl", "--user", "stop", "app-guestlink-org.example.Stopped@*.service")
+    machine.root("touch", "/tmp/go")
+
+    def failed() -> set[str]:
+        events = pair.stage.host_json("events", "guest")
+        return {event["detail"] for event in events if event["event"] == "failed"}
+
+    expected = {
+        "org.example.Late: ended with status 3: no more coffee",
+        "org.example.Crashes: was killed by SIGSEGV",
+        "org.example.Served: ended with status 1: no tea either",
+    }
+    machine.wait("the host knows", lambda: expected <= failed())
+    assert not [detail for detail in failed() if re.match(r"org\.example\.(Tidy|Closed|Stopped)", detail)]
+    machine.root("sh", "-c", "rm /tmp/go /usr/share/applications/org.example.[LCTS][aelrito]*.desktop")
+
+
+def _launch_service(pair: Pair) -> None:
+    """Launch an application that the session bus starts as a unit."""
+    machine, name = pair.machine, "org.example.Served"
+    write(machine, "/usr/local/bin/served", SERVED)
+    unit = f"[Service]\nType=dbus\nBusName={name}\nExecStart=/usr/bin/python3 /usr/local/bin/served\n"
+    write(machine, f"/etc/systemd/user/{name}.service", unit)
+    activation = f"[D-BUS Service]\nName={name}\nExec=/bin/false\nSystemdService={name}.service\n"
+    write(machine, f"/usr/share/dbus-1/services/{name}.service", activation)
+    entry = "[Desktop Entry]\nType=Application\nName=S\nExec=/bin/false\nDBusActivatable=true\n"
+    write(machine, f"/usr/share/applications/{name}.desktop", entry)
+    machine.check_user("systemctl", "--user", "daemon-reload")
+    machine.check_user(
+        "busctl", "--user", "call", *["org.freedesktop.DBus", "/", "org.freedesktop.DBus"], "ReloadConfig"
+    )
+    pair.host("launch", "guest", name)
+    assert machine.user("systemctl", "--user", "is-active", name).stdout == "active\n"
+
+
+def test_a_program_that_finds_no_x_server_says_so_whatever_it_is_written_in(pair: Pair) -> None:
+    machine = pair.machine
+    script = '#!/usr/bin/python3\nimport sys\nsys.exit("Error: Can\'t open display: ")\n'
+    write(machine, "/usr/local/bin/old", script)
+    machine.root("chmod", "755", "/usr/local/bin/old")
+    write(
+        machine,
+        "/usr/share/applications/org.example.Old.desktop",
+        "[Desktop Entry]\nType=Application\nName=Old\nExec=old\n",
+    )
+    done = pair.host("launch", "guest", "org.example.Old", check=False)
+    assert "old needs X11, and this container has no X server" in done.stderr
+    machine.root("rm", "/usr/share/applications/org.example.Old.desktop")
+
+
 def test_an_application_runs_in_a_unit_of_its_own_and_survives_a_restart_of_garcon(pair: Pair) -> None:
     pair.host("launch", "guest", "org.example.Speaker")
     unit = "app-guestlink-org.example.Speaker@*.service"
@@ -192,6 +283,7 @@ def test_programs_get_their_arguments_as_they_are_written(pair: Pair) -> None:
 
 
 def test_what_profiles_add_is_published_and_found(pair: Pair) -> None:
+    """garcon runs all the time: it reads profiles again when they change."""
     machine = pair.machine
     for path in ("/home/user/.local/bin/own-tool", "/home/user/tools/profile-tool", "/home/user/.nix/bin/nix-tool"):
         write(machine, path, '#!/bin/sh\necho "$0" > "/tmp/$(basename "$0")"\n')
@@ -203,7 +295,6 @@ def test_what_profiles_add_is_published_and_found(pair: Pair) -> None:
     write(machine, "/etc/profile.d/nix.sh", nix)
     write(machine, "/home/user/.profile", "echo hello\nPATH=~/tools:$PATH\nsystemctl --user set-environment A=1\n")
     machine.root("chown", "-R", "user:user", "/home/user")
-    machine.check_user("systemctl", "--user", "restart", "guestlink-garcon")
     wanted = {f"org.example.{tool}" for tool in ("own", "profile", "nix")}
     machine.wait("published", lambda: wanted <= {app["id"] for app in pair.stage.host_json("apps", "guest")})
     for application in wanted:

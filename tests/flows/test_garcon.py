@@ -20,7 +20,16 @@ from guestlink.address import UnixAddress
 from guestlink.pb import common_pb2
 from guestlink.pb import container_guest_pb2 as guest_pb
 from guestlink.pb import container_host_pb2 as host_pb
-from guestlink.rpc import CONTAINER_LISTENER, GARCON, CallFailed, Channel, Refusal, Server, service_methods
+from guestlink.rpc import (
+    CONTAINER_LISTENER,
+    GARCON,
+    LINUX_HOST,
+    CallFailed,
+    Channel,
+    Refusal,
+    Server,
+    service_methods,
+)
 from guestlink.sockets import connect
 from support.needs import need
 from support.stage import Stage
@@ -75,11 +84,14 @@ class Rig:
         self.carried.mkdir(parents=True)
         (self.carried / "token").write_text(TOKEN)
         self.host = Host()
+        self.takes_failures = True
         self.server: Server | None = None
         self.channels: list[Channel] = []
 
     async def start_host(self) -> None:
         self.server = Server(CONTAINER_LISTENER, self.host)
+        if self.takes_failures:
+            self.server.add(LINUX_HOST, self.host)
         self.server.bind(UnixAddress(str(self.carried / "listener.sock")))
         await self.server.start()
 
@@ -294,6 +306,60 @@ async def test_a_program_that_fails_right_after_its_start_is_not_called_launched
     }
     for child in psutil.Process(rig.stage.processes["garcon"].pid).children():
         child.kill()
+
+
+LATE = {
+    "fails": ("exit 3", (3, 0)),
+    "dies": ("kill -SEGV $$", (0, 11)),
+    "ends": ("exit 0", None),
+    "closed": ("kill -TERM $$", None),
+    "closed-by-shell": ("exit 143", None),
+    "terminal": ("exit 1", None),
+}
+"""Shell commands by application, and the exit status and signal that garcon reports."""
+
+
+async def launch_until_they_end(rig: Rig) -> None:
+    """Launch the applications of :data:`LATE`, and let them go on when all count as launched."""
+    go = rig.stage.root / "go"
+    for name, (command, _) in LATE.items():
+        script = rig.stage.root / name
+        script.write_text(f"#!/bin/sh\nuntil [ -e {go} ]; do sleep 0.05; done\n{command}\n")
+        script.chmod(0o755)
+        keys = {"Categories": "System;TerminalEmulator;"} if name == "terminal" else {}
+        rig.stage.add_application(name, Exec=str(script), **keys)
+    await rig.start_host()
+    rig.stage.start_garcon()
+    await rig.registered()
+    answers = await asyncio.gather(*(rig.call("LaunchApplication", desktop_file_id=name) for name in LATE))
+    assert all(answer.success for answer in answers)
+    children = psutil.Process(rig.stage.processes["garcon"].pid).children()
+    programs = [child for child in children if child.name() in LATE]
+    assert len(programs) == len(LATE)
+    go.touch()
+    _, running = await asyncio.to_thread(psutil.wait_procs, programs, LIMIT)
+    assert not running
+
+
+async def test_a_program_that_fails_later_is_reported_to_a_linux_host(rig: Rig) -> None:
+    await launch_until_they_end(rig)
+    expected = {name: end for name, (_, end) in LATE.items() if end is not None}
+
+    def reported() -> dict[str, tuple[int, int]]:
+        requests = rig.host.requests("report_application_failure")
+        return {request.desktop_file_id: (request.exit_status, request.signal) for request in requests}
+
+    await rig.until("the failures are reported", lambda: expected.items() <= reported().items())
+    assert reported() == expected
+    assert len(rig.host.requests("report_application_failure")) == len(expected)
+
+
+async def test_a_host_that_takes_no_failures_is_not_troubled(rig: Rig) -> None:
+    rig.takes_failures = False
+    await launch_until_they_end(rig)
+    await rig.until("garcon has noticed", lambda: rig.stage.logs().count("has failed") >= 2)
+    assert (await rig.call("GetGarconSessionInfo")).container_homedir
+    assert len(rig.host.requests("container_ready")) == 1
 
 
 async def test_scaling_and_features_reach_the_program(rig: Rig) -> None:

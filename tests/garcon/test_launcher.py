@@ -96,6 +96,15 @@ async def test_variables_of_a_launch_reach_a_program_in_a_terminal(rig: Rig) -> 
     assert environ["DESKTOP_STARTUP_ID"] == "org.example.App"
 
 
+@pytest.mark.parametrize("terminal", ["", "Terminal=true", "Terminal=1"])
+async def test_a_program_without_a_format_is_a_shell_script(rig: Rig, terminal: str) -> None:
+    program = rig.home / "opt/plain"
+    program.write_text(f'exec "{rig.home}/opt/game/teller" "$@"\n')
+    program.chmod(0o755)
+    assert await rig.launch(f'Exec="{program}" a "b c"\n{terminal}') == ""
+    assert rig.answer[2] == ["a", "b c"]
+
+
 @pytest.mark.parametrize("name", ["a=b", "-n"])
 async def test_a_program_with_a_strange_name_runs_in_a_terminal(rig: Rig, name: str) -> None:
     (rig.home / "opt/game/teller").rename(rig.home / name)
