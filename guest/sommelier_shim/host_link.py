@@ -255,7 +255,6 @@ class HostLink:
     def _follow(self, opcode: int, message: bytes) -> None:
         """Follow outputs that the host adds or removes later."""
         (name,) = decode("u", message[:12])
-        assert isinstance(name, int)
         if opcode == 0 and name in self.globals:
             self.outputs.announced(name, *self.globals[name])
         elif opcode == 1:
@@ -306,4 +305,4 @@ def _error_text(message: bytes) -> str:
     :raises WireError: the message is malformed.
     """
     text = decode("ous", message)[2]
-    return text.decode(errors="replace") if isinstance(text, bytes) else ""
+    return text.decode(errors="replace") if text is not None else ""

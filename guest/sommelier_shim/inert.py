@@ -9,17 +9,16 @@ of inert objects.
 from __future__ import annotations
 
 import re
-from copy import copy
 from typing import NamedTuple
 
+from sommelier_shim.hooks import FeatureKey, Hooks, Phase
+from sommelier_shim.layouts import MessageLayout, interface_layout
 from sommelier_shim.relay import Flow, Hook, Relay
-from sommelier_shim.routes import Hooks, Routes
-from sommelier_shim.shapes import Shape, interface_shape
 from sommelier_shim.tables import INTERFACES
 from sommelier_shim.translation import TranslatingRelay
 from sommelier_shim.wire import DISPLAY, UINT, Buffer, WireError, delete_id_event, encode, skip
 
-_KEY = "inert objects"
+_INERT: FeatureKey[set[int]] = FeatureKey("client ids of inert objects", set)
 
 
 class Withdrawn(NamedTuple):
@@ -29,83 +28,61 @@ class Withdrawn(NamedTuple):
     version: int
 
 
-class InertBinder:
-    """Answers binds of removed globals.
+def install(hooks: Hooks) -> None:
+    """Let :func:`bind` create inert objects. The hooks that check every object argument of every request run only
+    for clients that have bound a removed global."""
+    hooks.checks.append(_install_checks)
 
-    At its first such bind a client's relay switches to routes that check every object argument of every request.
-    Other clients pay nothing.
+
+def bind(flow: Flow, interface: str, new: int) -> Buffer:
+    """Drop a bind request and create an inert object instead.
+
+    :returns: the bind hook's result.
+    :raises WireError: the new id is invalid.
     """
-
-    def __init__(self, hooks: Hooks) -> None:
-        self._hooks = hooks
-        self._routes: Routes | None = None
-
-    def bind(self, flow: Flow, interface: str, new: int) -> Buffer:
-        """Drop a bind request and create an inert object instead.
-
-        :returns: the bind hook's result.
-        :raises WireError: the new id is invalid.
-        """
-        relay = flow.relay
-        if self._routes is None:
-            self._routes = relay.routes.with_hooks(_wary(self._hooks))
-        if relay.routes is not self._routes:
-            self._routes.take_over(relay)
-            relay.features[_KEY] = set()
-        flow.before += _make(relay, interface, new)
-        return b""
+    flow.relay.routes.add_checks(flow.relay)
+    flow.prefix += _create(flow.relay, interface, new)
+    return b""
 
 
-def _wary(hooks: Hooks) -> Hooks:
-    """A copy of the hooks with an inert-object check in front of each."""
-    wary = copy(hooks)
-    wary.requests = {key: list(chain) for key, chain in hooks.requests.items()}
-    wary.events = {key: list(chain) for key, chain in hooks.events.items()}
-    wary.events["wl_display", "delete_id"].insert(0, _deleted)
+def _install_checks(hooks: Hooks) -> None:
+    hooks.on_event("wl_display", "delete_id", _deleted, Phase.CHECK)
     for interface, known in INTERFACES.items():
         for index, message in enumerate(known.requests):
             if "o" in message.signature:
-                hook = _sifter(interface_shape(interface).requests[index], message.signature)
-                wary.requests.setdefault((interface, message.name), []).insert(0, hook)
-    return wary
+                check = _check(interface_layout(interface).requests[index], message.signature)
+                hooks.on_request(interface, message.name, check, Phase.CHECK)
 
 
-def _inert(relay: Relay) -> set[int]:
-    """The client ids of the client's inert objects."""
-    found = relay.features[_KEY]
-    assert isinstance(found, set)
-    return found
-
-
-def _make(relay: Relay, interface: str, new: int) -> bytes:
+def _create(relay: Relay, interface: str, new: int) -> bytes:
     """Create an inert object.
 
     :returns: the requests to send to the host for it.
     """
-    requests = relay.routes.special("inert", interface, interface_shape(interface).requests, _ghost)
-    said = b""
+    entries = relay.routes.inert(interface, _inert_entry)
+    requests = b""
     if isinstance(relay, TranslatingRelay):
         relay.add_virtual(new, interface)
-        relay.requests.objects.put(new, requests)
+        relay.requests.objects.put(new, entries)
     else:
         # Both sides use the same ids, and the host allows no gap: give this id to a callback on the host.
-        relay.add(new, requests, relay.routes.silent("wl_callback"))
-        said = encode(DISPLAY, 0, "n", new)
-    _inert(relay).add(new)
-    return said
+        relay.add(new, entries, relay.routes.dropped("wl_callback"))
+        requests = encode(DISPLAY, 0, "n", new)
+    _INERT.of(relay).add(new)
+    return requests
 
 
 def _deleted(flow: Flow, object_id: int, at: int, stop: int) -> Buffer | None:
     """Hook for delete_id: drop it if it is for the callback that has the id of an inert object."""
     relay, number = flow.relay, UINT.unpack_from(flow.buffer, at + 8)[0]
-    if isinstance(relay, TranslatingRelay) or number not in _inert(relay) or number in relay.waiting:
+    if isinstance(relay, TranslatingRelay) or number not in _INERT.of(relay) or number in relay.successors:
         return None
     relay.events.objects.remove(number)
     return b""
 
 
 def _destroy(relay: Relay, object_id: int) -> None:
-    _inert(relay).discard(object_id)
+    _INERT.of(relay).discard(object_id)
     if isinstance(relay, TranslatingRelay):
         relay.remove_virtual(object_id)
         return
@@ -114,59 +91,61 @@ def _destroy(relay: Relay, object_id: int) -> None:
         relay.to_client(delete_id_event(object_id), None)
 
 
-def _ghost(shape: Shape) -> Hook:
+def _inert_entry(layout: MessageLayout) -> Hook:
     """The entry for a request of an inert object: drop it, and make every object that it creates inert."""
 
-    def pass_over(flow: Flow, object_id: int, at: int, stop: int) -> Buffer:
-        if stop - at < shape.least:
-            raise WireError(f"{shape.name} of object {object_id} is too short")
-        flow.drop_descriptors(shape.descriptors, object_id, shape.name)
-        said = _make_all(flow, shape, object_id, at, stop)
-        if shape.destructor:
+    def drop(flow: Flow, object_id: int, at: int, stop: int) -> Buffer:
+        if stop - at < layout.min_size:
+            raise WireError(f"{layout.name} of object {object_id} is too short")
+        flow.drop_descriptors(layout.descriptors, object_id, layout.name)
+        requests = _create_all(flow, layout, object_id, at, stop)
+        if layout.destructor:
             _destroy(flow.relay, object_id)
-        return said
+        return requests
 
-    return pass_over
+    return drop
 
 
-def _sifter(shape: Shape, signature: str) -> Hook:
+def _check(layout: MessageLayout, signature: str) -> Hook:
     """The hook for a request with object arguments: replace an inert object by null where the argument may be null,
     otherwise drop the request and make every object that it creates inert."""
     optional = [letter == "?o" for letter in re.findall(r"\??o", signature)]
-    named = [(before, offset, free) for (before, offset, _), free in zip(shape.objects, optional, strict=True)]
+    arguments = [
+        (preceding, offset, free) for (preceding, offset, _), free in zip(layout.objects, optional, strict=True)
+    ]
 
-    def sift(flow: Flow, object_id: int, at: int, stop: int) -> Buffer | None:
-        inert = _inert(flow.relay)
-        for before, offset, is_optional in named:
-            place = _place(flow, before, offset, at, stop)
+    def check(flow: Flow, object_id: int, at: int, stop: int) -> Buffer | None:
+        inert = _INERT.of(flow.relay)
+        for preceding, offset, may_be_null in arguments:
+            place = _place(flow, preceding, offset, at, stop)
             if UINT.unpack_from(flow.buffer, place)[0] in inert:
-                if not is_optional:
-                    flow.before += _make_all(flow, shape, object_id, at, stop)
+                if not may_be_null:
+                    flow.prefix += _create_all(flow, layout, object_id, at, stop)
                     return b""
                 UINT.pack_into(flow.buffer, place, 0)
         return None
 
-    return sift
+    return check
 
 
-def _make_all(flow: Flow, shape: Shape, object_id: int, at: int, stop: int) -> bytes:
+def _create_all(flow: Flow, layout: MessageLayout, object_id: int, at: int, stop: int) -> bytes:
     """Create the objects of a request as inert objects.
 
     :returns: the requests to send to the host for them.
     """
-    said = b""
-    for before, offset, interface in shape.new:
-        place = _place(flow, before, offset, at, stop)
-        said += _make(flow.relay, interface, UINT.unpack_from(flow.buffer, place)[0])
-    return said
+    requests = b""
+    for preceding, offset, interface in layout.new:
+        place = _place(flow, preceding, offset, at, stop)
+        requests += _create(flow.relay, interface, UINT.unpack_from(flow.buffer, place)[0])
+    return requests
 
 
-def _place(flow: Flow, before: str, offset: int, at: int, stop: int) -> int:
+def _place(flow: Flow, preceding: str, offset: int, at: int, stop: int) -> int:
     """The position of an id argument in the buffer.
 
     :raises WireError: the message is shorter than its arguments.
     """
-    place = (skip(before, flow.buffer, at + 8, stop) if before else at) + offset
+    place = (skip(preceding, flow.buffer, at + 8, stop) if preceding else at) + offset
     if place + 4 > stop:
         raise WireError("the message is shorter than its arguments")
     return place

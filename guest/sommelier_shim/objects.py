@@ -25,31 +25,31 @@ _NOBODY: Entries = []
 class ObjectTable:
     """The entries of objects by id.
 
-    :ivar near: objects that the client created; :data:`NOTHING` at unused ids. The list never shrinks.
-    :ivar far: objects that the host created.
+    :ivar client_entries: objects whose ids the client's side allocated; :data:`NOTHING` at unused ids. The list
+        never shrinks. :ivar server_entries: objects whose ids the host allocated. (The names are libwayland's.)
     """
 
-    __slots__ = ("far", "near")
+    __slots__ = ("client_entries", "server_entries")
 
     def __init__(self) -> None:
-        self.near: list[Entries] = [_NOBODY, NOTHING]
-        self.far: dict[int, Entries] = {}
+        self.client_entries: list[Entries] = [_NOBODY, NOTHING]
+        self.server_entries: dict[int, Entries] = {}
 
     def __contains__(self, object_id: int) -> bool:
-        near = self.near
-        if object_id < len(near):
-            return object_id > 0 and near[object_id] is not NOTHING
-        return object_id in self.far
+        if object_id < len(self.client_entries):
+            return object_id > 0 and self.client_entries[object_id] is not NOTHING
+        return object_id in self.server_entries
 
     def __len__(self) -> int:
         """The number of objects. O(the highest client id so far)."""
-        near = self.near
-        return len(near) - 1 - near.count(NOTHING) + len(self.far)
+        clients = self.client_entries
+        return len(clients) - 1 - clients.count(NOTHING) + len(self.server_entries)
 
     def get(self, object_id: int) -> Entries:
         """The entries of an object; :data:`NOTHING` if there is none."""
-        near = self.near
-        return near[object_id] if object_id < len(near) else self.far.get(object_id, NOTHING)
+        if object_id < len(self.client_entries):
+            return self.client_entries[object_id]
+        return self.server_entries.get(object_id, NOTHING)
 
     def put(self, object_id: int, entries: Entries) -> None:
         """Set the entries of an id, whether or not the id is in use.
@@ -57,31 +57,32 @@ class ObjectTable:
         :param object_id: a host id, or a client id that the caller has checked against its limit, because the
             list grows up to it.
         """
-        near = self.near
-        if object_id < len(near):
-            near[object_id] = entries
+        clients = self.client_entries
+        if object_id < len(clients):
+            clients[object_id] = entries
         elif object_id < FIRST_SERVER_ID:
             # A flooding client uses thousands of ids before the first is free again: grow by half.
-            near.extend([NOTHING] * (object_id + 1 - len(near) + len(near) // 2))
-            near[object_id] = entries
+            clients.extend([NOTHING] * (object_id + 1 - len(clients) + len(clients) // 2))
+            clients[object_id] = entries
         else:
-            self.far[object_id] = entries
+            self.server_entries[object_id] = entries
 
     def remove(self, object_id: int) -> None:
         """Remove an object, if the id is in use."""
-        if object_id < len(self.near):
-            self.near[object_id] = NOTHING
+        if object_id < len(self.client_entries):
+            self.client_entries[object_id] = NOTHING
         else:
-            self.far.pop(object_id, None)
+            self.server_entries.pop(object_id, None)
 
     def change(self, function: Callable[[Entries], Entries]) -> None:
         """Replace the entries of every object with ``function(entries)``."""
-        near, far = self.near, self.far
-        near[DISPLAY:] = [NOTHING if entries is NOTHING else function(entries) for entries in near[DISPLAY:]]
-        for object_id, entries in far.items():
-            far[object_id] = function(entries)
+        self.client_entries[DISPLAY:] = [
+            NOTHING if entries is NOTHING else function(entries) for entries in self.client_entries[DISPLAY:]
+        ]
+        for object_id, entries in self.server_entries.items():
+            self.server_entries[object_id] = function(entries)
 
     def clear(self) -> None:
         """Remove all objects."""
-        del self.near[1:]
-        self.far.clear()
+        del self.client_entries[1:]
+        self.server_entries.clear()

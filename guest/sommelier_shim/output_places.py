@@ -131,6 +131,4 @@ class OutputPlaces:
 
 def _pair(message: bytes) -> tuple[int, int]:
     x, y = decode("ii", message)
-    assert isinstance(x, int)
-    assert isinstance(y, int)
     return x, y

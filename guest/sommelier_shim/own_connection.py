@@ -93,14 +93,12 @@ class GlobalList(dict[int, tuple[str, int]]):
         """
         if opcode == _GLOBAL:
             name, interface, version = decode("usu", message)
-            known = interface.decode("ascii", "replace")[:_NAME_LIMIT] if isinstance(interface, bytes) else ""
+            known = (interface or b"").decode("ascii", "replace")[:_NAME_LIMIT]
             if len(self) < _GLOBAL_LIMIT and known:
-                assert isinstance(name, int)
-                assert isinstance(version, int)
                 self[name] = (known, version)
         elif opcode == _GLOBAL_REMOVE:
             (name,) = decode("u", message)
-            self.pop(name, None)  # type: ignore[arg-type]
+            self.pop(name, None)
 
     def version_of(self, interface: str) -> int:
         """The version of an interface, 0 if the host has not announced it."""

@@ -11,11 +11,12 @@ from guestlink import xdg
 from guestlink.config import Config, Setting
 from guestlink.token import TokenError, read_token
 from sommelier_shim import options, own_globals, registry
+from sommelier_shim.hooks import Hooks
 from sommelier_shim.host_link import HostLink
 from sommelier_shim.policy import accelerators, clipboard, identity
 from sommelier_shim.policy.interfaces import GlobalPolicy
 from sommelier_shim.policy.keymap import LibraryMissing
-from sommelier_shim.routes import Hooks, Routes
+from sommelier_shim.routes import Routes
 from sommelier_shim.session import Session
 from sommelier_shim.trace import Trace
 from sommelier_shim.translation import TranslatingRoutes

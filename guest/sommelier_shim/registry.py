@@ -9,10 +9,10 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from sommelier_shim.inert import InertBinder, Withdrawn
+from sommelier_shim import inert
+from sommelier_shim.hooks import Hooks, Phase
 from sommelier_shim.policy.interfaces import GlobalPolicy
-from sommelier_shim.relay import Flow, Hook, deletes
-from sommelier_shim.routes import Hooks
+from sommelier_shim.relay import Flow, Hook, delete_id
 from sommelier_shim.wire import (
     DISPLAY,
     INVALID_OBJECT,
@@ -31,19 +31,19 @@ _KEPT = 256
 
 def install(hooks: Hooks, policy: GlobalPolicy) -> None:
     """Install the hooks of wl_display and wl_registry, which every relay requires."""
-    hooks.on_event("wl_display", "delete_id", deletes)
-    hooks.on_event("wl_display", "error", _error)
-    hooks.on_event("wl_registry", "global", _announcement(policy))
-    hooks.on_event("wl_registry", "global_remove", _withdrawal)
-    hooks.on_request("wl_registry", "bind", _binding(InertBinder(hooks)))
+    hooks.on_event("wl_display", "delete_id", delete_id, Phase.REPLACE)
+    hooks.on_event("wl_display", "error", _error, Phase.REPLACE)
+    hooks.on_event("wl_registry", "global", _announcement(policy), Phase.REPLACE)
+    hooks.on_event("wl_registry", "global_remove", _withdrawal, Phase.REPLACE)
+    hooks.on_request("wl_registry", "bind", _binding(hooks), Phase.REPLACE)
+    inert.install(hooks)
 
 
 def _error(flow: Flow, object_id: int, at: int, stop: int) -> Buffer | None:
     failed, error_code, text = decode("ous", flow.buffer[at:stop])
     relay = flow.relay
-    mine = relay.client_id(failed) if isinstance(failed, int) else 0
-    said = text.decode(errors="replace") if isinstance(text, bytes) else ""
-    assert isinstance(error_code, int)
+    mine = relay.client_id(failed)
+    said = (text or b"").decode(errors="replace")
     interface = relay.interface(mine) if mine else ""
     if not mine:
         # An object of the proxy's own: report the error for wl_display, because the client does not know the object
@@ -70,9 +70,7 @@ def _announcement(policy: GlobalPolicy) -> Hook:
 
     def examine(message: bytearray) -> _Announced:
         name, raw, version = decode("usu", message)
-        assert isinstance(name, int)
-        assert isinstance(version, int)
-        interface = raw.decode("ascii", "replace") if isinstance(raw, bytes) else ""
+        interface = (raw or b"").decode("ascii", "replace")
         offered = policy.offered_version(interface, version)
         return _Announced(name, (interface, offered) if offered else None, offered != version)
 
@@ -101,19 +99,19 @@ def _withdrawal(flow: Flow, object_id: int, at: int, stop: int) -> Buffer | None
     announced = flow.relay.globals.get(name)
     if announced is None:
         return b""
-    flow.relay.globals[name] = Withdrawn(*announced)
+    flow.relay.globals[name] = inert.Withdrawn(*announced)
     return None
 
 
-def _binding(binder: InertBinder) -> Hook:
+def _binding(hooks: Hooks) -> Hook:
     def bind(flow: Flow, object_id: int, at: int, stop: int) -> Buffer | None:
         relay = flow.relay
         name, interface, version, new = _checked_bind(flow, object_id, at, stop)
-        if isinstance(relay.globals[name], Withdrawn):
-            return binder.bind(flow, interface, new)
+        if isinstance(relay.globals[name], inert.Withdrawn):
+            return inert.bind(flow, interface, new)
         host_id = relay.add(new, *relay.routes.entries(interface))
         UINT.pack_into(flow.buffer, stop - 4, host_id)
-        for function in relay.routes.hooks.at_bind.get(interface, ()):
+        for function in hooks.at_bind.get(interface, ()):
             function(flow, name, version, new)
         return None
 
@@ -127,10 +125,7 @@ def _checked_bind(flow: Flow, object_id: int, at: int, stop: int) -> tuple[int, 
     :raises WireError: the global, interface or version was not announced.
     """
     name, raw, version, new = decode("usun", flow.buffer[at:stop])
-    assert isinstance(name, int)
-    assert isinstance(version, int)
-    assert isinstance(new, int)
-    interface = raw.decode("ascii", "replace") if isinstance(raw, bytes) else ""
+    interface = (raw or b"").decode("ascii", "replace")
     announced = flow.relay.globals.get(name)
     if announced is None:
         raise WireError(f"invalid global {interface} ({name})", INVALID_OBJECT, object_id)

@@ -12,8 +12,9 @@ import sys
 from collections import deque
 from collections.abc import Callable
 from struct import Struct
-from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
+from typing import Any, Protocol, TypeAlias
 
+from sommelier_shim.layouts import MessageLayout
 from sommelier_shim.objects import NOTHING, Entries, Entry, ObjectTable
 from sommelier_shim.wire import (
     DESCRIPTORS_PER_SEND,
@@ -28,9 +29,6 @@ from sommelier_shim.wire import (
     Buffer,
     WireError,
 )
-
-if TYPE_CHECKING:
-    from sommelier_shim.routes import Routes
 
 OBJECT_LIMIT = 65536
 """Maximum number of a client's objects; the largest programs have a few thousand (chromeos-sommelier.md §8.3)."""
@@ -65,16 +63,43 @@ _unpack_start = _START.unpack_from if sys.byteorder == "little" else _start_of_b
 it as its first argument."""
 
 Hook: TypeAlias = Callable[["Flow", int, int, int], "Buffer | None"]
-"""``hook(flow, object_id, at, stop)``: the message is ``flow.buffer[at:stop]``. A hook may change the message in
-place. It returns None to forward the message, other bytes to send instead of it, or ``b""`` to drop it."""
+"""``hook(flow, object_id, at, stop)``; :mod:`sommelier_shim.hooks` is the contract."""
 
 
-def destroys(flow: Flow, object_id: int, at: int, stop: int) -> None:
+class Routing(Protocol):
+    """What a relay uses of its routes, see :class:`~sommelier_shim.routes.Routes`."""
+
+    def entries(self, interface: str) -> tuple[Entries, Entries]:
+        """The entries of an interface, for requests and for events."""
+
+    def dropped(self, interface: str) -> Entries:
+        """Entries that drop every event of an interface."""
+
+    def own(self, interface: str) -> Entries:
+        """Entries for the events of the proxy's own objects."""
+
+    def inert(self, interface: str, make: Callable[[MessageLayout], Hook]) -> Entries:
+        """Entries for the requests of inert objects."""
+
+    def interface_of(self, entries: Entries) -> str:
+        """The interface that a list of entries belongs to."""
+
+    def start(self, relay: Relay) -> None:
+        """Call the hooks for a new relay."""
+
+    def outputs_moved(self, relay: Relay) -> None:
+        """Call the hooks for other positions of outputs."""
+
+    def add_checks(self, relay: Relay) -> None:
+        """Switch a relay to routes with the hooks of the phase ``CHECK``."""
+
+
+def destructor(flow: Flow, object_id: int, at: int, stop: int) -> None:
     """The entry of a plain destructor: the request destroys its object and does nothing else."""
     flow.relay.destroyed(object_id)
 
 
-def deletes(flow: Flow, object_id: int, at: int, stop: int) -> Buffer | None:
+def delete_id(flow: Flow, object_id: int, at: int, stop: int) -> Buffer | None:
     """The entry of wl_display.delete_id: record it, and send the client its own id of the object.
 
     :raises WireError: the message is too short.
@@ -86,17 +111,17 @@ def deletes(flow: Flow, object_id: int, at: int, stop: int) -> Buffer | None:
     return None if mine else b""
 
 
-class Makes:
+class CreateEntry:
     """The entry of a request that creates one object, with the new id as first argument, and does nothing else.
 
-    :param least: minimum size of the message in bytes.
+    :param min_size: minimum size of the message in bytes.
     :param requests: entries for the new object's requests, :param events: entries for its events.
     """
 
-    __slots__ = ("events", "least", "requests")
+    __slots__ = ("events", "min_size", "requests")
 
-    def __init__(self, least: int, requests: Entries, events: Entries) -> None:
-        self.least = least
+    def __init__(self, min_size: int, requests: Entries, events: Entries) -> None:
+        self.min_size = min_size
         self.requests = requests
         self.events = events
 
@@ -105,7 +130,7 @@ class Makes:
 
         :raises WireError: the message is too short, or the new id is invalid.
         """
-        if stop - at < self.least:
+        if stop - at < self.min_size:
             raise WireError(f"a message to object {object_id} is too short")
         flow.relay.add(UINT.unpack_from(flow.buffer, at + HEADER_SIZE)[0], self.requests, self.events)
 
@@ -128,24 +153,14 @@ class Flow:
     :ivar objects: entries of the objects to which the sender can send messages, by the sender's ids;
         :ivar others: the same table of the other direction.
     :ivar received: descriptors that no message has used yet.
-    :ivar before: bytes that a hook prepends to its message; :ivar after: bytes that a hook appends;
-        :ivar later: returns more bytes to append; called after the message has created its objects, so that it
-        can use their ids.
+    :ivar ids: the receiver's ids by the sender's, if they differ (:mod:`sommelier_shim.translation`).
+    :ivar prefix: bytes that a hook prepends to its message; :ivar suffix: bytes that a hook appends;
+        :ivar deferred_suffix: returns more bytes to append; called after the message has created its objects, so
+        that it can use their ids.
     """
 
-    __slots__ = (
-        "_leaving",
-        "after",
-        "before",
-        "buffer",
-        "is_requests",
-        "later",
-        "objects",
-        "others",
-        "received",
-        "relay",
-        "sink",
-    )
+    __slots__ = ("_leaving", "buffer", "deferred_suffix", "ids", "is_requests", "objects", "others", "prefix",
+                 "received", "relay", "sink", "suffix")  # fmt: skip
 
     def __init__(self, relay: Relay, sink: Sink, *, is_requests: bool) -> None:
         self.relay = relay
@@ -153,9 +168,10 @@ class Flow:
         self.is_requests = is_requests
         self.objects = self.others = ObjectTable()
         self.received: deque[int] = deque()
-        self.before = bytearray()
-        self.after = bytearray()
-        self.later: Callable[[], bytes] | None = None
+        self.ids: dict[int, int] = {}
+        self.prefix = bytearray()
+        self.suffix = bytearray()
+        self.deferred_suffix: Callable[[], bytes] | None = None
         self.buffer: bytearray = bytearray()
         self._leaving: list[int] = []
 
@@ -169,10 +185,10 @@ class Flow:
         """
         self.buffer = buffer
         relay = self.relay
-        objects = self.objects.near
-        others = self.others.near
-        waiting = relay.waiting
-        reach = 0 if waiting else len(objects)
+        objects = self.objects.client_entries
+        others = self.others.client_entries
+        successors = relay.successors
+        reach = 0 if successors else len(objects)
         unpack = _unpack_start
         is_possible = _IS_POSSIBLE
         last = end - 8
@@ -196,17 +212,17 @@ class Flow:
                 if entry is None and is_possible[size]:
                     at = stop
                     continue
-                if entry is destroys and size == HEADER_SIZE and object_id < reach:
+                if entry is destructor and size == HEADER_SIZE and object_id < reach:
                     objects[object_id] = NOTHING
                     at = stop
                     continue
-                if entry is deletes and size == _MAKING_SIZE and argument < reach and argument > DISPLAY:
+                if entry is delete_id and size == _MAKING_SIZE and argument < reach and argument > DISPLAY:
                     objects[argument] = others[argument] = NOTHING
                     at = stop
                     continue
                 if (
-                    type(entry) is Makes
-                    and size == entry.least
+                    type(entry) is CreateEntry
+                    and size == entry.min_size
                     and argument < reach
                     and others[argument] is NOTHING
                 ):
@@ -227,7 +243,7 @@ class Flow:
                     self._send(view[start:stop])
                     start = stop
                 at = stop
-                reach = 0 if waiting else len(objects)
+                reach = 0 if successors else len(objects)
         finally:
             if at > start:
                 if self._leaving:
@@ -237,8 +253,8 @@ class Flow:
                     sink(view[start:at], None)
         if self.received and len(self.received) > DESCRIPTOR_LIMIT:
             raise WireError("too many descriptors that no message uses")
-        relay.room -= at
-        if relay.room < 0:
+        relay.bytes_until_count -= at
+        if relay.bytes_until_count < 0:
             relay.count()
             if self.is_requests and relay.is_full:
                 raise WireError(f"more than {OBJECT_LIMIT} objects", NO_MEMORY)
@@ -309,20 +325,20 @@ class Relay:
     :param routes: the tables of entries.
     :param to_client: sends to the client, :param to_host: sends to the host.
     :ivar globals: the globals that the proxy has announced to the client: interface and version by name.
-    :ivar features: state of the features that change messages, each under a key of its own.
-    :ivar waiting: by id, the event entries of successors: the client has reused the id, and the host has not yet
-        sent delete_id for the previous object.
+    :ivar features: the state of features, by :class:`~sommelier_shim.hooks.FeatureKey`.
+    :ivar successors: by the id of a zombie (an object that the client has destroyed and for which the host has not
+        yet sent delete_id), the event entries of the objects for which the client has reused the id.
     :ivar last_error: the text of the ``wl_display.error`` that the host sent, or "".
-    :ivar room: bytes until the next :meth:`count`.
+    :ivar bytes_until_count: bytes until the next :meth:`count`.
     :ivar is_full: whether the client had more than ``OBJECT_LIMIT`` objects at the last count.
     :ivar is_ahead: whether :attr:`unconfirmed` is too high, so that reading on would fill memory. A flood of
         short-lived objects sets this instead of failing, because it breaks no rule of the protocol.
     """
 
-    __slots__ = ("__weakref__", "events", "features", "globals", "is_ahead", "is_full", "last_error", "requests",
-                 "room", "routes", "to_client", "to_host", "waiting")  # fmt: skip
+    __slots__ = ("__weakref__", "bytes_until_count", "events", "features", "globals", "is_ahead", "is_full",
+                 "last_error", "requests", "routes", "successors", "to_client", "to_host")  # fmt: skip
 
-    def __init__(self, routes: Routes, to_client: Sink, to_host: Sink) -> None:
+    def __init__(self, routes: Routing, to_client: Sink, to_host: Sink) -> None:
         self.routes = routes
         self.to_client = to_client
         self.to_host = to_host
@@ -330,10 +346,10 @@ class Relay:
         self.events = Flow(self, to_client, is_requests=False)
         self.requests.others, self.events.others = self.events.objects, self.requests.objects
         self.globals: dict[int, tuple[str, int]] = {}
-        self.features: dict[Any, Any] = {}
-        self.waiting: dict[int, deque[Entries]] = {}
+        self.features: dict[object, Any] = {}
+        self.successors: dict[int, deque[Entries]] = {}
         self.last_error = ""
-        self.room = OBJECT_LIMIT * _MAKING_SIZE
+        self.bytes_until_count = OBJECT_LIMIT * _MAKING_SIZE
         self.is_full = self.is_ahead = False
         requests, events = routes.entries("wl_display")
         self.requests.objects.put(DISPLAY, requests)
@@ -352,10 +368,10 @@ class Relay:
         mine.put(object_id, requests)
         if object_id in theirs:
             # The client reuses the id before the host's delete_id: events of the previous object may still arrive.
-            waiting = self.waiting.setdefault(object_id, deque())
-            if len(waiting) >= OBJECT_LIMIT // 16:
+            successors = self.successors.setdefault(object_id, deque())
+            if len(successors) >= OBJECT_LIMIT // 16:
                 raise WireError(f"object {object_id} was made too often without an answer", NO_MEMORY)
-            waiting.append(events)
+            successors.append(events)
         else:
             theirs.put(object_id, events)
         return object_id
@@ -373,12 +389,12 @@ class Relay:
 
         :raises WireError: the id is invalid.
         """
-        self._add_event_object(object_id, self.routes.silent(interface))
+        self._add_event_object(object_id, self.routes.dropped(interface))
 
     def _add_event_object(self, object_id: int, events: Entries) -> None:
         if object_id < FIRST_SERVER_ID:
             raise WireError(f"the host made an object with the id {object_id}", IMPLEMENTATION)
-        if len(self.events.objects.far) >= OBJECT_LIMIT:
+        if len(self.events.objects.server_entries) >= OBJECT_LIMIT:
             raise WireError("the host made too many objects", IMPLEMENTATION)
         self.events.objects.put(object_id, events)
 
@@ -394,11 +410,11 @@ class Relay:
         if not DISPLAY < object_id < FIRST_SERVER_ID:
             return 0
         theirs = self.events.objects
-        waiting = self.waiting.get(object_id)
-        if waiting:
-            theirs.put(object_id, waiting.popleft())
-            if not waiting:
-                del self.waiting[object_id]
+        successors = self.successors.get(object_id)
+        if successors:
+            theirs.put(object_id, successors.popleft())
+            if not successors:
+                del self.successors[object_id]
         else:
             theirs.remove(object_id)
             self.requests.objects.remove(object_id)
@@ -424,7 +440,7 @@ class Relay:
             objects = unconfirmed - enough
         else:
             objects = max(COUNTED_AGAIN, min(OBJECT_LIMIT - live, UNCONFIRMED_LIMIT - unconfirmed))
-        self.room = objects * _MAKING_SIZE
+        self.bytes_until_count = objects * _MAKING_SIZE
 
     def client_id(self, host_id: int) -> int:
         """The client's id of a host object; 0 if the client does not know the object."""
@@ -445,8 +461,8 @@ class Relay:
         self.events.close()
         self.features.clear()
         self.globals.clear()
-        self.waiting.clear()
+        self.successors.clear()
 
-    def dissolve(self) -> None:
+    def break_cycles(self) -> None:
         """Break the reference cycles; the relay is unusable afterwards."""
         del self.requests.relay, self.events.relay, self.to_client, self.to_host

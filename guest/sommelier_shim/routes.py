@@ -1,6 +1,6 @@
 """The tables in which :class:`~sommelier_shim.relay.Relay` finds the entry of each message.
 
-The routes build them from the messages' shapes and the hooks of the enabled features, one interface at a time when
+The routes build them from the messages' layouts and the hooks of the enabled features, one interface at a time when
 its first object appears. All clients with the same settings share the tables.
 """
 
@@ -11,49 +11,15 @@ from collections.abc import Callable, Iterable
 from functools import partial
 from typing import TypeAlias
 
+from sommelier_shim.hooks import Hooks
+from sommelier_shim.layouts import MessageLayout, interface_layout
 from sommelier_shim.objects import NOTHING, Entries, Entry
-from sommelier_shim.relay import Flow, Hook, Makes, Relay, Sink, deletes, destroys
-from sommelier_shim.shapes import Shape, interface_shape
+from sommelier_shim.relay import CreateEntry, Flow, Hook, Relay, Routing, Sink, delete_id, destructor
 from sommelier_shim.trace import Trace
 from sommelier_shim.wire import HEADER_SIZE, UINT, Buffer, WireError, skip
 
 Step: TypeAlias = Callable[[Flow, bytearray, int, int, int], None]
 """``step(flow, buffer, object_id, at, stop)``: tracks the objects and descriptors of a message."""
-
-
-class Hooks:
-    """Hooks by interface and message. Hooks on the same message run in the order in which they were added.
-
-    :ivar at_start: called with each new relay.
-    :ivar at_bind: by interface, called with the flow of requests, the global's name, the version that the client
-        asked for and the new object's id.
-    :ivar at_own_global: by interface, called with the flow of events, the name and the version of each global that
-        the proxy's own registry receives; :ivar at_own_removal: called with the flow of events and the name for
-        each global_remove; returns the events for the client.
-    :ivar at_outputs_moved: called with each relay when the proxy's own connection has received other positions of
-        outputs.
-    :ivar own_handlers: by interface and name, handlers for events of the proxy's own objects; the relay drops
-        other events of these objects. A handler gets the host id, and returns the events for the client, with
-        client ids.
-    """
-
-    def __init__(self) -> None:
-        self.requests: dict[tuple[str, str], list[Hook]] = {}
-        self.events: dict[tuple[str, str], list[Hook]] = {}
-        self.at_start: list[Callable[[Relay], None]] = []
-        self.own_handlers: dict[str, dict[str, Hook]] = {}
-        self.at_bind: dict[str, list[Callable[[Flow, int, int, int], None]]] = {}
-        self.at_own_global: dict[str, Callable[[Flow, int, int], None]] = {}
-        self.at_own_removal: list[Callable[[Flow, int], bytes]] = []
-        self.at_outputs_moved: list[Callable[[Relay], None]] = []
-
-    def on_request(self, interface: str, name: str, hook: Hook) -> None:
-        """Call a hook for a request."""
-        self.requests.setdefault((interface, name), []).append(hook)
-
-    def on_event(self, interface: str, name: str, hook: Hook) -> None:
-        """Call a hook for an event."""
-        self.events.setdefault((interface, name), []).append(hook)
 
 
 class Routes:
@@ -67,7 +33,8 @@ class Routes:
         self.hooks = hooks
         self._trace = trace
         self._entries: dict[str, tuple[Entries, Entries]] = {}
-        self._special: dict[tuple[str, str], Entries] = {}
+        self._variants: dict[tuple[str, str], Entries] = {}
+        self._checked: Routes | None = None
         self._names: dict[int, str] = {}
 
     def relay(self, to_client: Sink, to_host: Sink) -> Relay:
@@ -83,6 +50,11 @@ class Routes:
         for function in self.hooks.at_start:
             function(relay)
 
+    def outputs_moved(self, relay: Relay) -> None:
+        """Call the ``at_outputs_moved`` hooks with a relay."""
+        for function in self.hooks.at_outputs_moved:
+            function(relay)
+
     def entries(self, interface: str) -> tuple[Entries, Entries]:
         """The entries of an interface, for requests and for events.
 
@@ -90,139 +62,150 @@ class Routes:
         """
         found = self._entries.get(interface)
         if found is None:
-            shape = interface_shape(interface)
+            layout = interface_layout(interface)
             # Interfaces refer to each other in cycles: register the lists first, then fill them.
             requests: list[Entry] = []
             events: list[Entry] = []
             found = self._entries[interface] = (requests, events)
             self._names[id(requests)] = self._names[id(events)] = interface
-            for message in shape.requests:
-                hooks = self.hooks.requests.get((interface, message.name), ())
+            for message in layout.requests:
+                hooks = self.hooks.of(interface, message.name, is_request=True)
                 requests.append(self._traced(interface, message, hooks, is_request=True))
-            for message in shape.events:
-                hooks = self.hooks.events.get((interface, message.name), ())
+            for message in layout.events:
+                hooks = self.hooks.of(interface, message.name, is_request=False)
                 events.append(self._traced(interface, message, hooks, is_request=False))
         return found
 
-    def special(
-        self, kind: str, interface: str, messages: Iterable[Shape], make: Callable[[Shape], Entry]
+    def variant(
+        self, kind: str, interface: str, messages: Iterable[MessageLayout], make: Callable[[MessageLayout], Entry]
     ) -> Entries:
-        """Other entries than the interface's usual ones, created on first use, for instance for inert objects.
+        """Other entries than the interface's usual ones, created on first use.
 
-        :param kind: a name for these entries: "own", "silent", "inert".
+        :param kind: a name for these entries: "own", "dropped", "inert".
         :param make: returns the entry of a message.
         """
-        found = self._special.get((kind, interface))
+        found = self._variants.get((kind, interface))
         if found is None:
-            found = self._special[kind, interface] = [make(message) for message in messages]
+            found = self._variants[kind, interface] = [make(message) for message in messages]
             self._names[id(found)] = interface
         return found
 
-    def silent(self, interface: str) -> Entries:
+    def dropped(self, interface: str) -> Entries:
         """Entries that drop every event of an interface."""
-        return self.special("silent", interface, interface_shape(interface).events, _silencer)
+        return self.variant("dropped", interface, interface_layout(interface).events, _dropped_entry)
 
-    def with_hooks(self, hooks: Hooks) -> Routes:
-        """The same routes with other hooks."""
-        return type(self)(hooks, self._trace)
+    def inert(self, interface: str, make: Callable[[MessageLayout], Hook]) -> Entries:
+        """Entries for the requests of inert objects, see :mod:`sommelier_shim.inert`."""
+        return self.variant("inert", interface, interface_layout(interface).requests, make)
 
-    def take_over(self, relay: Relay) -> None:
-        """Switch a relay that has begun with other routes to these: replace the entries of all its objects."""
-        before, relay.routes = relay.routes, self
+    def add_checks(self, relay: Relay) -> None:
+        """Switch a relay to routes with the hooks of :attr:`~sommelier_shim.hooks.Phase.CHECK`."""
+        if self._checked is None:
+            self._checked = type(self)(self.hooks.with_checks(), self._trace)
+            self._checked._checked = self._checked
+        if relay.routes is not self._checked:
+            self._checked._take_over(relay)
+
+    def _take_over(self, relay: Relay) -> None:
+        """Replace the entries of all objects of a relay that has begun with other routes."""
+        before: Routing = relay.routes
+        relay.routes = self
 
         def mine(entries: Entries, *, is_request: bool) -> Entries:
             interface = before.interface_of(entries)
             if entries is before.entries(interface)[0 if is_request else 1]:
                 return self.entries(interface)[0 if is_request else 1]
-            return self.silent(interface) if entries is before.silent(interface) else self.own(interface)
+            return self.dropped(interface) if entries is before.dropped(interface) else self.own(interface)
 
         for flow in (relay.requests, relay.events):
             flow.objects.change(partial(mine, is_request=flow.is_requests))
-        for object_id, waiting in relay.waiting.items():
-            relay.waiting[object_id] = deque(mine(entries, is_request=False) for entries in waiting)
+        for object_id, successors in relay.successors.items():
+            relay.successors[object_id] = deque(mine(entries, is_request=False) for entries in successors)
 
     def interface_of(self, entries: Entries) -> str:
         """The interface that a list of entries belongs to."""
         return self._names[id(entries)]
 
-    def _traced(self, interface: str, shape: Shape, hooks: Iterable[Hook], *, is_request: bool) -> Entry:
+    def _traced(self, interface: str, layout: MessageLayout, hooks: Iterable[Hook], *, is_request: bool) -> Entry:
         trace = self._trace
         if trace is None or not trace.wants(interface, is_request=is_request):
-            return self._entry(shape, hooks, is_request=is_request)
+            return self._entry(layout, hooks, is_request=is_request)
         record = trace.record
 
         def traced(flow: Flow, object_id: int, at: int, stop: int) -> None:
-            record(flow, interface, shape, object_id, at, stop)
+            record(flow, interface, layout, object_id, at, stop)
 
-        return self._entry(shape, [traced, *hooks], is_request=is_request)
+        return self._entry(layout, [traced, *hooks], is_request=is_request)
 
-    def _entry(self, shape: Shape, hooks: Iterable[Hook], *, is_request: bool) -> Entry:
+    def _entry(self, layout: MessageLayout, hooks: Iterable[Hook], *, is_request: bool) -> Entry:
         chain = tuple(hooks)
-        if is_request and not chain and shape.destructor and not (shape.new or shape.descriptors):
-            return destroys
-        if chain == (deletes,):
-            return deletes
-        step = self._step(shape, is_request=is_request)
-        if not chain and (step is None or isinstance(step, Makes)):
+        if is_request and not chain and layout.destructor and not (layout.new or layout.descriptors):
+            return destructor
+        if chain == (delete_id,):
+            return delete_id
+        step = self._step(layout, is_request=is_request)
+        if not chain and (step is None or isinstance(step, CreateEntry)):
             return step
-        if isinstance(step, Makes):
-            step = self._track(shape, is_request=is_request)
-        return hooked(shape, chain, step)
+        if isinstance(step, CreateEntry):
+            step = self._track(layout, is_request=is_request)
+        return hooked(layout, chain, step)
 
-    def _step(self, shape: Shape, *, is_request: bool) -> Step | Makes | None:
+    def _step(self, layout: MessageLayout, *, is_request: bool) -> Step | CreateEntry | None:
         """The tracking that a message needs apart from hooks; None for an untouched message."""
-        if not (shape.new or shape.descriptors or (shape.destructor and is_request)):
+        if not (layout.new or layout.descriptors or (layout.destructor and is_request)):
             return None
-        only = len(shape.new) == 1 and not (shape.descriptors or shape.destructor)
-        if only and is_request and not shape.new[0].before and shape.new[0].offset == HEADER_SIZE:
-            interface = shape.new[0].interface
+        only = len(layout.new) == 1 and not (layout.descriptors or layout.destructor)
+        if only and is_request and not layout.new[0].preceding and layout.new[0].offset == HEADER_SIZE:
+            interface = layout.new[0].interface
             requests, events = self.entries(interface)
             # A wl_callback has no requests, so it is not in the table of objects that the client can address.
-            return Makes(shape.least, requests if interface_shape(interface).requests else NOTHING, events)
-        return self._track(shape, is_request=is_request)
+            if not interface_layout(interface).requests:
+                requests = NOTHING
+            return CreateEntry(layout.min_size, requests, events)
+        return self._track(layout, is_request=is_request)
 
-    def _track(self, shape: Shape, *, is_request: bool) -> Step:
-        name, least, descriptors = shape.name, shape.least, shape.descriptors
-        made = [(argument, *self.entries(argument.interface)) for argument in shape.new]
-        destructor = shape.destructor and is_request
+    def _track(self, layout: MessageLayout, *, is_request: bool) -> Step:
+        name, min_size, descriptors = layout.name, layout.min_size, layout.descriptors
+        made = [(argument, *self.entries(argument.interface)) for argument in layout.new]
+        destroys = layout.destructor and is_request
 
         def track(flow: Flow, buffer: bytearray, object_id: int, at: int, stop: int) -> None:
-            if stop - at < least:
+            if stop - at < min_size:
                 raise WireError(f"{name} of object {object_id} is too short")
             relay = flow.relay
-            for (before, offset, _), requests, events in made:
-                place = (skip(before, buffer, at + 8, stop) if before else at) + offset
+            for (preceding, offset, _), requests, events in made:
+                place = (skip(preceding, buffer, at + 8, stop) if preceding else at) + offset
                 new = UINT.unpack_from(buffer, place)[0]
                 (relay.add if is_request else relay.add_from_host)(new, requests, events)
             if descriptors:
                 flow.pass_descriptors(descriptors, object_id, name)
-            if destructor:
+            if destroys:
                 relay.destroyed(object_id)
 
         return track
 
 
-def _silencer(shape: Shape) -> Hook:
-    def silence(flow: Flow, object_id: int, at: int, stop: int) -> Buffer:
-        flow.drop_descriptors(shape.descriptors, object_id, shape.name)
+def _dropped_entry(layout: MessageLayout) -> Hook:
+    def drop(flow: Flow, object_id: int, at: int, stop: int) -> Buffer:
+        flow.drop_descriptors(layout.descriptors, object_id, layout.name)
         return b""
 
-    return silence
+    return drop
 
 
-def hooked(shape: Shape, hooks: tuple[Hook, ...], step: Step | None) -> Hook:
+def hooked(layout: MessageLayout, hooks: tuple[Hook, ...], step: Step | None) -> Hook:
     """One entry that runs the hooks and then the step of the message."""
-    name, least, descriptors = shape.name, shape.least, shape.descriptors
+    name, min_size, descriptors = layout.name, layout.min_size, layout.descriptors
 
     def run(flow: Flow, object_id: int, at: int, stop: int) -> Buffer | None:
-        if stop - at < least:
+        if stop - at < min_size:
             raise WireError(f"{name} of object {object_id} is too short")
         replacement: Buffer | None = None
         for hook in hooks:
             replacement = hook(flow, object_id, at, stop)
             if replacement is not None:
                 break  # the first hook that returns a replacement ends the chain
-        if replacement is None and flow.later is None and not (flow.before or flow.after):
+        if replacement is None and flow.deferred_suffix is None and not (flow.prefix or flow.suffix):
             if step is not None:
                 step(flow, flow.buffer, object_id, at, stop)
             return None
@@ -232,12 +215,12 @@ def hooked(shape: Shape, hooks: tuple[Hook, ...], step: Step | None) -> Hook:
                 flow.drop_descriptors(descriptors, object_id, name)
         elif step is not None:
             step(flow, message, object_id, 0, len(message))
-        if flow.later is not None:
-            flow.after += flow.later()
-            flow.later = None
-        sent = bytes(flow.before + message + flow.after)
-        flow.before.clear()
-        flow.after.clear()
+        if flow.deferred_suffix is not None:
+            flow.suffix += flow.deferred_suffix()
+            flow.deferred_suffix = None
+        sent = bytes(flow.prefix + message + flow.suffix)
+        flow.prefix.clear()
+        flow.suffix.clear()
         return sent
 
     if not hooks:

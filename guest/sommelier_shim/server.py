@@ -17,7 +17,7 @@ from sommelier_shim.loop import READABLE, Loop, Timer
 from sommelier_shim.policy.identity import APP_IDS
 from sommelier_shim.routes import Routes
 from sommelier_shim.session import Session
-from sommelier_shim.trace import CLIENT
+from sommelier_shim.trace import CLIENT_PID
 from sommelier_shim.wire import IMPLEMENTATION, error_event
 
 _log = logging.getLogger(__name__)
@@ -217,7 +217,7 @@ class Server:
         session = Session(self._loop, self._current_routes(), client, host, ended, self._failed)
         if connector is not None:
             connector.when_killed = partial(self._killed, session, waiting)
-        session.relay.features[CLIENT] = waiting.pid
+        CLIENT_PID.set(session.relay, waiting.pid)
         self._sessions[session] = waiting.pid
         self.served += 1
 
@@ -243,8 +243,7 @@ class Server:
 
     def _outputs_moved(self) -> None:
         for session in list(self._sessions):
-            for function in session.relay.routes.hooks.at_outputs_moved:
-                function(session.relay)
+            session.relay.routes.outputs_moved(session.relay)
 
     def _failed(self, session: Session, text: str) -> None:
         self.failures += 1
@@ -269,7 +268,7 @@ def _printable(text: str) -> str:
 
 def _info(session: Session, pid: int) -> ClientInfo:
     relay = session.relay
-    names = relay.features.get(APP_IDS, {})
+    names = APP_IDS.of(relay)
     return ClientInfo(
         pid=pid,
         program=program_of(pid),

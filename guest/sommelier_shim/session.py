@@ -271,7 +271,7 @@ class Session:
         """Break the reference cycles: thousands of dead sessions would wait for the garbage collector."""
         for peer in (self.client, self.host):
             peer.dissolve()
-        self.relay.dissolve()
+        self.relay.break_cycles()
         del self._on_end, self._on_failure
 
     def ended(self, peer: Peer) -> None:

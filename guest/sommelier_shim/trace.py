@@ -14,8 +14,9 @@ from collections import deque
 from fnmatch import fnmatchcase
 from typing import NamedTuple
 
+from sommelier_shim.hooks import FeatureKey
+from sommelier_shim.layouts import MessageLayout
 from sommelier_shim.relay import Flow, Relay
-from sommelier_shim.shapes import Shape
 from sommelier_shim.tables import INTERFACES
 from sommelier_shim.wire import WireError, decode
 
@@ -35,10 +36,8 @@ _TYPED = {
     ("zwp_virtual_keyboard_v1", "key"),
 }
 _TYPED_IN = ("zwp_text_input_", "zwp_input_method_", "zcr_extended_text_input_")
-_RING = "trace"
-CLIENT = "client"
-"""The relay's feature key of the client's process id, which every log line has: several clients are traced at a
-time."""
+CLIENT_PID: FeatureKey[int] = FeatureKey("pid of the client", int)
+"""The client's process id, which every log line has: several clients are traced at a time."""
 
 
 class _Kept(NamedTuple):
@@ -46,10 +45,13 @@ class _Kept(NamedTuple):
     when: float
     is_request: bool
     interface: str
-    shape: Shape
+    layout: MessageLayout
     object_id: int
     size: int
     data: bytes
+
+
+_RING: FeatureKey[deque[_Kept]] = FeatureKey("last messages", lambda: deque(maxlen=RING_SIZE))
 
 
 class Trace:
@@ -80,45 +82,42 @@ class Trace:
             return False
         return not self._shown or any(fnmatchcase(interface, pattern) for pattern in self._shown)
 
-    def record(self, flow: Flow, interface: str, shape: Shape, object_id: int, at: int, stop: int) -> None:
+    def record(self, flow: Flow, interface: str, layout: MessageLayout, object_id: int, at: int, stop: int) -> None:
         """Keep a message, and log it unless ``ring`` is set."""
         data = bytes(flow.buffer[at : min(stop, at + BYTES_KEPT)])
-        pid = flow.relay.features.get(CLIENT, 0)
-        kept = _Kept(pid, time.time(), flow.is_requests, interface, shape, object_id, stop - at, data)
-        ring = flow.relay.features.get(_RING)
-        if ring is None:
-            ring = flow.relay.features[_RING] = deque(maxlen=RING_SIZE)
-        ring.append(kept)
+        pid = CLIENT_PID.of(flow.relay)
+        kept = _Kept(pid, time.time(), flow.is_requests, interface, layout, object_id, stop - at, data)
+        _RING.of(flow.relay).append(kept)
         if self._live:
             _log.info("%s", self._line(kept))
 
     def dump(self, relay: Relay) -> None:
         """Log the last messages of a client."""
-        for kept in relay.features.get(_RING, ()):
+        for kept in _RING.of(relay):
             _log.warning("%s", self._line(kept))
 
     def _line(self, kept: _Kept) -> str:
         arrow = "->" if kept.is_request else "<-"
         seconds = time.strftime("%H:%M:%S", time.localtime(kept.when)) + f".{int(kept.when % 1 * 1000):03}"
-        message = f"{kept.interface}#{kept.object_id}.{kept.shape.name}({self._arguments(kept)})"
+        message = f"{kept.interface}#{kept.object_id}.{kept.layout.name}({self._arguments(kept)})"
         return f"{seconds} [{kept.pid}] {arrow} {message}"
 
     def _arguments(self, kept: _Kept) -> str:
-        if not self._typed and _is_typed(kept.interface, kept.shape.name):
+        if not self._typed and _is_typed(kept.interface, kept.layout.name):
             return "hidden"
         if kept.size > len(kept.data):
             return f"{kept.size} bytes"
         try:
-            values = decode(kept.shape.signature, kept.data)
+            values = decode(kept.layout.signature, kept.data)
         except WireError as error:
             return str(error)
         shown = []
-        for letter, value in zip(kept.shape.signature, values, strict=True):
+        for letter, value in zip(kept.layout.signature, values, strict=True):
             if letter == "h":
                 shown.append("fd")
             elif letter == "a":
-                shown.append(f"array of {len(value) if isinstance(value, bytes) else 0} bytes")
-            elif isinstance(value, bytes):
+                shown.append(f"array of {len(value)} bytes")
+            elif letter == "s" and value is not None:
                 shown.append(repr(value.decode(errors="replace")[:_TEXT_SHOWN]))
             else:
                 shown.append("nil" if value is None else f"{value:g}" if letter == "f" else str(value))

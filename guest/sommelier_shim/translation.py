@@ -9,10 +9,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 
+from sommelier_shim.layouts import MessageLayout, interface_layout
 from sommelier_shim.objects import NOTHING, Entries, Entry
-from sommelier_shim.relay import CLIENT_ID_LIMIT, OBJECT_LIMIT, Flow, Hook, Relay, Sink
+from sommelier_shim.relay import CLIENT_ID_LIMIT, OBJECT_LIMIT, Flow, Hook, Relay, Routing, Sink
 from sommelier_shim.routes import Routes, Step, hooked
-from sommelier_shim.shapes import Shape, interface_shape
 from sommelier_shim.wire import (
     DISPLAY,
     FIRST_SERVER_ID,
@@ -38,7 +38,7 @@ class TranslatingRelay(Relay):
 
     __slots__ = ("_free", "_next", "_superseded", "_zombies", "client_ids", "host_ids")
 
-    def __init__(self, routes: Routes, to_client: Sink, to_host: Sink) -> None:
+    def __init__(self, routes: Routing, to_client: Sink, to_host: Sink) -> None:
         self.host_ids: dict[int, int] = {DISPLAY: DISPLAY}
         self.client_ids: dict[int, int] = {DISPLAY: DISPLAY}
         self._next = DISPLAY + 1
@@ -46,6 +46,7 @@ class TranslatingRelay(Relay):
         self._zombies: dict[int, int] = {}
         self._superseded: dict[int, int] = {}
         super().__init__(routes, to_client, to_host)
+        self.requests.ids, self.events.ids = self.host_ids, self.client_ids
 
     def allocate(self) -> int:
         """A free host id: one that the host has deleted, or the next.
@@ -67,7 +68,7 @@ class TranslatingRelay(Relay):
 
     def disown(self, host_id: int, interface: str) -> None:
         """Record that the proxy destroyed an object of its own; drop its events from now on."""
-        self.events.objects.put(host_id, self.routes.silent(interface))
+        self.events.objects.put(host_id, self.routes.dropped(interface))
 
     def add(self, object_id: int, requests: Entries, events: Entries) -> int:
         """See :meth:`Relay.add`."""
@@ -76,7 +77,7 @@ class TranslatingRelay(Relay):
         if old:
             # The client reuses the id: drop the previous object's events until the host's delete_id.
             interface = self.routes.interface_of(self.events.objects.get(old))
-            self.events.objects.put(old, self.routes.silent(interface))
+            self.events.objects.put(old, self.routes.dropped(interface))
             self.client_ids.pop(old, None)
             self._superseded[old] = object_id
         host_id = self.allocate()
@@ -117,7 +118,7 @@ class TranslatingRelay(Relay):
 
     def deleted(self, object_id: int) -> int:
         """See :meth:`Relay.deleted`."""
-        theirs = self.events.objects.near
+        theirs = self.events.objects.client_entries
         if not DISPLAY < object_id < len(theirs) or theirs[object_id] is NOTHING:
             return 0
         theirs[object_id] = NOTHING
@@ -147,6 +148,16 @@ class TranslatingRelay(Relay):
             table.clear()
 
 
+def translating(relay: Relay) -> TranslatingRelay:
+    """The relay of a feature with objects of the proxy's own.
+
+    :raises TypeError: the relay does not translate ids.
+    """
+    if not isinstance(relay, TranslatingRelay):
+        raise TypeError("a feature with objects of its own needs TranslatingRoutes")
+    return relay
+
+
 class TranslatingRoutes(Routes):
     """The tables for :class:`TranslatingRelay`."""
 
@@ -157,29 +168,28 @@ class TranslatingRoutes(Routes):
     def own(self, interface: str) -> Entries:
         """Entries for the events of the proxy's own objects."""
         handlers: Mapping[str, Hook] = self.hooks.own_handlers.get(interface, {})
-        return self.special(
-            "own", interface, interface_shape(interface).events,
+        return self.variant(
+            "own", interface, interface_layout(interface).events,
             lambda message: _own_entry(message, handlers.get(message.name)),
         )  # fmt: skip
 
-    def _entry(self, shape: Shape, hooks: Iterable[Hook], *, is_request: bool) -> Entry:
-        translate = self._translation(shape, is_request=is_request)
-        return hooked(shape, tuple(hooks), translate)
+    def _entry(self, layout: MessageLayout, hooks: Iterable[Hook], *, is_request: bool) -> Entry:
+        translate = self._translation(layout, is_request=is_request)
+        return hooked(layout, tuple(hooks), translate)
 
-    def _translation(self, shape: Shape, *, is_request: bool) -> Step:
-        name, least, descriptors = shape.name, shape.least, shape.descriptors
-        made = [(argument, *self.entries(argument.interface)) for argument in shape.new]
-        objects = shape.objects
-        destructor = shape.destructor and is_request
+    def _translation(self, layout: MessageLayout, *, is_request: bool) -> Step:
+        name, min_size, descriptors = layout.name, layout.min_size, layout.descriptors
+        made = [(argument, *self.entries(argument.interface)) for argument in layout.new]
+        objects = layout.objects
+        destroys = layout.destructor and is_request
 
         def translate(flow: Flow, buffer: bytearray, object_id: int, at: int, stop: int) -> None:
-            if stop - at < least:
+            if stop - at < min_size:
                 raise WireError(f"{name} of object {object_id} is too short")
             relay = flow.relay
-            assert isinstance(relay, TranslatingRelay)
-            ids = relay.host_ids if is_request else relay.client_ids
-            for before, offset, _ in objects:
-                place = (skip(before, buffer, at + 8, stop) if before else at) + offset
+            ids = flow.ids
+            for preceding, offset, _ in objects:
+                place = (skip(preceding, buffer, at + 8, stop) if preceding else at) + offset
                 if place + 4 > stop:
                     raise WireError(f"{name} of object {object_id} is too short")
                 named = UINT.unpack_from(buffer, place)[0]
@@ -192,8 +202,8 @@ class TranslatingRoutes(Routes):
             if not other:
                 raise WireError(f"{name} for object {object_id}, which has no counterpart", IMPLEMENTATION)
             UINT.pack_into(buffer, at, other)
-            for (before, offset, _), requests, events in made:
-                place = (skip(before, buffer, at + 8, stop) if before else at) + offset
+            for (preceding, offset, _), requests, events in made:
+                place = (skip(preceding, buffer, at + 8, stop) if preceding else at) + offset
                 if place + 4 > stop:
                     raise WireError(f"{name} of object {object_id} is too short")
                 new = UINT.unpack_from(buffer, place)[0]
@@ -203,17 +213,17 @@ class TranslatingRoutes(Routes):
                     relay.add_from_host(new, requests, events)
             if descriptors:
                 flow.pass_descriptors(descriptors, object_id, name)
-            if destructor:
+            if destroys:
                 relay.destroyed(object_id)
 
         return translate
 
 
-def _own_entry(shape: Shape, handler: Hook | None) -> Hook:
+def _own_entry(layout: MessageLayout, handler: Hook | None) -> Hook:
     def take(flow: Flow, object_id: int, at: int, stop: int) -> Buffer:
-        if stop - at < shape.least:
-            raise WireError(f"{shape.name} of object {object_id} is too short", IMPLEMENTATION)
-        flow.drop_descriptors(shape.descriptors, object_id, shape.name)
+        if stop - at < layout.min_size:
+            raise WireError(f"{layout.name} of object {object_id} is too short", IMPLEMENTATION)
+        flow.drop_descriptors(layout.descriptors, object_id, layout.name)
         return (handler(flow, object_id, at, stop) or b"") if handler is not None else b""
 
     return take

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from struct import Struct
 from struct import error as struct_error
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 HEADER_SIZE = 8
 MESSAGE_LIMIT = 4096
@@ -81,19 +81,18 @@ def encode(object_id: int, opcode: int, signature: str = "", *values: Value) -> 
 def _string(value: Value) -> bytes:
     if value is None:
         return UINT.pack(0)
-    data = value.encode() if isinstance(value, str) else value
-    assert isinstance(data, bytes)
+    data = bytes(value) if isinstance(value, bytes) else str(value).encode()
     return UINT.pack(len(data) + 1) + data + bytes(4 - len(data) % 4)
 
 
-def decode(signature: str, message: Buffer) -> list[Value]:
+def decode(signature: str, message: Buffer) -> list[Any]:
     """The arguments of one complete message.
 
     :param signature: letters without ``?``; ``h`` yields None.
     :returns: ints, floats for ``f``, bytes for ``s`` (without NUL) and ``a``, None for a null string.
     :raises WireError: the bytes do not fit the signature.
     """
-    values: list[Value] = []
+    values: list[Any] = []
     at, end = HEADER_SIZE, len(message)
     try:
         for letter in signature:

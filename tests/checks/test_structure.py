@@ -6,6 +6,7 @@ import ast
 import subprocess
 import sys
 from collections.abc import Iterator
+from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 
 import pytest
@@ -40,6 +41,42 @@ def test_packages_import_only_the_shared_library(package: str) -> None:
     for path in _modules(package):
         for name in _imports(path):
             assert name.partition(".")[0] not in forbidden, f"{path} imports {name}"
+
+
+def _imports_at_start(body: list[ast.stmt]) -> Iterator[str]:
+    """The names that a module imports outside functions, under ``if TYPE_CHECKING`` as well."""
+    for node in body:
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            yield node.module
+            yield from (f"{node.module}.{alias.name}" for alias in node.names)
+        elif isinstance(node, ast.If | ast.Try):
+            yield from _imports_at_start([*node.body, *node.orelse])
+
+
+def _dependencies(package: str) -> dict[str, set[str]]:
+    """Modules of a package, and those of its modules that each imports."""
+    root = CHECKOUT / ROOTS[package]
+    names = {
+        ".".join(path.relative_to(root).with_suffix("").parts).removesuffix(".__init__"): path
+        for path in _modules(package)
+    }
+    found = {}
+    for name, path in names.items():
+        imported = set(_imports_at_start(ast.parse(path.read_text()).body)) & names.keys() - {name}
+        # ``from package import module`` depends on the module; a package's own __init__ imports its modules.
+        found[name] = {one for one in imported if not any(other.startswith(f"{one}.") for other in imported)}
+    return found
+
+
+@pytest.mark.parametrize("package", ROOTS)
+def test_modules_do_not_import_each_other_in_a_circle(package: str) -> None:
+    """Imports for types count as well: two modules that know each other's types are one module."""
+    try:
+        TopologicalSorter(_dependencies(package)).prepare()
+    except CycleError as error:
+        pytest.fail(" imports ".join(reversed(error.args[1])))
 
 
 def test_grpc_is_imported_in_one_place() -> None:

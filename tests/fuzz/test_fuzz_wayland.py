@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fuzz.wayland_atheris import read_corpus
-from sommelier_shim.shapes import interface_shape
+from sommelier_shim.layouts import interface_layout
 from sommelier_shim.wire import FIRST_SERVER_ID, HEADER, Buffer, WireError, decode, encode
 from support.wayland_fuzz import GLOBALS, ROUTES, Conversation, tell
 
@@ -22,7 +22,7 @@ TEXTS = st.one_of(st.sampled_from([b"", b"text/plain", b"wl_compositor"]), st.bi
 @st.composite
 def messages(draw: st.DrawFn, *, requests: bool) -> bytes:
     """A message with some message's signature, for some object."""
-    interface = interface_shape(draw(st.sampled_from(["wl_display", "wl_registry", "wl_surface", *GLOBALS])))
+    interface = interface_layout(draw(st.sampled_from(["wl_display", "wl_registry", "wl_surface", *GLOBALS])))
     shapes = interface.requests if requests else interface.events
     if not shapes:
         return encode(draw(IDS), 0)

@@ -11,7 +11,7 @@ from contextlib import suppress
 
 import pytest
 
-from sommelier_shim.shapes import Shape, interface_shape
+from sommelier_shim.layouts import MessageLayout, interface_layout
 from sommelier_shim.tables import INTERFACES
 from sommelier_shim.wire import DISPLAY, FIRST_SERVER_ID, Value, WireError, encode
 from support.wayland_fuzz import ROUTES, Conversation
@@ -45,7 +45,7 @@ class _Client:
         """Send a valid request if the chosen object allows one; returns 1 if it did, else 0."""
         object_id = self.chance.choice(list(self.alive))
         interface = self.alive[object_id]
-        shapes = interface_shape(interface).requests
+        shapes = interface_layout(interface).requests
         if interface == "wl_registry" or not shapes:
             return 0
         opcode = self.chance.randrange(len(shapes))
@@ -65,7 +65,7 @@ class _Client:
         self.alive |= made
         return 1
 
-    def _send(self, object_id: int, opcode: int, shape: Shape, values: list[Value]) -> None:
+    def _send(self, object_id: int, opcode: int, shape: MessageLayout, values: list[Value]) -> None:
         if shape.destructor:
             del self.alive[object_id]
             if object_id < FIRST_SERVER_ID:
@@ -104,7 +104,7 @@ class _Client:
         host = self.talk.host
         for number in list(host.objects):
             interface = host.interface(number, is_request=False)  # "" if an earlier event has ended the object
-            for opcode, shape in enumerate(interface_shape(interface).events if interface else ()):
+            for opcode, shape in enumerate(interface_layout(interface).events if interface else ()):
                 if shape.signature == "n" and number not in host.ended and self.chance.random() < 0.3:
                     new = self.next_of_host
                     self.next_of_host += 1

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from guestlink.config import Config
-from sommelier_shim.scaling.direct import attached
+from sommelier_shim.scaling.direct import ATTACHED
 from support.direct import DIRECT_GLOBALS, LEFT, RIGHT, Direct
 from support.scaled import Scaled, heard_by
 from support.wayland_peers import stage
@@ -281,7 +281,7 @@ def test_nothing_is_kept_of_surfaces_that_are_gone(tmp_path: Path) -> None:
                 client.request(number, 0)
         client.sync()
         (session,) = between.server._sessions
-        assert not between.do(lambda: len(attached(session.relay)))
+        assert not between.do(lambda: len(ATTACHED.of(session.relay)))
 
         # Each parent refers to the one before, which is destroyed: the last one may keep only that one alive.
         subcompositor = client.bind("wl_subcompositor")
@@ -292,7 +292,7 @@ def test_nothing_is_kept_of_surfaces_that_are_gone(tmp_path: Path) -> None:
             client.request(parent, 0)
             parent = child
         client.sync()
-        assert between.do(lambda: len({id(surface) for surface in attached(session.relay).values()})) == 2
+        assert between.do(lambda: len({id(surface) for surface in ATTACHED.of(session.relay).values()})) == 2
 
 
 @pytest.mark.parametrize("missing", ["wp_viewporter", "zxdg_output_manager_v1"])

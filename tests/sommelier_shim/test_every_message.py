@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from sommelier_shim.shapes import Shape, interface_shape
+from sommelier_shim.layouts import MessageLayout, interface_layout
 from sommelier_shim.tables import INTERFACES
 from sommelier_shim.wire import WireError
 from support.talk import Talk
@@ -16,11 +16,11 @@ DIRECTIONS = pytest.mark.parametrize("is_request", [True, False], ids=["requests
 KINDS = pytest.mark.parametrize("kind", ["plain", "everything"])
 
 
-def _every(is_request: bool) -> Iterator[tuple[str, int, Shape]]:
+def _every(is_request: bool) -> Iterator[tuple[str, int, MessageLayout]]:
     for interface in INTERFACES:
         if interface in ("wl_display", "wl_registry"):
             continue  # The relay has these from the start, and other tests cover them.
-        shape = interface_shape(interface)
+        shape = interface_layout(interface)
         for opcode, message in enumerate(shape.requests if is_request else shape.events):
             yield interface, opcode, message
 
@@ -52,7 +52,7 @@ def test_a_message_whose_header_says_less_harms_nobody(kind: str, is_request: bo
             talk = Talk(kind, interface, is_request=is_request)
             message = bytearray(talk.message(opcode, shape, is_request=is_request)[:size])
             message[4:8] = (len(message) << 16 | opcode).to_bytes(4, "little")
-            needs_all = bool(shape.new or shape.descriptors) and len(message) < shape.least
+            needs_all = bool(shape.new or shape.descriptors) and len(message) < shape.min_size
             try:
                 assert talk.feed(bytes(message), shape.descriptors) == len(message)
                 assert not needs_all, f"{interface}.{shape.name} was followed in {len(message)} bytes"

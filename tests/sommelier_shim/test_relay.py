@@ -8,6 +8,7 @@ from collections.abc import Iterator
 import pytest
 
 from sommelier_shim import registry
+from sommelier_shim.hooks import Hooks
 from sommelier_shim.policy.interfaces import GlobalPolicy
 from sommelier_shim.relay import (
     CLIENT_ID_LIMIT,
@@ -17,7 +18,7 @@ from sommelier_shim.relay import (
     Flow,
     Relay,
 )
-from sommelier_shim.routes import Hooks, Routes
+from sommelier_shim.routes import Routes
 from sommelier_shim.wire import FIRST_SERVER_ID, Buffer, WireError, decode, encode
 
 
@@ -207,7 +208,7 @@ def test_an_id_used_again_before_the_host_confirmed_belongs_to_its_successor_aft
     talk.host(encode(10, 0, "u", 5), encode(1, 1, "u", 10))  # wl_callback.done
     assert 10 not in talk.relay.events.objects
     assert 10 not in talk.relay.requests.objects
-    assert not talk.relay.waiting
+    assert not talk.relay.successors
 
 
 def test_a_finished_callback_frees_its_id(talk: Conversation) -> None:

@@ -9,10 +9,10 @@ from pathlib import Path
 import pytest
 
 from guestlink.config import Config
+from sommelier_shim.layouts import interface_layout
 from sommelier_shim.scaling import coordinates
 from sommelier_shim.scaling.arithmetic import Axis, usable
 from sommelier_shim.scaling.outputs import nearest_density
-from sommelier_shim.shapes import interface_shape
 from support.scaled import Scaled, heard_by
 from support.wayland_peers import GLOBALS, HostConnection, Message, stage
 
@@ -71,7 +71,7 @@ def test_the_nearest_density_of_the_list_is_reported() -> None:
 @pytest.mark.parametrize("is_request", [True, False])
 def test_conversions_fit_their_messages(is_request: bool) -> None:
     for name, patterns in (coordinates.REQUESTS if is_request else coordinates.EVENTS).items():
-        shape = interface_shape(name)
+        shape = interface_layout(name)
         for message, pattern in patterns.items():
             opcode = shape.request(message) if is_request else shape.event(message)
             signature = (shape.requests if is_request else shape.events)[opcode].signature

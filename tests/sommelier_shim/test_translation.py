@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 
 from sommelier_shim import own_globals, registry
+from sommelier_shim.hooks import Hooks
 from sommelier_shim.policy.interfaces import GlobalPolicy
 from sommelier_shim.relay import Flow
-from sommelier_shim.routes import Hooks
 from sommelier_shim.translation import TranslatingRelay, TranslatingRoutes
 from sommelier_shim.wire import FIRST_SERVER_ID, Buffer, WireError, decode, encode
 

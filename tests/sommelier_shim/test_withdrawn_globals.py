@@ -18,9 +18,10 @@ from pywayland.server import Display
 
 from guestlink.config import Config
 from sommelier_shim import own_globals, registry
+from sommelier_shim.hooks import Hooks
 from sommelier_shim.policy.interfaces import GlobalPolicy
 from sommelier_shim.relay import Flow, Relay
-from sommelier_shim.routes import Hooks, Routes
+from sommelier_shim.routes import Routes
 from sommelier_shim.translation import TranslatingRoutes
 from sommelier_shim.wire import Buffer, WireError, decode, encode
 from support.wayland_peers import GLOBALS, Between, Client, Host, HostConnection, between, stage

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import os
 
+from sommelier_shim.layouts import MessageLayout
 from sommelier_shim.relay import Flow, Relay
-from sommelier_shim.shapes import Shape
 from sommelier_shim.wire import FIRST_SERVER_ID, Buffer, Value, encode
 from support.wayland_fuzz import ROUTES
 
@@ -36,7 +36,9 @@ class Talk:
         with memoryview(buffer) as view:
             return self.flow.feed(buffer, view, len(data))
 
-    def message(self, opcode: int, shape: Shape, *, is_request: bool, number: int = 7, fixed: float = 1.5) -> bytes:
+    def message(
+        self, opcode: int, shape: MessageLayout, *, is_request: bool, number: int = 7, fixed: float = 1.5
+    ) -> bytes:
         """A whole message with arguments of the right types.
 
         :param number: the value of every int and uint; :param fixed: the value of every fixed-point number.

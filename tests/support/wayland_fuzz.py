@@ -13,13 +13,14 @@ from typing import Any, NamedTuple
 from unittest import mock
 
 from sommelier_shim import own_globals, registry, scaling
+from sommelier_shim.hooks import Hooks
 from sommelier_shim.host_link import HostLink
+from sommelier_shim.layouts import interface_layout, is_known, version_of
 from sommelier_shim.output_places import XDG_OUTPUT
 from sommelier_shim.policy import accelerators, clipboard, identity
 from sommelier_shim.policy.interfaces import GlobalPolicy
 from sommelier_shim.relay import Flow, Relay
-from sommelier_shim.routes import Hooks, Routes
-from sommelier_shim.shapes import interface_shape, is_known, version_of
+from sommelier_shim.routes import Routes
 from sommelier_shim.trace import Trace
 from sommelier_shim.translation import TranslatingRoutes
 from sommelier_shim.wire import (
@@ -135,8 +136,8 @@ def _made(interface: str, said: _Said, *, is_request: bool) -> list[tuple[int, s
     """The objects that a message creates."""
     if not interface:
         return []
-    shapes = interface_shape(interface).requests if is_request else interface_shape(interface).events
-    if said.opcode >= len(shapes) or len(said.data) < shapes[said.opcode].least:
+    shapes = interface_layout(interface).requests if is_request else interface_layout(interface).events
+    if said.opcode >= len(shapes) or len(said.data) < shapes[said.opcode].min_size:
         return []
     if interface == "wl_registry" and is_request and said.opcode == 0:
         try:
@@ -148,7 +149,7 @@ def _made(interface: str, said: _Said, *, is_request: bool) -> list[tuple[int, s
     made = []
     for argument in shapes[said.opcode].new:
         try:
-            at = skip(argument.before, said.data, 8, len(said.data)) if argument.before else 0
+            at = skip(argument.preceding, said.data, 8, len(said.data)) if argument.preceding else 0
             made.append((UINT.unpack_from(said.data, at + argument.offset)[0], argument.interface))
         except Exception:
             return []
@@ -269,7 +270,7 @@ class Conversation:
                     assert new not in self.host.objects, f"object {new} is made twice"
                     assert DISPLAY < new <= self.host.highest + 1, f"object {new} leaves a gap"
                 self.host.add(new, made)
-            shapes = interface_shape(interface).requests if interface else ()
+            shapes = interface_layout(interface).requests if interface else ()
             if said.opcode < len(shapes) and shapes[said.opcode].destructor:
                 if said.object_id < FIRST_SERVER_ID:
                     self.host.ended.add(said.object_id)

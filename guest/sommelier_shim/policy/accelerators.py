@@ -11,11 +11,11 @@ import logging
 from typing import NamedTuple
 
 from guestlink.errors import GuestlinkError
-from sommelier_shim.own_globals import own_globals
+from sommelier_shim.hooks import FeatureKey, Hooks, Phase
+from sommelier_shim.own_globals import OWN_GLOBALS
 from sommelier_shim.policy.keymap import ALT, CONTROL, SHIFT, Keymap, keysym
 from sommelier_shim.relay import Flow
-from sommelier_shim.routes import Hooks
-from sommelier_shim.translation import TranslatingRelay
+from sommelier_shim.translation import translating
 from sommelier_shim.wire import UINT, Buffer, decode, encode
 
 _log = logging.getLogger(__name__)
@@ -27,7 +27,6 @@ _NOT_HANDLED, _HANDLED = 0, 1
 _ACK_KEY = 1
 _FULLSCREEN = 2
 """xdg_toplevel.state"""
-_KEYBOARDS, _WINDOWS = "keyboards", "windows"
 
 
 class Accelerator(NamedTuple):
@@ -86,6 +85,10 @@ class _Windows:
         self.fullscreen: set[int] = set()
 
 
+_KEYBOARDS: FeatureKey[dict[int, Keyboard]] = FeatureKey("keyboards", dict)
+_WINDOWS = FeatureKey("windows of accelerators", _Windows)
+
+
 def install(
     hooks: Hooks, always: frozenset[Accelerator], windowed: frozenset[Accelerator], *, has_extension: bool
 ) -> dict[str, int]:
@@ -98,35 +101,30 @@ def install(
 
     def get_keyboard(flow: Flow, object_id: int, at: int, stop: int) -> Buffer | None:
         new = UINT.unpack_from(flow.buffer, at + 8)[0]
-        keyboard = _keyboards(flow)[new] = Keyboard()
+        keyboard = _KEYBOARDS.of(flow.relay)[new] = Keyboard()
         if has_extension:
-            relay = flow.relay
-            assert isinstance(relay, TranslatingRelay)
-            manager = own_globals(flow).bound.get(EXTENSION, 0)
+            relay = translating(flow.relay)
+            manager = OWN_GLOBALS.of(flow.relay).bound.get(EXTENSION, 0)
 
             def extend() -> bytes:
                 keyboard.extension = relay.own("zcr_extended_keyboard_v1")
                 return encode(manager, 0, "no", keyboard.extension, relay.host_id(new))
 
-            flow.later = extend if manager else None
+            flow.deferred_suffix = extend if manager else None
         return None
 
     def release(flow: Flow, object_id: int, at: int, stop: int) -> Buffer | None:
-        keyboard = _keyboards(flow).pop(object_id, None)
+        keyboard = _KEYBOARDS.of(flow.relay).pop(object_id, None)
         if keyboard is not None and keyboard.extension:
-            relay = flow.relay
-            assert isinstance(relay, TranslatingRelay)
-            flow.before += encode(keyboard.extension, 0)
-            relay.disown(keyboard.extension, "zcr_extended_keyboard_v1")
+            flow.prefix += encode(keyboard.extension, 0)
+            translating(flow.relay).disown(keyboard.extension, "zcr_extended_keyboard_v1")
         return None
 
     def key(flow: Flow, object_id: int, at: int, stop: int) -> Buffer | None:
-        keyboard = _keyboards(flow).get(flow.relay.client_id(object_id))
+        keyboard = _KEYBOARDS.of(flow.relay).get(flow.relay.client_id(object_id))
         if keyboard is None:
             return None
         serial, _, code, state = decode("uuuu", flow.buffer[at:stop])
-        assert isinstance(serial, int)
-        assert isinstance(code, int)
         if state == _PRESSED:
             passes = not _is_accelerator(flow, keyboard, code)
             if passes:
@@ -144,44 +142,32 @@ def install(
         if keyboard.keymap is None:
             return False
         pressed = Accelerator(keyboard.keymap.modifiers(), keyboard.keymap.keysym(code))
-        return pressed in always or (pressed in windowed and keyboard.focus not in _windows(flow).fullscreen)
+        return pressed in always or (
+            pressed in windowed and keyboard.focus not in _WINDOWS.of(flow.relay).fullscreen
+        )
 
-    hooks.on_request("wl_seat", "get_keyboard", get_keyboard)
-    hooks.on_request("wl_keyboard", "release", release)
-    hooks.on_event("wl_keyboard", "keymap", _keymap)
-    hooks.on_event("wl_keyboard", "enter", _enter)
-    hooks.on_event("wl_keyboard", "leave", _leave)
-    hooks.on_event("wl_keyboard", "modifiers", _modifiers)
-    hooks.on_event("wl_keyboard", "key", key)
+    hooks.on_request("wl_seat", "get_keyboard", get_keyboard, Phase.OBSERVE)
+    hooks.on_request("wl_keyboard", "release", release, Phase.OBSERVE)
+    hooks.on_event("wl_keyboard", "keymap", _keymap, Phase.OBSERVE)
+    hooks.on_event("wl_keyboard", "enter", _enter, Phase.OBSERVE)
+    hooks.on_event("wl_keyboard", "leave", _leave, Phase.OBSERVE)
+    hooks.on_event("wl_keyboard", "modifiers", _modifiers, Phase.OBSERVE)
+    hooks.on_event("wl_keyboard", "key", key, Phase.REPLACE)
     if windowed:
-        hooks.on_request("xdg_wm_base", "get_xdg_surface", _get_xdg_surface)
-        hooks.on_request("xdg_surface", "get_toplevel", _get_toplevel)
-        hooks.on_event("xdg_toplevel", "configure", _configure)
+        hooks.on_request("xdg_wm_base", "get_xdg_surface", _get_xdg_surface, Phase.OBSERVE)
+        hooks.on_request("xdg_surface", "get_toplevel", _get_toplevel, Phase.OBSERVE)
+        hooks.on_event("xdg_toplevel", "configure", _configure, Phase.OBSERVE)
     return {EXTENSION: 1} if has_extension else {}
 
 
-def _keyboards(flow: Flow) -> dict[int, Keyboard]:
-    found: dict[int, Keyboard] = flow.relay.features.setdefault(_KEYBOARDS, {})
-    return found
-
-
-def _windows(flow: Flow) -> _Windows:
-    found = flow.relay.features.get(_WINDOWS)
-    if found is None:
-        found = flow.relay.features[_WINDOWS] = _Windows()
-    assert isinstance(found, _Windows)
-    return found
-
-
 def _keyboard(flow: Flow, object_id: int) -> Keyboard | None:
-    return _keyboards(flow).get(flow.relay.client_id(object_id))
+    return _KEYBOARDS.of(flow.relay).get(flow.relay.client_id(object_id))
 
 
 def _keymap(flow: Flow, object_id: int, at: int, stop: int) -> Buffer | None:
     keyboard = _keyboard(flow, object_id)
     if keyboard is not None and flow.received:
         kind, _, size = decode("uhu", flow.buffer[at:stop])
-        assert isinstance(size, int)
         try:
             keyboard.keymap = Keymap(flow.received[0], size) if kind == 1 else None
         except (OSError, ValueError) as error:
@@ -194,8 +180,6 @@ def _enter(flow: Flow, object_id: int, at: int, stop: int) -> Buffer | None:
     keyboard = _keyboard(flow, object_id)
     if keyboard is not None:
         _, surface, keys = decode("uoa", flow.buffer[at:stop])
-        assert isinstance(surface, int)
-        assert isinstance(keys, bytes)
         keyboard.focus = flow.relay.client_id(surface)
         keyboard.passed = {code for (code,) in UINT.iter_unpack(keys[: len(keys) & ~3])}
     return None
@@ -218,20 +202,19 @@ def _modifiers(flow: Flow, object_id: int, at: int, stop: int) -> Buffer | None:
 
 def _get_xdg_surface(flow: Flow, object_id: int, at: int, stop: int) -> Buffer | None:
     new, surface = (UINT.unpack_from(flow.buffer, at + offset)[0] for offset in (8, 12))
-    _windows(flow).surface_of[new] = surface
+    _WINDOWS.of(flow.relay).surface_of[new] = surface
     return None
 
 
 def _get_toplevel(flow: Flow, object_id: int, at: int, stop: int) -> Buffer | None:
-    surfaces = _windows(flow).surface_of
+    surfaces = _WINDOWS.of(flow.relay).surface_of
     surfaces[UINT.unpack_from(flow.buffer, at + 8)[0]] = surfaces.get(object_id, 0)
     return None
 
 
 def _configure(flow: Flow, object_id: int, at: int, stop: int) -> Buffer | None:
     states = decode("iia", flow.buffer[at:stop])[2]
-    assert isinstance(states, bytes)
-    windows = _windows(flow)
+    windows = _WINDOWS.of(flow.relay)
     surface = windows.surface_of.get(flow.relay.client_id(object_id), 0)
     if any(state == _FULLSCREEN for (state,) in UINT.iter_unpack(states[: len(states) & ~3])):
         windows.fullscreen.add(surface)

@@ -7,9 +7,9 @@ for them, too.
 
 from __future__ import annotations
 
+from sommelier_shim.hooks import FeatureKey, Hooks, Phase
+from sommelier_shim.layouts import interface_layout, is_known
 from sommelier_shim.relay import Flow, Hook
-from sommelier_shim.routes import Hooks
-from sommelier_shim.shapes import interface_shape, is_known
 from sommelier_shim.wire import UINT, Buffer, encode
 
 _OFFERS = {
@@ -34,8 +34,8 @@ _SOURCES = {
 """By request that offers a source to the host: the interface of the source, which is the first argument."""
 
 _DRAG_DEVICE = "wl_data_device"
-_HIDDEN = "hidden offers"
-"""The relay's feature key of offers that the client has not received and that may belong to a drag, by host id of
+_HIDDEN: FeatureKey[dict[int, int]] = FeatureKey("hidden offers", dict)
+"""Offers that the client has not received and that may belong to a drag, by host id of
 the wl_data_device."""
 
 
@@ -48,17 +48,17 @@ def install(hooks: Hooks, policy: str) -> None:
         _install_for_drags(hooks)
         for device, (offer, naming) in _OFFERS.items():
             if is_known(device):
-                hooks.on_event(device, "data_offer", _hide_offer(offer))
+                hooks.on_event(device, "data_offer", _hide_offer(offer), Phase.REPLACE)
                 for event, offset in naming.items():
-                    hooks.on_event(device, event, _forget_offer(offset))
+                    hooks.on_event(device, event, _forget_offer(offset), Phase.REPLACE)
     if policy in ("to-guest", "off"):
         for (device, request), source in _SOURCES.items():
             if is_known(device):
-                hooks.on_request(device, request, _refuse_source(source, request))
+                hooks.on_request(device, request, _refuse_source(source, request), Phase.REPLACE)
 
 
 def _hide_offer(interface: str) -> Hook:
-    destroy = interface_shape(interface).request("destroy")
+    destroy = interface_layout(interface).request("destroy")
 
     def hide(flow: Flow, object_id: int, at: int, stop: int) -> Buffer:
         offer = UINT.unpack_from(flow.buffer, at + 8)[0]
@@ -75,10 +75,10 @@ def _install_for_drags(hooks: Hooks) -> None:
     For the host, destroying the offer earlier refuses the drag for good; but the drag may have started in the
     client itself, and its target may be another program.
     """
-    destroy = interface_shape("wl_data_offer").request("destroy")
+    destroy = interface_layout("wl_data_offer").request("destroy")
 
     def forget(flow: Flow, object_id: int) -> None:
-        offer = flow.relay.features.get(_HIDDEN, {}).pop(object_id, 0)
+        offer = _HIDDEN.of(flow.relay).pop(object_id, 0)
         if offer:
             flow.relay.to_host(encode(offer, destroy), None)
 
@@ -86,7 +86,7 @@ def _install_for_drags(hooks: Hooks) -> None:
         forget(flow, object_id)
         offer = UINT.unpack_from(flow.buffer, at + 8)[0]
         flow.relay.hide_from_client(offer, "wl_data_offer")
-        flow.relay.features.setdefault(_HIDDEN, {})[object_id] = offer
+        _HIDDEN.of(flow.relay)[object_id] = offer
         return b""
 
     def enter(flow: Flow, object_id: int, at: int, stop: int) -> Buffer | None:
@@ -95,7 +95,7 @@ def _install_for_drags(hooks: Hooks) -> None:
 
     def selection(flow: Flow, object_id: int, at: int, stop: int) -> Buffer | None:
         offer = UINT.unpack_from(flow.buffer, at + 8)[0]
-        if offer and offer == flow.relay.features.get(_HIDDEN, {}).get(object_id):
+        if offer and offer == _HIDDEN.of(flow.relay).get(object_id):
             forget(flow, object_id)
         UINT.pack_into(flow.buffer, at + 8, 0)
         return None
@@ -109,10 +109,10 @@ def _install_for_drags(hooks: Hooks) -> None:
         return None
 
     for event, hook in (("data_offer", hide), ("enter", enter), ("selection", selection)):
-        hooks.on_event(_DRAG_DEVICE, event, hook)
-    hooks.on_event(_DRAG_DEVICE, "leave", over)
-    hooks.on_event(_DRAG_DEVICE, "drop", over)
-    hooks.on_request(_DRAG_DEVICE, "release", release)
+        hooks.on_event(_DRAG_DEVICE, event, hook, Phase.REPLACE)
+    hooks.on_event(_DRAG_DEVICE, "leave", over, Phase.OBSERVE)
+    hooks.on_event(_DRAG_DEVICE, "drop", over, Phase.OBSERVE)
+    hooks.on_request(_DRAG_DEVICE, "release", release, Phase.OBSERVE)
 
 
 def _forget_offer(offset: int) -> Hook:
@@ -124,7 +124,7 @@ def _forget_offer(offset: int) -> Hook:
 
 
 def _refuse_source(interface: str, request: str) -> Hook:
-    cancelled = interface_shape(interface).event("cancelled")
+    cancelled = interface_layout(interface).event("cancelled")
 
     def refuse(flow: Flow, object_id: int, at: int, stop: int) -> Buffer | None:
         source = UINT.unpack_from(flow.buffer, at + 8)[0]

@@ -11,16 +11,16 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TypeAlias
 
+from sommelier_shim.hooks import FeatureKey, Hooks, Phase
 from sommelier_shim.relay import Flow, Hook
-from sommelier_shim.routes import Hooks
 from sommelier_shim.wire import HEADER, MESSAGE_LIMIT, Buffer, decode, encode
 
 CHROMEOS_PREFIX = "org.chromium.guest_os"
 _TEXT_LIMIT = MESSAGE_LIMIT - 16
 """Maximum size of a string in bytes for a message that every libwayland accepts."""
 
-APP_IDS = "app ids"
-"""The relay's feature key of the application ids that the client has set, by client id of the window."""
+APP_IDS: FeatureKey[dict[int, str]] = FeatureKey("application ids", dict)
+"""The application ids that the client has set, by client id of the window."""
 _SHOWN = 128
 """Maximum number of characters of an id to keep for ``guestlink status``."""
 _PLAIN_LENGTH = 100
@@ -71,22 +71,22 @@ def install(hooks: Hooks, naming: Naming, title_prefix: str) -> None:
     """Install the hooks that change application ids and titles."""
     rename = _rename(naming)
     for window in ("xdg_toplevel", "zxdg_toplevel_v6"):
-        hooks.on_request(window, "set_app_id", rename)
-        hooks.on_request(window, "destroy", _forget)
-    hooks.on_request("wl_shell_surface", "set_class", rename)
-    hooks.on_request("xdg_activation_token_v1", "set_app_id", _rename(naming, is_shown=False))
-    hooks.on_request("gtk_surface1", "set_dbus_properties", _off_the_bus(naming))
+        hooks.on_request(window, "set_app_id", rename, Phase.REPLACE)
+        hooks.on_request(window, "destroy", _forget, Phase.OBSERVE)
+    hooks.on_request("wl_shell_surface", "set_class", rename, Phase.REPLACE)
+    hooks.on_request("xdg_activation_token_v1", "set_app_id", _rename(naming, is_shown=False), Phase.REPLACE)
+    hooks.on_request("gtk_surface1", "set_dbus_properties", _off_the_bus(naming), Phase.REPLACE)
     if title_prefix:
         prefix = _prefix(title_prefix)
         for window in ("xdg_toplevel", "zxdg_toplevel_v6", "wl_shell_surface"):
-            hooks.on_request(window, "set_title", prefix)
+            hooks.on_request(window, "set_title", prefix, Phase.REPLACE)
 
 
 def _rename(naming: Naming, *, is_shown: bool = True) -> Hook:
     def rename(flow: Flow, object_id: int, at: int, stop: int) -> Buffer | None:
         app_id = _text(flow, at, stop)
         if is_shown:
-            flow.relay.features.setdefault(APP_IDS, {})[object_id] = app_id[:_SHOWN]
+            APP_IDS.of(flow.relay)[object_id] = app_id[:_SHOWN]
         return _with_text(flow, object_id, at, app_id, naming(app_id))
 
     return rename
@@ -99,7 +99,7 @@ def _off_the_bus(naming: Naming) -> Hook:
     def keep_id_alone(flow: Flow, object_id: int, at: int, stop: int) -> Buffer:
         app_id = decode("ssssss", flow.buffer[at:stop])[0]
         named = None
-        if isinstance(app_id, bytes):
+        if app_id is not None:
             named = shortened(naming(app_id.decode(errors="surrogateescape")), _TEXT_LIMIT - 20)
         return encode(object_id, 0, "ssssss", named, *[None] * 5)
 
@@ -107,7 +107,7 @@ def _off_the_bus(naming: Naming) -> Hook:
 
 
 def _forget(flow: Flow, object_id: int, at: int, stop: int) -> None:
-    flow.relay.features.get(APP_IDS, {}).pop(object_id, None)
+    APP_IDS.of(flow.relay).pop(object_id, None)
 
 
 def _prefix(prefix: str) -> Hook:
@@ -120,7 +120,7 @@ def _prefix(prefix: str) -> Hook:
 
 def _text(flow: Flow, at: int, stop: int) -> str:
     (text,) = decode("s", flow.buffer[at:stop])
-    return text.decode(errors="surrogateescape") if isinstance(text, bytes) else ""
+    return text.decode(errors="surrogateescape") if text is not None else ""
 
 
 def _with_text(flow: Flow, object_id: int, at: int, old: str, new: str) -> Buffer | None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from fnmatch import fnmatchcase
 
-from sommelier_shim import shapes
+from sommelier_shim import layouts
 from sommelier_shim.tables import INTERFACES
 
 PRIVILEGED = (
@@ -67,9 +67,9 @@ class GlobalPolicy:
 
     def offered_version(self, interface: str, host_version: int) -> int:
         """The version to announce; 0 hides the global."""
-        if not shapes.is_known(interface) or self.reason_hidden(interface):
+        if not layouts.is_known(interface) or self.reason_hidden(interface):
             return 0
-        return min(host_version, shapes.version_of(interface))
+        return min(host_version, layouts.version_of(interface))
 
     def is_allowed(self, interface: str) -> bool:
         """Whether the proxy announces an interface because a pattern of ``allowed`` matches it."""

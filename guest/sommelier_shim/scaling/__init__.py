@@ -6,12 +6,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
+from sommelier_shim.hooks import Hooks
+from sommelier_shim.layouts import version_of
 from sommelier_shim.output_places import XDG_OUTPUT, OutputPlace
-from sommelier_shim.routes import Hooks
 from sommelier_shim.scaling import coordinates, direct, output_events, popups, regions, standing, surfaces
 from sommelier_shim.scaling.arithmetic import usable
 from sommelier_shim.scaling.outputs import MeasuredOutputs, ScaledOutputs
-from sommelier_shim.shapes import version_of
 
 __all__ = ["DIRECT_NEEDS", "VIEWPORTER", "XDG_OUTPUT", "install", "install_densities", "install_direct", "usable"]
 
@@ -38,7 +38,7 @@ def install(
     :param places: positions of outputs by the names of their globals, where clients do not get xdg-output.
     :returns: the host globals that the hooks bind, with the highest version of each.
     """
-    space = surfaces.Uniform(factor, stable=stable)
+    space = surfaces.UniformScale(factor, stable=stable)
     coordinates.install(hooks, space)
     if has_viewporter:
         surfaces.install(hooks, space)
@@ -57,7 +57,7 @@ def install_direct(
     :param places: as of :func:`install`.
     :returns: as :func:`install`.
     """
-    space = direct.Direct(factor, stable=stable)
+    space = direct.PerOutputScale(factor, stable=stable)
     surfaces.install(hooks, space)
     direct.install(hooks)
     regions.install(hooks, space)

@@ -10,11 +10,11 @@ from __future__ import annotations
 from collections.abc import Callable, Container, Mapping
 from typing import TypeAlias
 
+from sommelier_shim.hooks import Hooks, Phase
+from sommelier_shim.layouts import InterfaceLayout, interface_layout, is_known
 from sommelier_shim.relay import Flow, Hook
-from sommelier_shim.routes import Hooks
 from sommelier_shim.scaling.arithmetic import Conversions, Scale
-from sommelier_shim.scaling.surfaces import RECTANGLE, Space
-from sommelier_shim.shapes import InterfaceShape, interface_shape, is_known
+from sommelier_shim.scaling.surfaces import RECTANGLE, CoordinateSpace
 from sommelier_shim.wire import INT, UINT, Buffer
 
 _Conversion: TypeAlias = Callable[[Conversions, int], int]
@@ -107,7 +107,7 @@ _VERTICAL = 0
 """wl_pointer.axis."""
 
 
-def install(hooks: Hooks, space: Space, otherwise: Container[tuple[str, str]] = ()) -> None:
+def install(hooks: Hooks, space: CoordinateSpace, otherwise: Container[tuple[str, str]] = ()) -> None:
     """Install hooks for the messages of the tables.
 
     :param otherwise: interface and name of messages that other modules convert.
@@ -116,11 +116,11 @@ def install(hooks: Hooks, space: Space, otherwise: Container[tuple[str, str]] = 
         for name, pattern in requests.items():
             if _exists(interface, name, is_request=True) and (interface, name) not in otherwise:
                 stands = (interface, name) in STANDING
-                hooks.on_request(interface, name, _request_converter(space, pattern, stands=stands))
+                hooks.on_request(interface, name, _request_converter(space, pattern, stands=stands), Phase.CONVERT)
     for interface, events in EVENTS.items():
         for name, pattern in events.items():
             if _exists(interface, name, is_request=False) and (interface, name) not in otherwise:
-                hooks.on_event(interface, name, _event_converter(space, pattern))
+                hooks.on_event(interface, name, _event_converter(space, pattern), Phase.CONVERT)
 
     def wheel(flow: Flow, object_id: int, at: int, stop: int) -> Buffer | None:
         scale = space.scale_of(flow.relay, flow.relay.client_id(object_id))
@@ -139,18 +139,18 @@ def install(hooks: Hooks, space: Space, otherwise: Container[tuple[str, str]] = 
         INT.pack_into(flow.buffer, at + 16, along.fixed_to_host(INT.unpack_from(flow.buffer, at + 16)[0]))
         return None
 
-    hooks.on_event("wl_pointer", "axis", wheel)
+    hooks.on_event("wl_pointer", "axis", wheel, Phase.CONVERT)
     for name in ("axis", "axis_discrete"):
-        hooks.on_request("zwlr_virtual_pointer_v1", name, virtual_wheel)
+        hooks.on_request("zwlr_virtual_pointer_v1", name, virtual_wheel, Phase.CONVERT)
     for name in ("add", "subtract"):
         if ("wl_region", name) not in otherwise:
-            hooks.on_request("wl_region", name, rectangle)
+            hooks.on_request("wl_region", name, rectangle, Phase.CONVERT)
 
 
 def _exists(interface: str, name: str, *, is_request: bool) -> bool:
     if not is_known(interface):
         return False
-    shape: InterfaceShape = interface_shape(interface)
+    shape: InterfaceLayout = interface_layout(interface)
     return any(message.name == name for message in (shape.requests if is_request else shape.events))
 
 
@@ -193,7 +193,7 @@ def _places(pattern: str, conversions: Mapping[str, _Conversion]) -> list[tuple[
     ]
 
 
-def _request_converter(space: Space, pattern: str, *, stands: bool) -> Hook:
+def _request_converter(space: CoordinateSpace, pattern: str, *, stands: bool) -> Hook:
     places = _places(pattern, _REQUEST_CONVERSIONS)
     named = 8 + 4 * pattern.index("o") if "o" in pattern else 0
     keep = space.keep if stands else None
@@ -214,7 +214,7 @@ def _request_converter(space: Space, pattern: str, *, stands: bool) -> Hook:
     return convert
 
 
-def _event_converter(space: Space, pattern: str) -> Hook:
+def _event_converter(space: CoordinateSpace, pattern: str) -> Hook:
     places = _places(pattern, _EVENT_CONVERSIONS)
 
     def convert(flow: Flow, object_id: int, at: int, stop: int) -> Buffer | None:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from sommelier_shim.relay import Relay
 from sommelier_shim.scaling.arithmetic import Axis, Scale
-from sommelier_shim.scaling.outputs import DirectOutputs, Output, outputs_of
+from sommelier_shim.scaling.outputs import OUTPUTS, DirectOutputs, Output
 from sommelier_shim.scaling.surface_axis import SurfaceAxis
-from sommelier_shim.scaling.surfaces import Surface, surfaces_of
+from sommelier_shim.scaling.surfaces import SURFACES, Surface
 from sommelier_shim.wire import encode
 
 _GENERATIONS = 8
@@ -112,7 +112,7 @@ class DirectSurface(Surface):
                  "parent", "relay", "window")  # fmt: skip
 
     def __init__(self, relay: Relay, outputs: DirectOutputs) -> None:
-        bases = outputs.axes(outputs_of(relay).internal)
+        bases = outputs.axes(OUTPUTS.of(relay).internal)
         self.axes = SurfaceAxis(bases[0]), SurfaceAxis(bases[1])
         super().__init__(Scale(*self.axes))
         self.relay = relay
@@ -143,7 +143,7 @@ class DirectSurface(Surface):
                 if not output.is_gone:
                     return output
             surface = surface.parent
-        return outputs_of(self.relay).internal
+        return OUTPUTS.of(self.relay).internal
 
     @property
     def told(self) -> Bases:
@@ -160,7 +160,7 @@ class DirectSurface(Surface):
         """This surface and its subsurfaces."""
         if self.is_part:
             return [self]
-        every = surfaces_of(self.relay).values()
+        every = SURFACES.of(self.relay).values()
         return [one for one in every if isinstance(one, DirectSurface) and one.root is self]
 
     def shown_size(self) -> tuple[int, int] | None:

@@ -5,13 +5,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 
+from sommelier_shim.hooks import Hooks, Phase
+from sommelier_shim.layouts import naming
 from sommelier_shim.output_places import XDG_OUTPUT, OutputPlace
-from sommelier_shim.own_globals import own_globals
+from sommelier_shim.own_globals import OWN_GLOBALS
 from sommelier_shim.relay import Flow, Hook, Relay
-from sommelier_shim.routes import Hooks
-from sommelier_shim.scaling.outputs import Describer, Output, Outputs, View, logical_events, outputs_of
-from sommelier_shim.shapes import naming
-from sommelier_shim.translation import TranslatingRelay
+from sommelier_shim.scaling.outputs import OUTPUTS, Describer, Output, Outputs, View, logical_events
+from sommelier_shim.translation import translating
 from sommelier_shim.wire import INT, UINT, Buffer, decode, encode
 
 AURA = "zaura_shell"
@@ -47,7 +47,7 @@ def install(
 
     def tell(relay: Relay) -> bytes:
         """Events for all outputs that have changed: one output may move others."""
-        outputs = outputs_of(relay)
+        outputs = OUTPUTS.of(relay)
         for name, output in outputs.by_name.items():
             if name in places and _SOURCES[XDG_OUTPUT] not in output.sources.values():
                 output.logical_position, output.logical_size = places[name]
@@ -60,7 +60,7 @@ def install(
             relay.to_client(told, None)
 
     def own_mode(flow: Flow, object_id: int, at: int, stop: int) -> Buffer | None:
-        output = outputs_of(flow.relay).own.get(object_id)
+        output = OUTPUTS.of(flow.relay).own.get(object_id)
         if output is None or not UINT.unpack_from(flow.buffer, at + 8)[0] & _CURRENT:
             return None
         width, height, output.refresh = (INT.unpack_from(flow.buffer, at + offset)[0] for offset in (12, 16, 20))
@@ -71,16 +71,15 @@ def install(
         return tell(flow.relay)
 
     def own_removed(flow: Flow, name: int) -> bytes:
-        relay = flow.relay
-        assert isinstance(relay, TranslatingRelay)
-        outputs = outputs_of(relay)
+        relay = translating(flow.relay)
+        outputs = OUTPUTS.of(relay)
         output = outputs.by_name.pop(name, None)
         if output is None:
             return b""
         output.is_gone = True
         for number, interface in output.sources.items():
             del outputs.own[number]
-            if interface == _SOURCES[XDG_OUTPUT] or own_globals(flow).versions[AURA] >= _AURA_RELEASES:
+            if interface == _SOURCES[XDG_OUTPUT] or OWN_GLOBALS.of(flow.relay).versions[AURA] >= _AURA_RELEASES:
                 relay.to_host(encode(number, 0), None)
                 relay.disown(number, interface)
         del outputs.own[output.host_id]
@@ -90,18 +89,18 @@ def install(
         return tell(flow.relay)
 
     def told_mode(flow: Flow, object_id: int, at: int, stop: int) -> Buffer:
-        outputs = outputs_of(flow.relay)
+        outputs = OUTPUTS.of(flow.relay)
         view = outputs.views.get(flow.relay.client_id(object_id))
         # Version 1 has no wl_output.done: mode ends the group of events.
         return described(view, outputs) if view is not None and view.version < 2 else b""
 
     def told_done(flow: Flow, object_id: int, at: int, stop: int) -> Buffer:
-        outputs = outputs_of(flow.relay)
+        outputs = OUTPUTS.of(flow.relay)
         view = outputs.views.get(flow.relay.client_id(object_id))
         return described(view, outputs, ends_set=True) if view is not None else b""
 
     def told_logical(flow: Flow, object_id: int, at: int, stop: int) -> Buffer:
-        outputs, number = outputs_of(flow.relay), flow.relay.client_id(object_id)
+        outputs, number = OUTPUTS.of(flow.relay), flow.relay.client_id(object_id)
         view = outputs.xdg.get(number)
         if view is None or not view.output.pixels[0]:
             return b""
@@ -124,13 +123,13 @@ def install(
     }  # fmt: skip
     hooks.at_bind.setdefault("wl_output", []).append(_bound)
     hooks.at_bind.setdefault(XDG_OUTPUT, []).append(_manager_bound)
-    hooks.on_request("wl_output", "release", _release)
-    hooks.on_request(XDG_OUTPUT, "get_xdg_output", _get_xdg_output)
-    hooks.on_request("zxdg_output_v1", "destroy", _destroy_xdg_output)
+    hooks.on_request("wl_output", "release", _release, Phase.OBSERVE)
+    hooks.on_request(XDG_OUTPUT, "get_xdg_output", _get_xdg_output, Phase.OBSERVE)
+    hooks.on_request("zxdg_output_v1", "destroy", _destroy_xdg_output, Phase.OBSERVE)
     for name, hook in (("geometry", _drop), ("mode", told_mode), ("scale", _drop), ("done", told_done)):
-        hooks.on_event("wl_output", name, hook)
-    hooks.on_event("zxdg_output_v1", "logical_position", told_logical)
-    hooks.on_event("zxdg_output_v1", "logical_size", _drop)
+        hooks.on_event("wl_output", name, hook, Phase.REPLACE)
+    hooks.on_event("zxdg_output_v1", "logical_position", told_logical, Phase.REPLACE)
+    hooks.on_event("zxdg_output_v1", "logical_size", _drop, Phase.REPLACE)
     _hide_own_outputs(hooks)
 
 
@@ -140,36 +139,34 @@ def _hide_own_outputs(hooks: Hooks) -> None:
 
     def hider(offset: int) -> Hook:
         def hide(flow: Flow, object_id: int, at: int, stop: int) -> Buffer | None:
-            return b"" if UINT.unpack_from(flow.buffer, at + offset)[0] in outputs_of(flow.relay).own else None
+            return b"" if UINT.unpack_from(flow.buffer, at + offset)[0] in OUTPUTS.of(flow.relay).own else None
 
         return hide
 
     for interface, message, offset in naming("wl_output", requests=False):
-        hooks.on_event(interface, message.name, hider(offset))
+        hooks.on_event(interface, message.name, hider(offset), Phase.REPLACE)
 
 
 def _announced(flow: Flow, name: int, version: int) -> None:
-    relay, outputs = flow.relay, outputs_of(flow.relay)
-    assert isinstance(relay, TranslatingRelay)
+    relay, outputs = translating(flow.relay), OUTPUTS.of(flow.relay)
     if name in outputs.by_name or len(outputs.by_name) >= _OUTPUT_LIMIT:
         return
     new = relay.own("wl_output")
     output = outputs.by_name[name] = outputs.own[new] = Output(new, min(version, _OUTPUT_VERSION))
-    registry = own_globals(flow).registry
+    registry = OWN_GLOBALS.of(flow.relay).registry
     relay.to_host(encode(registry, 0, "usun", name, "wl_output", output.version, new), None)
     _ask(flow, outputs, output)
 
 
 def _source_announced(flow: Flow, name: int, version: int) -> None:
-    outputs = outputs_of(flow.relay)
+    outputs = OUTPUTS.of(flow.relay)
     for output in outputs.by_name.values():
         _ask(flow, outputs, output)
 
 
 def _ask(flow: Flow, outputs: Outputs, output: Output) -> None:
     """Create the xdg-output and aura output of an output, if the host has their globals."""
-    relay, own = flow.relay, own_globals(flow)
-    assert isinstance(relay, TranslatingRelay)
+    relay, own = translating(flow.relay), OWN_GLOBALS.of(flow.relay)
     for factory, interface in _SOURCES.items():
         can = factory in own.bound and (factory != AURA or own.versions[AURA] >= _AURA_OUTPUTS)
         if can and interface not in output.sources.values():
@@ -180,36 +177,29 @@ def _ask(flow: Flow, outputs: Outputs, output: Output) -> None:
 
 
 def _own_geometry(flow: Flow, object_id: int, at: int, stop: int) -> None:
-    output = outputs_of(flow.relay).own.get(object_id)
+    output = OUTPUTS.of(flow.relay).own.get(object_id)
     if output is None:
         return
     x, y, width, height, subpixel, make, model, transform = decode("iiiiissi", flow.buffer[at:stop])
-    assert isinstance(x, int)
-    assert isinstance(y, int)
-    assert isinstance(width, int)
-    assert isinstance(height, int)
-    assert isinstance(subpixel, int)
-    assert isinstance(transform, int)
     output.x, output.y, output.millimetres, output.subpixel = x, y, (width, height), subpixel
-    output.make = make if isinstance(make, bytes) else b""
-    output.model = model if isinstance(model, bytes) else b""
+    output.make, output.model = make or b"", model or b""
     output.transform = transform
 
 
 def _own_scale(flow: Flow, object_id: int, at: int, stop: int) -> None:
-    output = outputs_of(flow.relay).own.get(object_id)
+    output = OUTPUTS.of(flow.relay).own.get(object_id)
     if output is not None:
         output.scale = INT.unpack_from(flow.buffer, at + 8)[0]
 
 
 def _own_logical_position(flow: Flow, object_id: int, at: int, stop: int) -> None:
-    output = outputs_of(flow.relay).own.get(object_id)
+    output = OUTPUTS.of(flow.relay).own.get(object_id)
     if output is not None:
         output.logical_position = _pair(flow, at)
 
 
 def _own_logical_size(flow: Flow, object_id: int, at: int, stop: int) -> None:
-    output = outputs_of(flow.relay).own.get(object_id)
+    output = OUTPUTS.of(flow.relay).own.get(object_id)
     if output is not None:
         output.logical_size = _pair(flow, at)
 
@@ -219,40 +209,40 @@ def _pair(flow: Flow, at: int) -> tuple[int, int]:
 
 
 def _own_zoom(flow: Flow, object_id: int, at: int, stop: int) -> None:
-    output = outputs_of(flow.relay).own.get(object_id)
+    output = OUTPUTS.of(flow.relay).own.get(object_id)
     flags, value = (UINT.unpack_from(flow.buffer, at + offset)[0] for offset in (8, 12))
     if output is not None and flags & _CURRENT and value:
         output.zoom = value / 1000
 
 
 def _own_device_scale(flow: Flow, object_id: int, at: int, stop: int) -> None:
-    output = outputs_of(flow.relay).own.get(object_id)
+    output = OUTPUTS.of(flow.relay).own.get(object_id)
     value = UINT.unpack_from(flow.buffer, at + 8)[0]
     if output is not None and value:
         output.device_scale = value / 1000
 
 
 def _own_connection(flow: Flow, object_id: int, at: int, stop: int) -> None:
-    output = outputs_of(flow.relay).own.get(object_id)
+    output = OUTPUTS.of(flow.relay).own.get(object_id)
     if output is not None:
         output.is_internal = UINT.unpack_from(flow.buffer, at + 8)[0] == _INTERNAL
 
 
 def _bound(flow: Flow, name: int, version: int, object_id: int) -> None:
-    outputs = outputs_of(flow.relay)
+    outputs = OUTPUTS.of(flow.relay)
     outputs.views[object_id] = View(object_id, version, outputs.by_name.get(name) or Output())
 
 
 def _manager_bound(flow: Flow, name: int, version: int, object_id: int) -> None:
-    outputs_of(flow.relay).managers[object_id] = version
+    OUTPUTS.of(flow.relay).managers[object_id] = version
 
 
 def _release(flow: Flow, object_id: int, at: int, stop: int) -> None:
-    outputs_of(flow.relay).views.pop(object_id, None)
+    OUTPUTS.of(flow.relay).views.pop(object_id, None)
 
 
 def _get_xdg_output(flow: Flow, object_id: int, at: int, stop: int) -> None:
-    outputs = outputs_of(flow.relay)
+    outputs = OUTPUTS.of(flow.relay)
     new, of = (UINT.unpack_from(flow.buffer, at + offset)[0] for offset in (8, 12))
     view = outputs.views.get(of)
     if view is not None:
@@ -261,7 +251,7 @@ def _get_xdg_output(flow: Flow, object_id: int, at: int, stop: int) -> None:
 
 
 def _destroy_xdg_output(flow: Flow, object_id: int, at: int, stop: int) -> None:
-    view = outputs_of(flow.relay).xdg.pop(object_id, None)
+    view = OUTPUTS.of(flow.relay).xdg.pop(object_id, None)
     if view is not None:
         view.xdg.pop(object_id, None)
 

@@ -10,7 +10,7 @@ import math
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple, Protocol
 
-from sommelier_shim.relay import Relay
+from sommelier_shim.hooks import FeatureKey
 from sommelier_shim.scaling.arithmetic import Axis, clamped
 from sommelier_shim.scaling.layout import Place, arranged
 from sommelier_shim.wire import encode
@@ -26,7 +26,6 @@ _LOGICAL_POSITION, _LOGICAL_SIZE, _LOGICAL_DONE = range(3)
 _LOGICAL_DONE_UNTIL = 3
 """Since this version of xdg-output, wl_output.done replaces zxdg_output_v1.done."""
 _MILLIMETRES = 25.4
-_KEY = "outputs"
 
 
 class Output:
@@ -166,13 +165,7 @@ class Outputs:
         return dict(zip(outputs, arranged([output.place for output in outputs], list(sizes)), strict=True))
 
 
-def outputs_of(relay: Relay) -> Outputs:
-    """The outputs of a relay."""
-    found = relay.features.get(_KEY)
-    if found is None:
-        found = relay.features[_KEY] = Outputs()
-    assert isinstance(found, Outputs)
-    return found
+OUTPUTS = FeatureKey("outputs", Outputs)
 
 
 class Describer(Protocol):

@@ -7,17 +7,16 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from weakref import ref
 
+from sommelier_shim.hooks import FeatureKey, Hooks, Phase
+from sommelier_shim.layouts import interface_layout, is_known
 from sommelier_shim.relay import Flow, Hook, Relay
-from sommelier_shim.routes import Hooks
 from sommelier_shim.scaling.arithmetic import Conversions, Scale
-from sommelier_shim.scaling.direct import attached
+from sommelier_shim.scaling.direct import ATTACHED
 from sommelier_shim.scaling.direct_surface import DirectSurface
-from sommelier_shim.scaling.standing import standing
-from sommelier_shim.shapes import interface_shape, is_known
-from sommelier_shim.translation import TranslatingRelay
+from sommelier_shim.scaling.standing import STANDING
+from sommelier_shim.translation import translating
 from sommelier_shim.wire import INT, UINT, Buffer, encode
 
-_POSITIONERS, _SHELLS = "positioners", "shells"
 _SET_SIZE, _SET_ANCHOR_RECT, _SET_OFFSET, _SET_PARENT_SIZE = 1, 2, 6, 8
 _DESTROY = 0
 """Opcodes of positioners."""
@@ -72,15 +71,18 @@ class _Placement:
         if converted == self._sent:
             return b""
         self._sent = converted
-        assert isinstance(relay, TranslatingRelay)
-        own = relay.own("xdg_positioner")
-        relay.disown(own, "xdg_positioner")
+        own = translating(relay).own("xdg_positioner")
+        translating(relay).disown(own, "xdg_positioner")
         said = encode(shell, _CREATE_POSITIONER, "n", own) + _requests(own, self._numbers | converted)
         said += encode(relay.host_id(object_id), _REPOSITION, "ou", own, _OWN_TOKEN)
         return said + encode(own, _DESTROY)
 
     def _converted(self, popup: DirectSurface) -> dict[int, list[int]]:
         return _converted(self._numbers, (popup.parent or popup).scale, popup.scale)
+
+
+_POSITIONERS: FeatureKey[dict[int, _Positioner]] = FeatureKey("positioners", dict)
+_SHELLS: FeatureKey[dict[int, int]] = FeatureKey("versions of xdg_wm_base objects", dict)
 
 
 def install(hooks: Hooks) -> None:
@@ -92,45 +94,33 @@ def install(hooks: Hooks) -> None:
     ):
         if not is_known(interface):
             continue
-        for opcode, message in enumerate(interface_shape(interface).requests):
+        for opcode, message in enumerate(interface_layout(interface).requests):
             if not message.destructor:
-                hooks.on_request(
-                    interface, message.name, _keeper(opcode, is_held=(interface, message.name) in DEFERRED)
-                )
-        hooks.on_request(interface, "destroy", _destroy_positioner)
-        hooks.on_request(shell, "create_positioner", _create_positioner)
-        hooks.on_request(surface, "get_popup", _get_popup)
-    hooks.on_request("xdg_popup", "reposition", _reposition)
-    hooks.on_event("xdg_popup", "repositioned", _repositioned)
-
-
-def _positioners(relay: Relay) -> dict[int, _Positioner]:
-    found: dict[int, _Positioner] = relay.features.setdefault(_POSITIONERS, {})
-    return found
-
-
-def _shells(relay: Relay) -> dict[int, int]:
-    """The version of each xdg_wm_base of the client, by client id."""
-    found: dict[int, int] = relay.features.setdefault(_SHELLS, {})
-    return found
+                keeper = _keeper(opcode, is_held=(interface, message.name) in DEFERRED)
+                hooks.on_request(interface, message.name, keeper, Phase.REPLACE)
+        hooks.on_request(interface, "destroy", _destroy_positioner, Phase.OBSERVE)
+        hooks.on_request(shell, "create_positioner", _create_positioner, Phase.OBSERVE)
+        hooks.on_request(surface, "get_popup", _get_popup, Phase.REPLACE)
+    hooks.on_request("xdg_popup", "reposition", _reposition, Phase.REPLACE)
+    hooks.on_event("xdg_popup", "repositioned", _repositioned, Phase.REPLACE)
 
 
 def _bound(flow: Flow, name: int, version: int, object_id: int) -> None:
-    _shells(flow.relay)[object_id] = version
+    _SHELLS.of(flow.relay)[object_id] = version
 
 
 def _create_positioner(flow: Flow, object_id: int, at: int, stop: int) -> None:
-    _positioners(flow.relay)[UINT.unpack_from(flow.buffer, at + 8)[0]] = _Positioner(object_id)
+    _POSITIONERS.of(flow.relay)[UINT.unpack_from(flow.buffer, at + 8)[0]] = _Positioner(object_id)
 
 
 def _destroy_positioner(flow: Flow, object_id: int, at: int, stop: int) -> None:
-    _positioners(flow.relay).pop(object_id, None)
+    _POSITIONERS.of(flow.relay).pop(object_id, None)
 
 
 def _keeper(opcode: int, *, is_held: bool) -> Hook:
     def keep(flow: Flow, object_id: int, at: int, stop: int) -> Buffer | None:
         numbers = [INT.unpack_from(flow.buffer, offset)[0] for offset in range(at + 8, stop - 3, 4)]
-        positioner = _positioners(flow.relay).get(object_id)
+        positioner = _POSITIONERS.of(flow.relay).get(object_id)
         if positioner is not None:
             positioner.numbers[opcode] = numbers[:4]
         return b"" if is_held else None
@@ -139,7 +129,7 @@ def _keeper(opcode: int, *, is_held: bool) -> Hook:
 
 
 def _get_popup(flow: Flow, object_id: int, at: int, stop: int) -> None:
-    known = attached(flow.relay)
+    known = ATTACHED.of(flow.relay)
     surface = known.get(object_id)
     popup, parent, positioner = (UINT.unpack_from(flow.buffer, at + offset)[0] for offset in (8, 12, 16))
     if surface is not None:
@@ -148,7 +138,7 @@ def _get_popup(flow: Flow, object_id: int, at: int, stop: int) -> None:
 
 
 def _reposition(flow: Flow, object_id: int, at: int, stop: int) -> None:
-    surface = attached(flow.relay).get(object_id)
+    surface = ATTACHED.of(flow.relay).get(object_id)
     if surface is not None:
         _place(flow, object_id, surface, UINT.unpack_from(flow.buffer, at + 8)[0])
 
@@ -160,15 +150,15 @@ def _repositioned(flow: Flow, object_id: int, at: int, stop: int) -> Buffer | No
 def _place(flow: Flow, popup: int, surface: DirectSurface, positioner: int) -> None:
     """Send the host the numbers of the positioner that a popup uses, and keep them for a change of the ratio."""
     relay = flow.relay
-    known = _positioners(relay).get(positioner)
+    known = _POSITIONERS.of(relay).get(positioner)
     if known is None:
         return
     converted = _converted(known.numbers, (surface.parent or surface).scale, surface.scale)
-    flow.before += _requests(relay.host_id(positioner), converted)
-    if _shells(relay).get(known.shell, 0) >= _MOVES_SINCE:
+    flow.prefix += _requests(relay.host_id(positioner), converted)
+    if _SHELLS.of(relay).get(known.shell, 0) >= _MOVES_SINCE:
         placement = _Placement(surface, known)
-        standing(relay).keep(popup, _REPOSITION, surface, placement)
-        standing(relay).keep(popup, _WITH_PARENT, surface.parent, placement)
+        STANDING.of(relay).keep(popup, _REPOSITION, surface, placement)
+        STANDING.of(relay).keep(popup, _WITH_PARENT, surface.parent, placement)
 
 
 def _converted(numbers: Numbers, parent: Scale, popup: Scale) -> dict[int, list[int]]:

@@ -3,20 +3,19 @@ rectangles back and creates a region on the host for each use."""
 
 from __future__ import annotations
 
-from sommelier_shim.own_globals import own_globals
+from sommelier_shim.hooks import FeatureKey, Hooks, Phase
+from sommelier_shim.layouts import MessageLayout, interface_layout, naming
+from sommelier_shim.own_globals import OWN_GLOBALS
 from sommelier_shim.relay import Flow, Hook, Relay
-from sommelier_shim.routes import Hooks
 from sommelier_shim.scaling.arithmetic import Scale
-from sommelier_shim.scaling.direct import Direct, attached
-from sommelier_shim.scaling.standing import standing
+from sommelier_shim.scaling.direct import ATTACHED, PerOutputScale
+from sommelier_shim.scaling.standing import STANDING
 from sommelier_shim.scaling.surfaces import RECTANGLE
-from sommelier_shim.shapes import Shape, interface_shape, naming
-from sommelier_shim.translation import TranslatingRelay
+from sommelier_shim.translation import TranslatingRelay, translating
 from sommelier_shim.wire import NO_MEMORY, UINT, Buffer, WireError, encode
 
 Parts = tuple[tuple[int, tuple[int, int, int, int]], ...]
 """The requests of a region: opcodes of wl_region and rectangles in client units."""
-_REGIONS = "regions"
 _RECTANGLE_LIMIT = 1 << 16
 """Maximum number of rectangles in all regions of one client."""
 COMPOSITOR = "wl_compositor"
@@ -55,7 +54,7 @@ class Regions:
         self._ahead += cost - self._unconfirmed.get(own, 0)
         self._unconfirmed[own] = cost
         if self._ahead > _UNCONFIRMED_LIMIT:
-            gone, theirs = relay.routes.silent("wl_region"), relay.events.objects
+            gone, theirs = relay.routes.dropped("wl_region"), relay.events.objects
             live = {one: known for one, known in self._unconfirmed.items() if theirs.get(one) is gone}
             self._unconfirmed = live | {own: cost}
             self._ahead = sum(self._unconfirmed.values())
@@ -63,32 +62,27 @@ class Regions:
             raise WireError(f"more than {_UNCONFIRMED_LIMIT} rectangles in use without an answer", NO_MEMORY)
 
 
-def install(hooks: Hooks, space: Direct) -> None:
+_REGIONS = FeatureKey("regions", Regions)
+
+
+def install(hooks: Hooks, space: PerOutputScale) -> None:
     """Install the hooks of regions."""
-    hooks.on_request(COMPOSITOR, "create_region", _create_region)
-    hooks.on_request("wl_region", "destroy", _destroy_region)
-    region = interface_shape("wl_region")
+    hooks.on_request(COMPOSITOR, "create_region", _create_region, Phase.REPLACE)
+    hooks.on_request("wl_region", "destroy", _destroy_region, Phase.REPLACE)
+    region = interface_layout("wl_region")
     for name in ("add", "subtract"):
-        hooks.on_request("wl_region", name, _part_keeper(region.request(name)))
+        hooks.on_request("wl_region", name, _part_keeper(region.request(name)), Phase.REPLACE)
     named_surfaces = {
         (interface, message.name): at for interface, message, at in naming("wl_surface", requests=True)
     }
     for interface, message, named in naming("wl_region", requests=True):
         surface = named_surfaces.get((interface, message.name), 0)
-        hooks.on_request(interface, message.name, _region_user(space, interface, message, named, surface))
-
-
-def _regions(relay: Relay) -> Regions:
-    found = relay.features.get(_REGIONS)
-    if found is None:
-        found = relay.features[_REGIONS] = Regions()
-    assert isinstance(found, Regions)
-    return found
+        user = _region_user(space, interface, message, named, surface)
+        hooks.on_request(interface, message.name, user, Phase.REPLACE)
 
 
 def _create_region(flow: Flow, object_id: int, at: int, stop: int) -> Buffer:
-    relay, regions = flow.relay, _regions(flow.relay)
-    assert isinstance(relay, TranslatingRelay)
+    relay, regions = translating(flow.relay), _REGIONS.of(flow.relay)
     new = UINT.unpack_from(flow.buffer, at + 8)[0]
     relay.add_virtual(new, "wl_region")
     regions.parts[new] = []
@@ -96,8 +90,7 @@ def _create_region(flow: Flow, object_id: int, at: int, stop: int) -> Buffer:
 
 
 def _destroy_region(flow: Flow, object_id: int, at: int, stop: int) -> Buffer:
-    relay, regions = flow.relay, _regions(flow.relay)
-    assert isinstance(relay, TranslatingRelay)
+    relay, regions = translating(flow.relay), _REGIONS.of(flow.relay)
     regions.count -= len(regions.parts.pop(object_id, ()))
     relay.remove_virtual(object_id)
     return b""
@@ -105,7 +98,7 @@ def _destroy_region(flow: Flow, object_id: int, at: int, stop: int) -> Buffer:
 
 def _part_keeper(opcode: int) -> Hook:
     def keep(flow: Flow, object_id: int, at: int, stop: int) -> Buffer:
-        regions = _regions(flow.relay)
+        regions = _REGIONS.of(flow.relay)
         if regions.count >= _RECTANGLE_LIMIT:
             raise WireError(f"more than {_RECTANGLE_LIMIT} rectangles in regions", NO_MEMORY)
         regions.count += 1
@@ -121,9 +114,8 @@ def host_region(relay: Relay, compositor: int, parts: Parts, scale: Scale) -> tu
     :returns: its host id, and the requests that create it.
     :raises WireError: the client is too far ahead of the host.
     """
-    assert isinstance(relay, TranslatingRelay)
-    own = relay.own("wl_region")
-    _regions(relay).told(relay, own, len(parts) + 1)
+    own = translating(relay).own("wl_region")
+    _REGIONS.of(relay).told(translating(relay), own, len(parts) + 1)
     said = encode(compositor, _CREATE_REGION, "n", own)
     for opcode, rectangle in parts:
         said += encode(own, opcode, "iiii", *scale.rectangle(*rectangle))
@@ -149,8 +141,7 @@ class _UsedRegion:
             return b""
         self._sent = rectangles
         own, said = host_region(relay, self._compositor, self._parts, scale)
-        assert isinstance(relay, TranslatingRelay)
-        relay.disown(own, "wl_region")
+        translating(relay).disown(own, "wl_region")
         said += encode(relay.host_id(object_id), self._opcode, "o", own)
         return said + encode(own, _DESTROY_REGION)
 
@@ -158,34 +149,33 @@ class _UsedRegion:
         return [scale.rectangle(*rectangle) for _, rectangle in self._parts]
 
 
-def _region_user(space: Direct, interface: str, message: Shape, named: int, surface: int) -> Hook:
+def _region_user(space: PerOutputScale, interface: str, message: MessageLayout, named: int, surface: int) -> Hook:
     """The hook of a request that uses a region: it creates a host region for this request alone.
 
     :param named: offset of the region's id.
     :param surface: offset of the surface in whose units the region is; 0 if that is the message's own object.
     """
-    opcode = interface_shape(interface).request(message.name)
+    opcode = interface_layout(interface).request(message.name)
     made, later = 0, opcode
     if message.new:
         # A pointer constraint: later the client can set another region on the object that the request creates.
-        made, later = message.new[0].offset, interface_shape(message.new[0].interface).request("set_region")
+        made, later = message.new[0].offset, interface_layout(message.new[0].interface).request("set_region")
 
     def use(flow: Flow, object_id: int, at: int, stop: int) -> Buffer | None:
-        relay, regions = flow.relay, _regions(flow.relay)
-        assert isinstance(relay, TranslatingRelay)
+        relay, regions = translating(flow.relay), _REGIONS.of(flow.relay)
         region = UINT.unpack_from(flow.buffer, at + named)[0]
         holder = UINT.unpack_from(flow.buffer, at + made)[0] if made else object_id
         about = UINT.unpack_from(flow.buffer, at + surface)[0] if surface else object_id
-        compositor = own_globals(flow).bound.get(COMPOSITOR, 0)
+        compositor = OWN_GLOBALS.of(flow.relay).bound.get(COMPOSITOR, 0)
         if region not in regions.parts or not compositor:
-            standing(relay).forget_request(holder, later)
+            STANDING.of(relay).forget_request(holder, later)
             return None
         scale = space.scale_of(relay, about)
         parts = tuple(regions.parts[region])
         own, said = host_region(relay, compositor, parts, scale)
-        flow.before += said
+        flow.prefix += said
         used = _UsedRegion(later, compositor, parts, scale)
-        standing(relay).keep(holder, later, attached(relay).get(about), used)
+        STANDING.of(relay).keep(holder, later, ATTACHED.of(relay).get(about), used)
         relay.host_ids[region] = own
 
         def forget() -> bytes:
@@ -193,7 +183,7 @@ def _region_user(space: Direct, interface: str, message: Shape, named: int, surf
             relay.disown(own, "wl_region")
             return encode(own, _DESTROY_REGION)
 
-        flow.later = forget
+        flow.deferred_suffix = forget
         return None
 
     return use

@@ -12,14 +12,13 @@ from collections.abc import Callable
 from typing import Protocol
 from weakref import ref
 
+from sommelier_shim.hooks import FeatureKey, Hooks, Phase
+from sommelier_shim.layouts import interface_layout, is_known
 from sommelier_shim.relay import Flow, Relay
-from sommelier_shim.routes import Hooks
 from sommelier_shim.scaling.arithmetic import Scale
 from sommelier_shim.scaling.direct_surface import DirectSurface
-from sommelier_shim.shapes import interface_shape, is_known
 from sommelier_shim.wire import UINT, Buffer
 
-_KEY = "standing statements"
 _LEFT = 64
 """Objects that the table may hold before the first search for statements about destroyed surfaces."""
 Converter = Callable[[Scale, bytearray, int], None]
@@ -108,23 +107,17 @@ class Standing:
         return said
 
 
-def standing(relay: Relay) -> Standing:
-    """The statements of a relay."""
-    found = relay.features.get(_KEY)
-    if found is None:
-        found = relay.features[_KEY] = Standing()
-    assert isinstance(found, Standing)
-    return found
+STANDING = FeatureKey("statements that stand", Standing)
 
 
 def install(hooks: Hooks, interfaces: set[str]) -> None:
     """Install hooks that remove the statements of destroyed objects of these interfaces."""
     for interface in filter(is_known, sorted(interfaces)):
-        for message in interface_shape(interface).requests:
+        for message in interface_layout(interface).requests:
             if message.destructor:
-                hooks.on_request(interface, message.name, _forget)
+                hooks.on_request(interface, message.name, _forget, Phase.OBSERVE)
 
 
 def _forget(flow: Flow, object_id: int, at: int, stop: int) -> Buffer | None:
-    standing(flow.relay).forget(object_id)
+    STANDING.of(flow.relay).forget(object_id)
     return None

@@ -12,13 +12,13 @@ from collections.abc import Callable
 from struct import Struct
 from typing import Protocol, TypeAlias
 
-from sommelier_shim.own_globals import own_globals
+from sommelier_shim.hooks import FeatureKey, Hooks, Phase
+from sommelier_shim.own_globals import OWN_GLOBALS
 from sommelier_shim.relay import Flow, Relay
-from sommelier_shim.routes import Hooks
 from sommelier_shim.scaling import buffers
 from sommelier_shim.scaling.arithmetic import Scale, clamped
 from sommelier_shim.scaling.outputs import MOST_SCALE
-from sommelier_shim.translation import TranslatingRelay
+from sommelier_shim.translation import translating
 from sommelier_shim.wire import INT, INVALID_OBJECT, UINT, Buffer, WireError, encode
 
 RECTANGLE = Struct("=4i")
@@ -30,7 +30,6 @@ _VIEWPORT_EXISTS = 0
 """Error code of wp_viewporter."""
 _BAD_VALUE, _NO_SURFACE = 0, 3
 """Error codes of wp_viewport."""
-_SURFACES, _VIEWPORTS = "surfaces", "viewports"
 _ROTATED = (1, 3, 5, 7)
 """wl_output.transform values that swap width and height."""
 
@@ -86,12 +85,17 @@ class Surface:
         """Called when the client has destroyed the surface."""
 
 
+SURFACES: FeatureKey[dict[int, Surface]] = FeatureKey("surfaces", dict)
+"""A client's surfaces by client id."""
+VIEWPORTS: FeatureKey[dict[int, int]] = FeatureKey("viewports", dict)
+"""Client id of the surface by client id of the client's viewport."""
+
 Keeper: TypeAlias = Callable[[Relay, int, bytes, bytes, int, Callable[[Scale, bytearray, int], None]], None]
 """``keep(relay, about, request, sent, named, convert)``: keep a request to send it again when the scale of the
 object ``about`` changes, see :mod:`~sommelier_shim.scaling.standing`."""
 
 
-class Space(Protocol):
+class CoordinateSpace(Protocol):
     """The relation between client units and host units.
 
     :ivar keep: called with requests whose numbers the host keeps; None if ratios never change.
@@ -113,7 +117,7 @@ class Space(Protocol):
         """The buffer scale for clients, from the host's preferred one."""
 
 
-class Uniform:
+class UniformScale:
     """One scale for everything."""
 
     keep = None
@@ -123,51 +127,51 @@ class Uniform:
         self.scale = Scale.by(factor, stable=stable)
 
     def new_surface(self, relay: Relay, object_id: int) -> Surface:
-        """See :class:`Space`."""
+        """See :class:`CoordinateSpace`."""
         return Surface(self.scale)
 
     def scale_of(self, relay: Relay, object_id: int) -> Scale:
-        """See :class:`Space`."""
+        """See :class:`CoordinateSpace`."""
         return self.scale
 
     def fraction(self, preferred: int) -> int:
-        """See :class:`Space`."""
+        """See :class:`CoordinateSpace`."""
         return max(1, clamped(round(preferred / self.factor)))
 
     def buffer_scale(self, preferred: int) -> int:
-        """See :class:`Space`."""
+        """See :class:`CoordinateSpace`."""
         return max(1, min(MOST_SCALE, math.ceil(preferred / self.factor)))
 
 
-def install(hooks: Hooks, space: Space) -> None:
+def install(hooks: Hooks, space: CoordinateSpace) -> None:
     """Install the hooks of surfaces for a host with viewports."""
 
     def create_surface(flow: Flow, object_id: int, at: int, stop: int) -> Buffer | None:
         new = UINT.unpack_from(flow.buffer, at + 8)[0]
-        surfaces_of(flow.relay)[new] = space.new_surface(flow.relay, new)
+        SURFACES.of(flow.relay)[new] = space.new_surface(flow.relay, new)
         return None
 
     _install_common(hooks, space)
     buffers.install(hooks)
-    hooks.on_request("wl_compositor", "create_surface", create_surface)
-    hooks.on_request("wl_surface", "set_buffer_scale", _set_buffer_scale)
-    hooks.on_request("wl_surface", "attach", _attach)
-    hooks.on_request("wl_surface", "set_buffer_transform", _set_buffer_transform)
-    hooks.on_request("wl_surface", "commit", _commit)
-    hooks.on_request("wl_surface", "destroy", _destroy_surface)
-    hooks.on_request("wp_viewporter", "get_viewport", _get_viewport)
-    hooks.on_request("wp_viewport", "set_source", _set_source)
-    hooks.on_request("wp_viewport", "set_destination", _set_destination)
-    hooks.on_request("wp_viewport", "destroy", _destroy_viewport)
+    hooks.on_request("wl_compositor", "create_surface", create_surface, Phase.OBSERVE)
+    hooks.on_request("wl_surface", "set_buffer_scale", _set_buffer_scale, Phase.OBSERVE)
+    hooks.on_request("wl_surface", "attach", _attach, Phase.OBSERVE)
+    hooks.on_request("wl_surface", "set_buffer_transform", _set_buffer_transform, Phase.OBSERVE)
+    hooks.on_request("wl_surface", "commit", _commit, Phase.REPLACE)
+    hooks.on_request("wl_surface", "destroy", _destroy_surface, Phase.OBSERVE)
+    hooks.on_request("wp_viewporter", "get_viewport", _get_viewport, Phase.REPLACE)
+    hooks.on_request("wp_viewport", "set_source", _set_source, Phase.REPLACE)
+    hooks.on_request("wp_viewport", "set_destination", _set_destination, Phase.REPLACE)
+    hooks.on_request("wp_viewport", "destroy", _destroy_viewport, Phase.REPLACE)
 
 
-def install_without_viewports(hooks: Hooks, space: Uniform) -> None:
+def install_without_viewports(hooks: Hooks, space: UniformScale) -> None:
     """Install the hooks of surfaces for a host without viewports: they multiply buffer scales by a whole factor."""
     factor = int(space.factor)
 
     def create_surface(flow: Flow, object_id: int, at: int, stop: int) -> Buffer | None:
         new = UINT.unpack_from(flow.buffer, at + 8)[0]
-        flow.later = lambda: encode(flow.relay.host_id(new), _SET_BUFFER_SCALE, "i", factor)
+        flow.deferred_suffix = lambda: encode(flow.relay.host_id(new), _SET_BUFFER_SCALE, "i", factor)
         return None
 
     def set_buffer_scale(flow: Flow, object_id: int, at: int, stop: int) -> Buffer | None:
@@ -176,11 +180,11 @@ def install_without_viewports(hooks: Hooks, space: Uniform) -> None:
         return None
 
     _install_common(hooks, space)
-    hooks.on_request("wl_surface", "set_buffer_scale", set_buffer_scale)
-    hooks.on_request("wl_compositor", "create_surface", create_surface)
+    hooks.on_request("wl_surface", "set_buffer_scale", set_buffer_scale, Phase.CONVERT)
+    hooks.on_request("wl_compositor", "create_surface", create_surface, Phase.OBSERVE)
 
 
-def _install_common(hooks: Hooks, space: Space) -> None:
+def _install_common(hooks: Hooks, space: CoordinateSpace) -> None:
     def damage(flow: Flow, object_id: int, at: int, stop: int) -> Buffer | None:
         buffer = flow.buffer
         x, y, width, height = RECTANGLE.unpack_from(buffer, at + 8)
@@ -200,28 +204,15 @@ def _install_common(hooks: Hooks, space: Space) -> None:
         INT.pack_into(flow.buffer, at + 8, space.buffer_scale(preferred))
         return None
 
-    hooks.on_request("wl_surface", "damage", damage)
-    hooks.on_event("wp_fractional_scale_v1", "preferred_scale", preferred_fraction)
-    hooks.on_event("wl_surface", "preferred_buffer_scale", preferred_buffer_scale)
-
-
-def surfaces_of(relay: Relay) -> dict[int, Surface]:
-    """A client's surfaces by client id."""
-    found: dict[int, Surface] = relay.features.setdefault(_SURFACES, {})
-    return found
-
-
-def viewports_of(relay: Relay) -> dict[int, int]:
-    """Client id of the surface by client id of the client's viewport."""
-    found: dict[int, int] = relay.features.setdefault(_VIEWPORTS, {})
-    return found
+    hooks.on_request("wl_surface", "damage", damage, Phase.CONVERT)
+    hooks.on_event("wp_fractional_scale_v1", "preferred_scale", preferred_fraction, Phase.CONVERT)
+    hooks.on_event("wl_surface", "preferred_buffer_scale", preferred_buffer_scale, Phase.CONVERT)
 
 
 def viewport_requests(flow: Flow, surface_id: int, surface: Surface) -> bytes:
     """The viewport requests to send before a commit so that the host shows the surface in the right size."""
-    relay = flow.relay
-    assert isinstance(relay, TranslatingRelay)
-    viewporter = own_globals(flow).bound.get("wp_viewporter", 0)
+    relay = translating(flow.relay)
+    viewporter = OWN_GLOBALS.of(flow.relay).bound.get("wp_viewporter", 0)
     size = surface.shown_size()
     if size is None or not viewporter:
         return b""
@@ -240,22 +231,22 @@ def viewport_requests(flow: Flow, surface_id: int, surface: Surface) -> bytes:
 
 
 def _commit(flow: Flow, object_id: int, at: int, stop: int) -> Buffer | None:
-    surface = surfaces_of(flow.relay).get(object_id)
+    surface = SURFACES.of(flow.relay).get(object_id)
     if surface is not None:
-        flow.before += viewport_requests(flow, object_id, surface)
+        flow.prefix += viewport_requests(flow, object_id, surface)
     return None
 
 
 def _set_buffer_scale(flow: Flow, object_id: int, at: int, stop: int) -> Buffer | None:
     wanted = INT.unpack_from(flow.buffer, at + 8)[0]
-    surface = surfaces_of(flow.relay).get(object_id)
+    surface = SURFACES.of(flow.relay).get(object_id)
     if surface is not None and wanted > 0:
         surface.buffer_scale = wanted
     return None
 
 
 def _attach(flow: Flow, object_id: int, at: int, stop: int) -> Buffer | None:
-    surface = surfaces_of(flow.relay).get(object_id)
+    surface = SURFACES.of(flow.relay).get(object_id)
     if surface is not None:
         buffer = UINT.unpack_from(flow.buffer, at + 8)[0]
         surface.contents = buffers.size_of(flow.relay, buffer) if buffer else None
@@ -263,42 +254,39 @@ def _attach(flow: Flow, object_id: int, at: int, stop: int) -> Buffer | None:
 
 
 def _set_buffer_transform(flow: Flow, object_id: int, at: int, stop: int) -> Buffer | None:
-    surface = surfaces_of(flow.relay).get(object_id)
+    surface = SURFACES.of(flow.relay).get(object_id)
     if surface is not None:
         surface.transform = INT.unpack_from(flow.buffer, at + 8)[0]
     return None
 
 
 def _destroy_surface(flow: Flow, object_id: int, at: int, stop: int) -> Buffer | None:
-    surface = surfaces_of(flow.relay).pop(object_id, None)
+    surface = SURFACES.of(flow.relay).pop(object_id, None)
     if surface is None:
         return None
     surface.destroyed()
     if surface.host_viewport:
-        relay = flow.relay
-        assert isinstance(relay, TranslatingRelay)
-        flow.before += encode(surface.host_viewport, 0)
-        relay.disown(surface.host_viewport, "wp_viewport")
+        flow.prefix += encode(surface.host_viewport, 0)
+        translating(flow.relay).disown(surface.host_viewport, "wp_viewport")
     return None
 
 
 def _get_viewport(flow: Flow, object_id: int, at: int, stop: int) -> Buffer:
-    relay = flow.relay
-    assert isinstance(relay, TranslatingRelay)
+    relay = translating(flow.relay)
     new, surface_id = (UINT.unpack_from(flow.buffer, at + offset)[0] for offset in (8, 12))
-    surface = surfaces_of(relay).get(surface_id)
+    surface = SURFACES.of(relay).get(surface_id)
     if surface is None:
         raise WireError(f"invalid object {surface_id} in get_viewport of object {object_id}", INVALID_OBJECT)
     if surface.viewport:
         raise WireError(f"surface {surface_id} has a viewport already", _VIEWPORT_EXISTS, object_id)
     relay.add_virtual(new, "wp_viewport")
     surface.viewport = new
-    viewports_of(relay)[new] = surface_id
+    VIEWPORTS.of(relay)[new] = surface_id
     return b""
 
 
 def _surface_of(flow: Flow, viewport: int) -> Surface:
-    surface = surfaces_of(flow.relay).get(viewports_of(flow.relay).get(viewport, 0))
+    surface = SURFACES.of(flow.relay).get(VIEWPORTS.of(flow.relay).get(viewport, 0))
     if surface is None or surface.viewport != viewport:
         raise WireError(f"the surface of viewport {viewport} is gone", _NO_SURFACE, viewport)
     return surface
@@ -323,9 +311,8 @@ def _set_destination(flow: Flow, object_id: int, at: int, stop: int) -> Buffer:
 
 
 def _destroy_viewport(flow: Flow, object_id: int, at: int, stop: int) -> Buffer:
-    relay = flow.relay
-    assert isinstance(relay, TranslatingRelay)
-    surface = surfaces_of(relay).get(viewports_of(relay).pop(object_id, 0))
+    relay = translating(flow.relay)
+    surface = SURFACES.of(relay).get(VIEWPORTS.of(relay).pop(object_id, 0))
     if surface is not None and surface.viewport == object_id:
         surface.viewport = 0
         surface.source = surface.destination = None

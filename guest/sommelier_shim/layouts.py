@@ -11,21 +11,22 @@ from sommelier_shim.tables import INTERFACES, Message
 class Argument(NamedTuple):
     """An object id among the arguments of a message.
 
-    :ivar before: the signature of the arguments before the id up to the last string or array; "" if there is none.
-    :ivar offset: bytes from the start of the message to the id, or, with ``before``, from the end of those
+    :ivar preceding: the signature of the arguments up to the last string or array before the id; "" if there is
+        none.
+    :ivar offset: bytes from the start of the message to the id, or, with ``preceding``, from the end of those
         arguments.
     :ivar interface: the object's interface.
     """
 
-    before: str
+    preceding: str
     offset: int
     interface: str
 
 
-class Shape(NamedTuple):
+class MessageLayout(NamedTuple):
     """One request or event.
 
-    :ivar least: minimum size of the message in bytes, with the header.
+    :ivar min_size: minimum size of the message in bytes, with the header.
     :ivar descriptors: the number of descriptors.
     :ivar new: new ids; ``wl_registry.bind`` has none here, because the message names its interface.
     :ivar objects: ids of existing objects.
@@ -34,19 +35,19 @@ class Shape(NamedTuple):
     name: str
     signature: str
     destructor: bool
-    least: int
+    min_size: int
     descriptors: int
     new: tuple[Argument, ...]
     objects: tuple[Argument, ...]
 
 
-class InterfaceShape(NamedTuple):
+class InterfaceLayout(NamedTuple):
     """One interface: its messages by opcode and by name."""
 
     name: str
     version: int
-    requests: tuple[Shape, ...]
-    events: tuple[Shape, ...]
+    requests: tuple[MessageLayout, ...]
+    events: tuple[MessageLayout, ...]
 
     def request(self, name: str) -> int:
         """The opcode of a request."""
@@ -57,24 +58,24 @@ class InterfaceShape(NamedTuple):
         return _opcode(self.events, name)
 
 
-_shapes: dict[str, InterfaceShape] = {}
+_interfaces: dict[str, InterfaceLayout] = {}
 
 
-def interface_shape(name: str) -> InterfaceShape:
-    """The shape of an interface.
+def interface_layout(name: str) -> InterfaceLayout:
+    """The layout of an interface.
 
     :raises KeyError: the tables do not have the interface.
     """
-    found = _shapes.get(name)
+    found = _interfaces.get(name)
     if found is None:
         interface = INTERFACES[name]
-        found = InterfaceShape(
+        found = InterfaceLayout(
             name,
             interface.version,
-            tuple(_shape(message) for message in interface.requests),
-            tuple(_shape(message) for message in interface.events),
+            tuple(_layout(message) for message in interface.requests),
+            tuple(_layout(message) for message in interface.events),
         )
-        _shapes[name] = found
+        _interfaces[name] = found
     return found
 
 
@@ -88,7 +89,7 @@ def version_of(name: str) -> int:
     return INTERFACES[name].version
 
 
-def naming(interface: str, *, requests: bool) -> Iterator[tuple[str, Shape, int]]:
+def naming(interface: str, *, requests: bool) -> Iterator[tuple[str, MessageLayout, int]]:
     """The requests or events of every interface that have an object of ``interface`` at a fixed offset.
 
     :returns: interface, message and the offset of the first such argument.
@@ -96,34 +97,36 @@ def naming(interface: str, *, requests: bool) -> Iterator[tuple[str, Shape, int]
     for name, known in INTERFACES.items():
         for index, message in enumerate(known.requests if requests else known.events):
             if interface in message.interfaces:
-                shape = (interface_shape(name).requests if requests else interface_shape(name).events)[index]
-                found = [one.offset for one in shape.objects if one.interface == interface and not one.before]
+                layout = (interface_layout(name).requests if requests else interface_layout(name).events)[index]
+                found = [one.offset for one in layout.objects if one.interface == interface and not one.preceding]
                 if found:
-                    yield name, shape, found[0]
+                    yield name, layout, found[0]
 
 
-def _opcode(shapes: tuple[Shape, ...], name: str) -> int:
-    for opcode, shape in enumerate(shapes):
-        if shape.name == name:
+def _opcode(messages: tuple[MessageLayout, ...], name: str) -> int:
+    for opcode, layout in enumerate(messages):
+        if layout.name == name:
             return opcode
     raise KeyError(name)
 
 
-def _shape(message: Message) -> Shape:
+def _layout(message: Message) -> MessageLayout:
     letters = message.signature.replace("?", "")
     new: list[Argument] = []
     objects: list[Argument] = []
-    offset, before = 8, ""
+    offset, preceding = 8, ""
     for index, letter in enumerate(letters):
         interface = message.interfaces[index] or ""
         if letter == "n" and interface:
-            new.append(Argument(before, offset, interface))
+            new.append(Argument(preceding, offset, interface))
         elif letter == "o":
-            objects.append(Argument(before, offset, interface))
+            objects.append(Argument(preceding, offset, interface))
         if letter in "sa":
             # Strings and arrays have no fixed length: later offsets count from the end of this argument.
-            before, offset = letters[: index + 1], 0
+            preceding, offset = letters[: index + 1], 0
         elif letter != "h":
             offset += 4
-    least = 8 + 4 * len(letters.replace("h", ""))
-    return Shape(message.name, letters, message.destructor, least, letters.count("h"), tuple(new), tuple(objects))
+    min_size = 8 + 4 * len(letters.replace("h", ""))
+    return MessageLayout(
+        message.name, letters, message.destructor, min_size, letters.count("h"), tuple(new), tuple(objects)
+    )

@@ -1,0 +1,146 @@
+"""Hooks: functions that read, change, replace or drop messages of one interface. This page is the whole contract.
+
+**What a hook gets.** ``hook(flow, object_id, at, stop)``. ``flow`` is the direction of the message
+(:class:`~sommelier_shim.relay.Flow`), ``flow.relay`` the client's connection, and ``flow.buffer[at:stop]`` the
+whole message with its header, at least ``min_size`` bytes of its layout. Descriptors of the message are the first
+ones of ``flow.received``; a hook may look at them and leaves them there.
+
+**What a hook may do.** It may change arguments of the message in place; set ``flow.prefix`` (bytes that go before
+the message) and ``flow.suffix`` (bytes after it) with ``+=``; set ``flow.deferred_suffix`` to a function that
+returns more bytes to append, and that runs after the message has created its objects, so that it can use their
+ids; send with ``relay.to_client(data, None)`` and ``relay.to_host(data, None)``, which arrives before this
+message; and keep state under a :class:`FeatureKey`. A hook must not keep ``flow.buffer`` or a view of it.
+
+**What a hook returns.** ``None``: go on with the next hook; after the last one the relay forwards the message.
+Bytes: send these instead, as one message of the same object and opcode. ``b""``: drop the message; the relay
+closes its descriptors. Bytes and ``b""`` end the chain. Prefix and suffix are sent in each case.
+
+**Ids.** A hook sees the ids of the sender: client ids in requests, host ids in events, for the object and in all
+arguments. Without objects of the proxy's own both are the same. With them
+(:class:`~sommelier_shim.translation.TranslatingRelay`) the relay translates the message after the last hook, so a
+replacement has the sender's ids, too; but prefix, suffix and everything that a hook sends itself have the ids of
+the receiver: ``relay.host_id(client_id)``, ``relay.client_id(host_id)``, 0 for an object that the other side does
+not have. State about a client's object has the client id as key.
+
+**Objects.** The relay adds and removes objects after the hooks, unless they drop the message. A hook that drops a
+request with a new id adds the object itself (``add_virtual``); one that drops an event with a new id calls
+``hide_from_client``.
+
+**Order.** Hooks of one message run in the order of their :class:`Phase`; the order inside a phase has no meaning,
+and no hook may depend on it. The trace records a message before all hooks.
+
+**Exceptions.** :class:`~sommelier_shim.wire.WireError` says that the sender broke the protocol, and ends the
+connection with ``wl_display.error``. Every other exception is a fault of the proxy, and ends this connection, too.
+
+**What a hook on a new interface touches**: the module of the hook; ``proxy.py``, which installs it; and
+``options.py`` if it has a setting. An interface that the tables do not have needs its XML file below
+``protocols/``, and generates ``tables.py``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from copy import copy
+from enum import IntEnum
+from typing import Generic, TypeVar
+
+from sommelier_shim.relay import Flow, Hook, Relay
+
+T = TypeVar("T")
+
+
+class Phase(IntEnum):
+    """When a hook of a message runs."""
+
+    CHECK = 0
+    """May drop the message before a feature sees it: inert objects."""
+    OBSERVE = 1
+    """Records arguments, which are as the sender sent them: a client's numbers in client units, a host's in host
+    units. Leaves the message as it is, but may send messages before or after it."""
+    CONVERT = 2
+    """Converts numbers in place, from the sender's units to the receiver's."""
+    REPLACE = 3
+    """Changes, replaces or drops the message."""
+    FINISH = 4
+    """Runs last, if no hook has replaced the message."""
+
+
+class FeatureKey(Generic[T]):
+    """The key of a feature's state in :attr:`Relay.features`.
+
+    :param name: for people who read a debugger.
+    :param create: returns the state of a new client.
+    """
+
+    __slots__ = ("_create", "name")
+
+    def __init__(self, name: str, create: Callable[[], T]) -> None:
+        self.name = name
+        self._create = create
+
+    def of(self, relay: Relay) -> T:
+        """The state of one client, created at its first use."""
+        try:
+            found: T = relay.features[self]
+        except KeyError:
+            found = relay.features[self] = self._create()
+        return found
+
+    def set(self, relay: Relay, value: T) -> None:
+        """Replace the state of one client."""
+        relay.features[self] = value
+
+    def __repr__(self) -> str:
+        return f"FeatureKey({self.name!r})"
+
+
+class Hooks:
+    """Hooks by interface and message, and functions that run at other moments.
+
+    :ivar at_start: called with each new relay.
+    :ivar at_bind: by interface, called with the flow of requests, the global's name, the version that the client
+        asked for and the new object's client id.
+    :ivar at_own_global: by interface, called with the flow of events, the name and the version of each global that
+        the proxy's own registry receives; :ivar at_own_removal: called with the flow of events and the name for
+        each global_remove; returns the events for the client.
+    :ivar at_outputs_moved: called with each relay when the proxy's own connection has received other positions of
+        outputs.
+    :ivar own_handlers: by interface and name, handlers for events of the proxy's own objects; the relay drops
+        other events of these objects. A handler gets the host id, and returns the events for the client, with
+        client ids.
+    :ivar checks: called with a copy of these hooks when the first client needs the hooks of :attr:`Phase.CHECK`,
+        to add them. Other clients pay nothing for them.
+    """
+
+    def __init__(self) -> None:
+        self._requests: dict[tuple[str, str], list[tuple[Phase, Hook]]] = {}
+        self._events: dict[tuple[str, str], list[tuple[Phase, Hook]]] = {}
+        self.at_start: list[Callable[[Relay], None]] = []
+        self.own_handlers: dict[str, dict[str, Hook]] = {}
+        self.at_bind: dict[str, list[Callable[[Flow, int, int, int], None]]] = {}
+        self.at_own_global: dict[str, Callable[[Flow, int, int], None]] = {}
+        self.at_own_removal: list[Callable[[Flow, int], bytes]] = []
+        self.at_outputs_moved: list[Callable[[Relay], None]] = []
+        self.checks: list[Callable[[Hooks], None]] = []
+
+    def on_request(self, interface: str, name: str, hook: Hook, phase: Phase) -> None:
+        """Call a hook for a request."""
+        self._requests.setdefault((interface, name), []).append((phase, hook))
+
+    def on_event(self, interface: str, name: str, hook: Hook, phase: Phase) -> None:
+        """Call a hook for an event."""
+        self._events.setdefault((interface, name), []).append((phase, hook))
+
+    def of(self, interface: str, name: str, *, is_request: bool) -> list[Hook]:
+        """The hooks of a message in the order in which they run."""
+        found = (self._requests if is_request else self._events).get((interface, name), [])
+        return [hook for _, hook in sorted(found, key=lambda item: item[0])]
+
+    def with_checks(self) -> Hooks:
+        """A copy of these hooks with those of :attr:`Phase.CHECK`."""
+        found = copy(self)
+        found._requests = {key: list(chain) for key, chain in self._requests.items()}
+        found._events = {key: list(chain) for key, chain in self._events.items()}
+        for install in self.checks:
+            install(found)
+        return found
