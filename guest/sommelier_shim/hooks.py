@@ -5,11 +5,25 @@
 whole message with its header, at least ``min_size`` bytes of its layout. Descriptors of the message are the first
 ones of ``flow.received``; a hook may look at them and leaves them there.
 
+**Arguments and opcodes have names.** A module looks up its messages when it is imported, so a misspelt name fails
+at once::
+
+    _read_attach = request("wl_surface", "attach").reader("buffer")     # sommelier_shim.layouts
+
+    def _attach(flow: Flow, object_id: int, at: int, stop: int) -> None:
+        (buffer,) = _read_attach(flow.buffer, at)
+
+A layout has ``reader`` and ``writer`` for arguments at a fixed offset, ``decoder`` for messages with strings or
+arrays, and ``encode``, which makes a message. A reader needs no check, because the message has at least
+``min_size`` bytes; a decoder raises WireError. Readers and writers use raw 24.8 integers for fixed-point numbers,
+``decoder`` and ``encode`` use floats.
+
 **What a hook may do.** It may change arguments of the message in place; set ``flow.prefix`` (bytes that go before
 the message) and ``flow.suffix`` (bytes after it) with ``+=``; set ``flow.deferred_suffix`` to a function that
 returns more bytes to append, and that runs after the message has created its objects, so that it can use their
-ids; send with ``relay.to_client(data, None)`` and ``relay.to_host(data, None)``, which arrives before this
-message; and keep state under a :class:`FeatureKey`. A hook must not keep ``flow.buffer`` or a view of it.
+ids; send to the sender of the message with ``relay.to_client(data, None)`` or ``relay.to_host(data, None)`` (not
+to its receiver, for which the flow may hold back earlier messages: that is what prefix and suffix are for); and
+keep state under a :class:`FeatureKey`. A hook must not keep ``flow.buffer`` or a view of it.
 
 **What a hook returns.** ``None``: go on with the next hook; after the last one the relay forwards the message.
 Bytes: send these instead, as one message of the same object and opcode. ``b""``: drop the message; the relay
@@ -56,7 +70,7 @@ class Phase(IntEnum):
     """May drop the message before a feature sees it: inert objects."""
     OBSERVE = 1
     """Records arguments, which are as the sender sent them: a client's numbers in client units, a host's in host
-    units. Leaves the message as it is, but may send messages before or after it."""
+    units. Leaves the message as it is, but may add prefix and suffix."""
     CONVERT = 2
     """Converts numbers in place, from the sender's units to the receiver's."""
     REPLACE = 3

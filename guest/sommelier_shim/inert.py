@@ -12,13 +12,16 @@ import re
 from typing import NamedTuple
 
 from sommelier_shim.hooks import FeatureKey, Hooks, Phase
-from sommelier_shim.layouts import MessageLayout, interface_layout
+from sommelier_shim.layouts import MessageLayout, event, interface_layout, request
 from sommelier_shim.relay import Flow, Hook, Relay
 from sommelier_shim.tables import INTERFACES
 from sommelier_shim.translation import TranslatingRelay
-from sommelier_shim.wire import DISPLAY, UINT, Buffer, WireError, delete_id_event, encode, skip
+from sommelier_shim.wire import DISPLAY, UINT, Buffer, WireError, delete_id_event, skip
 
 _INERT: FeatureKey[set[int]] = FeatureKey("client ids of inert objects", set)
+
+_SYNC = request("wl_display", "sync")
+_read_delete_id = event("wl_display", "delete_id").reader("id")
 
 
 class Withdrawn(NamedTuple):
@@ -67,14 +70,15 @@ def _create(relay: Relay, interface: str, new: int) -> bytes:
     else:
         # Both sides use the same ids, and the host allows no gap: give this id to a callback on the host.
         relay.add(new, entries, relay.routes.dropped("wl_callback"))
-        requests = encode(DISPLAY, 0, "n", new)
+        requests = _SYNC.encode(DISPLAY, new)
     _INERT.of(relay).add(new)
     return requests
 
 
 def _deleted(flow: Flow, object_id: int, at: int, stop: int) -> Buffer | None:
     """Hook for delete_id: drop it if it is for the callback that has the id of an inert object."""
-    relay, number = flow.relay, UINT.unpack_from(flow.buffer, at + 8)[0]
+    relay = flow.relay
+    (number,) = _read_delete_id(flow.buffer, at)
     if isinstance(relay, TranslatingRelay) or number not in _INERT.of(relay) or number in relay.successors:
         return None
     relay.events.objects.remove(number)

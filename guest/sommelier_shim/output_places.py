@@ -10,14 +10,19 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
-from sommelier_shim.wire import DISPLAY, decode, encode
+from sommelier_shim.layouts import event, request
+from sommelier_shim.wire import DISPLAY, decode
 
 XDG_OUTPUT = "zxdg_output_manager_v1"
 _REGISTRY = 2
-_GET_XDG_OUTPUT = 1
-_DESTROY = _RELEASE = 0
-_LOGICAL_POSITION, _LOGICAL_SIZE, _LOGICAL_DONE = range(3)
-"""Opcodes of zxdg_output_v1's events."""
+_BIND = request("wl_registry", "bind")
+_SYNC = request("wl_display", "sync")
+_GET_XDG_OUTPUT = request(XDG_OUTPUT, "get_xdg_output")
+_DESTROY_XDG_OUTPUT = request("zxdg_output_v1", "destroy")
+_RELEASE_OUTPUT = request("wl_output", "release")
+_LOGICAL_POSITION = event("zxdg_output_v1", "logical_position")
+_LOGICAL_SIZE = event("zxdg_output_v1", "logical_size")
+_LOGICAL_DONE = event("zxdg_output_v1", "done")
 _OUTPUT_VERSION, _OUTPUT_RELEASES = 3, 3
 _MANAGER_VERSION = 2
 """The last version in which zxdg_output_v1 sends ``done``."""
@@ -72,11 +77,11 @@ class OutputPlaces:
         )
         self._manager = self._new_id()
         version = min(version, _MANAGER_VERSION)
-        send(encode(_REGISTRY, 0, "usun", name, XDG_OUTPUT, version, self._manager))
+        send(_BIND.encode(_REGISTRY, name, XDG_OUTPUT, version, self._manager))
         for name, (interface, version) in globals_.items():
             self.announced(name, interface, version)
         self._callback = self._new_id()
-        send(encode(DISPLAY, 0, "n", self._callback))
+        send(_SYNC.encode(DISPLAY, self._callback))
 
     def stop(self) -> None:
         """Drop all state, because the connection is closed."""
@@ -90,8 +95,8 @@ class OutputPlaces:
             return
         one = self._followed[name] = _Followed(self._new_id(), min(version, _OUTPUT_VERSION), self._new_id())
         self._send(
-            encode(_REGISTRY, 0, "usun", name, interface, one.version, one.output)
-            + encode(self._manager, _GET_XDG_OUTPUT, "no", one.xdg_output, one.output)
+            _BIND.encode(_REGISTRY, name, interface, one.version, one.output)
+            + _GET_XDG_OUTPUT.encode(self._manager, one.xdg_output, one.output)
         )
 
     def withdrawn(self, name: int) -> None:
@@ -99,9 +104,9 @@ class OutputPlaces:
         one = self._followed.pop(name, None)
         self.places.pop(name, None)
         if one is not None:
-            self._send(encode(one.xdg_output, _DESTROY))
+            self._send(_DESTROY_XDG_OUTPUT.encode(one.xdg_output))
             if one.version >= _OUTPUT_RELEASES:
-                self._send(encode(one.output, _RELEASE))
+                self._send(_RELEASE_OUTPUT.encode(one.output))
 
     def event(self, object_id: int, opcode: int, message: bytes) -> bool:
         """Handle an event of any object of the connection.
@@ -115,11 +120,11 @@ class OutputPlaces:
         for name, one in self._followed.items():
             if one.xdg_output != object_id:
                 continue
-            if opcode == _LOGICAL_POSITION:
+            if opcode == _LOGICAL_POSITION.opcode:
                 one.position = _pair(message)
-            elif opcode == _LOGICAL_SIZE:
+            elif opcode == _LOGICAL_SIZE.opcode:
                 one.size = _pair(message)
-            elif opcode == _LOGICAL_DONE and min(one.size) > 0:
+            elif opcode == _LOGICAL_DONE.opcode and min(one.size) > 0:
                 self.places[name] = OutputPlace(one.position, one.size)
                 return True
         return False
@@ -130,5 +135,5 @@ class OutputPlaces:
 
 
 def _pair(message: bytes) -> tuple[int, int]:
-    x, y = decode("ii", message)
+    x, y = decode(_LOGICAL_SIZE.signature, message)
     return x, y

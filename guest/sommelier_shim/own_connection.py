@@ -5,6 +5,7 @@ from __future__ import annotations
 import socket
 from collections.abc import Callable
 
+from sommelier_shim.layouts import event
 from sommelier_shim.loop import READABLE, Loop
 from sommelier_shim.outlet import Outlet
 from sommelier_shim.wire import HEADER, SIZE_LIMIT, WireError, decode
@@ -12,8 +13,8 @@ from sommelier_shim.wire import HEADER, SIZE_LIMIT, WireError, decode
 _GLOBAL_LIMIT = 4096
 _NAME_LIMIT = 256
 """Maximum length of an interface name in characters; the longest known one has sixty."""
-_GLOBAL, _GLOBAL_REMOVE = 0, 1
-"""Opcodes of wl_registry's events."""
+_GLOBAL = event("wl_registry", "global")
+_GLOBAL_REMOVE = event("wl_registry", "global_remove")
 
 
 class OwnConnection:
@@ -91,13 +92,13 @@ class GlobalList(dict[int, tuple[str, int]]):
 
         :raises WireError: the event is malformed.
         """
-        if opcode == _GLOBAL:
-            name, interface, version = decode("usu", message)
+        if opcode == _GLOBAL.opcode:
+            name, interface, version = decode(_GLOBAL.signature, message)
             known = (interface or b"").decode("ascii", "replace")[:_NAME_LIMIT]
             if len(self) < _GLOBAL_LIMIT and known:
                 self[name] = (known, version)
-        elif opcode == _GLOBAL_REMOVE:
-            (name,) = decode("u", message)
+        elif opcode == _GLOBAL_REMOVE.opcode:
+            (name,) = decode(_GLOBAL_REMOVE.signature, message)
             self.pop(name, None)
 
     def version_of(self, interface: str) -> int:

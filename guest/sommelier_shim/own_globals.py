@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 from sommelier_shim.hooks import FeatureKey, Hooks
-from sommelier_shim.layouts import is_known
+from sommelier_shim.layouts import event, is_known, request
 from sommelier_shim.relay import Flow, Hook, Relay
 from sommelier_shim.translation import translating
-from sommelier_shim.wire import DISPLAY, Buffer, decode, encode
+from sommelier_shim.wire import DISPLAY, Buffer
+
+_GET_REGISTRY = request("wl_display", "get_registry")
+_BIND = request("wl_registry", "bind")
+_read_global = event("wl_registry", "global").decoder("name", "interface", "version")
+_read_global_remove = event("wl_registry", "global_remove").reader("name")
 
 
 class OwnGlobals:
@@ -37,7 +42,7 @@ def install(hooks: Hooks, wanted: dict[str, int]) -> None:
     def start(relay: Relay) -> None:
         own = OWN_GLOBALS.of(relay)
         own.registry = translating(relay).own("wl_registry")
-        relay.to_host(encode(DISPLAY, 1, "n", own.registry), None)
+        relay.to_host(_GET_REGISTRY.encode(DISPLAY, own.registry), None)
 
     hooks.at_start.append(start)
     hooks.own_handlers["wl_registry"] = {
@@ -50,14 +55,14 @@ def _announcement(hooks: Hooks, wanted: dict[str, int]) -> Hook:
     """Handler for wl_registry.global of the proxy's own registry: bind the wanted interfaces."""
 
     def announced(flow: Flow, object_id: int, at: int, stop: int) -> None:
-        name, raw, version = decode("usu", flow.buffer[at:stop])
+        name, raw, version = _read_global(flow.buffer, at, stop)
         own, relay = OWN_GLOBALS.of(flow.relay), translating(flow.relay)
         interface = (raw or b"").decode("ascii", "replace")
         most = wanted.get(interface, 0)
         if most and interface not in own.bound and is_known(interface):
             new = own.bound[interface] = relay.own(interface)
             own.versions[interface] = min(version, most)
-            relay.to_host(encode(own.registry, 0, "usun", name, interface, min(version, most), new), None)
+            relay.to_host(_BIND.encode(own.registry, name, interface, min(version, most), new), None)
         function = hooks.at_own_global.get(interface)
         if function is not None:
             function(flow, name, version)
@@ -69,7 +74,7 @@ def _withdrawal(hooks: Hooks) -> Hook:
     """Handler for wl_registry.global_remove of the proxy's own registry."""
 
     def withdrawn(flow: Flow, object_id: int, at: int, stop: int) -> Buffer:
-        (name,) = decode("u", flow.buffer[at:stop])
+        (name,) = _read_global_remove(flow.buffer, at)
         return b"".join(function(flow, name) for function in hooks.at_own_removal)
 
     return withdrawn

@@ -11,22 +11,22 @@ from typing import NamedTuple
 
 from sommelier_shim import inert
 from sommelier_shim.hooks import Hooks, Phase
+from sommelier_shim.layouts import event, request
 from sommelier_shim.policy.interfaces import GlobalPolicy
 from sommelier_shim.relay import Flow, Hook, delete_id
-from sommelier_shim.wire import (
-    DISPLAY,
-    INVALID_OBJECT,
-    UINT,
-    Buffer,
-    WireError,
-    decode,
-    encode,
-)
+from sommelier_shim.wire import DISPLAY, INVALID_OBJECT, UINT, Buffer, WireError
 
 GLOBAL_LIMIT = 4096
 """Maximum number of globals of a host; compositors have fewer than a hundred."""
 _KEPT = 256
 """Maximum size in bytes of an announcement in the cache; the longest interface name has sixty."""
+
+_read_error = event("wl_display", "error").decoder("object_id", "code", "message")
+_write_error_object = event("wl_display", "error").writer("object_id")
+_GLOBAL = event("wl_registry", "global")
+_read_global = _GLOBAL.decoder("name", "interface", "version")
+_read_global_remove = event("wl_registry", "global_remove").reader("name")
+_read_bind = request("wl_registry", "bind").decoder("name", "interface", "version", "id")
 
 
 def install(hooks: Hooks, policy: GlobalPolicy) -> None:
@@ -40,7 +40,7 @@ def install(hooks: Hooks, policy: GlobalPolicy) -> None:
 
 
 def _error(flow: Flow, object_id: int, at: int, stop: int) -> Buffer | None:
-    failed, error_code, text = decode("ous", flow.buffer[at:stop])
+    failed, error_code, text = _read_error(flow.buffer, at, stop)
     relay = flow.relay
     mine = relay.client_id(failed)
     said = (text or b"").decode(errors="replace")
@@ -48,7 +48,7 @@ def _error(flow: Flow, object_id: int, at: int, stop: int) -> Buffer | None:
     if not mine:
         # An object of the proxy's own: report the error for wl_display, because the client does not know the object
         # (chromeos-sommelier.md §8.1.40).
-        UINT.pack_into(flow.buffer, at + 8, DISPLAY)
+        _write_error_object(flow.buffer, at, DISPLAY)
     relay.last_error = f"{interface or 'object'}#{mine}, code {error_code}: {said}"
     return None
 
@@ -69,7 +69,7 @@ def _announcement(policy: GlobalPolicy) -> Hook:
     known: dict[bytes, _Announced] = {}
 
     def examine(message: bytearray) -> _Announced:
-        name, raw, version = decode("usu", message)
+        name, raw, version = _read_global(message, 0, len(message))
         interface = (raw or b"").decode("ascii", "replace")
         offered = policy.offered_version(interface, version)
         return _Announced(name, (interface, offered) if offered else None, offered != version)
@@ -88,14 +88,14 @@ def _announcement(policy: GlobalPolicy) -> Hook:
         if name not in mine and len(mine) >= GLOBAL_LIMIT:
             return b""
         mine[name] = offered
-        return encode(object_id, 0, "usu", name, *offered) if is_changed else None
+        return _GLOBAL.encode(object_id, name, *offered) if is_changed else None
 
     return announce
 
 
 def _withdrawal(flow: Flow, object_id: int, at: int, stop: int) -> Buffer | None:
     # Keep the entry: a client that has not yet received this event may bind the global.
-    name = UINT.unpack_from(flow.buffer, at + 8)[0]
+    (name,) = _read_global_remove(flow.buffer, at)
     announced = flow.relay.globals.get(name)
     if announced is None:
         return b""
@@ -110,7 +110,7 @@ def _binding(hooks: Hooks) -> Hook:
         if isinstance(relay.globals[name], inert.Withdrawn):
             return inert.bind(flow, interface, new)
         host_id = relay.add(new, *relay.routes.entries(interface))
-        UINT.pack_into(flow.buffer, stop - 4, host_id)
+        UINT.pack_into(flow.buffer, stop - UINT.size, host_id)  # the last argument, after a string
         for function in hooks.at_bind.get(interface, ()):
             function(flow, name, version, new)
         return None
@@ -124,7 +124,7 @@ def _checked_bind(flow: Flow, object_id: int, at: int, stop: int) -> tuple[int, 
     :returns: the global's name and interface, the version and the new object's id.
     :raises WireError: the global, interface or version was not announced.
     """
-    name, raw, version, new = decode("usun", flow.buffer[at:stop])
+    name, raw, version, new = _read_bind(flow.buffer, at, stop)
     interface = (raw or b"").decode("ascii", "replace")
     announced = flow.relay.globals.get(name)
     if announced is None:

@@ -9,6 +9,8 @@ from typing import Any
 import pytest
 
 from guestlink.config import Config
+from sommelier_shim.hooks import Hooks
+from sommelier_shim.relay import Hook
 from support.direct import DIRECT_GLOBALS, LEFT, Direct, Window
 from support.scaled import heard_by
 from support.wayland_peers import stage
@@ -25,9 +27,21 @@ GLOBALS = (
 )
 
 
-@pytest.fixture
-def direct(tmp_path: Path) -> Iterator[Direct]:
-    """A client whose host has two outputs: 2 × 4 pixels per unit on the first, 1 × 1 on the second."""
+class _Backwards(Hooks):
+    """Hooks that run in the reverse order of their installation, inside each phase."""
+
+    def of(self, interface: str, name: str, *, is_request: bool) -> list[Hook]:
+        found = list((self._requests if is_request else self._events).get((interface, name), []))
+        found.reverse()
+        return [hook for _, hook in sorted(found, key=lambda item: item[0])]
+
+
+@pytest.fixture(params=[Hooks, _Backwards], ids=["as installed", "backwards"])
+def direct(tmp_path: Path, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[Direct]:
+    """A client whose host has two outputs: 2 × 4 pixels per unit on the first, 1 × 1 on the second.
+
+    Direct scale has the most hooks per message. Their order inside a phase has no meaning."""
+    monkeypatch.setattr("sommelier_shim.proxy.Hooks", request.param)
     with (
         stage(tmp_path, Config({"direct_scale": True, "allow": ["zwlr_layer_shell_v1"]}), GLOBALS) as (
             between,
@@ -220,6 +234,22 @@ def test_a_part_with_words_that_wait_is_left_to_its_client(direct: Direct) -> No
     direct.client.request(child, 6)
     assert len(said(direct, host_child, 6, "")) == 2
     assert direct.shown(host_child) == [60, 80]
+
+
+def test_a_part_whose_viewport_waits_for_a_commit_is_left_to_its_client(direct: Direct) -> None:
+    """A viewport's destination is double-buffered state of its surface, although the proxy drops the request."""
+    window = direct.window()
+    configured(direct, window, 300, 200, 5)
+    child, host_child = direct.surface()
+    direct.client.create(direct.client.bind("wl_subcompositor"), 1, "noo", child, window.surface)
+    viewport = direct.client.create(direct.client.bind("wp_viewporter"), 1, "no", child)
+    direct.show(child, 60, 80)
+    direct.show(window.surface, 600, 800)
+    direct.client.request(viewport, 2, "ii", 30, 40)
+    answer(direct, window, direct.enter(window, 1))
+    assert len(said(direct, host_child, 6, "")) == 1
+    direct.client.request(child, 6)
+    assert len(said(direct, host_child, 6, "")) == 2
 
 
 def test_a_place_does_not_outlive_its_object(direct: Direct) -> None:

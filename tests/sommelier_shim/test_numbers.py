@@ -8,7 +8,7 @@ from typing import NamedTuple
 from xml.etree import ElementTree
 
 from sommelier_shim import protocols
-from sommelier_shim.layouts import interface_layout
+from sommelier_shim.layouts import event, request
 from sommelier_shim.policy.interfaces import HOST_ONLY
 from sommelier_shim.tables import INTERFACES
 from sommelier_shim.wire import HEADER, WireError, decode
@@ -86,9 +86,8 @@ def test_exactly_what_the_list_calls_a_length_is_converted() -> None:
 def _through(line: Line) -> list[float]:
     """The numbers of a message after it passed through a scaling proxy; before, all of them were the same."""
     is_request = line.kind == "request"
-    shape = interface_layout(line.interface)
-    opcode = shape.request(line.message) if is_request else shape.event(line.message)
-    message = (shape.requests if is_request else shape.events)[opcode]
+    message = (request if is_request else event)(line.interface, line.message)
+    opcode = message.opcode
     talk = Talk("scaled", line.interface, is_request=is_request)
     try:
         sent = talk.message(opcode, message, is_request=is_request, number=NUMBER, fixed=NUMBER)

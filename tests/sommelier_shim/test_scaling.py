@@ -73,9 +73,8 @@ def test_conversions_fit_their_messages(is_request: bool) -> None:
     for name, patterns in (coordinates.REQUESTS if is_request else coordinates.EVENTS).items():
         shape = interface_layout(name)
         for message, pattern in patterns.items():
-            opcode = shape.request(message) if is_request else shape.event(message)
-            signature = (shape.requests if is_request else shape.events)[opcode].signature
-            letters = signature[: len(pattern)].replace("h", "")
+            layout = shape.request(message) if is_request else shape.event(message)
+            letters = layout.signature[: len(pattern)].replace("h", "")
             assert len(letters) == len(pattern)
             for letter, kind in zip(letters, pattern, strict=True):
                 assert kind == "-" or letter in {"o": "o", "f": "f", "g": "f"}.get(kind, "iu"), f"{name}.{message}"

@@ -12,11 +12,12 @@ from typing import NamedTuple
 
 from guestlink.errors import GuestlinkError
 from sommelier_shim.hooks import FeatureKey, Hooks, Phase
+from sommelier_shim.layouts import event, request
 from sommelier_shim.own_globals import OWN_GLOBALS
 from sommelier_shim.policy.keymap import ALT, CONTROL, SHIFT, Keymap, keysym
 from sommelier_shim.relay import Flow
 from sommelier_shim.translation import translating
-from sommelier_shim.wire import UINT, Buffer, decode, encode
+from sommelier_shim.wire import UINT, Buffer
 
 _log = logging.getLogger(__name__)
 
@@ -24,9 +25,23 @@ EXTENSION = "zcr_keyboard_extension_v1"
 _PREFIXES = (("<control>", CONTROL), ("<alt>", ALT), ("<shift>", SHIFT))
 _RELEASED, _PRESSED = 0, 1
 _NOT_HANDLED, _HANDLED = 0, 1
-_ACK_KEY = 1
+_XKB_V1 = 1
+"""wl_keyboard.keymap_format."""
 _FULLSCREEN = 2
 """xdg_toplevel.state"""
+
+_EXTENDED_KEYBOARD = "zcr_extended_keyboard_v1"
+_GET_EXTENDED_KEYBOARD = request(EXTENSION, "get_extended_keyboard")
+_ACK_KEY = request(_EXTENDED_KEYBOARD, "ack_key")
+_DESTROY_EXTENDED = request(_EXTENDED_KEYBOARD, "destroy")
+_read_get_keyboard = request("wl_seat", "get_keyboard").reader("id")
+_read_get_xdg_surface = request("xdg_wm_base", "get_xdg_surface").reader("id", "surface")
+_read_get_toplevel = request("xdg_surface", "get_toplevel").reader("id")
+_read_keymap = event("wl_keyboard", "keymap").reader("format", "size")
+_read_enter = event("wl_keyboard", "enter").decoder("surface", "keys")
+_read_modifiers = event("wl_keyboard", "modifiers").reader("mods_depressed", "mods_latched", "mods_locked", "group")
+_read_key = event("wl_keyboard", "key").reader("serial", "key", "state")
+_read_configure = event("xdg_toplevel", "configure").decoder("states")
 
 
 class Accelerator(NamedTuple):
@@ -100,15 +115,15 @@ def install(
     """
 
     def get_keyboard(flow: Flow, object_id: int, at: int, stop: int) -> Buffer | None:
-        new = UINT.unpack_from(flow.buffer, at + 8)[0]
+        (new,) = _read_get_keyboard(flow.buffer, at)
         keyboard = _KEYBOARDS.of(flow.relay)[new] = Keyboard()
         if has_extension:
             relay = translating(flow.relay)
             manager = OWN_GLOBALS.of(flow.relay).bound.get(EXTENSION, 0)
 
             def extend() -> bytes:
-                keyboard.extension = relay.own("zcr_extended_keyboard_v1")
-                return encode(manager, 0, "no", keyboard.extension, relay.host_id(new))
+                keyboard.extension = relay.own(_EXTENDED_KEYBOARD)
+                return _GET_EXTENDED_KEYBOARD.encode(manager, keyboard.extension, relay.host_id(new))
 
             flow.deferred_suffix = extend if manager else None
         return None
@@ -116,15 +131,15 @@ def install(
     def release(flow: Flow, object_id: int, at: int, stop: int) -> Buffer | None:
         keyboard = _KEYBOARDS.of(flow.relay).pop(object_id, None)
         if keyboard is not None and keyboard.extension:
-            flow.prefix += encode(keyboard.extension, 0)
-            translating(flow.relay).disown(keyboard.extension, "zcr_extended_keyboard_v1")
+            flow.prefix += _DESTROY_EXTENDED.encode(keyboard.extension)
+            translating(flow.relay).disown(keyboard.extension, _EXTENDED_KEYBOARD)
         return None
 
     def key(flow: Flow, object_id: int, at: int, stop: int) -> Buffer | None:
         keyboard = _KEYBOARDS.of(flow.relay).get(flow.relay.client_id(object_id))
         if keyboard is None:
             return None
-        serial, _, code, state = decode("uuuu", flow.buffer[at:stop])
+        serial, code, state = _read_key(flow.buffer, at)
         if state == _PRESSED:
             passes = not _is_accelerator(flow, keyboard, code)
             if passes:
@@ -135,7 +150,7 @@ def install(
                 keyboard.passed.discard(code)
         if keyboard.extension:
             handled = _HANDLED if passes else _NOT_HANDLED
-            flow.relay.to_host(encode(keyboard.extension, _ACK_KEY, "uu", serial, handled), None)
+            flow.relay.to_host(_ACK_KEY.encode(keyboard.extension, serial, handled), None)
         return None if passes else b""
 
     def _is_accelerator(flow: Flow, keyboard: Keyboard, code: int) -> bool:
@@ -167,9 +182,9 @@ def _keyboard(flow: Flow, object_id: int) -> Keyboard | None:
 def _keymap(flow: Flow, object_id: int, at: int, stop: int) -> Buffer | None:
     keyboard = _keyboard(flow, object_id)
     if keyboard is not None and flow.received:
-        kind, _, size = decode("uhu", flow.buffer[at:stop])
+        kind, size = _read_keymap(flow.buffer, at)
         try:
-            keyboard.keymap = Keymap(flow.received[0], size) if kind == 1 else None
+            keyboard.keymap = Keymap(flow.received[0], size) if kind == _XKB_V1 else None
         except (OSError, ValueError) as error:
             _log.warning("accelerators do not work with this keymap: %s", error)
             keyboard.keymap = None
@@ -179,7 +194,7 @@ def _keymap(flow: Flow, object_id: int, at: int, stop: int) -> Buffer | None:
 def _enter(flow: Flow, object_id: int, at: int, stop: int) -> Buffer | None:
     keyboard = _keyboard(flow, object_id)
     if keyboard is not None:
-        _, surface, keys = decode("uoa", flow.buffer[at:stop])
+        surface, keys = _read_enter(flow.buffer, at, stop)
         keyboard.focus = flow.relay.client_id(surface)
         keyboard.passed = {code for (code,) in UINT.iter_unpack(keys[: len(keys) & ~3])}
     return None
@@ -196,24 +211,25 @@ def _leave(flow: Flow, object_id: int, at: int, stop: int) -> Buffer | None:
 def _modifiers(flow: Flow, object_id: int, at: int, stop: int) -> Buffer | None:
     keyboard = _keyboard(flow, object_id)
     if keyboard is not None and keyboard.keymap is not None:
-        keyboard.keymap.update(*(UINT.unpack_from(flow.buffer, at + offset)[0] for offset in (12, 16, 20, 24)))
+        keyboard.keymap.update(*_read_modifiers(flow.buffer, at))
     return None
 
 
 def _get_xdg_surface(flow: Flow, object_id: int, at: int, stop: int) -> Buffer | None:
-    new, surface = (UINT.unpack_from(flow.buffer, at + offset)[0] for offset in (8, 12))
+    new, surface = _read_get_xdg_surface(flow.buffer, at)
     _WINDOWS.of(flow.relay).surface_of[new] = surface
     return None
 
 
 def _get_toplevel(flow: Flow, object_id: int, at: int, stop: int) -> Buffer | None:
     surfaces = _WINDOWS.of(flow.relay).surface_of
-    surfaces[UINT.unpack_from(flow.buffer, at + 8)[0]] = surfaces.get(object_id, 0)
+    (new,) = _read_get_toplevel(flow.buffer, at)
+    surfaces[new] = surfaces.get(object_id, 0)
     return None
 
 
 def _configure(flow: Flow, object_id: int, at: int, stop: int) -> Buffer | None:
-    states = decode("iia", flow.buffer[at:stop])[2]
+    (states,) = _read_configure(flow.buffer, at, stop)
     windows = _WINDOWS.of(flow.relay)
     surface = windows.surface_of.get(flow.relay.client_id(object_id), 0)
     if any(state == _FULLSCREEN for (state,) in UINT.iter_unpack(states[: len(states) & ~3])):

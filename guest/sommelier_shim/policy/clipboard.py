@@ -8,30 +8,26 @@ for them, too.
 from __future__ import annotations
 
 from sommelier_shim.hooks import FeatureKey, Hooks, Phase
-from sommelier_shim.layouts import interface_layout, is_known
+from sommelier_shim.layouts import MessageLayout, event, request
 from sommelier_shim.relay import Flow, Hook
-from sommelier_shim.wire import UINT, Buffer, encode
+from sommelier_shim.wire import Buffer
 
 _OFFERS = {
-    "zwp_primary_selection_device_v1": ("zwp_primary_selection_offer_v1", {"selection": 8}),
-    "gtk_primary_selection_device": ("gtk_primary_selection_offer", {"selection": 8}),
-    "zwlr_data_control_device_v1": ("zwlr_data_control_offer_v1", {"selection": 8, "primary_selection": 8}),
-    "ext_data_control_device_v1": ("ext_data_control_offer_v1", {"selection": 8, "primary_selection": 8}),
+    "zwp_primary_selection_device_v1": ("zwp_primary_selection_offer_v1", ("selection",)),
+    "gtk_primary_selection_device": ("gtk_primary_selection_offer", ("selection",)),
+    "zwlr_data_control_device_v1": ("zwlr_data_control_offer_v1", ("selection", "primary_selection")),
+    "ext_data_control_device_v1": ("ext_data_control_offer_v1", ("selection", "primary_selection")),
 }
-"""By selection device: the interface of its offers, and its events with an offer, with the offset of the offer's
-id."""
+"""By selection device: the interface of its offers, and its events with an offer."""
 
 _SOURCES = {
-    ("wl_data_device", "set_selection"): "wl_data_source",
-    ("wl_data_device", "start_drag"): "wl_data_source",
-    ("zwp_primary_selection_device_v1", "set_selection"): "zwp_primary_selection_source_v1",
-    ("gtk_primary_selection_device", "set_selection"): "gtk_primary_selection_source",
-    ("zwlr_data_control_device_v1", "set_selection"): "zwlr_data_control_source_v1",
-    ("zwlr_data_control_device_v1", "set_primary_selection"): "zwlr_data_control_source_v1",
-    ("ext_data_control_device_v1", "set_selection"): "ext_data_control_source_v1",
-    ("ext_data_control_device_v1", "set_primary_selection"): "ext_data_control_source_v1",
+    "wl_data_device": ("wl_data_source", ("set_selection", "start_drag")),
+    "zwp_primary_selection_device_v1": ("zwp_primary_selection_source_v1", ("set_selection",)),
+    "gtk_primary_selection_device": ("gtk_primary_selection_source", ("set_selection",)),
+    "zwlr_data_control_device_v1": ("zwlr_data_control_source_v1", ("set_selection", "set_primary_selection")),
+    "ext_data_control_device_v1": ("ext_data_control_source_v1", ("set_selection", "set_primary_selection")),
 }
-"""By request that offers a source to the host: the interface of the source, which is the first argument."""
+"""By selection device: the interface of its sources, and its requests that offer a source to the host."""
 
 _DRAG_DEVICE = "wl_data_device"
 _HIDDEN: FeatureKey[dict[int, int]] = FeatureKey("hidden offers", dict)
@@ -46,24 +42,24 @@ def install(hooks: Hooks, policy: str) -> None:
     """
     if policy in ("to-host", "off"):
         _install_for_drags(hooks)
-        for device, (offer, naming) in _OFFERS.items():
-            if is_known(device):
-                hooks.on_event(device, "data_offer", _hide_offer(offer), Phase.REPLACE)
-                for event, offset in naming.items():
-                    hooks.on_event(device, event, _forget_offer(offset), Phase.REPLACE)
+        for device, (offer, names) in _OFFERS.items():
+            hooks.on_event(device, "data_offer", _hide_offer(device, offer), Phase.REPLACE)
+            for name in names:
+                hooks.on_event(device, name, _without_offer(event(device, name), offer), Phase.REPLACE)
     if policy in ("to-guest", "off"):
-        for (device, request), source in _SOURCES.items():
-            if is_known(device):
-                hooks.on_request(device, request, _refuse_source(source, request), Phase.REPLACE)
+        for device, (source, names) in _SOURCES.items():
+            for name in names:
+                hooks.on_request(device, name, _refuse_source(request(device, name), source), Phase.REPLACE)
 
 
-def _hide_offer(interface: str) -> Hook:
-    destroy = interface_layout(interface).request("destroy")
+def _hide_offer(device: str, interface: str) -> Hook:
+    read_id = event(device, "data_offer").reader(event(device, "data_offer").arguments[0])
+    destroy = request(interface, "destroy")
 
     def hide(flow: Flow, object_id: int, at: int, stop: int) -> Buffer:
-        offer = UINT.unpack_from(flow.buffer, at + 8)[0]
+        (offer,) = read_id(flow.buffer, at)
         flow.relay.hide_from_client(offer, interface)
-        flow.relay.to_host(encode(offer, destroy), None)
+        flow.relay.to_host(destroy.encode(offer), None)
         return b""
 
     return hide
@@ -75,29 +71,33 @@ def _install_for_drags(hooks: Hooks) -> None:
     For the host, destroying the offer earlier refuses the drag for good; but the drag may have started in the
     client itself, and its target may be another program.
     """
-    destroy = interface_layout("wl_data_offer").request("destroy")
+    destroy = request("wl_data_offer", "destroy")
+    read_data_offer = event(_DRAG_DEVICE, "data_offer").reader("id")
+    read_selection = event(_DRAG_DEVICE, "selection").reader("id")
+    write_selection = event(_DRAG_DEVICE, "selection").writer("id")
+    write_enter = event(_DRAG_DEVICE, "enter").writer("id")
 
     def forget(flow: Flow, object_id: int) -> None:
         offer = _HIDDEN.of(flow.relay).pop(object_id, 0)
         if offer:
-            flow.relay.to_host(encode(offer, destroy), None)
+            flow.relay.to_host(destroy.encode(offer), None)
 
     def hide(flow: Flow, object_id: int, at: int, stop: int) -> Buffer:
         forget(flow, object_id)
-        offer = UINT.unpack_from(flow.buffer, at + 8)[0]
+        (offer,) = read_data_offer(flow.buffer, at)
         flow.relay.hide_from_client(offer, "wl_data_offer")
         _HIDDEN.of(flow.relay)[object_id] = offer
         return b""
 
     def enter(flow: Flow, object_id: int, at: int, stop: int) -> Buffer | None:
-        UINT.pack_into(flow.buffer, at + 24, 0)
+        write_enter(flow.buffer, at, 0)
         return None
 
     def selection(flow: Flow, object_id: int, at: int, stop: int) -> Buffer | None:
-        offer = UINT.unpack_from(flow.buffer, at + 8)[0]
+        (offer,) = read_selection(flow.buffer, at)
         if offer and offer == _HIDDEN.of(flow.relay).get(object_id):
             forget(flow, object_id)
-        UINT.pack_into(flow.buffer, at + 8, 0)
+        write_selection(flow.buffer, at, 0)
         return None
 
     def over(flow: Flow, object_id: int, at: int, stop: int) -> Buffer | None:
@@ -108,30 +108,33 @@ def _install_for_drags(hooks: Hooks) -> None:
         forget(flow, flow.relay.host_id(object_id))
         return None
 
-    for event, hook in (("data_offer", hide), ("enter", enter), ("selection", selection)):
-        hooks.on_event(_DRAG_DEVICE, event, hook, Phase.REPLACE)
+    for name, hook in (("data_offer", hide), ("enter", enter), ("selection", selection)):
+        hooks.on_event(_DRAG_DEVICE, name, hook, Phase.REPLACE)
     hooks.on_event(_DRAG_DEVICE, "leave", over, Phase.OBSERVE)
     hooks.on_event(_DRAG_DEVICE, "drop", over, Phase.OBSERVE)
     hooks.on_request(_DRAG_DEVICE, "release", release, Phase.OBSERVE)
 
 
-def _forget_offer(offset: int) -> Hook:
-    def forget(flow: Flow, object_id: int, at: int, stop: int) -> Buffer | None:
-        UINT.pack_into(flow.buffer, at + offset, 0)
+def _without_offer(message: MessageLayout, interface: str) -> Hook:
+    write_offer = message.writer(message.argument_of(interface))
+
+    def replace(flow: Flow, object_id: int, at: int, stop: int) -> Buffer | None:
+        write_offer(flow.buffer, at, 0)
         return None
 
-    return forget
+    return replace
 
 
-def _refuse_source(interface: str, request: str) -> Hook:
-    cancelled = interface_layout(interface).event("cancelled")
+def _refuse_source(message: MessageLayout, interface: str) -> Hook:
+    cancelled = event(interface, "cancelled")
+    read_source = message.reader(message.argument_of(interface))
 
     def refuse(flow: Flow, object_id: int, at: int, stop: int) -> Buffer | None:
-        source = UINT.unpack_from(flow.buffer, at + 8)[0]
-        if not source and request == "start_drag":
+        (source,) = read_source(flow.buffer, at)
+        if not source and message.name == "start_drag":
             return None  # without a source, only the client itself receives the drag's events
         if flow.relay.interface(source) == interface:
-            flow.relay.to_client(encode(source, cancelled), None)
+            flow.relay.to_client(cancelled.encode(source), None)
         return b""
 
     return refuse

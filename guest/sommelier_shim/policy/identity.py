@@ -12,8 +12,9 @@ from collections.abc import Callable
 from typing import TypeAlias
 
 from sommelier_shim.hooks import FeatureKey, Hooks, Phase
+from sommelier_shim.layouts import MessageLayout, request
 from sommelier_shim.relay import Flow, Hook
-from sommelier_shim.wire import HEADER, MESSAGE_LIMIT, Buffer, decode, encode
+from sommelier_shim.wire import MESSAGE_LIMIT, Buffer
 
 CHROMEOS_PREFIX = "org.chromium.guest_os"
 _TEXT_LIMIT = MESSAGE_LIMIT - 16
@@ -67,41 +68,54 @@ def _is_plain(app_id: str) -> bool:
     return fits and letters.isascii() and letters.isalnum()
 
 
+_WINDOWS = ("xdg_toplevel", "zxdg_toplevel_v6")
+_SET_DBUS_PROPERTIES = request("gtk_surface1", "set_dbus_properties")
+_read_dbus_properties = _SET_DBUS_PROPERTIES.decoder("application_id")
+
+
 def install(hooks: Hooks, naming: Naming, title_prefix: str) -> None:
     """Install the hooks that change application ids and titles."""
-    rename = _rename(naming)
-    for window in ("xdg_toplevel", "zxdg_toplevel_v6"):
-        hooks.on_request(window, "set_app_id", rename, Phase.REPLACE)
+    for window in _WINDOWS:
+        hooks.on_request(window, "set_app_id", _rename(request(window, "set_app_id"), naming), Phase.REPLACE)
         hooks.on_request(window, "destroy", _forget, Phase.OBSERVE)
-    hooks.on_request("wl_shell_surface", "set_class", rename, Phase.REPLACE)
-    hooks.on_request("xdg_activation_token_v1", "set_app_id", _rename(naming, is_shown=False), Phase.REPLACE)
-    hooks.on_request("gtk_surface1", "set_dbus_properties", _off_the_bus(naming), Phase.REPLACE)
+    set_class = request("wl_shell_surface", "set_class")
+    hooks.on_request("wl_shell_surface", "set_class", _rename(set_class, naming), Phase.REPLACE)
+    set_app_id = request("xdg_activation_token_v1", "set_app_id")
+    token_hook = _rename(set_app_id, naming, is_shown=False)
+    hooks.on_request("xdg_activation_token_v1", "set_app_id", token_hook, Phase.REPLACE)
+    hooks.on_request("gtk_surface1", "set_dbus_properties", _keep_id_alone(naming), Phase.REPLACE)
     if title_prefix:
-        prefix = _prefix(title_prefix)
-        for window in ("xdg_toplevel", "zxdg_toplevel_v6", "wl_shell_surface"):
-            hooks.on_request(window, "set_title", prefix, Phase.REPLACE)
+        for window in (*_WINDOWS, "wl_shell_surface"):
+            hook = _add_prefix(request(window, "set_title"), title_prefix)
+            hooks.on_request(window, "set_title", hook, Phase.REPLACE)
 
 
-def _rename(naming: Naming, *, is_shown: bool = True) -> Hook:
+def _rename(message: MessageLayout, naming: Naming, *, is_shown: bool = True) -> Hook:
+    """The hook of a request whose only argument is an application id.
+
+    :param is_shown: whether ``guestlink status`` shows the id.
+    """
+    read_text = message.decoder(*message.arguments)
+
     def rename(flow: Flow, object_id: int, at: int, stop: int) -> Buffer | None:
-        app_id = _text(flow, at, stop)
+        app_id = _text(*read_text(flow.buffer, at, stop))
         if is_shown:
             APP_IDS.of(flow.relay)[object_id] = app_id[:_SHOWN]
-        return _with_text(flow, object_id, at, app_id, naming(app_id))
+        return _with_text(message, object_id, app_id, naming(app_id))
 
     return rename
 
 
-def _off_the_bus(naming: Naming) -> Hook:
+def _keep_id_alone(naming: Naming) -> Hook:
     """The hook of set_dbus_properties: keep only the application id. The other arguments are names on the
     container's session bus; on the host's bus they mean nothing, or another program's windows and menus."""
 
     def keep_id_alone(flow: Flow, object_id: int, at: int, stop: int) -> Buffer:
-        app_id = decode("ssssss", flow.buffer[at:stop])[0]
-        named = None
+        (app_id,) = _read_dbus_properties(flow.buffer, at, stop)
+        renamed = None
         if app_id is not None:
-            named = shortened(naming(app_id.decode(errors="surrogateescape")), _TEXT_LIMIT - 20)
-        return encode(object_id, 0, "ssssss", named, *[None] * 5)
+            renamed = shortened(naming(_text(app_id)), _TEXT_LIMIT - 20)
+        return _SET_DBUS_PROPERTIES.encode(object_id, renamed, *[None] * 5)
 
     return keep_id_alone
 
@@ -110,24 +124,23 @@ def _forget(flow: Flow, object_id: int, at: int, stop: int) -> None:
     APP_IDS.of(flow.relay).pop(object_id, None)
 
 
-def _prefix(prefix: str) -> Hook:
-    def put_before(flow: Flow, object_id: int, at: int, stop: int) -> Buffer | None:
-        title = _text(flow, at, stop)
-        return _with_text(flow, object_id, at, title, prefix + title)
+def _add_prefix(message: MessageLayout, prefix: str) -> Hook:
+    """The hook of a request whose only argument is a title."""
+    read_text = message.decoder(*message.arguments)
 
-    return put_before
+    def add_prefix(flow: Flow, object_id: int, at: int, stop: int) -> Buffer | None:
+        title = _text(*read_text(flow.buffer, at, stop))
+        return _with_text(message, object_id, title, prefix + title)
 
-
-def _text(flow: Flow, at: int, stop: int) -> str:
-    (text,) = decode("s", flow.buffer[at:stop])
-    return text.decode(errors="surrogateescape") if text is not None else ""
+    return add_prefix
 
 
-def _with_text(flow: Flow, object_id: int, at: int, old: str, new: str) -> Buffer | None:
-    if new == old:
-        return None
-    opcode = HEADER.unpack_from(flow.buffer, at)[1] & 0xFFFF
-    return encode(object_id, opcode, "s", shortened(new, _TEXT_LIMIT))
+def _text(raw: bytes | None) -> str:
+    return (raw or b"").decode(errors="surrogateescape")
+
+
+def _with_text(message: MessageLayout, object_id: int, old: str, new: str) -> Buffer | None:
+    return None if new == old else message.encode(object_id, shortened(new, _TEXT_LIMIT))
 
 
 def shortened(text: str, limit: int) -> bytes:

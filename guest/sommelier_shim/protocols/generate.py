@@ -40,6 +40,7 @@ class Message(NamedTuple):
     :ivar signature: a letter for each argument: ``i u f s o n a h``, with ``?`` before one that may be null.
         ``wl_registry.bind`` names the interface and version of its new object: ``usun``.
     :ivar interfaces: of the arguments, in their order; ``None`` for those that are no objects or of any interface.
+    :ivar arguments: their names, in the same order.
     """
 
     name: str
@@ -47,6 +48,7 @@ class Message(NamedTuple):
     since: int
     destructor: bool
     interfaces: tuple[str | None, ...]
+    arguments: tuple[str, ...]
 
 
 class Interface(NamedTuple):
@@ -88,7 +90,7 @@ def generate() -> str:
                 events = _messages(interface.event, destructors)
                 interfaces[interface.name] = (interface.name, version, requests, events)
     lines = [
-        "_Messages = tuple[tuple[str, str, int, bool, tuple[str | None, ...]], ...]",
+        "_Messages = tuple[tuple[str, str, int, bool, tuple[str | None, ...], tuple[str, ...]], ...]",
         "",
         "# fmt: off",
         "_RAW: tuple[tuple[str, int, _Messages, _Messages], ...] = (",
@@ -113,6 +115,7 @@ def _messages(messages: Any, destructors: set[str]) -> tuple[tuple[Any, ...], ..
             int(message.since or 1),
             message.name in destructors,
             tuple(name for argument in message.arg for name in _interfaces(argument)),
+            tuple(name for argument in message.arg for name in _argument_names(argument)),
         )
         for message in messages
     )
@@ -133,6 +136,13 @@ def _interfaces(argument: Any) -> tuple[str | None, ...]:
     if argument.type is ArgumentType.NewId and argument.interface is None:
         return (None, None, None)
     return (argument.interface if argument.type in (ArgumentType.Object, ArgumentType.NewId) else None,)
+
+
+def _argument_names(argument: Any) -> tuple[str, ...]:
+    name = _name(argument.name)
+    if argument.type is ArgumentType.NewId and argument.interface is None:
+        return ("interface", "version", name)
+    return (name,)
 
 
 if __name__ == "__main__":

@@ -11,11 +11,11 @@ from collections.abc import Callable, Container, Mapping
 from typing import TypeAlias
 
 from sommelier_shim.hooks import Hooks, Phase
-from sommelier_shim.layouts import InterfaceLayout, interface_layout, is_known
+from sommelier_shim.layouts import MessageLayout, event, request
 from sommelier_shim.relay import Flow, Hook
 from sommelier_shim.scaling.arithmetic import Conversions, Scale
-from sommelier_shim.scaling.surfaces import RECTANGLE, CoordinateSpace
-from sommelier_shim.wire import INT, UINT, Buffer
+from sommelier_shim.scaling.surfaces import CoordinateSpace, KeptRequest
+from sommelier_shim.wire import INT, UINT
 
 _Conversion: TypeAlias = Callable[[Conversions, int], int]
 
@@ -114,44 +114,56 @@ def install(hooks: Hooks, space: CoordinateSpace, otherwise: Container[tuple[str
     """
     for interface, requests in REQUESTS.items():
         for name, pattern in requests.items():
-            if _exists(interface, name, is_request=True) and (interface, name) not in otherwise:
+            if (interface, name) not in otherwise:
                 stands = (interface, name) in STANDING
-                hooks.on_request(interface, name, _request_converter(space, pattern, stands=stands), Phase.CONVERT)
+                message = request(interface, name)
+                hooks.on_request(
+                    interface, name, _request_converter(space, message, pattern, stands=stands), Phase.CONVERT
+                )
     for interface, events in EVENTS.items():
         for name, pattern in events.items():
-            if _exists(interface, name, is_request=False) and (interface, name) not in otherwise:
-                hooks.on_event(interface, name, _event_converter(space, pattern), Phase.CONVERT)
+            if (interface, name) not in otherwise:
+                converter = _event_converter(space, event(interface, name), pattern)
+                hooks.on_event(interface, name, converter, Phase.CONVERT)
 
-    def wheel(flow: Flow, object_id: int, at: int, stop: int) -> Buffer | None:
+    read_axis = event("wl_pointer", "axis").reader("axis", "value")
+    write_axis = event("wl_pointer", "axis").writer("value")
+
+    def wheel(flow: Flow, object_id: int, at: int, stop: int) -> None:
         scale = space.scale_of(flow.relay, flow.relay.client_id(object_id))
-        along = scale.y if UINT.unpack_from(flow.buffer, at + 12)[0] == _VERTICAL else scale.x
-        INT.pack_into(flow.buffer, at + 16, along.fixed_to_guest(INT.unpack_from(flow.buffer, at + 16)[0]))
-        return None
-
-    def rectangle(flow: Flow, object_id: int, at: int, stop: int) -> Buffer | None:
-        scale = space.scale_of(flow.relay, object_id)
-        RECTANGLE.pack_into(flow.buffer, at + 8, *scale.rectangle(*RECTANGLE.unpack_from(flow.buffer, at + 8)))
-        return None
-
-    def virtual_wheel(flow: Flow, object_id: int, at: int, stop: int) -> Buffer | None:
-        scale = space.scale_of(flow.relay, object_id)
-        along = scale.y if UINT.unpack_from(flow.buffer, at + 12)[0] == _VERTICAL else scale.x
-        INT.pack_into(flow.buffer, at + 16, along.fixed_to_host(INT.unpack_from(flow.buffer, at + 16)[0]))
-        return None
+        axis, value = read_axis(flow.buffer, at)
+        along = scale.y if axis == _VERTICAL else scale.x
+        write_axis(flow.buffer, at, along.fixed_to_guest(value))
 
     hooks.on_event("wl_pointer", "axis", wheel, Phase.CONVERT)
     for name in ("axis", "axis_discrete"):
-        hooks.on_request("zwlr_virtual_pointer_v1", name, virtual_wheel, Phase.CONVERT)
+        message = request("zwlr_virtual_pointer_v1", name)
+        hooks.on_request("zwlr_virtual_pointer_v1", name, _virtual_wheel(space, message), Phase.CONVERT)
     for name in ("add", "subtract"):
         if ("wl_region", name) not in otherwise:
-            hooks.on_request("wl_region", name, rectangle, Phase.CONVERT)
+            hooks.on_request("wl_region", name, _rectangle(space, request("wl_region", name)), Phase.CONVERT)
 
 
-def _exists(interface: str, name: str, *, is_request: bool) -> bool:
-    if not is_known(interface):
-        return False
-    shape: InterfaceLayout = interface_layout(interface)
-    return any(message.name == name for message in (shape.requests if is_request else shape.events))
+def _virtual_wheel(space: CoordinateSpace, message: MessageLayout) -> Hook:
+    read, write = message.reader("axis", "value"), message.writer("value")
+
+    def convert(flow: Flow, object_id: int, at: int, stop: int) -> None:
+        scale = space.scale_of(flow.relay, object_id)
+        axis, value = read(flow.buffer, at)
+        write(flow.buffer, at, (scale.y if axis == _VERTICAL else scale.x).fixed_to_host(value))
+
+    return convert
+
+
+def _rectangle(space: CoordinateSpace, message: MessageLayout) -> Hook:
+    names = "x", "y", "width", "height"
+    read, write = message.reader(*names), message.writer(*names)
+
+    def convert(flow: Flow, object_id: int, at: int, stop: int) -> None:
+        scale = space.scale_of(flow.relay, object_id)
+        write(flow.buffer, at, *scale.rectangle(*read(flow.buffer, at)))
+
+    return convert
 
 
 def _to_host(axis: Conversions, value: int) -> int:
@@ -184,44 +196,47 @@ _EVENT_CONVERSIONS = dict(
 )
 
 
-def _places(pattern: str, conversions: Mapping[str, _Conversion]) -> list[tuple[int, int, _Conversion]]:
+def _places(
+    message: MessageLayout, pattern: str, conversions: Mapping[str, _Conversion]
+) -> list[tuple[int, int, _Conversion]]:
     """The arguments to convert: offset, axis index (0 is x) and conversion."""
     return [
-        (8 + 4 * index, _AXIS_OF[letter], conversions[letter])
-        for index, letter in enumerate(pattern)
+        (message.offset(name), _AXIS_OF[letter], conversions[letter])
+        for name, letter in zip(message.arguments, pattern, strict=False)
         if letter in conversions
     ]
 
 
-def _request_converter(space: CoordinateSpace, pattern: str, *, stands: bool) -> Hook:
-    places = _places(pattern, _REQUEST_CONVERSIONS)
-    named = 8 + 4 * pattern.index("o") if "o" in pattern else 0
+def _request_converter(space: CoordinateSpace, message: MessageLayout, pattern: str, *, stands: bool) -> Hook:
+    places = _places(message, pattern, _REQUEST_CONVERSIONS)
+    about_offset = message.offset(message.arguments[pattern.index("o")]) if "o" in pattern else 0
     keep = space.keep if stands else None
 
     def convert_numbers(scale: Scale, buffer: bytearray, at: int) -> None:
         for offset, axis, conversion in places:
             INT.pack_into(buffer, at + offset, conversion(scale[axis], INT.unpack_from(buffer, at + offset)[0]))
 
-    def convert(flow: Flow, object_id: int, at: int, stop: int) -> Buffer | None:
+    def convert(flow: Flow, object_id: int, at: int, stop: int) -> None:
         buffer = flow.buffer
-        about = UINT.unpack_from(buffer, at + named)[0] if named else object_id
+        about = UINT.unpack_from(buffer, at + about_offset)[0] if about_offset else object_id
         before = bytes(buffer[at:stop]) if keep is not None else b""
         convert_numbers(space.scale_of(flow.relay, about), buffer, at)
         if keep is not None:
-            keep(flow.relay, about, before, bytes(buffer[at:stop]), named, convert_numbers)
-        return None
+            kept = KeptRequest(
+                object_id, message.name, before, bytes(buffer[at:stop]), about_offset, convert_numbers
+            )
+            keep(flow.relay, about, kept)
 
     return convert
 
 
-def _event_converter(space: CoordinateSpace, pattern: str) -> Hook:
-    places = _places(pattern, _EVENT_CONVERSIONS)
+def _event_converter(space: CoordinateSpace, message: MessageLayout, pattern: str) -> Hook:
+    places = _places(message, pattern, _EVENT_CONVERSIONS)
 
-    def convert(flow: Flow, object_id: int, at: int, stop: int) -> Buffer | None:
+    def convert(flow: Flow, object_id: int, at: int, stop: int) -> None:
         buffer = flow.buffer
         scale = space.scale_of(flow.relay, flow.relay.client_id(object_id))
         for offset, axis, conversion in places:
             INT.pack_into(buffer, at + offset, conversion(scale[axis], INT.unpack_from(buffer, at + offset)[0]))
-        return None
 
     return convert

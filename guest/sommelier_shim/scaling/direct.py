@@ -9,14 +9,14 @@ from __future__ import annotations
 from weakref import WeakValueDictionary
 
 from sommelier_shim.hooks import FeatureKey, Hooks, Phase
-from sommelier_shim.layouts import interface_layout, is_known, naming
+from sommelier_shim.layouts import MessageLayout, event, interface_layout, messages_with, request
 from sommelier_shim.relay import Flow, Hook, Relay
 from sommelier_shim.scaling.arithmetic import Scale
 from sommelier_shim.scaling.direct_surface import DirectSurface, Window
 from sommelier_shim.scaling.outputs import OUTPUTS, DirectOutputs
-from sommelier_shim.scaling.standing import STANDING, Converter, Numbers
-from sommelier_shim.scaling.surfaces import SURFACES, VIEWPORTS, Surface, viewport_requests
-from sommelier_shim.wire import HEADER, INT, UINT, Buffer, decode, encode
+from sommelier_shim.scaling.standing import STANDING, Numbers
+from sommelier_shim.scaling.surfaces import SURFACES, VIEWPORTS, KeptRequest, Surface, viewport_requests
+from sommelier_shim.wire import Buffer
 
 ATTACHED: FeatureKey[WeakValueDictionary[int, DirectSurface]] = FeatureKey(
     "surface of each object", WeakValueDictionary
@@ -27,11 +27,28 @@ _FOLLOWERS: FeatureKey[dict[int, int]] = FeatureKey("objects that share the surf
 _WHOLE = 120
 """Scale 1 (one pixel per unit) in the 120ths of wp_fractional_scale_v1."""
 _ENTERED_LIMIT = 64
-_COMMIT = 6
-"""Opcode of wl_surface."""
-_SET_CURSOR = 0
-"""Opcode of wl_pointer and of tablet tools."""
+_COMMIT = request("wl_surface", "commit")
+_read_get_subsurface = request("wl_subcompositor", "get_subsurface").reader("id", "surface", "parent")
+_read_start_drag = request("wl_data_device", "start_drag").reader("origin", "icon")
+_read_bounds = event("xdg_toplevel", "configure_bounds").reader("width", "height")
+_read_enter = event("wl_surface", "enter").reader("output")
+_read_leave = event("wl_surface", "leave").reader("output")
+_read_get_layer_surface = request("zwlr_layer_shell_v1", "get_layer_surface").reader("surface")
 _SHELLS = (("xdg_surface", "xdg_toplevel"), ("zxdg_surface_v6", "zxdg_toplevel_v6"))
+
+_FOLLOWER_FACTORIES = (
+    ("wp_cursor_shape_manager_v1", "get_pointer", "cursor_shape_device", "pointer", "wp_cursor_shape_device_v1"),
+    (
+        "wp_cursor_shape_manager_v1", "get_tablet_tool_v2", "cursor_shape_device", "tablet_tool",
+        "wp_cursor_shape_device_v1",
+    ),
+    ("zwp_relative_pointer_manager_v1", "get_relative_pointer", "id", "pointer", "zwp_relative_pointer_v1"),
+    ("zcr_text_input_extension_v1", "get_extended_text_input", "id", "text_input", "zcr_extended_text_input_v1"),
+)  # fmt: skip
+"""Requests that create an object about another one: interface, name, the arguments with the new and the other
+object, and the new object's interface."""
+_OTHERWISE_ATTACHED = ("wl_subcompositor", "wp_viewporter")
+"""Interfaces whose requests create an object for a surface, and have a hook of their own for that."""
 
 CONVERTED_HERE = {("xdg_popup", "configure"), ("zxdg_popup_v6", "configure")}
 
@@ -70,11 +87,9 @@ class PerOutputScale:
         """See :class:`CoordinateSpace`."""
         return 1
 
-    def keep(self, relay: Relay, about: int, request: bytes, sent: bytes, named: int, convert: Converter) -> None:
+    def keep(self, relay: Relay, about: int, kept: KeptRequest) -> None:
         """See :class:`CoordinateSpace`."""
-        object_id, word = HEADER.unpack_from(request)
-        statement = Numbers(request, sent, named, convert)
-        STANDING.of(relay).keep(object_id, word & 0xFFFF, ATTACHED.of(relay).get(about), statement)
+        STANDING.of(relay).keep(kept.object_id, kept.name, ATTACHED.of(relay).get(about), Numbers(kept))
 
     def outputs_changed(self, relay: Relay) -> bytes:
         """Update the surfaces after an output's scale has changed.
@@ -104,15 +119,15 @@ def renewed(relay: Relay, surfaces: list[DirectSurface]) -> bytes:
     client has pending state on them. The proxy does not commit a window: its client answers a configure.
     """
     stale = {id(one) for one in surfaces if one.is_stale and one.is_committed}
-    said = b""
+    requests = b""
     if not stale:
-        return said
+        return requests
     for object_id, surface in SURFACES.of(relay).items():
         if id(surface) not in stale or not isinstance(surface, DirectSurface):
             continue
         if surface.contents is not None and not surface.is_pending:
-            said += _numbers_of(relay, object_id, surface) + encode(relay.host_id(object_id), _COMMIT)
-    return said
+            requests += _numbers_of(relay, object_id, surface) + _COMMIT.encode(relay.host_id(object_id))
+    return requests
 
 
 def _numbers_of(relay: Relay, object_id: int, surface: DirectSurface) -> bytes:
@@ -123,65 +138,73 @@ def _numbers_of(relay: Relay, object_id: int, surface: DirectSurface) -> bytes:
 
 def install(hooks: Hooks) -> None:
     """Install the hooks that find the surface of each object."""
-    for interface, message, named in naming("wl_surface", requests=True):
-        has_own_hook = interface in ("wl_subcompositor", "wp_viewporter")
-        if message.new and not message.new[0].preceding and not has_own_hook:
-            hooks.on_request(interface, message.name, _attacher(message.new[0].offset, named), Phase.OBSERVE)
-    for interface, message, named in naming("wl_surface", requests=False):
-        hooks.on_event(interface, message.name, _follower(named), Phase.OBSERVE)
-    for interface, name, offset in (("zwp_text_input_v1", "activate", 12), ("zwp_text_input_v2", "enable", 8)):
-        hooks.on_request(interface, name, _namer(offset), Phase.OBSERVE)
-    for factory, name, interface in (
-        ("wp_cursor_shape_manager_v1", "get_pointer", "wp_cursor_shape_device_v1"),
-        ("wp_cursor_shape_manager_v1", "get_tablet_tool_v2", "wp_cursor_shape_device_v1"),
-        ("zwp_relative_pointer_manager_v1", "get_relative_pointer", "zwp_relative_pointer_v1"),
-        ("zcr_text_input_extension_v1", "get_extended_text_input", "zcr_extended_text_input_v1"),
-    ):
-        hooks.on_request(factory, name, _get_follower, Phase.OBSERVE)
+    for message, surface in messages_with("wl_surface", is_request=True):
+        if message.new and not message.new[0].preceding and message.interface not in _OTHERWISE_ATTACHED:
+            hook = _attach_new(message, surface)
+            hooks.on_request(message.interface, message.name, hook, Phase.OBSERVE)
+    for message, surface in messages_with("wl_surface", is_request=False):
+        hooks.on_event(message.interface, message.name, _attach_to_event(message, surface), Phase.OBSERVE)
+    for interface, name in (("zwp_text_input_v1", "activate"), ("zwp_text_input_v2", "enable")):
+        hooks.on_request(interface, name, _attach_itself(request(interface, name)), Phase.OBSERVE)
+    for factory, name, new, other, interface in _FOLLOWER_FACTORIES:
+        hooks.on_request(factory, name, _get_follower(request(factory, name), new, other), Phase.OBSERVE)
         hooks.on_request(interface, "destroy", _destroy_follower, Phase.OBSERVE)
     hooks.on_request("wp_cursor_shape_device_v1", "set_shape", _set_shape, Phase.OBSERVE)
-    hooks.on_request("zwlr_layer_shell_v1", "get_layer_surface", _get_layer_surface, Phase.OBSERVE)
-    hooks.on_request("zwlr_layer_surface_v1", "destroy", _lose_role, Phase.OBSERVE)
-    for message in interface_layout("zwlr_layer_surface_v1").requests:
-        if not message.destructor:
-            hooks.on_request("zwlr_layer_surface_v1", message.name, _said, Phase.OBSERVE)
     hooks.on_request("wl_subcompositor", "get_subsurface", _get_subsurface, Phase.OBSERVE)
     for interface in ("wl_pointer", "zwp_tablet_tool_v1", "zwp_tablet_tool_v2"):
-        hooks.on_request(interface, "set_cursor", _set_cursor, Phase.OBSERVE)
+        hooks.on_request(interface, "set_cursor", _set_cursor(request(interface, "set_cursor")), Phase.OBSERVE)
     hooks.on_request("wl_data_device", "start_drag", _start_drag, Phase.OBSERVE)
-    for shell_surface, toplevel in filter(lambda pair: is_known(pair[0]), _SHELLS):
-        hooks.on_request(shell_surface, "get_toplevel", _get_role, Phase.OBSERVE)
-        hooks.on_request(shell_surface, "get_popup", _get_role, Phase.OBSERVE)
-        hooks.on_request(shell_surface, "get_toplevel", _get_toplevel, Phase.OBSERVE)
-        hooks.on_request(toplevel, "destroy", _destroy_toplevel, Phase.OBSERVE)
-        hooks.on_event(toplevel, "configure", _configured, Phase.OBSERVE)
-        hooks.on_event(shell_surface, "configure", _numbered, Phase.OBSERVE)
-        hooks.on_request(shell_surface, "ack_configure", _acknowledge, Phase.REPLACE)
-    for interface in ("xdg_popup", "zxdg_popup_v6"):
-        hooks.on_event(interface, "configure", _popup_configured, Phase.CONVERT)
-        hooks.on_request(interface, "destroy", _lose_role, Phase.OBSERVE)
-    hooks.on_event("xdg_toplevel", "configure_bounds", _bounded, Phase.OBSERVE)
+    _install_roles(hooks)
     hooks.on_event("wl_surface", "enter", _entered, Phase.OBSERVE)
     hooks.on_event("wl_surface", "leave", _left, Phase.OBSERVE)
+    _install_commits(hooks)
+
+
+def _install_roles(hooks: Hooks) -> None:
+    """The hooks of windows, popups and layer surfaces."""
+    for interface, toplevel in _SHELLS:
+        shell_surface = interface_layout(interface)
+        for name in ("get_toplevel", "get_popup"):
+            hooks.on_request(interface, name, _get_role(shell_surface.request(name)), Phase.OBSERVE)
+        get_toplevel = _get_toplevel(shell_surface.request("get_toplevel"))
+        hooks.on_request(interface, "get_toplevel", get_toplevel, Phase.OBSERVE)
+        hooks.on_request(toplevel, "destroy", _destroy_toplevel, Phase.OBSERVE)
+        hooks.on_event(toplevel, "configure", _record_size(event(toplevel, "configure")), Phase.OBSERVE)
+        hooks.on_event(interface, "configure", _record_serial(shell_surface.event("configure")), Phase.OBSERVE)
+        ack_configure = _ack_configure(shell_surface.request("ack_configure"))
+        hooks.on_request(interface, "ack_configure", ack_configure, Phase.REPLACE)
+    hooks.on_event("xdg_toplevel", "configure_bounds", _record_bounds, Phase.OBSERVE)
+    for interface in ("xdg_popup", "zxdg_popup_v6"):
+        hooks.on_event(interface, "configure", _convert_popup(event(interface, "configure")), Phase.CONVERT)
+        hooks.on_request(interface, "destroy", _lose_role, Phase.OBSERVE)
+    hooks.on_request("zwlr_layer_shell_v1", "get_layer_surface", _get_layer_surface, Phase.OBSERVE)
+    hooks.on_request("zwlr_layer_surface_v1", "destroy", _lose_role, Phase.OBSERVE)
+
+
+def _install_commits(hooks: Hooks) -> None:
+    """The hooks that follow a surface's double-buffered state, and send what its commit needs."""
+    for message in interface_layout("zwlr_layer_surface_v1").requests:
+        if not message.destructor:
+            hooks.on_request("zwlr_layer_surface_v1", message.name, _mark_pending, Phase.OBSERVE)
     for message in interface_layout("wl_surface").requests:
         if message.name not in ("commit", "destroy"):
-            hooks.on_request("wl_surface", message.name, _said, Phase.OBSERVE)
+            hooks.on_request("wl_surface", message.name, _mark_pending, Phase.OBSERVE)
     for name in ("set_source", "set_destination"):
-        hooks.on_request("wp_viewport", name, _viewport_said, Phase.OBSERVE)
-    hooks.on_request("wl_surface", "commit", _committed, Phase.FINISH)
+        hooks.on_request("wp_viewport", name, _mark_surface_pending, Phase.OBSERVE)
+    hooks.on_request("wl_surface", "commit", _commit, Phase.FINISH)
 
 
-def _said(flow: Flow, object_id: int, at: int, stop: int) -> None:
+def _mark_pending(flow: Flow, object_id: int, at: int, stop: int) -> None:
     surface = ATTACHED.of(flow.relay).get(object_id)
     if surface is not None:
         surface.is_pending = True
 
 
-def _viewport_said(flow: Flow, object_id: int, at: int, stop: int) -> None:
-    _said(flow, VIEWPORTS.of(flow.relay).get(object_id, 0), at, stop)
+def _mark_surface_pending(flow: Flow, object_id: int, at: int, stop: int) -> None:
+    _mark_pending(flow, VIEWPORTS.of(flow.relay).get(object_id, 0), at, stop)
 
 
-def _committed(flow: Flow, object_id: int, at: int, stop: int) -> None:
+def _commit(flow: Flow, object_id: int, at: int, stop: int) -> None:
     surface = ATTACHED.of(flow.relay).get(object_id)
     if surface is not None:
         surface.is_pending = False
@@ -189,29 +212,39 @@ def _committed(flow: Flow, object_id: int, at: int, stop: int) -> None:
             flow.prefix += _numbers_of(flow.relay, object_id, surface)
 
 
-def _namer(offset: int) -> Hook:
-    def name(flow: Flow, object_id: int, at: int, stop: int) -> None:
-        _attach(flow.relay, object_id, UINT.unpack_from(flow.buffer, at + offset)[0])
+def _attach_itself(message: MessageLayout) -> Hook:
+    """The hook of a request that names the surface of its own object."""
+    read_surface = message.reader("surface")
 
-    return name
-
-
-def _attacher(made: int, named: int) -> Hook:
-    def attach(flow: Flow, object_id: int, at: int, stop: int) -> Buffer | None:
-        new, surface = (UINT.unpack_from(flow.buffer, at + offset)[0] for offset in (made, named))
-        _attach(flow.relay, new, surface)
-        return None
+    def attach(flow: Flow, object_id: int, at: int, stop: int) -> None:
+        (surface,) = read_surface(flow.buffer, at)
+        _attach(flow.relay, object_id, surface)
 
     return attach
 
 
-def _follower(named: int) -> Hook:
-    def follow(flow: Flow, object_id: int, at: int, stop: int) -> Buffer | None:
-        relay = flow.relay
-        _attach(relay, relay.client_id(object_id), relay.client_id(UINT.unpack_from(flow.buffer, at + named)[0]))
-        return None
+def _attach_new(message: MessageLayout, surface_argument: str) -> Hook:
+    """The hook of a request that creates an object for a surface."""
+    new_argument = next(name for name in message.arguments if message.offset(name) == message.new[0].offset)
+    read_new, read_surface = message.reader(new_argument), message.reader(surface_argument)
 
-    return follow
+    def attach(flow: Flow, object_id: int, at: int, stop: int) -> None:
+        (new,), (surface,) = read_new(flow.buffer, at), read_surface(flow.buffer, at)
+        _attach(flow.relay, new, surface)
+
+    return attach
+
+
+def _attach_to_event(message: MessageLayout, surface_argument: str) -> Hook:
+    """The hook of an event that names the surface of its object."""
+    read_surface = message.reader(surface_argument)
+
+    def attach(flow: Flow, object_id: int, at: int, stop: int) -> None:
+        relay = flow.relay
+        (surface,) = read_surface(flow.buffer, at)
+        _attach(relay, relay.client_id(object_id), relay.client_id(surface))
+
+    return attach
 
 
 def _attach(relay: Relay, object_id: int, to: int) -> None:
@@ -222,7 +255,7 @@ def _attach(relay: Relay, object_id: int, to: int) -> None:
 
 
 def _get_subsurface(flow: Flow, object_id: int, at: int, stop: int) -> None:
-    new, child, parent = (UINT.unpack_from(flow.buffer, at + offset)[0] for offset in (8, 12, 16))
+    new, child, parent = _read_get_subsurface(flow.buffer, at)
     known = ATTACHED.of(flow.relay)
     surface = known.get(child)
     if surface is not None:
@@ -230,17 +263,28 @@ def _get_subsurface(flow: Flow, object_id: int, at: int, stop: int) -> None:
     _attach(flow.relay, new, parent)  # a subsurface's position is in the parent's units
 
 
-def _set_cursor(flow: Flow, object_id: int, at: int, stop: int) -> None:
-    known = ATTACHED.of(flow.relay)
-    cursor = known.get(UINT.unpack_from(flow.buffer, at + 12)[0])
-    if cursor is not None:
-        cursor.belongs_to(known.get(object_id))
-        flow.prefix += renewed(flow.relay, [cursor])
+def _set_cursor(message: MessageLayout) -> Hook:
+    read_surface = message.reader("surface")
+
+    def set_cursor(flow: Flow, object_id: int, at: int, stop: int) -> None:
+        known = ATTACHED.of(flow.relay)
+        (surface,) = read_surface(flow.buffer, at)
+        cursor = known.get(surface)
+        if cursor is not None:
+            cursor.belongs_to(known.get(object_id))
+            flow.prefix += renewed(flow.relay, [cursor])
+
+    return set_cursor
 
 
-def _get_follower(flow: Flow, object_id: int, at: int, stop: int) -> None:
-    new, other = (UINT.unpack_from(flow.buffer, at + offset)[0] for offset in (8, 12))
-    _FOLLOWERS.of(flow.relay)[new] = other
+def _get_follower(message: MessageLayout, new_argument: str, other_argument: str) -> Hook:
+    read = message.reader(new_argument, other_argument)
+
+    def get_follower(flow: Flow, object_id: int, at: int, stop: int) -> None:
+        new, other = read(flow.buffer, at)
+        _FOLLOWERS.of(flow.relay)[new] = other
+
+    return get_follower
 
 
 def _destroy_follower(flow: Flow, object_id: int, at: int, stop: int) -> None:
@@ -249,18 +293,19 @@ def _destroy_follower(flow: Flow, object_id: int, at: int, stop: int) -> None:
 
 def _set_shape(flow: Flow, object_id: int, at: int, stop: int) -> None:
     """The pointer shows a shape of the host instead of the client's surface: forget set_cursor."""
-    STANDING.of(flow.relay).forget_request(_FOLLOWERS.of(flow.relay).get(object_id, 0), _SET_CURSOR)
+    STANDING.of(flow.relay).forget_request(_FOLLOWERS.of(flow.relay).get(object_id, 0), "set_cursor")
 
 
 def _get_layer_surface(flow: Flow, object_id: int, at: int, stop: int) -> None:
-    surface = ATTACHED.of(flow.relay).get(UINT.unpack_from(flow.buffer, at + 12)[0])
+    (surface_id,) = _read_get_layer_surface(flow.buffer, at)
+    surface = ATTACHED.of(flow.relay).get(surface_id)
     if surface is not None:
         surface.is_committed = True
 
 
 def _start_drag(flow: Flow, object_id: int, at: int, stop: int) -> None:
     known = ATTACHED.of(flow.relay)
-    origin, icon = (known.get(UINT.unpack_from(flow.buffer, at + offset)[0]) for offset in (12, 16))
+    origin, icon = map(known.get, _read_start_drag(flow.buffer, at))
     if icon is not None:
         icon.belongs_to(origin)
 
@@ -271,14 +316,26 @@ def _lose_role(flow: Flow, object_id: int, at: int, stop: int) -> None:
         surface.is_committed = False
 
 
-def _get_role(flow: Flow, object_id: int, at: int, stop: int) -> None:
-    _attach(flow.relay, UINT.unpack_from(flow.buffer, at + 8)[0], object_id)
+def _get_role(message: MessageLayout) -> Hook:
+    read_id = message.reader("id")
+
+    def get_role(flow: Flow, object_id: int, at: int, stop: int) -> None:
+        (new,) = read_id(flow.buffer, at)
+        _attach(flow.relay, new, object_id)
+
+    return get_role
 
 
-def _get_toplevel(flow: Flow, object_id: int, at: int, stop: int) -> None:
-    surface = ATTACHED.of(flow.relay).get(object_id)
-    if surface is not None:
-        surface.window = Window(object_id, UINT.unpack_from(flow.buffer, at + 8)[0])
+def _get_toplevel(message: MessageLayout) -> Hook:
+    read_id = message.reader("id")
+
+    def get_toplevel(flow: Flow, object_id: int, at: int, stop: int) -> None:
+        surface = ATTACHED.of(flow.relay).get(object_id)
+        if surface is not None:
+            (toplevel,) = read_id(flow.buffer, at)
+            surface.window = Window(object_id, toplevel)
+
+    return get_toplevel
 
 
 def _destroy_toplevel(flow: Flow, object_id: int, at: int, stop: int) -> None:
@@ -287,59 +344,78 @@ def _destroy_toplevel(flow: Flow, object_id: int, at: int, stop: int) -> None:
         surface.window = None
 
 
-def _configured(flow: Flow, object_id: int, at: int, stop: int) -> None:
-    surface = ATTACHED.of(flow.relay).get(flow.relay.client_id(object_id))
-    if surface is not None and surface.window is not None:
-        width, height, states = decode("iia", flow.buffer[at:stop])
-        surface.window.size, surface.window.states = (width, height), states
+def _record_size(message: MessageLayout) -> Hook:
+    read = message.decoder("width", "height", "states")
+
+    def record(flow: Flow, object_id: int, at: int, stop: int) -> None:
+        surface = ATTACHED.of(flow.relay).get(flow.relay.client_id(object_id))
+        if surface is not None and surface.window is not None:
+            width, height, states = read(flow.buffer, at, stop)
+            surface.window.size, surface.window.states = (width, height), states
+
+    return record
 
 
-def _numbered(flow: Flow, object_id: int, at: int, stop: int) -> None:
+def _record_serial(message: MessageLayout) -> Hook:
+    read_serial = message.reader("serial")
+
+    def record(flow: Flow, object_id: int, at: int, stop: int) -> None:
+        surface = ATTACHED.of(flow.relay).get(flow.relay.client_id(object_id))
+        if surface is not None and surface.window is not None:
+            (serial,) = read_serial(flow.buffer, at)
+            surface.window.serial = serial
+            surface.window.told(serial, surface.told)
+
+    return record
+
+
+def _record_bounds(flow: Flow, object_id: int, at: int, stop: int) -> None:
     surface = ATTACHED.of(flow.relay).get(flow.relay.client_id(object_id))
     if surface is not None and surface.window is not None:
+        width, height = _read_bounds(flow.buffer, at)
+        surface.window.bounds = width, height
+
+
+def _ack_configure(message: MessageLayout) -> Hook:
+    read_serial, write_serial = message.reader("serial"), message.writer("serial")
+
+    def acknowledge(flow: Flow, object_id: int, at: int, stop: int) -> Buffer | None:
+        surface = ATTACHED.of(flow.relay).get(object_id)
+        if surface is None or surface.window is None:
+            return None
         window = surface.window
-        window.serial = serial = UINT.unpack_from(flow.buffer, at + 8)[0]
-        window.told(serial, surface.told)
-
-
-def _bounded(flow: Flow, object_id: int, at: int, stop: int) -> None:
-    surface = ATTACHED.of(flow.relay).get(flow.relay.client_id(object_id))
-    if surface is not None and surface.window is not None:
-        surface.window.bounds = INT.unpack_from(flow.buffer, at + 8)[0], INT.unpack_from(flow.buffer, at + 12)[0]
-
-
-def _acknowledge(flow: Flow, object_id: int, at: int, stop: int) -> Buffer | None:
-    surface = ATTACHED.of(flow.relay).get(object_id)
-    if surface is None or surface.window is None:
+        (serial,) = read_serial(flow.buffer, at)
+        bases = window.answered(serial)
+        if bases is not None and bases != surface.known:
+            family = surface.family
+            for one in family:
+                one.settle(bases)
+            flow.prefix += renewed(flow.relay, family)
+        serial = window.repeated.get(serial, serial)
+        if serial == window.acknowledged:
+            return b""
+        window.acknowledged = serial
+        write_serial(flow.buffer, at, serial)
         return None
-    window, serial = surface.window, UINT.unpack_from(flow.buffer, at + 8)[0]
-    bases = window.answered(serial)
-    if bases is not None and bases != surface.known:
-        family = surface.family
-        for one in family:
-            one.settle(bases)
-        flow.prefix += renewed(flow.relay, family)
-    serial = window.repeated.get(serial, serial)
-    if serial == window.acknowledged:
-        return b""
-    window.acknowledged = serial
-    UINT.pack_into(flow.buffer, at + 8, serial)
-    return None
+
+    return acknowledge
 
 
-def _popup_configured(flow: Flow, object_id: int, at: int, stop: int) -> None:
-    """Convert a popup's configure: its position by the parent's scale, its size by its own."""
-    surface = ATTACHED.of(flow.relay).get(flow.relay.client_id(object_id))
-    if surface is None:
-        return
-    parent = (surface.parent or surface).scale
-    for offset, conversion in (
-        (8, parent.x.to_guest),
-        (12, parent.y.to_guest),
-        (16, surface.scale.x.size_to_guest),
-        (20, surface.scale.y.size_to_guest),
-    ):
-        INT.pack_into(flow.buffer, at + offset, conversion(INT.unpack_from(flow.buffer, at + offset)[0]))
+def _convert_popup(message: MessageLayout) -> Hook:
+    """The hook of a popup's configure: its position is in the parent's units, its size in its own."""
+    names = "x", "y", "width", "height"
+    read, write = message.reader(*names), message.writer(*names)
+
+    def convert(flow: Flow, object_id: int, at: int, stop: int) -> None:
+        surface = ATTACHED.of(flow.relay).get(flow.relay.client_id(object_id))
+        if surface is None:
+            return
+        x, y, width, height = read(flow.buffer, at)
+        parent, own = (surface.parent or surface).scale, surface.scale
+        position = parent.x.to_guest(x), parent.y.to_guest(y)
+        write(flow.buffer, at, *position, own.x.size_to_guest(width), own.y.size_to_guest(height))
+
+    return convert
 
 
 def _moved(surface: DirectSurface) -> bytes:
@@ -353,7 +429,8 @@ def _moved(surface: DirectSurface) -> bytes:
 
 
 def _entered(flow: Flow, object_id: int, at: int, stop: int) -> None:
-    output = OUTPUTS.of(flow.relay).own.get(UINT.unpack_from(flow.buffer, at + 8)[0])
+    (output_id,) = _read_enter(flow.buffer, at)
+    output = OUTPUTS.of(flow.relay).own.get(output_id)
     surface = ATTACHED.of(flow.relay).get(flow.relay.client_id(object_id))
     if output is not None and surface is not None:
         surface.entered = [*(one for one in surface.entered if one is not output), output][-_ENTERED_LIMIT:]
@@ -361,7 +438,8 @@ def _entered(flow: Flow, object_id: int, at: int, stop: int) -> None:
 
 
 def _left(flow: Flow, object_id: int, at: int, stop: int) -> None:
-    output = OUTPUTS.of(flow.relay).own.get(UINT.unpack_from(flow.buffer, at + 8)[0])
+    (output_id,) = _read_leave(flow.buffer, at)
+    output = OUTPUTS.of(flow.relay).own.get(output_id)
     surface = ATTACHED.of(flow.relay).get(flow.relay.client_id(object_id))
     if output is not None and surface is not None:
         # A surface on no output keeps the scale of its last output.

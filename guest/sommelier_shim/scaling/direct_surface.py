@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+from sommelier_shim.layouts import event
 from sommelier_shim.relay import Relay
 from sommelier_shim.scaling.arithmetic import Axis, Scale
 from sommelier_shim.scaling.outputs import OUTPUTS, DirectOutputs, Output
 from sommelier_shim.scaling.surface_axis import SurfaceAxis
 from sommelier_shim.scaling.surfaces import SURFACES, Surface
-from sommelier_shim.wire import encode
 
 _GENERATIONS = 8
 """Maximum number of parents that :attr:`DirectSurface.root` and :attr:`DirectSurface.output` follow."""
@@ -16,8 +16,9 @@ _OWN_SERIALS = 0xF0000000
 _REPEATED_LIMIT = 1024
 _UNANSWERED_LIMIT = 64
 """Maximum number of unacknowledged configures whose ratios a window keeps."""
-_CONFIGURE, _CONFIGURE_BOUNDS = 0, 2
-"""Opcodes of xdg_toplevel's events; xdg_surface.configure has opcode 0, too."""
+_CONFIGURE = event("xdg_surface", "configure")
+_CONFIGURE_TOPLEVEL = event("xdg_toplevel", "configure")
+_CONFIGURE_BOUNDS = event("xdg_toplevel", "configure_bounds")
 
 Bases = tuple[Axis, Axis]
 
@@ -67,13 +68,13 @@ class Window:
             self.repeated.clear()
         self.repeated[serial] = self.serial
         self.told(serial, bases)
-        said = b""
+        events = b""
         if self.bounds is not None:
             bounds = scale.x.to_guest(self.bounds[0]), scale.y.to_guest(self.bounds[1])
-            said += encode(self.toplevel, _CONFIGURE_BOUNDS, "ii", *bounds)
+            events += _CONFIGURE_BOUNDS.encode(self.toplevel, *bounds)
         size = scale.x.size_to_guest(self.size[0]), scale.y.size_to_guest(self.size[1])
-        said += encode(self.toplevel, _CONFIGURE, "iia", *size, self.states)
-        return said + encode(self.xdg_surface, _CONFIGURE, "u", serial)
+        events += _CONFIGURE_TOPLEVEL.encode(self.toplevel, *size, self.states)
+        return events + _CONFIGURE.encode(self.xdg_surface, serial)
 
     def told(self, serial: int, bases: Bases) -> None:
         """Record the ratios of a configure that the client gets."""

@@ -6,13 +6,13 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 
 from sommelier_shim.hooks import Hooks, Phase
-from sommelier_shim.layouts import naming
+from sommelier_shim.layouts import MessageLayout, event, messages_with, request
 from sommelier_shim.output_places import XDG_OUTPUT, OutputPlace
 from sommelier_shim.own_globals import OWN_GLOBALS
 from sommelier_shim.relay import Flow, Hook, Relay
 from sommelier_shim.scaling.outputs import OUTPUTS, Describer, Output, Outputs, View, logical_events
 from sommelier_shim.translation import translating
-from sommelier_shim.wire import INT, UINT, Buffer, decode, encode
+from sommelier_shim.wire import Buffer
 
 AURA = "zaura_shell"
 _SOURCES = {XDG_OUTPUT: "zxdg_output_v1", AURA: "zaura_output"}
@@ -25,6 +25,26 @@ _INTERNAL = 1
 _CURRENT = 1
 """The flag ``current`` of wl_output.mode and of zaura_output.scale."""
 _OUTPUT_LIMIT = 64
+
+_BIND = request("wl_registry", "bind")
+_RELEASE_OUTPUT = request("wl_output", "release")
+_GET_XDG_OUTPUT = request(XDG_OUTPUT, "get_xdg_output")
+_FACTORIES = {XDG_OUTPUT: _GET_XDG_OUTPUT, AURA: request(AURA, "get_aura_output")}
+_DESTRUCTORS = {
+    _SOURCES[XDG_OUTPUT]: request(_SOURCES[XDG_OUTPUT], "destroy"),
+    _SOURCES[AURA]: request(_SOURCES[AURA], "release"),
+}
+_read_geometry = event("wl_output", "geometry").decoder(
+    "x", "y", "physical_width", "physical_height", "subpixel", "make", "model", "transform"
+)
+_read_mode = event("wl_output", "mode").reader("flags", "width", "height", "refresh")
+_read_scale = event("wl_output", "scale").reader("factor")
+_read_logical_position = event("zxdg_output_v1", "logical_position").reader("x", "y")
+_read_logical_size = event("zxdg_output_v1", "logical_size").reader("width", "height")
+_read_zoom = event("zaura_output", "scale").reader("flags", "scale")
+_read_device_scale = event("zaura_output", "device_scale_factor").reader("scale")
+_read_connection = event("zaura_output", "connection").reader("connection")
+_read_get_xdg_output = _GET_XDG_OUTPUT.reader("id", "output")
 
 
 def install(
@@ -61,9 +81,10 @@ def install(
 
     def own_mode(flow: Flow, object_id: int, at: int, stop: int) -> Buffer | None:
         output = OUTPUTS.of(flow.relay).own.get(object_id)
-        if output is None or not UINT.unpack_from(flow.buffer, at + 8)[0] & _CURRENT:
+        flags, width, height, refresh = _read_mode(flow.buffer, at)
+        if output is None or not flags & _CURRENT:
             return None
-        width, height, output.refresh = (INT.unpack_from(flow.buffer, at + offset)[0] for offset in (12, 16, 20))
+        output.refresh = refresh
         output.pixels = max(0, width), max(0, height)
         return tell(flow.relay) if output.version < 2 else None
 
@@ -80,11 +101,11 @@ def install(
         for number, interface in output.sources.items():
             del outputs.own[number]
             if interface == _SOURCES[XDG_OUTPUT] or OWN_GLOBALS.of(flow.relay).versions[AURA] >= _AURA_RELEASES:
-                relay.to_host(encode(number, 0), None)
+                relay.to_host(_DESTRUCTORS[interface].encode(number), None)
                 relay.disown(number, interface)
         del outputs.own[output.host_id]
         if output.version >= _OUTPUT_RELEASES:
-            relay.to_host(encode(output.host_id, 0), None)
+            relay.to_host(_RELEASE_OUTPUT.encode(output.host_id), None)
             relay.disown(output.host_id, "wl_output")
         return tell(flow.relay)
 
@@ -137,14 +158,17 @@ def _hide_own_outputs(hooks: Hooks) -> None:
     """Drop events that name one of the proxy's own wl_outputs: hosts send such an event for every wl_output of the
     connection, and the client knows only its own."""
 
-    def hider(offset: int) -> Hook:
+    def hider(message: MessageLayout, argument: str) -> Hook:
+        read_output = message.reader(argument)
+
         def hide(flow: Flow, object_id: int, at: int, stop: int) -> Buffer | None:
-            return b"" if UINT.unpack_from(flow.buffer, at + offset)[0] in OUTPUTS.of(flow.relay).own else None
+            (output,) = read_output(flow.buffer, at)
+            return b"" if output in OUTPUTS.of(flow.relay).own else None
 
         return hide
 
-    for interface, message, offset in naming("wl_output", requests=False):
-        hooks.on_event(interface, message.name, hider(offset), Phase.REPLACE)
+    for message, argument in messages_with("wl_output", is_request=False):
+        hooks.on_event(message.interface, message.name, hider(message, argument), Phase.REPLACE)
 
 
 def _announced(flow: Flow, name: int, version: int) -> None:
@@ -154,7 +178,7 @@ def _announced(flow: Flow, name: int, version: int) -> None:
     new = relay.own("wl_output")
     output = outputs.by_name[name] = outputs.own[new] = Output(new, min(version, _OUTPUT_VERSION))
     registry = OWN_GLOBALS.of(flow.relay).registry
-    relay.to_host(encode(registry, 0, "usun", name, "wl_output", output.version, new), None)
+    relay.to_host(_BIND.encode(registry, name, "wl_output", output.version, new), None)
     _ask(flow, outputs, output)
 
 
@@ -173,14 +197,14 @@ def _ask(flow: Flow, outputs: Outputs, output: Output) -> None:
             new = relay.own(interface)
             output.sources[new] = interface
             outputs.own[new] = output
-            relay.to_host(encode(own.bound[factory], 1, "no", new, output.host_id), None)
+            relay.to_host(_FACTORIES[factory].encode(own.bound[factory], new, output.host_id), None)
 
 
 def _own_geometry(flow: Flow, object_id: int, at: int, stop: int) -> None:
     output = OUTPUTS.of(flow.relay).own.get(object_id)
     if output is None:
         return
-    x, y, width, height, subpixel, make, model, transform = decode("iiiiissi", flow.buffer[at:stop])
+    x, y, width, height, subpixel, make, model, transform = _read_geometry(flow.buffer, at, stop)
     output.x, output.y, output.millimetres, output.subpixel = x, y, (width, height), subpixel
     output.make, output.model = make or b"", model or b""
     output.transform = transform
@@ -189,35 +213,33 @@ def _own_geometry(flow: Flow, object_id: int, at: int, stop: int) -> None:
 def _own_scale(flow: Flow, object_id: int, at: int, stop: int) -> None:
     output = OUTPUTS.of(flow.relay).own.get(object_id)
     if output is not None:
-        output.scale = INT.unpack_from(flow.buffer, at + 8)[0]
+        (output.scale,) = _read_scale(flow.buffer, at)
 
 
 def _own_logical_position(flow: Flow, object_id: int, at: int, stop: int) -> None:
     output = OUTPUTS.of(flow.relay).own.get(object_id)
     if output is not None:
-        output.logical_position = _pair(flow, at)
+        x, y = _read_logical_position(flow.buffer, at)
+        output.logical_position = x, y
 
 
 def _own_logical_size(flow: Flow, object_id: int, at: int, stop: int) -> None:
     output = OUTPUTS.of(flow.relay).own.get(object_id)
     if output is not None:
-        output.logical_size = _pair(flow, at)
-
-
-def _pair(flow: Flow, at: int) -> tuple[int, int]:
-    return INT.unpack_from(flow.buffer, at + 8)[0], INT.unpack_from(flow.buffer, at + 12)[0]
+        width, height = _read_logical_size(flow.buffer, at)
+        output.logical_size = width, height
 
 
 def _own_zoom(flow: Flow, object_id: int, at: int, stop: int) -> None:
     output = OUTPUTS.of(flow.relay).own.get(object_id)
-    flags, value = (UINT.unpack_from(flow.buffer, at + offset)[0] for offset in (8, 12))
+    flags, value = _read_zoom(flow.buffer, at)
     if output is not None and flags & _CURRENT and value:
         output.zoom = value / 1000
 
 
 def _own_device_scale(flow: Flow, object_id: int, at: int, stop: int) -> None:
     output = OUTPUTS.of(flow.relay).own.get(object_id)
-    value = UINT.unpack_from(flow.buffer, at + 8)[0]
+    (value,) = _read_device_scale(flow.buffer, at)
     if output is not None and value:
         output.device_scale = value / 1000
 
@@ -225,7 +247,8 @@ def _own_device_scale(flow: Flow, object_id: int, at: int, stop: int) -> None:
 def _own_connection(flow: Flow, object_id: int, at: int, stop: int) -> None:
     output = OUTPUTS.of(flow.relay).own.get(object_id)
     if output is not None:
-        output.is_internal = UINT.unpack_from(flow.buffer, at + 8)[0] == _INTERNAL
+        (connection,) = _read_connection(flow.buffer, at)
+        output.is_internal = connection == _INTERNAL
 
 
 def _bound(flow: Flow, name: int, version: int, object_id: int) -> None:
@@ -243,7 +266,7 @@ def _release(flow: Flow, object_id: int, at: int, stop: int) -> None:
 
 def _get_xdg_output(flow: Flow, object_id: int, at: int, stop: int) -> None:
     outputs = OUTPUTS.of(flow.relay)
-    new, of = (UINT.unpack_from(flow.buffer, at + offset)[0] for offset in (8, 12))
+    new, of = _read_get_xdg_output(flow.buffer, at)
     view = outputs.views.get(of)
     if view is not None:
         outputs.xdg[new] = view

@@ -11,18 +11,18 @@ from collections.abc import Iterable, Sequence
 from typing import NamedTuple, Protocol
 
 from sommelier_shim.hooks import FeatureKey
+from sommelier_shim.layouts import event
 from sommelier_shim.scaling.arithmetic import Axis, clamped
 from sommelier_shim.scaling.layout import Place, arranged
-from sommelier_shim.wire import encode
 
 MOST_SCALE = 2
 """Maximum of the wl_output.scale that clients get (chromeos-sommelier.md, appendix C)."""
 _ROTATED = (1, 3, 5, 7)
 _CURRENT = 1
-_GEOMETRY, _MODE, _DONE, _SCALE = range(4)
-"""Opcodes of wl_output's events."""
-_LOGICAL_POSITION, _LOGICAL_SIZE, _LOGICAL_DONE = range(3)
-"""Opcodes of zxdg_output_v1's events."""
+_GEOMETRY, _MODE, _SCALE, _DONE = (event("wl_output", name) for name in ("geometry", "mode", "scale", "done"))
+_LOGICAL_POSITION = event("zxdg_output_v1", "logical_position")
+_LOGICAL_SIZE = event("zxdg_output_v1", "logical_size")
+_LOGICAL_DONE = event("zxdg_output_v1", "done")
 _LOGICAL_DONE_UNTIL = 3
 """Since this version of xdg-output, wl_output.done replaces zxdg_output_v1.done."""
 _MILLIMETRES = 25.4
@@ -104,7 +104,7 @@ class View:
         self.version = version
         self.output = output
         self.xdg: dict[int, tuple[int, bytes]] = {}
-        self._told = b""
+        self._sent_group = b""
 
     def events(self, described: Description, *, ends_set: bool) -> bytes:
         """Events for the client: the complete group if any event has changed since the last one.
@@ -112,29 +112,29 @@ class View:
         :param ends_set: whether to send ``done`` even if nothing has changed.
         """
         output = self.output
-        told = encode(
-            self.client_id, _GEOMETRY, "iiiiissi", *described.position, *described.millimetres, output.subpixel,
-            output.make, output.model, output.transform,
+        group = _GEOMETRY.encode(
+            self.client_id, *described.position, *described.millimetres, output.subpixel, output.make, output.model,
+            output.transform,
         )  # fmt: skip
-        told += encode(self.client_id, _MODE, "uiii", _CURRENT, *described.mode, output.refresh)
+        group += _MODE.encode(self.client_id, _CURRENT, *described.mode, output.refresh)
         if self.version >= 2:
-            told += encode(self.client_id, _SCALE, "i", described.scale)
-        changed = b"" if told == self._told else told
-        self._told = told
-        for client_id, (version, before) in self.xdg.items():
+            group += _SCALE.encode(self.client_id, described.scale)
+        changed = b"" if group == self._sent_group else group
+        self._sent_group = group
+        for client_id, (version, sent) in self.xdg.items():
             logical = logical_events(client_id, described)
-            if logical != before:
+            if logical != sent:
                 self.xdg[client_id] = version, logical
-                changed += logical + (encode(client_id, _LOGICAL_DONE) if version < _LOGICAL_DONE_UNTIL else b"")
+                changed += logical + (_LOGICAL_DONE.encode(client_id) if version < _LOGICAL_DONE_UNTIL else b"")
         if self.version >= 2 and (changed or ends_set):
-            changed += encode(self.client_id, _DONE)
+            changed += _DONE.encode(self.client_id)
         return changed
 
 
 def logical_events(client_id: int, described: Description) -> bytes:
     """The events of an xdg-output, without done."""
-    told = encode(client_id, _LOGICAL_POSITION, "ii", *described.position)
-    return told + encode(client_id, _LOGICAL_SIZE, "ii", *described.logical)
+    position = _LOGICAL_POSITION.encode(client_id, *described.position)
+    return position + _LOGICAL_SIZE.encode(client_id, *described.logical)
 
 
 class Outputs:

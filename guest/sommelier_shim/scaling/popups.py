@@ -4,29 +4,28 @@ parent or popup changes, it moves the popup with xdg_popup.reposition, where the
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from weakref import ref
 
 from sommelier_shim.hooks import FeatureKey, Hooks, Phase
-from sommelier_shim.layouts import interface_layout, is_known
+from sommelier_shim.layouts import MessageLayout, event, interface_layout, request
 from sommelier_shim.relay import Flow, Hook, Relay
 from sommelier_shim.scaling.arithmetic import Conversions, Scale
 from sommelier_shim.scaling.direct import ATTACHED
 from sommelier_shim.scaling.direct_surface import DirectSurface
 from sommelier_shim.scaling.standing import STANDING
 from sommelier_shim.translation import translating
-from sommelier_shim.wire import INT, UINT, Buffer, encode
+from sommelier_shim.wire import Buffer
 
-_SET_SIZE, _SET_ANCHOR_RECT, _SET_OFFSET, _SET_PARENT_SIZE = 1, 2, 6, 8
-_DESTROY = 0
-"""Opcodes of positioners."""
-_CREATE_POSITIONER = 1
-"""Opcode of xdg_wm_base."""
-_REPOSITION = 2
 _MOVES_SINCE = 3
-"""Opcode of xdg_popup, and the version of xdg_wm_base from which popups have it."""
-_WITH_PARENT = -1
-"""Key beside the opcodes: the popup's placement, kept a second time for its parent."""
+"""The version of xdg_wm_base from which popups have ``reposition``."""
+_CREATE_POSITIONER = request("xdg_wm_base", "create_positioner")
+_DESTROY_POSITIONER = request("xdg_positioner", "destroy")
+_REPOSITION = request("xdg_popup", "reposition")
+_read_reposition = _REPOSITION.reader("positioner")
+_read_repositioned = event("xdg_popup", "repositioned").reader("token")
+_WITH_PARENT = "reposition with the parent"
+"""Key beside the names of requests: the popup's placement, kept a second time for its parent."""
 _OWN_TOKEN = 0xF0000000
 """The token of the proxy's own repositions."""
 
@@ -37,8 +36,8 @@ DEFERRED = {
     for name in ("set_size", "set_anchor_rect", "set_offset", "set_parent_size")
 }
 
-Numbers = Mapping[int, list[int]]
-"""A positioner's requests: arguments by opcode."""
+Numbers = dict[MessageLayout, tuple[int, ...]]
+"""A positioner's requests: their arguments."""
 
 
 class _Positioner:
@@ -49,7 +48,7 @@ class _Positioner:
 
     def __init__(self, shell: int) -> None:
         self.shell = shell
-        self.numbers: dict[int, list[int]] = {}
+        self.numbers: Numbers = {}
 
 
 class _Placement:
@@ -73,11 +72,11 @@ class _Placement:
         self._sent = converted
         own = translating(relay).own("xdg_positioner")
         translating(relay).disown(own, "xdg_positioner")
-        said = encode(shell, _CREATE_POSITIONER, "n", own) + _requests(own, self._numbers | converted)
-        said += encode(relay.host_id(object_id), _REPOSITION, "ou", own, _OWN_TOKEN)
-        return said + encode(own, _DESTROY)
+        requests = _CREATE_POSITIONER.encode(shell, own) + _requests(own, self._numbers | converted)
+        requests += _REPOSITION.encode(relay.host_id(object_id), own, _OWN_TOKEN)
+        return requests + _DESTROY_POSITIONER.encode(own)
 
-    def _converted(self, popup: DirectSurface) -> dict[int, list[int]]:
+    def _converted(self, popup: DirectSurface) -> Numbers:
         return _converted(self._numbers, (popup.parent or popup).scale, popup.scale)
 
 
@@ -92,15 +91,14 @@ def install(hooks: Hooks) -> None:
         ("xdg_positioner", "xdg_surface", "xdg_wm_base"),
         ("zxdg_positioner_v6", "zxdg_surface_v6", "zxdg_shell_v6"),
     ):
-        if not is_known(interface):
-            continue
-        for opcode, message in enumerate(interface_layout(interface).requests):
+        for message in interface_layout(interface).requests:
             if not message.destructor:
-                keeper = _keeper(opcode, is_held=(interface, message.name) in DEFERRED)
+                keeper = _keeper(message, is_held=(interface, message.name) in DEFERRED)
                 hooks.on_request(interface, message.name, keeper, Phase.REPLACE)
         hooks.on_request(interface, "destroy", _destroy_positioner, Phase.OBSERVE)
-        hooks.on_request(shell, "create_positioner", _create_positioner, Phase.OBSERVE)
-        hooks.on_request(surface, "get_popup", _get_popup, Phase.REPLACE)
+        create = _create_positioner(request(shell, "create_positioner"))
+        hooks.on_request(shell, "create_positioner", create, Phase.OBSERVE)
+        hooks.on_request(surface, "get_popup", _get_popup(request(surface, "get_popup")), Phase.REPLACE)
     hooks.on_request("xdg_popup", "reposition", _reposition, Phase.REPLACE)
     hooks.on_event("xdg_popup", "repositioned", _repositioned, Phase.REPLACE)
 
@@ -109,42 +107,56 @@ def _bound(flow: Flow, name: int, version: int, object_id: int) -> None:
     _SHELLS.of(flow.relay)[object_id] = version
 
 
-def _create_positioner(flow: Flow, object_id: int, at: int, stop: int) -> None:
-    _POSITIONERS.of(flow.relay)[UINT.unpack_from(flow.buffer, at + 8)[0]] = _Positioner(object_id)
+def _create_positioner(message: MessageLayout) -> Hook:
+    read_id = message.reader("id")
+
+    def create(flow: Flow, object_id: int, at: int, stop: int) -> None:
+        (new,) = read_id(flow.buffer, at)
+        _POSITIONERS.of(flow.relay)[new] = _Positioner(object_id)
+
+    return create
 
 
 def _destroy_positioner(flow: Flow, object_id: int, at: int, stop: int) -> None:
     _POSITIONERS.of(flow.relay).pop(object_id, None)
 
 
-def _keeper(opcode: int, *, is_held: bool) -> Hook:
+def _keeper(message: MessageLayout, *, is_held: bool) -> Hook:
+    read = message.reader(*message.arguments)
+
     def keep(flow: Flow, object_id: int, at: int, stop: int) -> Buffer | None:
-        numbers = [INT.unpack_from(flow.buffer, offset)[0] for offset in range(at + 8, stop - 3, 4)]
         positioner = _POSITIONERS.of(flow.relay).get(object_id)
         if positioner is not None:
-            positioner.numbers[opcode] = numbers[:4]
+            positioner.numbers[message] = read(flow.buffer, at)
         return b"" if is_held else None
 
     return keep
 
 
-def _get_popup(flow: Flow, object_id: int, at: int, stop: int) -> None:
-    known = ATTACHED.of(flow.relay)
-    surface = known.get(object_id)
-    popup, parent, positioner = (UINT.unpack_from(flow.buffer, at + offset)[0] for offset in (8, 12, 16))
-    if surface is not None:
-        surface.belongs_to(known.get(parent))
-        _place(flow, popup, surface, positioner)
+def _get_popup(message: MessageLayout) -> Hook:
+    read = message.reader("id", "parent", "positioner")
+
+    def get_popup(flow: Flow, object_id: int, at: int, stop: int) -> None:
+        known = ATTACHED.of(flow.relay)
+        surface = known.get(object_id)
+        popup, parent, positioner = read(flow.buffer, at)
+        if surface is not None:
+            surface.belongs_to(known.get(parent))
+            _place(flow, popup, surface, positioner)
+
+    return get_popup
 
 
 def _reposition(flow: Flow, object_id: int, at: int, stop: int) -> None:
     surface = ATTACHED.of(flow.relay).get(object_id)
     if surface is not None:
-        _place(flow, object_id, surface, UINT.unpack_from(flow.buffer, at + 8)[0])
+        (positioner,) = _read_reposition(flow.buffer, at)
+        _place(flow, object_id, surface, positioner)
 
 
 def _repositioned(flow: Flow, object_id: int, at: int, stop: int) -> Buffer | None:
-    return b"" if UINT.unpack_from(flow.buffer, at + 8)[0] == _OWN_TOKEN else None
+    (token,) = _read_repositioned(flow.buffer, at)
+    return b"" if token == _OWN_TOKEN else None
 
 
 def _place(flow: Flow, popup: int, surface: DirectSurface, positioner: int) -> None:
@@ -157,30 +169,30 @@ def _place(flow: Flow, popup: int, surface: DirectSurface, positioner: int) -> N
     flow.prefix += _requests(relay.host_id(positioner), converted)
     if _SHELLS.of(relay).get(known.shell, 0) >= _MOVES_SINCE:
         placement = _Placement(surface, known)
-        STANDING.of(relay).keep(popup, _REPOSITION, surface, placement)
+        STANDING.of(relay).keep(popup, _REPOSITION.name, surface, placement)
         STANDING.of(relay).keep(popup, _WITH_PARENT, surface.parent, placement)
 
 
-def _converted(numbers: Numbers, parent: Scale, popup: Scale) -> dict[int, list[int]]:
+def _converted(numbers: Numbers, parent: Scale, popup: Scale) -> Numbers:
     """The lengths of a positioner, in host units."""
 
     def extent(axis: Conversions) -> Callable[[int], int]:
         # An anchor is no window size, but hosts disconnect a client for an empty one.
         return lambda value: max(1, axis.to_host(value)) if value > 0 else value
 
-    conversions: dict[int, Sequence[Callable[[int], int]]] = {
-        _SET_SIZE: (popup.x.size_to_host, popup.y.size_to_host),
-        _SET_ANCHOR_RECT: (parent.x.to_host, parent.y.to_host, extent(parent.x), extent(parent.y)),
-        _SET_OFFSET: (parent.x.to_host, parent.y.to_host),
-        _SET_PARENT_SIZE: (parent.x.size_to_host, parent.y.size_to_host),
+    conversions: dict[str, Sequence[Callable[[int], int]]] = {
+        "set_size": (popup.x.size_to_host, popup.y.size_to_host),
+        "set_anchor_rect": (parent.x.to_host, parent.y.to_host, extent(parent.x), extent(parent.y)),
+        "set_offset": (parent.x.to_host, parent.y.to_host),
+        "set_parent_size": (parent.x.size_to_host, parent.y.size_to_host),
     }
     return {
-        opcode: [convert(number) for convert, number in zip(conversions[opcode], said, strict=True)]
-        for opcode, said in numbers.items()
-        if opcode in conversions
+        message: tuple(convert(value) for convert, value in zip(conversions[message.name], values, strict=True))
+        for message, values in numbers.items()
+        if message.name in conversions
     }
 
 
 def _requests(positioner: int, numbers: Numbers) -> bytes:
     """The requests that set a positioner's numbers on the host."""
-    return b"".join(encode(positioner, opcode, "i" * len(said), *said) for opcode, said in numbers.items())
+    return b"".join(message.encode(positioner, *values) for message, values in numbers.items())

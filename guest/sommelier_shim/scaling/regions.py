@@ -4,18 +4,17 @@ rectangles back and creates a region on the host for each use."""
 from __future__ import annotations
 
 from sommelier_shim.hooks import FeatureKey, Hooks, Phase
-from sommelier_shim.layouts import MessageLayout, interface_layout, naming
+from sommelier_shim.layouts import MessageLayout, messages_with, request
 from sommelier_shim.own_globals import OWN_GLOBALS
 from sommelier_shim.relay import Flow, Hook, Relay
 from sommelier_shim.scaling.arithmetic import Scale
 from sommelier_shim.scaling.direct import ATTACHED, PerOutputScale
 from sommelier_shim.scaling.standing import STANDING
-from sommelier_shim.scaling.surfaces import RECTANGLE
 from sommelier_shim.translation import TranslatingRelay, translating
-from sommelier_shim.wire import NO_MEMORY, UINT, Buffer, WireError, encode
+from sommelier_shim.wire import NO_MEMORY, Buffer, WireError
 
-Parts = tuple[tuple[int, tuple[int, int, int, int]], ...]
-"""The requests of a region: opcodes of wl_region and rectangles in client units."""
+Parts = tuple[tuple[MessageLayout, tuple[int, ...]], ...]
+"""The requests of a region: ``add`` or ``subtract``, and a rectangle in client units."""
 _RECTANGLE_LIMIT = 1 << 16
 """Maximum number of rectangles in all regions of one client."""
 COMPOSITOR = "wl_compositor"
@@ -23,8 +22,9 @@ COMPOSITOR = "wl_compositor"
 _UNCONFIRMED_LIMIT = 1 << 14
 """Maximum number of rectangles of one client in host regions that the host has not yet deleted. A 12-byte request
 that uses a region becomes one message per rectangle, and this must not delay other clients."""
-_CREATE_REGION = 1
-_DESTROY_REGION = 0
+_CREATE_REGION = request(COMPOSITOR, "create_region")
+_DESTROY_REGION = request("wl_region", "destroy")
+_read_create_region = _CREATE_REGION.reader("id")
 DEFERRED = {("wl_region", "add"), ("wl_region", "subtract")}
 USING = {
     "ext_background_effect_surface_v1",
@@ -39,7 +39,7 @@ class Regions:
     """The regions of one client: added and subtracted rectangles by client id."""
 
     def __init__(self) -> None:
-        self.parts: dict[int, list[tuple[int, tuple[int, int, int, int]]]] = {}
+        self.parts: dict[int, list[tuple[MessageLayout, tuple[int, ...]]]] = {}
         self.count = 0
         self._unconfirmed: dict[int, int] = {}
         self._ahead = 0
@@ -69,21 +69,15 @@ def install(hooks: Hooks, space: PerOutputScale) -> None:
     """Install the hooks of regions."""
     hooks.on_request(COMPOSITOR, "create_region", _create_region, Phase.REPLACE)
     hooks.on_request("wl_region", "destroy", _destroy_region, Phase.REPLACE)
-    region = interface_layout("wl_region")
     for name in ("add", "subtract"):
-        hooks.on_request("wl_region", name, _part_keeper(region.request(name)), Phase.REPLACE)
-    named_surfaces = {
-        (interface, message.name): at for interface, message, at in naming("wl_surface", requests=True)
-    }
-    for interface, message, named in naming("wl_region", requests=True):
-        surface = named_surfaces.get((interface, message.name), 0)
-        user = _region_user(space, interface, message, named, surface)
-        hooks.on_request(interface, message.name, user, Phase.REPLACE)
+        hooks.on_request("wl_region", name, _part_keeper(request("wl_region", name)), Phase.REPLACE)
+    for message, region in messages_with("wl_region", is_request=True):
+        hooks.on_request(message.interface, message.name, _region_user(space, message, region), Phase.REPLACE)
 
 
 def _create_region(flow: Flow, object_id: int, at: int, stop: int) -> Buffer:
     relay, regions = translating(flow.relay), _REGIONS.of(flow.relay)
-    new = UINT.unpack_from(flow.buffer, at + 8)[0]
+    (new,) = _read_create_region(flow.buffer, at)
     relay.add_virtual(new, "wl_region")
     regions.parts[new] = []
     return b""
@@ -96,13 +90,15 @@ def _destroy_region(flow: Flow, object_id: int, at: int, stop: int) -> Buffer:
     return b""
 
 
-def _part_keeper(opcode: int) -> Hook:
+def _part_keeper(message: MessageLayout) -> Hook:
+    read_rectangle = message.reader("x", "y", "width", "height")
+
     def keep(flow: Flow, object_id: int, at: int, stop: int) -> Buffer:
         regions = _REGIONS.of(flow.relay)
         if regions.count >= _RECTANGLE_LIMIT:
             raise WireError(f"more than {_RECTANGLE_LIMIT} rectangles in regions", NO_MEMORY)
         regions.count += 1
-        regions.parts[object_id].append((opcode, RECTANGLE.unpack_from(flow.buffer, at + 8)))
+        regions.parts[object_id].append((message, read_rectangle(flow.buffer, at)))
         return b""
 
     return keep
@@ -116,20 +112,20 @@ def host_region(relay: Relay, compositor: int, parts: Parts, scale: Scale) -> tu
     """
     own = translating(relay).own("wl_region")
     _REGIONS.of(relay).told(translating(relay), own, len(parts) + 1)
-    said = encode(compositor, _CREATE_REGION, "n", own)
-    for opcode, rectangle in parts:
-        said += encode(own, opcode, "iiii", *scale.rectangle(*rectangle))
-    return own, said
+    requests = _CREATE_REGION.encode(compositor, own)
+    for message, (x, y, width, height) in parts:
+        requests += message.encode(own, *scale.rectangle(x, y, width, height))
+    return own, requests
 
 
 class _UsedRegion:
     """The last request that sets a region of an object, for instance ``set_opaque_region``: the host keeps it.
 
-    :param opcode: opcode of a request whose only argument is the region.
+    :param message: a request whose only argument is the region.
     """
 
-    def __init__(self, opcode: int, compositor: int, parts: Parts, scale: Scale) -> None:
-        self._opcode = opcode
+    def __init__(self, message: MessageLayout, compositor: int, parts: Parts, scale: Scale) -> None:
+        self._message = message
         self._compositor = compositor
         self._parts = parts
         self._sent = self._rectangles(scale)
@@ -140,48 +136,49 @@ class _UsedRegion:
         if rectangles == self._sent:
             return b""
         self._sent = rectangles
-        own, said = host_region(relay, self._compositor, self._parts, scale)
+        own, requests = host_region(relay, self._compositor, self._parts, scale)
         translating(relay).disown(own, "wl_region")
-        said += encode(relay.host_id(object_id), self._opcode, "o", own)
-        return said + encode(own, _DESTROY_REGION)
+        requests += self._message.encode(relay.host_id(object_id), own)
+        return requests + _DESTROY_REGION.encode(own)
 
     def _rectangles(self, scale: Scale) -> list[tuple[int, int, int, int]]:
-        return [scale.rectangle(*rectangle) for _, rectangle in self._parts]
+        return [scale.rectangle(x, y, width, height) for _, (x, y, width, height) in self._parts]
 
 
-def _region_user(space: PerOutputScale, interface: str, message: MessageLayout, named: int, surface: int) -> Hook:
-    """The hook of a request that uses a region: it creates a host region for this request alone.
-
-    :param named: offset of the region's id.
-    :param surface: offset of the surface in whose units the region is; 0 if that is the message's own object.
-    """
-    opcode = interface_layout(interface).request(message.name)
-    made, later = 0, opcode
+def _region_user(space: PerOutputScale, message: MessageLayout, region_argument: str) -> Hook:
+    """The hook of a request that uses a region: it creates a host region for this request alone."""
+    read_region = message.reader(region_argument)
+    read_new = read_surface = None
+    set_again = message
     if message.new:
         # A pointer constraint: later the client can set another region on the object that the request creates.
-        made, later = message.new[0].offset, interface_layout(message.new[0].interface).request("set_region")
+        read_new = message.reader("id")
+        set_again = request(message.new[0].interface, "set_region")
+    surface_argument = message.argument_of("wl_surface")
+    if surface_argument:  # otherwise the region is in the units of the message's own object
+        read_surface = message.reader(surface_argument)
 
     def use(flow: Flow, object_id: int, at: int, stop: int) -> Buffer | None:
         relay, regions = translating(flow.relay), _REGIONS.of(flow.relay)
-        region = UINT.unpack_from(flow.buffer, at + named)[0]
-        holder = UINT.unpack_from(flow.buffer, at + made)[0] if made else object_id
-        about = UINT.unpack_from(flow.buffer, at + surface)[0] if surface else object_id
+        (region,) = read_region(flow.buffer, at)
+        (holder,) = read_new(flow.buffer, at) if read_new is not None else (object_id,)
+        (about,) = read_surface(flow.buffer, at) if read_surface is not None else (object_id,)
         compositor = OWN_GLOBALS.of(flow.relay).bound.get(COMPOSITOR, 0)
         if region not in regions.parts or not compositor:
-            STANDING.of(relay).forget_request(holder, later)
+            STANDING.of(relay).forget_request(holder, set_again.name)
             return None
         scale = space.scale_of(relay, about)
         parts = tuple(regions.parts[region])
-        own, said = host_region(relay, compositor, parts, scale)
-        flow.prefix += said
-        used = _UsedRegion(later, compositor, parts, scale)
-        STANDING.of(relay).keep(holder, later, ATTACHED.of(relay).get(about), used)
+        own, requests = host_region(relay, compositor, parts, scale)
+        flow.prefix += requests
+        used = _UsedRegion(set_again, compositor, parts, scale)
+        STANDING.of(relay).keep(holder, set_again.name, ATTACHED.of(relay).get(about), used)
         relay.host_ids[region] = own
 
         def forget() -> bytes:
             del relay.host_ids[region]
             relay.disown(own, "wl_region")
-            return encode(own, _DESTROY_REGION)
+            return _DESTROY_REGION.encode(own)
 
         flow.deferred_suffix = forget
         return None

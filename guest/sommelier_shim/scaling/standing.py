@@ -8,7 +8,6 @@ effect with the right contents.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Protocol
 from weakref import ref
 
@@ -17,12 +16,11 @@ from sommelier_shim.layouts import interface_layout, is_known
 from sommelier_shim.relay import Flow, Relay
 from sommelier_shim.scaling.arithmetic import Scale
 from sommelier_shim.scaling.direct_surface import DirectSurface
+from sommelier_shim.scaling.surfaces import KeptRequest
 from sommelier_shim.wire import UINT, Buffer
 
-_LEFT = 64
+_SEARCH_ABOVE = 64
 """Objects that the table may hold before the first search for statements about destroyed surfaces."""
-Converter = Callable[[Scale, bytearray, int], None]
-"""``convert(scale, buffer, at)``: convert the numbers of the request at ``at`` in place."""
 
 
 class Statement(Protocol):
@@ -33,55 +31,51 @@ class Statement(Protocol):
 
 
 class Numbers:
-    """A request with numbers to convert in place.
+    """A request with numbers to convert in place."""
 
-    :param request: the request as the client sent it; :param sent: the same with the numbers that the host got.
-    :param named: offset of an object id among the arguments, 0 if there is none.
-    """
-
-    def __init__(self, request: bytes, sent: bytes, named: int, convert: Converter) -> None:
-        self._request = request
-        self._sent = sent
-        self._named = named
-        self._convert = convert
+    def __init__(self, kept: KeptRequest) -> None:
+        self._kept = kept
+        self._sent = kept.sent
 
     def again(self, relay: Relay, object_id: int, scale: Scale) -> bytes:
         """See :class:`Statement`."""
-        message = bytearray(self._request)
-        self._convert(scale, message, 0)
+        message = bytearray(self._kept.request)
+        self._kept.convert(scale, message, 0)
         if message == self._sent:
             return b""
         self._sent = bytes(message)
         UINT.pack_into(message, 0, relay.host_id(object_id))
-        if self._named:
-            UINT.pack_into(message, self._named, relay.host_id(UINT.unpack_from(message, self._named)[0]))
+        about_offset = self._kept.about_offset
+        if about_offset:
+            about = UINT.unpack_from(message, about_offset)[0]
+            UINT.pack_into(message, about_offset, relay.host_id(about))
         return bytes(message)
 
 
 class Standing:
-    """The statements of one client by object id and opcode, each with the surface in whose units it is."""
+    """The statements of one client by object id and request name, each with the surface in whose units it is."""
 
     def __init__(self) -> None:
-        self._statements: dict[int, dict[int, tuple[ref[DirectSurface], Statement]]] = {}
-        self._room = _LEFT
+        self._statements: dict[int, dict[str, tuple[ref[DirectSurface], Statement]]] = {}
+        self._search_above = _SEARCH_ABOVE
 
-    def keep(self, object_id: int, opcode: int, surface: DirectSurface | None, statement: Statement) -> None:
-        """Keep a statement in place of the previous one of the same object and opcode.
+    def keep(self, object_id: int, name: str, surface: DirectSurface | None, statement: Statement) -> None:
+        """Keep a statement in place of the previous one of the same object and request.
 
         :param surface: the surface in whose units it is. Without one no ratio can change, and the statement is
             not kept.
         """
         if surface is None:
-            self.forget_request(object_id, opcode)
+            self.forget_request(object_id, name)
             return
-        self._statements.setdefault(object_id, {})[opcode] = ref(surface), statement
-        if len(self._statements) > self._room:
+        self._statements.setdefault(object_id, {})[name] = ref(surface), statement
+        if len(self._statements) > self._search_above:
             self._forget_surfaces()
-            self._room = 2 * len(self._statements) + _LEFT
+            self._search_above = 2 * len(self._statements) + _SEARCH_ABOVE
 
-    def forget_request(self, object_id: int, opcode: int) -> None:
+    def forget_request(self, object_id: int, name: str) -> None:
         """Remove the statement of one request of an object."""
-        self._statements.get(object_id, {}).pop(opcode, None)
+        self._statements.get(object_id, {}).pop(name, None)
 
     def forget(self, object_id: int) -> None:
         """Remove all statements of a destroyed object."""
@@ -90,21 +84,21 @@ class Standing:
     def _forget_surfaces(self) -> None:
         """Remove statements about destroyed surfaces."""
         for object_id, statements in list(self._statements.items()):
-            for opcode, (surface, _) in list(statements.items()):
+            for name, (surface, _) in list(statements.items()):
                 if surface() is None:
-                    del statements[opcode]
+                    del statements[name]
             if not statements:
                 del self._statements[object_id]
 
     def again(self, relay: Relay, surface: DirectSurface) -> bytes:
         """The requests for the host after a surface's ratio has changed."""
-        said = b""
+        requests = b""
         for object_id, statements in self._statements.items():
             if relay.host_id(object_id):
                 for about, statement in statements.values():
                     if about() is surface:
-                        said += statement.again(relay, object_id, surface.scale)
-        return said
+                        requests += statement.again(relay, object_id, surface.scale)
+        return requests
 
 
 STANDING = FeatureKey("statements that stand", Standing)

@@ -9,29 +9,46 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from struct import Struct
-from typing import Protocol, TypeAlias
+from typing import NamedTuple, Protocol, TypeAlias
 
 from sommelier_shim.hooks import FeatureKey, Hooks, Phase
+from sommelier_shim.layouts import event, request
 from sommelier_shim.own_globals import OWN_GLOBALS
 from sommelier_shim.relay import Flow, Relay
 from sommelier_shim.scaling import buffers
 from sommelier_shim.scaling.arithmetic import Scale, clamped
 from sommelier_shim.scaling.outputs import MOST_SCALE
 from sommelier_shim.translation import translating
-from sommelier_shim.wire import INT, INVALID_OBJECT, UINT, Buffer, WireError, encode
+from sommelier_shim.wire import INVALID_OBJECT, Buffer, WireError
 
-RECTANGLE = Struct("=4i")
-_SET_BUFFER_SCALE = 8
-"""Opcode of wl_surface.set_buffer_scale."""
-_UNSET = -256
-"""-1 in 24.8 fixed point."""
+_FIXED_ONE = 256
+"""1 in 24.8 fixed point."""
+_UNSET = -_FIXED_ONE
 _VIEWPORT_EXISTS = 0
 """Error code of wp_viewporter."""
 _BAD_VALUE, _NO_SURFACE = 0, 3
 """Error codes of wp_viewport."""
 _ROTATED = (1, 3, 5, 7)
 """wl_output.transform values that swap width and height."""
+
+_SET_BUFFER_SCALE = request("wl_surface", "set_buffer_scale")
+_GET_VIEWPORT = request("wp_viewporter", "get_viewport")
+_SET_SOURCE = request("wp_viewport", "set_source")
+_SET_DESTINATION = request("wp_viewport", "set_destination")
+_DESTROY_VIEWPORT = request("wp_viewport", "destroy")
+_read_create_surface = request("wl_compositor", "create_surface").reader("id")
+_read_attach = request("wl_surface", "attach").reader("buffer")
+_read_transform = request("wl_surface", "set_buffer_transform").reader("transform")
+_read_buffer_scale, _write_buffer_scale = _SET_BUFFER_SCALE.reader("scale"), _SET_BUFFER_SCALE.writer("scale")
+_read_get_viewport = _GET_VIEWPORT.reader("id", "surface")
+_read_source = _SET_SOURCE.reader("x", "y", "width", "height")
+_read_destination = _SET_DESTINATION.reader("width", "height")
+_read_damage = request("wl_surface", "damage").reader("x", "y", "width", "height")
+_write_damage = request("wl_surface", "damage").writer("x", "y", "width", "height")
+_read_preferred_scale = event("wp_fractional_scale_v1", "preferred_scale").reader("scale")
+_write_preferred_scale = event("wp_fractional_scale_v1", "preferred_scale").writer("scale")
+_read_preferred_buffer_scale = event("wl_surface", "preferred_buffer_scale").reader("factor")
+_write_preferred_buffer_scale = event("wl_surface", "preferred_buffer_scale").writer("factor")
 
 
 class Surface:
@@ -77,7 +94,8 @@ class Surface:
             return scale.x.destination(width), scale.y.destination(height)
         if self.source is not None:
             # The source is in surface units, after the buffer scale.
-            return scale.x.destination(self.source[2] // 256), scale.y.destination(self.source[3] // 256)
+            _, _, width, height = self.source
+            return scale.x.destination(width // _FIXED_ONE), scale.y.destination(height // _FIXED_ONE)
         width, height = self.contents if self.transform not in _ROTATED else self.contents[::-1]
         return scale.x.destination(width, self.buffer_scale), scale.y.destination(height, self.buffer_scale)
 
@@ -90,9 +108,27 @@ SURFACES: FeatureKey[dict[int, Surface]] = FeatureKey("surfaces", dict)
 VIEWPORTS: FeatureKey[dict[int, int]] = FeatureKey("viewports", dict)
 """Client id of the surface by client id of the client's viewport."""
 
-Keeper: TypeAlias = Callable[[Relay, int, bytes, bytes, int, Callable[[Scale, bytearray, int], None]], None]
-"""``keep(relay, about, request, sent, named, convert)``: keep a request to send it again when the scale of the
-object ``about`` changes, see :mod:`~sommelier_shim.scaling.standing`."""
+
+class KeptRequest(NamedTuple):
+    """A request whose numbers the host keeps.
+
+    :ivar object_id: client id of its object; :ivar name: its name.
+    :ivar request: the request as the client sent it; :ivar sent: the same with the numbers that the host got.
+    :ivar about_offset: offset of an object id among the arguments, 0 if there is none.
+    :ivar convert: ``convert(scale, buffer, at)`` converts the numbers of the request at ``at`` in place.
+    """
+
+    object_id: int
+    name: str
+    request: bytes
+    sent: bytes
+    about_offset: int
+    convert: Callable[[Scale, bytearray, int], None]
+
+
+Keeper: TypeAlias = Callable[[Relay, int, KeptRequest], None]
+"""``keep(relay, about, request)``: keep a request to send it again when the scale of the object ``about`` changes,
+see :mod:`~sommelier_shim.scaling.standing`."""
 
 
 class CoordinateSpace(Protocol):
@@ -147,7 +183,7 @@ def install(hooks: Hooks, space: CoordinateSpace) -> None:
     """Install the hooks of surfaces for a host with viewports."""
 
     def create_surface(flow: Flow, object_id: int, at: int, stop: int) -> Buffer | None:
-        new = UINT.unpack_from(flow.buffer, at + 8)[0]
+        (new,) = _read_create_surface(flow.buffer, at)
         SURFACES.of(flow.relay)[new] = space.new_surface(flow.relay, new)
         return None
 
@@ -170,13 +206,13 @@ def install_without_viewports(hooks: Hooks, space: UniformScale) -> None:
     factor = int(space.factor)
 
     def create_surface(flow: Flow, object_id: int, at: int, stop: int) -> Buffer | None:
-        new = UINT.unpack_from(flow.buffer, at + 8)[0]
-        flow.deferred_suffix = lambda: encode(flow.relay.host_id(new), _SET_BUFFER_SCALE, "i", factor)
+        (new,) = _read_create_surface(flow.buffer, at)
+        flow.deferred_suffix = lambda: _SET_BUFFER_SCALE.encode(flow.relay.host_id(new), factor)
         return None
 
     def set_buffer_scale(flow: Flow, object_id: int, at: int, stop: int) -> Buffer | None:
-        wanted = INT.unpack_from(flow.buffer, at + 8)[0]
-        INT.pack_into(flow.buffer, at + 8, max(-1, min(1000, wanted * factor)))
+        (wanted,) = _read_buffer_scale(flow.buffer, at)
+        _write_buffer_scale(flow.buffer, at, max(-1, min(1000, wanted * factor)))
         return None
 
     _install_common(hooks, space)
@@ -187,21 +223,21 @@ def install_without_viewports(hooks: Hooks, space: UniformScale) -> None:
 def _install_common(hooks: Hooks, space: CoordinateSpace) -> None:
     def damage(flow: Flow, object_id: int, at: int, stop: int) -> Buffer | None:
         buffer = flow.buffer
-        x, y, width, height = RECTANGLE.unpack_from(buffer, at + 8)
+        x, y, width, height = _read_damage(buffer, at)
         scale = space.scale_of(flow.relay, object_id)
         left, right = scale.x.damage(x, x + width)
         top, bottom = scale.y.damage(y, y + height)
-        RECTANGLE.pack_into(buffer, at + 8, left, top, clamped(right - left), clamped(bottom - top))
+        _write_damage(buffer, at, left, top, clamped(right - left), clamped(bottom - top))
         return None
 
     def preferred_fraction(flow: Flow, object_id: int, at: int, stop: int) -> Buffer | None:
-        preferred = UINT.unpack_from(flow.buffer, at + 8)[0]
-        UINT.pack_into(flow.buffer, at + 8, space.fraction(preferred))
+        (preferred,) = _read_preferred_scale(flow.buffer, at)
+        _write_preferred_scale(flow.buffer, at, space.fraction(preferred))
         return None
 
     def preferred_buffer_scale(flow: Flow, object_id: int, at: int, stop: int) -> Buffer | None:
-        preferred = INT.unpack_from(flow.buffer, at + 8)[0]
-        INT.pack_into(flow.buffer, at + 8, space.buffer_scale(preferred))
+        (preferred,) = _read_preferred_buffer_scale(flow.buffer, at)
+        _write_preferred_buffer_scale(flow.buffer, at, space.buffer_scale(preferred))
         return None
 
     hooks.on_request("wl_surface", "damage", damage, Phase.CONVERT)
@@ -219,13 +255,13 @@ def viewport_requests(flow: Flow, surface_id: int, surface: Surface) -> bytes:
     sent = b""
     if not surface.host_viewport:
         surface.host_viewport = relay.own("wp_viewport")
-        sent += encode(viewporter, 1, "no", surface.host_viewport, relay.host_id(surface_id))
+        sent += _GET_VIEWPORT.encode(viewporter, surface.host_viewport, relay.host_id(surface_id))
     told_source, told_size = surface.sent
     if surface.source != told_source:
-        values = surface.source or (_UNSET,) * 4
-        sent += encode(surface.host_viewport, 1, "iiii", *values)
+        source = surface.source or (_UNSET,) * 4
+        sent += _SET_SOURCE.encode(surface.host_viewport, *(value / _FIXED_ONE for value in source))
     if size != told_size:
-        sent += encode(surface.host_viewport, 2, "ii", *size)
+        sent += _SET_DESTINATION.encode(surface.host_viewport, *size)
     surface.sent = (surface.source, size)
     return sent
 
@@ -238,7 +274,7 @@ def _commit(flow: Flow, object_id: int, at: int, stop: int) -> Buffer | None:
 
 
 def _set_buffer_scale(flow: Flow, object_id: int, at: int, stop: int) -> Buffer | None:
-    wanted = INT.unpack_from(flow.buffer, at + 8)[0]
+    (wanted,) = _read_buffer_scale(flow.buffer, at)
     surface = SURFACES.of(flow.relay).get(object_id)
     if surface is not None and wanted > 0:
         surface.buffer_scale = wanted
@@ -248,7 +284,7 @@ def _set_buffer_scale(flow: Flow, object_id: int, at: int, stop: int) -> Buffer 
 def _attach(flow: Flow, object_id: int, at: int, stop: int) -> Buffer | None:
     surface = SURFACES.of(flow.relay).get(object_id)
     if surface is not None:
-        buffer = UINT.unpack_from(flow.buffer, at + 8)[0]
+        (buffer,) = _read_attach(flow.buffer, at)
         surface.contents = buffers.size_of(flow.relay, buffer) if buffer else None
     return None
 
@@ -256,7 +292,7 @@ def _attach(flow: Flow, object_id: int, at: int, stop: int) -> Buffer | None:
 def _set_buffer_transform(flow: Flow, object_id: int, at: int, stop: int) -> Buffer | None:
     surface = SURFACES.of(flow.relay).get(object_id)
     if surface is not None:
-        surface.transform = INT.unpack_from(flow.buffer, at + 8)[0]
+        (surface.transform,) = _read_transform(flow.buffer, at)
     return None
 
 
@@ -266,14 +302,14 @@ def _destroy_surface(flow: Flow, object_id: int, at: int, stop: int) -> Buffer |
         return None
     surface.destroyed()
     if surface.host_viewport:
-        flow.prefix += encode(surface.host_viewport, 0)
+        flow.prefix += _DESTROY_VIEWPORT.encode(surface.host_viewport)
         translating(flow.relay).disown(surface.host_viewport, "wp_viewport")
     return None
 
 
 def _get_viewport(flow: Flow, object_id: int, at: int, stop: int) -> Buffer:
     relay = translating(flow.relay)
-    new, surface_id = (UINT.unpack_from(flow.buffer, at + offset)[0] for offset in (8, 12))
+    new, surface_id = _read_get_viewport(flow.buffer, at)
     surface = SURFACES.of(relay).get(surface_id)
     if surface is None:
         raise WireError(f"invalid object {surface_id} in get_viewport of object {object_id}", INVALID_OBJECT)
@@ -293,7 +329,7 @@ def _surface_of(flow: Flow, viewport: int) -> Surface:
 
 
 def _set_source(flow: Flow, object_id: int, at: int, stop: int) -> Buffer:
-    x, y, width, height = (INT.unpack_from(flow.buffer, at + offset)[0] for offset in (8, 12, 16, 20))
+    x, y, width, height = _read_source(flow.buffer, at)
     unset = (x, y, width, height) == (_UNSET,) * 4
     if not unset and (x < 0 or y < 0 or width <= 0 or height <= 0):
         raise WireError(f"invalid source of viewport {object_id}", _BAD_VALUE, object_id)
@@ -302,7 +338,7 @@ def _set_source(flow: Flow, object_id: int, at: int, stop: int) -> Buffer:
 
 
 def _set_destination(flow: Flow, object_id: int, at: int, stop: int) -> Buffer:
-    width, height = (INT.unpack_from(flow.buffer, at + offset)[0] for offset in (8, 12))
+    width, height = _read_destination(flow.buffer, at)
     unset = (width, height) == (-1, -1)
     if not unset and (width <= 0 or height <= 0):
         raise WireError(f"invalid destination of viewport {object_id}", _BAD_VALUE, object_id)
