@@ -105,8 +105,8 @@ def test_what_is_remembered_of_sizes_is_bounded() -> None:
     for size in range(1, 5000):
         axis.size_to_guest(size)
         axis.size_to_host(size)
-    assert len(axis._said.hosts) <= 8
-    assert len(axis._said.guests) <= 8
+    assert len(axis._request_pairs.hosts) <= 8
+    assert len(axis._request_pairs.guests) <= 8
 
 
 # -- outputs (§9.2) ----------------------------------------------------------------------------------------------
@@ -212,4 +212,4 @@ def test_what_was_said_before_an_answer_is_in_the_old_pixels() -> None:
     assert axis.destination(600) == 600
     for number in range(50):
         axis.rebase(_direct(2 + number), keeps=True)
-    assert len(axis._agreements) <= 4
+    assert len(axis._pairs) <= 4

@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from sommelier_shim.hooks import Hooks
 from sommelier_shim.layouts import version_of
 from sommelier_shim.output_places import XDG_OUTPUT, OutputPlace
-from sommelier_shim.scaling import coordinates, direct, output_events, popups, regions, standing, surfaces
+from sommelier_shim.scaling import coordinates, direct, kept_state, output_events, popups, regions, surfaces
 from sommelier_shim.scaling.arithmetic import usable
 from sommelier_shim.scaling.outputs import MeasuredOutputs, ScaledOutputs
 
@@ -63,7 +63,7 @@ def install_direct(
     regions.install(hooks, space)
     popups.install(hooks)
     coordinates.install(hooks, space, direct.CONVERTED_HERE | regions.DEFERRED | popups.DEFERRED)
-    standing.install(hooks, {interface for interface, _ in coordinates.STANDING} | regions.USING | popups.POPUPS)
+    kept_state.install(hooks, {interface for interface, _ in coordinates.KEPT} | regions.USING | popups.POPUPS)
     output_events.install(hooks, space.outputs, places, space.outputs_changed)
     return {regions.COMPOSITOR: 1, **_wanted()}
 

@@ -53,7 +53,7 @@ REQUESTS = {
 do not become 0; ``f`` and ``g`` are fixed-point numbers along x and y; ``o`` is the object whose scale converts the
 numbers, if it is not the message's own object; ``-`` stays."""
 
-STANDING = frozenset(
+KEPT = frozenset(
     {
         ("wl_pointer", "set_cursor"),
         ("wl_subsurface", "set_position"),
@@ -115,10 +115,10 @@ def install(hooks: Hooks, space: CoordinateSpace, otherwise: Container[tuple[str
     for interface, requests in REQUESTS.items():
         for name, pattern in requests.items():
             if (interface, name) not in otherwise:
-                stands = (interface, name) in STANDING
+                is_kept = (interface, name) in KEPT
                 message = request(interface, name)
                 hooks.on_request(
-                    interface, name, _request_converter(space, message, pattern, stands=stands), Phase.CONVERT
+                    interface, name, _request_converter(space, message, pattern, is_kept=is_kept), Phase.CONVERT
                 )
     for interface, events in EVENTS.items():
         for name, pattern in events.items():
@@ -207,10 +207,10 @@ def _places(
     ]
 
 
-def _request_converter(space: CoordinateSpace, message: MessageLayout, pattern: str, *, stands: bool) -> Hook:
+def _request_converter(space: CoordinateSpace, message: MessageLayout, pattern: str, *, is_kept: bool) -> Hook:
     places = _places(message, pattern, _REQUEST_CONVERSIONS)
     about_offset = message.offset(message.arguments[pattern.index("o")]) if "o" in pattern else 0
-    keep = space.keep if stands else None
+    keep = space.keep if is_kept else None
 
     def convert_numbers(scale: Scale, buffer: bytearray, at: int) -> None:
         for offset, axis, conversion in places:

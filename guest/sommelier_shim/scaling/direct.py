@@ -13,8 +13,8 @@ from sommelier_shim.layouts import MessageLayout, event, interface_layout, messa
 from sommelier_shim.relay import Flow, Hook, Relay
 from sommelier_shim.scaling.arithmetic import Scale
 from sommelier_shim.scaling.direct_surface import DirectSurface, Window
+from sommelier_shim.scaling.kept_state import KEPT_STATES, KeptNumbers
 from sommelier_shim.scaling.outputs import OUTPUTS, DirectOutputs
-from sommelier_shim.scaling.standing import STANDING, Numbers
 from sommelier_shim.scaling.surfaces import SURFACES, VIEWPORTS, KeptRequest, Surface, viewport_requests
 from sommelier_shim.wire import Buffer
 
@@ -89,30 +89,30 @@ class PerOutputScale:
 
     def keep(self, relay: Relay, about: int, kept: KeptRequest) -> None:
         """See :class:`CoordinateSpace`."""
-        STANDING.of(relay).keep(kept.object_id, kept.name, ATTACHED.of(relay).get(about), Numbers(kept))
+        KEPT_STATES.of(relay).keep(kept.object_id, kept.name, ATTACHED.of(relay).get(about), KeptNumbers(kept))
 
     def outputs_changed(self, relay: Relay) -> bytes:
         """Update the surfaces after an output's scale has changed.
 
         :returns: events for the client.
         """
-        return followed(relay)
+        return follow_outputs(relay)
 
 
-def followed(relay: Relay) -> bytes:
+def follow_outputs(relay: Relay) -> bytes:
     """Set every surface's scale to that of its present output, and send the resulting requests to the host.
 
     :returns: events for the client.
     """
     surfaces = [surface for surface in SURFACES.of(relay).values() if isinstance(surface, DirectSurface)]
-    told = b"".join(surface.follow() for surface in surfaces)
-    host = renewed(relay, surfaces)
-    if host:
-        relay.to_host(host, None)
-    return told
+    events = b"".join(surface.follow() for surface in surfaces)
+    requests = commit_stale(relay, surfaces)
+    if requests:
+        relay.to_host(requests, None)
+    return events
 
 
-def renewed(relay: Relay, surfaces: list[DirectSurface]) -> bytes:
+def commit_stale(relay: Relay, surfaces: list[DirectSurface]) -> bytes:
     """Requests for the host: commits of surfaces whose ratio has changed, on behalf of the client.
 
     A client may not commit subsurfaces, popups and cursors for a long time, so the proxy commits them, unless the
@@ -126,14 +126,14 @@ def renewed(relay: Relay, surfaces: list[DirectSurface]) -> bytes:
         if id(surface) not in stale or not isinstance(surface, DirectSurface):
             continue
         if surface.contents is not None and not surface.is_pending:
-            requests += _numbers_of(relay, object_id, surface) + _COMMIT.encode(relay.host_id(object_id))
+            requests += _converted_again(relay, object_id, surface) + _COMMIT.encode(relay.host_id(object_id))
     return requests
 
 
-def _numbers_of(relay: Relay, object_id: int, surface: DirectSurface) -> bytes:
+def _converted_again(relay: Relay, object_id: int, surface: DirectSurface) -> bytes:
     size = viewport_requests(relay.requests, object_id, surface)
     surface.is_stale = False
-    return size + STANDING.of(relay).again(relay, surface)
+    return size + KEPT_STATES.of(relay).resend(relay, surface)
 
 
 def install(hooks: Hooks) -> None:
@@ -209,7 +209,7 @@ def _commit(flow: Flow, object_id: int, at: int, stop: int) -> None:
     if surface is not None:
         surface.is_pending = False
         if surface.is_stale:
-            flow.prefix += _numbers_of(flow.relay, object_id, surface)
+            flow.prefix += _converted_again(flow.relay, object_id, surface)
 
 
 def _attach_itself(message: MessageLayout) -> Hook:
@@ -272,7 +272,7 @@ def _set_cursor(message: MessageLayout) -> Hook:
         cursor = known.get(surface)
         if cursor is not None:
             cursor.belongs_to(known.get(object_id))
-            flow.prefix += renewed(flow.relay, [cursor])
+            flow.prefix += commit_stale(flow.relay, [cursor])
 
     return set_cursor
 
@@ -293,7 +293,7 @@ def _destroy_follower(flow: Flow, object_id: int, at: int, stop: int) -> None:
 
 def _set_shape(flow: Flow, object_id: int, at: int, stop: int) -> None:
     """The pointer shows a shape of the host instead of the client's surface: forget set_cursor."""
-    STANDING.of(flow.relay).forget_request(_FOLLOWERS.of(flow.relay).get(object_id, 0), "set_cursor")
+    KEPT_STATES.of(flow.relay).forget_request(_FOLLOWERS.of(flow.relay).get(object_id, 0), "set_cursor")
 
 
 def _get_layer_surface(flow: Flow, object_id: int, at: int, stop: int) -> None:
@@ -364,7 +364,7 @@ def _record_serial(message: MessageLayout) -> Hook:
         if surface is not None and surface.window is not None:
             (serial,) = read_serial(flow.buffer, at)
             surface.window.serial = serial
-            surface.window.told(serial, surface.told)
+            surface.window.record(serial, surface.event_bases)
 
     return record
 
@@ -385,12 +385,12 @@ def _ack_configure(message: MessageLayout) -> Hook:
             return None
         window = surface.window
         (serial,) = read_serial(flow.buffer, at)
-        bases = window.answered(serial)
-        if bases is not None and bases != surface.known:
+        bases = window.acknowledge(serial)
+        if bases is not None and bases != surface.request_bases:
             family = surface.family
             for one in family:
                 one.settle(bases)
-            flow.prefix += renewed(flow.relay, family)
+            flow.prefix += commit_stale(flow.relay, family)
         serial = window.repeated.get(serial, serial)
         if serial == window.acknowledged:
             return b""
@@ -418,14 +418,14 @@ def _convert_popup(message: MessageLayout) -> Hook:
     return convert
 
 
-def _moved(surface: DirectSurface) -> bytes:
+def _follow_output(surface: DirectSurface) -> bytes:
     """Update a surface that has entered or left an output, and the surfaces that depend on it.
 
     :returns: events for the client.
     """
-    before = surface.told
-    told = surface.follow()
-    return told if surface.told == before else told + followed(surface.relay)
+    before = surface.event_bases
+    events = surface.follow()
+    return events if surface.event_bases == before else events + follow_outputs(surface.relay)
 
 
 def _entered(flow: Flow, object_id: int, at: int, stop: int) -> None:
@@ -434,7 +434,7 @@ def _entered(flow: Flow, object_id: int, at: int, stop: int) -> None:
     surface = ATTACHED.of(flow.relay).get(flow.relay.client_id(object_id))
     if output is not None and surface is not None:
         surface.entered = [*(one for one in surface.entered if one is not output), output][-_ENTERED_LIMIT:]
-        flow.suffix += _moved(surface)
+        flow.suffix += _follow_output(surface)
 
 
 def _left(flow: Flow, object_id: int, at: int, stop: int) -> None:
@@ -444,4 +444,4 @@ def _left(flow: Flow, object_id: int, at: int, stop: int) -> None:
     if output is not None and surface is not None:
         # A surface on no output keeps the scale of its last output.
         surface.entered = [one for one in surface.entered if one is not output] or surface.entered
-        flow.suffix += _moved(surface)
+        flow.suffix += _follow_output(surface)

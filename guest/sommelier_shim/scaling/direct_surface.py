@@ -14,7 +14,7 @@ _GENERATIONS = 8
 _OWN_SERIALS = 0xF0000000
 """First serial of the proxy's own configures; hosts count from 0."""
 _REPEATED_LIMIT = 1024
-_UNANSWERED_LIMIT = 64
+_UNACKNOWLEDGED_LIMIT = 64
 """Maximum number of unacknowledged configures whose ratios a window keeps."""
 _CONFIGURE = event("xdg_surface", "configure")
 _CONFIGURE_TOPLEVEL = event("xdg_toplevel", "configure")
@@ -31,7 +31,7 @@ class Window:
         serial; :ivar bounds: the host's last configure_bounds, None if the host has sent none.
     :ivar acknowledged: the last host serial that the proxy has acknowledged to the host.
     :ivar repeated: the host's serial by the serial of the proxy's own configure that repeats it.
-    :ivar unanswered: by serial of a configure, the ratios that converted its size.
+    :ivar unacknowledged: by serial of a configure, the ratios that converted its size.
     """
 
     __slots__ = (
@@ -42,7 +42,7 @@ class Window:
         "size",
         "states",
         "toplevel",
-        "unanswered",
+        "unacknowledged",
         "xdg_surface",
     )
 
@@ -55,9 +55,9 @@ class Window:
         self.bounds: tuple[int, int] | None = None
         self.acknowledged: int | None = None
         self.repeated: dict[int, int] = {}
-        self.unanswered: dict[int, Bases] = {}
+        self.unacknowledged: dict[int, Bases] = {}
 
-    def again(self, scale: Scale, bases: Bases) -> bytes:
+    def repeat(self, scale: Scale, bases: Bases) -> bytes:
         """The host's last configure, converted by another ratio.
 
         It gets a serial of the proxy's own, because toolkits ignore a configure with a known serial.
@@ -67,7 +67,7 @@ class Window:
         if len(self.repeated) >= _REPEATED_LIMIT:
             self.repeated.clear()
         self.repeated[serial] = self.serial
-        self.told(serial, bases)
+        self.record(serial, bases)
         events = b""
         if self.bounds is not None:
             bounds = scale.x.to_guest(self.bounds[0]), scale.y.to_guest(self.bounds[1])
@@ -76,22 +76,22 @@ class Window:
         events += _CONFIGURE_TOPLEVEL.encode(self.toplevel, *size, self.states)
         return events + _CONFIGURE.encode(self.xdg_surface, serial)
 
-    def told(self, serial: int, bases: Bases) -> None:
+    def record(self, serial: int, bases: Bases) -> None:
         """Record the ratios of a configure that the client gets."""
-        self.unanswered[serial] = bases
-        if len(self.unanswered) > _UNANSWERED_LIMIT:
-            del self.unanswered[next(iter(self.unanswered))]
+        self.unacknowledged[serial] = bases
+        if len(self.unacknowledged) > _UNACKNOWLEDGED_LIMIT:
+            del self.unacknowledged[next(iter(self.unacknowledged))]
 
-    def answered(self, serial: int) -> Bases | None:
+    def acknowledge(self, serial: int) -> Bases | None:
         """Handle an ack_configure, which also answers all earlier configures.
 
         :returns: the ratios of that configure; None if the client has acknowledged it before.
         """
-        bases = self.unanswered.get(serial)
-        for earlier in list(self.unanswered):
+        bases = self.unacknowledged.get(serial)
+        for earlier in list(self.unacknowledged):
             if bases is None:
                 break
-            del self.unanswered[earlier]
+            del self.unacknowledged[earlier]
             if earlier == serial:
                 break
         return bases
@@ -147,14 +147,14 @@ class DirectSurface(Surface):
         return OUTPUTS.of(self.relay).internal
 
     @property
-    def told(self) -> Bases:
+    def event_bases(self) -> Bases:
         """The ratios that convert sizes in events for the client."""
-        return self.axes[0].base, self.axes[1].base
+        return self.axes[0].event_base, self.axes[1].event_base
 
     @property
-    def known(self) -> Bases:
+    def request_bases(self) -> Bases:
         """The ratios that convert the numbers in the client's requests."""
-        return self.axes[0].known, self.axes[1].known
+        return self.axes[0].request_base, self.axes[1].request_base
 
     @property
     def family(self) -> list[DirectSurface]:
@@ -167,9 +167,9 @@ class DirectSurface(Surface):
     def shown_size(self) -> tuple[int, int] | None:
         """See :class:`Surface`. When the contents change the ratio, the surface becomes stale: the host has
         numbers that the old ratio converted."""
-        told = self.follow()
-        if told:
-            self.relay.to_client(told, None)
+        events = self.follow()
+        if events:
+            self.relay.to_client(events, None)
         before = [axis.shown for axis in self.axes]
         size = super().shown_size()
         self.is_stale = self.is_stale or before != [axis.shown for axis in self.axes]
@@ -206,12 +206,12 @@ class DirectSurface(Surface):
         waits = root.window is not None and root.window.serial is not None
         changed = [axis.rebase(base, keeps=waits) for axis, base in zip(self.axes, bases, strict=True)]
         if root is not self:
-            self.settle(root.known)
+            self.settle(root.request_bases)
         elif any(changed):
             if not waits:
                 self.is_stale = True
             elif self.window is not None:
-                return self.window.again(self.scale, bases)
+                return self.window.repeat(self.scale, bases)
         return b""
 
     def settle(self, bases: Bases) -> None:

@@ -65,19 +65,19 @@ def install(
             return b""
         return view.events(describer.described(view.output, outputs), ends_set=ends_set)
 
-    def tell(relay: Relay) -> bytes:
+    def changed_events(relay: Relay) -> bytes:
         """Events for all outputs that have changed: one output may move others."""
         outputs = OUTPUTS.of(relay)
         for name, output in outputs.by_name.items():
             if name in places and _SOURCES[XDG_OUTPUT] not in output.sources.values():
                 output.logical_position, output.logical_size = places[name]
-        told = b"".join(described(view, outputs) for view in outputs.views.values())
-        return told + (at_change(relay) if at_change is not None else b"")
+        events = b"".join(described(view, outputs) for view in outputs.views.values())
+        return events + (at_change(relay) if at_change is not None else b"")
 
     def moved(relay: Relay) -> None:
-        told = tell(relay)
-        if told:
-            relay.to_client(told, None)
+        events = changed_events(relay)
+        if events:
+            relay.to_client(events, None)
 
     def own_mode(flow: Flow, object_id: int, at: int, stop: int) -> Buffer | None:
         output = OUTPUTS.of(flow.relay).own.get(object_id)
@@ -86,10 +86,10 @@ def install(
             return None
         output.refresh = refresh
         output.pixels = max(0, width), max(0, height)
-        return tell(flow.relay) if output.version < 2 else None
+        return changed_events(flow.relay) if output.version < 2 else None
 
     def own_done(flow: Flow, object_id: int, at: int, stop: int) -> Buffer | None:
-        return tell(flow.relay)
+        return changed_events(flow.relay)
 
     def own_removed(flow: Flow, name: int) -> bytes:
         relay = translating(flow.relay)
@@ -107,20 +107,20 @@ def install(
         if output.version >= _OUTPUT_RELEASES:
             relay.to_host(_RELEASE_OUTPUT.encode(output.host_id), None)
             relay.disown(output.host_id, "wl_output")
-        return tell(flow.relay)
+        return changed_events(flow.relay)
 
-    def told_mode(flow: Flow, object_id: int, at: int, stop: int) -> Buffer:
+    def client_mode(flow: Flow, object_id: int, at: int, stop: int) -> Buffer:
         outputs = OUTPUTS.of(flow.relay)
         view = outputs.views.get(flow.relay.client_id(object_id))
         # Version 1 has no wl_output.done: mode ends the group of events.
         return described(view, outputs) if view is not None and view.version < 2 else b""
 
-    def told_done(flow: Flow, object_id: int, at: int, stop: int) -> Buffer:
+    def client_done(flow: Flow, object_id: int, at: int, stop: int) -> Buffer:
         outputs = OUTPUTS.of(flow.relay)
         view = outputs.views.get(flow.relay.client_id(object_id))
         return described(view, outputs, ends_set=True) if view is not None else b""
 
-    def told_logical(flow: Flow, object_id: int, at: int, stop: int) -> Buffer:
+    def client_logical(flow: Flow, object_id: int, at: int, stop: int) -> Buffer:
         outputs, number = OUTPUTS.of(flow.relay), flow.relay.client_id(object_id)
         view = outputs.xdg.get(number)
         if view is None or not view.output.pixels[0]:
@@ -147,9 +147,9 @@ def install(
     hooks.on_request("wl_output", "release", _release, Phase.OBSERVE)
     hooks.on_request(XDG_OUTPUT, "get_xdg_output", _get_xdg_output, Phase.OBSERVE)
     hooks.on_request("zxdg_output_v1", "destroy", _destroy_xdg_output, Phase.OBSERVE)
-    for name, hook in (("geometry", _drop), ("mode", told_mode), ("scale", _drop), ("done", told_done)):
+    for name, hook in (("geometry", _drop), ("mode", client_mode), ("scale", _drop), ("done", client_done)):
         hooks.on_event("wl_output", name, hook, Phase.REPLACE)
-    hooks.on_event("zxdg_output_v1", "logical_position", told_logical, Phase.REPLACE)
+    hooks.on_event("zxdg_output_v1", "logical_position", client_logical, Phase.REPLACE)
     hooks.on_event("zxdg_output_v1", "logical_size", _drop, Phase.REPLACE)
     _hide_own_outputs(hooks)
 
@@ -179,16 +179,16 @@ def _announced(flow: Flow, name: int, version: int) -> None:
     output = outputs.by_name[name] = outputs.own[new] = Output(new, min(version, _OUTPUT_VERSION))
     registry = OWN_GLOBALS.of(flow.relay).registry
     relay.to_host(_BIND.encode(registry, name, "wl_output", output.version, new), None)
-    _ask(flow, outputs, output)
+    _create_sources(flow, outputs, output)
 
 
 def _source_announced(flow: Flow, name: int, version: int) -> None:
     outputs = OUTPUTS.of(flow.relay)
     for output in outputs.by_name.values():
-        _ask(flow, outputs, output)
+        _create_sources(flow, outputs, output)
 
 
-def _ask(flow: Flow, outputs: Outputs, output: Output) -> None:
+def _create_sources(flow: Flow, outputs: Outputs, output: Output) -> None:
     """Create the xdg-output and aura output of an output, if the host has their globals."""
     relay, own = translating(flow.relay), OWN_GLOBALS.of(flow.relay)
     for factory, interface in _SOURCES.items():

@@ -13,7 +13,7 @@ from sommelier_shim.relay import Flow, Hook, Relay
 from sommelier_shim.scaling.arithmetic import Conversions, Scale
 from sommelier_shim.scaling.direct import ATTACHED
 from sommelier_shim.scaling.direct_surface import DirectSurface
-from sommelier_shim.scaling.standing import STANDING
+from sommelier_shim.scaling.kept_state import KEPT_STATES
 from sommelier_shim.translation import translating
 from sommelier_shim.wire import Buffer
 
@@ -60,8 +60,8 @@ class _Placement:
         self._numbers = dict(positioner.numbers)
         self._sent = self._converted(popup)
 
-    def again(self, relay: Relay, object_id: int, scale: Scale) -> bytes:
-        """See :class:`~sommelier_shim.scaling.standing.Statement`. Moves the popup with a positioner of the
+    def resend(self, relay: Relay, object_id: int, scale: Scale) -> bytes:
+        """See :class:`~sommelier_shim.scaling.kept_state.KeptState`. Moves the popup with a positioner of the
         proxy's own."""
         popup, shell = self._popup(), relay.host_id(self._shell)
         if popup is None or popup.contents is None or not shell:
@@ -169,8 +169,8 @@ def _place(flow: Flow, popup: int, surface: DirectSurface, positioner: int) -> N
     flow.prefix += _requests(relay.host_id(positioner), converted)
     if _SHELLS.of(relay).get(known.shell, 0) >= _MOVES_SINCE:
         placement = _Placement(surface, known)
-        STANDING.of(relay).keep(popup, _REPOSITION.name, surface, placement)
-        STANDING.of(relay).keep(popup, _WITH_PARENT, surface.parent, placement)
+        KEPT_STATES.of(relay).keep(popup, _REPOSITION.name, surface, placement)
+        KEPT_STATES.of(relay).keep(popup, _WITH_PARENT, surface.parent, placement)
 
 
 def _converted(numbers: Numbers, parent: Scale, popup: Scale) -> Numbers:

@@ -9,7 +9,7 @@ from sommelier_shim.own_globals import OWN_GLOBALS
 from sommelier_shim.relay import Flow, Hook, Relay
 from sommelier_shim.scaling.arithmetic import Scale
 from sommelier_shim.scaling.direct import ATTACHED, PerOutputScale
-from sommelier_shim.scaling.standing import STANDING
+from sommelier_shim.scaling.kept_state import KEPT_STATES
 from sommelier_shim.translation import TranslatingRelay, translating
 from sommelier_shim.wire import NO_MEMORY, Buffer, WireError
 
@@ -42,23 +42,23 @@ class Regions:
         self.parts: dict[int, list[tuple[MessageLayout, tuple[int, ...]]]] = {}
         self.count = 0
         self._unconfirmed: dict[int, int] = {}
-        self._ahead = 0
+        self._unconfirmed_total = 0
 
-    def told(self, relay: TranslatingRelay, own: int, cost: int) -> None:
+    def count_host_region(self, relay: TranslatingRelay, own: int, cost: int) -> None:
         """Count a host region, which the proxy creates for one use and destroys at once.
 
         :param own: host id of the region.
         :param cost: number of messages that create the region.
         :raises WireError: the client is too far ahead of the host.
         """
-        self._ahead += cost - self._unconfirmed.get(own, 0)
+        self._unconfirmed_total += cost - self._unconfirmed.get(own, 0)
         self._unconfirmed[own] = cost
-        if self._ahead > _UNCONFIRMED_LIMIT:
+        if self._unconfirmed_total > _UNCONFIRMED_LIMIT:
             gone, theirs = relay.routes.dropped("wl_region"), relay.events.objects
             live = {one: known for one, known in self._unconfirmed.items() if theirs.get(one) is gone}
             self._unconfirmed = live | {own: cost}
-            self._ahead = sum(self._unconfirmed.values())
-        if self._ahead > _UNCONFIRMED_LIMIT:
+            self._unconfirmed_total = sum(self._unconfirmed.values())
+        if self._unconfirmed_total > _UNCONFIRMED_LIMIT:
             raise WireError(f"more than {_UNCONFIRMED_LIMIT} rectangles in use without an answer", NO_MEMORY)
 
 
@@ -111,7 +111,7 @@ def host_region(relay: Relay, compositor: int, parts: Parts, scale: Scale) -> tu
     :raises WireError: the client is too far ahead of the host.
     """
     own = translating(relay).own("wl_region")
-    _REGIONS.of(relay).told(translating(relay), own, len(parts) + 1)
+    _REGIONS.of(relay).count_host_region(translating(relay), own, len(parts) + 1)
     requests = _CREATE_REGION.encode(compositor, own)
     for message, (x, y, width, height) in parts:
         requests += message.encode(own, *scale.rectangle(x, y, width, height))
@@ -130,8 +130,8 @@ class _UsedRegion:
         self._parts = parts
         self._sent = self._rectangles(scale)
 
-    def again(self, relay: Relay, object_id: int, scale: Scale) -> bytes:
-        """See :class:`~sommelier_shim.scaling.standing.Statement`."""
+    def resend(self, relay: Relay, object_id: int, scale: Scale) -> bytes:
+        """See :class:`~sommelier_shim.scaling.kept_state.KeptState`."""
         rectangles = self._rectangles(scale)
         if rectangles == self._sent:
             return b""
@@ -165,14 +165,14 @@ def _region_user(space: PerOutputScale, message: MessageLayout, region_argument:
         (about,) = read_surface(flow.buffer, at) if read_surface is not None else (object_id,)
         compositor = OWN_GLOBALS.of(flow.relay).bound.get(COMPOSITOR, 0)
         if region not in regions.parts or not compositor:
-            STANDING.of(relay).forget_request(holder, set_again.name)
+            KEPT_STATES.of(relay).forget_request(holder, set_again.name)
             return None
         scale = space.scale_of(relay, about)
         parts = tuple(regions.parts[region])
         own, requests = host_region(relay, compositor, parts, scale)
         flow.prefix += requests
         used = _UsedRegion(set_again, compositor, parts, scale)
-        STANDING.of(relay).keep(holder, set_again.name, ATTACHED.of(relay).get(about), used)
+        KEPT_STATES.of(relay).keep(holder, set_again.name, ATTACHED.of(relay).get(about), used)
         relay.host_ids[region] = own
 
         def forget() -> bytes:

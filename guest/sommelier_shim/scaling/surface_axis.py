@@ -10,7 +10,7 @@ _RATIOS = 4
 """Ratios per surface: a window may move between outputs of different scales."""
 
 
-class _Agreement:
+class _SizePairs:
     """Pairs of equivalent sizes, for the ratio of one output.
 
     :ivar base: the ratio; :ivar hosts: host sizes by client size; :ivar guests: client sizes by host size.
@@ -23,7 +23,7 @@ class _Agreement:
         self.hosts: dict[int, int] = {}
         self.guests: dict[int, int] = {}
 
-    def agree(self, guest: int, host: int) -> None:
+    def add(self, guest: int, host: int) -> None:
         for table, key, value in ((self.hosts, guest, host), (self.guests, host, guest)):
             table.pop(key, None)
             table[key] = value
@@ -44,28 +44,28 @@ class SurfaceAxis:
     :ivar parent: the same axis of the parent surface: its size pairs apply here, too.
     """
 
-    __slots__ = ("_agreements", "_own", "_said", "_told", "parent")
+    __slots__ = ("_event_pairs", "_pairs", "_request_pairs", "_shown", "parent")
 
     def __init__(self, base: Axis) -> None:
-        self._own = base
-        self._told = self._said = _Agreement(base)
-        self._agreements = {base: self._told}
+        self._shown = base
+        self._event_pairs = self._request_pairs = _SizePairs(base)
+        self._pairs = {base: self._event_pairs}
         self.parent: SurfaceAxis | None = None
 
     @property
-    def base(self) -> Axis:
+    def event_base(self) -> Axis:
         """The ratio that converts sizes in events for the client."""
-        return self._told.base
+        return self._event_pairs.base
 
     @property
-    def known(self) -> Axis:
+    def request_base(self) -> Axis:
         """The ratio that converts sizes in the client's requests."""
-        return self._said.base
+        return self._request_pairs.base
 
     @property
     def shown(self) -> Axis:
         """The ratio at which the host shows the surface."""
-        return self._own
+        return self._shown
 
     def rebase(self, base: Axis, *, keeps: bool) -> bool:
         """Set the ratio of another output.
@@ -73,14 +73,14 @@ class SurfaceAxis:
         :param keeps: whether the client's requests are in the old output's pixels until :meth:`settle`.
         :returns: whether the ratio has changed.
         """
-        if base == self._told.base:
+        if base == self._event_pairs.base:
             return False
-        self._told = self._agreements.get(base) or _Agreement(base)
-        self._agreements.pop(base, None)
-        self._agreements[base] = self._told
-        if len(self._agreements) > _RATIOS:
-            oldest = next(iter(self._agreements))
-            del self._agreements[oldest]
+        self._event_pairs = self._pairs.get(base) or _SizePairs(base)
+        self._pairs.pop(base, None)
+        self._pairs[base] = self._event_pairs
+        if len(self._pairs) > _RATIOS:
+            oldest = next(iter(self._pairs))
+            del self._pairs[oldest]
         if not keeps:
             self.settle(base)
         return True
@@ -90,65 +90,67 @@ class SurfaceAxis:
 
         :returns: whether the ratio has changed.
         """
-        if base == self._said.base:
+        if base == self._request_pairs.base:
             return False
-        self._said = self._told if base == self._told.base else self._agreements.get(base) or _Agreement(base)
-        self._own = base
+        self._request_pairs = (
+            self._event_pairs if base == self._event_pairs.base else self._pairs.get(base) or _SizePairs(base)
+        )
+        self._shown = base
         return True
 
     def to_guest(self, value: int) -> int:
         """See :class:`Conversions`."""
-        return self._own.to_guest(value)
+        return self._shown.to_guest(value)
 
     def to_host(self, value: int) -> int:
         """See :class:`Conversions`."""
-        return self._own.to_host(value)
+        return self._shown.to_host(value)
 
     def fixed_to_guest(self, raw: int) -> int:
         """See :class:`Conversions`."""
-        return self._own.fixed_to_guest(raw)
+        return self._shown.fixed_to_guest(raw)
 
     def fixed_to_host(self, raw: int) -> int:
         """See :class:`Conversions`."""
-        return self._own.fixed_to_host(raw)
+        return self._shown.fixed_to_host(raw)
 
     def size_to_guest(self, value: int) -> int:
         """See :class:`Conversions`. A host size that has a pair converts to the client size of that pair."""
         if value <= 0:
             return value
-        found = self._told.guests.get(value)
+        found = self._event_pairs.guests.get(value)
         if found is None:
-            found = max(1, self._told.base.to_guest(value))
-            self._told.agree(found, value)
+            found = max(1, self._event_pairs.base.to_guest(value))
+            self._event_pairs.add(found, value)
         return found
 
     def size_to_host(self, value: int) -> int:
         """See :class:`Conversions`. A client size that has a pair converts to the host size of that pair."""
-        return self._agreed(value) if value > 0 else value
+        return self._host_size(value) if value > 0 else value
 
     def edge_to_host(self, value: int) -> int:
         """See :class:`Conversions`."""
-        return self._known(value) or self.to_host(value)
+        return self._paired_host_size(value) or self.to_host(value)
 
     def destination(self, size: int, buffer_scale: int = 1) -> int:
         """See :class:`Conversions`. The ratio of these contents applies inside the surface from now on."""
-        found = self._agreed(size // buffer_scale)
-        self._own = self._said.base._replace(guest=max(1, size), host=found * buffer_scale)
+        found = self._host_size(size // buffer_scale)
+        self._shown = self._request_pairs.base._replace(guest=max(1, size), host=found * buffer_scale)
         return found
 
     def damage(self, first: int, last: int) -> tuple[int, int]:
         """See :class:`Conversions`."""
-        return self._own.damage(first, last)
+        return self._shown.damage(first, last)
 
-    def _known(self, guest: int) -> int:
-        found = self._said.hosts.get(guest, 0)
-        if not found and self.parent is not None and self.parent._said.base == self._said.base:
-            found = self.parent._said.hosts.get(guest, 0)
+    def _paired_host_size(self, guest: int) -> int:
+        found = self._request_pairs.hosts.get(guest, 0)
+        if not found and self.parent is not None and self.parent._request_pairs.base == self._request_pairs.base:
+            found = self.parent._request_pairs.hosts.get(guest, 0)
         return found
 
-    def _agreed(self, guest: int) -> int:
-        host = self._known(guest)
+    def _host_size(self, guest: int) -> int:
+        host = self._paired_host_size(guest)
         if not host:
-            host = self._said.base.destination(guest)
-            self._said.agree(guest, host)
+            host = self._request_pairs.base.destination(guest)
+            self._request_pairs.add(guest, host)
         return host

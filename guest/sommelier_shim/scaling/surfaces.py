@@ -128,7 +128,7 @@ class KeptRequest(NamedTuple):
 
 Keeper: TypeAlias = Callable[[Relay, int, KeptRequest], None]
 """``keep(relay, about, request)``: keep a request to send it again when the scale of the object ``about`` changes,
-see :mod:`~sommelier_shim.scaling.standing`."""
+see :mod:`~sommelier_shim.scaling.kept_state`."""
 
 
 class CoordinateSpace(Protocol):
