@@ -58,6 +58,7 @@ from copy import copy
 from enum import IntEnum
 from typing import Generic, TypeVar
 
+from sommelier_shim.layouts import event, request
 from sommelier_shim.relay import Flow, Hook, Relay
 
 T = TypeVar("T")
@@ -112,16 +113,13 @@ class Hooks:
     """Hooks by interface and message, and functions that run at other moments.
 
     :ivar at_start: called with each new relay.
-    :ivar at_bind: by interface, called with the flow of requests, the global's name, the version that the client
-        asked for and the new object's client id.
+    :ivar at_bind: by interface, see :meth:`on_bind`; :ivar own_handlers: by interface and name, see
+        :meth:`on_own_event`.
     :ivar at_own_global: by interface, called with the flow of events, the name and the version of each global that
         the proxy's own registry receives; :ivar at_own_removal: called with the flow of events and the name for
         each global_remove; returns the events for the client.
     :ivar at_outputs_moved: called with each relay when the proxy's own connection has received other positions of
         outputs.
-    :ivar own_handlers: by interface and name, handlers for events of the proxy's own objects; the relay drops
-        other events of these objects. A handler gets the host id, and returns the events for the client, with
-        client ids.
     :ivar checks: called with a copy of these hooks when the first client needs the hooks of :attr:`Phase.CHECK`,
         to add them. Other clients pay nothing for them.
     """
@@ -138,12 +136,34 @@ class Hooks:
         self.checks: list[Callable[[Hooks], None]] = []
 
     def on_request(self, interface: str, name: str, hook: Hook, phase: Phase) -> None:
-        """Call a hook for a request."""
+        """Call a hook for a request.
+
+        :raises KeyError: the tables do not have the request.
+        """
+        request(interface, name)
         self._requests.setdefault((interface, name), []).append((phase, hook))
 
     def on_event(self, interface: str, name: str, hook: Hook, phase: Phase) -> None:
-        """Call a hook for an event."""
+        """Call a hook for an event.
+
+        :raises KeyError: the tables do not have the event.
+        """
+        event(interface, name)
         self._events.setdefault((interface, name), []).append((phase, hook))
+
+    def on_own_event(self, interface: str, name: str, handler: Hook) -> None:
+        """Call a handler for an event of the proxy's own objects; the relay drops their other events. The handler
+        gets the host id, and returns events for the client, with client ids.
+
+        :raises KeyError: the tables do not have the event.
+        """
+        event(interface, name)
+        self.own_handlers.setdefault(interface, {})[name] = handler
+
+    def on_bind(self, interface: str, function: Callable[[Flow, int, int, int], None]) -> None:
+        """Call a function when the client binds a global: with the flow of requests, the global's name, the version
+        that the client asked for and the new object's client id."""
+        self.at_bind.setdefault(interface, []).append(function)
 
     def of(self, interface: str, name: str, *, is_request: bool) -> list[Hook]:
         """The hooks of a message in the order in which they run."""

@@ -45,10 +45,8 @@ def install(hooks: Hooks, wanted: dict[str, int]) -> None:
         relay.to_host(_GET_REGISTRY.encode(DISPLAY, own.registry), None)
 
     hooks.at_start.append(start)
-    hooks.own_handlers["wl_registry"] = {
-        "global": _announcement(hooks, wanted),
-        "global_remove": _withdrawal(hooks),
-    }
+    hooks.on_own_event("wl_registry", "global", _announcement(hooks, wanted))
+    hooks.on_own_event("wl_registry", "global_remove", _withdrawal(hooks))
 
 
 def _announcement(hooks: Hooks, wanted: dict[str, int]) -> Hook:

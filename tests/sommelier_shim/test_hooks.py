@@ -59,6 +59,16 @@ def test_a_misspelt_name_fails_at_once() -> None:
         request("wl_surface", "attach").reader("bufer")
 
 
+def test_a_hook_of_a_misspelt_message_fails_when_it_is_installed() -> None:
+    hooks = Hooks()
+    with pytest.raises(KeyError):
+        hooks.on_request("wl_surface", "atach", lambda flow, object_id, at, stop: None, Phase.OBSERVE)
+    with pytest.raises(KeyError):
+        hooks.on_event("wl_surface", "attach", lambda flow, object_id, at, stop: None, Phase.OBSERVE)
+    with pytest.raises(KeyError):
+        hooks.on_own_event("wl_output", "modes", lambda flow, object_id, at, stop: None)
+
+
 def test_readers_and_writers_keep_the_order_of_the_message() -> None:
     damage = request("wl_surface", "damage")
     with pytest.raises(ValueError, match="before"):

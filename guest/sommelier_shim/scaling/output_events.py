@@ -133,17 +133,21 @@ def install(
     hooks.at_own_global[XDG_OUTPUT] = hooks.at_own_global[AURA] = _source_announced
     hooks.at_own_removal.append(own_removed)
     hooks.at_outputs_moved.append(moved)
-    hooks.own_handlers["wl_output"] = {
-        "geometry": _own_geometry, "mode": own_mode, "scale": _own_scale, "done": own_done,
-    }  # fmt: skip
-    hooks.own_handlers["zxdg_output_v1"] = {
-        "logical_position": _own_logical_position, "logical_size": _own_logical_size, "done": own_done,
-    }  # fmt: skip
-    hooks.own_handlers["zaura_output"] = {
-        "scale": _own_zoom, "device_scale_factor": _own_device_scale, "connection": _own_connection,
-    }  # fmt: skip
-    hooks.at_bind.setdefault("wl_output", []).append(_bound)
-    hooks.at_bind.setdefault(XDG_OUTPUT, []).append(_manager_bound)
+    for interface, name, handler in (
+        ("wl_output", "geometry", _own_geometry),
+        ("wl_output", "mode", own_mode),
+        ("wl_output", "scale", _own_scale),
+        ("wl_output", "done", own_done),
+        (_SOURCES[XDG_OUTPUT], "logical_position", _own_logical_position),
+        (_SOURCES[XDG_OUTPUT], "logical_size", _own_logical_size),
+        (_SOURCES[XDG_OUTPUT], "done", own_done),
+        (_SOURCES[AURA], "scale", _own_zoom),
+        (_SOURCES[AURA], "device_scale_factor", _own_device_scale),
+        (_SOURCES[AURA], "connection", _own_connection),
+    ):
+        hooks.on_own_event(interface, name, handler)
+    hooks.on_bind("wl_output", _bound)
+    hooks.on_bind(XDG_OUTPUT, _manager_bound)
     hooks.on_request("wl_output", "release", _release, Phase.OBSERVE)
     hooks.on_request(XDG_OUTPUT, "get_xdg_output", _get_xdg_output, Phase.OBSERVE)
     hooks.on_request("zxdg_output_v1", "destroy", _destroy_xdg_output, Phase.OBSERVE)

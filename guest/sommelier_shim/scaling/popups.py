@@ -86,7 +86,7 @@ _SHELLS: FeatureKey[dict[int, int]] = FeatureKey("versions of xdg_wm_base object
 
 def install(hooks: Hooks) -> None:
     """Install the hooks of positioners and popups."""
-    hooks.at_bind.setdefault("xdg_wm_base", []).append(_bound)
+    hooks.on_bind("xdg_wm_base", _bound)
     for interface, surface, shell in (
         ("xdg_positioner", "xdg_surface", "xdg_wm_base"),
         ("zxdg_positioner_v6", "zxdg_surface_v6", "zxdg_shell_v6"),
