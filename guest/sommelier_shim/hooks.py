@@ -26,15 +26,17 @@ to its receiver, for which the flow may hold back earlier messages: that is what
 keep state under a :class:`FeatureKey`. A hook must not keep ``flow.buffer`` or a view of it.
 
 **What a hook returns.** ``None``: go on with the next hook; after the last one the relay forwards the message.
-Bytes: send these instead, as one message of the same object and opcode. ``b""``: drop the message; the relay
-closes its descriptors. Bytes and ``b""`` end the chain. Prefix and suffix are sent in each case.
+``b""``: drop the message; the relay closes its descriptors. Other bytes: send these instead; the relay
+handles the first message of them as it would have handled the original. Bytes and ``b""`` end the chain. Prefix and
+suffix are sent in each case.
 
 **Ids.** A hook sees the ids of the sender: client ids in requests, host ids in events, for the object and in all
 arguments. Without objects of the proxy's own both are the same. With them
-(:class:`~sommelier_shim.translation.TranslatingRelay`) the relay translates the message after the last hook, so a
-replacement has the sender's ids, too; but prefix, suffix and everything that a hook sends itself have the ids of
-the receiver: ``relay.host_id(client_id)``, ``relay.client_id(host_id)``, 0 for an object that the other side does
-not have. State about a client's object has the client id as key.
+(:class:`~sommelier_shim.translation.TranslatingRelay`) the relay translates the message, or the first message of
+the bytes that replace it, after the last hook. All other messages that a hook makes (the rest of a replacement,
+prefix, suffix, what it sends) have the ids of the side that gets them: ``relay.host_id(client_id)``,
+``relay.client_id(host_id)``, 0 for an object that the other side does not have. State about a client's object has
+the client id as key.
 
 **Objects.** The relay adds and removes objects after the hooks, unless they drop the message. A hook that drops a
 request with a new id adds the object itself (``add_virtual``); one that drops an event with a new id calls

@@ -16,40 +16,40 @@ Entry: TypeAlias = Any
 Entries: TypeAlias = Sequence[Entry]
 """The entries of an object's messages, by opcode."""
 
-NOTHING: Entries = ()
+UNUSED: Entries = ()
 """Marks an unused id. Interfaces have lists as entries, so none of them equals this tuple."""
-_NOBODY: Entries = []
+_NULL: Entries = []
 """Id 0 is null: reserved, no messages."""
 
 
 class ObjectTable:
     """The entries of objects by id.
 
-    :ivar client_entries: objects whose ids the client's side allocated; :data:`NOTHING` at unused ids. The list
+    :ivar client_entries: objects whose ids the client's side allocated; :data:`UNUSED` at unused ids. The list
         never shrinks. :ivar server_entries: objects whose ids the host allocated. (The names are libwayland's.)
     """
 
     __slots__ = ("client_entries", "server_entries")
 
     def __init__(self) -> None:
-        self.client_entries: list[Entries] = [_NOBODY, NOTHING]
+        self.client_entries: list[Entries] = [_NULL, UNUSED]
         self.server_entries: dict[int, Entries] = {}
 
     def __contains__(self, object_id: int) -> bool:
         if object_id < len(self.client_entries):
-            return object_id > 0 and self.client_entries[object_id] is not NOTHING
+            return object_id > 0 and self.client_entries[object_id] is not UNUSED
         return object_id in self.server_entries
 
     def __len__(self) -> int:
         """The number of objects. O(the highest client id so far)."""
         clients = self.client_entries
-        return len(clients) - 1 - clients.count(NOTHING) + len(self.server_entries)
+        return len(clients) - 1 - clients.count(UNUSED) + len(self.server_entries)
 
     def get(self, object_id: int) -> Entries:
-        """The entries of an object; :data:`NOTHING` if there is none."""
+        """The entries of an object; :data:`UNUSED` if there is none."""
         if object_id < len(self.client_entries):
             return self.client_entries[object_id]
-        return self.server_entries.get(object_id, NOTHING)
+        return self.server_entries.get(object_id, UNUSED)
 
     def put(self, object_id: int, entries: Entries) -> None:
         """Set the entries of an id, whether or not the id is in use.
@@ -62,7 +62,7 @@ class ObjectTable:
             clients[object_id] = entries
         elif object_id < FIRST_SERVER_ID:
             # A flooding client uses thousands of ids before the first is free again: grow by half.
-            clients.extend([NOTHING] * (object_id + 1 - len(clients) + len(clients) // 2))
+            clients.extend([UNUSED] * (object_id + 1 - len(clients) + len(clients) // 2))
             clients[object_id] = entries
         else:
             self.server_entries[object_id] = entries
@@ -70,14 +70,14 @@ class ObjectTable:
     def remove(self, object_id: int) -> None:
         """Remove an object, if the id is in use."""
         if object_id < len(self.client_entries):
-            self.client_entries[object_id] = NOTHING
+            self.client_entries[object_id] = UNUSED
         else:
             self.server_entries.pop(object_id, None)
 
     def change(self, function: Callable[[Entries], Entries]) -> None:
         """Replace the entries of every object with ``function(entries)``."""
         self.client_entries[DISPLAY:] = [
-            NOTHING if entries is NOTHING else function(entries) for entries in self.client_entries[DISPLAY:]
+            UNUSED if entries is UNUSED else function(entries) for entries in self.client_entries[DISPLAY:]
         ]
         for object_id, entries in self.server_entries.items():
             self.server_entries[object_id] = function(entries)

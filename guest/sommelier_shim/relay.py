@@ -15,7 +15,7 @@ from struct import Struct
 from typing import Any, Protocol, TypeAlias
 
 from sommelier_shim.layouts import MessageLayout
-from sommelier_shim.objects import NOTHING, Entries, Entry, ObjectTable
+from sommelier_shim.objects import UNUSED, Entries, Entry, ObjectTable
 from sommelier_shim.wire import (
     DESCRIPTORS_PER_SEND,
     DISPLAY,
@@ -44,10 +44,10 @@ _DESCRIPTORS_OF_A_MESSAGE = 4
 """Maximum of descriptors in one message. :meth:`Flow.feed` sends what it has before the next message could exceed
 ``DESCRIPTORS_PER_SEND``."""
 
-_IS_POSSIBLE = [True, False, False, False] * 0x4000
+_IS_VALID_SIZE = [True, False, False, False] * 0x4000
 """Whether a size in a message header is valid, by size. A table: comparisons take three times as long."""
-_IS_POSSIBLE[:HEADER_SIZE] = [False] * HEADER_SIZE
-_MAKING_SIZE = 12
+_IS_VALID_SIZE[:HEADER_SIZE] = [False] * HEADER_SIZE
+_MIN_CREATE_SIZE = 12
 """Bytes of wl_display.delete_id, and the minimum size of a message that creates an object."""
 _START = Struct("IHHI")
 
@@ -104,7 +104,7 @@ def delete_id(flow: Flow, object_id: int, at: int, stop: int) -> Buffer | None:
 
     :raises WireError: the message is too short.
     """
-    if stop - at < _MAKING_SIZE:
+    if stop - at < _MIN_CREATE_SIZE:
         raise WireError("delete_id is too short", IMPLEMENTATION)
     mine = flow.relay.deleted(UINT.unpack_from(flow.buffer, at + 8)[0])
     UINT.pack_into(flow.buffer, at + 8, mine)
@@ -159,7 +159,7 @@ class Flow:
         that it can use their ids.
     """
 
-    __slots__ = ("_leaving", "buffer", "deferred_suffix", "ids", "is_requests", "objects", "others", "prefix",
+    __slots__ = ("_outgoing", "buffer", "deferred_suffix", "ids", "is_requests", "objects", "others", "prefix",
                  "received", "relay", "sink", "suffix")  # fmt: skip
 
     def __init__(self, relay: Relay, sink: Sink, *, is_requests: bool) -> None:
@@ -173,7 +173,7 @@ class Flow:
         self.suffix = bytearray()
         self.deferred_suffix: Callable[[], bytes] | None = None
         self.buffer: bytearray = bytearray()
-        self._leaving: list[int] = []
+        self._outgoing: list[int] = []
 
     def feed(self, buffer: bytearray, view: memoryview, end: int) -> int:
         """Forward the complete messages in ``buffer[:end]``. Hooks may change them in place.
@@ -188,9 +188,9 @@ class Flow:
         objects = self.objects.client_entries
         others = self.others.client_entries
         successors = relay.successors
-        reach = 0 if successors else len(objects)
+        fast_limit = 0 if successors else len(objects)  # ids below it can take the fast path
         unpack = _unpack_start
-        is_possible = _IS_POSSIBLE
+        is_valid_size = _IS_VALID_SIZE
         last = end - 8
         start = at = 0
         try:
@@ -198,7 +198,7 @@ class Flow:
                 object_id, opcode, size, argument = unpack(buffer, at)
                 stop = at + size
                 if stop > end:
-                    if not is_possible[size]:
+                    if not is_valid_size[size]:
                         raise _wrong_size(object_id, size)
                     break
                 try:
@@ -209,28 +209,28 @@ class Flow:
                 # one new id. They are inlined because one Python call doubles the cost per message. Only a relay
                 # in which both sides use the same ids has these three entries, and there both tables have the same
                 # length. Anything irregular falls through to the entry's own call.
-                if entry is None and is_possible[size]:
+                if entry is None and is_valid_size[size]:
                     at = stop
                     continue
-                if entry is destructor and size == HEADER_SIZE and object_id < reach:
-                    objects[object_id] = NOTHING
+                if entry is destructor and size == HEADER_SIZE and object_id < fast_limit:
+                    objects[object_id] = UNUSED
                     at = stop
                     continue
-                if entry is delete_id and size == _MAKING_SIZE and argument < reach and argument > DISPLAY:
-                    objects[argument] = others[argument] = NOTHING
+                if entry is delete_id and size == _MIN_CREATE_SIZE and argument < fast_limit and argument > DISPLAY:
+                    objects[argument] = others[argument] = UNUSED
                     at = stop
                     continue
                 if (
                     type(entry) is CreateEntry
                     and size == entry.min_size
-                    and argument < reach
-                    and others[argument] is NOTHING
+                    and argument < fast_limit
+                    and others[argument] is UNUSED
                 ):
                     objects[argument] = entry.requests
                     others[argument] = entry.events
                     at = stop
                     continue
-                if not is_possible[size]:
+                if not is_valid_size[size]:
                     raise _wrong_size(object_id, size)
                 replacement = entry(self, object_id, at, stop)
                 if replacement is not None:
@@ -239,14 +239,14 @@ class Flow:
                     if replacement:
                         self._send(replacement)
                     start = stop
-                elif len(self._leaving) > DESCRIPTORS_PER_SEND - _DESCRIPTORS_OF_A_MESSAGE:
+                elif len(self._outgoing) > DESCRIPTORS_PER_SEND - _DESCRIPTORS_OF_A_MESSAGE:
                     self._send(view[start:stop])
                     start = stop
                 at = stop
-                reach = 0 if successors else len(objects)
+                fast_limit = 0 if successors else len(objects)
         finally:
             if at > start:
-                if self._leaving:
+                if self._outgoing:
                     self._send(view[start:at])
                 else:
                     sink = self.sink
@@ -268,7 +268,7 @@ class Flow:
         if len(self.received) < count:
             raise WireError(f"{name} of object {object_id} came without its file descriptor")
         for _ in range(count):
-            self._leaving.append(self.received.popleft())
+            self._outgoing.append(self.received.popleft())
 
     def drop_descriptors(self, count: int, object_id: int, name: str) -> None:
         """Close the descriptors of a dropped message.
@@ -282,18 +282,18 @@ class Flow:
 
     def close(self) -> None:
         """Close the remaining descriptors, and clear the object table and the buffer to free their memory."""
-        for descriptor in (*self.received, *self._leaving):
+        for descriptor in (*self.received, *self._outgoing):
             os.close(descriptor)
         self.received.clear()
-        self._leaving.clear()
+        self._outgoing.clear()
         self.objects.clear()
         self.buffer = bytearray()
 
     def _send(self, data: Buffer) -> None:
-        leaving = self._leaving
-        if leaving:
-            self._leaving = []
-            self.sink(data, leaving)
+        outgoing = self._outgoing
+        if outgoing:
+            self._outgoing = []
+            self.sink(data, outgoing)
         else:
             self.sink(data, None)
 
@@ -349,7 +349,7 @@ class Relay:
         self.features: dict[object, Any] = {}
         self.successors: dict[int, deque[Entries]] = {}
         self.last_error = ""
-        self.bytes_until_count = OBJECT_LIMIT * _MAKING_SIZE
+        self.bytes_until_count = OBJECT_LIMIT * _MIN_CREATE_SIZE
         self.is_full = self.is_ahead = False
         requests, events = routes.entries("wl_display")
         self.requests.objects.put(DISPLAY, requests)
@@ -440,7 +440,7 @@ class Relay:
             objects = unconfirmed - enough
         else:
             objects = max(COUNTED_AGAIN, min(OBJECT_LIMIT - live, UNCONFIRMED_LIMIT - unconfirmed))
-        self.bytes_until_count = objects * _MAKING_SIZE
+        self.bytes_until_count = objects * _MIN_CREATE_SIZE
 
     def client_id(self, host_id: int) -> int:
         """The client's id of a host object; 0 if the client does not know the object."""

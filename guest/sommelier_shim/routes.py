@@ -13,7 +13,7 @@ from typing import TypeAlias
 
 from sommelier_shim.hooks import Hooks
 from sommelier_shim.layouts import MessageLayout, interface_layout
-from sommelier_shim.objects import NOTHING, Entries, Entry
+from sommelier_shim.objects import UNUSED, Entries, Entry
 from sommelier_shim.relay import CreateEntry, Flow, Hook, Relay, Routing, Sink, delete_id, destructor
 from sommelier_shim.trace import Trace
 from sommelier_shim.wire import HEADER_SIZE, UINT, Buffer, WireError, skip
@@ -160,7 +160,7 @@ class Routes:
             requests, events = self.entries(interface)
             # A wl_callback has no requests, so it is not in the table of objects that the client can address.
             if not interface_layout(interface).requests:
-                requests = NOTHING
+                requests = UNUSED
             return CreateEntry(layout.min_size, requests, events)
         return self._track(layout, is_request=is_request)
 

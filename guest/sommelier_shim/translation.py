@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 
 from sommelier_shim.layouts import MessageLayout, interface_layout
-from sommelier_shim.objects import NOTHING, Entries, Entry
+from sommelier_shim.objects import UNUSED, Entries, Entry
 from sommelier_shim.relay import CLIENT_ID_LIMIT, OBJECT_LIMIT, Flow, Hook, Relay, Routing, Sink
 from sommelier_shim.routes import Routes, Step, hooked
 from sommelier_shim.wire import (
@@ -119,9 +119,9 @@ class TranslatingRelay(Relay):
     def deleted(self, object_id: int) -> int:
         """See :meth:`Relay.deleted`."""
         theirs = self.events.objects.client_entries
-        if not DISPLAY < object_id < len(theirs) or theirs[object_id] is NOTHING:
+        if not DISPLAY < object_id < len(theirs) or theirs[object_id] is UNUSED:
             return 0
-        theirs[object_id] = NOTHING
+        theirs[object_id] = UNUSED
         self._free.append(object_id)
         if object_id in self._superseded:
             return self._superseded.pop(object_id)
