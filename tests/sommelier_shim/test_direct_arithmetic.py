@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from sommelier_shim.scaling.arithmetic import Axis
-from sommelier_shim.scaling.layout import Place, arranged
+from sommelier_shim.scaling.arrangement import Place, arranged
 from sommelier_shim.scaling.outputs import DirectOutputs, Output, Outputs
 from sommelier_shim.scaling.surface_axis import SurfaceAxis
 

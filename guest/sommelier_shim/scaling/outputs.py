@@ -13,7 +13,7 @@ from typing import NamedTuple, Protocol
 from sommelier_shim.hooks import FeatureKey
 from sommelier_shim.layouts import event
 from sommelier_shim.scaling.arithmetic import Axis, clamped
-from sommelier_shim.scaling.layout import Place, arranged
+from sommelier_shim.scaling.arrangement import Place, arranged
 
 MOST_SCALE = 2
 """Maximum of the wl_output.scale that clients get (chromeos-sommelier.md, appendix C)."""
