@@ -24,7 +24,7 @@ _SYNC = request("wl_display", "sync")
 _read_delete_id = event("wl_display", "delete_id").reader("id")
 
 
-class Withdrawn(NamedTuple):
+class RemovedGlobal(NamedTuple):
     """The value of a removed global in :attr:`Relay.globals`."""
 
     interface: str

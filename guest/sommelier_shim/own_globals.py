@@ -45,14 +45,14 @@ def install(hooks: Hooks, wanted: dict[str, int]) -> None:
         relay.to_host(_GET_REGISTRY.encode(DISPLAY, own.registry), None)
 
     hooks.at_start.append(start)
-    hooks.on_own_event("wl_registry", "global", _announcement(hooks, wanted))
-    hooks.on_own_event("wl_registry", "global_remove", _withdrawal(hooks))
+    hooks.on_own_event("wl_registry", "global", _global(hooks, wanted))
+    hooks.on_own_event("wl_registry", "global_remove", _global_remove(hooks))
 
 
-def _announcement(hooks: Hooks, wanted: dict[str, int]) -> Hook:
+def _global(hooks: Hooks, wanted: dict[str, int]) -> Hook:
     """Handler for wl_registry.global of the proxy's own registry: bind the wanted interfaces."""
 
-    def announced(flow: Flow, object_id: int, at: int, stop: int) -> None:
+    def global_(flow: Flow, object_id: int, at: int, stop: int) -> None:
         name, raw, version = _read_global(flow.buffer, at, stop)
         own, relay = OWN_GLOBALS.of(flow.relay), translating(flow.relay)
         interface = (raw or b"").decode("ascii", "replace")
@@ -65,14 +65,14 @@ def _announcement(hooks: Hooks, wanted: dict[str, int]) -> Hook:
         if function is not None:
             function(flow, name, version)
 
-    return announced
+    return global_
 
 
-def _withdrawal(hooks: Hooks) -> Hook:
+def _global_remove(hooks: Hooks) -> Hook:
     """Handler for wl_registry.global_remove of the proxy's own registry."""
 
-    def withdrawn(flow: Flow, object_id: int, at: int, stop: int) -> Buffer:
+    def global_remove(flow: Flow, object_id: int, at: int, stop: int) -> Buffer:
         (name,) = _read_global_remove(flow.buffer, at)
         return b"".join(function(flow, name) for function in hooks.at_own_removal)
 
-    return withdrawn
+    return global_remove

@@ -33,8 +33,8 @@ def install(hooks: Hooks, policy: GlobalPolicy) -> None:
     """Install the hooks of wl_display and wl_registry, which every relay requires."""
     hooks.on_event("wl_display", "delete_id", delete_id, Phase.REPLACE)
     hooks.on_event("wl_display", "error", _error, Phase.REPLACE)
-    hooks.on_event("wl_registry", "global", _announcement(policy), Phase.REPLACE)
-    hooks.on_event("wl_registry", "global_remove", _withdrawal, Phase.REPLACE)
+    hooks.on_event("wl_registry", "global", _global(policy), Phase.REPLACE)
+    hooks.on_event("wl_registry", "global_remove", _global_remove, Phase.REPLACE)
     hooks.on_request("wl_registry", "bind", _binding(hooks), Phase.REPLACE)
     inert.install(hooks)
 
@@ -64,7 +64,7 @@ class _Announced(NamedTuple):
     is_changed: bool
 
 
-def _announcement(policy: GlobalPolicy) -> Hook:
+def _global(policy: GlobalPolicy) -> Hook:
     # All clients receive the same announcements: decode each only once.
     known: dict[bytes, _Announced] = {}
 
@@ -93,13 +93,13 @@ def _announcement(policy: GlobalPolicy) -> Hook:
     return announce
 
 
-def _withdrawal(flow: Flow, object_id: int, at: int, stop: int) -> Buffer | None:
+def _global_remove(flow: Flow, object_id: int, at: int, stop: int) -> Buffer | None:
     # Keep the entry: a client that has not yet received this event may bind the global.
     (name,) = _read_global_remove(flow.buffer, at)
     announced = flow.relay.globals.get(name)
     if announced is None:
         return b""
-    flow.relay.globals[name] = inert.Withdrawn(*announced)
+    flow.relay.globals[name] = inert.RemovedGlobal(*announced)
     return None
 
 
@@ -107,7 +107,7 @@ def _binding(hooks: Hooks) -> Hook:
     def bind(flow: Flow, object_id: int, at: int, stop: int) -> Buffer | None:
         relay = flow.relay
         name, interface, version, new = _checked_bind(flow, object_id, at, stop)
-        if isinstance(relay.globals[name], inert.Withdrawn):
+        if isinstance(relay.globals[name], inert.RemovedGlobal):
             return inert.bind(flow, interface, new)
         host_id = relay.add(new, *relay.routes.entries(interface))
         UINT.pack_into(flow.buffer, stop - UINT.size, host_id)  # the last argument, after a string
