@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 
-from garcon.client import original
+from garcon.client import compat_cli
 from guestlink.errors import GuestlinkError, report
 
 USAGE = """\
@@ -21,7 +21,7 @@ usage: garcon --server [--allow_any_user] [--no_startup_notify] [--log-level LEV
 def main() -> int:
     """Choose the mode by ChromeOS garcon's switches: exactly one of ``--server`` and ``--client``."""
     argv = sys.argv[1:]
-    switches = original.Arguments(argv).switches
+    switches = compat_cli.Arguments(argv).switches
     if ("server" in switches) == ("client" in switches):
         return _usage(argv)
     if "server" in switches:
@@ -29,7 +29,7 @@ def main() -> int:
 
         serve(argv)
     try:
-        return original.run(argv)
+        return compat_cli.run(argv)
     except KeyboardInterrupt:
         return 130
 

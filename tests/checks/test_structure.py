@@ -121,7 +121,7 @@ def test_tasks_are_started_by_their_owners_alone() -> None:
         "sommelier_shim.__main__",
         "vshd.__main__",
         "garcon.__main__",
-        "garcon.client.original",
+        "garcon.client.compat_cli",
         "garcon.client.people",
         "garcon.diagnosis.doctor",
         "garcon.diagnosis.bugreport",

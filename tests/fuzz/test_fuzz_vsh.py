@@ -9,9 +9,9 @@ from google.protobuf.message import DecodeError
 from hypothesis import given
 from hypothesis import strategies as st
 
-from guestlink.fields import Malformed
 from guestlink.framing import frame
 from guestlink.pb import vsh_pb2 as pb
+from guestlink.protobuf_wire import Malformed
 from guestlink.vsh import (
     ClientProtocol,
     Data,

@@ -11,8 +11,8 @@ import pytest
 
 from garcon.adoption import steps
 from garcon.adoption.adopt import adopt
+from garcon.adoption.change_log import LEDGER, Ledger
 from garcon.adoption.guest_root import Account, GuestRoot
-from garcon.adoption.ledger import LEDGER, Ledger
 from garcon.adoption.steps import STEPS, Outcome, choose_user, take_steps
 from garcon.diagnosis.facts import EXPECTED_GROUPS
 from guestlink.errors import GuestlinkError

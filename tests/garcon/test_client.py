@@ -10,8 +10,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from garcon.client.daemon import checked_url, to_url
-from garcon.client.original import Arguments, parse_metrics, run
+from garcon.client.compat_cli import Arguments, parse_metrics, run
+from garcon.client.garcon_client import checked_url, to_url
 from garcon.client.terminal_words import terminal_words
 from guestlink.errors import GuestlinkError
 

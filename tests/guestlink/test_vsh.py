@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
-from guestlink.fields import Malformed
 from guestlink.framing import FrameTooLong
 from guestlink.pb import vsh_pb2 as pb
+from guestlink.protobuf_wire import Malformed
 from guestlink.vsh import (
     ClientProtocol,
     Data,

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from garcon.adoption.ledger import Change, Ledger
+from garcon.adoption.change_log import Change, Ledger
 from garcon.adoption.processes import end_processes, refuse_own_user
 from guestlink.errors import GuestlinkError
 from guestlink.paths import atomic_write

@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from garcon.client.daemon import checked_url, control_path, garcon
+from garcon.client.garcon_client import checked_url, control_path, garcon
 from guestlink import __version__
 from guestlink.command_line import CommandLine
 from guestlink.control import ControlClient, DaemonNotRunning

@@ -10,7 +10,7 @@ import tarfile
 import time
 from collections.abc import Iterator
 
-from garcon.client.daemon import garcon
+from garcon.client.garcon_client import garcon
 from garcon.diagnosis.checks import run_checks
 from garcon.diagnosis.commands import Commands
 from garcon.diagnosis.doctor import become_desktop_user

@@ -6,7 +6,7 @@ import json
 import os
 import sys
 
-from garcon.client.daemon import control_path
+from garcon.client.garcon_client import control_path
 from garcon.diagnosis.checks import CHECKS, run_checks
 from garcon.diagnosis.facts import DESKTOP_UID, Facts
 from garcon.diagnosis.findings import Finding, Severity, status_of

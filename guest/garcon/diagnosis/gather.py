@@ -14,7 +14,7 @@ import sys
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from garcon.client.daemon import control_path, garcon
+from garcon.client.garcon_client import control_path, garcon
 from garcon.diagnosis.commands import Commands
 from garcon.diagnosis.environment import stale_environments
 from garcon.diagnosis.facts import DESKTOP_UID, EXPECTED_GROUPS, UNITS, Facts, Node, UnitState

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from guestlink.fields import fields, int32
+from guestlink.protobuf_wire import fields, int32
 from guestlink.vsh.encoding import DATA_LIMIT, data_header
 from guestlink.vsh.messages import (
     REQUIRES_CWD,

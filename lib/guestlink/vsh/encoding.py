@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from functools import lru_cache
 
-from guestlink.fields import bytes_field, int_field, message_field, varint
 from guestlink.framing import LENGTH, MESSAGE_LIMIT, FrameTooLong, frame
+from guestlink.protobuf_wire import bytes_field, int_field, message_field, varint
 from guestlink.vsh.messages import REQUIRES_CWD, Bytes, Setup, SetupAnswer, StatusChange, Stream
 
 DATA_LIMIT = 4000

@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Sequence
 
-from garcon.client.daemon import garcon, to_url
+from garcon.client.garcon_client import garcon, to_url
 from garcon.client.terminal_words import terminal_words
 from guestlink.errors import GuestlinkError, report
 
