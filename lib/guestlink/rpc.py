@@ -11,7 +11,7 @@ import contextlib
 import logging
 import os
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 from urllib.parse import quote
 
@@ -105,16 +105,18 @@ class Refusal(Exception):
 class Server:
     """Serves one service, or several after :meth:`add`.
 
-    The implementation has a method per RPC, named in snake case, ``async def get_icon(self, request)``, that
+    An implementation has a method per RPC, named in snake case, ``async def get_icon(self, request)``, that
     returns the response or raises :class:`Refusal`. An RPC without a method is answered with UNIMPLEMENTED. Any
     other exception is logged and answered with INTERNAL, without its text; a request that cannot be decoded is
     answered with INVALID_ARGUMENT.
 
     :param service: full name, as in :data:`GARCON`.
+    :param implementations: each implements some of the service's RPCs.
     :param receive_limit: bytes of a request; a longer one is answered with RESOURCE_EXHAUSTED.
+    :raises ValueError: two implementations have the same RPC.
     """
 
-    def __init__(self, service: str, implementation: object, *, receive_limit: int = RECEIVE_LIMIT) -> None:
+    def __init__(self, service: str, *implementations: object, receive_limit: int = RECEIVE_LIMIT) -> None:
         self._running = 0
         self._started = False
         with _variables():
@@ -126,13 +128,13 @@ class Server:
                     _NO_PROBES,
                 ]
             )
-        self.add(service, implementation)
+        self.add(service, *implementations)
 
-    def add(self, service: str, implementation: object) -> None:
+    def add(self, service: str, *implementations: object) -> None:
         """Serve one more service at the same addresses; call this before :meth:`start`."""
         handlers = {
             name: grpc.unary_unary_rpc_method_handler(
-                self._handler(name, request, getattr(implementation, _snake_case(name), None))
+                self._handler(name, request, _method(implementations, _snake_case(name)))
             )
             for name, (request, _) in service_methods(service).items()
         }
@@ -295,6 +297,14 @@ def target_of(address: Address) -> str:
             )
         return f"unix:{quote(os.fsencode(address.path))}"  # gRPC decodes percent signs.
     return f"[{address.host}]:{address.port}" if ":" in address.host else f"{address.host}:{address.port}"
+
+
+def _method(implementations: Sequence[object], name: str) -> Callable[[Any], Any] | None:
+    """The method that implements an RPC, or ``None``."""
+    found = [implementation for implementation in implementations if hasattr(implementation, name)]
+    if len(found) > 1:
+        raise ValueError(f"{name} is implemented by {' and '.join(type(each).__name__ for each in found)}")
+    return getattr(found[0], name) if found else None
 
 
 def _snake_case(name: str) -> str:

@@ -464,3 +464,27 @@ assert dict(os.environ) == before
         timeout=LIMIT,
     )
     assert (done.stdout, done.stderr) == ("UNAVAILABLE\n", "")
+
+
+class _Shells:
+    async def launch_vshd(self, request: pb.LaunchVshdRequest) -> pb.LaunchVshdResponse:
+        return pb.LaunchVshdResponse(success=True)
+
+
+async def test_a_service_may_have_several_implementations(tmp_path: Path) -> None:
+    address = UnixAddress(str(tmp_path / "several.sock"))
+    server = Server(GARCON, object(), _Shells())
+    server.bind(address)
+    await server.start()
+    channel = Channel(address, GARCON)
+    try:
+        assert (await channel.call("LaunchVshd", pb.LaunchVshdRequest(), timeout=LIMIT)).success
+        assert (await status_of(channel, "GetIcon", pb.IconRequest()))[0] == "UNIMPLEMENTED"
+    finally:
+        await channel.close()
+        await server.stop()
+
+
+def test_two_implementations_of_one_rpc_are_a_mistake() -> None:
+    with pytest.raises(ValueError, match="launch_vshd is implemented by _Shells and _Shells"):
+        Server(GARCON, _Shells(), _Shells())
