@@ -176,7 +176,7 @@ BROKEN: dict[str, tuple[dict[str, Any], str, str]] = {
 @pytest.mark.parametrize("name", BROKEN)
 def test_a_broken_set_up_is_named_by_its_cause_alone(name: str) -> None:
     changes, sentence, advice = BROKEN[name]
-    findings = run_checks(replace(Facts(), **changes))
+    findings = run_checks(replace(Facts(), **changes)).findings
     errors = [finding for finding in findings if finding.severity is Severity.ERROR]
     assert len(errors) == 1, errors
     assert errors[0].sentence.startswith(sentence)
@@ -227,7 +227,7 @@ def test_a_broken_set_up_is_named_by_its_cause_alone(name: str) -> None:
     ],
 )  # fmt: skip
 def test_what_is_not_fatal_is_said_with_less_weight(changes: dict[str, Any], sentence: str, status: int) -> None:
-    findings = run_checks(replace(Facts(), **changes))
+    findings = run_checks(replace(Facts(), **changes)).findings
     assert len(findings) == 1, findings
     assert findings[0].sentence.startswith(sentence)
     assert status_of(findings) == status
@@ -235,14 +235,17 @@ def test_what_is_not_fatal_is_said_with_less_weight(changes: dict[str, Any], sen
 
 def test_a_healthy_container_has_no_finding() -> None:
     facts = replace(Facts(), garcon={"registered": True, "sentence": "registered with the host at unix:/x"})
-    assert run_checks(facts) == []
-    assert text(facts, [], verbose=False) == "everything is in order: registered with the host at unix:/x"
-    assert len(text(facts, [], verbose=True).splitlines()) == len(CHECKS) + 1
+    assert run_checks(facts).findings == []
+    assert (
+        text(facts, run_checks(facts), verbose=False)
+        == "everything is in order: registered with the host at unix:/x"
+    )
+    assert len(text(facts, run_checks(facts), verbose=True).splitlines()) == len(CHECKS) + 1
 
 
 def test_root_is_not_told_to_become_the_services_user() -> None:
     facts = replace(Facts(), **(NO_MANAGER | {"uid": 0, "user": "root", "desktop_user": ""}))
-    (finding,) = run_checks(facts)
+    (finding,) = run_checks(facts).findings
     assert finding.advice == "sudo guestlink adopt makes such a user"
 
 
@@ -256,8 +259,8 @@ def test_what_was_not_asked_is_not_called_ok() -> None:
 
 def test_what_cannot_be_found_out_is_neither_in_order_nor_wrong() -> None:
     facts = replace(Facts(), libraries={}, unchecked={"libraries": "importing them gave no answer in time"})
-    assert run_checks(facts) == []
-    shown = text(facts, [], verbose=True).splitlines()
+    assert run_checks(facts).findings == []
+    shown = text(facts, run_checks(facts), verbose=True).splitlines()
     assert "unknown  whether the Python libraries are usable: importing them gave no answer in time" in shown
     assert "ok       the Python libraries are usable" not in shown
 
@@ -266,11 +269,11 @@ def test_several_independent_troubles_are_all_named() -> None:
     facts = replace(
         Facts(), token_trouble="no token", garcon=WAITING, groups_missing=("video",), free={"/": (1 << 21, 99)}
     )
-    assert [finding.check for finding in run_checks(facts)] == ["disk", "token", "groups"]
+    assert [finding.check for finding in run_checks(facts).findings] == ["disk", "token", "groups"]
 
 
 def test_findings_are_json() -> None:
-    findings = run_checks(replace(Facts(), **BROKEN["no host"][0]))
+    findings = run_checks(replace(Facts(), **BROKEN["no host"][0])).findings
     (entry,) = json.loads(json.dumps([finding.to_json() for finding in findings]))
     assert entry["severity"] == "error"
     assert set(entry) == {"check", "severity", "sentence", "advice"}
@@ -301,7 +304,7 @@ def test_unit_states_are_read_from_systemctl() -> None:
 def test_what_a_proxy_cannot_give_is_a_warning() -> None:
     limit = {"sentence": "direct scale needs wp_viewporter", "advice": "start the proxy with --security-context=no"}
     proxies = ({"socket": "wayland-1", "limits": [limit]}, {"socket": "wayland-0"})
-    (finding,) = [one for one in run_checks(replace(Facts(), proxies=proxies)) if one.check == "proxies"]
+    (finding,) = [one for one in run_checks(replace(Facts(), proxies=proxies)).findings if one.check == "proxies"]
     assert finding.severity is Severity.WARNING
     assert finding.sentence == "wayland-1: direct scale needs wp_viewporter"
     assert finding.advice == limit["advice"]

@@ -58,7 +58,7 @@ def _create(path: str) -> int:
 def _files() -> Iterator[tuple[str, str]]:
     """The names and contents of the archive's files."""
     facts = gather()
-    findings = run_checks(facts)
+    findings = run_checks(facts).findings
     commands = Commands(60, session_environ())
     redaction = redaction_for(facts, os.environ)
     yield "report.txt", join(sections(facts, findings, commands, os.environ, _garcons_log()), redaction)

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
 from garcon.diagnosis.facts import DESKTOP_UID, Facts
-from garcon.diagnosis.findings import Finding, Severity
+from garcon.diagnosis.findings import Diagnosis, Finding, Severity
 
 LEAST_VERSIONS = {
     "google.protobuf": ("protobuf", (3, 19, 6)),
@@ -41,12 +41,10 @@ class Check(NamedTuple):
     after: tuple[str, ...] = ()
 
 
-def run_checks(facts: Facts) -> list[Finding]:
-    """Run every check whose causes have no error.
-
-    :returns: findings in the order of the table: causes first.
-    """
+def run_checks(facts: Facts) -> Diagnosis:
+    """Run every check whose causes have no error."""
     findings: list[Finding] = []
+    passed: set[str] = set()
     broken: set[str] = set()
     for check in CHECKS:
         if check.name in facts.unchecked:
@@ -58,7 +56,9 @@ def run_checks(facts: Facts) -> list[Finding]:
         if any(finding.severity is _ERROR for finding in said):
             broken.add(check.name)
         findings += said
-    return findings
+        if not said:
+            passed.add(check.name)
+    return Diagnosis(findings, frozenset(passed))
 
 
 def _place(facts: Facts) -> _Said:

@@ -9,7 +9,7 @@ import sys
 from garcon.client.garcon_client import control_path
 from garcon.diagnosis.checks import CHECKS, run_checks
 from garcon.diagnosis.facts import DESKTOP_UID, Facts
-from garcon.diagnosis.findings import Finding, Severity, status_of
+from garcon.diagnosis.findings import Diagnosis, Severity, status_of
 from garcon.diagnosis.gather import gather
 from guestlink.progress import waiting
 
@@ -22,7 +22,8 @@ def doctor(*, as_json: bool, verbose: bool) -> int:
     become_desktop_user()
     with waiting("looking at the container"):
         facts = gather()
-    findings = run_checks(facts)
+    diagnosis = run_checks(facts)
+    findings = diagnosis.findings
     if as_json:
         answer = {
             "status": status_of(findings),
@@ -37,42 +38,28 @@ def doctor(*, as_json: bool, verbose: bool) -> int:
         json.dump(answer, sys.stdout, indent=2, ensure_ascii=False)
         print()
     else:
-        print(text(facts, findings, verbose=verbose))
+        print(text(facts, diagnosis, verbose=verbose))
     return status_of(findings)
 
 
-def text(facts: Facts, findings: list[Finding], *, verbose: bool) -> str:
+def text(facts: Facts, diagnosis: Diagnosis, *, verbose: bool) -> str:
     """The findings as text."""
     lines = []
     if verbose:
-        found = {finding.check for finding in findings}
-        reached = _reached(findings)
         for check in CHECKS:
             if check.name in facts.unchecked:
                 lines.append(f"unknown  whether {check.what}: {facts.unchecked[check.name]}")
-            elif check.name not in found and check.name in reached:
+            elif check.name in diagnosis.passed:
                 lines.append(f"ok       {check.what}")
-    for finding in findings:
+    for finding in diagnosis.findings:
         lines.append(f"{finding.severity.name.lower():9}{finding.sentence}")
         if finding.advice:
             lines.append(f"{'':9}{finding.advice}")
-    serious = [finding for finding in findings if finding.severity is not Severity.NOTE]
+    serious = [finding for finding in diagnosis.findings if finding.severity is not Severity.NOTE]
     if not serious:
         sentence = str((facts.garcon or {}).get("sentence", ""))
         lines.append("everything is in order" + (f": {sentence}" if sentence else ""))
     return "\n".join(lines)
-
-
-def _reached(findings: list[Finding]) -> set[str]:
-    """Names of the checks that ran."""
-    broken = {finding.check for finding in findings if finding.severity is Severity.ERROR}
-    reached = set()
-    for check in CHECKS:
-        if broken.intersection(check.after):
-            broken.add(check.name)
-        else:
-            reached.add(check.name)
-    return reached
 
 
 def become_desktop_user() -> None:

@@ -31,6 +31,17 @@ class Finding(NamedTuple):
         return self._asdict() | {"severity": self.severity.name.lower()}
 
 
+class Diagnosis(NamedTuple):
+    """The result of all checks.
+
+    :ivar findings: in the order of the checks: causes first.
+    :ivar passed: names of the checks that ran and found nothing. Consequences of an error do not run.
+    """
+
+    findings: list[Finding]
+    passed: frozenset[str]
+
+
 def status_of(findings: list[Finding]) -> int:
     """The exit status for findings: 0 when nothing is wrong, 1 for warnings, 2 for errors."""
     return max((finding.severity for finding in findings), default=Severity.NOTE)

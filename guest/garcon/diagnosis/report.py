@@ -55,7 +55,7 @@ def debug_text(environ: Mapping[str, str] = os.environ, log: Sequence[str] = (),
     """
     facts = gather(environ, seconds / 2)
     commands = Commands(seconds / 2, session_environ(environ))
-    return join(sections(facts, run_checks(facts), commands, environ, log), redaction_for(facts, environ))
+    return join(sections(facts, run_checks(facts).findings, commands, environ, log), redaction_for(facts, environ))
 
 
 def join(parts: Iterable[Section], redaction: Redaction) -> str:
