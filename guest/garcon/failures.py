@@ -47,11 +47,18 @@ class FailureWatch:
     """Waits for the exit of launched applications.
 
     :param manager: the user's systemd.
+    :param find: returns the path and the content of an id's desktop file, or raises CannotLaunch.
     :param report: sends a failure to the host, or raises GuestlinkError.
     """
 
-    def __init__(self, manager: UserManager, report: Callable[[ApplicationFailure], Awaitable[None]]) -> None:
+    def __init__(
+        self,
+        manager: UserManager,
+        find: Callable[[str], tuple[str, DesktopEntry]],
+        report: Callable[[ApplicationFailure], Awaitable[None]],
+    ) -> None:
         self._manager = manager
+        self._find = find
         self._report = report
         self._tasks = TaskOwner("failures")
 
@@ -77,23 +84,25 @@ class FailureWatch:
         failure = ApplicationFailure(desktop_file_id, detail=reason[:DETAIL_LIMIT])
         self._tasks.start(self._send(failure), name=desktop_file_id)
 
-    async def resume(self, find: Callable[[str], tuple[str, DesktopEntry]]) -> None:
-        """Watch the applications that an earlier garcon has launched and that still run.
+    async def start(self) -> None:
+        """Watch the applications that an earlier garcon has launched and that still run."""
+        self._tasks.start(self._watch_running(), name="watch running applications")
 
-        :param find: returns the path and the content of an id's desktop file, or raises CannotLaunch.
-        """
+    async def _watch_running(self) -> None:
         try:
             running = await self._manager.running_applications()
         except ManagerAbsent as error:
             _log.info("no running application is watched: %s", error)
             return
+        watched = 0
         for unit, desktop_file_id in running.items():
             try:
-                _path, entry = find(desktop_file_id)
+                _path, entry = self._find(desktop_file_id)
             except CannotLaunch:  # vshd, for example, is no application.
                 continue
             self.watch(desktop_file_id, _end_of(self._manager, unit), unit, own_status=has_own_status(entry))
-        _log.info("watching %d applications that run already", len(self._tasks))
+            watched += 1
+        _log.info("watching %d applications that run already", watched)
 
     async def close(self) -> None:
         """Stop waiting; the applications keep running."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from garcon.settings import GARCON_FIRST_PORT, GARCON_LAST_PORT, socket_mode
@@ -12,14 +13,14 @@ from guestlink.vsock_bridge import Bridge, listen_on_first_free
 
 
 class GarconServer:
-    """Serves a :class:`garcon.service.GarconService`.
+    """Serves the families of RPCs in :mod:`garcon.calls`.
 
-    :param service: the implementation.
+    :param implementations: each implements some of the RPCs.
     :param runtime: our private directory, for the socket behind a vsock bridge.
     """
 
-    def __init__(self, service: object, runtime: Path) -> None:
-        self._service = service
+    def __init__(self, implementations: Sequence[object], runtime: Path) -> None:
+        self._implementations = implementations
         self._private = UnixAddress(str(runtime / "garcon-bridge.sock"))
         self._server: Server | None = None
         self._file: SocketFile | None = None
@@ -38,7 +39,7 @@ class GarconServer:
             if self._file is None or self._file.is_there():
                 return self._port
             await self.close()
-        server = self._server = Server(GARCON, self._service)
+        server = self._server = Server(GARCON, *self._implementations)
         if isinstance(address, VsockAddress):
             server.bind(self._private)
             if address.port == GARCON_FIRST_PORT:

@@ -1,4 +1,4 @@
-"""Opens channels to ContainerListener and LinuxHost on the host, at any kind of address."""
+"""Connects to ContainerListener and LinuxHost on the host, at any kind of address."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from guestlink.sockets import connect_soon, listen, same_user
 from guestlink.vsock_bridge import Bridge
 
 
-class HostDial:
+class HostDialer:
     """Opens channels to the host. A vsock host is reached through a bridge on a private Unix socket.
 
     :param address: where ContainerListener is.

@@ -57,7 +57,7 @@ class AddressWatch:
         self._address = ipv4_address(device)
         self._socket: socket.socket | None = None
 
-    def start(self) -> None:
+    async def start(self) -> None:
         """Begin to watch. If netlink is not allowed, no change is detected."""
         try:
             sock = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, socket.NETLINK_ROUTE)
@@ -66,20 +66,19 @@ class AddressWatch:
         sock.bind((0, _RTMGRP_IPV4_IFADDR))
         sock.setblocking(False)
         self._socket = sock
-        asyncio.get_running_loop().add_reader(sock, self._readable)
+        asyncio.get_running_loop().add_reader(sock, self._readable, sock)
 
-    def close(self) -> None:
+    async def close(self) -> None:
         """Stop watching."""
         if self._socket is not None:
             asyncio.get_running_loop().remove_reader(self._socket)
             self._socket.close()
             self._socket = None
 
-    def _readable(self) -> None:
-        assert self._socket is not None
+    def _readable(self, sock: socket.socket) -> None:
         # A message only means that something changed, and so does a lost message (ENOBUFS).
         with contextlib.suppress(BlockingIOError), contextlib.suppress(OSError):
-            while self._socket.recv(65536):
+            while sock.recv(65536):
                 pass
         address = ipv4_address(self._device)
         if address != self._address:
@@ -98,10 +97,10 @@ async def wait_for_address(timeout: float, device: str = DEVICE) -> bool:
         return ipv4_address(device) is not None
     appeared = asyncio.Event()
     watch = AddressWatch(appeared.set, device)
-    watch.start()
+    await watch.start()
     try:
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(appeared.wait(), timeout)
     finally:
-        watch.close()
+        await watch.close()
     return ipv4_address(device) is not None

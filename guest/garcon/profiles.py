@@ -49,7 +49,7 @@ class Profiles:
         self._tasks = TaskOwner("profiles")
         self._reading = False
 
-    def start(self) -> None:
+    async def start(self) -> None:
         """Begin to watch; the profiles count as read now."""
         self._read = self._state()
         for path in self._paths:

@@ -120,7 +120,7 @@ class Programs:
         """The number of running programs that are not services of a user manager."""
         return len(self._children)
 
-    def close(self) -> None:
+    async def close(self) -> None:
         """Stop watching the programs that we started; they keep running."""
         for child in self._children:
             child.abandon()

@@ -6,13 +6,14 @@ import asyncio
 import logging
 import os
 from collections.abc import Awaitable, Callable, Mapping
+from typing import Any, Protocol
 
 from garcon.app_list import AppList
 from garcon.app_messages import fit_list
 from garcon.app_scanner import DEPTH_LIMIT, AppScanner
 from garcon.data_directories import mime_directories
-from garcon.host_link import HostLink, HostRefused, HostUnavailable, NotRegistered
 from garcon.icon_lookup import IconLookup, picture_names
+from garcon.listener_client import HostRefused, HostUnavailable, NotRegistered
 from garcon.mime_cache import SIZE_LIMIT as MIME_CACHE_LIMIT
 from garcon.mime_cache import BrokenMimeCache, merge_mime_maps, parse_mime_cache
 from garcon.watch import DirectoryWatch
@@ -33,6 +34,13 @@ FIRST_RETRY, LONGEST_RETRY = 1.0, 30.0
 """First and longest delay in seconds before a refused list is sent again, the same as for a registration."""
 
 
+class Host(Protocol):
+    """The host that gets the lists."""
+
+    async def call(self, method: str, timeout: float | None = ..., **fields: Any) -> Any:
+        """Call an RPC of ContainerListener; see :meth:`garcon.listener_client.ListenerClient.call`."""
+
+
 class _Publication:
     """A list of which the host has a copy.
 
@@ -46,15 +54,17 @@ class _Publication:
         self.problem = ""
 
 
-class Publisher:
+class ApplicationPublisher:
     """Keeps the host's lists of this container's applications and MIME types up to date.
 
     :param environ: the session's environment; after a change in it call :meth:`environ_changed`.
+    :param host: the host that gets the lists.
     :param icon_theme: the configured theme, as for :class:`IconLookup`.
     """
 
-    def __init__(self, environ: Mapping[str, str], icon_theme: str = "") -> None:
+    def __init__(self, environ: Mapping[str, str], host: Host, icon_theme: str = "") -> None:
         self._environ = environ
+        self._host = host
         self._scanner = AppScanner(environ)
         self._apps = _Publication(self._send_applications)
         self._mime = _Publication(self._send_mime_types)
@@ -62,7 +72,6 @@ class Publisher:
         self._changed = asyncio.Event()
         self._tasks = TaskOwner("publisher")
         self._scanning = asyncio.Lock()
-        self._link: HostLink | None = None
         self._watch = DirectoryWatch()
         self._icons = IconLookup(environ, icon_theme)
         self._icon_watch = DirectoryWatch()
@@ -84,9 +93,8 @@ class Publisher:
         """A sentence about what did not fit into the list; ``""`` when everything did."""
         return self._left_out
 
-    def start(self, link: HostLink) -> None:
-        """Begin to watch the directories and to publish over a link."""
-        self._link = link
+    async def start(self) -> None:
+        """Begin to watch the directories and to publish."""
         for place in self._places():
             self._watch.add(place.path, place.changed, depth=place.depth)
         self._watch.start()
@@ -163,7 +171,7 @@ class Publisher:
             self._try_again(publication, error.message)
         except Exception:
             # An internal error in one list must not stop all publishing.
-            _log.exception("a list cannot be published; it is tried again")
+            _log.exception("internal error while a list was published; trying again")
             self._try_again(publication, "internal error")
         else:
             publication.failures = 0
@@ -180,28 +188,26 @@ class Publisher:
         publication.coalescer.again(asyncio.get_running_loop().time() + delay)
 
     async def _send_pending_count(self) -> None:
-        """Send the pending count. A failure does no harm: every heartbeat of the link sends the count again."""
-        assert self._link is not None
+        """Send the pending count. A failure does no harm: every heartbeat sends the count again."""
         count = self.pending_count
         self._announced = count > 0
         try:
-            await self._link.call("PendingUpdateApplicationListCalls", count=count)
+            await self._host.call("PendingUpdateApplicationListCalls", count=count)
         except (HostRefused, HostUnavailable) as error:
             _log.info("%s", error)
 
     async def _send_applications(self) -> None:
-        assert self._link is not None
         current = await self.rescan()
         # Watch before sending: hosts request icons after the list, and no later change of an icon may be missed.
-        await self._icon_watch.replace(await asyncio.to_thread(self._picture_places, current))
+        await self._icon_watch.replace(await asyncio.to_thread(self._icon_paths, current))
         fitted = await asyncio.to_thread(fit_list, current.applications)
         if fitted.left_out and fitted.left_out != self._left_out:
             _log.warning("%s", fitted.left_out)
         self._left_out = fitted.left_out
-        await self._link.call("UpdateApplicationList", LIST_TIMEOUT, application=fitted.messages)
+        await self._host.call("UpdateApplicationList", LIST_TIMEOUT, application=fitted.messages)
         _log.info("published %d applications", len(fitted.messages))
 
-    def _picture_places(self, current: AppList) -> list[Watched]:
+    def _icon_paths(self, current: AppList) -> list[Watched]:
         """The paths where a change may mean another icon of an application.
 
         The list has no field for the icon: hosts request the icons again whenever they receive the list.
@@ -216,10 +222,9 @@ class Publisher:
         ]
 
     async def _send_mime_types(self) -> None:
-        assert self._link is not None
         mappings = await asyncio.to_thread(self._read_mime)
         if mappings is not None:
-            await self._link.call("UpdateMimeTypes", LIST_TIMEOUT, mime_type_mappings=mappings)
+            await self._host.call("UpdateMimeTypes", LIST_TIMEOUT, mime_type_mappings=mappings)
 
     def _read_mime(self) -> dict[str, str] | None:
         directories = mime_directories(self._environ)

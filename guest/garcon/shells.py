@@ -1,4 +1,4 @@
-"""LaunchVshd: shell sessions, forked by a standby ("warm") vshd (chromeos-garcon.md §6.1, chromeos-vsh.md §2.2).
+"""LaunchVshd: shell sessions, forked by a standby vshd (chromeos-garcon.md §6.1, chromeos-vsh.md §2.2).
 
 garcon starts one standby vshd, in its own service if there is a user manager. The standby vshd only forks to start
 a session. When garcon exits, the sessions continue; the standby vshd then accepts no more requests, and exits after
@@ -53,10 +53,10 @@ class Shells:
         self._tasks = TaskOwner("shells")
         self._starting: asyncio.Task[None] | None = None
 
-    def start(self) -> None:
+    async def start(self) -> None:
         """Start the standby vshd in the background, if vshd is installed."""
         if _vshd():
-            self._warm_up()
+            self._start_standby()
 
     async def close(self) -> None:
         """Stop our tasks; the sessions continue."""
@@ -80,8 +80,8 @@ class Shells:
             try:
                 await self._request(address, environ)
             except (OSError, ValueError, EOFError) as error:
-                _log.warning("the warm vshd does not answer (%s); starting one for this session", error)
-                self._warm_up()
+                _log.warning("the standby vshd does not answer (%s); starting one for this session", error)
+                self._start_standby()
                 words = [*_vshd(), f"--connect={address}", f"--token-file={self._token_file}"]
                 await self._programs.start("vshd", words, environ, None)
         except (StartFailed, GuestlinkError) as error:
@@ -89,11 +89,11 @@ class Shells:
             return str(error)
         return ""
 
-    def _warm_up(self) -> None:
+    def _start_standby(self) -> None:
         if self._starting is None or self._starting.done():
-            self._starting = self._tasks.start(self._start_warm(), name="start vshd")
+            self._starting = self._tasks.start(self._run_standby(), name="start vshd")
 
-    async def _start_warm(self) -> None:
+    async def _run_standby(self) -> None:
         words = [*_vshd(), f"--warm={self._socket}", f"--until={os.getpid()}"]
         try:
             await self._programs.start("vshd", words, {}, None)

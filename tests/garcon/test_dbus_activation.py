@@ -105,7 +105,7 @@ async def _launcher(address: str, keys: str) -> AsyncIterator[tuple[Launcher, Pr
     finally:
         await launcher.close()
         await bus.close()
-        programs.close()
+        await programs.close()
 
 
 def _add_service(directory: Path, name: str, command: str) -> None:

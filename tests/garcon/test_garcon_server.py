@@ -31,7 +31,7 @@ async def test_it_serves_again_where_another_directory_has_taken_the_place(tmp_p
     carried = tmp_path / "carried"
     carried.mkdir()
     address = UnixAddress(str(carried / "garcon.sock"))
-    server = GarconServer(Service(), tmp_path)
+    server = GarconServer([Service()], tmp_path)
     sftp = SftpStream("/bin/true", 1, str(tmp_path / "token"), {})
     try:
         for _ in range(2):

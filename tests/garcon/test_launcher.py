@@ -61,7 +61,7 @@ class Rig:
             return reason
         finally:
             await launcher.close()
-            programs.close()
+            await programs.close()
             await bus.close()
 
     @property

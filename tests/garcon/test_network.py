@@ -33,7 +33,7 @@ def device() -> Iterator[str]:
 async def test_an_address_that_appears_and_changes_is_told(device: str) -> None:
     changes: asyncio.Queue[str | None] = asyncio.Queue()
     watch = AddressWatch(lambda: changes.put_nowait(ipv4_address(device)), device)
-    watch.start()
+    await watch.start()
     try:
         _ip("address", "add", "192.0.2.1/32", "dev", device)
         assert await asyncio.wait_for(changes.get(), 60) == "192.0.2.1"
@@ -43,7 +43,7 @@ async def test_an_address_that_appears_and_changes_is_told(device: str) -> None:
             while await changes.get() != "192.0.2.2":
                 pass  # between the two commands there was no address
     finally:
-        watch.close()
+        await watch.close()
 
 
 async def test_an_address_is_waited_for(device: str) -> None:

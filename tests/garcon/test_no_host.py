@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from garcon import daemon, settings, shells
+from garcon import host_search, settings, shells
 from garcon.daemon import Daemon
 from guestlink import socket_directory
 from guestlink.control import ControlClient
@@ -22,7 +22,7 @@ async def test_garcon_waits_for_a_host_that_is_attached_later(
     carried = runtime / "carried"
     monkeypatch.setattr(socket_directory, "MOUNT_POINT", str(carried))
     monkeypatch.setattr(settings, "VSOCK_DEVICE", str(runtime / "vsock"))
-    monkeypatch.setattr(daemon, "_NO_HOST_DELAY", 0.01)
+    monkeypatch.setattr(host_search, "_DELAY", 0.01)
     config = settings.load_settings({"GUESTLINK_TOKEN_FILE": str(runtime / "token")})
     owner = TaskOwner("test")
     client = ControlClient(runtime / "run/guestlink/garcon.sock")

@@ -45,7 +45,7 @@ async def rig(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[
     shell.chmod(0o755)
     monkeypatch.setattr(login_shell, "_shell", lambda _environ: str(shell))
     made = Rig(tmp_path)
-    made.profiles.start()
+    await made.profiles.start()
     yield made
     await made.profiles.close()
 

@@ -15,16 +15,16 @@ import pytest
 import pytest_asyncio
 
 from garcon import publisher as publisher_module
-from garcon.host_link import HostRefused, NotRegistered
-from garcon.publisher import Publisher
+from garcon.listener_client import HostRefused, NotRegistered
+from garcon.publisher import ApplicationPublisher
 from guestlink.coalesce import Coalescer
 
 LIMIT = 60
 ENTRY = "[Desktop Entry]\nType=Application\nName=N\nExec=prog\n"
 
 
-class Link:
-    """A fake link to the host that stores every call."""
+class Host:
+    """A fake host that stores every call."""
 
     def __init__(self) -> None:
         self.calls: list[tuple[str, dict[str, Any]]] = []
@@ -32,7 +32,7 @@ class Link:
         self.refuses: set[str] = set()
         self.refused: Counter[str] = Counter()
 
-    async def call(self, method: str, timeout: float = 0, **fields: Any) -> None:
+    async def call(self, method: str, timeout: float | None = None, **fields: Any) -> None:
         if self.away:
             raise NotRegistered("gone")
         if method in self.refuses:
@@ -57,10 +57,9 @@ class Rig:
         self.applications.mkdir(parents=True)
         self.mime = root / "home" / ".local" / "share" / "mime"
         self.mime.mkdir(parents=True)
-        self.link = Link()
+        self.host = Host()
         environ = {"HOME": str(root / "home"), "XDG_DATA_DIRS": str(root / "share"), "PATH": "/bin"}
-        self.publisher = Publisher(environ)
-        self.publisher.start(self.link)  # type: ignore[arg-type]
+        self.publisher = ApplicationPublisher(environ, self.host)
 
     def add(self, name: str) -> Path:
         path = self.applications / f"{name}.desktop"
@@ -76,6 +75,7 @@ class Rig:
 @pytest_asyncio.fixture
 async def rig(tmp_path: Path) -> AsyncIterator[Rig]:
     rig = Rig(tmp_path)
+    await rig.publisher.start()
     try:
         yield rig
     finally:
@@ -84,62 +84,62 @@ async def rig(tmp_path: Path) -> AsyncIterator[Rig]:
 
 async def test_a_change_is_announced_published_and_closed(rig: Rig) -> None:
     rig.add("a")
-    await rig.until(lambda: rig.link.lists() == [["a"]])
-    await rig.until(lambda: rig.link.counts()[-1:] == [0])
-    assert rig.link.counts()[0] == 1
+    await rig.until(lambda: rig.host.lists() == [["a"]])
+    await rig.until(lambda: rig.host.counts()[-1:] == [0])
+    assert rig.host.counts()[0] == 1
     rig.add("b")
-    await rig.until(lambda: rig.link.lists()[-1:] == [["a", "b"]])
-    await rig.until(lambda: rig.link.counts()[-1:] == [0])
+    await rig.until(lambda: rig.host.lists()[-1:] == [["a", "b"]])
+    await rig.until(lambda: rig.host.counts()[-1:] == [0])
 
 
 async def test_the_first_list_has_no_pending_count(rig: Rig) -> None:
     rig.publisher.publish_everything()
-    await rig.until(rig.link.lists)
-    assert rig.link.counts() == []
+    await rig.until(rig.host.lists)
+    assert rig.host.counts() == []
 
 
 async def test_the_trigger_of_package_managers_causes_a_scan(rig: Rig) -> None:
     (rig.applications / ".garcon_trigger").touch()
-    await rig.until(lambda: rig.link.lists() == [[]])
+    await rig.until(lambda: rig.host.lists() == [[]])
 
 
 async def test_a_fifo_in_place_of_the_mime_cache_holds_nothing_up(rig: Rig) -> None:
     os.mkfifo(rig.mime / "mime.cache")
     rig.add("a")
-    await rig.until(lambda: rig.link.lists()[-1:] == [["a"]])
-    await rig.until(lambda: any(method == "UpdateMimeTypes" for method, _ in rig.link.calls))
+    await rig.until(lambda: rig.host.lists()[-1:] == [["a"]])
+    await rig.until(lambda: any(method == "UpdateMimeTypes" for method, _ in rig.host.calls))
 
 
 async def test_a_host_that_is_away_is_told_everything_when_it_is_back(rig: Rig) -> None:
-    rig.link.away = True
+    rig.host.away = True
     rig.add("a")
     await rig.until(lambda: rig.publisher.current.applications)
-    rig.link.away = False
+    rig.host.away = False
     rig.publisher.publish_everything()
-    await rig.until(lambda: rig.link.lists()[-1:] == [["a"]])
+    await rig.until(lambda: rig.host.lists()[-1:] == [["a"]])
 
 
 async def test_what_the_host_refused_is_sent_again_until_it_takes_it(
     rig: Rig, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(publisher_module, "FIRST_RETRY", 0.01)
-    rig.link.refuses = {"UpdateApplicationList", "UpdateMimeTypes"}
+    rig.host.refuses = {"UpdateApplicationList", "UpdateMimeTypes"}
     rig.add("a")
     rig.publisher.publish_everything()
-    await rig.until(lambda: rig.link.refused["UpdateApplicationList"] > 2)
-    await rig.until(lambda: rig.link.refused["UpdateMimeTypes"] > 2)
+    await rig.until(lambda: rig.host.refused["UpdateApplicationList"] > 2)
+    await rig.until(lambda: rig.host.refused["UpdateMimeTypes"] > 2)
     rig.add("b")
-    rig.link.refuses = set()
-    await rig.until(lambda: rig.link.lists()[-1:] == [["a", "b"]])
-    await rig.until(lambda: any(method == "UpdateMimeTypes" for method, _ in rig.link.calls))
-    await rig.until(lambda: rig.link.counts()[-1:] == [0])
+    rig.host.refuses = set()
+    await rig.until(lambda: rig.host.lists()[-1:] == [["a", "b"]])
+    await rig.until(lambda: any(method == "UpdateMimeTypes" for method, _ in rig.host.calls))
+    await rig.until(lambda: rig.host.counts()[-1:] == [0])
 
 
 async def test_no_application_has_an_owner_while_nothing_can_be_removed(rig: Rig) -> None:
     """The host offers "Uninstall" for applications with an owner, and garcon has no UninstallPackageOwningFile."""
     rig.add("a")
-    await rig.until(rig.link.lists)
-    assert [message.package_id for _, fields in rig.link.calls for message in fields.get("application", ())] == [""]
+    await rig.until(rig.host.lists)
+    assert [message.package_id for _, fields in rig.host.calls for message in fields.get("application", ())] == [""]
 
 
 @pytest.fixture
@@ -159,9 +159,9 @@ async def test_pictures_that_come_change_and_go_publish_the_list_again(rig: Rig,
 
     async def publishes(act: Callable[[], object]) -> None:
         await rig.until(lambda: rig.publisher.pending_count == 0)
-        before = len(rig.link.lists())
+        before = len(rig.host.lists())
         act()
-        await rig.until(lambda: len(rig.link.lists()) > before)
+        await rig.until(lambda: len(rig.host.lists()) > before)
 
     def switch_to_another_theme() -> None:
         settings = home / ".config/gtk-3.0/settings.ini"
@@ -172,7 +172,7 @@ async def test_pictures_that_come_change_and_go_publish_the_list_again(rig: Rig,
         path.with_name("new").write_text(content)
         os.replace(path.with_name("new"), path)
 
-    await rig.until(lambda: rig.link.lists()[-1:] == [["a", "b"]])
+    await rig.until(lambda: rig.host.lists()[-1:] == [["a", "b"]])
     await publishes(lambda: theme.mkdir(parents=True))
     await publishes(lambda: (theme / "org.example.A.png").write_text("one"))
     await publishes(lambda: replace(theme / "org.example.A.png", "two"))
@@ -192,10 +192,10 @@ async def test_pictures_of_others_publish_nothing(rig: Rig, tmp_path: Path) -> N
     theme = tmp_path / "share/icons/hicolor/48x48/apps"
     theme.mkdir(parents=True)
     rig.add("a").write_text(ENTRY + "Icon=org.example.A\n")
-    await rig.until(lambda: rig.link.lists() and rig.publisher.pending_count == 0)
-    lists = len(rig.link.lists())
+    await rig.until(lambda: rig.host.lists() and rig.publisher.pending_count == 0)
+    lists = len(rig.host.lists())
     (theme / "org.example.B.png").write_text("other")
     (theme.parents[1] / "icon-theme.cache").write_text("cache")
     (theme / "org.example.A.png").write_text("own")
-    await rig.until(lambda: len(rig.link.lists()) > lists)
-    assert len(rig.link.lists()) == lists + 1
+    await rig.until(lambda: len(rig.host.lists()) > lists)
+    assert len(rig.host.lists()) == lists + 1

@@ -92,14 +92,14 @@ class Rig:
 @pytest_asyncio.fixture
 async def rig(runtime: Path) -> AsyncIterator[Rig]:
     rig = Rig(runtime)
-    rig.shells.start()
+    await rig.shells.start()
     try:
         yield rig
     finally:
         await rig.shells.close()
         await rig.until("the standby vshd is reaped", rig.ended)
         await rig.bus.close()
-        rig.programs.close()
+        await rig.programs.close()
 
 
 def greeting(connection: socket.socket, *argv: bytes) -> tuple[bytes, int]:
@@ -235,7 +235,7 @@ async def test_sessions_go_on_when_garcon_ends_and_nothing_stays_behind_them(run
 
 @pytest.mark.parametrize("line", [b"\n", b"[]\n", b'{"environ": 5}\n', b'{"environ": {"A": 1}}\n', b"\xff\n"])
 async def test_nonsense_is_answered_by_an_error(rig: Rig, line: bytes) -> None:
-    await rig.until("the warm vshd answers", lambda: list((rig.runtime / "run").glob("vshd-*.sock")))
+    await rig.until("the standby vshd answers", lambda: list((rig.runtime / "run").glob("vshd-*.sock")))
     (path,) = (rig.runtime / "run").glob("vshd-*.sock")
     reader, writer = await connected(path)
     writer.write(line)

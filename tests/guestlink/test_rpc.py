@@ -485,6 +485,6 @@ async def test_a_service_may_have_several_implementations(tmp_path: Path) -> Non
         await server.stop()
 
 
-def test_two_implementations_of_one_rpc_are_a_mistake() -> None:
+async def test_two_implementations_of_one_rpc_are_a_mistake() -> None:
     with pytest.raises(ValueError, match="launch_vshd is implemented by _Shells and _Shells"):
         Server(GARCON, _Shells(), _Shells())

@@ -1,4 +1,4 @@
-"""The link to the host, with a channel that fails where the test demands it."""
+"""The client of ContainerListener, with a channel that fails where the test demands it."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 import pytest_asyncio
 
-from garcon.host_link import HostLink, HostRefused, HostUnavailable
+from garcon.listener_client import HostRefused, HostUnavailable, ListenerClient
 from garcon.registration import Phase
 from guestlink.address import UnixAddress
 from guestlink.errors import GuestlinkError
@@ -86,12 +86,11 @@ class Rig:
         self.token_file.write_text("token-1")
         self.sentences: list[str] = []
         self.registered = 0
-        self.link = HostLink(
+        self.client = ListenerClient(
             UnixAddress("/host"),
             str(self.token_file),
             serve=self._serve,
-            dial=self.host.dial,
-            probe=self.host.probe,
+            dialer=self.host,
             pending_count=lambda: 0,
             on_registered=self._on_registered,
             on_change=self.sentences.append,
@@ -113,7 +112,7 @@ class Rig:
 async def rig(tmp_path: Path) -> AsyncIterator[Rig]:
     rig = Rig(tmp_path)
     owner = TaskOwner("test")
-    owner.start(rig.link.run(), name="link")
+    owner.start(rig.client.run(), name="link")
     yield rig
     await owner.close()
     assert all(connection.closed for connection in rig.host.connections)
@@ -123,16 +122,16 @@ async def test_it_registers_and_tells_everything(rig: Rig) -> None:
     await rig.until(lambda: rig.registered == 1)
     method, request = rig.host.calls[0]
     assert (method, request.token, request.garcon_port) == ("ContainerReady", "token-1", 10000)
-    await rig.link.call("OpenUrl", url="https://example.org")
+    await rig.client.call("OpenUrl", url="https://example.org")
     assert rig.host.calls[-1][1].token == "token-1"
 
 
 async def test_it_returns_after_the_host_has_been_away(rig: Rig) -> None:
     await rig.until(lambda: rig.registered == 1)
     rig.host.leave()
-    await rig.until(lambda: rig.link.registration.phase is Phase.NO_HOST)
+    await rig.until(lambda: rig.client.registration.phase is Phase.NO_HOST)
     with pytest.raises(HostUnavailable, match="waiting for the host"):
-        await rig.link.call("OpenUrl", url="x:y")
+        await rig.client.call("OpenUrl", url="x:y")
     rig.host.there = True
     await rig.until(lambda: rig.registered == 2)
 
@@ -141,16 +140,16 @@ async def test_a_call_that_breaks_with_the_host_is_unavailable(rig: Rig) -> None
     await rig.until(lambda: rig.registered == 1)
     rig.host.there = False
     with pytest.raises(HostUnavailable):
-        await rig.link.call("OpenUrl", url="x:y")
+        await rig.client.call("OpenUrl", url="x:y")
 
 
 async def test_a_refused_call_does_not_end_a_registration_that_holds(rig: Rig) -> None:
     await rig.until(lambda: rig.registered == 1)
     rig.host.answers["OpenUrl"] = "FAILED_PRECONDITION"
     with pytest.raises(HostRefused, match="as told"):
-        await rig.link.call("OpenUrl", url="x:y")
+        await rig.client.call("OpenUrl", url="x:y")
     await rig.until(lambda: rig.host.count("PendingUpdateApplicationListCalls") == 1)
-    assert rig.link.registration.registered
+    assert rig.client.registration.registered
     assert rig.host.count("ContainerReady") == 1
 
 
@@ -158,10 +157,10 @@ async def test_a_forgotten_token_is_noticed_by_any_call_and_a_new_one_taken_up(r
     await rig.until(lambda: rig.registered == 1)
     rig.host.tokens = {"token-2"}
     with pytest.raises(HostRefused):
-        await rig.link.call("OpenUrl", url="x:y")
-    await rig.until(lambda: rig.link.registration.phase is Phase.REJECTED)
+        await rig.client.call("OpenUrl", url="x:y")
+    await rig.until(lambda: rig.client.registration.phase is Phase.REJECTED)
     rig.token_file.write_text("token-2")
-    rig.link.token_changed()
+    rig.client.token_changed()
     await rig.until(lambda: rig.registered == 2)
 
 
@@ -169,16 +168,16 @@ async def test_a_replaced_token_means_a_new_registration(rig: Rig) -> None:
     await rig.until(lambda: rig.registered == 1)
     rig.host.tokens = {"token-2"}
     rig.token_file.write_text("token-2")
-    rig.link.token_changed()
+    rig.client.token_changed()
     await rig.until(lambda: rig.registered == 2)
-    assert rig.link.registration.token == "token-2"
+    assert rig.client.registration.token == "token-2"
 
 
 async def test_a_missing_token_is_waited_for(rig: Rig) -> None:
     await rig.until(lambda: rig.registered == 1)
     rig.token_file.unlink()
     rig.host.leave()
-    await rig.until(lambda: rig.link.registration.phase is Phase.NO_TOKEN)
+    await rig.until(lambda: rig.client.registration.phase is Phase.NO_TOKEN)
     rig.host.there = True
     rig.token_file.write_text("token-1")
     await rig.until(lambda: rig.registered == 2)
@@ -186,7 +185,7 @@ async def test_a_missing_token_is_waited_for(rig: Rig) -> None:
 
 async def test_a_changed_address_is_announced(rig: Rig) -> None:
     await rig.until(lambda: rig.registered == 1)
-    rig.link.announce_again()
+    rig.client.register_again()
     await rig.until(lambda: rig.registered == 2)
 
 
@@ -197,14 +196,14 @@ async def test_what_changes_during_a_registration_means_another_one(tmp_path: Pa
     rig.host.tokens = {"token-1", "token-2"}
     rig.host.ready.clear()
     owner = TaskOwner("test")
-    owner.start(rig.link.run(), name="link")
+    owner.start(rig.client.run(), name="link")
     try:
         await rig.until(lambda: rig.host.count("ContainerReady") == 1)
         if what == "token":
             rig.token_file.write_text("token-2")
-            rig.link.token_changed()
+            rig.client.token_changed()
         else:
-            rig.link.announce_again()
+            rig.client.register_again()
         rig.host.ready.set()
         await rig.until(lambda: rig.registered == 2)
         assert rig.host.calls[-1][1].token == ("token-2" if what == "token" else "token-1")
@@ -216,9 +215,9 @@ async def test_what_changes_during_a_registration_means_another_one(tmp_path: Pa
 async def test_an_error_of_our_own_is_not_the_end(rig: Rig, caplog: pytest.LogCaptureFixture) -> None:
     await rig.until(lambda: rig.registered == 1)
     rig.host.broken = True
-    rig.link.announce_again()
-    await rig.until(lambda: "nobody expected" in caplog.text)
-    await rig.until(lambda: "an error of garcon's own" in rig.link.registration.sentence)
+    rig.client.register_again()
+    await rig.until(lambda: "internal error during the registration" in caplog.text)
+    await rig.until(lambda: "an internal error of garcon" in rig.client.registration.sentence)
     rig.host.broken = False
     await rig.until(lambda: rig.registered == 2)
 
@@ -228,17 +227,17 @@ async def test_a_host_that_does_not_know_the_heartbeat_is_fine(rig: Rig) -> None
     await rig.until(lambda: rig.registered == 1)
     rig.host.answers["OpenUrl"] = "FAILED_PRECONDITION"
     with pytest.raises(HostRefused):
-        await rig.link.call("OpenUrl", url="x:y")
+        await rig.client.call("OpenUrl", url="x:y")
     await rig.until(lambda: rig.host.count("PendingUpdateApplicationListCalls") == 1)
-    assert rig.link.registration.registered
+    assert rig.client.registration.registered
 
 
 async def test_each_shutdown_is_one_call_even_to_a_host_that_is_gone(rig: Rig) -> None:
     await rig.until(lambda: rig.registered == 1)
-    await rig.link.shut_down()
+    await rig.client.shut_down()
     assert rig.host.count("ContainerShutdown") == 1
     rig.host.there = False
-    await rig.link.shut_down()
+    await rig.client.shut_down()
     assert rig.host.count("ContainerShutdown") == 2
 
 

@@ -1,6 +1,6 @@
-"""The link to the host: registers, detects that the host is gone or has lost our token, and registers again.
+"""garcon's client of the host's ContainerListener: registers, and again after the host has gone or lost our token.
 
-Calls to the host go through :meth:`HostLink.call`. A handler of the Garcon service must never await one: the
+Calls to the host go through :meth:`ListenerClient.call`. A handler of the Garcon service must never await one: the
 host serves one call at a time and may be waiting for that handler (chromeos-garcon.md §7.2).
 """
 
@@ -58,15 +58,24 @@ class HostChannel(Protocol):
         """Close the connection."""
 
 
-class HostLink:
+class Dialer(Protocol):
+    """Connects to ContainerListener."""
+
+    async def dial(self) -> HostChannel:
+        """Open a channel."""
+
+    async def probe(self) -> None:
+        """Check that somebody listens; cheaper than a channel. Raises GuestlinkError if nobody does."""
+
+
+class ListenerClient:
     """Keeps this container registered.
 
     :param address: where ContainerListener is.
     :param token_file: path of the token.
     :param serve: starts our servers, if they do not run; returns garcon's and SFTP's port for
         ContainerStartupInfo.
-    :param dial: opens a channel to the address.
-    :param probe: raises GuestlinkError while nobody listens there; cheaper than a channel.
+    :param dialer: connects to the address.
     :param pending_count: returns the number of application lists that are still to be sent.
     :param on_registered: called after each registration, when the host needs every list again.
     :param on_change: called with the sentence of :class:`Registration` whenever it changes.
@@ -78,36 +87,34 @@ class HostLink:
         token_file: str,
         *,
         serve: Callable[[], Awaitable[tuple[int, int]]],
-        dial: Callable[[], Awaitable[HostChannel]],
-        probe: Callable[[], Awaitable[None]],
+        dialer: Dialer,
         pending_count: Callable[[], int],
         on_registered: Callable[[], None],
         on_change: Callable[[str], None],
     ) -> None:
         self._token_file = token_file
         self._serve = serve
-        self._dial = dial
-        self._probe = probe
+        self._dialer = dialer
         self._pending_count = pending_count
         self._on_registered = on_registered
         self._on_change = on_change
         self.registration = Registration(str(address))
         self._channel: HostChannel | None = None
         self._wake = asyncio.Event()
-        self._doubt = asyncio.Event()
-        self._tried = asyncio.Event()
-        self._over = False
-        self._moved = False
-        self._said = ""
+        self._check_wanted = asyncio.Event()
+        self._attempted = asyncio.Event()
+        self._is_shut_down = False
+        self._address_changed = False
+        self._reported = ""
 
     def wake(self) -> None:
         """Try to register now instead of after the delay, because something changed (the token, the network)."""
         self._wake.set()
 
-    def announce_again(self) -> None:
+    def register_again(self) -> None:
         """Register again although the link is up, because our address changed (chromeos-garcon.md §7.4)."""
-        self._moved = True
-        self._doubt.set()
+        self._address_changed = True
+        self._check_wanted.set()
         self._wake.set()
 
     def token_changed(self) -> None:
@@ -118,29 +125,29 @@ class HostLink:
             return
         if token != self.registration.token:
             self._wake.set()
-            self._doubt.set()
+            self._check_wanted.set()
 
     async def run(self) -> None:
         """Register and stay registered until the container stops."""
-        while not self._over:
+        while not self._is_shut_down:
             self._wake.clear()
             # A change during this attempt triggers another attempt.
-            self._doubt.clear()
-            self._moved = False
+            self._check_wanted.clear()
+            self._address_changed = False
             try:
                 await self._attempt()
             except Exception:
-                _log.exception("registration failed in a way that nobody expected; it is tried again")
-                self.registration.unreachable("an error of garcon's own, which its log describes")
-            self._tried.set()
-            self._tell()
+                _log.exception("internal error during the registration; trying again")
+                self.registration.unreachable("an internal error of garcon, which its log describes")
+            self._attempted.set()
+            self._report()
             if (delay := self.registration.delay()) > 0:
                 with contextlib.suppress(TimeoutError):
                     await asyncio.wait_for(self._wake.wait(), delay)
 
     async def first_attempt(self) -> None:
         """Wait until registration has been tried once, with or without success."""
-        await self._tried.wait()
+        await self._attempted.wait()
 
     async def call(self, method: str, timeout: float | None = CALL_TIMEOUT, **fields: Any) -> Any:
         """Call an RPC of ContainerListener or LinuxHost with our token.
@@ -157,7 +164,7 @@ class HostLink:
         if channel is None:
             raise NotRegistered(
                 f"the host cannot be asked now: {self.registration.sentence}",
-                hint="`guestlink status` shows where it stands",
+                hint="`guestlink status` shows the state of the registration",
             )
         request_class, _ = (service_methods(CONTAINER_LISTENER) | service_methods(LINUX_HOST))[method]
         request = request_class(token=self.registration.token, **fields)
@@ -166,7 +173,7 @@ class HostLink:
         except CallFailed as error:
             if error.code == "FAILED_PRECONDITION":
                 # The host has lost our token, or refuses only this request: a heartbeat shows which.
-                self._doubt.set()
+                self._check_wanted.set()
             if error.code in ("UNAVAILABLE", "DEADLINE_EXCEEDED"):
                 raise HostUnavailable(f"the host did not answer {method}: {error}") from error
             # guestlink-host appends advice on a second line.
@@ -176,7 +183,7 @@ class HostLink:
 
     async def shut_down(self) -> None:
         """Send ContainerShutdown, with which the host voids the token (chromeos-garcon.md §2.3)."""
-        self._over = True  # The host makes a new token at once, and we must not register with it.
+        self._is_shut_down = True  # The host makes a new token at once, and we must not register with it.
         with contextlib.suppress(GuestlinkError):
             await self.call("ContainerShutdown", SHUTDOWN_TIMEOUT)
 
@@ -188,11 +195,11 @@ class HostLink:
             registration.token_missing(error.message)
             return
         registration.attempt(token)
-        self._tell()
+        self._report()
         channel: HostChannel | None = None
         try:
-            await self._probe()
-            channel = await self._dial()
+            await self._dialer.probe()
+            channel = await self._dialer.dial()
             garcon_port, sftp_port = await self._serve()
             await channel.call(
                 "ContainerReady",
@@ -201,10 +208,10 @@ class HostLink:
             )
             registration.accepted()
             self._channel = channel
-            self._tried.set()
-            self._tell()
+            self._attempted.set()
+            self._report()
             self._on_registered()
-            await self._stay(channel)
+            await self._watch(channel)
         except CallFailed as error:
             if error.code in ("UNAVAILABLE", "DEADLINE_EXCEEDED"):
                 registration.unreachable(str(error))
@@ -217,22 +224,22 @@ class HostLink:
             if channel is not None:
                 await channel.close()
 
-    async def _stay(self, channel: HostChannel) -> None:
+    async def _watch(self, channel: HostChannel) -> None:
         """Return when the registration is lost or rejected; the state machine has the reason."""
         owner = TaskOwner("host link")
         try:
             lost = owner.start(channel.lost(), name="watch the connection")
             while True:
-                doubt = owner.start(self._doubt.wait(), name="wait for doubt")
-                await asyncio.wait({lost, doubt}, timeout=HEARTBEAT, return_when=asyncio.FIRST_COMPLETED)
-                doubt.cancel()
+                check = owner.start(self._check_wanted.wait(), name="wait for a reason to check")
+                await asyncio.wait({lost, check}, timeout=HEARTBEAT, return_when=asyncio.FIRST_COMPLETED)
+                check.cancel()
                 if lost.done():
                     self.registration.lost(lost.result())
                     return
-                if self._moved:
+                if self._address_changed:
                     self.registration.lost("our network address changed")
                     return
-                self._doubt.clear()
+                self._check_wanted.clear()
                 if not await self._still_known(channel):
                     return
         finally:
@@ -259,8 +266,8 @@ class HostLink:
                 return False
         return True
 
-    def _tell(self) -> None:
+    def _report(self) -> None:
         sentence = self.registration.sentence
-        if sentence != self._said:
-            self._said = sentence
+        if sentence != self._reported:
+            self._reported = sentence
             self._on_change(sentence)

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from garcon.daemon import system_is_stopping
+from garcon.system_state import system_is_stopping
 
 
 def _systemctl(directory: Path, monkeypatch: pytest.MonkeyPatch, script: str) -> None:

@@ -1,0 +1,26 @@
+"""The Garcon service, which the host calls: a module for each family of RPCs (chromeos-garcon.md §1.3).
+
+A family is a class whose public methods are RPCs, named in snake case as :class:`guestlink.rpc.Server` expects;
+its constructor takes garcon's parts. An RPC that no family implements is answered with UNIMPLEMENTED.
+docs/extending.md describes a new RPC step by step.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from garcon.calls.applications import ApplicationCalls
+from garcon.calls.diagnosis import DiagnosisCalls
+from garcon.calls.icons import IconCalls
+from garcon.calls.session_info import SessionInfoCalls
+from garcon.calls.shells import ShellCalls
+from garcon.parts import Parts
+
+FAMILIES: tuple[Callable[[Parts], object], ...] = (
+    ApplicationCalls,
+    ShellCalls,
+    IconCalls,
+    SessionInfoCalls,
+    DiagnosisCalls,
+)
+"""Every family that garcon serves."""

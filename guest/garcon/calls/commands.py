@@ -1,0 +1,130 @@
+"""The calls of ``guestlink`` and ``garcon --client``, which arrive over garcon's control socket.
+
+Most of them become an RPC of the host's ContainerListener.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from garcon.parts import Parts
+from guestlink import __version__
+from guestlink.control import Handler
+from guestlink.errors import GuestlinkError
+from guestlink.logs import recent_messages
+
+_SHADER_CACHE_TIMEOUT = 60.0
+"""Seconds for an RPC about a shader cache that does not wait for the work to end."""
+_OTHER_VERSION = "the command may be of another version than garcon: systemctl --user restart guestlink-garcon"
+
+
+class CommandCalls:
+    """The handlers of the control socket; each takes and returns fields of JSON."""
+
+    def __init__(self, parts: Parts) -> None:
+        self._config = parts.config
+        self._host = parts.host
+        self._programs = parts.programs
+        self._publisher = parts.publisher
+
+    @property
+    def handlers(self) -> dict[str, Handler]:
+        """The handlers by call name."""
+        return {
+            "status": self._status,
+            "apps": self._apps,
+            "log": self._log,
+            "open_url": self._open_url,
+            "open_terminal": self._open_terminal,
+            "select_file": self._select_file,
+            "report_metrics": self._report_metrics,
+            "shader_cache": self._shader_cache,
+        }
+
+    async def _status(self, fields: dict[str, Any]) -> dict[str, Any]:
+        return {
+            "version": __version__,
+            **self._host.describe(),
+            "detached_programs": self._programs.detached,
+            "applications": len(self._publisher.current.applications),
+            "warnings": [*self._config.warnings, *filter(None, [self._publisher.left_out])],
+        }
+
+    async def _log(self, fields: dict[str, Any]) -> dict[str, Any]:
+        return {"lines": recent_messages()}
+
+    async def _apps(self, fields: dict[str, Any]) -> dict[str, Any]:
+        await self._publisher.rescan()
+        return {
+            "applications": [
+                {
+                    "id": application.desktop_file_id,
+                    "name": application.entry.name,
+                    "path": application.path,
+                    "exec": application.entry.exec,
+                    "no_display": application.entry.no_display,
+                    "terminal": application.entry.terminal,
+                }
+                for application in self._publisher.current.applications
+            ]
+        }
+
+    async def _open_url(self, fields: dict[str, Any]) -> dict[str, Any]:
+        await self._host.call_when_started("OpenUrl", url=_text(fields, "url"))
+        return {}
+
+    async def _open_terminal(self, fields: dict[str, Any]) -> dict[str, Any]:
+        params = fields.get("params", [])
+        if not isinstance(params, list) or not all(isinstance(word, str) for word in params):
+            raise GuestlinkError("a terminal's command is not a list of words", hint=_OTHER_VERSION)
+        await self._host.call_when_started("OpenTerminal", params=[_utf8(word) for word in params])
+        return {}
+
+    async def _select_file(self, fields: dict[str, Any]) -> dict[str, Any]:
+        names = ("type", "title", "default_path", "allowed_extensions")
+        texts = {name: _text(fields, name) for name in names}
+        answer = await self._host.call_when_started("SelectFile", None, **texts)
+        return {"files": list(answer.files)}
+
+    async def _report_metrics(self, fields: dict[str, Any]) -> dict[str, Any]:
+        from guestlink.pb import container_host_pb2
+
+        # The command's values are unsigned and the field is signed: ChromeOS's garcon copies the bits
+        # (chromeos-garcon.md §1.8).
+        metrics = [
+            container_host_pb2.Metric(name=name, value=value if value < 1 << 63 else value - (1 << 64))
+            for name, value in fields.get("metrics", [])
+        ]
+        answer = await self._host.call_when_started("ReportMetrics", metric=metrics)
+        return {"error": answer.error}
+
+    async def _shader_cache(self, fields: dict[str, Any]) -> dict[str, Any]:
+        app_id, mount, wait = int(fields["app_id"]), bool(fields["mount"]), bool(fields["wait"])
+        timeout = None if wait else _SHADER_CACHE_TIMEOUT
+        call = self._host.call_when_started
+        match fields["verb"]:
+            case "install":
+                await call("InstallShaderCache", timeout, steam_app_id=app_id, mount=mount, wait=wait)
+            case "unmount":
+                await call("UnmountShaderCache", timeout, steam_app_id=app_id, wait=wait)
+            case _:
+                await call("UninstallShaderCache", timeout, steam_app_id=app_id)
+        return {}
+
+
+def _text(fields: Mapping[str, Any], name: str) -> str:
+    value = fields.get(name, "")
+    if not isinstance(value, str):
+        raise GuestlinkError(f"{name} is not a text", hint=_OTHER_VERSION)
+    return _utf8(value)
+
+
+def _utf8(text: str) -> str:
+    try:
+        text.encode()
+    except UnicodeEncodeError as error:
+        raise GuestlinkError(
+            f"{text!r} is not UTF-8, and the host accepts only UTF-8", hint="rename the file, or escape the URL"
+        ) from error
+    return text

@@ -1,0 +1,89 @@
+"""garcon's parts that work with any host, put together."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from garcon.entries import PublishedEntries
+from garcon.failures import ApplicationFailure, FailureWatch
+from garcon.host_connection import HostConnection
+from garcon.icon_lookup import IconLookup
+from garcon.launcher import Launcher
+from garcon.programs import Programs
+from garcon.publisher import ApplicationPublisher
+from garcon.session_bus import SessionBus
+from garcon.settings import (
+    ICON_THEME,
+    SFTP_LIMIT,
+    SFTP_SERVER,
+    STARTUP_NOTIFY,
+    TERMINAL,
+    TOKEN_FILE,
+    vsh_address,
+)
+from garcon.sftp import SftpStream
+from garcon.shells import Shells
+from garcon.user_manager import UserManager
+from guestlink.config import Config
+from guestlink.part_stack import PartStack, StartablePart
+
+
+@dataclass(frozen=True)
+class Parts:
+    """The parts that calls use.
+
+    :ivar environ: the session's environment.
+    :ivar startable: the parts that the daemon starts when its servers run, and before it registers.
+    """
+
+    config: Config
+    environ: Mapping[str, str]
+    host: HostConnection
+    programs: Programs
+    publisher: ApplicationPublisher
+    entries: PublishedEntries
+    launcher: Launcher
+    failures: FailureWatch
+    icons: IconLookup
+    shells: Shells
+    sftp: SftpStream
+    startable: tuple[StartablePart, ...]
+
+
+def make_parts(
+    stack: PartStack, config: Config, environ: Mapping[str, str], runtime: Path, host: HostConnection
+) -> Parts:
+    """Make every part and start none. The stack closes the parts that need no start.
+
+    :param runtime: our private directory.
+    """
+    bus = stack.add(SessionBus())
+    manager = UserManager(bus)
+    programs = stack.add(Programs(manager, environ))
+    publisher = ApplicationPublisher(environ, host, config[ICON_THEME])
+    entries = PublishedEntries(lambda: publisher.current, lambda: publisher.directories)
+    launcher = Launcher(entries, programs, bus, terminal=config[TERMINAL], startup_notify=config[STARTUP_NOTIFY])
+    failures = FailureWatch(manager, entries.find, functools.partial(_report, host))
+    shells = Shells(programs, runtime, lambda port: vsh_address(config, host.address, port), config[TOKEN_FILE])
+    sftp = SftpStream(config[SFTP_SERVER], config[SFTP_LIMIT], config[TOKEN_FILE], environ)
+    return Parts(
+        config=config,
+        environ=environ,
+        host=host,
+        programs=programs,
+        publisher=publisher,
+        entries=entries,
+        launcher=stack.add(launcher),
+        failures=failures,
+        icons=IconLookup(environ, config[ICON_THEME]),
+        shells=shells,
+        sftp=stack.add(sftp),
+        startable=(publisher, shells),
+    )
+
+
+async def _report(host: HostConnection, failure: ApplicationFailure) -> None:
+    await host.call("ReportApplicationFailure", **failure._asdict())
