@@ -14,14 +14,14 @@ usage: garcon --server [--allow_any_user] [--no_startup_notify] [--log-level LEV
        garcon --version | --help
 
 --server serves the host for this container; it runs as guestlink-garcon.service.
---client asks the running garcon for something on the host; `guestlink` has friendlier forms.
+--client makes the running garcon call the host; `guestlink` has friendlier commands.
 """
 
 
 def main() -> int:
     """Choose the mode by ChromeOS garcon's switches: exactly one of ``--server`` and ``--client``."""
     argv = sys.argv[1:]
-    switches = compat_cli.Arguments(argv).switches
+    switches = compat_cli.CompatArguments(argv).switches
     if ("server" in switches) == ("client" in switches):
         return _usage(argv)
     if "server" in switches:
@@ -43,7 +43,7 @@ def _usage(argv: Sequence[str]) -> int:
 
         print(f"garcon (Guestlink) {__version__}")
         return 0
-    report("garcon", GuestlinkError("say either --server or --client", hint=USAGE))
+    report("garcon", GuestlinkError("use either --server or --client", hint=USAGE))
     return 255
 
 

@@ -83,5 +83,5 @@ class HostConnection:
 
     def _unavailable(self) -> HostUnavailable:
         return HostUnavailable(
-            f"the host cannot be asked now: {self.sentence}", hint="`guestlink doctor` says what to do"
+            f"the host cannot be asked now: {self.sentence}", hint="`guestlink doctor` shows what to do"
         )

@@ -175,7 +175,9 @@ class ListenerClient:
                 # The host has lost our token, or refuses only this request: a heartbeat shows which.
                 self._check_wanted.set()
             if error.code in ("UNAVAILABLE", "DEADLINE_EXCEEDED"):
-                raise HostUnavailable(f"the host did not answer {method}: {error}") from error
+                raise HostUnavailable(
+                    f"the host did not answer {method}: {error}", hint="`guestlink doctor` shows what is wrong"
+                ) from error
             # guestlink-host appends advice on a second line.
             sentence, _, hint = error.message.partition("\n")
             reason = sentence.removeprefix(f"Failure in {method}: ")

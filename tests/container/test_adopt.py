@@ -116,7 +116,7 @@ def test_all_of_it_is_taken_back_while_the_services_run(pair: Pair) -> None:
     for path in ("/etc/gshadow", "/usr/sbin/usermod", "/var/lib/systemd/linger/anna", "/etc/sommelierrc"):
         assert machine.root("test", "-e", path).returncode != 0, path
     assert machine.root("test", "-d", "/home/anna").returncode == 0, "a home directory is nobody's to remove"
-    assert "there is nothing to take back" in machine.root("guestlink", "adopt", "--undo").stdout
+    assert "there is nothing to undo" in machine.root("guestlink", "adopt", "--undo").stdout
 
 
 def test_the_services_of_another_user(pair: Pair) -> None:

@@ -669,7 +669,7 @@ async def test_on_a_vsock_without_a_host_it_serves_and_waits(rig: Rig) -> None:
     assert await asyncio.to_thread(rig.stage.stop, "garcon") == 0
 
 
-@pytest.mark.parametrize(("argv", "said"), [([], "say either"), (["--server", "--client"], "say either")])
+@pytest.mark.parametrize(("argv", "said"), [([], "use either"), (["--server", "--client"], "use either")])
 def test_exactly_one_mode_is_wanted(argv: list[str], said: str) -> None:
     done = subprocess.run(
         [sys.executable, "-m", "garcon", *argv], capture_output=True, text=True, timeout=LIMIT, check=False

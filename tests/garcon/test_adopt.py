@@ -11,7 +11,7 @@ import pytest
 
 from garcon.adoption import steps
 from garcon.adoption.adopt import adopt
-from garcon.adoption.change_log import LEDGER, Ledger
+from garcon.adoption.change_log import CHANGE_LOG, ChangeLog
 from garcon.adoption.guest_root import Account, GuestRoot
 from garcon.adoption.steps import STEPS, Outcome, choose_user, take_steps
 from garcon.diagnosis.facts import EXPECTED_GROUPS
@@ -201,7 +201,7 @@ def test_the_command_prints_a_line_for_each_step(tree: Path, capsys: pytest.Capt
 
 
 def test_what_is_no_root_file_system_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(GuestlinkError, match="is no root file system"):
+    with pytest.raises(GuestlinkError, match="is not a root file system"):
         adopt(directory=str(tmp_path), user="", dry_run=True, undo=False, as_json=False)
 
 
@@ -218,9 +218,9 @@ def test_a_machine_that_is_no_guest_is_left_alone(tmp_path: Path, monkeypatch: p
 
 def test_a_list_of_changes_that_is_broken_is_a_sentence(tree: Path) -> None:
     for content in ("{", "{}", "[1]"):
-        _write(tree, LEDGER.lstrip("/"), content)
+        _write(tree, CHANGE_LOG.lstrip("/"), content)
         with pytest.raises(GuestlinkError, match=r"adopted\.json"):
-            Ledger(tree)
+            ChangeLog(tree)
 
 
 def test_programs_play_on_the_hosts_pulseaudio_where_it_is_carried_in(tree: Path) -> None:

@@ -10,14 +10,14 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from garcon.client.compat_cli import Arguments, parse_metrics, run
+from garcon.client.compat_cli import CompatArguments, parse_metrics, run
 from garcon.client.garcon_client import checked_url, to_url
 from garcon.client.terminal_words import terminal_words
 from guestlink.errors import GuestlinkError
 
 
 def test_switches_stand_anywhere_until_a_bare_dash_dash() -> None:
-    arguments = Arguments(["--client", "--url", "a", "--type=x", "-", "--", "--b"])
+    arguments = CompatArguments(["--client", "--url", "a", "--type=x", "-", "--", "--b"])
     assert arguments.switches == {"client": "", "url": "", "type": "x"}
     assert arguments.words == ["a", "-", "--b"]
 
@@ -77,7 +77,7 @@ def test_a_terminals_option_that_cannot_be_understood_is_an_error(argv: list[str
     ],
 )
 def test_the_terminals_own_words_are_no_switches(argv: list[str], terminal: list[str]) -> None:
-    arguments = Arguments(argv)
+    arguments = CompatArguments(argv)
     assert arguments.terminal == terminal
     assert "client" in arguments.switches
     assert not {"server", "url"} & arguments.switches.keys()

@@ -159,9 +159,9 @@ BROKEN: dict[str, tuple[dict[str, Any], str, str]] = {
         "guestlink-garcon.service is disabled",
         "enable --now",
     ),
-    "a unit that ends again and again": (
+    "a unit that exits repeatedly": (
         {"units": {"guestlink-garcon.service": UnitState(active="activating", restarts=9)}, "garcon": None},
-        "guestlink-garcon.service ends again and again (9 restarts)",
+        "guestlink-garcon.service exits repeatedly (9 restarts)",
         "journalctl",
     ),
     "not a container": (
@@ -191,7 +191,7 @@ def test_a_broken_set_up_is_named_by_its_cause_alone(name: str) -> None:
         ({"files_missing": ("/etc/gshadow",)}, "files that hosts rely on are missing: /etc/gshadow", 1),
         ({"lingers": False}, "the services run only while user is logged in", 1),
         ({"locale_missing": "de_DE.UTF-8"}, "the locale de_DE.UTF-8 is set and does not exist", 1),
-        ({"compositor_there": False}, "the host carries no compositor's socket in", 1),
+        ({"compositor_there": False}, "the host mounts no compositor's socket here", 1),
         (
             {"nodes": (Node("/dev/dri/renderD128", "permission denied"),)},
             "/dev/dri/renderD128 cannot be opened: permission denied",
@@ -246,7 +246,7 @@ def test_a_healthy_container_has_no_finding() -> None:
 def test_root_is_not_told_to_become_the_services_user() -> None:
     facts = replace(Facts(), **(NO_MANAGER | {"uid": 0, "user": "root", "desktop_user": ""}))
     (finding,) = run_checks(facts).findings
-    assert finding.advice == "sudo guestlink adopt makes such a user"
+    assert finding.advice == "sudo guestlink adopt creates that user"
 
 
 def test_what_was_not_asked_is_not_called_ok() -> None:

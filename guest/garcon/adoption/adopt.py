@@ -24,7 +24,9 @@ def adopt(*, directory: str, user: str, dry_run: bool, undo: bool, as_json: bool
     :raises GuestlinkError: adoption cannot begin, or this system is no guest.
     """
     if not os.path.isdir(os.path.join(directory, "etc")):
-        raise GuestlinkError(f"{directory} is no root file system", hint="name the directory that has etc and usr")
+        raise GuestlinkError(
+            f"{directory} is not a root file system", hint="name the directory that contains etc and usr"
+        )
     if os.getuid() != 0 and not dry_run:
         raise GuestlinkError(
             "adopt changes the system, so it needs root", hint="sudo guestlink adopt, or --dry-run"
@@ -74,17 +76,17 @@ def _print_row(row: dict[str, str]) -> None:
 
 
 def _undo(root: GuestRoot, as_json: bool) -> int:
-    told = root.undo()
+    results = root.undo()
     if root.dry_run:
-        told = [("would" if state == "undone" else state, what, why) for state, what, why in told]
+        results = [("would" if state == "undone" else state, what, why) for state, what, why in results]
     if as_json:
-        _print_json([{"state": state, "what": what, "reason": why} for state, what, why in told])
+        _print_json([{"state": state, "what": what, "reason": why} for state, what, why in results])
     else:
-        for state, what, why in told:
+        for state, what, why in results:
             print(f"{state:8}{what}" + (f" ({why})" if why else ""))
-        if not told:
-            print("there is nothing to take back")
-    return _FAILED if any(state == "failed" for state, _, _ in told) else 0
+        if not results:
+            print("there is nothing to undo")
+    return _FAILED if any(state == "failed" for state, _, _ in results) else 0
 
 
 def _print_json(value: Any) -> None:

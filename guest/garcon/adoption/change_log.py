@@ -10,13 +10,15 @@ from typing import Any
 from guestlink.errors import GuestlinkError
 from guestlink.paths import atomic_write
 
-LEDGER = "/var/lib/guestlink/adopted.json"
+CHANGE_LOG = "/var/lib/guestlink/adopted.json"
+
+_IF_REMOVED = "remove it; `guestlink adopt --undo` then undoes nothing"
 
 Change = dict[str, Any]
 """``do`` is the kind of change; the kind decides the other fields."""
 
 
-class Ledger:
+class ChangeLog:
     """The list of changes, oldest first.
 
     :param root: directory of the container's root file system.
@@ -24,18 +26,18 @@ class Ledger:
     """
 
     def __init__(self, root: Path) -> None:
-        self._path = root / LEDGER.lstrip("/")
+        self._path = root / CHANGE_LOG.lstrip("/")
         self.changes: list[Change] = []
         try:
             content = json.loads(self._path.read_text())
         except FileNotFoundError:
             return
         except (OSError, ValueError) as error:
-            raise GuestlinkError(
-                f"{self._path} cannot be read: {error}", hint="remove it; nothing can be taken back then"
-            ) from error
+            raise GuestlinkError(f"{self._path} cannot be read: {error}", hint=_IF_REMOVED) from error
         if not isinstance(content, list) or not all(isinstance(change, dict) for change in content):
-            raise GuestlinkError(f"{self._path} is no list of changes", hint="remove it")
+            raise GuestlinkError(
+                f"{self._path} is not a list of changes", hint="remove it; adopt --undo then has nothing to undo"
+            )
         self.changes = content
 
     def add(self, change: Change) -> None:

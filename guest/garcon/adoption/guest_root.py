@@ -7,11 +7,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from garcon.adoption.change_log import Change, Ledger
+from garcon.adoption.change_log import Change, ChangeLog
 from garcon.adoption.processes import end_processes, refuse_own_user
 from guestlink.errors import GuestlinkError
 from guestlink.paths import atomic_write
-from guestlink.program import Identity, run_program
+from guestlink.program import CommandFailed, Identity, run_program
 
 _TIMEOUT = 60.0
 _PACKAGES = {"systemctl": "systemd", "loginctl": "systemd"}
@@ -39,7 +39,7 @@ class GuestRoot:
         self.directory = Path(directory)
         self.dry_run = dry_run
         self.is_live = os.path.realpath(directory) == "/"
-        self._ledger = Ledger(self.directory)
+        self._log = ChangeLog(self.directory)
 
     # -- reading -------------------------------------------------------------------------------------------------
 
@@ -113,14 +113,14 @@ class GuestRoot:
         """Make a file that does not exist yet."""
         if not self.dry_run:
             self._make_parents(path)
-            self._ledger.add({"do": "file", "path": path, "content": content})
+            self._log.add({"do": "file", "path": path, "content": content})
             atomic_write(self.path(path), content.encode())
 
     def link(self, path: str, target: str) -> None:
         """Make a symbolic link that does not exist yet."""
         if not self.dry_run:
             self._make_parents(path)
-            self._ledger.add({"do": "link", "path": path, "target": target})
+            self._log.add({"do": "link", "path": path, "target": target})
             self.path(path).unlink(missing_ok=True)
             self.path(path).symlink_to(target)
 
@@ -131,7 +131,7 @@ class GuestRoot:
         :raises GuestlinkError: the program is missing or fails.
         """
         if not self.dry_run:
-            self._ledger.add(change)
+            self._log.add(change)
             self.call(argv)
 
     def try_run(self, argv: Sequence[str], change: Change) -> bool:
@@ -141,7 +141,7 @@ class GuestRoot:
                 self.call(argv)
             except GuestlinkError:
                 return False
-            self._ledger.add(change)
+            self._log.add(change)
         return True
 
     def _make_parents(self, path: str) -> None:
@@ -151,7 +151,7 @@ class GuestRoot:
             missing.append(parent)
             parent = parent.parent
         for directory in reversed(missing):
-            self._ledger.add({"do": "directory", "path": str(directory)})
+            self._log.add({"do": "directory", "path": str(directory)})
             self.path(str(directory)).mkdir()
 
     def call(self, argv: Sequence[str], user: Account | None = None) -> str:
@@ -167,9 +167,14 @@ class GuestRoot:
             raise GuestlinkError(f"there is no program {argv[0]}", hint=f"install the package {package}")
         command = [program, *argv[1:]] if self.is_live else ["chroot", str(self.directory), program, *argv[1:]]
         environ, identity = _become(user) if user is not None else (None, None)
-        done = run_program(command, timeout=_TIMEOUT, environ=environ, identity=identity)
+        by_hand = f"run it by hand{f' as {user.name}' if user is not None else ''} to see more: {' '.join(argv)}"
+        try:
+            done = run_program(command, timeout=_TIMEOUT, environ=environ, identity=identity)
+        except CommandFailed as error:
+            raise GuestlinkError(error.message, hint=by_hand) from error
         if done.status != 0:
-            raise GuestlinkError(done.messages[-1] if done.messages else f"{argv[0]} failed with {done.status}")
+            sentence = done.messages[-1] if done.messages else f"{argv[0]} failed with {done.status}"
+            raise GuestlinkError(sentence, hint=by_hand)
         return done.output
 
     # -- undoing -------------------------------------------------------------------------------------------------
@@ -180,26 +185,26 @@ class GuestRoot:
         :returns: for each change its state (``undone``, ``kept``, ``failed``), its object and the reason.
         :raises GuestlinkError: the undo would end the shell that runs it; nothing has been changed.
         """
-        for change in self._ledger.changes:
+        for change in self._log.changes:
             if change["do"] == "user" and self.is_live and not self.dry_run:
                 for account in self._accounts_named(change["name"]):
                     refuse_own_user(account.name, account.uid)
-        told = []
-        for change in list(reversed(self._ledger.changes)):
+        results = []
+        for change in list(reversed(self._log.changes)):
             what = " ".join(str(change[key]) for key in ("path", "name", "user", "group") if key in change)
             try:
                 reason = self._undo(change)
             except GuestlinkError as error:
-                told.append(("failed", what, "; ".join(filter(None, (error.message, error.hint)))))
+                results.append(("failed", what, "; ".join(filter(None, (error.message, error.hint)))))
                 continue
             except OSError as error:
-                told.append(("failed", what, str(error)))
+                results.append(("failed", what, str(error)))
                 continue
-            told.append(("kept" if reason else "undone", what, reason))
+            results.append(("kept" if reason else "undone", what, reason))
             if not self.dry_run:
-                self._ledger.changes.remove(change)
-                self._ledger.save()
-        return told
+                self._log.changes.remove(change)
+                self._log.save()
+        return results
 
     def _undo(self, change: Change) -> str:
         """Undo one change; return why it is kept, or ""."""
@@ -212,7 +217,7 @@ class GuestRoot:
                 self._remove(path)
             case "link":
                 if path.is_symlink() and os.readlink(path) != change["target"]:
-                    return "it leads elsewhere now"
+                    return "it has been changed since"
                 self._remove(path)
             case "directory":
                 if path.is_dir() and any(path.iterdir()):

@@ -51,7 +51,7 @@ def _start(root: GuestRoot, user: Account) -> Outcome:
         root.call(["systemctl", "--user", "start", _GARCON], user=user)
     if (state := _garcon_state(root, user)) not in _RUNNING:
         return _not_running(root, user, state)
-    groups = f"; systemctl restart user@{user.uid}.service lets its new groups count and ends its programs"
+    groups = f"; systemctl restart user@{user.uid}.service applies the new groups and ends the user's programs"
     return Outcome("made", f"they run for {user.name}" + (groups if stale else ""), _next(user))
 
 

@@ -26,7 +26,7 @@ usage: garcon --client --url ARG...
 """
 
 
-class Arguments:
+class CompatArguments:
     """A command line as ChromeOS's garcon parses it: switches may be anywhere before a bare ``--``.
 
     One hyphen means the same as two. The words after ``--terminal`` are the terminal's, except for garcon's own
@@ -69,7 +69,7 @@ def run(argv: Sequence[str]) -> int:
     :param argv: all arguments, ``--client`` included.
     :returns: 0, :data:`FAILURE`, or :data:`RETRY` for metrics.
     """
-    arguments = Arguments(argv)
+    arguments = CompatArguments(argv)
     try:
         if "url" in arguments.switches:
             return _open_urls(arguments.words if arguments.terminal is None else arguments.terminal)
@@ -85,7 +85,7 @@ def run(argv: Sequence[str]) -> int:
     except GuestlinkError as error:
         report("garcon", error)
         return FAILURE
-    report("garcon", GuestlinkError("--client needs to know what to do", hint=USAGE))
+    report("garcon", GuestlinkError("--client needs an action", hint=USAGE))
     return FAILURE
 
 
@@ -97,7 +97,7 @@ def _open_urls(words: Sequence[str]) -> int:
     return 0
 
 
-def _select_file(arguments: Arguments) -> int:
+def _select_file(arguments: CompatArguments) -> int:
     switches = arguments.switches
     answer = garcon().call(
         "select_file",
@@ -120,7 +120,9 @@ def _report_metrics(words: Sequence[str]) -> int:
         report("garcon", error)
         return RETRY
     if answer["error"] != 0:
-        raise GuestlinkError(f"the host did not take the metrics (error {answer['error']})")
+        raise GuestlinkError(
+            f"the host rejected the metrics (error {answer['error']})", hint="check their names and values"
+        )
     return 0
 
 
@@ -147,12 +149,15 @@ def _unsigned(text: str) -> int | None:
     return int(text) if good else None
 
 
-def _shader_cache(arguments: Arguments) -> int:
+def _shader_cache(arguments: CompatArguments) -> int:
     switches = arguments.switches
     verbs = [verb for verb in ("install", "unmount", "uninstall") if verb in switches]
     app_id = _unsigned(switches.get("app-id", ""))
     if len(verbs) != 1:
-        raise GuestlinkError("name exactly one of --install, --unmount and --uninstall")
+        raise GuestlinkError(
+            "name exactly one of --install, --unmount and --uninstall",
+            hint="garcon --client --borealis-shader-cache --app-id=620 --install",
+        )
     if app_id is None:
         raise GuestlinkError("--app-id needs the application's number", hint="--app-id=620")
     garcon().call(

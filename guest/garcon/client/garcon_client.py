@@ -57,9 +57,7 @@ def garcon(*, patient: bool = True) -> ControlClient:
 def _how_to_start() -> str:
     """The advice for a garcon that does not run: it depends on what this user can do."""
     if os.getuid() == 0:
-        return (
-            "it runs for the container's user: `guestlink adopt` starts it, `guestlink doctor` says what is missing"
-        )
+        return "it runs for the container's user: `guestlink adopt` starts it, `guestlink doctor` checks it"
     if not os.path.exists(os.path.join(os.path.dirname(os.path.dirname(control_path())), "systemd")):
         return "no user manager runs for you: `guestlink adopt`, run by root, starts it and garcon"
     log = "its log is `journalctl --user-unit guestlink-garcon`"
@@ -98,7 +96,7 @@ def to_url(text: str) -> str:
 
         return "file://" + quote_from_bytes(os.fsencode(os.path.realpath(text)))
     if "://" not in text and any("\udc80" <= char <= "\udcff" for char in text):
-        raise GuestlinkError(f"{text!r} is neither an existing path nor UTF-8 text")
+        raise GuestlinkError(f"{text!r} is neither an existing path nor UTF-8 text", hint=_WRITE_A_URL)
     return "".join(f"%{ord(char) - 0xDC00:02X}" if "\udc80" <= char <= "\udcff" else char for char in text)
 
 

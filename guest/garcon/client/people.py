@@ -18,15 +18,15 @@ from guestlink.control import ControlClient, DaemonNotRunning
 from guestlink.errors import GuestlinkError, run_command
 from guestlink.progress import waiting
 
-_LOOK_TIME = 2.0
+_POLL_TIME = 2.0
 """Seconds for a proxy to poll the host's compositor."""
 _EXAMPLES = """\
 examples:
-  guestlink status                 where garcon stands with the host
+  guestlink status                 show whether the container is registered with its host
   guestlink open report.pdf        open a file or a URL on the host
   guestlink terminal -- htop       open a terminal of the host that runs htop here
-  guestlink apps                   what the host's launcher is told
-  guestlink doctor                 what is wrong, and what to do about it
+  guestlink apps                   list the applications that the host's launcher shows
+  guestlink doctor                 show what is wrong, and what to do about it
 """
 
 
@@ -50,28 +50,31 @@ def argument_parser() -> CommandLine:
         added.set_defaults(run=run)
         return added
 
-    status = command("status", _status, "where the container's services stand with the host, and why", "status")
+    status = command("status", _status, "show whether the container is registered with its host", "status")
     opener = command("open", _open, "open files or URLs on the host", "open report.pdf https://example.org")
     opener.add_argument("what", nargs="+", metavar="URL|FILE")
     terminal = command("terminal", _terminal, "open a terminal of the host in this container", "terminal -- htop")
     terminal.add_argument("words", nargs=argparse.REMAINDER, metavar="[--] COMMAND ...")
-    apps = command("apps", _apps, "list the applications that the host is told", "apps --json")
-    doctor = command("doctor", _doctor, "what works, what does not, and what to do about it", "doctor -v")
-    doctor.add_argument("-v", "--verbose", action="store_true", help="name what works too")
+    apps = command("apps", _apps, "list the applications that garcon publishes to the host", "apps --json")
+    doctor = command("doctor", _doctor, "check this container, and print problems with advice", "doctor -v")
+    doctor.add_argument("-v", "--verbose", action="store_true", help="also print what works")
 
-    adopt = command("adopt", _adopt, "make this container what hosts expect of one (needs root)", "adopt --dry-run")
-    adopt.add_argument("--user", default="", metavar="NAME", help="whom the services run for; default: uid 1000")
-    adopt.add_argument("--dry-run", action="store_true", help="only say what would be done")
-    adopt.add_argument("--undo", action="store_true", help="take back what earlier runs have changed")
-    adopt.add_argument("--root", default="/", metavar="DIRECTORY", help="another root file system than this one")
+    adopt = command("adopt", _adopt, "prepare this container for a host (needs root)", "adopt --dry-run")
+    adopt.add_argument("--user", default="", metavar="NAME", help="the services' user; default: uid 1000")
+    adopt.add_argument("--dry-run", action="store_true", help="print the changes without making them")
+    adopt.add_argument("--undo", action="store_true", help="undo the changes of earlier runs")
+    adopt.add_argument("--root", default="/", metavar="DIRECTORY", help="root file system to prepare; default: /")
 
     for printing in (status, apps, doctor, adopt):
         printing.add_argument("--json", action="store_true", help="print JSON")
 
     bugreport = command(
-        "bugreport", _bugreport, "write an archive for those who help", "bugreport -o report.tar.gz"
+        "bugreport",
+        _bugreport,
+        "write an archive with logs and settings",
+        "bugreport -o report.tar.gz",
     )
-    bugreport.add_argument("-o", "--output", default="", metavar="FILE", help="where to; - is standard output")
+    bugreport.add_argument("-o", "--output", default="", metavar="FILE", help="the archive; - is standard output")
     return parser
 
 
@@ -114,7 +117,7 @@ def _proxies() -> list[dict[str, Any]]:
         client = ControlClient(path, daemon="sommelier")
         try:
             proxy = client.call("status", timeout=5)
-            end = time.monotonic() + _LOOK_TIME
+            end = time.monotonic() + _POLL_TIME
             while proxy["host_asked"] and time.monotonic() < end:  # the status call makes it poll the host
                 time.sleep(0.01)
                 proxy = client.call("status", timeout=5)

@@ -54,7 +54,7 @@ def terminal_words(argv: Sequence[str]) -> list[str]:
         elif not word.startswith(("-", "+")) or word == "-":
             command = [word, *words]
         elif not (equals or word in _ALONE or word.startswith("+")):
-            command = _behind_unknown(word, list(words))
+            command = _command_after_unknown(word, list(words))
             words = iter(())
     return in_directory(command, os.path.abspath(directory)) if directory else command
 
@@ -74,13 +74,13 @@ def _command(option: str, words: list[str]) -> list[str]:
     return words
 
 
-def _behind_unknown(option: str, words: list[str]) -> list[str]:
+def _command_after_unknown(option: str, words: list[str]) -> list[str]:
     """The command after an unknown option, which may have a value or not."""
     for index, word in enumerate(words):
         if word in _COMMAND_FOLLOWS:
             return _command(word, words[index + 1 :])
     if words:
-        raise GuestlinkError(f"the option {option} is not known, nor whether it has a value", hint=_HINT)
+        raise GuestlinkError(f"unknown option {option}: cannot tell whether the next word is its value", hint=_HINT)
     return []
 
 

@@ -42,7 +42,7 @@ def bugreport(output: str) -> int:
             entry.size, entry.mtime = len(data), int(time.mktime(moment))
             archive.addfile(entry, io.BytesIO(data))
     if path != "-":
-        print(f"{path} has been written; look into it before you give it away")
+        print(f"wrote {path}; read it before you share it")
     return 0
 
 

@@ -10,7 +10,7 @@ from typing import NamedTuple
 from garcon.diagnosis.facts import DESKTOP_UID, Facts
 from garcon.diagnosis.findings import Diagnosis, Finding, Severity
 
-LEAST_VERSIONS = {
+MIN_VERSIONS = {
     "google.protobuf": ("protobuf", (3, 19, 6)),
     "grpc": ("grpcio", (1, 48)),
     "watchdog": ("watchdog", (2, 2, 1)),
@@ -24,7 +24,7 @@ DISK_FULL, DISK_LOW = 1 << 20, 1 << 30
 _INODES_LOW = 16
 
 _ERROR, _WARNING, _NOTE = Severity.ERROR, Severity.WARNING, Severity.NOTE
-_Said = Iterator[tuple[Severity, str, str]]
+_Problems = Iterator[tuple[Severity, str, str]]
 
 
 class Check(NamedTuple):
@@ -37,7 +37,7 @@ class Check(NamedTuple):
 
     name: str
     what: str
-    ask: Callable[[Facts], _Said]
+    ask: Callable[[Facts], _Problems]
     after: tuple[str, ...] = ()
 
 
@@ -61,7 +61,7 @@ def run_checks(facts: Facts) -> Diagnosis:
     return Diagnosis(findings, frozenset(passed))
 
 
-def _place(facts: Facts) -> _Said:
+def _place(facts: Facts) -> _Problems:
     if not facts.container and facts.garcon is None:
         yield (
             _ERROR,
@@ -70,16 +70,16 @@ def _place(facts: Facts) -> _Said:
         )
 
 
-def _system(facts: Facts) -> _Said:
+def _system(facts: Facts) -> _Problems:
     if not facts.systemd:
         yield (
             _ERROR,
-            "systemd does not run here, and it is what starts the services",
+            "systemd does not run here, so nothing starts the services",
             "start the container with its init system, or run /usr/lib/guestlink/garcon --server by yourself",
         )
 
 
-def _user(facts: Facts) -> _Said:
+def _user(facts: Facts) -> _Problems:
     if facts.garcon is not None or facts.uid == DESKTOP_UID:
         return
     you = f"you are {facts.user} (uid {facts.uid})"
@@ -87,19 +87,19 @@ def _user(facts: Facts) -> _Said:
         yield (
             _ERROR,
             f"the services run for {facts.desktop_user} (uid {DESKTOP_UID}), and {you}",
-            f"look again as {facts.desktop_user}, or move the services to {facts.user}: "
+            f"run guestlink doctor as {facts.desktop_user}, or move the services to {facts.user}: "
             f"sudo guestlink adopt --user {facts.user}",
         )
     else:
         yield (
             _ERROR,
             f"the services run for uid {DESKTOP_UID}, and no user has it; {you}",
-            "sudo guestlink adopt makes such a user"
-            + (f", sudo guestlink adopt --user {facts.user} takes this one" if facts.uid > DESKTOP_UID else ""),
+            "sudo guestlink adopt creates that user"
+            + (f", sudo guestlink adopt --user {facts.user} uses yours" if facts.uid > DESKTOP_UID else ""),
         )
 
 
-def _disk(facts: Facts) -> _Said:
+def _disk(facts: Facts) -> _Problems:
     for directory, (free, inodes) in facts.free.items():
         if free < DISK_FULL or inodes < _INODES_LOW:
             what = "bytes" if free < DISK_FULL else "file entries"
@@ -109,16 +109,16 @@ def _disk(facts: Facts) -> _Said:
             yield _WARNING, f"only {free >> 20} MiB are free at {directory}", "delete what you do not need"
 
 
-def _runtime(facts: Facts) -> _Said:
+def _runtime(facts: Facts) -> _Problems:
     if facts.runtime_trouble:
         yield (
             _ERROR,
             facts.runtime_trouble,
-            "remove it and log in again: systemd makes it, nobody else should",
+            "remove it and log in again: only systemd may create it",
         )
 
 
-def _manager(facts: Facts) -> _Said:
+def _manager(facts: Facts) -> _Problems:
     if not facts.manager_runs:
         first = "" if facts.pam_module else "install libpam-systemd (Debian, Ubuntu); "
         linger = "" if facts.lingers else f"sudo loginctl enable-linger {facts.user} starts it at boot; "
@@ -135,7 +135,7 @@ def _manager(facts: Facts) -> _Said:
         )
 
 
-def _environment(facts: Facts) -> _Said:
+def _environment(facts: Facts) -> _Problems:
     if facts.manager_lacks:
         yield (
             _WARNING,
@@ -150,7 +150,7 @@ def _environment(facts: Facts) -> _Said:
         )
 
 
-def _bus(facts: Facts) -> _Said:
+def _bus(facts: Facts) -> _Problems:
     if not facts.session_bus:
         yield (
             _WARNING,
@@ -159,32 +159,32 @@ def _bus(facts: Facts) -> _Said:
         )
 
 
-def _libraries(facts: Facts) -> _Said:
-    for module, (name, least) in LEAST_VERSIONS.items():
+def _libraries(facts: Facts) -> _Problems:
+    for module, (name, minimum) in MIN_VERSIONS.items():
         if module not in facts.libraries:
             continue
         version = facts.libraries[module]
         if version is None:
             reason = facts.import_troubles.get(module, "it cannot be imported")
-            advice = f"install python3-{name.removesuffix('io')} (Debian, Ubuntu), or what has it elsewhere"
+            advice = f"install python3-{name.removesuffix('io')} (Debian, Ubuntu), or its package elsewhere"
             yield _ERROR, f"the Python library {name} is not usable: {reason}", advice
-        elif version and _numbers(version) < least:
-            oldest = ".".join(map(str, least))
+        elif version and _numbers(version) < minimum:
+            oldest = ".".join(map(str, minimum))
             yield (
                 _ERROR,
                 f"the Python library {name} {version} is too old; {oldest} is the oldest that works",
-                "upgrade it with the package manager, and see that nothing older is in /usr/local/lib/python3*",
+                "upgrade it with the package manager, and remove older ones from /usr/local/lib/python3*",
             )
 
 
-def _settings(facts: Facts) -> _Said:
+def _settings(facts: Facts) -> _Problems:
     if facts.config_trouble:
         yield _ERROR, facts.config_trouble, "correct the setting, then: systemctl --user restart guestlink-garcon"
     for warning in facts.config_warnings:
         yield _WARNING, warning, "guestlink.conf(5) lists the settings" if "setting" in warning else ""
 
 
-def _rival(facts: Facts) -> _Said:
+def _rival(facts: Facts) -> _Problems:
     if facts.original_garcon:
         yield (
             _ERROR,
@@ -193,7 +193,7 @@ def _rival(facts: Facts) -> _Said:
         )
 
 
-def _units(facts: Facts) -> _Said:
+def _units(facts: Facts) -> _Problems:
     for name, unit in facts.units.items():
         log = f"journalctl --user -u {name} says why"
         if unit.load == "masked" or unit.enabled == "masked":
@@ -207,9 +207,9 @@ def _units(facts: Facts) -> _Said:
                 yield _ERROR, f"{name} is not installed", "install the package guestlink-garcon"
         elif unit.active == "failed":
             advice = f"{log}; then: systemctl --user restart {name}"
-            yield _ERROR, f"{name} has failed ({unit.result}) and is not started again", advice
+            yield _ERROR, f"{name} has failed ({unit.result}), and systemd does not restart it", advice
         elif unit.active == "activating" and unit.restarts > 2:
-            yield _ERROR, f"{name} ends again and again ({unit.restarts} restarts)", log
+            yield _ERROR, f"{name} exits repeatedly ({unit.restarts} restarts)", log
         elif (
             unit.active == "inactive" and unit.condition and unit.result == "success" and unit.enabled == "disabled"
         ):
@@ -219,7 +219,7 @@ def _units(facts: Facts) -> _Said:
             yield _ERROR, f"{name} does not run", f"systemctl --user start {name}"
 
 
-def _garcon(facts: Facts) -> _Said:
+def _garcon(facts: Facts) -> _Problems:
     if facts.garcon is None:
         yield _ERROR, f"garcon does not answer: {facts.garcon_trouble}", "systemctl --user restart guestlink-garcon"
         return
@@ -235,7 +235,7 @@ def _garcon(facts: Facts) -> _Said:
             yield _WARNING, str(warning), ""
 
 
-def _host(facts: Facts) -> _Said:
+def _host(facts: Facts) -> _Problems:
     if facts.host_trouble:
         yield (
             _ERROR,
@@ -244,7 +244,7 @@ def _host(facts: Facts) -> _Said:
         )
 
 
-def _token(facts: Facts) -> _Said:
+def _token(facts: Facts) -> _Problems:
     if facts.token_trouble:
         advice = (
             "start the container from the host (Terminal, or vmc), not with lxc"
@@ -254,7 +254,7 @@ def _token(facts: Facts) -> _Said:
         yield _ERROR, facts.token_trouble, advice
 
 
-def _listener(facts: Facts) -> _Said:
+def _listener(facts: Facts) -> _Problems:
     if facts.listener_trouble and not (facts.garcon or {}).get("registered"):
         advice = (
             "restart the container from the host"
@@ -264,7 +264,7 @@ def _listener(facts: Facts) -> _Said:
         yield _ERROR, f"the host does not answer: {facts.listener_trouble}", advice
 
 
-def _registration(facts: Facts) -> _Said:
+def _registration(facts: Facts) -> _Problems:
     garcon = facts.garcon or {}
     if garcon.get("registered"):
         return
@@ -273,14 +273,14 @@ def _registration(facts: Facts) -> _Said:
         yield (
             _ERROR,
             sentence,
-            "the host knows another token: restart the container from its host"
+            "the host expects another token: restart the container from its host"
             + ("" if facts.chromeos else ", or on the host: guestlink-host attach NAME"),
         )
     else:
-        yield _WARNING, sentence, "wait a moment and look again"
+        yield _WARNING, sentence, "wait a moment and run guestlink doctor again"
 
 
-def _network(facts: Facts) -> _Said:
+def _network(facts: Facts) -> _Problems:
     if facts.chromeos and not facts.address:
         yield (
             _WARNING,
@@ -291,11 +291,11 @@ def _network(facts: Facts) -> _Said:
         yield (
             _NOTE,
             "this container has no network: its programs reach no servers, and no package can be installed",
-            "Guestlink itself needs none; the container's manager on the host gives it one",
+            "Guestlink works without one; the container manager on the host configures it",
         )
 
 
-def _windows(facts: Facts) -> _Said:
+def _windows(facts: Facts) -> _Problems:
     unit = facts.units.get("guestlink-sommelier@0.service")
     if unit is None or unit.load == "not-found":
         advice = "install the package guestlink-sommelier if you want some"
@@ -306,7 +306,7 @@ def _windows(facts: Facts) -> _Said:
     if not facts.compositor_there:
         yield (
             _WARNING,
-            "the host carries no compositor's socket in, so programs have no windows",
+            "the host mounts no compositor's socket here, so programs have no windows",
             "on the host: start guestlink-host inside the desktop's session, or log in to the desktop",
         )
     elif facts.compositor:
@@ -317,34 +317,30 @@ def _windows(facts: Facts) -> _Said:
         )
 
 
-def _proxies(facts: Facts) -> _Said:
+def _proxies(facts: Facts) -> _Problems:
     for proxy in facts.proxies:
         for limit in proxy.get("limits", ()):
             yield _WARNING, f"{proxy['socket']}: {limit['sentence']}", limit["advice"]
 
 
-def _graphics(facts: Facts) -> _Said:
+def _graphics(facts: Facts) -> _Problems:
     if not facts.nodes:
         yield (
             _NOTE,
-            "the host gives this container no GPU, so drawing is done by the processor",
-            "where the host has one, "
-            + (
-                "the virtual machine needs it too"
-                if facts.chromeos
-                else "guestlink-host attach NAME there passes it in"
-            ),
+            "the host gives this container no GPU, so programs draw with the processor",
+            "if the host has one, "
+            + ("the virtual machine needs it too" if facts.chromeos else "run guestlink-host attach NAME there"),
         )
     for node in facts.nodes:
         if node.trouble:
             yield (
                 _WARNING,
-                f"{node.path} cannot be opened: {node.trouble}; drawing is done without the GPU",
-                "sudo guestlink adopt puts the user into the node's group; a new login makes it count",
+                f"{node.path} cannot be opened: {node.trouble}; programs draw without the GPU",
+                "sudo guestlink adopt adds the user to the node's group; log in again afterwards",
             )
 
 
-def _groups(facts: Facts) -> _Said:
+def _groups(facts: Facts) -> _Problems:
     if facts.groups_missing:
         yield (
             _WARNING,
@@ -353,13 +349,13 @@ def _groups(facts: Facts) -> _Said:
         )
 
 
-def _files(facts: Facts) -> _Said:
+def _files(facts: Facts) -> _Problems:
     if facts.files_missing:
         missing = ", ".join(facts.files_missing)
         yield _WARNING, f"files that hosts rely on are missing: {missing}", "sudo guestlink adopt"
 
 
-def _sftp(facts: Facts) -> _Said:
+def _sftp(facts: Facts) -> _Problems:
     if not facts.sftp_server:
         yield (
             _NOTE,
@@ -368,7 +364,7 @@ def _sftp(facts: Facts) -> _Said:
         )
 
 
-def _shells(facts: Facts) -> _Said:
+def _shells(facts: Facts) -> _Problems:
     if not facts.shell_server:
         yield (
             _NOTE,
@@ -377,7 +373,7 @@ def _shells(facts: Facts) -> _Said:
         )
 
 
-def _links(facts: Facts) -> _Said:
+def _links(facts: Facts) -> _Problems:
     if not facts.xdg_open:
         yield (
             _NOTE,
@@ -386,7 +382,7 @@ def _links(facts: Facts) -> _Said:
         )
 
 
-def _locale(facts: Facts) -> _Said:
+def _locale(facts: Facts) -> _Problems:
     if facts.locale_missing:
         yield (
             _WARNING,
@@ -395,16 +391,16 @@ def _locale(facts: Facts) -> _Said:
         )
 
 
-def _system_units(facts: Facts) -> _Said:
+def _system_units(facts: Facts) -> _Problems:
     if facts.failed_system_units:
         yield (
             _NOTE,
             f"system units have failed: {', '.join(facts.failed_system_units)}",
-            "systemctl status UNIT; in a container some cannot work (status 226) and can be masked",
+            "systemctl status UNIT; mask those that cannot work in a container (status 226)",
         )
 
 
-def _journal(facts: Facts) -> _Said:
+def _journal(facts: Facts) -> _Problems:
     if not facts.journal_readable:
         yield (
             _NOTE,
@@ -415,7 +411,7 @@ def _journal(facts: Facts) -> _Said:
 
 CHECKS: tuple[Check, ...] = (
     Check("place", "this is a container", _place),
-    Check("disk", "there is room on the disk", _disk),
+    Check("disk", "the disk has free space", _disk),
     Check("system", "systemd runs", _system, ("place",)),
     Check("user", "the services are this user's", _user, ("place",)),
     Check("runtime", "the runtime directory is the user's", _runtime, ("place", "system", "user", "disk")),
@@ -438,7 +434,7 @@ CHECKS: tuple[Check, ...] = (
         ("user", "garcon", "host", "token", "listener", "rival"),
     ),
     Check("windows", "programs can show windows", _windows, ("manager", "host", "units", "listener")),
-    Check("proxies", "programs get what the proxy's settings promise", _proxies, ("windows",)),
+    Check("proxies", "the proxy's settings take effect", _proxies, ("windows",)),
     Check("graphics", "the GPU can be used", _graphics, ("user",)),
     Check("groups", "the expected groups exist", _groups, ("place",)),
     Check("files", "the expected files exist", _files, ("place",)),

@@ -258,11 +258,11 @@ def _original_runs() -> bool:
 
 
 def _libraries(commands: Commands) -> dict[str, Any]:
-    from garcon.diagnosis.checks import LEAST_VERSIONS
+    from garcon.diagnosis.checks import MIN_VERSIONS
 
     # In its own process, because a broken extension module may crash the process.
     isolated = ["-I"] if sys.flags.isolated else []
-    ran = commands.run([sys.executable, *isolated, "-c", _VERSIONS, *LEAST_VERSIONS])
+    ran = commands.run([sys.executable, *isolated, "-c", _VERSIONS, *MIN_VERSIONS])
     try:
         found = json.loads(ran.text.strip().splitlines()[-1])
     except (ValueError, IndexError):
