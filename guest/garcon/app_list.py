@@ -30,7 +30,7 @@ class FoundEntry(NamedTuple):
     entry: DesktopEntry
 
 
-class Application(NamedTuple):
+class PublishedApplication(NamedTuple):
     """An application as it is published.
 
     :ivar package_id: the package that owns it (:mod:`garcon.package_owner`), empty while garcon cannot remove
@@ -51,7 +51,7 @@ class AppList(NamedTuple):
     :ivar paths: the desktop file of every id, published or not.
     """
 
-    applications: tuple[Application, ...]
+    applications: tuple[PublishedApplication, ...]
     paths: dict[str, str]
 
 
@@ -77,7 +77,7 @@ def build_app_list(found: Iterable[FoundEntry], resolves: Resolves) -> AppList:
         paths[candidate.desktop_file_id] = candidate.path
         if is_published(candidate.entry, resolves):
             name = executable_file_name(candidate.entry)
-            applications.append(Application(*candidate, executable_file_name=name))
+            applications.append(PublishedApplication(*candidate, executable_file_name=name))
     return AppList(tuple(applications), paths)
 
 

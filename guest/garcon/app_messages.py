@@ -6,7 +6,7 @@ import heapq
 from collections.abc import Callable, Iterable, Mapping
 from typing import NamedTuple
 
-from garcon.app_list import Application
+from garcon.app_list import PublishedApplication
 from garcon.desktop_entry import split_list
 from guestlink.pb import container_host_pb2
 
@@ -27,7 +27,7 @@ class FittedList(NamedTuple):
     left_out: str
 
 
-def application_message(application: Application) -> container_host_pb2.Application:
+def application_message(application: PublishedApplication) -> container_host_pb2.Application:
     """One application, complete."""
     entry = application.entry
     message = container_host_pb2.Application(
@@ -55,7 +55,7 @@ def _localised(message: container_host_pb2.Application.LocalizedString, texts: M
         message.values.add(locale=locale, value=text)
 
 
-def fit_list(applications: Iterable[Application], limit: int = SIZE_LIMIT) -> FittedList:
+def fit_list(applications: Iterable[PublishedApplication], limit: int = SIZE_LIMIT) -> FittedList:
     """Make the list small enough.
 
     The largest application shrinks first, so that one absurd file affects no other application. It loses its

@@ -14,7 +14,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from garcon.app_list import Application, desktop_file_id
+from garcon.app_list import PublishedApplication, desktop_file_id
 from garcon.app_messages import fit_list
 from garcon.app_scanner import AppScanner
 from garcon.desktop_entry import BrokenEntry, DesktopEntry, parse_desktop_entry, split_list
@@ -193,7 +193,7 @@ def entries(content: bytes) -> list[DesktopEntry]:
 @given(st.lists(_ENTRY_BYTES, max_size=5), st.integers(0, 2000))
 def test_whatever_is_read_can_be_sent(contents: list[bytes], limit: int) -> None:
     applications = [
-        Application(str(number), f"/{number}", entry, executable_file_name(entry))
+        PublishedApplication(str(number), f"/{number}", entry, executable_file_name(entry))
         for number, content in enumerate(contents)
         for entry in entries(content)
     ]

@@ -5,18 +5,20 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from garcon.app_list import Application
+from garcon.app_list import PublishedApplication
 from garcon.app_messages import SIZE_LIMIT, application_message, fit_list
 from garcon.desktop_entry import parse_desktop_entry
 from garcon.exec_line import executable_file_name
 from guestlink.pb import container_host_pb2
 
 
-def application(desktop_file_id: str, **keys: str) -> Application:
+def application(desktop_file_id: str, **keys: str) -> PublishedApplication:
     keys = {"Type": "Application", "Name": "N", "Exec": "prog", **keys}
     text = "[Desktop Entry]\n" + "".join(f"{key}={value}\n" for key, value in keys.items())
     entry = parse_desktop_entry(text.encode())
-    return Application(desktop_file_id, f"/usr/share/{desktop_file_id}", entry, executable_file_name(entry))
+    return PublishedApplication(
+        desktop_file_id, f"/usr/share/{desktop_file_id}", entry, executable_file_name(entry)
+    )
 
 
 def request_size(messages: list[container_host_pb2.Application]) -> int:

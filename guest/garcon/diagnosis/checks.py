@@ -31,13 +31,13 @@ class Check(NamedTuple):
     """One check.
 
     :ivar what: the healthy state, as a clause.
-    :ivar ask: yields severity, sentence and advice for each problem.
+    :ivar find: yields severity, sentence and advice for each problem.
     :ivar after: causes: checks that must have no error before this one runs.
     """
 
     name: str
     what: str
-    ask: Callable[[Facts], _Problems]
+    find: Callable[[Facts], _Problems]
     after: tuple[str, ...] = ()
 
 
@@ -52,7 +52,7 @@ def run_checks(facts: Facts) -> Diagnosis:
         if broken.intersection(check.after):
             broken.add(check.name)  # A consequence of a consequence is skipped, too.
             continue
-        said = [Finding(check.name, *words) for words in check.ask(facts)]
+        said = [Finding(check.name, *words) for words in check.find(facts)]
         if any(finding.severity is _ERROR for finding in said):
             broken.add(check.name)
         findings += said
