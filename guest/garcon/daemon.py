@@ -9,7 +9,7 @@ import os
 from collections.abc import Mapping, Sequence
 from typing import NoReturn
 
-from garcon.calls import FAMILIES
+from garcon.calls import implementations
 from garcon.calls.commands import CommandCalls
 from garcon.early_end import OUTCOME_TIME
 from garcon.garcon_server import GarconServer
@@ -120,7 +120,7 @@ class Daemon:
             if not is_chromeos:
                 # ChromeOS gets the response as soon as the program runs, and takes no report of a later failure.
                 parts.launcher.outcome_time, parts.launcher.failures = OUTCOME_TIME, parts.failures
-            server = stack.add(GarconServer([family(parts) for family in FAMILIES], runtime))
+            server = stack.add(GarconServer(implementations(parts), runtime))
             serve = functools.partial(_serve, server, parts.sftp, garcon_address(config, host), host)
             await serve()
             client = ListenerClient(

@@ -24,3 +24,8 @@ FAMILIES: tuple[Callable[[Parts], object], ...] = (
     DiagnosisCalls,
 )
 """Every family that garcon serves."""
+
+
+def implementations(parts: Parts) -> list[object]:
+    """The implementations for :class:`guestlink.rpc.Server`."""
+    return [family(parts) for family in FAMILIES]
