@@ -33,8 +33,8 @@ class FoundEntry(NamedTuple):
 class PublishedApplication(NamedTuple):
     """An application as it is published.
 
-    :ivar package_id: the package that owns it (:mod:`garcon.package_owner`), empty while garcon cannot remove
-        packages.
+    :ivar package_id: the package that owns it (:mod:`garcon.package_owner`); empty while garcon cannot
+        remove packages.
     """
 
     desktop_file_id: str

@@ -68,7 +68,7 @@ def picture_names(icons: Iterable[str]) -> PictureNames:
 
 
 class _Index(NamedTuple):
-    """An index.theme read by both parsers of :mod:`garcon.icon_theme`; ``None`` if the parser rejects it."""
+    """An index.theme, read by both parsers of :mod:`garcon.icon_theme`; ``None`` if one rejects it."""
 
     signature: tuple[int, int]
     compatible: IconTheme | None

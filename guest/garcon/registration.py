@@ -1,7 +1,7 @@
 """Registration with the host as a state machine: it retries for ever and can describe its state at any time.
 
-Pure: :class:`garcon.listener_client.ListenerClient` reports the events and waits for the delays. ChromeOS's garcon
-registers once and never again (chromeos-garcon.md §2.2, §2.3); the states and delays here are ours.
+Pure: :class:`garcon.listener_client.ListenerClient` reports the events and waits for the delays. ChromeOS's
+garcon registers once and never again (chromeos-garcon.md §2.2, §2.3); the states and delays here are ours.
 """
 
 from __future__ import annotations
