@@ -36,7 +36,7 @@ class AppScanner:
     def __init__(self, environ: Mapping[str, str]) -> None:
         self._environ = environ
         self._known: dict[str, _Known] = {}
-        self._told_limit = False
+        self._limit_logged = False
 
     @property
     def directories(self) -> list[str]:
@@ -54,7 +54,7 @@ class AppScanner:
         for root in self.directories:
             for path in _walk(root):
                 if len(seen) >= FILE_LIMIT:
-                    self._tell_limit(root)
+                    self._log_limit(root)
                     return
                 known = self._known_or_read(path) if _is_utf8(path) else None
                 if known is None:
@@ -77,9 +77,9 @@ class AppScanner:
             return known
         return _Known(signature, _read_entry(path))
 
-    def _tell_limit(self, root: str) -> None:
-        if not self._told_limit:
-            self._told_limit = True
+    def _log_limit(self, root: str) -> None:
+        if not self._limit_logged:
+            self._limit_logged = True
             _log.warning("more than %d desktop files; those from %s on are not published", FILE_LIMIT, root)
 
 

@@ -76,7 +76,7 @@ class SftpStream:
         self._peers = PeerPolicy()
         self._running: set[Child] = set()
         self._connections = 0
-        self._said = ""
+        self._last_warning = ""
         self.port: int | None = None
 
     def start(self, address: Address, cid: int = CID_HOST) -> int:
@@ -203,7 +203,7 @@ class SftpStream:
         except (OSError, ValueError) as error:
             self._warn(f"{program} cannot be started: {reason(error)}")
             return None
-        self._said = ""
+        self._last_warning = ""
         server = Child(process)
         self._running.add(server)
         return server
@@ -231,6 +231,6 @@ class SftpStream:
 
     def _warn(self, text: str) -> None:
         # A refused peer may retry a thousand times a second: log the same text only once.
-        if text != self._said:
-            self._said = text
+        if text != self._last_warning:
+            self._last_warning = text
             _log.warning("%s", text)

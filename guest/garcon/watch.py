@@ -51,12 +51,13 @@ class DirectoryWatch:
     def start(self) -> None:
         """Begin to watch."""
         try:
-            self._inotify = Inotify()
+            inotify = Inotify()
         except OSError as error:
             self._warn(reason(error) + "; sysctl fs.inotify shows the limits")
             return
-        self._take(make_plan(self._inotify, self._watches))
-        asyncio.get_running_loop().add_reader(self._inotify.fileno(), self._readable)
+        self._inotify = inotify
+        self._take(inotify, make_plan(inotify, self._watches))
+        asyncio.get_running_loop().add_reader(inotify.fileno(), self._readable, inotify)
 
     async def replace(self, watches: Iterable[Watched]) -> None:
         """Watch these paths instead, and return when the watches are in place. No callback is called for this."""
@@ -78,20 +79,19 @@ class DirectoryWatch:
             await asyncio.wait([self._making])  # A thread still uses the descriptor.
         inotify.close()
 
-    def _readable(self) -> None:
-        assert self._inotify is not None
+    def _readable(self, inotify: Inotify) -> None:
         concerned: set[Watched] = set()
-        for change in self._inotify.read():
+        for change in inotify.read():
             watches, outdated = self._plan.affected(change)
             concerned |= watches
             if outdated:
                 self._waiting |= watches
                 self._outdated = True
-        self._tell(concerned)
+        self._notify(concerned)
         if self._outdated:
             self._place()
 
-    def _tell(self, concerned: Iterable[Watched]) -> None:
+    def _notify(self, concerned: Iterable[Watched]) -> None:
         for watched in concerned:
             if watched in self._plan.present:
                 watched.changed()
@@ -113,8 +113,8 @@ class DirectoryWatch:
                 began = loop.time()
                 self._making = loop.run_in_executor(None, make_plan, inotify, list(self._watches))
                 plan = await asyncio.shield(self._making)
-                self._take(plan)
-                self._tell(concerned)
+                self._take(inotify, plan)
+                self._notify(concerned)
                 if not self._outdated:
                     self._placed.set()
                 await asyncio.sleep(min(loop.time() - began, _PAUSE_LIMIT))
@@ -122,12 +122,11 @@ class DirectoryWatch:
             self._placing = False
             self._placed.set()
             if self._inotify is not None:
-                loop.add_reader(inotify.fileno(), self._readable)
+                loop.add_reader(inotify.fileno(), self._readable, inotify)
 
-    def _take(self, plan: Plan) -> None:
-        assert self._inotify is not None
+    def _take(self, inotify: Inotify, plan: Plan) -> None:
         for number in self._plan.directories.keys() - plan.directories.keys():
-            self._inotify.unwatch(number)
+            inotify.unwatch(number)
         self._plan = plan
         self._warn(plan.problem)
 

@@ -43,7 +43,7 @@ def _start(root: GuestRoot, user: Account) -> Outcome:
             "failed",
             f"no user manager runs for {user.name}: {error}",
             "install libpam-systemd and dbus-user-session (Debian, Ubuntu), then adopt again; "
-            f"journalctl -u user@{user.uid}.service says why",
+            f"journalctl -u user@{user.uid}.service shows why",
         )
     for words in (["daemon-reload"], ["start", "default.target"]):
         root.call(["systemctl", "--user", *words], user=user)
@@ -81,7 +81,7 @@ def _not_running(root: GuestRoot, user: Account, state: str) -> Outcome:
     return Outcome(
         "failed",
         f"garcon does not run for {user.name}: its unit is {state} ({found.get('Result', 'no result')})",
-        f"journalctl _UID={user.uid} -n 50 says why",
+        f"journalctl _UID={user.uid} -n 50 shows why",
     )
 
 

@@ -345,6 +345,6 @@ STEPS: tuple[Step, ...] = (
     Step("sound", "no udev finds the host's sound in a container", _sound),
     Step("host fonts", "programs look like the host's", _fonts),
     Step("fonts", "programs show boxes without any", _own_fonts),
-    Step("cursor", "launched programs are told to use Adwaita", _cursor),
+    Step("cursor", "XCURSOR_THEME is Adwaita for launched programs", _cursor),
     Step("services", "the host can see nothing here before they run", start_services),
 )

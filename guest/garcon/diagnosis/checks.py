@@ -52,11 +52,11 @@ def run_checks(facts: Facts) -> Diagnosis:
         if broken.intersection(check.after):
             broken.add(check.name)  # A consequence of a consequence is skipped, too.
             continue
-        said = [Finding(check.name, *words) for words in check.find(facts)]
-        if any(finding.severity is _ERROR for finding in said):
+        found = [Finding(check.name, *words) for words in check.find(facts)]
+        if any(finding.severity is _ERROR for finding in found):
             broken.add(check.name)
-        findings += said
-        if not said:
+        findings += found
+        if not found:
             passed.add(check.name)
     return Diagnosis(findings, frozenset(passed))
 
@@ -195,7 +195,7 @@ def _rival(facts: Facts) -> _Problems:
 
 def _units(facts: Facts) -> _Problems:
     for name, unit in facts.units.items():
-        log = f"journalctl --user -u {name} says why"
+        log = f"journalctl --user -u {name} shows why"
         if unit.load == "masked" or unit.enabled == "masked":
             yield (
                 _ERROR,

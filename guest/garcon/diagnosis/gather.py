@@ -161,7 +161,7 @@ def _free() -> Iterator[tuple[str, tuple[int, int]]]:
 def _session(environ: Mapping[str, str], commands: Commands) -> dict[str, Any]:
     runtime = environ["XDG_RUNTIME_DIR"]
     ran = commands.run(["systemctl", "--user", "is-system-running"], 5)
-    manager = ran.text.strip().splitlines()[-1] if ran.text.strip() else "systemctl says nothing"
+    manager = ran.text.strip().splitlines()[-1] if ran.text.strip() else "systemctl prints nothing"
     return {
         "runtime_directory": runtime,
         "runtime_trouble": _runtime_trouble(runtime),
