@@ -34,18 +34,22 @@ GARCON_ADDRESS = Setting[Address | None](
     "garcon_address", "GUESTLINK_GARCON_ADDRESS", None, parse_address, "where garcon serves the host"
 )
 VSH_ADDRESS = Setting(
-    "vsh_address", "GUESTLINK_VSH_ADDRESS", "", str, "where vshd finds the host's shell, with {port} in it"
+    "vsh_address",
+    "GUESTLINK_VSH_ADDRESS",
+    "",
+    str,
+    "address that vshd connects to; {port} is replaced",
 )
 LOG_LEVEL = Setting("log_level", "GUESTLINK_LOG", "info", str, "debug, info, warning or error")
-ICON_THEME = Setting("icon_theme", "", "", str, "icon theme to prefer; empty takes the desktop's setting")
+ICON_THEME = Setting("icon_theme", "", "", str, "icon theme to prefer; empty uses the desktop's setting")
 TERMINAL: Setting[Sequence[str]] = Setting(
-    "terminal", "", (), shlex.split, "terminal program with the switch before a command, as in `foot -e`"
+    "terminal", "", (), shlex.split, "terminal program and its switch before a command, as in `foot -e`"
 )
 STARTUP_NOTIFY = Setting("startup_notify", "", True, boolean, "set DESKTOP_STARTUP_ID for launched programs")
 LOGIN_SHELL = Setting(
-    "login_shell", "GUESTLINK_LOGIN_SHELL", True, boolean, "ask a login shell for PATH and XDG_DATA_DIRS"
+    "login_shell", "GUESTLINK_LOGIN_SHELL", True, boolean, "run a login shell to read PATH and XDG_DATA_DIRS"
 )
-SFTP_SERVER = Setting("sftp_server", "", "", str, "path of sftp-server; empty looks where distributions have it")
+SFTP_SERVER = Setting("sftp_server", "", "", str, "path of sftp-server; empty searches the distributions' paths")
 SFTP_LIMIT = Setting("sftp_limit", "", 64, _count, "SFTP connections at a time")
 
 SCHEMA: tuple[Setting[Any], ...] = (
