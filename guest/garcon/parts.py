@@ -77,7 +77,7 @@ def make_parts(
         publisher=publisher,
         entries=entries,
         launcher=stack.add(launcher),
-        failures=failures,
+        failures=stack.add(failures),
         icons=IconLookup(environ, config[ICON_THEME]),
         shells=shells,
         sftp=stack.add(sftp),
