@@ -81,7 +81,7 @@ class Guest:
 
     async def close(self) -> None:
         """Stop the publisher and close the link to garcon; the launchers stay."""
-        self.publisher.stop()
+        await self.publisher.stop()
         await self._tasks.close()
 
     @property

@@ -55,11 +55,13 @@ class LauncherFiles:
         self._icon_bytes = 0
         self._foreign: set[Path] = set()
         self._over_quota = False
-        self._stopping = threading.Event()
+        self._is_stopped = False
+        self._changing = threading.Lock()
 
     def stop(self) -> None:
-        """Stop the work in other threads early; it raises :class:`Stopped`."""
-        self._stopping.set()
+        """Stop the work in other threads; it raises :class:`Stopped`. No file changes after the return."""
+        with self._changing:
+            self._is_stopped = True
 
     def scan(self) -> None:
         """Read which icons there are, and remove files that a killed daemon left half-written."""
@@ -164,8 +166,10 @@ class LauncherFiles:
             return stream.read(_READ_LIMIT)
 
     def _write(self, path: Path, content: bytes, owner: Callable[[bytes], str | None]) -> bool:
-        if self._stopping.is_set():
-            raise Stopped
+        with self._change():
+            return self._replace(path, content, owner)
+
+    def _replace(self, path: Path, content: bytes, owner: Callable[[bytes], str | None]) -> bool:
         old = self._read(path)
         is_ours = old is not None and (not old or owner(old) == self._container)
         if os.path.lexists(path) and not is_ours:
@@ -187,9 +191,15 @@ class LauncherFiles:
         return True
 
     def _remove(self, path: Path) -> None:
-        if self._stopping.is_set():
-            raise Stopped
-        path.unlink(missing_ok=True)
+        with self._change():
+            path.unlink(missing_ok=True)
+
+    @contextlib.contextmanager
+    def _change(self) -> Iterator[None]:
+        with self._changing:
+            if self._is_stopped:
+                raise Stopped
+            yield
 
     def _remove_icon(self, path: Path) -> None:
         self._remove(path)

@@ -99,9 +99,9 @@ class Publisher:
         if link is not None:
             self._wanted.set()
 
-    def stop(self) -> None:
-        """Stop the work in other threads early."""
-        self._files.stop()
+    async def stop(self) -> None:
+        """Stop the work in other threads; no file changes after this."""
+        await asyncio.to_thread(self._files.stop)
 
     async def remove_files(self) -> None:
         """Remove every launcher and icon. Call it after :meth:`run` has been cancelled.

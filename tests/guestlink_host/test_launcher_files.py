@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import os
 import subprocess
+import threading
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -170,6 +172,33 @@ def test_stopping_ends_the_work_between_two_files(tmp_path: Path) -> None:
     with pytest.raises(Stopped):
         files.write_launchers(launchers("a"))
     assert everything(tmp_path) == {}
+
+
+def test_a_file_that_is_being_written_is_there_before_stopping_ends(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Else a launcher could appear after ``remove`` has removed the others."""
+    files = LauncherFiles("demo", tmp_path)
+    replace, begun, allowed = os.replace, threading.Event(), threading.Event()
+
+    def slow(source: Path, target: Path) -> None:
+        begun.set()
+        assert allowed.wait(60)
+        replace(source, target)
+
+    monkeypatch.setattr(os, "replace", slow)
+    with ThreadPoolExecutor(2) as pool:
+        writing = pool.submit(files.write_launchers, launchers("a", "b"))
+        assert begun.wait(60)
+        stopping = pool.submit(files.stop)
+        assert not stopping.done()
+        allowed.set()
+        stopping.result(60)
+        there = everything(tmp_path)
+        with pytest.raises(Stopped):
+            writing.result(60)
+    assert len(there) == 1
+    assert everything(tmp_path) == there
 
 
 @pytest.fixture

@@ -109,15 +109,20 @@ def test_outputs_look_alike_inside_the_sandbox_and_outside(short: Path, switch: 
 
 
 def _described(client: Client) -> list[tuple[int, bytes]]:
-    """The events that describe the output: opcodes and bytes; empty until the description is complete."""
+    """The last events that describe the output: opcodes and bytes; empty until the description is complete.
+
+    The proxy describes an output again when its own connection has learnt more about it.
+    """
     output = client.bind("wl_output", 3)
     client.sync()
     heard = client.sync()
     events = [m for m in client.events if m.object_id == output]
     assert not [m for m in heard if m.object_id == output]
-    if not any(m.opcode == _DONE for m in events):
+    ends = [number for number, m in enumerate(events) if m.opcode == _DONE]
+    if not ends:
         return []
-    return [(m.opcode, m.data[8:]) for m in events if m.opcode != _DONE]
+    start = ends[-2] + 1 if len(ends) > 1 else 0
+    return [(m.opcode, m.data[8:]) for m in events[start : ends[-1]]]
 
 
 def _is_filled(compositor: Compositor) -> bool:
