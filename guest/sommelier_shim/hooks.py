@@ -20,10 +20,11 @@ arrays, and ``encode``, which makes a message. A reader needs no check, because 
 
 **What a hook may do.** It may change arguments of the message in place; set ``flow.prefix`` (bytes that go before
 the message) and ``flow.suffix`` (bytes after it) with ``+=``; set ``flow.deferred_suffix`` to a function that
-returns more bytes to append, and that runs after the message has created its objects, so that it can use their
-ids; send to the sender of the message with ``relay.to_client(data, None)`` or ``relay.to_host(data, None)`` (not
-to its receiver, for which the flow may hold back earlier messages: that is what prefix and suffix are for); and
-keep state under a :class:`FeatureKey`. A hook must not keep ``flow.buffer`` or a view of it.
+returns more bytes to append, and that runs after the message has created its objects, so that it can use their ids
+(one hook of a message can set it); send to the sender of the message with ``relay.to_client(data, None)`` or
+``relay.to_host(data, None)`` (not to its receiver, for which the flow may hold back earlier messages: that is what
+prefix and suffix are for); and keep state under a :class:`FeatureKey`. A hook must not keep ``flow.buffer`` or a
+view of it.
 
 **What a hook returns.** ``None``: go on with the next hook; after the last one the relay forwards the message.
 ``b""``: drop the message; the relay closes its descriptors. Other bytes: send these instead; the relay

@@ -114,10 +114,35 @@ def install(
     :returns: the host globals that the hooks bind, with the highest version of each.
     """
 
-    def get_keyboard(flow: Flow, object_id: int, at: int, stop: int) -> Buffer | None:
+    filter_ = _KeyFilter(always, windowed, has_extension=has_extension)
+    hooks.on_request("wl_seat", "get_keyboard", filter_.get_keyboard, Phase.OBSERVE)
+    hooks.on_request("wl_keyboard", "release", filter_.release, Phase.OBSERVE)
+    hooks.on_event("wl_keyboard", "keymap", _keymap, Phase.OBSERVE)
+    hooks.on_event("wl_keyboard", "enter", _enter, Phase.OBSERVE)
+    hooks.on_event("wl_keyboard", "leave", _leave, Phase.OBSERVE)
+    hooks.on_event("wl_keyboard", "modifiers", _modifiers, Phase.OBSERVE)
+    hooks.on_event("wl_keyboard", "key", filter_.key, Phase.REPLACE)
+    if windowed:
+        hooks.on_request("xdg_wm_base", "get_xdg_surface", _get_xdg_surface, Phase.OBSERVE)
+        hooks.on_request("xdg_surface", "get_toplevel", _get_toplevel, Phase.OBSERVE)
+        hooks.on_event("xdg_toplevel", "configure", _configure, Phase.OBSERVE)
+    return {EXTENSION: 1} if has_extension else {}
+
+
+class _KeyFilter:
+    """The hooks that need the settings, see :func:`install`."""
+
+    def __init__(
+        self, always: frozenset[Accelerator], windowed: frozenset[Accelerator], *, has_extension: bool
+    ) -> None:
+        self._always = always
+        self._windowed = windowed
+        self._has_extension = has_extension
+
+    def get_keyboard(self, flow: Flow, object_id: int, at: int, stop: int) -> Buffer | None:
         (new,) = _read_get_keyboard(flow.buffer, at)
         keyboard = _KEYBOARDS.of(flow.relay)[new] = Keyboard()
-        if has_extension:
+        if self._has_extension:
             relay = translating(flow.relay)
             manager = OWN_GLOBALS.of(flow.relay).bound.get(EXTENSION, 0)
 
@@ -128,20 +153,20 @@ def install(
             flow.deferred_suffix = extend if manager else None
         return None
 
-    def release(flow: Flow, object_id: int, at: int, stop: int) -> Buffer | None:
+    def release(self, flow: Flow, object_id: int, at: int, stop: int) -> Buffer | None:
         keyboard = _KEYBOARDS.of(flow.relay).pop(object_id, None)
         if keyboard is not None and keyboard.extension:
             flow.prefix += _DESTROY_EXTENDED.encode(keyboard.extension)
             translating(flow.relay).disown(keyboard.extension, _EXTENDED_KEYBOARD)
         return None
 
-    def key(flow: Flow, object_id: int, at: int, stop: int) -> Buffer | None:
+    def key(self, flow: Flow, object_id: int, at: int, stop: int) -> Buffer | None:
         keyboard = _KEYBOARDS.of(flow.relay).get(flow.relay.client_id(object_id))
         if keyboard is None:
             return None
         serial, code, state = _read_key(flow.buffer, at)
         if state == _PRESSED:
-            passes = not _is_accelerator(flow, keyboard, code)
+            passes = not self._is_accelerator(flow, keyboard, code)
             if passes:
                 keyboard.passed.add(code)
         else:
@@ -153,26 +178,13 @@ def install(
             flow.relay.to_host(_ACK_KEY.encode(keyboard.extension, serial, handled), None)
         return None if passes else b""
 
-    def _is_accelerator(flow: Flow, keyboard: Keyboard, code: int) -> bool:
+    def _is_accelerator(self, flow: Flow, keyboard: Keyboard, code: int) -> bool:
         if keyboard.keymap is None:
             return False
         pressed = Accelerator(keyboard.keymap.modifiers(), keyboard.keymap.keysym(code))
-        return pressed in always or (
-            pressed in windowed and keyboard.focus not in _WINDOWS.of(flow.relay).fullscreen
+        return pressed in self._always or (
+            pressed in self._windowed and keyboard.focus not in _WINDOWS.of(flow.relay).fullscreen
         )
-
-    hooks.on_request("wl_seat", "get_keyboard", get_keyboard, Phase.OBSERVE)
-    hooks.on_request("wl_keyboard", "release", release, Phase.OBSERVE)
-    hooks.on_event("wl_keyboard", "keymap", _keymap, Phase.OBSERVE)
-    hooks.on_event("wl_keyboard", "enter", _enter, Phase.OBSERVE)
-    hooks.on_event("wl_keyboard", "leave", _leave, Phase.OBSERVE)
-    hooks.on_event("wl_keyboard", "modifiers", _modifiers, Phase.OBSERVE)
-    hooks.on_event("wl_keyboard", "key", key, Phase.REPLACE)
-    if windowed:
-        hooks.on_request("xdg_wm_base", "get_xdg_surface", _get_xdg_surface, Phase.OBSERVE)
-        hooks.on_request("xdg_surface", "get_toplevel", _get_toplevel, Phase.OBSERVE)
-        hooks.on_event("xdg_toplevel", "configure", _configure, Phase.OBSERVE)
-    return {EXTENSION: 1} if has_extension else {}
 
 
 def _keyboard(flow: Flow, object_id: int) -> Keyboard | None:

@@ -60,38 +60,86 @@ def install(
     :param at_change: called when the host has sent events of an output; returns more events for the client.
     """
 
-    def described(view: View, outputs: Outputs, *, ends_set: bool = False) -> bytes:
+    events = _OutputEvents(describer, places, at_change)
+    hooks.at_own_global["wl_output"] = _announced
+    hooks.at_own_global[XDG_OUTPUT] = hooks.at_own_global[AURA] = _source_announced
+    hooks.at_own_removal.append(events.own_removed)
+    hooks.at_outputs_moved.append(events.moved)
+    for interface, name, handler in (
+        ("wl_output", "geometry", _own_geometry),
+        ("wl_output", "mode", events.own_mode),
+        ("wl_output", "scale", _own_scale),
+        ("wl_output", "done", events.own_done),
+        (_SOURCES[XDG_OUTPUT], "logical_position", _own_logical_position),
+        (_SOURCES[XDG_OUTPUT], "logical_size", _own_logical_size),
+        (_SOURCES[XDG_OUTPUT], "done", events.own_done),
+        (_SOURCES[AURA], "scale", _own_zoom),
+        (_SOURCES[AURA], "device_scale_factor", _own_device_scale),
+        (_SOURCES[AURA], "connection", _own_connection),
+    ):
+        hooks.on_own_event(interface, name, handler)
+    hooks.on_bind("wl_output", _bound)
+    hooks.on_bind(XDG_OUTPUT, _manager_bound)
+    hooks.on_request("wl_output", "release", _release, Phase.OBSERVE)
+    hooks.on_request(XDG_OUTPUT, "get_xdg_output", _get_xdg_output, Phase.OBSERVE)
+    hooks.on_request("zxdg_output_v1", "destroy", _destroy_xdg_output, Phase.OBSERVE)
+    for name, hook in (
+        ("geometry", _drop),
+        ("mode", events.client_mode),
+        ("scale", _drop),
+        ("done", events.client_done),
+    ):
+        hooks.on_event("wl_output", name, hook, Phase.REPLACE)
+    hooks.on_event("zxdg_output_v1", "logical_position", events.client_logical, Phase.REPLACE)
+    hooks.on_event("zxdg_output_v1", "logical_size", _drop, Phase.REPLACE)
+    _hide_own_outputs(hooks)
+
+
+class _OutputEvents:
+    """The hooks that need the settings, see :func:`install`."""
+
+    def __init__(
+        self,
+        describer: Describer,
+        places: Mapping[int, OutputPlace],
+        at_change: Callable[[Relay], bytes] | None,
+    ) -> None:
+        self._describer = describer
+        self._places = places
+        self._at_change = at_change
+
+    def _described(self, view: View, outputs: Outputs, *, ends_set: bool = False) -> bytes:
         if not view.output.pixels[0]:
             return b""
-        return view.events(describer.described(view.output, outputs), ends_set=ends_set)
+        return view.events(self._describer.described(view.output, outputs), ends_set=ends_set)
 
-    def changed_events(relay: Relay) -> bytes:
+    def _changed_events(self, relay: Relay) -> bytes:
         """Events for all outputs that have changed: one output may move others."""
         outputs = OUTPUTS.of(relay)
         for name, output in outputs.by_name.items():
-            if name in places and _SOURCES[XDG_OUTPUT] not in output.sources.values():
-                output.logical_position, output.logical_size = places[name]
-        events = b"".join(described(view, outputs) for view in outputs.views.values())
-        return events + (at_change(relay) if at_change is not None else b"")
+            if name in self._places and _SOURCES[XDG_OUTPUT] not in output.sources.values():
+                output.logical_position, output.logical_size = self._places[name]
+        events = b"".join(self._described(view, outputs) for view in outputs.views.values())
+        return events + (self._at_change(relay) if self._at_change is not None else b"")
 
-    def moved(relay: Relay) -> None:
-        events = changed_events(relay)
+    def moved(self, relay: Relay) -> None:
+        events = self._changed_events(relay)
         if events:
             relay.to_client(events, None)
 
-    def own_mode(flow: Flow, object_id: int, at: int, stop: int) -> Buffer | None:
+    def own_mode(self, flow: Flow, object_id: int, at: int, stop: int) -> Buffer | None:
         output = OUTPUTS.of(flow.relay).own.get(object_id)
         flags, width, height, refresh = _read_mode(flow.buffer, at)
         if output is None or not flags & _CURRENT:
             return None
         output.refresh = refresh
         output.pixels = max(0, width), max(0, height)
-        return changed_events(flow.relay) if output.version < 2 else None
+        return self._changed_events(flow.relay) if output.version < 2 else None
 
-    def own_done(flow: Flow, object_id: int, at: int, stop: int) -> Buffer | None:
-        return changed_events(flow.relay)
+    def own_done(self, flow: Flow, object_id: int, at: int, stop: int) -> Buffer | None:
+        return self._changed_events(flow.relay)
 
-    def own_removed(flow: Flow, name: int) -> bytes:
+    def own_removed(self, flow: Flow, name: int) -> bytes:
         relay = translating(flow.relay)
         outputs = OUTPUTS.of(relay)
         output = outputs.by_name.pop(name, None)
@@ -107,55 +155,27 @@ def install(
         if output.version >= _OUTPUT_RELEASES:
             relay.to_host(_RELEASE_OUTPUT.encode(output.host_id), None)
             relay.disown(output.host_id, "wl_output")
-        return changed_events(flow.relay)
+        return self._changed_events(flow.relay)
 
-    def client_mode(flow: Flow, object_id: int, at: int, stop: int) -> Buffer:
+    def client_mode(self, flow: Flow, object_id: int, at: int, stop: int) -> Buffer:
         outputs = OUTPUTS.of(flow.relay)
         view = outputs.views.get(flow.relay.client_id(object_id))
         # Version 1 has no wl_output.done: mode ends the group of events.
-        return described(view, outputs) if view is not None and view.version < 2 else b""
+        return self._described(view, outputs) if view is not None and view.version < 2 else b""
 
-    def client_done(flow: Flow, object_id: int, at: int, stop: int) -> Buffer:
+    def client_done(self, flow: Flow, object_id: int, at: int, stop: int) -> Buffer:
         outputs = OUTPUTS.of(flow.relay)
         view = outputs.views.get(flow.relay.client_id(object_id))
-        return described(view, outputs, ends_set=True) if view is not None else b""
+        return self._described(view, outputs, ends_set=True) if view is not None else b""
 
-    def client_logical(flow: Flow, object_id: int, at: int, stop: int) -> Buffer:
+    def client_logical(self, flow: Flow, object_id: int, at: int, stop: int) -> Buffer:
         outputs, number = OUTPUTS.of(flow.relay), flow.relay.client_id(object_id)
         view = outputs.xdg.get(number)
         if view is None or not view.output.pixels[0]:
             return b""
-        logical = logical_events(number, describer.described(view.output, outputs))
+        logical = logical_events(number, self._describer.described(view.output, outputs))
         view.xdg[number] = view.xdg[number][0], logical
         return logical
-
-    hooks.at_own_global["wl_output"] = _announced
-    hooks.at_own_global[XDG_OUTPUT] = hooks.at_own_global[AURA] = _source_announced
-    hooks.at_own_removal.append(own_removed)
-    hooks.at_outputs_moved.append(moved)
-    for interface, name, handler in (
-        ("wl_output", "geometry", _own_geometry),
-        ("wl_output", "mode", own_mode),
-        ("wl_output", "scale", _own_scale),
-        ("wl_output", "done", own_done),
-        (_SOURCES[XDG_OUTPUT], "logical_position", _own_logical_position),
-        (_SOURCES[XDG_OUTPUT], "logical_size", _own_logical_size),
-        (_SOURCES[XDG_OUTPUT], "done", own_done),
-        (_SOURCES[AURA], "scale", _own_zoom),
-        (_SOURCES[AURA], "device_scale_factor", _own_device_scale),
-        (_SOURCES[AURA], "connection", _own_connection),
-    ):
-        hooks.on_own_event(interface, name, handler)
-    hooks.on_bind("wl_output", _bound)
-    hooks.on_bind(XDG_OUTPUT, _manager_bound)
-    hooks.on_request("wl_output", "release", _release, Phase.OBSERVE)
-    hooks.on_request(XDG_OUTPUT, "get_xdg_output", _get_xdg_output, Phase.OBSERVE)
-    hooks.on_request("zxdg_output_v1", "destroy", _destroy_xdg_output, Phase.OBSERVE)
-    for name, hook in (("geometry", _drop), ("mode", client_mode), ("scale", _drop), ("done", client_done)):
-        hooks.on_event("wl_output", name, hook, Phase.REPLACE)
-    hooks.on_event("zxdg_output_v1", "logical_position", client_logical, Phase.REPLACE)
-    hooks.on_event("zxdg_output_v1", "logical_size", _drop, Phase.REPLACE)
-    _hide_own_outputs(hooks)
 
 
 def _hide_own_outputs(hooks: Hooks) -> None:
