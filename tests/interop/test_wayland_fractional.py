@@ -44,16 +44,16 @@ def test_programs_hear_of_the_fraction(short: Path, switch: str, expected: int) 
         sock.connect(str(proxied.runtime / "wayland-0"))
         client = Client(sock)
         client.start()
-        surface = client.create(client.bind("wl_compositor", 4), 0)
-        fractional = client.create(client.bind("wp_fractional_scale_manager_v1"), 1, "no", surface)
+        surface = client.create(client.bind("wl_compositor", 4), "create_surface")
+        fractional = client.create(client.bind("wp_fractional_scale_manager_v1"), "get_fractional_scale", surface)
         shell = client.bind("xdg_wm_base", 2)
-        xdg_surface = client.create(shell, 2, "no", surface)
-        client.create(xdg_surface, 1)
-        client.request(surface, 6)
+        xdg_surface = client.create(shell, "get_xdg_surface", surface)
+        client.create(xdg_surface, "get_toplevel")
+        client.request(surface, "commit")
 
         def preferred() -> list[int]:
             client.sync()
-            return [m.arguments("u")[0] for m in client.events if m.object_id == fractional]
+            return [m.arguments[0] for m in client.events if m.object_id == fractional]
 
         assert proxied.wait("the fraction", preferred)[-1] == expected
         client.close()

@@ -23,7 +23,6 @@ from support.wayland_peers import Client
 pytestmark = pytest.mark.interop
 
 XDG_OUTPUT = "zxdg_output_manager_v1"
-_DONE = 2
 """Opcodes of wl_output's events."""
 
 
@@ -108,8 +107,8 @@ def test_outputs_look_alike_inside_the_sandbox_and_outside(short: Path, switch: 
         assert described[0] == described[1]
 
 
-def _described(client: Client) -> list[tuple[int, bytes]]:
-    """The last events that describe the output: opcodes and bytes; empty until the description is complete.
+def _described(client: Client) -> list[tuple[str, bytes]]:
+    """The last events that describe the output: names and bytes; empty until the description is complete.
 
     The proxy describes an output again when its own connection has learnt more about it.
     """
@@ -118,11 +117,11 @@ def _described(client: Client) -> list[tuple[int, bytes]]:
     heard = client.sync()
     events = [m for m in client.events if m.object_id == output]
     assert not [m for m in heard if m.object_id == output]
-    ends = [number for number, m in enumerate(events) if m.opcode == _DONE]
+    ends = [number for number, m in enumerate(events) if m.name == "done"]
     if not ends:
         return []
     start = ends[-2] + 1 if len(ends) > 1 else 0
-    return [(m.opcode, m.data[8:]) for m in events[start : ends[-1]]]
+    return [(m.name, m.data[8:]) for m in events[start : ends[-1]]]
 
 
 def _is_filled(compositor: Compositor) -> bool:

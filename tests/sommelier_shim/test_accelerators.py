@@ -13,7 +13,7 @@ from guestlink.config import Config
 from guestlink.errors import GuestlinkError
 from sommelier_shim.policy.accelerators import Accelerator, parse
 from sommelier_shim.policy.keymap import ALT, Keymap, _compiled, keysym
-from support.wayland_peers import GLOBALS, Client, HostConnection, Message, stage
+from support.wayland_peers import GLOBALS, Client, HostConnection, heard_by, stage
 
 KEY_Q, KEY_BRACKETLEFT, KEY_LEFTMETA = 16, 26, 125
 MOD_ALT, MOD_SHIFT = 1 << 3, 1 << 0
@@ -38,10 +38,10 @@ class Typing:
 
     def __init__(self, client: Client, host: HostConnection, keymap: bytes) -> None:
         self.client, self.host = client, host
-        self.keyboard = client.create(client.bind("wl_seat"), 1)
-        self.surface = client.create(client.bind("wl_compositor"), 0)
-        xdg = client.create(client.bind("xdg_wm_base"), 2, "no", self.surface)
-        self.toplevel = client.create(xdg, 1)
+        self.keyboard = client.create(client.bind("wl_seat"), "get_keyboard")
+        self.surface = client.create(client.bind("wl_compositor"), "create_surface")
+        xdg = client.create(client.bind("xdg_wm_base"), "get_xdg_surface", self.surface)
+        self.toplevel = client.create(xdg, "get_toplevel")
         client.sync()
         self._serial = 100
         self._map(keymap)
@@ -49,22 +49,22 @@ class Typing:
     def _map(self, keymap: bytes) -> None:
         descriptor = os.memfd_create("keymap")
         os.write(descriptor, keymap)
-        self.host.event(self.host_keyboard, 0, "uhu", 1, len(keymap), fds=[descriptor])
+        self.host.event(self.host_keyboard, "keymap", 1, len(keymap), fds=[descriptor])
         os.close(descriptor)
 
     @property
     def host_keyboard(self) -> int:
         """The host id of the keyboard: the object that get_keyboard of the seat created."""
         (seat,) = self.host.bound["wl_seat"]
-        return int(self.host.wait_request(seat, 1).arguments("n")[0])
+        return int(self.host.wait_request(seat, "get_keyboard").arguments[0])
 
-    def press(self, key: int, modifiers: int = 0, states: tuple[int, ...] = (1, 0)) -> list[Message]:
-        """Press and release a key; returns the key events that the client receives."""
-        self.host.event(self.host_keyboard, 4, "uuuuu", 1, modifiers, 0, 0, 0)
+    def press(self, key: int, modifiers: int = 0, states: tuple[int, ...] = (1, 0)) -> list[list[int]]:
+        """Press and release a key; returns the arguments of the key events that the client receives."""
+        self.host.event(self.host_keyboard, "modifiers", 1, modifiers, 0, 0, 0)
         for state in states:
             self._serial += 1
-            self.host.event(self.host_keyboard, 3, "uuuu", self._serial, 5, key, state)
-        return [m for m in self.client.sync() if (m.object_id, m.opcode) == (self.keyboard, 3)]
+            self.host.event(self.host_keyboard, "key", self._serial, 5, key, state)
+        return heard_by(self.client.sync(), self.keyboard, "key")
 
 
 @pytest.fixture
@@ -96,18 +96,18 @@ def test_accelerators_do_not_reach_the_client(typing: Typing, key: int, modifier
 @pytest.mark.parametrize("typing", [ALWAYS], indirect=True)
 def test_a_key_that_the_host_repeats_is_released_for_the_client_as_well(typing: Typing) -> None:
     repeated = (1, 2, 2, 0)
-    assert [m.arguments("uuuu")[3] for m in typing.press(KEY_Q, states=repeated)] == [1, 2, 2, 0]
+    assert [state for *_, state in typing.press(KEY_Q, states=repeated)] == [1, 2, 2, 0]
     assert typing.press(KEY_LEFTMETA, states=repeated) == []
 
 
 @pytest.mark.parametrize("typing", [({"windowed_accelerators": "<Alt>bracketleft"}, GLOBALS)], indirect=True)
 def test_windowed_accelerators_count_unless_the_window_is_fullscreen(typing: Typing) -> None:
-    typing.host.event(typing.keyboard, 1, "uoa", 1, typing.surface, b"")
+    typing.host.event(typing.keyboard, "enter", 1, typing.surface, b"")
     assert typing.press(KEY_BRACKETLEFT, MOD_ALT) == []
     fullscreen, activated = (2).to_bytes(4, "little"), (4).to_bytes(4, "little")
-    typing.host.event(typing.toplevel, 0, "iia", 1024, 768, fullscreen + activated)
+    typing.host.event(typing.toplevel, "configure", 1024, 768, fullscreen + activated)
     assert len(typing.press(KEY_BRACKETLEFT, MOD_ALT)) == 2
-    typing.host.event(typing.toplevel, 0, "iia", 0, 0, activated)
+    typing.host.event(typing.toplevel, "configure", 0, 0, activated)
     assert typing.press(KEY_BRACKETLEFT, MOD_ALT) == []
 
 
@@ -117,11 +117,11 @@ def test_a_host_with_the_extension_hears_of_every_key_who_handled_it(typing: Typ
     assert len(typing.press(KEY_Q)) == 2
     assert typing.press(KEY_LEFTMETA) == []
     (extension,) = typing.host.bound["zcr_keyboard_extension_v1"]
-    extended, keyboard = typing.host.wait_request(extension, 0).arguments("no")
+    extended, keyboard = typing.host.wait_request(extension, "get_extended_keyboard").arguments
     assert keyboard == typing.host_keyboard
 
     def acks() -> list[list[int]]:
-        return [m.arguments("uu") for m in typing.host.requests if (m.object_id, m.opcode) == (extended, 1)]
+        return heard_by(typing.host.requests, extended, "ack_key")
 
     typing.host.wait("all acknowledged", lambda: len(acks()) == 4)
     assert acks() == [[101, 1], [102, 1], [103, 0], [104, 0]]
@@ -135,9 +135,9 @@ def test_a_keymap_that_is_none_switches_accelerators_off(typing: Typing) -> None
 
 @pytest.mark.parametrize("typing", [ALWAYS], indirect=True)
 def test_keys_that_were_held_at_enter_are_released_for_the_client(typing: Typing) -> None:
-    typing.host.event(typing.keyboard, 1, "uoa", 1, typing.surface, KEY_LEFTMETA.to_bytes(4, "little"))
-    typing.host.event(typing.keyboard, 3, "uuuu", 1, 5, KEY_LEFTMETA, 0)
-    assert [m.opcode for m in typing.client.sync() if m.object_id == typing.keyboard][-1] == 3
+    typing.host.event(typing.keyboard, "enter", 1, typing.surface, KEY_LEFTMETA.to_bytes(4, "little"))
+    typing.host.event(typing.keyboard, "key", 1, 5, KEY_LEFTMETA, 0)
+    assert [m.name for m in typing.client.sync() if m.object_id == typing.keyboard][-1] == "key"
 
 
 @pytest.mark.parametrize("typing", [ALWAYS], indirect=True)

@@ -15,8 +15,8 @@ import pytest
 from sommelier_shim.outlet import QUEUE_HIGH
 from sommelier_shim.relay import COUNTED_AGAIN, UNCONFIRMED_LIMIT
 from sommelier_shim.server import raise_descriptor_limit
-from sommelier_shim.wire import FIRST_SERVER_ID, HEADER, encode
-from support.wayland_peers import Between, Client, Host, HostConnection, Wire, stage
+from sommelier_shim.wire import DISPLAY, FIRST_SERVER_ID, HEADER, encode
+from support.wayland_peers import Between, Client, Host, HostConnection, Wire, heard_by, stage
 
 
 @pytest.fixture(autouse=True, scope="module")
@@ -86,10 +86,10 @@ def test_random_bodies_behind_good_headers(staged: tuple[Between, Host], seed: i
     between, host = staged
     with between.client() as client:
         client.start()
-        surface = client.create(client.bind("wl_compositor"), 0)
-        device = client.create(client.bind("wl_data_device_manager"), 1, "no", client.bind("wl_seat"))
+        surface = client.create(client.bind("wl_compositor"), "create_surface")
+        device = client.create(client.bind("wl_data_device_manager"), "get_data_device", client.bind("wl_seat"))
         client.sync()
-        host.connection(at_least=3).event(device, 0, "n", FIRST_SERVER_ID)  # an offer, which the host creates
+        host.connection(at_least=3).event(device, "data_offer", FIRST_SERVER_ID)  # an offer, which the host creates
         client.send(_random_bodies(seed, range(1, surface + 3), FIRST_SERVER_ID))
         client.sock.shutdown(socket.SHUT_WR)
         client.until_end()
@@ -147,7 +147,7 @@ def test_a_missing_descriptor_is_answered_with_an_error(staged: tuple[Between, H
     between, _ = staged
     client, shm = _shm_client(between)
     with client:
-        client.request(shm, 0, "nhi", client.new_id(), 4096)
+        client.request(shm, "create_pool", client.new_id(), 4096)
         error = client.error_in(client.until_end())
         assert error is not None
         assert "file descriptor" in error[2]
@@ -187,10 +187,10 @@ def test_a_descriptor_of_the_wrong_kind_is_the_hosts_business(staged: tuple[Betw
     client, shm = _shm_client(between)
     left, right = os.pipe() if kind == "pipe" else (_open(kind), -1)
     with client:
-        pool = client.create(shm, 0, "nhi", 4096, fds=[left])
+        pool = client.create(shm, "create_pool", 4096, fds=[left])
         client.sync()
         connection = host.connection(at_least=3)
-        assert connection.wait_request(shm, 0).arguments("nhi") == [pool, None, 4096]
+        assert connection.wait_request(shm, "create_pool").arguments == [pool, None, 4096]
         assert os.fstat(connection.fds[0]).st_ino == os.fstat(left).st_ino
     for descriptor in (left, right):
         if descriptor >= 0:
@@ -209,11 +209,11 @@ def test_300_descriptors_in_one_burst_arrive_in_order(staged: tuple[Between, Hos
     with client:
         for number in range(300):
             descriptor = _memfd(4096 * (number + 1))
-            client.create(shm, 0, "nhi", 4096 * (number + 1), fds=[descriptor])
+            client.create(shm, "create_pool", 4096 * (number + 1), fds=[descriptor])
             os.close(descriptor)
         client.sync()
         connection = host.connection(at_least=3)
-        pools = [m.arguments("nhi") for m in connection.requests if (m.object_id, m.opcode) == (shm, 0)]
+        pools = heard_by(connection.requests, shm, "create_pool")
         sizes = [os.fstat(descriptor).st_size for descriptor in connection.fds]
         assert sizes == [size for _, _, size in pools]
         assert len(sizes) == 300
@@ -244,16 +244,16 @@ def test_a_pool_that_changes_under_our_feet(
     client, shm = _shm_client(between)
     with client:
         descriptor = _memfd(size)
-        pool = client.create(shm, 0, "nhi", min(size, 0x7FFFFFFF), fds=[descriptor])
-        buffer = client.create(pool, 0, "niiiiu", 0, 32, 32, 128, 0)
+        pool = client.create(shm, "create_pool", min(size, 0x7FFFFFFF), fds=[descriptor])
+        buffer = client.create(pool, "create_buffer", 0, 32, 32, 128, 0)
         compositor = client.bind("wl_compositor")
-        surface = client.create(compositor, 0)
+        surface = client.create(compositor, "create_surface")
         change(descriptor)
-        client.request(surface, 1, "oii", buffer, 0, 0)
-        client.request(surface, 2, "iiii", 0, 0, 0x7FFFFFFF, 0x7FFFFFFF)
-        client.request(surface, 6)
+        client.request(surface, "attach", buffer, 0, 0)
+        client.request(surface, "damage", 0, 0, 0x7FFFFFFF, 0x7FFFFFFF)
+        client.request(surface, "commit")
         client.sync()
-        assert host.connection(at_least=3).wait_request(surface, 6)
+        assert host.connection(at_least=3).wait_request(surface, "commit")
         os.close(descriptor)
 
 
@@ -262,13 +262,13 @@ def test_a_client_that_floods_loses_nothing(staged: tuple[Between, Host]) -> Non
     with between.client() as client:
         client.start()
         compositor = client.bind("wl_compositor")
-        surface = client.create(compositor, 0)
-        burst = b"".join(encode(surface, 2, "iiii", i, 0, 1, 1) for i in range(1000))
+        surface = client.create(compositor, "create_surface")
+        burst = b"".join(client.encode(surface, "damage", i, 0, 1, 1) for i in range(1000))
         for _ in range(100):
             client.send(burst)
         client.sync()
         connection = host.connection(at_least=3)
-        assert sum((m.object_id, m.opcode) == (surface, 2) for m in connection.requests) == 100_000
+        assert len(connection.asked(surface, "damage")) == 100_000
 
 
 def test_a_flood_of_short_lived_objects_waits_for_the_host_and_loses_nothing(staged: tuple[Between, Host]) -> None:
@@ -283,7 +283,7 @@ def test_a_flood_of_short_lived_objects_waits_for_the_host_and_loses_nothing(sta
         def flood() -> None:
             for first in range(0, count, 1000):
                 ids = range(1000 + first, 2000 + first)
-                client.send(*(encode(compositor, 1, "n", new) + encode(new, 0) for new in ids))
+                client.send(*(_made_and_destroyed(client, compositor, new) for new in ids))
 
         flooding = threading.Thread(target=flood)
         flooding.start()
@@ -295,11 +295,15 @@ def test_a_flood_of_short_lived_objects_waits_for_the_host_and_loses_nothing(sta
         for new in range(1000, 1000 + count):
             if new % 1000 == 0:
                 connection.wait("it was made", partial(_has_made, connection, compositor, new))
-            connection.event(1, 1, "u", new)
+            connection.event(1, "delete_id", new)
             if new % 10_000 == 0:
                 assert between.do(unconfirmed) < UNCONFIRMED_LIMIT + 2 * COUNTED_AGAIN
         flooding.join(60)
         client.sync()
+
+
+def _made_and_destroyed(client: Client, compositor: int, region: int) -> bytes:
+    return client.encode(compositor, "create_region", region) + client.encode(region, "destroy")
 
 
 def _has_made(connection: HostConnection, factory: int, new: int) -> bool:
@@ -341,9 +345,10 @@ def test_what_a_client_said_last_reaches_the_host(staged: tuple[Between, Host]) 
     between, host = staged
     with between.client() as client:
         client.start()
-        surface = client.create(client.bind("wl_compositor"), 0)
-        client.send(*(encode(surface, 2, "iiii", i, 0, 1, 1) for i in range(5000)), encode(surface, 0))
-    assert host.connection(at_least=3).wait_request(surface, 0)
+        surface = client.create(client.bind("wl_compositor"), "create_surface")
+        damages = [client.encode(surface, "damage", i, 0, 1, 1) for i in range(5000)]
+        client.send(*damages, client.encode(surface, "destroy"))
+    assert host.connection(at_least=3).wait_request(surface, "destroy")
 
 
 def test_500_clients_at_once(staged: tuple[Between, Host]) -> None:
@@ -351,8 +356,7 @@ def test_500_clients_at_once(staged: tuple[Between, Host]) -> None:
     clients = [between.client() for _ in range(500)]
     try:
         for client in clients:
-            client.registry = client.new_id()
-            client.send(encode(1, 1, "n", client.registry))
+            client.registry = client.create(DISPLAY, "get_registry")
         for client in clients:
             client.sync()
         assert len(between.do(lambda: between.server.clients)) == 501
@@ -383,7 +387,7 @@ def test_random_bodies_behind_good_headers_from_the_host(staged: tuple[Between, 
     between, host = staged
     with between.client() as client:
         client.start()
-        surface = client.create(client.bind("wl_compositor"), 0)
+        surface = client.create(client.bind("wl_compositor"), "create_surface")
         client.sync()
         connection = host.connection(at_least=3)
         connection.send(_random_bodies(seed, range(1, surface + 3), surface + 3))
@@ -411,14 +415,14 @@ def test_the_hosts_last_words_reach_a_client_that_does_not_stop_talking(staged: 
     between, host = staged
     with between.client() as client:
         client.start()
-        surface = client.create(client.bind("wl_compositor"), 0)
+        surface = client.create(client.bind("wl_compositor"), "create_surface")
         connection = host.connection(at_least=3)
-        connection.wait_request(3, 0) if surface == 3 else None
-        connection.send(*(encode(1, 1, "u", 900) for _ in range(1000)), encode(1, 0, "ous", surface, 1, "enough"))
+        deletions = connection.encode(DISPLAY, "delete_id", 900) * 1000
+        connection.send(deletions, connection.encode(DISPLAY, "error", surface, 1, "enough"))
         connection.sock.shutdown(socket.SHUT_RDWR)
         try:
             for _ in range(1000):
-                client.request(surface, 2, "iiii", 0, 0, 1, 1)
+                client.request(surface, "damage", 0, 0, 1, 1)
         except OSError:
             pass
         assert client.error_in(client.until_end()) == (surface, 1, "enough")
@@ -429,11 +433,11 @@ def test_a_host_that_never_reads_pauses_the_client(staged: tuple[Between, Host])
     between, host = staged
     with between.client() as client:
         client.start()
-        surface = client.create(client.bind("wl_compositor"), 0)
+        surface = client.create(client.bind("wl_compositor"), "create_surface")
         connection = host.connection(at_least=3)
-        connection.wait_request(client.registry, 0)
+        connection.wait_request(client.registry, "bind")
         with connection.not_reading():
-            _send_until_held(between, client, encode(surface, 2, "iiii", 0, 0, 1, 1))
+            _send_until_held(between, client, client.encode(surface, "damage", 0, 0, 1, 1))
             assert max(info.queued for info in between.do(lambda: between.server.clients)) > QUEUE_HIGH
 
 
@@ -451,12 +455,12 @@ def test_300_descriptors_from_the_host(staged: tuple[Between, Host]) -> None:
     between, host = staged
     with between.client() as client:
         client.start()
-        keyboard = client.create(client.bind("wl_seat"), 1)
+        keyboard = client.create(client.bind("wl_seat"), "get_keyboard")
         client.sync()
         connection = host.connection(at_least=3)
         for number in range(300):
             descriptor = _memfd(number + 1)
-            connection.event(keyboard, 0, "uhu", 1, number, fds=[descriptor])
+            connection.event(keyboard, "keymap", 1, number, fds=[descriptor])
             os.close(descriptor)
         client.sync()
         assert [os.fstat(descriptor).st_size for descriptor in client.fds] == list(range(1, 301))
@@ -466,9 +470,9 @@ def test_a_missing_descriptor_from_the_host(staged: tuple[Between, Host]) -> Non
     between, host = staged
     with between.client() as client:
         client.start()
-        keyboard = client.create(client.bind("wl_seat"), 1)
+        keyboard = client.create(client.bind("wl_seat"), "get_keyboard")
         client.sync()
-        host.connection(at_least=3).event(keyboard, 0, "uhu", 1, 10)
+        host.connection(at_least=3).event(keyboard, "keymap", 1, 10)
         error = client.error_in(client.until_end())
         assert error is not None
         assert error[1] == 3
@@ -482,7 +486,7 @@ def test_surplus_descriptors_from_the_host_are_closed_with_the_connection(staged
         client.start()
         connection = host.connection(at_least=3)
         for number in range(10):
-            connection.event(client.registry, 1, "u", 5000 + number, fds=[writing] * 28)
+            connection.event(client.registry, "global_remove", 5000 + number, fds=[writing] * 28)
         os.close(writing)
         client.sync()
     assert os.read(reading, 1) == b""  # all 280 copies of the other end are closed
@@ -495,7 +499,7 @@ def test_a_host_that_announces_endless_globals(staged: tuple[Between, Host]) -> 
         client.start()
         connection = host.connection(at_least=3)
         for name in range(100, 10_000):
-            connection.event(client.registry, 0, "usu", name, "wl_output", 1)
+            connection.event(client.registry, "global", name, "wl_output", 1)
         heard = client.sync()
         assert 4000 < len(heard) < 5000
 

@@ -287,8 +287,10 @@ def test_the_status_lists_clients(program: Program) -> None:
     process = program.start("--parent")
     with program.connect() as client:
         client.start()
-        toplevel = client.create(client.create(client.bind("xdg_wm_base"), 2, "no", _surface(client)), 1)
-        client.request(toplevel, 3, "s", b"org.example.App\x1b[2J\xff")
+        toplevel = client.create(
+            client.create(client.bind("xdg_wm_base"), "get_xdg_surface", _surface(client)), "get_toplevel"
+        )
+        client.request(toplevel, "set_app_id", b"org.example.App\x1b[2J\xff")
         client.sync()
         control = ControlClient(program.runtime / "guestlink" / "sommelier-0.sock", daemon="sommelier")
         status = control.call("status", timeout=LIMIT)
@@ -303,7 +305,7 @@ def test_the_status_lists_clients(program: Program) -> None:
 
 
 def _surface(client: Client) -> int:
-    return client.create(client.bind("wl_compositor"), 0)
+    return client.create(client.bind("wl_compositor"), "create_surface")
 
 
 def test_nonsense_on_the_status_socket_harms_nobody(program: Program) -> None:

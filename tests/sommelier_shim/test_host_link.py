@@ -11,14 +11,14 @@ import pytest
 from guestlink.config import Config
 from sommelier_shim.host_link import SECURITY_CONTEXT
 from sommelier_shim.wire import encode
-from support.scaled import Scaled, heard_by
-from support.wayland_peers import GLOBALS, HostConnection, stage
+from support.scaled import Scaled
+from support.wayland_peers import GLOBALS, HostConnection, heard_by, stage
 
 WITH_CONTEXT = (*GLOBALS, (SECURITY_CONTEXT, 1))
 
 
-def _context_requests(own: HostConnection) -> list[tuple[int, int]]:
-    return [(m.object_id, m.opcode) for m in own.requests if m.object_id in (4, 5)]
+def _context_requests(own: HostConnection) -> list[str]:
+    return [f"{m.interface}.{m.name}" for m in own.requests if m.interface.startswith("wp_security_context")]
 
 
 def test_clients_connect_inside_a_security_context(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -26,9 +26,17 @@ def test_clients_connect_inside_a_security_context(tmp_path: Path, monkeypatch: 
     with stage(tmp_path, Config({}), WITH_CONTEXT) as (between, host), between.client() as client:
         own = host.connection(0, at_least=1)
         between.wait("the sandbox is made", lambda: between.link.is_sandboxed and between.link.is_known)
-        assert _context_requests(own) == [(4, 1), (5, 1), (5, 2), (5, 3), (5, 4), (5, 0), (4, 0)]
-        assert own.wait_request(5, 1).arguments("s") == [b"org.guestlink"]
-        assert own.wait_request(5, 2).arguments("s") == [b"demo"]
+        assert _context_requests(own) == [
+            "wp_security_context_manager_v1.create_listener",
+            "wp_security_context_v1.set_sandbox_engine",
+            "wp_security_context_v1.set_app_id",
+            "wp_security_context_v1.set_instance_id",
+            "wp_security_context_v1.commit",
+            "wp_security_context_v1.destroy",
+            "wp_security_context_manager_v1.destroy",
+        ]
+        assert own.wait_request(5, "set_sandbox_engine").arguments == [b"org.guestlink"]
+        assert own.wait_request(5, "set_app_id").arguments == [b"demo"]
         _, closing = own.fds
         client.start()
         assert "wl_compositor" in client.names
@@ -46,11 +54,11 @@ def test_clients_connect_inside_a_security_context(tmp_path: Path, monkeypatch: 
 def test_a_host_that_refuses_a_context_is_used_without(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path))
     with stage(tmp_path, Config({}), WITH_CONTEXT) as (between, host):
-        host.refused = (5, 4)  # commit
+        host.refused = ("wp_security_context_v1", "commit")
         with between.client() as client:
             client.start()
             assert "wl_compositor" in client.names
-            assert host.connection(0).wait_request(5, 4)
+            assert host.connection(0).wait_request(5, "commit")
         assert not between.do(lambda: between.link.is_sandboxed)
     assert not list(tmp_path.glob("guestlink-*"))
 
@@ -66,7 +74,7 @@ def test_an_error_of_later_does_not_end_the_sandbox_for_ever(
             return between.link.is_known and between.link.is_sandboxed
 
         between.wait("the sandbox is made", sandboxed)
-        host.connection(0, at_least=1).event(1, 0, "ous", 1, 2, "no memory")
+        host.connection(0, at_least=1).event(1, "error", 1, 2, "no memory")
         between.wait("the proxy has noticed", lambda: not between.link.is_known)
         between.wait("the sandbox is made again", sandboxed)
 
@@ -138,9 +146,9 @@ def test_globals_that_come_and_go_are_followed(tmp_path: Path) -> None:
     with stage(tmp_path) as (between, host), between.client() as client:
         client.start()
         own = host.connection(0, at_least=1)
-        own.event(2, 0, "usu", 70, "zaura_shell", 38)
+        own.event(2, "global", 70, "zaura_shell", 38)
         between.wait("it is ChromeOS", lambda: between.link.is_chromeos)
-        own.event(2, 1, "u", 70)
+        own.event(2, "global_remove", 70)
         between.wait("it is not", lambda: not between.link.is_chromeos)
 
 
@@ -148,11 +156,11 @@ def test_a_global_that_appears_later_reaches_clients_that_are_connected(tmp_path
     with stage(tmp_path) as (between, host), between.client() as client:
         client.start()
         connection: HostConnection = host.connection(at_least=2)
-        connection.event(client.registry, 0, "usu", 70, "wl_output", 4)
+        connection.event(client.registry, "global", 70, "wl_output", 4)
         heard = client.sync()
-        assert [m.arguments("usu") for m in heard if m.object_id == client.registry] == [[70, b"wl_output", 4]]
-        connection.event(client.registry, 1, "u", 70)
-        assert [m.opcode for m in client.sync() if m.object_id == client.registry] == [1]
+        assert [m.arguments for m in heard if m.object_id == client.registry] == [[70, b"wl_output", 4]]
+        connection.event(client.registry, "global_remove", 70)
+        assert [m.name for m in client.sync() if m.object_id == client.registry] == ["global_remove"]
 
 
 def test_hosts_are_told_apart_by_what_they_offer(tmp_path: Path) -> None:
@@ -181,12 +189,12 @@ def test_decisions_are_made_from_what_the_sandbox_gets(
         with between.client() as client, between.client() as second:
             client.start()
             second.start()
-            surface = client.create(client.bind("wl_compositor"), 0)
-            client.request(surface, 8, "i", 3)
+            surface = client.create(client.bind("wl_compositor"), "create_surface")
+            client.request(surface, "set_buffer_scale", 3)
             client.sync()
             inside = host.connection(2, at_least=4)
-            made = inside.wait_request(inside.bound["wl_compositor"][-1], 0).arguments("n")[0]
-            assert inside.wait_request(made, 8).arguments("i") == [3], "a scale of 1 is used"
+            made = inside.wait_request(inside.bound["wl_compositor"][-1], "create_surface").arguments[0]
+            assert inside.wait_request(made, "set_buffer_scale").arguments == [3], "a scale of 1 is used"
         assert between.do(lambda: between.link.hides("wp_viewporter"))
         assert not between.do(lambda: between.link.hides("wl_compositor"))
         limits = [limit.sentence for limit in between.proxy.limits]
@@ -223,34 +231,34 @@ def test_an_output_s_scale_is_known_though_the_sandbox_hides_it(
         with between.client() as client:
             own = host.connection(0, at_least=1)
             manager = own.wait("xdg-output is bound", lambda: own.bound.get(HIDDEN, [0])[-1])
-            xdg_output, _ = own.wait_request(manager, 1).arguments("no")
+            xdg_output, _ = own.wait_request(manager, "get_xdg_output").arguments
             position, pixels, size = SHOWN_OUTPUT
 
             def describe(size: tuple[int, int]) -> None:
-                own.event(xdg_output, 0, "ii", *position)
-                own.event(xdg_output, 1, "ii", *size)
-                own.event(xdg_output, 2)
+                own.event(xdg_output, "logical_position", *position)
+                own.event(xdg_output, "logical_size", *size)
+                own.event(xdg_output, "done")
 
             client.start()
             describe(size)
             between.wait("it is known", lambda: between.link.outputs.places)
             inside = host.connection(2, at_least=3)
             output = inside.wait("the output is bound", lambda: inside.bound.get("wl_output", [0])[0])
-            inside.event(output, 0, "iiiiissi", *position, 344, 193, 0, "maker", "panel", 0)
-            inside.event(output, 1, "uiii", 3, *pixels, 60000)
-            inside.event(output, 3, "i", 2)
-            inside.event(output, 2)
+            inside.event(output, "geometry", *position, 344, 193, 0, "maker", "panel", 0)
+            inside.event(output, "mode", 3, *pixels, 60000)
+            inside.event(output, "scale", 2)
+            inside.event(output, "done")
             scaled = Scaled(client, inside)
             toplevel, host_toplevel = scaled.toplevel()
-            inside.event(host_toplevel, 0, "iia", *size, b"")
-            assert heard_by(client.sync(), toplevel, 0, "iia") == [[*pixels, b""]]
+            inside.event(host_toplevel, "configure", *size, b"")
+            assert heard_by(client.sync(), toplevel, "configure") == [[*pixels, b""]]
 
             # The proxy's own connection receives a new scale; the client's connection does not.
             describe((1024, 640))
             between.wait("it is known", lambda: between.link.outputs.places[5].size == (1024, 640))
-            inside.event(host_toplevel, 0, "iia", 1024, 640, b"")
-            assert heard_by(client.sync(), toplevel, 0, "iia") == [[*pixels, b""]]
-            own.event(2, 1, "u", 5)
+            inside.event(host_toplevel, "configure", 1024, 640, b"")
+            assert heard_by(client.sync(), toplevel, "configure") == [[*pixels, b""]]
+            own.event(2, "global_remove", 5)
             between.wait("it is gone", lambda: not between.link.outputs.places)
-            assert own.wait_request(xdg_output, 0)
+            assert own.wait_request(xdg_output, "destroy")
         assert not between.proxy.limits

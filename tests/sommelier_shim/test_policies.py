@@ -15,21 +15,15 @@ from guestlink_host.names import file_stem
 from sommelier_shim.policy.identity import linux_naming, shortened
 from sommelier_shim.policy.interfaces import GlobalPolicy
 from sommelier_shim.trace import Trace
-from sommelier_shim.wire import FIRST_SERVER_ID
-from support.wayland_peers import GLOBALS, Between, Client, HostConnection, stage
+from sommelier_shim.wire import FIRST_SERVER_ID, encode
+from support.wayland_peers import GLOBALS, Between, Client, HostConnection, heard_by, stage
 
 CHROMEOS = (*GLOBALS, ("zaura_shell", 38))
 DATA_DEVICE = {
-    "wl_data_device_manager": {"source": 0, "device": 1, "set": 1, "offer": 0, "selection": 5, "destroy": 2},
-    "zwp_primary_selection_device_manager_v1": {
-        "source": 0,
-        "device": 1,
-        "set": 0,
-        "offer": 0,
-        "selection": 1,
-        "destroy": 1,
-    },
+    "wl_data_device_manager": ("get_data_device", "create_data_source"),
+    "zwp_primary_selection_device_manager_v1": ("get_device", "create_source"),
 }
+"""The managers of selections, and their requests for a device and for a source."""
 
 
 @contextmanager
@@ -43,17 +37,17 @@ def connected(
 
 
 def _toplevel(client: Client) -> int:
-    surface = client.create(client.bind("wl_compositor"), 0)
-    xdg_surface = client.create(client.bind("xdg_wm_base"), 2, "no", surface)
-    return client.create(xdg_surface, 1)
+    surface = client.create(client.bind("wl_compositor"), "create_surface")
+    xdg_surface = client.create(client.bind("xdg_wm_base"), "get_xdg_surface", surface)
+    return client.create(xdg_surface, "get_toplevel")
 
 
 def _app_id(tmp_path: Path, app_id: str | bytes, globals_: tuple[tuple[str, int], ...], **settings: Any) -> str:
     with connected(tmp_path, globals_, **settings) as (_, client, host):
         toplevel = _toplevel(client)
-        client.request(toplevel, 3, "s", app_id)
+        client.request(toplevel, "set_app_id", app_id)
         client.sync()
-        text: bytes = host.wait_request(toplevel, 3).arguments("s")[0]
+        text: bytes = host.wait_request(toplevel, "set_app_id").arguments[0]
         return text.decode()
 
 
@@ -125,55 +119,58 @@ def test_texts_are_cut_between_characters() -> None:
 def test_titles_get_their_prefix(tmp_path: Path) -> None:
     with connected(tmp_path, title_prefix="[box] ") as (_, client, host):
         toplevel = _toplevel(client)
-        client.request(toplevel, 2, "s", "Notes")
+        client.request(toplevel, "set_title", "Notes")
         client.sync()
-        assert host.wait_request(toplevel, 2).arguments("s") == [b"[box] Notes"]
+        assert host.wait_request(toplevel, "set_title").arguments == [b"[box] Notes"]
 
 
 @pytest.mark.parametrize(
-    ("shell", "window", "app_id", "title"),
-    [("zxdg_shell_v6", ((2, "no"), (1, "n")), 3, 2), ("wl_shell", ((0, "no"),), 9, 8)],
+    ("shell", "window", "app_id"),
+    [
+        ("zxdg_shell_v6", ("get_xdg_surface", "get_toplevel"), "set_app_id"),
+        ("wl_shell", ("get_shell_surface",), "set_class"),
+    ],
 )
 def test_windows_of_older_shells_are_named_alike(
-    tmp_path: Path, shell: str, window: tuple[tuple[int, str], ...], app_id: int, title: int
+    tmp_path: Path, shell: str, window: tuple[str, ...], app_id: str
 ) -> None:
     offered, settings = (*CHROMEOS, (shell, 1)), {"title_prefix": "[box] ", "vm_identifier": "vm"}
     with connected(tmp_path, offered, **settings) as (_, client, host):
-        surface = client.create(client.bind("wl_compositor"), 0)
-        made = client.bind(shell)
-        for opcode, signature in window:
-            made = client.create(made, opcode, signature, *[surface] * (len(signature) - 1))
-        client.request(made, app_id, "s", "foot")
-        client.request(made, title, "s", "Notes")
+        surface = client.create(client.bind("wl_compositor"), "create_surface")
+        made = client.create(client.bind(shell), window[0], surface)
+        for name in window[1:]:
+            made = client.create(made, name)
+        client.request(made, app_id, "foot")
+        client.request(made, "set_title", "Notes")
         client.sync()
-        assert host.wait_request(made, app_id).arguments("s") == [b"org.chromium.guest_os.vm.wayland.foot"]
-        assert host.wait_request(made, title).arguments("s") == [b"[box] Notes"]
+        assert host.wait_request(made, app_id).arguments == [b"org.chromium.guest_os.vm.wayland.foot"]
+        assert host.wait_request(made, "set_title").arguments == [b"[box] Notes"]
 
 
 def test_the_program_that_a_token_is_for_is_named_alike(tmp_path: Path) -> None:
     offered = (*CHROMEOS, ("xdg_activation_v1", 1))
     with connected(tmp_path, offered, vm_identifier="vm") as (between, client, host):
-        token = client.create(client.bind("xdg_activation_v1"), 1)
-        client.request(token, 1, "s", "foot")
+        token = client.create(client.bind("xdg_activation_v1"), "get_activation_token")
+        client.request(token, "set_app_id", "foot")
         client.sync()
-        assert host.wait_request(token, 1).arguments("s") == [b"org.chromium.guest_os.vm.wayland.foot"]
+        assert host.wait_request(token, "set_app_id").arguments == [b"org.chromium.guest_os.vm.wayland.foot"]
         assert [info.app_ids for info in between.server.clients if info.app_ids] == []  # not a window
 
 
 def test_gtk_programs_keep_their_id_and_no_names_on_the_containers_bus(tmp_path: Path) -> None:
     offered = (*CHROMEOS, ("gtk_shell1", 5))
     with connected(tmp_path, offered, vm_identifier="vm") as (_, client, host):
-        surface = client.create(client.bind("wl_compositor"), 0)
-        window = client.create(client.bind("gtk_shell1", 5), 0, "no", surface)
+        surface = client.create(client.bind("wl_compositor"), "create_surface")
+        window = client.create(client.bind("gtk_shell1", 5), "get_gtk_surface", surface)
         client.request(
-            window, 0, "ssssss", "org.gnome.gedit", "/menu", None, "/window/1", "/org/gnome/gedit", ":1.7"
+            window, "set_dbus_properties", "org.gnome.gedit", "/menu", None, "/window/1", "/org/gnome/gedit", ":1.7"
         )
         client.sync()
         named = b"org.chromium.guest_os.vm.wayland.org.gnome.gedit"
-        assert host.wait_request(window, 0).arguments("ssssss") == [named, *[None] * 5]
-        client.request(window, 0, "ssssss", None, None, None, None, None, ":1.7")
+        assert host.wait_request(window, "set_dbus_properties").arguments == [named, *[None] * 5]
+        client.request(window, "set_dbus_properties", None, None, None, None, None, ":1.7")
         client.sync()
-        assert host.wait_request(window, 0).arguments("ssssss") == [None] * 6
+        assert host.wait_request(window, "set_dbus_properties").arguments == [None] * 6
 
 
 # -- globals -----------------------------------------------------------------------------------------------------
@@ -203,7 +200,7 @@ def test_a_pattern_that_matches_nothing_is_named(tmp_path: Path, caplog: pytest.
 def test_a_hidden_global_cannot_be_bound_by_guessing_its_name(tmp_path: Path) -> None:
     offered = (*GLOBALS, ("zwlr_screencopy_manager_v1", 3))
     with connected(tmp_path, offered) as (_, client, _host):
-        client.request(client.registry, 0, "usun", len(offered), "zwlr_screencopy_manager_v1", 1, client.new_id())
+        client.request(client.registry, "bind", len(offered), "zwlr_screencopy_manager_v1", 1, client.new_id())
         error = client.error_in(client.until_end())
         assert error is not None
         assert "invalid global" in error[2]
@@ -220,30 +217,30 @@ def test_clients_never_see_what_chromeos_means_for_the_proxy() -> None:
 @pytest.mark.parametrize("manager", DATA_DEVICE)
 @pytest.mark.parametrize("policy", ["both", "to-host", "to-guest", "off"])
 def test_the_clipboard_policy_closes_directions(tmp_path: Path, manager: str, policy: str) -> None:
-    opcodes = DATA_DEVICE[manager]
+    get_device, create_source = DATA_DEVICE[manager]
     with connected(tmp_path, clipboard=policy) as (_, client, host):
         seat, bound = client.bind("wl_seat"), client.bind(manager)
-        device = client.create(bound, opcodes["device"], "no", seat)
+        device = client.create(bound, get_device, seat)
         client.sync()
 
-        host.event(device, opcodes["offer"], "n", FIRST_SERVER_ID)
-        host.event(FIRST_SERVER_ID, 0, "s", "text/plain")
-        host.event(device, opcodes["selection"], "o", FIRST_SERVER_ID)
+        host.event(device, "data_offer", FIRST_SERVER_ID)
+        host.event(FIRST_SERVER_ID, "offer", "text/plain")
+        host.event(device, "selection", FIRST_SERVER_ID)
         heard = client.sync()
-        selection = [m.arguments("o") for m in heard if (m.object_id, m.opcode) == (device, opcodes["selection"])]
+        selection = heard_by(heard, device, "selection")
         if policy in ("both", "to-guest"):
             assert selection == [[FIRST_SERVER_ID]]
             assert any(m.object_id == FIRST_SERVER_ID for m in heard)
         else:
             assert selection == [[0]]
             assert not any(m.object_id == FIRST_SERVER_ID for m in heard)
-            host.wait_request(FIRST_SERVER_ID, opcodes["destroy"])
+            host.wait_request(FIRST_SERVER_ID, "destroy")
 
-        source = client.create(bound, opcodes["source"])
-        client.request(source, 0, "s", "text/plain")
-        client.request(device, opcodes["set"], "ou", source, 1)
+        source = client.create(bound, create_source)
+        client.request(source, "offer", "text/plain")
+        client.request(device, "set_selection", source, 1)
         heard = client.sync()
-        arrived = [m for m in host.requests if (m.object_id, m.opcode) == (device, opcodes["set"])]
+        arrived = host.asked(device, "set_selection")
         cancelled = [m for m in heard if m.object_id == source]
         assert (bool(arrived), bool(cancelled)) == (
             (True, False) if policy in ("both", "to-host") else (False, True)
@@ -253,35 +250,35 @@ def test_the_clipboard_policy_closes_directions(tmp_path: Path, manager: str, po
 def test_a_drag_is_refused_where_nothing_may_go_to_the_host(tmp_path: Path) -> None:
     with connected(tmp_path, clipboard="to-guest") as (_, client, host):
         seat, bound = client.bind("wl_seat"), client.bind("wl_data_device_manager")
-        surface = client.create(client.bind("wl_compositor"), 0)
-        device = client.create(bound, 1, "no", seat)
-        source = client.create(bound, 0)
-        client.request(device, 0, "ooou", source, surface, 0, 5)
+        surface = client.create(client.bind("wl_compositor"), "create_surface")
+        device = client.create(bound, "get_data_device", seat)
+        source = client.create(bound, "create_data_source")
+        client.request(device, "start_drag", source, surface, 0, 5)
         heard = client.sync()
-        assert [m.opcode for m in heard if m.object_id == source] == [2]  # cancelled
-        assert not [m for m in host.requests if (m.object_id, m.opcode) == (device, 0)]
+        assert [m.name for m in heard if m.object_id == source] == ["cancelled"]
+        assert not host.asked(device, "start_drag")
         # The compositor restricts a drag without a source to the drag's own client.
-        client.request(device, 0, "ooou", 0, surface, 0, 6)
+        client.request(device, "start_drag", 0, surface, 0, 6)
         client.sync()
-        assert host.wait_request(device, 0).arguments("ooou") == [0, surface, 0, 6]
+        assert host.wait_request(device, "start_drag").arguments == [0, surface, 0, 6]
 
 
-@pytest.mark.parametrize("end", [2, 4], ids=["leave", "drop"])
-def test_the_hidden_offer_of_a_drag_lives_as_long_as_the_drag_is_over_the_window(tmp_path: Path, end: int) -> None:
+@pytest.mark.parametrize("end", ["leave", "drop"])
+def test_the_hidden_offer_of_a_drag_lives_as_long_as_the_drag_is_over_the_window(tmp_path: Path, end: str) -> None:
     with connected(tmp_path, clipboard="to-host") as (_, client, host):
-        surface = client.create(client.bind("wl_compositor"), 0)
-        device = client.create(client.bind("wl_data_device_manager"), 1, "no", client.bind("wl_seat"))
+        surface = client.create(client.bind("wl_compositor"), "create_surface")
+        device = client.create(client.bind("wl_data_device_manager"), "get_data_device", client.bind("wl_seat"))
         client.sync()
-        host.event(device, 0, "n", FIRST_SERVER_ID)
-        host.event(FIRST_SERVER_ID, 0, "s", "text/plain")
-        host.event(device, 1, "uoffo", 7, surface, 0.0, 0.0, FIRST_SERVER_ID)
+        host.event(device, "data_offer", FIRST_SERVER_ID)
+        host.event(FIRST_SERVER_ID, "offer", "text/plain")
+        host.event(device, "enter", 7, surface, 0.0, 0.0, FIRST_SERVER_ID)
         (entered,) = (m for m in client.sync() if m.object_id == device)
-        assert entered.arguments("uoffo")[4] == 0
+        assert entered.arguments[4] == 0
         # To the host, such requests would mean that the client refuses the drag for good.
         assert not [m for m in host.requests if m.object_id == FIRST_SERVER_ID]
         host.event(device, end)
-        assert [m.opcode for m in client.sync() if m.object_id == device] == [end]
-        assert host.wait_request(FIRST_SERVER_ID, 2)  # destroy
+        assert [m.name for m in client.sync() if m.object_id == device] == [end]
+        assert host.wait_request(FIRST_SERVER_ID, "destroy")
 
 
 @pytest.mark.parametrize("manager", DATA_DEVICE)
@@ -289,11 +286,11 @@ def test_the_hidden_offer_of_a_drag_lives_as_long_as_the_drag_is_over_the_window
 def test_a_hidden_offer_in_the_clients_range_ends_the_conversation(
     tmp_path: Path, manager: str, offer: int
 ) -> None:
-    opcodes = DATA_DEVICE[manager]
+    get_device, _ = DATA_DEVICE[manager]
     with connected(tmp_path, clipboard="off") as (_, client, host):
-        device = client.create(client.bind(manager), opcodes["device"], "no", client.bind("wl_seat"))
+        device = client.create(client.bind(manager), get_device, client.bind("wl_seat"))
         client.sync()
-        host.event(device, opcodes["offer"], "n", offer)
+        host.event(device, "data_offer", offer)
         error = client.error_in(client.until_end())
         assert error is not None
         assert f"the host made an object with the id {offer}" in error[2]
@@ -301,12 +298,12 @@ def test_a_hidden_offer_in_the_clients_range_ends_the_conversation(
 
 def test_contents_pass_through_a_pipe_that_the_proxy_does_not_touch(tmp_path: Path) -> None:
     with connected(tmp_path) as (_, client, host):
-        device = client.create(client.bind("wl_data_device_manager"), 1, "no", client.bind("wl_seat"))
+        device = client.create(client.bind("wl_data_device_manager"), "get_data_device", client.bind("wl_seat"))
         client.sync()
-        host.event(device, 0, "n", FIRST_SERVER_ID)
+        host.event(device, "data_offer", FIRST_SERVER_ID)
         client.sync()
         reading, writing = os.pipe()
-        client.request(FIRST_SERVER_ID, 1, "sh", "image/png", fds=[writing])
+        client.request(FIRST_SERVER_ID, "receive", "image/png", fds=[writing])
         os.close(writing)
         client.sync()
         os.write(host.fds[0], b"pixels")
@@ -324,7 +321,7 @@ def test_the_last_messages_are_logged_when_a_client_breaks_the_protocol(
 ) -> None:
     with caplog.at_level("INFO"), connected(tmp_path, trace="ring") as (between, client, _):
         client.bind("wl_compositor")
-        client.request(99, 0)
+        client.send(encode(99, 0))
         client.until_end()
         bind = f"[{os.getpid()}] -> wl_registry#2.bind(1, 'wl_compositor', 4, 4)"
         between.wait("the failure is logged", lambda: bind in caplog.text)
@@ -333,9 +330,9 @@ def test_the_last_messages_are_logged_when_a_client_breaks_the_protocol(
 
 def test_what_the_user_types_is_not_shown(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     with caplog.at_level("INFO"), connected(tmp_path, trace="events,-wl_registry") as (_, client, host):
-        keyboard = client.create(client.bind("wl_seat"), 1)
+        keyboard = client.create(client.bind("wl_seat"), "get_keyboard")
         client.sync()
-        host.event(keyboard, 3, "uuuu", 1, 2, 30, 1)
+        host.event(keyboard, "key", 1, 2, 30, 1)
         client.sync()
         assert f"<- wl_keyboard#{keyboard}.key(hidden)" in caplog.text
         assert "wl_registry" not in caplog.text

@@ -13,8 +13,8 @@ from sommelier_shim.layouts import interface_layout
 from sommelier_shim.scaling import coordinates
 from sommelier_shim.scaling.arithmetic import Axis, usable
 from sommelier_shim.scaling.outputs import nearest_density
-from support.scaled import Scaled, heard_by
-from support.wayland_peers import GLOBALS, HostConnection, Message, stage
+from support.scaled import Scaled
+from support.wayland_peers import GLOBALS, HostConnection, Message, heard_by, stage
 
 # -- arithmetic (§9.1) -------------------------------------------------------------------------------------------
 
@@ -94,46 +94,46 @@ def scaled(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Scaled]:
 
 def test_a_surface_is_shown_in_the_clients_size_divided_by_the_scale(scaled: Scaled) -> None:
     surface, _ = scaled.surface()
-    scaled.client.request(surface, 1, "oii", scaled.buffer(101, 50), 0, 0)
-    scaled.client.request(surface, 6)
-    assert scaled.viewport_requests() == [(2, [202, 100])]
-    scaled.client.request(surface, 6)
-    assert scaled.viewport_requests() == [(2, [202, 100])], "nothing changed, nothing is said"
+    scaled.client.request(surface, "attach", scaled.buffer(101, 50), 0, 0)
+    scaled.client.request(surface, "commit")
+    assert scaled.viewport_requests() == [("set_destination", [202, 100])]
+    scaled.client.request(surface, "commit")
+    assert scaled.viewport_requests() == [("set_destination", [202, 100])], "nothing changed, nothing is said"
 
 
 def test_a_buffer_scale_is_divided_once(scaled: Scaled) -> None:
     surface, host_surface = scaled.surface()
-    scaled.client.request(surface, 8, "i", 2)
-    scaled.client.request(surface, 1, "oii", scaled.buffer(100, 50), 0, 0)
-    scaled.client.request(surface, 6)
-    assert scaled.viewport_requests() == [(2, [100, 50])]
-    assert scaled.host.wait_request(host_surface, 8).arguments("i") == [2]
+    scaled.client.request(surface, "set_buffer_scale", 2)
+    scaled.client.request(surface, "attach", scaled.buffer(100, 50), 0, 0)
+    scaled.client.request(surface, "commit")
+    assert scaled.viewport_requests() == [("set_destination", [100, 50])]
+    assert scaled.host.wait_request(host_surface, "set_buffer_scale").arguments == [2]
 
 
 def test_a_rotated_buffer_is_shown_rotated(scaled: Scaled) -> None:
     surface, _ = scaled.surface()
-    scaled.client.request(surface, 7, "i", 1)
-    scaled.client.request(surface, 1, "oii", scaled.buffer(100, 50), 0, 0)
-    scaled.client.request(surface, 6)
-    assert scaled.viewport_requests() == [(2, [100, 200])]
+    scaled.client.request(surface, "set_buffer_transform", 1)
+    scaled.client.request(surface, "attach", scaled.buffer(100, 50), 0, 0)
+    scaled.client.request(surface, "commit")
+    assert scaled.viewport_requests() == [("set_destination", [100, 200])]
 
 
 def test_a_clients_viewport_is_merged_and_never_seen_by_the_host(scaled: Scaled) -> None:
     surface, _ = scaled.surface()
     viewporter = scaled.client.bind("wp_viewporter")
-    viewport = scaled.client.create(viewporter, 1, "no", surface)
-    scaled.client.request(viewport, 1, "iiii", 0, 0, 32 * 256, 16 * 256)
-    scaled.client.request(viewport, 2, "ii", 64, 48)
-    scaled.client.request(surface, 8, "i", 2)
-    scaled.client.request(surface, 1, "oii", scaled.buffer(100, 50), 0, 0)
-    scaled.client.request(surface, 6)
+    viewport = scaled.client.create(viewporter, "get_viewport", surface)
+    scaled.client.request(viewport, "set_source", 0, 0, 32, 16)
+    scaled.client.request(viewport, "set_destination", 64, 48)
+    scaled.client.request(surface, "set_buffer_scale", 2)
+    scaled.client.request(surface, "attach", scaled.buffer(100, 50), 0, 0)
+    scaled.client.request(surface, "commit")
     # A viewport's destination is in surface units already, so the buffer scale does not apply
     # (chromeos-sommelier.md §8.2.10).
-    assert scaled.viewport_requests() == [(1, [0, 0, 32 * 256, 16 * 256]), (2, [128, 96])]
-    scaled.client.request(viewport, 0)
-    scaled.client.request(surface, 6)
-    assert scaled.viewport_requests()[2:] == [(1, [-256] * 4), (2, [100, 50])]
-    again = scaled.client.create(viewporter, 1, "no", surface)
+    assert scaled.viewport_requests() == [("set_source", [0, 0, 32, 16]), ("set_destination", [128, 96])]
+    scaled.client.request(viewport, "destroy")
+    scaled.client.request(surface, "commit")
+    assert scaled.viewport_requests()[2:] == [("set_source", [-1] * 4), ("set_destination", [100, 50])]
+    again = scaled.client.create(viewporter, "get_viewport", surface)
     assert again != viewport
     scaled.client.sync()
 
@@ -141,18 +141,18 @@ def test_a_clients_viewport_is_merged_and_never_seen_by_the_host(scaled: Scaled)
 @pytest.mark.parametrize("destination", [(0, 5), (-1, 5), (-2, -2)])
 def test_an_invalid_destination_is_refused(scaled: Scaled, destination: tuple[int, int]) -> None:
     surface, _ = scaled.surface()
-    viewport = scaled.client.create(scaled.client.bind("wp_viewporter"), 1, "no", surface)
-    scaled.client.request(viewport, 2, "ii", *destination)
+    viewport = scaled.client.create(scaled.client.bind("wp_viewporter"), "get_viewport", surface)
+    scaled.client.request(viewport, "set_destination", *destination)
     assert scaled.client.error_in(scaled.client.until_end())
 
 
 def test_the_viewport_goes_before_its_surface(scaled: Scaled) -> None:
     surface, host_surface = scaled.surface()
-    scaled.client.request(surface, 1, "oii", scaled.buffer(10, 10), 0, 0)
-    scaled.client.request(surface, 6)
-    scaled.client.request(surface, 0)
-    assert scaled.viewport_requests()[-1] == (0, [])
-    destroyed = [m.object_id for m in scaled.host.requests if (m.opcode, len(m.data)) == (0, 8)]
+    scaled.client.request(surface, "attach", scaled.buffer(10, 10), 0, 0)
+    scaled.client.request(surface, "commit")
+    scaled.client.request(surface, "destroy")
+    assert scaled.viewport_requests()[-1] == ("destroy", [])
+    destroyed = [m.object_id for m in scaled.host.requests if m.name == "destroy"]
     assert destroyed[-1] == host_surface
     assert len(destroyed) == 2
 
@@ -161,67 +161,67 @@ def test_the_viewport_goes_before_its_surface(scaled: Scaled) -> None:
 def test_a_commit_without_contents_says_nothing_of_sizes(scaled: Scaled, commit: tuple[None, ...]) -> None:
     surface, host_surface = scaled.surface()
     for _ in commit:
-        scaled.client.request(surface, 1, "oii", 0, 0, 0)
-    scaled.client.request(surface, 6)
+        scaled.client.request(surface, "attach", 0, 0, 0)
+    scaled.client.request(surface, "commit")
     scaled.client.sync()
-    assert scaled.host.wait_request(host_surface, 6)
+    assert scaled.host.wait_request(host_surface, "commit")
     (viewporter,) = scaled.host.bound["wp_viewporter"]
     assert not [m for m in scaled.host.requests if m.object_id == viewporter]
 
 
 def test_window_sizes_are_converted_both_ways(scaled: Scaled) -> None:
     toplevel, host_toplevel = scaled.toplevel()
-    scaled.host.event(host_toplevel, 0, "iia", 1000, 601, b"")
-    assert heard_by(scaled.client.sync(), toplevel, 0, "iia") == [[500, 300, b""]]
-    scaled.client.request(toplevel, 8, "ii", 100, 50)  # set_min_size, which the original does not scale
-    scaled.client.request(toplevel, 7, "ii", 0, 0)  # 0 means no maximum, and stays 0
+    scaled.host.event(host_toplevel, "configure", 1000, 601, b"")
+    assert heard_by(scaled.client.sync(), toplevel, "configure") == [[500, 300, b""]]
+    scaled.client.request(toplevel, "set_min_size", 100, 50)  # set_min_size, which the original does not scale
+    scaled.client.request(toplevel, "set_max_size", 0, 0)  # 0 means no maximum, and stays 0
     scaled.client.sync()
-    assert scaled.host.wait_request(host_toplevel, 8).arguments("ii") == [200, 100]
-    assert scaled.host.wait_request(host_toplevel, 7).arguments("ii") == [0, 0]
+    assert scaled.host.wait_request(host_toplevel, "set_min_size").arguments == [200, 100]
+    assert scaled.host.wait_request(host_toplevel, "set_max_size").arguments == [0, 0]
 
 
 @pytest.mark.parametrize("scaled", [{"scale": 2.0}], indirect=True)
 def test_positioners_at_scale_two(scaled: Scaled) -> None:
-    positioner = scaled.client.create(scaled.wm, 1)
-    scaled.client.request(positioner, 1, "ii", 100, 1)
-    scaled.client.request(positioner, 2, "iiii", 100, 20, 30, 40)
+    positioner = scaled.client.create(scaled.wm, "create_positioner")
+    scaled.client.request(positioner, "set_size", 100, 1)
+    scaled.client.request(positioner, "set_anchor_rect", 100, 20, 30, 40)
     scaled.client.sync()
-    host = scaled.made(scaled.host_id("xdg_wm_base"), 1)
-    assert scaled.host.wait_request(host, 1).arguments("ii") == [50, 1], "a size never becomes nothing"
-    assert scaled.host.wait_request(host, 2).arguments("iiii") == [50, 10, 15, 20]
-    scaled.client.request(positioner, 2, "iiii", 7, 5, 1, 1)
+    host = scaled.made(scaled.host_id("xdg_wm_base"), "create_positioner")
+    assert scaled.host.wait_request(host, "set_size").arguments == [50, 1], "a size never becomes nothing"
+    assert scaled.host.wait_request(host, "set_anchor_rect").arguments == [50, 10, 15, 20]
+    scaled.client.request(positioner, "set_anchor_rect", 7, 5, 1, 1)
     scaled.client.sync()
-    assert scaled.host.wait_request(host, 2).arguments("iiii") == [3, 2, 1, 1], "nor does an anchor"
+    assert scaled.host.wait_request(host, "set_anchor_rect").arguments == [3, 2, 1, 1], "nor does an anchor"
 
 
 def test_pointer_positions_are_exact(scaled: Scaled) -> None:
-    pointer = scaled.client.create(scaled.seat, 0)
+    pointer = scaled.client.create(scaled.seat, "get_pointer")
     scaled.client.sync()
-    host = scaled.made(scaled.host_id("wl_seat"), 0)
-    scaled.host.event(host, 2, "uff", 5, 101.5, -3)
-    assert heard_by(scaled.client.sync(), pointer, 2, "uff") == [[5, 50.75, -1.5]]
+    host = scaled.made(scaled.host_id("wl_seat"), "get_pointer")
+    scaled.host.event(host, "motion", 5, 101.5, -3)
+    assert heard_by(scaled.client.sync(), pointer, "motion") == [[5, 50.75, -1.5]]
 
 
 def test_regions_and_damage_are_converted(scaled: Scaled) -> None:
-    region = scaled.client.create(scaled.compositor, 1)
-    scaled.client.request(region, 1, "iiii", 5, 6, 7, 8)
+    region = scaled.client.create(scaled.compositor, "create_region")
+    scaled.client.request(region, "add", 5, 6, 7, 8)
     surface, host_surface = scaled.surface()
-    scaled.client.request(surface, 2, "iiii", 0, 0, 0x7FFFFFFF, 0x7FFFFFFF)
-    scaled.client.request(surface, 9, "iiii", 1, 2, 3, 4)  # damage_buffer is in pixels
+    scaled.client.request(surface, "damage", 0, 0, 0x7FFFFFFF, 0x7FFFFFFF)
+    scaled.client.request(surface, "damage_buffer", 1, 2, 3, 4)  # damage_buffer is in pixels
     scaled.client.sync()
-    host_region = scaled.made(scaled.host_id("wl_compositor"), 1)
-    assert scaled.host.wait_request(host_region, 1).arguments("iiii") == [10, 12, 14, 16]
-    assert scaled.host.wait_request(host_surface, 2).arguments("iiii")[2] > 1_000_000
-    assert scaled.host.wait_request(host_surface, 9).arguments("iiii") == [1, 2, 3, 4]
+    host_region = scaled.made(scaled.host_id("wl_compositor"), "create_region")
+    assert scaled.host.wait_request(host_region, "add").arguments == [10, 12, 14, 16]
+    assert scaled.host.wait_request(host_surface, "damage").arguments[2] > 1_000_000
+    assert scaled.host.wait_request(host_surface, "damage_buffer").arguments == [1, 2, 3, 4]
 
 
 def _describe(host: HostConnection, output: int, *, scale: int = 1, version: int = 3) -> None:
     """Send the host's events that describe an output of 1920×1080 pixels."""
-    host.event(output, 0, "iiiiissi", 1920, 0, 344, 193, 0, "maker", "panel", 0)
-    host.event(output, 1, "uiii", 3, 1920, 1080, 60000)
+    host.event(output, "geometry", 1920, 0, 344, 193, 0, "maker", "panel", 0)
+    host.event(output, "mode", 3, 1920, 1080, 60000)
     if version >= 2:
-        host.event(output, 3, "i", scale)
-        host.event(output, 2)
+        host.event(output, "scale", scale)
+        host.event(output, "done")
 
 
 def _output(scaled: Scaled, version: int = 2, scale: int = 1) -> tuple[int, list[Message]]:
@@ -236,39 +236,41 @@ def _output(scaled: Scaled, version: int = 2, scale: int = 1) -> tuple[int, list
 
 def test_an_output_is_described_in_the_clients_units(scaled: Scaled) -> None:
     output, heard = _output(scaled)
-    assert [m.opcode for m in heard if m.object_id == output] == [0, 1, 3, 2]
-    assert heard_by(heard, output, 3, "i") == [[2]]
-    assert heard_by(heard, output, 1, "uiii") == [[1, 1920, 1080, 60000]]
-    assert heard_by(heard, output, 0, "iiiiissi")[0][:4] == [960, 0, 344, 193]
-    scaled.host.event(scaled.host_id("wl_output"), 2)
-    assert [m.opcode for m in scaled.client.sync() if m.object_id == output] == [2], "what is known is not repeated"
+    assert [m.name for m in heard if m.object_id == output] == ["geometry", "mode", "scale", "done"]
+    assert heard_by(heard, output, "scale") == [[2]]
+    assert heard_by(heard, output, "mode") == [[1, 1920, 1080, 60000]]
+    assert heard_by(heard, output, "geometry")[0][:4] == [960, 0, 344, 193]
+    scaled.host.event(scaled.host_id("wl_output"), "done")
+    assert [m.name for m in scaled.client.sync() if m.object_id == output] == ["done"], (
+        "what is known is not repeated"
+    )
 
 
 @pytest.mark.parametrize("scaled", [{"scale": 2.0, "dpi": (96, 160)}], indirect=True)
 def test_an_output_at_scale_two_with_densities(scaled: Scaled) -> None:
     output, heard = _output(scaled)
-    assert heard_by(heard, output, 3, "i") == [[1]]
-    assert heard_by(heard, output, 1, "uiii") == [[1, 3840, 2160, 60000]]
-    assert heard_by(heard, output, 0, "iiiiissi")[0][2:4] == [609, 342]  # 160 dpi
+    assert heard_by(heard, output, "scale") == [[1]]
+    assert heard_by(heard, output, "mode") == [[1, 3840, 2160, 60000]]
+    assert heard_by(heard, output, "geometry")[0][2:4] == [609, 342]  # 160 dpi
 
 
 @pytest.mark.parametrize("scaled", [{"scale": 1.0, "dpi": (96, 160)}], indirect=True)
 def test_densities_are_reported_without_a_scale_as_well(scaled: Scaled) -> None:
     output, heard = _output(scaled, scale=3)
-    assert heard_by(heard, output, 3, "i") == [[3]]
-    assert heard_by(heard, output, 1, "uiii") == [[1, 1920, 1080, 60000]]
-    assert heard_by(heard, output, 0, "iiiiissi")[0][:4] == [1920, 0, 304, 171]  # 160 dpi, nearest to 142
+    assert heard_by(heard, output, "scale") == [[3]]
+    assert heard_by(heard, output, "mode") == [[1, 1920, 1080, 60000]]
+    assert heard_by(heard, output, "geometry")[0][:4] == [1920, 0, 304, 171]  # 160 dpi, nearest to 142
     surface, host_surface = scaled.surface()
-    scaled.client.request(surface, 1, "oii", scaled.buffer(101, 50), 0, 0)
-    scaled.client.request(surface, 6)
+    scaled.client.request(surface, "attach", scaled.buffer(101, 50), 0, 0)
+    scaled.client.request(surface, "commit")
     scaled.client.sync()
-    assert scaled.host.wait_request(host_surface, 6)
+    assert scaled.host.wait_request(host_surface, "commit")
     assert "wp_viewporter" not in scaled.host.bound
 
 
 def test_the_first_version_of_outputs_has_no_end_of_a_set(scaled: Scaled) -> None:
     output, heard = _output(scaled, version=1)
-    assert [m.opcode for m in heard if m.object_id == output] == [0, 1]
+    assert [m.name for m in heard if m.object_id == output] == ["geometry", "mode"]
 
 
 def test_an_output_that_the_host_describes_late_is_described_late(scaled: Scaled) -> None:
@@ -278,17 +280,17 @@ def test_an_output_that_the_host_describes_late_is_described_late(scaled: Scaled
     _describe(scaled.host, theirs)
     assert not [m for m in scaled.client.sync() if m.object_id == output]
     _describe(scaled.host, own)
-    assert [m.opcode for m in scaled.client.sync() if m.object_id == output] == [0, 1, 3, 2]
+    assert [m.name for m in scaled.client.sync() if m.object_id == output] == ["geometry", "mode", "scale", "done"]
 
 
 def test_the_client_never_hears_of_the_proxys_own_outputs(scaled: Scaled) -> None:
     surface, host_surface = scaled.surface()
     output = scaled.client.bind("wl_output")
     scaled.client.sync()
-    for opcode in (0, 1):
+    for name in ("enter", "leave"):
         for bound in scaled.host.bound["wl_output"]:
-            scaled.host.event(host_surface, opcode, "o", bound)
-        assert heard_by(scaled.client.sync(), surface, opcode, "o") == [[output]]
+            scaled.host.event(host_surface, name, bound)
+        assert heard_by(scaled.client.sync(), surface, name) == [[output]]
 
 
 XDG_OUTPUT = {"globals": (*GLOBALS, ("zxdg_output_manager_v1", 3))}
@@ -299,39 +301,41 @@ def test_a_fractional_host_scale_is_taken_from_its_logical_size(scaled: Scaled) 
     host = scaled.host
     (own,) = host.bound["wl_output"]
     (manager,) = host.bound["zxdg_output_manager_v1"]
-    xdg_output, named = host.wait_request(manager, 1).arguments("no")
+    xdg_output, named = host.wait_request(manager, "get_xdg_output").arguments
     assert named == own
-    host.event(xdg_output, 0, "ii", 1280, 0)
-    host.event(xdg_output, 1, "ii", 1280, 720)
+    host.event(xdg_output, "logical_position", 1280, 0)
+    host.event(xdg_output, "logical_size", 1280, 720)
     output, heard = _output(scaled, scale=2)
-    assert heard_by(heard, output, 3, "i") == [[2]]  # 1.5 / 0.5, at most 2
-    assert heard_by(heard, output, 1, "uiii") == [[1, 1280, 720, 60000]]
-    assert heard_by(heard, output, 0, "iiiiissi")[0][:2] == [640, 0]
-    theirs = scaled.client.create(scaled.client.bind("zxdg_output_manager_v1"), 1, "no", output)
+    assert heard_by(heard, output, "scale") == [[2]]  # 1.5 / 0.5, at most 2
+    assert heard_by(heard, output, "mode") == [[1, 1280, 720, 60000]]
+    assert heard_by(heard, output, "geometry")[0][:2] == [640, 0]
+    theirs = scaled.client.create(scaled.client.bind("zxdg_output_manager_v1"), "get_xdg_output", output)
     scaled.client.sync()
-    host_theirs = scaled.made(scaled.host_id("zxdg_output_manager_v1"), 1, "no")
-    host.event(host_theirs, 0, "ii", 1280, 0)
-    host.event(host_theirs, 1, "ii", 1280, 720)
+    host_theirs = scaled.made(scaled.host_id("zxdg_output_manager_v1"), "get_xdg_output")
+    host.event(host_theirs, "logical_position", 1280, 0)
+    host.event(host_theirs, "logical_size", 1280, 720)
     heard = scaled.client.sync()
-    assert heard_by(heard, theirs, 0, "ii") == [[640, 0]]
-    assert heard_by(heard, theirs, 1, "ii") == [[640, 360]]
+    assert heard_by(heard, theirs, "logical_position") == [[640, 0]]
+    assert heard_by(heard, theirs, "logical_size") == [[640, 360]]
     # The host changes the output's size: every event that depends on it follows.
-    host.event(xdg_output, 1, "ii", 1920, 1080)
-    host.event(own, 2)
+    host.event(xdg_output, "logical_size", 1920, 1080)
+    host.event(own, "done")
     heard = scaled.client.sync()
-    assert [m.opcode for m in heard if m.object_id == output] == [0, 1, 3, 2]
-    assert heard_by(heard, output, 1, "uiii") == [[1, 1920, 1080, 60000]]
-    assert heard_by(heard, theirs, 1, "ii") == [[960, 540]]
+    assert [m.name for m in heard if m.object_id == output] == ["geometry", "mode", "scale", "done"]
+    assert heard_by(heard, output, "mode") == [[1, 1920, 1080, 60000]]
+    assert heard_by(heard, theirs, "logical_size") == [[960, 540]]
 
 
 @pytest.mark.parametrize("scaled", [{"globals": (*GLOBALS, ("wp_fractional_scale_manager_v1", 1))}], indirect=True)
 def test_the_fractional_scale_is_divided(scaled: Scaled) -> None:
     surface, _ = scaled.surface()
-    fractional = scaled.client.create(scaled.client.bind("wp_fractional_scale_manager_v1"), 1, "no", surface)
+    fractional = scaled.client.create(
+        scaled.client.bind("wp_fractional_scale_manager_v1"), "get_fractional_scale", surface
+    )
     scaled.client.sync()
-    host = scaled.made(scaled.host_id("wp_fractional_scale_manager_v1"), 1, "no")
-    scaled.host.event(host, 0, "u", 180)
-    assert heard_by(scaled.client.sync(), fractional, 0, "u") == [[360]]
+    host = scaled.made(scaled.host_id("wp_fractional_scale_manager_v1"), "get_fractional_scale")
+    scaled.host.event(host, "preferred_scale", 180)
+    assert heard_by(scaled.client.sync(), fractional, "preferred_scale") == [[360]]
 
 
 WITHOUT = {"scale": 2.0, "globals": tuple(item for item in GLOBALS if item[0] != "wp_viewporter")}
@@ -340,15 +344,15 @@ WITHOUT = {"scale": 2.0, "globals": tuple(item for item in GLOBALS if item[0] !=
 @pytest.mark.parametrize("scaled", [WITHOUT], indirect=True)
 def test_without_viewports_a_whole_buffer_scale_must_do(scaled: Scaled) -> None:
     surface, host_surface = scaled.surface()
-    assert scaled.host.wait_request(host_surface, 8).arguments("i") == [2]
-    scaled.client.request(surface, 8, "i", 2)
+    assert scaled.host.wait_request(host_surface, "set_buffer_scale").arguments == [2]
+    scaled.client.request(surface, "set_buffer_scale", 2)
     scaled.client.sync()
-    assert scaled.host.wait_request(host_surface, 8).arguments("i") == [4]
+    assert scaled.host.wait_request(host_surface, "set_buffer_scale").arguments == [4]
 
 
 def test_random_numbers_do_not_break_the_arithmetic(scaled: Scaled) -> None:
     surface, _ = scaled.surface()
     for values in ((-(2**31),) * 4, (2**31 - 1,) * 4, (-(2**31), 0, 2**31 - 1, 2**31 - 1)):
         scaled.client.send(struct.pack("=II4i", surface, 24 << 16 | 2, *values))
-        scaled.client.request(surface, 1, "oii", 0, *values[:2])
+        scaled.client.request(surface, "attach", 0, *values[:2])
     scaled.client.sync()

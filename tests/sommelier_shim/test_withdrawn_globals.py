@@ -23,8 +23,8 @@ from sommelier_shim.policy.interfaces import GlobalPolicy
 from sommelier_shim.relay import Flow, Relay
 from sommelier_shim.routes import Routes
 from sommelier_shim.translation import TranslatingRoutes
-from sommelier_shim.wire import Buffer, WireError, decode, encode
-from support.wayland_peers import GLOBALS, Between, Client, Host, HostConnection, between, stage
+from sommelier_shim.wire import DISPLAY, Buffer, WireError, decode, encode
+from support.wayland_peers import GLOBALS, Between, Client, Host, HostConnection, between, heard_by, stage
 
 _OFFERED = (*GLOBALS, ("zxdg_output_manager_v1", 3))
 _GET_POINTER, _RELEASE_POINTER = 0, 1
@@ -54,14 +54,14 @@ def _withdraw(client: Client, host: HostConnection, *interfaces: str) -> None:
     client.sync()  # every earlier bind has taken effect
     for registry_id in host.registries:
         for interface in interfaces:
-            host.event(registry_id, 1, "u", _NAME[interface])
+            host.event(registry_id, "global_remove", _NAME[interface])
     client.sync()
 
 
 def _deleted(client: Client) -> list[int]:
     """The ids of the client's delete_id events, in order."""
     said = client.sync()
-    return [m.arguments("u")[0] for m in said if (m.object_id, m.opcode) == (1, 1)]
+    return [number for (number,) in heard_by(said, DISPLAY, "delete_id")]
 
 
 def _seen(host: HostConnection, interface: str) -> int:
@@ -75,9 +75,7 @@ def test_the_client_lives_and_the_host_does_not_hear_of_it(
     client, host = pair
     _withdraw(client, host, interface)
     before = _seen(host, interface)  # includes the proxy's own
-    assert [m.arguments("u") for m in client.events if (m.object_id, m.opcode) == (client.registry, 1)] == [
-        [_NAME[interface]]
-    ]
+    assert heard_by(client.events, client.registry, "global_remove") == [[_NAME[interface]]]
     inert = client.bind(interface)
     said = client.sync()
     assert not [m for m in said if m.object_id == inert]
@@ -88,16 +86,16 @@ def test_what_it_makes_is_inert_too_and_every_number_can_be_used_again(pair: tup
     client, host = pair
     _withdraw(client, host, "wl_seat")
     seat = client.bind("wl_seat")
-    pointer = client.create(seat, _GET_POINTER)
+    pointer = client.create(seat, "get_pointer")
     _deleted(client)
-    client.request(pointer, _RELEASE_POINTER)
-    client.request(seat, 3)
+    client.request(pointer, "release")
+    client.request(seat, "release")
     assert [number for number in _deleted(client) if number in (seat, pointer)] == [pointer, seat]
     for again in (seat, pointer, seat):
-        client.send(encode(1, 0, "n", again))
+        client.request(DISPLAY, "sync", again)
         said = client.sync()
-        assert [m.opcode for m in said if m.object_id == again] == [0]
-        assert [m.arguments("u")[0] for m in said if (m.object_id, m.opcode) == (1, 1)].count(again) == 1
+        assert [m.name for m in said if m.object_id == again] == ["done"]
+        assert heard_by(said, DISPLAY, "delete_id").count([again]) == 1
 
 
 def test_what_is_destroyed_at_once_is_deleted_once(pair: tuple[Client, HostConnection]) -> None:
@@ -106,33 +104,35 @@ def test_what_is_destroyed_at_once_is_deleted_once(pair: tuple[Client, HostConne
     for _ in range(50):
         seat, name = client.new_id(), _NAME["wl_seat"]
         client.send(
-            encode(client.registry, 0, "usun", name, "wl_seat", 5, seat), encode(seat, 3), encode(1, 0, "n", 9999)
+            client.encode(client.registry, "bind", name, "wl_seat", 5, seat),
+            client.encode(seat, "release"),
+            client.encode(DISPLAY, "sync", 9999),
         )
         said = []
-        while not said or (said[-1].object_id, said[-1].opcode) != (9999, 0):
+        while not said or (said[-1].object_id, said[-1].name) != (9999, "done"):
             message = client.receive()
             assert message is not None
             said.append(message)
         said += client.sync()
-        assert [m.arguments("u")[0] for m in said if (m.object_id, m.opcode) == (1, 1)].count(seat) == 1
+        assert heard_by(said, DISPLAY, "delete_id").count([seat]) == 1
 
 
 def test_requests_that_can_do_without_an_inert_object_do(pair: tuple[Client, HostConnection]) -> None:
     client, host = pair
-    surface = client.create(client.bind("wl_compositor"), 0)
-    xdg = client.create(client.bind("xdg_wm_base"), 2, "no", surface)
-    toplevel = client.create(xdg, 1)
+    surface = client.create(client.bind("wl_compositor"), "create_surface")
+    xdg = client.create(client.bind("xdg_wm_base"), "get_xdg_surface", surface)
+    toplevel = client.create(xdg, "get_toplevel")
     _withdraw(client, host, "wl_output", "wl_seat")
     output, seat = client.bind("wl_output"), client.bind("wl_seat")
-    client.request(toplevel, 11, "o", output)
-    client.request(toplevel, 5, "ou", seat, 7)
-    client.request(toplevel, 2, "s", "after it")
+    client.request(toplevel, "set_fullscreen", output)
+    client.request(toplevel, "move", seat, 7)
+    client.request(toplevel, "set_title", "after it")
     client.sync()
-    host_xdg = host.wait_request(host.bound["xdg_wm_base"][-1], 2).arguments("no")[0]
-    host_toplevel = host.wait_request(host_xdg, 1).arguments("n")[0]
+    host_xdg = host.wait_request(host.bound["xdg_wm_base"][-1], "get_xdg_surface").arguments[0]
+    host_toplevel = host.wait_request(host_xdg, "get_toplevel").arguments[0]
     heard = [m for m in host.requests if m.object_id == host_toplevel]
-    assert [m.opcode for m in heard] == [11, 2]
-    assert heard[0].arguments("o") == [0]
+    assert [m.name for m in heard] == ["set_fullscreen", "set_title"]
+    assert heard[0].arguments == [0]
 
 
 def test_what_is_made_for_an_inert_object_is_inert(pair: tuple[Client, HostConnection]) -> None:
@@ -141,11 +141,11 @@ def test_what_is_made_for_an_inert_object_is_inert(pair: tuple[Client, HostConne
     devices = client.bind("wl_data_device_manager")
     _withdraw(client, host, "wl_output", "wl_seat")
     output, seat = client.bind("wl_output"), client.bind("wl_seat")
-    xdg_output = client.create(outputs, 1, "no", output)
-    device = client.create(devices, 1, "no", seat)
-    client.request(device, 1, "ou", 0, 1)
-    client.request(xdg_output, 0)
-    client.request(device, 2)
+    xdg_output = client.create(outputs, "get_xdg_output", output)
+    device = client.create(devices, "get_data_device", seat)
+    client.request(device, "set_selection", 0, 1)
+    client.request(xdg_output, "destroy")
+    client.request(device, "release")
     gone = _deleted(client)
     assert gone.count(xdg_output) == gone.count(device) == 1
     named = {host.bound["zxdg_output_manager_v1"][-1], host.bound["wl_data_device_manager"][-1]}
@@ -160,12 +160,12 @@ def test_descriptors_of_inert_objects_are_closed_and_not_mixed_up(pair: tuple[Cl
     for size in (111, 222):
         descriptor = os.memfd_create("pool")
         os.ftruncate(descriptor, size)
-        pool = client.create(inert if size == 111 else alive, 0, "nhi", size, fds=[descriptor])
+        pool = client.create(inert if size == 111 else alive, "create_pool", size, fds=[descriptor])
         os.close(descriptor)
-        client.create(pool, 0, "niiiiu", 0, 1, 1, 4, 0)
+        client.create(pool, "create_buffer", 0, 1, 1, 4, 0)
     client.sync()
-    request = host.wait_request(host.bound["wl_shm"][0], 0)
-    assert request.arguments("nhi")[2] == 222
+    request = host.wait_request(host.bound["wl_shm"][0], "create_pool")
+    assert request.arguments[2] == 222
     assert [os.fstat(descriptor).st_size for descriptor in host.fds] == [222]
 
 
@@ -176,12 +176,12 @@ def test_what_is_announced_again_is_bound_as_ever(pair: tuple[Client, HostConnec
     client.sync()
     before = _seen(host, "wl_seat")
     for registry_id in host.registries:
-        host.event(registry_id, 0, "usu", _NAME["wl_seat"], "wl_seat", 5)
+        host.event(registry_id, "global", _NAME["wl_seat"], "wl_seat", 5)
     client.sync()
-    client.create(client.bind("wl_seat"), _GET_POINTER)
+    client.create(client.bind("wl_seat"), "get_pointer")
     client.sync()
     assert _seen(host, "wl_seat") == before + 1
-    assert host.wait_request(host.bound["wl_seat"][-1], _GET_POINTER)
+    assert host.wait_request(host.bound["wl_seat"][-1], "get_pointer")
 
 
 @pytest.mark.parametrize(
@@ -192,7 +192,7 @@ def test_a_bind_of_what_was_never_announced_is_refused(
 ) -> None:
     client, host = pair
     _withdraw(client, host, "wl_output")
-    client.request(client.registry, 0, "usun", _NAME["wl_output"], interface, version, client.new_id())
+    client.request(client.registry, "bind", _NAME["wl_output"], interface, version, client.new_id())
     error = client.error_in(client.until_end())
     assert error is not None
     assert error[1] == 0
@@ -426,7 +426,7 @@ def test_it_does_not_through_the_proxy_and_finds_no_gap_in_numbers(
         with proxy.client() as client:
             client.start()
             host.forget(interface)
-            while not [m for m in client.events if (m.object_id, m.opcode) == (client.registry, 1)]:
+            while not heard_by(client.events, client.registry, "global_remove"):
                 client.sync()
             for _ in range(3):
                 client.bind(interface)

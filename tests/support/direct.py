@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any, NamedTuple
 
 from support.scaled import Scaled
-from support.wayland_peers import GLOBALS
+from support.wayland_peers import GLOBALS, heard_by
 
 
 class Panel(NamedTuple):
@@ -30,17 +30,17 @@ class Direct(Scaled):
     def describe(self, panel: Panel, output: int, xdg_output: int = 0) -> None:
         """Send the host's events that describe an output."""
         if xdg_output:
-            self.host.event(xdg_output, 0, "ii", *panel.logical[:2])
-            self.host.event(xdg_output, 1, "ii", *panel.logical[2:])
-        self.host.event(output, 0, "iiiiissi", *panel.logical[:2], 344, 193, 0, "maker", "panel", 0)
-        self.host.event(output, 1, "uiii", 3, *panel.pixels, 60000)
-        self.host.event(output, 3, "i", 2)
-        self.host.event(output, 2)
+            self.host.event(xdg_output, "logical_position", *panel.logical[:2])
+            self.host.event(xdg_output, "logical_size", *panel.logical[2:])
+        self.host.event(output, "geometry", *panel.logical[:2], 344, 193, 0, "maker", "panel", 0)
+        self.host.event(output, "mode", 3, *panel.pixels, 60000)
+        self.host.event(output, "scale", 2)
+        self.host.event(output, "done")
 
     def describe_all(self) -> None:
         """Send the events that a host sends to the proxy when a client connects."""
         asked = [m for m in self.host.requests if m.object_id == self.host.bound["zxdg_output_manager_v1"][0]]
-        xdg = {output: new for new, output in (m.arguments("no") for m in asked)}
+        xdg = {output: new for new, output in (m.arguments for m in asked)}
         for panel, output in zip((LEFT, RIGHT), self.own_outputs(), strict=True):
             self.describe(panel, output, xdg[output])
         self.client.sync()
@@ -48,24 +48,24 @@ class Direct(Scaled):
     def window(self) -> Window:
         """A toplevel with its surface."""
         surface, host_surface = self.surface()
-        xdg = self.client.create(self.wm, 2, "no", surface)
-        toplevel = self.client.create(xdg, 1)
+        xdg = self.client.create(self.wm, "get_xdg_surface", surface)
+        toplevel = self.client.create(xdg, "get_toplevel")
         self.client.sync()
-        host_xdg = self.made(self.host_id("xdg_wm_base"), 2, "no")
-        return Window(surface, xdg, toplevel, host_surface, host_xdg, self.made(host_xdg, 1))
+        host_xdg = self.made(self.host_id("xdg_wm_base"), "get_xdg_surface")
+        return Window(surface, xdg, toplevel, host_surface, host_xdg, self.made(host_xdg, "get_toplevel"))
 
     def show(self, surface: int, width: int, height: int) -> None:
         """Attach a buffer and commit."""
-        self.client.request(surface, 1, "oii", self.buffer(width, height), 0, 0)
-        self.client.request(surface, 6)
+        self.client.request(surface, "attach", self.buffer(width, height), 0, 0)
+        self.client.request(surface, "commit")
 
     def shown(self, host_surface: int) -> list[int]:
         """The size in which the host shows a surface."""
         self.client.sync()
         (viewporter,) = self.host.bound["wp_viewporter"]
-        made = [m.arguments("no") for m in self.host.requests if (m.object_id, m.opcode) == (viewporter, 1)]
+        made = heard_by(self.host.requests, viewporter, "get_viewport")
         (viewport,) = [new for new, surface in made if surface == host_surface]
-        return self.host.wait_request(viewport, 2).arguments("ii")
+        return self.host.wait_request(viewport, "set_destination").arguments
 
     def enter(self, window: Window, output: int) -> list[Any]:
         """Send wl_surface.enter from the host for a window; returns the events that the client receives.
@@ -73,7 +73,7 @@ class Direct(Scaled):
         The proxy has handled the client's earlier requests by then; without a sync it may read the event first.
         """
         heard = self.client.sync()
-        self.host.event(window.host_surface, 0, "o", self.own_outputs()[output])
+        self.host.event(window.host_surface, "enter", self.own_outputs()[output])
         return [*heard, *self.client.sync()]
 
 

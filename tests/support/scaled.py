@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from typing import Any
 
-from support.wayland_peers import Client, HostConnection, Message
+from support.wayland_peers import Client, HostConnection
 
 
 class Scaled:
@@ -23,44 +23,35 @@ class Scaled:
         """The host id of the global that the client bound last."""
         return self.host.bound[interface][-1]
 
-    def made(self, factory: int, opcode: int, signature: str = "n") -> int:
+    def made(self, factory: int, name: str) -> int:
         """The host id of the object that a request created."""
-        return int(self.host.wait_request(factory, opcode).arguments(signature)[0])
+        return self.host.made(factory, name)
 
     def surface(self) -> tuple[int, int]:
         """Create a surface; returns the client id and the host id."""
-        mine = self.client.create(self.compositor, 0)
+        mine = self.client.create(self.compositor, "create_surface")
         self.client.sync()
-        return mine, self.made(self.host_id("wl_compositor"), 0)
+        return mine, self.made(self.host_id("wl_compositor"), "create_surface")
 
     def toplevel(self) -> tuple[int, int]:
         """Create a toplevel; returns the client id and the host id."""
         surface, _ = self.surface()
-        xdg = self.client.create(self.wm, 2, "no", surface)
-        mine = self.client.create(xdg, 1)
+        xdg = self.client.create(self.wm, "get_xdg_surface", surface)
+        mine = self.client.create(xdg, "get_toplevel")
         self.client.sync()
-        return mine, self.made(self.made(self.host_id("xdg_wm_base"), 2, "no"), 1)
+        return mine, self.made(self.made(self.host_id("xdg_wm_base"), "get_xdg_surface"), "get_toplevel")
 
     def buffer(self, width: int, height: int) -> int:
         """Create a wl_shm buffer; returns the client id."""
         descriptor = os.memfd_create("pool")
         os.ftruncate(descriptor, width * height * 4)
-        pool = self.client.create(self.shm, 0, "nhi", width * height * 4, fds=[descriptor])
+        pool = self.client.create(self.shm, "create_pool", width * height * 4, fds=[descriptor])
         os.close(descriptor)
-        return self.client.create(pool, 0, "niiiiu", 0, width, height, width * 4, 0)
+        return self.client.create(pool, "create_buffer", 0, width, height, width * 4, 0)
 
-    def viewport_requests(self) -> list[tuple[int, list[Any]]]:
-        """The requests that the host received for the proxy's viewport: opcode and arguments."""
+    def viewport_requests(self) -> list[tuple[str, list[Any]]]:
+        """The requests that the host received for the proxy's viewport: name and arguments."""
         self.client.sync()
         (viewporter,) = self.host.bound["wp_viewporter"][:1]
-        viewport = self.made(viewporter, 1, "no")
-        return [
-            (m.opcode, m.arguments("iiii" if m.opcode == 1 else "ii" if m.opcode == 2 else ""))
-            for m in self.host.requests
-            if m.object_id == viewport
-        ]
-
-
-def heard_by(messages: list[Message], object_id: int, opcode: int, signature: str) -> list[list[Any]]:
-    """The arguments of each event with this opcode and object among messages."""
-    return [m.arguments(signature) for m in messages if (m.object_id, m.opcode) == (object_id, opcode)]
+        viewport = self.made(viewporter, "get_viewport")
+        return [(m.name, m.arguments) for m in self.host.requests if m.object_id == viewport]

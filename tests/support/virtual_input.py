@@ -104,13 +104,11 @@ class WlrootsInput(VirtualInput):
             client.bind("zwlr_virtual_pointer_manager_v1", 1),
             client.bind("zwp_virtual_keyboard_manager_v1", 1),
         )
-        self._pointer = client.new_id()
-        client.request(pointers, 0, "on", seat, self._pointer)
-        self._keyboard = client.new_id()
-        client.request(keyboards, 0, "on", seat, self._keyboard)
+        self._pointer = client.create(pointers, "create_virtual_pointer", seat)
+        self._keyboard = client.create(keyboards, "create_virtual_keyboard", seat)
         descriptor = os.memfd_create("keymap", os.MFD_CLOEXEC)
         os.write(descriptor, _KEYMAP)
-        client.request(self._keyboard, 0, "uhu", 1, len(_KEYMAP), fds=(descriptor,))
+        client.request(self._keyboard, "keymap", 1, len(_KEYMAP), fds=[descriptor])
         os.close(descriptor)
         client.sync()
         return self
@@ -122,30 +120,30 @@ class WlrootsInput(VirtualInput):
 
     def move(self, x: int, y: int) -> None:
         """Move the pointer."""
-        self._send(self._pointer, 1, "uuuuu", _now(), x, y, *self._size)
-        self._send(self._pointer, 4)
+        self._send(self._pointer, "motion_absolute", _now(), x, y, *self._size)
+        self._send(self._pointer, "frame")
 
     def button(self, button: int, pressed: bool) -> None:
         """Press or release a button."""
-        self._send(self._pointer, 2, "uuu", _now(), button, int(pressed))
-        self._send(self._pointer, 4)
+        self._send(self._pointer, "button", _now(), button, int(pressed))
+        self._send(self._pointer, "frame")
 
     def scroll(self, steps: int) -> None:
         """Turn the wheel, down for positive numbers."""
-        self._send(self._pointer, 5, "u", 0)
-        self._send(self._pointer, 7, "uufi", _now(), 0, 15.0 * steps, steps)
-        self._send(self._pointer, 4)
+        self._send(self._pointer, "axis_source", 0)
+        self._send(self._pointer, "axis_discrete", _now(), 0, 15.0 * steps, steps)
+        self._send(self._pointer, "frame")
 
     def code(self, code: int, pressed: bool) -> None:
         """Press or release a key; the compositor does not derive the modifiers from it."""
-        self._send(self._keyboard, 1, "uuu", _now(), code, int(pressed))
+        self._send(self._keyboard, "key", _now(), code, int(pressed))
         for key, bit in MODIFIERS.values():
             if key == code:
                 self._modifiers = self._modifiers | bit if pressed else self._modifiers & ~bit
-                self._send(self._keyboard, 2, "uuuu", self._modifiers, 0, 0, 0)
+                self._send(self._keyboard, "modifiers", self._modifiers, 0, 0, 0)
 
-    def _send(self, object_id: int, opcode: int, signature: str = "", *values: object) -> None:
-        self._client.request(object_id, opcode, signature, *values)
+    def _send(self, object_id: int, name: str, *values: object) -> None:
+        self._client.request(object_id, name, *values)
         self._client.sync()
 
 

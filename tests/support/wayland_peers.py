@@ -1,40 +1,43 @@
 """A client and a host that send raw Wayland messages, valid or not, and a proxy between them.
 
-They use only the proxy's encoder, so a test decides exactly which bytes are sent.
+A test names requests and events, and each peer knows the interfaces of its objects: the protocol's tables give the
+opcode and the types of the arguments. The bytes of a malformed message are the test's own.
 """
 
 from __future__ import annotations
 
 import array
+import contextlib
 import fcntl
+import functools
 import os
 import socket
 import struct
 import termios
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
 from typing import Any, NamedTuple, TypeVar
 
 from guestlink.config import Config
+from sommelier_shim import tables
+from sommelier_shim.channel import Channel
 from sommelier_shim.channel.unix_socket import SocketChannel
 from sommelier_shim.host_link import HostLink
 from sommelier_shim.loop import READABLE, Loop
 from sommelier_shim.proxy import Proxy
 from sommelier_shim.server import Server
 from sommelier_shim.session import Session
-from sommelier_shim.wire import HEADER, decode, encode
+from sommelier_shim.tables import INTERFACES
+from sommelier_shim.wire import DISPLAY, HEADER, WireError, decode, encode
 
 _T = TypeVar("_T")
 
 LIMIT = 60.0
 """Time limit of any condition, in seconds."""
-
-_COMMIT = (5, 4)
-"""The object id and opcode of the commit of the proxy's security context."""
 
 GLOBALS = (
     ("wl_compositor", 4),
@@ -51,15 +54,41 @@ GLOBALS = (
 
 
 class Message(NamedTuple):
-    """A received message."""
+    """A received message.
+
+    :ivar interface: the object's interface, :ivar name: the message's name; "" for an object that the receiver
+        does not know, and for a message that the interface does not have.
+    """
 
     object_id: int
     opcode: int
     data: bytes
+    interface: str
+    name: str
+    signature: str
 
-    def arguments(self, signature: str) -> list[Any]:
+    @property
+    def arguments(self) -> list[Any]:
         """Its decoded arguments."""
-        return list(decode(signature, self.data))
+        return list(decode(self.signature, self.data))
+
+
+def heard_by(messages: Iterable[Message], object_id: int, name: str) -> list[list[Any]]:
+    """The arguments of each message with this object and name."""
+    return [m.arguments for m in messages if (m.object_id, m.name) == (object_id, name)]
+
+
+@functools.cache
+def _named(interface: str, name: str, *, is_request: bool) -> tuple[int, tables.Message]:
+    messages = INTERFACES[interface].requests if is_request else INTERFACES[interface].events
+    for opcode, message in enumerate(messages):
+        if message.name == name:
+            return opcode, message
+    raise ValueError(f"{interface} has no {name}")
+
+
+def _letters(message: tables.Message) -> str:
+    return message.signature.replace("?", "")
 
 
 class Turns:
@@ -92,20 +121,24 @@ class Turns:
 class Wire:
     """One end of a connection.
 
+    :param is_client: whether this end sends requests and receives events.
     :ivar fds: received descriptors; closed with the connection.
+    :ivar interfaces: the interfaces of the objects by id.
     :ivar turns: the order in which this peer and others send; None for the other end of a real program.
     """
 
     turns: Turns | None = None
 
-    def __init__(self, sock: socket.socket) -> None:
+    def __init__(self, sock: socket.socket, *, is_client: bool) -> None:
         self.sock = sock
+        self._is_client = is_client
+        self.interfaces = {DISPLAY: "wl_display"}
         sock.settimeout(LIMIT)
         self.fds: list[int] = []
         self.ended = False
         self._data = b""
 
-    def send(self, *messages: bytes, fds: tuple[int, ...] | list[int] = ()) -> None:
+    def send(self, *messages: bytes, fds: Sequence[int] = ()) -> None:
         """Send bytes with copies of descriptors."""
         if self.turns is not None:
             self.turns.take(self)
@@ -124,11 +157,48 @@ class Wire:
                 size = word >> 16
                 assert size >= 8, "a message of an impossible size came through"
                 if len(self._data) >= size:
-                    message = Message(object_id, word & 0xFFFF, self._data[:size])
+                    message = self._parsed(object_id, word & 0xFFFF, self._data[:size])
                     self._data = self._data[size:]
                     return message
             if not self._read():
                 return None
+
+    def encode(self, object_id: int, name: str, *values: Any) -> bytes:
+        """The bytes of a message from this end. A descriptor among its arguments has no value.
+
+        :raises ValueError: the object's interface has no such message.
+        """
+        opcode, message = self._named(object_id, name)
+        self._add_objects(message, values)
+        return encode(object_id, opcode, _letters(message), *values)
+
+    def _named(self, object_id: int, name: str) -> tuple[int, tables.Message]:
+        return _named(self.interfaces[object_id], name, is_request=self._is_client)
+
+    def _parsed(self, object_id: int, opcode: int, data: bytes) -> Message:
+        interface = self.interfaces.get(object_id, "")
+        known: tuple[tables.Message, ...] = ()
+        if interface:
+            known = INTERFACES[interface].events if self._is_client else INTERFACES[interface].requests
+        if opcode >= len(known):
+            return Message(object_id, opcode, data, interface, "", "")
+        letters = _letters(known[opcode])
+        message = Message(object_id, opcode, data, interface, known[opcode].name, letters)
+        if "n" in letters:
+            with contextlib.suppress(WireError):  # a test may send anything
+                self._add_objects(known[opcode], list(decode(letters.replace("h", ""), data)))
+        return message
+
+    def _add_objects(self, message: tables.Message, values: Sequence[Any]) -> None:
+        """Remember the interfaces of a message's new objects."""
+        letters = _letters(message)
+        if "n" not in letters:
+            return
+        for index, letter in enumerate(letters):
+            if letter == "n":
+                at = index - letters.count("h", 0, index)
+                interface = message.interfaces[index] or values[at - 2]  # wl_registry.bind names it
+                self.interfaces[values[at]] = interface if isinstance(interface, str) else interface.decode()
 
     def _read(self) -> bool:
         try:
@@ -169,7 +239,7 @@ class Client(Wire):
     """A client. Ids are counted up; :meth:`bind`, :meth:`request` and :meth:`create` send one request each."""
 
     def __init__(self, sock: socket.socket) -> None:
-        super().__init__(sock)
+        super().__init__(sock, is_client=True)
         self._next = 2
         self.names: dict[str, tuple[int, int]] = {}
         self.registry = 0
@@ -182,40 +252,44 @@ class Client(Wire):
 
     def start(self) -> None:
         """Get the registry and read the announced globals."""
-        self.registry = self.new_id()
-        self.send(encode(1, 1, "n", self.registry))
+        self.registry = self.create(DISPLAY, "get_registry")
         self.sync()
-        for message in self.events:
-            if (message.object_id, message.opcode) == (self.registry, 0):
-                name, interface, version = message.arguments("usu")
-                self.names[interface.decode()] = (name, version)
+        for name, interface, version in heard_by(self.events, self.registry, "global"):
+            self.names[interface.decode()] = (name, version)
 
     def bind(self, interface: str, version: int | None = None) -> int:
         """Bind a global, by default in the announced version."""
         name, announced = self.names[interface]
         new = self.new_id()
-        self.send(encode(self.registry, 0, "usun", name, interface, version or announced, new))
+        self.request(self.registry, "bind", name, interface, version or announced, new)
         return new
 
-    def request(self, object_id: int, opcode: int, signature: str = "", *values: Any, **kw: Any) -> None:
-        """Send a request."""
-        self.send(encode(object_id, opcode, signature, *values), **kw)
+    def request(self, object_id: int, name: str, *values: Any, fds: Sequence[int] = ()) -> None:
+        """Send a request.
 
-    def create(self, object_id: int, opcode: int, signature: str = "n", *values: Any, **kw: Any) -> int:
-        """Send a request whose first argument is a new id; returns that id."""
+        :param name: its name in the object's interface; :param fds: its descriptors, which have no value.
+        """
+        self.send(self.encode(object_id, name, *values), fds=fds)
+
+    def create(self, object_id: int, name: str, *values: Any, fds: Sequence[int] = ()) -> int:
+        """Send a request that creates an object; returns its id.
+
+        :param values: the arguments without the new id.
+        """
+        letters = _letters(self._named(object_id, name)[1]).replace("h", "")
         new = self.new_id()
-        self.send(encode(object_id, opcode, signature, new, *values), **kw)
+        at = letters.index("n")
+        self.request(object_id, name, *values[:at], new, *values[at:], fds=fds)
         return new
 
     def sync(self) -> list[Message]:
         """Wait until the host has handled every request; returns the messages received meanwhile."""
-        callback = self.new_id()
-        self.send(encode(1, 0, "n", callback))
+        callback = self.create(DISPLAY, "sync")
         said: list[Message] = []
         while True:
             message = self.receive()
             assert message is not None, f"the connection ended: {self.error_in(said)}"
-            if (message.object_id, message.opcode) == (callback, 0):
+            if (message.object_id, message.name) == (callback, "done"):
                 self.events += said
                 return said
             said.append(message)
@@ -230,17 +304,15 @@ class Client(Wire):
     @staticmethod
     def error_in(messages: list[Message]) -> tuple[int, int, str] | None:
         """The wl_display.error among messages: object id, code and text."""
-        for message in messages:
-            if (message.object_id, message.opcode) == (1, 0):
-                object_id, code, text = message.arguments("ous")
-                return object_id, code, text.decode()
+        for object_id, code, text in heard_by(messages, DISPLAY, "error"):
+            return object_id, code, text.decode()
         return None
 
 
 class HostConnection(Wire):
     """A client's connection as the host sees it. Answers wl_display and wl_registry requests.
 
-    :param refused: the object id and opcode of a request that this host answers with an error.
+    :param refused: interface and name of a request that this host answers with an error.
     :param hidden: interfaces that this host does not announce.
     :param on_context: called with the listening descriptor of each committed security context.
     :ivar requests: every received request, including the answered ones.
@@ -250,11 +322,11 @@ class HostConnection(Wire):
         self,
         sock: socket.socket,
         globals_: list[tuple[str, int]],
-        refused: tuple[int, int] = (0, 0),
+        refused: tuple[str, str] = ("", ""),
         hidden: frozenset[str] = frozenset(),
         on_context: Callable[[int], None] = lambda descriptor: None,
     ) -> None:
-        super().__init__(sock)
+        super().__init__(sock, is_client=False)
         self._refused = refused
         self._hidden = hidden
         self._on_context = on_context
@@ -277,20 +349,30 @@ class HostConnection(Wire):
                 self._changed.wait(left)
             return value
 
-    def wait_request(self, object_id: int, opcode: int) -> Message:
-        """Wait for a request."""
+    def wait_request(self, object_id: int, name: str) -> Message:
+        """Wait for a request; returns the last one."""
+        found = self.wait(f"request {name} of object {object_id}", lambda: self.asked(object_id, name)[-1:])
+        return found[0]
 
-        def find() -> Message | None:
-            found = [m for m in self.requests if (m.object_id, m.opcode) == (object_id, opcode)]
-            return found[-1] if found else None
+    def asked(self, object_id: int, name: str) -> list[Message]:
+        """The requests with a name that an object has received so far."""
+        return [m for m in self.requests if (m.object_id, m.name) == (object_id, name)]
 
-        message = self.wait(f"request {opcode} of object {object_id}", find)
-        assert message is not None
-        return message
+    def made(self, factory: int | str, name: str) -> int:
+        """Wait for a request that creates an object; returns the id of the last one that it created.
 
-    def event(self, object_id: int, opcode: int, signature: str = "", *values: Any, **kw: Any) -> None:
-        """Send an event."""
-        self.send(encode(object_id, opcode, signature, *values), **kw)
+        :param factory: the object of the request, or the interface of the global that was bound last.
+        """
+        object_id = self.bound[factory][-1] if isinstance(factory, str) else factory
+        message = self.wait_request(object_id, name)
+        return int(message.arguments[message.signature.index("n")])
+
+    def event(self, object_id: int, name: str, *values: Any, fds: Sequence[int] = ()) -> None:
+        """Send an event.
+
+        :param name: its name in the object's interface; :param fds: its descriptors, which have no value.
+        """
+        self.send(self.encode(object_id, name, *values), fds=fds)
 
     @contextmanager
     def not_reading(self) -> Iterator[None]:
@@ -327,32 +409,32 @@ class HostConnection(Wire):
     def _answer(self, message: Message) -> None:
         if self.silent:
             return
-        if (message.object_id, message.opcode) == self._refused:
+        if (message.interface, message.name) == self._refused:
             self.silent = True
-            self.send(encode(1, 0, "ous", message.object_id, 1, "refused"))
+            self.event(DISPLAY, "error", message.object_id, 1, "refused")
             return
-        if (message.object_id, message.opcode) == (1, 0):
-            (callback,) = message.arguments("n")
-            self.send(encode(callback, 0, "u", 7), encode(1, 1, "u", callback))
-        elif (message.object_id, message.opcode) == (1, 1):
-            (registry,) = message.arguments("n")
-            self.registries.append(registry)
-            for name, (interface, version) in enumerate(self._globals, 1):
-                if interface in self._hidden:
-                    continue
-                self.send(encode(registry, 0, "usu", name, interface, version))
-        elif message.object_id in self.registries:
-            _, interface, _, new = message.arguments("usun")
-            self.bound.setdefault(interface.decode(), []).append(new)
-        elif (message.object_id, message.opcode) == _COMMIT and "wp_security_context_manager_v1" in self.bound:
-            self._on_context(self.fds[0])
+        match message.interface, message.name:
+            case "wl_display", "sync":
+                (callback,) = message.arguments
+                self.send(self.encode(callback, "done", 7), self.encode(DISPLAY, "delete_id", callback))
+            case "wl_display", "get_registry":
+                (registry,) = message.arguments
+                self.registries.append(registry)
+                for name, (interface, version) in enumerate(self._globals, 1):
+                    if interface not in self._hidden:
+                        self.event(registry, "global", name, interface, version)
+            case "wl_registry", "bind":
+                _, interface, _, new = message.arguments
+                self.bound.setdefault(interface.decode(), []).append(new)
+            case "wp_security_context_v1", "commit":
+                self._on_context(self.fds[0])
 
 
 class Host:
     """A compositor's sockets: its own, and those of security contexts.
 
     :ivar connections: the proxy's own, the one by which the proxy probes a security context, and those of clients.
-    :ivar refused: the object id and opcode of a request that new connections answer with an error.
+    :ivar refused: interface and name of a request that new connections answer with an error.
     :ivar hidden: interfaces that the host does not announce through a security context.
     :ivar takes_sandboxed: whether the host keeps connections through a security context open.
     :ivar turns: the order in which its connections and clients send.
@@ -361,7 +443,7 @@ class Host:
     def __init__(self, path: Path, globals_: tuple[tuple[str, int], ...] = GLOBALS) -> None:
         self.path = path
         self.globals = list(globals_)
-        self.refused = (0, 0)
+        self.refused = ("", "")
         self.hidden: frozenset[str] = frozenset()
         self.takes_sandboxed = True
         self.connections: list[HostConnection] = []
@@ -422,14 +504,16 @@ class Between:
     :ivar failures: the error messages with which the proxy disconnected clients.
     """
 
-    def __init__(self, host_path: Path, config: Config, turns: Turns | None = None) -> None:
+    def __init__(
+        self, host_path: Path, config: Config, turns: Turns | None = None, channel: Channel | None = None
+    ) -> None:
         self.failures: list[str] = []
         self._turns = turns or Turns()
         self.loop = Loop()
         self.proxy = Proxy(config, {})
         self.link = HostLink(
             self.loop,
-            SocketChannel(str(host_path)),
+            channel or SocketChannel(str(host_path)),
             app_id="demo",
             use_security_context=True,
             follows_outputs=self.proxy.follows_outputs,
@@ -500,9 +584,11 @@ class Between:
 
 
 @contextmanager
-def between(path: Path, config: Config, turns: Turns | None = None) -> Iterator[Between]:
-    """A proxy whose host listens on a socket."""
-    proxy = Between(path, config, turns)
+def between(
+    path: Path, config: Config, turns: Turns | None = None, channel: Channel | None = None
+) -> Iterator[Between]:
+    """A proxy whose host listens on a socket, or is reached by another channel."""
+    proxy = Between(path, config, turns, channel)
     try:
         yield proxy
     finally:
