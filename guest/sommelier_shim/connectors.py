@@ -16,6 +16,8 @@ from typing import TypeAlias
 
 from guestlink.errors import GuestlinkError
 from sommelier_shim import connector as program
+from sommelier_shim.channel import Channel, HostBusy, HostUnreachable, Transport
+from sommelier_shim.channel.unix_socket import SocketTransport, connect_error
 from sommelier_shim.children import Child, start_program
 from sommelier_shim.loop import READABLE, Loop, Timer
 
@@ -29,8 +31,8 @@ _RIGHTS_SIZE = socket.CMSG_SPACE(4)
 _FLAGS = socket.MSG_DONTWAIT | socket.MSG_NOSIGNAL
 _RECEIVING = socket.MSG_DONTWAIT | socket.MSG_CMSG_CLOEXEC
 
-Done: TypeAlias = "Callable[[socket.socket | OSError, Connector | None], None]"
-"""Called with the connection and its connector, or with an error and None. A connection with None instead of a
+Done: TypeAlias = "Callable[[Transport | HostUnreachable | HostBusy, Connector | None], None]"
+"""Called with the connection and its connector, or with an exception and None. A connection with None instead of a
 connector was opened by the proxy's own process."""
 
 
@@ -41,21 +43,21 @@ class Connector:
     :ivar when_killed: called when the process has ended before :meth:`release`: somebody on the host killed it.
     """
 
-    __slots__ = ("_done", "_leash", "_path", "_pool", "is_settled", "when_killed")
+    __slots__ = ("_channel", "_done", "_leash", "_pool", "is_settled", "when_killed")
 
     def __init__(self, pool: Connectors, leash: socket.socket) -> None:
         self._pool = pool
         self._leash = leash
-        self._path = ""
+        self._channel: Channel
         self._done: Done | None = None
         self.is_settled = False
         self.when_killed: Callable[[], None] | None = None
 
-    def ask(self, path: str, pid: int, done: Done) -> None:
-        """Connect to a path for the client process ``pid``."""
-        self._path, self._done = path, done
+    def ask(self, channel: Channel, pid: int, done: Done) -> None:
+        """Connect to the channel's path for the client process ``pid``."""
+        self._channel, self._done = channel, done
         try:
-            self._leash.send(b"%d %b" % (pid, os.fsencode(path)), _FLAGS)
+            self._leash.send(b"%d %b" % (pid, os.fsencode(channel.path)), _FLAGS)
         except OSError:
             pass  # the connector has exited; heard() handles that
 
@@ -90,7 +92,7 @@ class Connector:
         if not answer or number & program.NO_PROCESS:
             self.close()
             if done is not None:
-                self._pool.failed(number & ~program.NO_PROCESS, self._path, done)
+                self._pool.failed(number & ~program.NO_PROCESS, self._channel, done)
             elif self.when_killed is not None:
                 self.when_killed()
         elif done is None:
@@ -98,10 +100,10 @@ class Connector:
         elif ancillary:
             descriptor = int.from_bytes(ancillary[0][2][:4], sys.byteorder)
             self._pool.is_proven = True
-            done(socket.socket(socket.AF_UNIX, socket.SOCK_STREAM, 0, descriptor), self)
+            done(SocketTransport(socket.socket(socket.AF_UNIX, socket.SOCK_STREAM, 0, descriptor)), self)
         else:
             self._pool.take_back(self)
-            done(OSError(number or errno.EMFILE, os.strerror(number or errno.EMFILE)), None)
+            done(_connect_error(self._channel, number or errno.EMFILE), None)
 
 
 class Connectors:
@@ -122,17 +124,23 @@ class Connectors:
         self._is_useless = False
         self.is_proven = False
 
-    def connect(self, path: str, pid: int, done: Done) -> None:
-        """Connect to a path for the client process ``pid``. On ``EAGAIN`` the caller may try again soon."""
+    def connect(self, channel: Channel, pid: int, done: Done) -> None:
+        """Connect for the client process ``pid``: by a connector, if the channel has a path.
+
+        After ``HostBusy`` the caller may try again soon.
+        """
+        if not channel.path:
+            connect_directly(channel, pid, done)
+            return
         try:
             connector = self._idle.pop() if self._idle else self._make()
         except OSError as error:
-            done(error, None)
+            done(connect_error(channel.path, error), None)
             return
         if connector is None:
-            self.failed(0, path, done)
+            self.failed(0, channel, done)
             return
-        connector.ask(path, pid, done)
+        connector.ask(channel, pid, done)
         self._recent[connector] = None
         if self._timer is None:
             self._timer = self._loop.call_later(_HASTE, self._settle)
@@ -168,13 +176,13 @@ class Connectors:
         if connector in self._idle:
             self._idle.remove(connector)
 
-    def failed(self, number: int, path: str, done: Done) -> None:
+    def failed(self, number: int, channel: Channel, done: Done) -> None:
         """Connect from the proxy's own process, because no connector can be forked.
 
         :param number: the errno of fork, 0 if the connector has exited.
         """
         if not number and self.is_proven:
-            done(OSError(errno.EAGAIN, os.strerror(errno.EAGAIN)), None)
+            done(HostBusy(), None)
             return
         if not self._has_warned:
             self._has_warned = True
@@ -184,7 +192,7 @@ class Connectors:
                 "ending a window's process on the host ends all clients",
                 reason,
             )
-        connect_directly(path, 0, done)
+        connect_directly(channel, 0, done)
 
     # ------------------------------------------------------------------------------------------------------------
 
@@ -256,13 +264,15 @@ class Connectors:
                 self._idle.append(spare)
 
 
-def connect_directly(path: str, pid: int, done: Done) -> None:
-    """Connect to a path from the proxy's own process, for instance when the proxy has only one client."""
-    sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
+def connect_directly(channel: Channel, pid: int, done: Done) -> None:
+    """Connect from the proxy's own process, for instance when the proxy has only one client."""
     try:
-        sock.connect(path)
-    except OSError as error:
-        sock.close()
+        transport = channel.connect()
+    except (HostUnreachable, HostBusy) as error:
         done(error, None)
     else:
-        done(sock, None)
+        done(transport, None)
+
+
+def _connect_error(channel: Channel, number: int) -> HostUnreachable | HostBusy:
+    return connect_error(channel.path, OSError(number, os.strerror(number)))

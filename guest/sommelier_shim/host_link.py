@@ -16,7 +16,7 @@ import socket
 from collections.abc import Callable
 
 from sommelier_shim.channel import Channel, HostBusy, HostUnreachable
-from sommelier_shim.channel.unix_socket import SocketChannel, unreachable
+from sommelier_shim.channel.unix_socket import SocketChannel
 from sommelier_shim.loop import Loop, Timer
 from sommelier_shim.output_places import XDG_OUTPUT, OutputPlaces
 from sommelier_shim.own_connection import GlobalList, OwnConnection
@@ -39,7 +39,8 @@ class HostLink:
 
     :param channel: opens connections to the host.
     :param app_id: the security context's app_id, usually the container's name.
-    :param use_security_context: whether to put clients into a security context where the host has that protocol.
+    :param use_security_context: whether to put clients into a security context where the host has that protocol
+        and the channel is a socket.
     :param follows_outputs: whether to follow the outputs' positions when the host hides xdg-output from clients.
     :param on_change: called with "" when the host has answered, and with a sentence when the host is unreachable
         or the connection is lost.
@@ -117,15 +118,13 @@ class HostLink:
             self._open()
 
     @property
-    def client_path(self) -> str:
-        """The path of the host socket for clients: the security context's, if there is one."""
-        return f"{self._directory}/wayland" if self._directory else self._channel.path
+    def client_channel(self) -> Channel:
+        """Opens connections for clients: inside the security context, if there is one."""
+        return SocketChannel(f"{self._directory}/wayland") if self._directory else self._channel
 
-    def why_unreachable(self, error: OSError) -> str:
-        """The reason why a connection to :attr:`client_path` failed, as a sentence."""
-        if self._directory:
-            return "the host compositor closed the sandbox of this container"
-        return unreachable(self._channel.path, error).message
+    def why_unreachable(self, error: HostUnreachable) -> str:
+        """The reason why a connection by :attr:`client_channel` failed, as a sentence."""
+        return "the host compositor closed the sandbox of this container" if self._directory else error.message
 
     def close(self) -> None:
         """Close the connections and drop everything learnt from the host."""
@@ -162,7 +161,7 @@ class HostLink:
     def _open(self) -> None:
         self._timer = None
         try:
-            sock = self._channel.connect()
+            transport = self._channel.connect()
         except HostBusy:
             self._timer = self._loop.call_later(_BUSY_TIME, self._open)
             return
@@ -170,7 +169,7 @@ class HostLink:
             self._tell(error.message)
             return
         self._limit = self._loop.call_later(ANSWER_TIME, self._too_late)
-        self._own = OwnConnection(self._loop, sock, self._event, self._lost)
+        self._own = OwnConnection(self._loop, transport, self._event, self._lost)
         self._own.send(_ASK)
 
     def _too_late(self) -> None:
@@ -204,7 +203,8 @@ class HostLink:
 
     def _listed(self) -> None:
         """The host has announced its globals."""
-        if not (self._use_security_context and self.globals.version_of(SECURITY_CONTEXT)):
+        has_context = self._channel.path and self.globals.version_of(SECURITY_CONTEXT)
+        if not (self._use_security_context and has_context):
             self._complete()
             return
         try:
@@ -229,7 +229,7 @@ class HostLink:
         """Connect through the security context, to list the globals that clients get."""
         self._timer = None
         try:
-            sock = SocketChannel(self.client_path).connect()
+            transport = self.client_channel.connect()
         except HostBusy:
             self._timer = self._loop.call_later(_BUSY_TIME, self._look_inside)
             return
@@ -237,7 +237,7 @@ class HostLink:
             self._lost(error.message)
             return
         self.offered = GlobalList()
-        self._inside = OwnConnection(self._loop, sock, self._event_inside, self._lost)
+        self._inside = OwnConnection(self._loop, transport, self._event_inside, self._lost)
         self._inside.send(_ASK)
 
     def _event_inside(self, object_id: int, opcode: int, message: bytes) -> None:

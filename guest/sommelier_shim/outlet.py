@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import errno
 import os
-import socket
-from array import array
 from collections import deque
 from collections.abc import Callable
 
-from sommelier_shim.wire import DESCRIPTORS_PER_SEND, Buffer
+from sommelier_shim.channel import DescriptorRefused, Transport
+from sommelier_shim.wire import Buffer
 
 QUEUE_HIGH = 8 * 1024 * 1024
 """Queued bytes above which the session stops reading the other peer. The limit is high because libwayland 1.21
@@ -21,33 +20,31 @@ DESCRIPTORS_HIGH = 512
 _JOINED = 65536
 """Bytes of a queued block up to which the outlet appends the next data to it, so that many small messages share
 one block."""
-_FLAGS = int(socket.MSG_DONTWAIT | socket.MSG_NOSIGNAL)
-"""An int, because each operation on an IntFlag takes 0.4 µs."""
 
 
 class Outlet:
-    """Sends to one socket.
+    """Sends to one transport.
 
-    :param sock: non-blocking.
     :param on_wait: called with True when the queue becomes non-empty, and with False when it is empty again.
     :ivar queued: queued bytes; :ivar descriptors: queued descriptors.
-    :ivar broken: whether the socket failed or is closed; :meth:`send` drops everything then.
-    :ivar is_clear: whether the queue is empty and the socket not broken.
+    :ivar broken: whether the transport failed or is closed; :meth:`send` drops everything then.
+    :ivar refusal: why the transport failed, if it refused a descriptor; otherwise "".
+    :ivar is_clear: whether the queue is empty and the transport not broken.
     :ivar retry: whether to flush again after a delay (the kernel has too many descriptors in flight), instead of
-        when the socket is writable.
+        when the transport is writable.
     """
 
-    __slots__ = ("_on_wait", "_queue", "_send", "_sock", "broken", "descriptors", "is_clear", "queued", "retry",
+    __slots__ = ("_on_wait", "_queue", "_send", "broken", "descriptors", "is_clear", "queued", "refusal", "retry",
                  "sent_bytes")  # fmt: skip
 
-    def __init__(self, sock: socket.socket, on_wait: Callable[[bool], None]) -> None:
-        self._sock = sock
-        self._send = sock.send
+    def __init__(self, transport: Transport, on_wait: Callable[[bool], None]) -> None:
+        self._send = transport.send
         self._on_wait = on_wait
         self._queue: deque[tuple[bytearray, list[int] | None]] = deque()
         self.queued = 0
         self.descriptors = 0
         self.broken = False
+        self.refusal = ""
         self.is_clear = True
         self.retry = False
         self.sent_bytes = 0
@@ -65,15 +62,7 @@ class Outlet:
     def send(self, data: Buffer, descriptors: list[int] | None) -> None:
         """Send, or append to the queue. The outlet owns the descriptors, and sends them with the first byte."""
         if self.is_clear:
-            if descriptors is None:
-                send = self._send
-                try:
-                    sent = send(data, _FLAGS)
-                except OSError as error:
-                    sent = self._failed(error)
-                self.sent_bytes += sent
-            else:
-                sent = self._try(data, descriptors)
+            sent = self._try(data, descriptors)
             if sent == len(data):
                 return
             if sent > 0:
@@ -84,7 +73,7 @@ class Outlet:
         self._keep(data, descriptors)
 
     def flush(self) -> None:
-        """Send queued data until the socket is full."""
+        """Send queued data until the transport is full."""
         queue = self._queue
         self.retry = False
         while queue and not self.broken:
@@ -107,7 +96,7 @@ class Outlet:
             self._on_wait(False)
 
     def close(self) -> None:
-        """Drop the queued data and close its descriptors. The caller closes the socket."""
+        """Drop the queued data and close its descriptors. The caller closes the transport."""
         self._break()
         self._drop()
 
@@ -118,23 +107,21 @@ class Outlet:
     def _try(self, data: Buffer, descriptors: list[int] | None) -> int:
         """Send once.
 
-        :returns: the number of bytes sent; 0 when the socket is full or broken.
+        :returns: the number of bytes sent; 0 when the transport is full or broken.
         """
         try:
-            if descriptors:
-                assert len(descriptors) <= DESCRIPTORS_PER_SEND
-                rights = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array("i", descriptors))]
-                sent = self._sock.sendmsg([data], rights, _FLAGS)
-                _close(descriptors)
-            else:
-                sent = self._send(data, _FLAGS)
+            sent = self._send(data, descriptors)
         except OSError as error:
             return self._failed(error)
+        except DescriptorRefused as error:
+            self.refusal = str(error)
+            self._break()
+            return 0
         self.sent_bytes += sent
         return sent
 
     def _failed(self, error: OSError) -> int:
-        """Handle a failed send: temporary (the socket is full, or too many descriptors in flight) or fatal."""
+        """Handle a failed send: temporary (the transport is full, or too many descriptors in flight) or fatal."""
         if error.errno == errno.ETOOMANYREFS:
             self.retry = True
         elif not isinstance(error, BlockingIOError):

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-import socket
+import os
+from collections import deque
 from collections.abc import Callable
 
+from sommelier_shim.channel import Transport
 from sommelier_shim.layouts import event
 from sommelier_shim.loop import READABLE, Loop
 from sommelier_shim.outlet import Outlet
 from sommelier_shim.wire import HEADER, SIZE_LIMIT, WireError, decode
 
+_RECEIVE_SIZE = 16384
 _GLOBAL_LIMIT = 4096
 _NAME_LIMIT = 256
 """Maximum length of an interface name in characters; the longest known one has sixty."""
@@ -20,7 +23,7 @@ _GLOBAL_REMOVE = event("wl_registry", "global_remove")
 class OwnConnection:
     """One connection.
 
-    :param sock: connected and non-blocking; the connection owns it.
+    :param transport: to the host; the connection owns it.
     :param on_event: called with object id, opcode and the complete message. It may close the connection.
     :param on_end: called once with a sentence when the host closed the connection or broke the protocol.
     """
@@ -28,21 +31,21 @@ class OwnConnection:
     def __init__(
         self,
         loop: Loop,
-        sock: socket.socket,
+        transport: Transport,
         on_event: Callable[[int, int, bytes], None],
         on_end: Callable[[str], None],
     ) -> None:
         self._loop = loop
-        self._sock = sock
-        self._outlet = Outlet(sock, lambda waits: None)
+        self._transport = transport
+        self._outlet = Outlet(transport, lambda waits: None)
         self._on_event = on_event
         self._on_end = on_end
         self._tail = b""
         self._is_open = True
-        loop.add(sock.fileno(), READABLE, self._readable)
+        loop.add(transport.fileno(), READABLE, self._readable)
 
     def send(self, data: bytes, descriptors: list[int] | None = None) -> None:
-        """Send requests of a few hundred bytes. A full socket is not retried: the host has stopped reading then."""
+        """Send requests of a few hundred bytes. A full transport is not retried: the host has stopped reading."""
         self._outlet.send(data, descriptors)
 
     def close(self) -> None:
@@ -50,16 +53,17 @@ class OwnConnection:
         if self._is_open:
             self._is_open = False
             self._outlet.close()
-            self._loop.remove(self._sock.fileno())
-            self._sock.close()
+            self._loop.remove(self._transport.fileno())
+            self._transport.close()
 
     def _readable(self, events: int) -> None:
         try:
-            data = self._sock.recv(16384)
+            data = self._receive()
         except BlockingIOError:
             return
-        except OSError:
-            data = b""
+        except WireError as error:
+            self._on_end(f"the host compositor broke the protocol: {error}")
+            return
         if not data:
             self._on_end("the host compositor closed the connection")
             return
@@ -67,6 +71,25 @@ class OwnConnection:
             self._take(self._tail + data)
         except WireError as error:
             self._on_end(f"the host compositor broke the protocol: {error}")
+
+    def _receive(self) -> bytes:
+        """Receive once; b"" at the end of the connection.
+
+        :raises BlockingIOError: nothing has come.
+        :raises WireError: descriptors were lost.
+        """
+        space = bytearray(_RECEIVE_SIZE)
+        unused: deque[int] = deque()
+        try:
+            count = self._transport.receive(memoryview(space), unused)
+        except BlockingIOError:
+            raise
+        except OSError:
+            count = 0
+        finally:
+            for descriptor in unused:  # no event that the proxy asks for has a descriptor
+                os.close(descriptor)
+        return bytes(space[:count])
 
     def _take(self, data: bytes) -> None:
         at = 0

@@ -11,6 +11,8 @@ from functools import partial
 from typing import NamedTuple
 
 from guestlink.sockets import peer_of, same_user, terminate_peer
+from sommelier_shim.channel import Channel, HostBusy, HostUnreachable, Transport
+from sommelier_shim.channel.unix_socket import SocketTransport
 from sommelier_shim.connectors import Connector, Done, connect_directly
 from sommelier_shim.host_link import HostLink
 from sommelier_shim.loop import READABLE, Loop, Timer
@@ -75,7 +77,7 @@ class Server:
         host: HostLink,
         make_routes: Callable[[HostLink], Routes],
         on_failure: Callable[[Session, str], None],
-        connect: Callable[[str, int, Done], None] = connect_directly,
+        connect: Callable[[Channel, int, Done], None] = connect_directly,
     ) -> None:
         self._loop = loop
         self._host = host
@@ -173,28 +175,33 @@ class Server:
             self._turn_away(client, trouble)
             return
         done = partial(self._connected, client, tries)
-        self._connect_to_host(self._host.client_path, waiting.pid, done)
+        self._connect_to_host(self._host.client_channel, waiting.pid, done)
 
     def _connected(
         self,
         client: socket.socket,
         tries: int,
-        host: socket.socket | OSError,
+        host: Transport | HostUnreachable | HostBusy,
         connector: Connector | None,
     ) -> None:
         waiting = self._pending.get(client)
-        if waiting is None:
+        if isinstance(host, HostUnreachable):
+            if waiting is not None:
+                self._turn_away(client, self._host.why_unreachable(host))
+        elif isinstance(host, HostBusy):
+            if waiting is not None:
+                self._try_again(client, waiting, tries)
+        elif waiting is None:
             # The server has been closed.
-            if isinstance(host, socket.socket):
-                host.close()
+            host.close()
             if connector is not None:
                 connector.release()
-        elif isinstance(host, socket.socket):
+        else:
             del self._pending[client]
             self._start(client, host, connector, waiting)
-        elif host.errno != errno.EAGAIN:
-            self._turn_away(client, self._host.why_unreachable(host))
-        elif tries < _BUSY_TRIES:
+
+    def _try_again(self, client: socket.socket, waiting: _Waiting, tries: int) -> None:
+        if tries < _BUSY_TRIES:
             waiting.timer = self._loop.call_later(_BUSY_TIME, lambda: self._connect(client, "", tries + 1))
         else:
             self._turn_away(client, "the host compositor accepts no connections")
@@ -206,7 +213,7 @@ class Server:
         self._left(waiting)
 
     def _start(
-        self, client: socket.socket, host: socket.socket, connector: Connector | None, waiting: _Waiting
+        self, client: socket.socket, host: Transport, connector: Connector | None, waiting: _Waiting
     ) -> None:
         def ended(session: Session) -> None:
             self._sessions.pop(session, None)
@@ -214,9 +221,9 @@ class Server:
                 connector.release()
             self._left(waiting)
 
-        session = Session(self._loop, self._current_routes(), client, host, ended, self._failed)
+        session = Session(self._loop, self._current_routes(), SocketTransport(client), host, ended, self._failed)
         if connector is not None:
-            connector.when_killed = partial(self._killed, session, waiting)
+            connector.when_killed = partial(self._killed, session, client, waiting)
         CLIENT_PID.set(session.relay, waiting.pid)
         self._sessions[session] = waiting.pid
         self.served += 1
@@ -227,10 +234,10 @@ class Server:
         if self.when_empty is not None and self.is_empty:
             self.when_empty()
 
-    def _killed(self, session: Session, client: _Waiting) -> None:
+    def _killed(self, session: Session, client: socket.socket, waiting: _Waiting) -> None:
         """The client's connector was killed, so somebody on the host wants to end the client: terminate it."""
-        _log.info("client %s (pid %s) is ended from the host", program_of(client.pid) or "?", client.pid)
-        terminate_peer(session.client.sock, client.pid, client.seen_at)
+        _log.info("client %s (pid %s) is ended from the host", program_of(waiting.pid) or "?", waiting.pid)
+        terminate_peer(client, waiting.pid, waiting.seen_at)
         session.fail("it was ended from the host")
 
     def _current_routes(self) -> Routes:

@@ -1,19 +1,17 @@
-"""One client: its socket, the socket to the host, and the relay between them."""
+"""One client: its transport, the transport to the host, and the relay between them."""
 
 from __future__ import annotations
 
 import logging
-import socket
 import time
-from array import array
 from collections.abc import Callable
 
+from sommelier_shim.channel import Transport
 from sommelier_shim.loop import READABLE, WRITABLE, Loop, Timer
 from sommelier_shim.outlet import Outlet
 from sommelier_shim.relay import Flow
 from sommelier_shim.routes import Routes
 from sommelier_shim.wire import (
-    DESCRIPTORS_RECEIVED,
     HEADER_SIZE,
     IMPLEMENTATION,
     SIZE_LIMIT,
@@ -27,22 +25,19 @@ RECEIVE_SIZE = 16384
 """Bytes per read: enough for full speed, and little enough that a flooding client blocks the loop only briefly
 (performance.md §3)."""
 FAREWELL_TIME = 5.0
-"""Seconds to drain the data queued for a peer before its socket is closed."""
+"""Seconds to drain the data queued for a peer before its transport is closed."""
 NOT_WATCHED = -1
 _RETRY_TIME = 0.01
 """Seconds until the next send after ETOOMANYREFS: the kernel has too many descriptors in flight."""
-_ANCILLARY = socket.CMSG_SPACE(DESCRIPTORS_RECEIVED * 4)
-_FLAGS = int(socket.MSG_DONTWAIT | socket.MSG_CMSG_CLOEXEC)
-_LOST = int(socket.MSG_CTRUNC)
 
 _buffer = bytearray(SIZE_LIMIT + RECEIVE_SIZE + HEADER_SIZE)
 _view = memoryview(_buffer)
-_whole = [_view[:RECEIVE_SIZE]]
+_whole = _view[:RECEIVE_SIZE]
 """One receive buffer for all peers: between two reads a peer keeps only the beginning of an incomplete message."""
 
 
 class Peer:
-    """The client or the host of a session, with its socket.
+    """The client or the host of a session, with its transport.
 
     :ivar tail: the beginning of an incomplete message.
     :ivar ended: whether the session has stopped reading this peer for good.
@@ -51,24 +46,24 @@ class Peer:
     :ivar other: the other peer of the session.
     """
 
-    __slots__ = ("ended", "flow", "hung_up", "other", "outlet", "paused", "receive", "session", "sock", "tail",
-                 "watched")  # fmt: skip
+    __slots__ = ("ended", "flow", "hung_up", "other", "outlet", "paused", "receive", "session", "tail",
+                 "transport", "watched")  # fmt: skip
 
-    def __init__(self, session: Session, sock: socket.socket) -> None:
+    def __init__(self, session: Session, transport: Transport) -> None:
         self.session = session
-        self.sock = sock
+        self.transport = transport
         self.tail = b""
         self.ended = False
         self.paused = False
         self.hung_up = False
         self.watched = NOT_WATCHED
-        self.outlet = Outlet(sock, self._waiting)
-        self.receive = sock.recvmsg_into
+        self.outlet = Outlet(transport, self._waiting)
+        self.receive = transport.receive
         self.flow: Flow
         self.other = self
 
     def watch(self) -> None:
-        """Poll the socket for the events that matter in the present state."""
+        """Poll the transport for the events that matter in the present state."""
         wanted = 0 if self.ended or self.paused else READABLE
         if self.outlet.queued and not self.outlet.broken and not self.outlet.retry:
             wanted |= WRITABLE
@@ -78,20 +73,20 @@ class Peer:
             return
         loop = self.session.loop
         if watched == NOT_WATCHED:
-            loop.remove(self.sock.fileno())
+            loop.remove(self.transport.fileno())
         elif self.watched == NOT_WATCHED:
-            loop.add(self.sock.fileno(), watched, self._ready)
+            loop.add(self.transport.fileno(), watched, self._ready)
         else:
-            loop.change(self.sock.fileno(), watched)
+            loop.change(self.transport.fileno(), watched)
         self.watched = watched
 
     def close(self) -> None:
-        """Close the socket and drop the data queued for it."""
+        """Close the transport and drop the data queued for it."""
         if self.watched != NOT_WATCHED:
-            self.session.loop.remove(self.sock.fileno())
+            self.session.loop.remove(self.transport.fileno())
             self.watched = NOT_WATCHED
         self.outlet.close()
-        self.sock.close()
+        self.transport.close()
 
     def _waiting(self, waits: bool) -> None:
         self.watch()
@@ -116,23 +111,22 @@ class Peer:
         if self.tail:
             size = len(self.tail)
             _buffer[:size] = self.tail
-            space = [_view[size : size + RECEIVE_SIZE]]
+            space = _view[size : size + RECEIVE_SIZE]
         receive, flow = self.receive, self.flow
         try:
-            count, ancillary, flags, _ = receive(space, _ANCILLARY, _FLAGS)
+            count = receive(space, flow.received)
         except BlockingIOError:
             return
         except OSError:
-            count, ancillary, flags = 0, [], 0
-        if ancillary:
-            _keep_descriptors(flow, ancillary)
+            count = 0
+        except WireError as error:
+            self.session.failed(self, error)
+            return
         if not count:
             self.session.ended(self)
             return
         end = size + count
         try:
-            if flags & _LOST:
-                raise WireError("descriptors were lost: this process has too many open", IMPLEMENTATION)
             used = flow.feed(_buffer, _view, end)
         except WireError as error:
             self.session.failed(self, error)
@@ -171,18 +165,11 @@ class Peer:
         self.session.sent(self)
 
 
-def _keep_descriptors(flow: Flow, ancillary: list[tuple[int, int, bytes]]) -> None:
-    for _, _, data in ancillary:
-        received = array("i")
-        received.frombytes(data[: len(data) - len(data) % received.itemsize])
-        flow.received.extend(received)
-
-
 class Session:
     """A client's connection through the proxy.
 
-    :param client: the accepted socket, :param host: the socket to the host.
-    :param on_end: called once when the session has closed both sockets.
+    :param client: the transport to the client, :param host: the one to the host; the session owns both.
+    :param on_end: called once when the session has closed both transports.
     :param on_failure: called with a sentence when the client or the host broke the protocol, when the host sent
         ``wl_display.error``, or after an internal error.
     """
@@ -191,8 +178,8 @@ class Session:
         self,
         loop: Loop,
         routes: Routes,
-        client: socket.socket,
-        host: socket.socket,
+        client: Transport,
+        host: Transport,
         on_end: Callable[[Session], None],
         on_failure: Callable[[Session, str], None],
     ) -> None:
@@ -213,7 +200,7 @@ class Session:
         self.host.watch()
 
     def hold(self, peer: Peer) -> None:
-        """Stop reading a peer if the other peer's queue is full; handle a broken socket of the other peer."""
+        """Stop reading a peer if the other peer's queue is full; handle a broken transport of the other peer."""
         other = peer.other
         if other.outlet.is_full or (peer is self.client and self.relay.is_ahead):
             peer.paused = True
@@ -246,7 +233,7 @@ class Session:
         self._farewell_to_client(error_event(code, text))
 
     def close(self) -> None:
-        """Close both sockets at once and drop the queued data."""
+        """Close both transports at once and drop the queued data."""
         if not self.is_open:
             return
         self.is_open = False
@@ -292,6 +279,11 @@ class Session:
     def _send_failed(self, peer: Peer) -> None:
         """Sending to a peer failed, but its own last data may still be unread."""
         other = peer.other
+        if peer.outlet.refusal and not self._reported:
+            self._reported = True
+            self._on_failure(self, peer.outlet.refusal)
+            self.fail(peer.outlet.refusal)
+            return
         if peer.ended or peer is self.client:
             self.close()
             return

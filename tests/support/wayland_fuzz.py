@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 from unittest import mock
 
 from sommelier_shim import own_globals, registry, scaling
+from sommelier_shim.channel.unix_socket import SocketTransport
 from sommelier_shim.hooks import Hooks
 from sommelier_shim.host_link import HostLink
 from sommelier_shim.layouts import interface_layout, is_known, version_of
@@ -401,13 +402,13 @@ class _Pair:
     def __init__(self) -> None:
         self.sockets: list[socket.socket] = []
 
-    def connect(self) -> socket.socket:
+    def connect(self) -> SocketTransport:
         """One end of a new pair."""
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)
         ours.setblocking(False)
         theirs.setblocking(False)
         self.sockets.append(theirs)
-        return ours
+        return SocketTransport(ours)
 
 
 def _tell_link(data: bytes) -> None:
