@@ -11,7 +11,7 @@ import tempfile
 from pathlib import Path
 
 import pytest
-from hypothesis import example, given, settings
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from garcon.app_list import PublishedApplication, desktop_file_id
@@ -32,8 +32,7 @@ from garcon.mime_cache import BrokenMimeCache, parse_mime_cache
 from garcon.pictures import SIZE_LIMIT, read_icon
 from garcon.xpm import SIDE_LIMIT, xpm_to_png
 from guestlink.pb import container_host_pb2
-
-relaxed = settings(max_examples=int(os.environ.get("GUESTLINK_FUZZ_EXAMPLES", "200")))
+from support.fuzzing import ROUND
 
 # -- desktop entries ---------------------------------------------------------------------------------------------
 
@@ -164,7 +163,7 @@ def split_slowly(text: str) -> list[str]:
     return [unescape_slowly(part) for part in parts]
 
 
-@relaxed
+@ROUND
 @given(_ENTRY_BYTES)
 @example(b"  Name[de] = X\nName[de=Y\nName[de]z=Z\n")
 @example(b"Keywords=a;b\nKeywords=c\\;;;\nKeywords=d\n[x\nName=no\n")
@@ -189,7 +188,7 @@ def entries(content: bytes) -> list[DesktopEntry]:
         return []
 
 
-@relaxed
+@ROUND
 @given(st.lists(_ENTRY_BYTES, max_size=5), st.integers(0, 2000))
 def test_whatever_is_read_can_be_sent(contents: list[bytes], limit: int) -> None:
     applications = [
@@ -204,7 +203,7 @@ def test_whatever_is_read_can_be_sent(contents: list[bytes], limit: int) -> None
     assert all("" in [name.locale for name in app.name.values] for app in again.application)
 
 
-@relaxed
+@ROUND
 @given(_ENTRY_BYTES, st.text(max_size=80), st.lists(st.text(max_size=10), max_size=4))
 def test_any_exec_line_is_a_list_of_words(content: bytes, exec_value: str, files: list[str]) -> None:
     for entry in entries(content):
@@ -226,7 +225,7 @@ _NAMES = st.one_of(
 ).filter(lambda name: name not in (b".", b".."))
 
 
-@relaxed
+@ROUND
 @given(
     st.lists(
         st.tuples(
@@ -273,7 +272,7 @@ def make(path: bytes, kind: str, content: bytes) -> None:
         Path(os.fsdecode(path)).write_bytes(_HEAD + content if kind == "valid" else content)
 
 
-@relaxed
+@ROUND
 @given(
     st.one_of(
         st.text(max_size=60), st.lists(st.sampled_from(["a", "-", "/", ".", "..", "\0"]), max_size=25).map("".join)
@@ -322,7 +321,7 @@ _THEME_BYTES = st.one_of(
 )
 
 
-@relaxed
+@ROUND
 @given(_THEME_BYTES, st.integers(1, 1024), st.integers(1, 8))
 def test_any_index_gives_an_order(content: bytes, size: int, scale: int) -> None:
     for candidate in (content, b"[Icon Theme]\nDirectories=a/apps,b\n[a/apps]\nSize=48\n" + content):
@@ -336,7 +335,7 @@ def test_any_index_gives_an_order(content: bytes, size: int, scale: int) -> None
             assert not any(name.startswith("/") or ".." in name.split("/") for name in names)
 
 
-@relaxed
+@ROUND
 @given(st.binary(max_size=400), st.sampled_from([".png", ".svg", ".svgz", ".xpm"]), st.booleans())
 def test_any_picture_is_one_or_none(content: bytes, suffix: str, marked: bool) -> None:
     marks = {
@@ -352,7 +351,7 @@ def test_any_picture_is_one_or_none(content: bytes, suffix: str, marked: bool) -
     assert icon is None or 0 < len(icon.content) <= SIZE_LIMIT
 
 
-@relaxed
+@ROUND
 @given(
     st.integers(-1, SIDE_LIMIT + 1),
     st.integers(-1, SIDE_LIMIT + 1),
@@ -367,7 +366,7 @@ def test_any_xpm_is_a_picture_or_none(width: int, height: int, characters: int, 
     assert png is None or png.startswith(b"\x89PNG\r\n\x1a\n")
 
 
-@relaxed
+@ROUND
 @given(st.text(max_size=30), st.integers(-(2**31), 2**31 - 1), st.integers(-(2**31), 2**31 - 1))
 @pytest.mark.filterwarnings("error")
 def test_any_icon_name_size_and_scale(name: str, size: int, scale: int) -> None:
@@ -382,7 +381,7 @@ def test_any_icon_name_size_and_scale(name: str, size: int, scale: int) -> None:
 _NUMBERS = st.one_of(st.integers(0, 80).map(lambda number: number * 4), st.integers(0, 2**32 - 1), st.just(0x2E))
 
 
-@relaxed
+@ROUND
 @given(st.lists(_NUMBERS, min_size=10, max_size=60), st.binary(max_size=8))
 def test_any_cache_is_a_map_or_broken(numbers: list[int], tail: bytes) -> None:
     content = b"".join(number.to_bytes(4, "big") for number in numbers) + tail

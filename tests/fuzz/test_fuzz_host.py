@@ -6,7 +6,6 @@ import asyncio
 import contextlib
 import json
 import logging
-import os
 import socket
 from collections.abc import Iterator
 from contextlib import AsyncExitStack
@@ -20,13 +19,13 @@ from hypothesis import strategies as st
 from guestlink.pb import service_methods
 from guestlink.rpc import CONTAINER_LISTENER, LINUX_HOST, CallFailed
 from support.fake_garcon import SVG, FakeGarcon, application, png
+from support.fuzzing import ROUND
 from support.host import Host, host_in_test
 
 METHODS = service_methods(CONTAINER_LISTENER)
 PATHS = [f"/{service}/{name}" for service in (CONTAINER_LISTENER, LINUX_HOST) for name in service_methods(service)]
-EXAMPLES = int(os.environ.get("GUESTLINK_FUZZ_EXAMPLES", "150"))
 SETTINGS = settings(
-    max_examples=EXAMPLES,
+    ROUND,
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow, HealthCheck.data_too_large],
 )
 

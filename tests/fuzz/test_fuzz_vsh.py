@@ -32,6 +32,7 @@ from guestlink.vsh import (
     encode_signal,
     encode_status,
 )
+from support.fuzzing import ROUND
 
 INT32 = st.integers(-(2**31), 2**31 - 1)
 TEXT = st.text(st.characters(exclude_categories=["Cs"]), max_size=40)
@@ -73,6 +74,7 @@ def fed(protocol: Any, data: bytes, cuts: list[int]) -> tuple[list[Any], bool]:
     return events, False
 
 
+@ROUND
 @given(STREAMS, st.lists(st.integers(0, 2**16), max_size=6))
 def test_any_stream_gives_events_or_one_error(data: bytes, cuts: list[int]) -> None:
     for role in (ServerProtocol, ClientProtocol):
@@ -83,6 +85,7 @@ def test_any_stream_gives_events_or_one_error(data: bytes, cuts: list[int]) -> N
             assert events == whole
 
 
+@ROUND
 @given(SETUP)
 def test_a_setup_equals_protobufs(setup: Setup) -> None:
     encoded = encode_setup(setup)
@@ -95,6 +98,7 @@ def test_a_setup_equals_protobufs(setup: Setup) -> None:
     assert message.SerializeToString() == encoded[4:]
 
 
+@ROUND
 @given(st.integers(1, 3), st.binary(max_size=4088))
 def test_data_frames_are_protobufs_byte_for_byte(stream: int, data: bytes) -> None:
     guest = pb.GuestMessage(data_message=pb.DataMessage(stream=stream, data=data))
@@ -102,6 +106,7 @@ def test_data_frames_are_protobufs_byte_for_byte(stream: int, data: bytes) -> No
     assert encode_data(stream, data) == frame(guest.SerializeToString()) == frame(host.SerializeToString())
 
 
+@ROUND
 @given(STATUS, INT32, INT32)
 def test_other_frames_are_protobufs_byte_for_byte(change: StatusChange, one: int, other: int) -> None:
     status = pb.ConnectionStatusMessage(status=change.status, description=change.description, code=change.code)
@@ -111,6 +116,7 @@ def test_other_frames_are_protobufs_byte_for_byte(change: StatusChange, one: int
     assert encode_signal(one) == frame(pb.GuestMessage(signal=one).SerializeToString())
 
 
+@ROUND
 @given(st.one_of(st.binary(max_size=48), STREAMS.map(lambda data: data[4:]), STREAMS))
 def test_any_message_is_read_as_protobuf_reads_it(data: bytes) -> None:
     """Except texts: protobuf refuses those that are not UTF-8."""

@@ -25,6 +25,7 @@ from guestlink.vsh import (
     encode_signal,
     encode_status,
 )
+from support.fuzzing import ROUND
 
 FULL = 4000
 STEP = FULL + 12
@@ -116,6 +117,7 @@ def test_a_flood_is_received_into_place(make: Callable[[], Protocol], first: byt
     assert floods > 200 * STEP // size // 2
 
 
+@ROUND
 @given(
     st.lists(st.one_of(st.integers(1, 80), st.sampled_from(OTHERS)), max_size=8),
     st.lists(st.one_of(st.integers(1, 300_000), st.integers(1, 40)), min_size=1, max_size=8),

@@ -5,12 +5,13 @@ from __future__ import annotations
 
 from contextlib import suppress
 
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from fuzz.wayland_atheris import read_corpus
 from sommelier_shim.layouts import interface_layout
 from sommelier_shim.wire import FIRST_SERVER_ID, HEADER, Buffer, WireError, decode, encode
+from support.fuzzing import ROUND
 from support.wayland_fuzz import GLOBALS, ROUTES, Conversation, tell
 
 KINDS = st.sampled_from(sorted(ROUTES))
@@ -51,6 +52,7 @@ HEADED = st.lists(st.builds(_headed, IDS, st.integers(0, 20), st.binary(max_size
 """Valid headers, most of them of objects that exist, and arbitrary arguments."""
 
 
+@ROUND
 @given(KINDS, st.booleans(), HEADED | st.binary(max_size=300))
 def test_random_bytes(kind: str, requests: bool, data: bytes) -> None:
     talk = Conversation(kind)
@@ -59,7 +61,7 @@ def test_random_bytes(kind: str, requests: bool, data: bytes) -> None:
     talk.close()
 
 
-@settings(max_examples=400, deadline=None)
+@ROUND
 @given(
     KINDS,
     st.sampled_from([0, 0, 8]),
@@ -81,7 +83,7 @@ def test_conversations_of_well_formed_nonsense(
     talk.close()
 
 
-@settings(deadline=None)
+@ROUND
 @given(KINDS, messages(requests=True), st.data())
 def test_a_message_with_one_damaged_byte(kind: str, message: bytes, data: st.DataObject) -> None:
     place = data.draw(st.integers(0, len(message) - 1))
@@ -93,7 +95,7 @@ def test_a_message_with_one_damaged_byte(kind: str, message: bytes, data: st.Dat
     talk.close()
 
 
-@settings(deadline=None)
+@ROUND
 @given(st.text("iufsonah", max_size=8), st.binary(min_size=8, max_size=100))
 def test_decoding_anything(signature: str, data: bytes) -> None:
     with suppress(WireError):
@@ -101,7 +103,7 @@ def test_decoding_anything(signature: str, data: bytes) -> None:
         assert len(values) == len(signature)
 
 
-@settings(deadline=None)
+@ROUND
 @given(st.lists(messages(requests=True), max_size=8), st.data())
 def test_where_the_input_is_cut_changes_nothing(said: list[bytes], data: st.DataObject) -> None:
     whole = b"".join(said)
@@ -129,7 +131,7 @@ def test_where_the_input_is_cut_changes_nothing(said: list[bytes], data: st.Data
     assert outputs[0] == outputs[1]
 
 
-@settings(deadline=None)
+@ROUND
 @given(st.binary(max_size=200))
 def test_conversations_that_bytes_tell(data: bytes) -> None:
     tell(data)
