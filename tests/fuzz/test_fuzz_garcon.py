@@ -57,6 +57,7 @@ _WORDS = [
         "Link",
         "true",
         "True",
+        "1",
         "é",
         "\u2028",
         "\x85",
@@ -135,7 +136,9 @@ def read_slowly(content: bytes) -> dict[str, object] | None:
         "hidden": plain.get("Hidden") == "true",
         "terminal": plain.get("Terminal") == "true",
         "startup_notify": plain.get("StartupNotify") == "true",
-        "dbus_activatable": plain.get("DBusActivatable") == "true",
+        "launch_in_terminal": plain.get("Terminal") in ("true", "1"),
+        "launch_notified": plain.get("StartupNotify") in ("true", "1"),
+        "dbus_activatable": plain.get("DBusActivatable") in ("true", "1"),
     }
 
 

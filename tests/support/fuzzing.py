@@ -1,6 +1,6 @@
 """Fuzz tests last a number of seconds, not a number of examples: they run in rounds, and each round has its seed.
 
-``GUESTLINK_FUZZ_SECONDS``: the time of all collected fuzz tests together, 60 by default; with 0 each has one round.
+``GUESTLINK_FUZZ_SECONDS``: the time of all fuzz tests together, 60 by default; with 0 each has one round.
 ``GUESTLINK_FUZZ_SEED``: the seed of the first round. A failure prints the seed that repeats it. In continuous
 integration the seeds are always 0, 1, 2 and so on, so that a change answers only for itself.
 """
