@@ -307,6 +307,8 @@ def _policy(arguments: argparse.Namespace) -> int:
 
 
 def _share(arguments: argparse.Namespace) -> int:
+    if "" in (arguments.host, arguments.inside, arguments.forget):
+        raise GuestlinkError("the folder's name is empty", hint="leave it out to see the folders")
     if arguments.host and not os.path.isdir(arguments.host):
         raise GuestlinkError(
             f"{arguments.host} is no folder of this machine", hint="make it first, or look at its spelling"

@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 from guestlink import acl, socket_directory
 from guestlink.errors import GuestlinkError, reason
 from guestlink.paths import atomic_write, private_directory
-from guestlink_host.names import check_container_name
+from guestlink_host.names import check_container_name, is_container_name
 from guestlink_host.settings import POLICIES
 from guestlink_host.url_policy import Share
 
@@ -84,7 +84,7 @@ class Containers:
         if isinstance(name, str) and name in self._known:
             return self._known[name]
         known = f"known: {', '.join(sorted(self._known))}" if self._known else "none is known yet"
-        which = f"{name:.63}" if isinstance(name, str) and name else "NAME"
+        which = name if is_container_name(name) else "NAME"
         raise GuestlinkError(
             f"no container {name!r:.80} is known here",
             hint=f"`guestlink-host attach {which}` makes it known; {known}",

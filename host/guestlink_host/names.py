@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import re
 import unicodedata
+from typing import TypeGuard
 
 from guestlink.errors import GuestlinkError
 
@@ -25,12 +26,17 @@ text."""
 _SPACES = re.compile(r"\s+")
 
 
+def is_container_name(name: object) -> TypeGuard[str]:
+    """Whether a container can have this name. The names of LXD, Incus, LXC and Podman are valid."""
+    return isinstance(name, str) and _CONTAINER.fullmatch(name) is not None
+
+
 def check_container_name(name: object) -> str:
-    """Return a container's name if it is valid. The names of LXD, Incus, LXC and Podman are.
+    """Return a container's name if it is valid.
 
     :raises GuestlinkError: the name is invalid.
     """
-    if not isinstance(name, str) or not _CONTAINER.fullmatch(name):
+    if not is_container_name(name):
         raise GuestlinkError(
             f"{name!r:.80} cannot be a container's name",
             hint="use up to 63 letters, digits, hyphens, dots and underscores; a letter or digit first and last",

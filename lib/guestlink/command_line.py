@@ -36,6 +36,7 @@ class CommandLine(argparse.ArgumentParser):
         known = any(first.startswith(option) or option.startswith(first) for option in self._options())
         if self._subparsers and first.startswith("-") and not known:
             raise self._unexpected(first)  # Otherwise argparse asks for the command.
+        self._words = list(args or ())
         found, left = super().parse_known_args(args, namespace)
         if left:
             raise self._unexpected(left[0])
@@ -43,6 +44,19 @@ class CommandLine(argparse.ArgumentParser):
 
     def _options(self) -> list[str]:
         return [name for action in self._actions for name in action.option_strings]
+
+    def _unknown_option(self) -> str | None:
+        """The first word that looks like an option and is none of ours."""
+        for word in self._words:
+            if word == "--":
+                break
+            name = word.partition("=")[0]
+            if re.match("--?[A-Za-z]", word) and not any(
+                option.startswith(name) or (not word.startswith("--") and option == word[:2])
+                for option in self._options()
+            ):
+                return word
+        return None
 
     def _unexpected(self, word: str) -> GuestlinkError:
         guess = did_you_mean(word.partition("=")[0], self._options())
@@ -57,6 +71,8 @@ class CommandLine(argparse.ArgumentParser):
             missing = message.removeprefix(_REQUIRED)
             if missing == "COMMAND":
                 raise self._error("which command?", "")
+            if (word := self._unknown_option()) is not None:
+                raise self._unexpected(word)
             usage = " ".join(self.format_usage().split()).removeprefix("usage: ")
             raise GuestlinkError(f"{missing} is missing", hint=f"write `{usage}`", exit_code=EX_USAGE)
         argument, colon, reason = message.removeprefix("argument ").partition(": ")

@@ -52,6 +52,7 @@ def run_command(name: str, main: Callable[[list[str]], int], argv: Sequence[str]
     :param argv: arguments; ``sys.argv[1:]`` by default.
     :returns: the exit status: 130 after Ctrl-C, 141 when the reader of our output has closed the pipe.
     """
+    open_standard_streams()
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             # A file name may not be valid text; it is printed with escapes, which JSON can read.
@@ -60,8 +61,7 @@ def run_command(name: str, main: Callable[[list[str]], int], argv: Sequence[str]
         try:
             return main(list(sys.argv[1:] if argv is None else argv))
         finally:
-            if sys.stdout is not None:
-                sys.stdout.flush()  # A closed pipe raises here, not when the interpreter exits.
+            sys.stdout.flush()  # A closed pipe raises here, not when the interpreter exits.
     except GuestlinkError as error:
         report(name, error)
         return error.exit_code
@@ -77,6 +77,17 @@ def run_command(name: str, main: Callable[[list[str]], int], argv: Sequence[str]
     except UnicodeEncodeError as error:
         report(name, not_utf8(error))
         return 1
+
+
+def open_standard_streams() -> None:
+    """Open closed standard streams on /dev/null; otherwise a socket could get descriptor 0, 1 or 2."""
+    while (descriptor := os.open(os.devnull, os.O_RDWR | os.O_CLOEXEC)) <= 2:
+        os.set_inheritable(descriptor, True)
+    os.close(descriptor)
+    # Python has no objects for streams that were closed when it started.
+    sys.stdin = sys.stdin or open(0, closefd=False)
+    sys.stdout = sys.stdout or open(1, "w", closefd=False)
+    sys.stderr = sys.stderr or open(2, "w", closefd=False)
 
 
 def _drop_output() -> None:

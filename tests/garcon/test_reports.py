@@ -128,6 +128,18 @@ def test_a_bug_report_of_running_programs_holds_logs_versions_and_settings_but_n
         assert not [name for name, content in files.items() if home in content]
 
 
+def test_a_report_goes_to_standard_output_as_to_a_file(tmp_path: Path) -> None:
+    with stage("reported") as played:
+        program = f"{sys.executable} -c 'from garcon.client.people import main; raise SystemExit(main())'"
+        script = f"{program} bugreport -o - > {tmp_path}/report && {program} bugreport -o - > /dev/full"
+        done = played.guest("sh", "-c", script, check=False)
+    assert done.returncode == 1
+    assert done.stderr.splitlines()[-1] == "guestlink: no space left on device"
+    assert "Traceback" not in done.stderr
+    with tarfile.open(tmp_path / "report") as archive:
+        assert "guestlink-report/report.txt" in archive.getnames()
+
+
 def test_a_report_does_not_overwrite_a_file(tmp_path: Path) -> None:
     (tmp_path / "report").write_text("mine")
     with stage("reported") as played:

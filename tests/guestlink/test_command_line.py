@@ -44,6 +44,9 @@ def _error(parser: _Parser, words: str) -> GuestlinkError:
         (guestlink_host, "policy work ulr", "what is url or terminal, not 'ulr'", "did you mean url?"),
         (guestlink_host, "files work --prompt --unmount", "--unmount and --prompt exclude each other", "files"),
         (guestlink, "open", "URL|FILE is missing", "guestlink open"),
+        (guestlink, "open --browser", "unexpected argument '--browser'", "`guestlink open --help`"),
+        (guestlink_host, "remove -x", "unexpected argument '-x'", "`guestlink-host remove --help`"),
+        (guestlink_host, "icon -o - --size=4 work", "ID is missing", "guestlink-host icon"),
         (guestlink, "docter", "there is no command 'docter'", "did you mean doctor?"),
     ],
 )  # fmt: skip

@@ -53,3 +53,17 @@ def test_a_reader_that_went_away_is_no_error() -> None:
 )
 def test_a_reason_is_the_systems_text_in_lower_case(error: Exception, expected: str) -> None:
     assert reason(error) == expected
+
+
+def test_closed_standard_streams_are_no_error_and_get_no_other_meaning() -> None:
+    program = "from guestlink.errors import run_command\nimport json, os, sys\n"
+    program += "def main(argv):\n    assert os.open('/', os.O_RDONLY) > 2\n"
+    program += "    json.dump(sys.stdin.read(), sys.stdout)\n    print(file=sys.stderr)\n    return 7\n"
+    program += "sys.exit(run_command('prog', main, []))"
+    done = subprocess.run(
+        ["sh", "-c", '"$0" -c "$1" <&- >&- 2>&-; exec "$0" -c "$1" <&- >&-', sys.executable, program],
+        capture_output=True,
+        timeout=60,
+        check=False,
+    )
+    assert (done.returncode, done.stdout, done.stderr) == (7, b"", b"\n")

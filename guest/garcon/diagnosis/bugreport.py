@@ -35,15 +35,24 @@ def bugreport(output: str) -> int:
     # Open the file first: root becomes the container's user now, who may not be allowed to write here.
     stream = sys.stdout.buffer if path == "-" else os.fdopen(_create(path), "wb")
     become_desktop_user()
-    with stream, waiting("writing the report"), tarfile.open(fileobj=stream, mode="w:gz") as archive:
+    with waiting("writing the report"):
+        content = _archive(int(time.mktime(moment)))
+    stream.write(content)
+    if path != "-":
+        stream.close()
+        print(f"wrote {path}; read it before you share it")
+    return 0
+
+
+def _archive(moment: int) -> bytes:
+    stream = io.BytesIO()
+    with tarfile.open(fileobj=stream, mode="w:gz") as archive:
         for name, text in _files():
             data = text.encode(errors="replace")
             entry = tarfile.TarInfo(f"guestlink-report/{name}")
-            entry.size, entry.mtime = len(data), int(time.mktime(moment))
+            entry.size, entry.mtime = len(data), moment
             archive.addfile(entry, io.BytesIO(data))
-    if path != "-":
-        print(f"wrote {path}; read it before you share it")
-    return 0
+    return stream.getvalue()
 
 
 def _create(path: str) -> int:

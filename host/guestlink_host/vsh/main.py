@@ -51,7 +51,6 @@ def run(arguments: Arguments) -> int:
 
 
 def _run(arguments: Arguments) -> int:
-    _open_standard_streams()
     if arguments.no_input:
         _close_input()
     for number in (signal.SIGTERM, signal.SIGHUP):
@@ -99,13 +98,6 @@ def _close_input() -> None:
     nothing = os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC)
     os.dup2(nothing, 0)
     os.close(nothing)
-
-
-def _open_standard_streams() -> None:
-    """Open closed standard streams on /dev/null; otherwise a socket could get descriptor 0, 1 or 2."""
-    while (descriptor := os.open(os.devnull, os.O_RDWR | os.O_CLOEXEC)) <= 2:
-        os.set_inheritable(descriptor, True)
-    os.close(descriptor)
 
 
 def _end(number: int, frame: FrameType | None) -> None:
