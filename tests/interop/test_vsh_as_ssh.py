@@ -207,6 +207,24 @@ def test_the_commands_of_the_documentation_work_as_they_stand(rig: Rig) -> None:
     assert (rig.here / "my project/.git").is_dir()
 
 
+def test_long_commands_run_with_their_own_input(rig: Rig) -> None:
+    need("rsync", packages="rsync")
+    every = bytes(range(1, 256)) * 40
+    words = [every, b"", b"it's\n"]
+    out, _ = rig.run("vsh", "work", "--", "sh", "-c", 'printf "%s|" "$@"; cat', "sh", *words, stdin=b"own input")
+    assert out == b"|".join([*words, b"own input"])
+    assert rig.run("vsh", "-n", "work", f"cat; exit $(( {'1+' * 5000}0 - 4993 ))", status=7, stdin=b"x")[0] == b""
+    there = os.fsencode(rig.there) + b"/many"
+    os.mkdir(there)
+    names = [f"file number {number} with a name".encode() for number in range(300)]
+    for name in names:
+        Path(os.fsdecode(there + b"/" + name)).touch()
+    first, *others = (there + b"/" + name for name in names)
+    (rig.here / "many").mkdir()
+    rig.run("rsync", "-a", "-e", "vsh", b"work:" + first, *(b":" + path for path in others), "many/")
+    assert contents(os.fsencode(rig.here / "many")).keys() == set(names)
+
+
 def test_a_line_is_read_by_the_users_shell_as_with_ssh(rig: Rig) -> None:
     assert rig.run("vsh", "work", "cd /usr && echo l*ca[l] $((1+1)) | cat")[0] == b"local 2\n"
     assert rig.run("vsh", "work", "printf '%s|'", "a  b", "'c  d'", "-n")[0] == b"a|b|c  d|-n|"

@@ -3,11 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from fnmatch import fnmatchcase
 from typing import NamedTuple
 
 from guestlink.errors import GuestlinkError
 from guestlink.vsh import VM_SHELL
-from guestlink_host.vsh.ssh_options import EX_DATAERR, EX_USAGE, destination, read_options
+from guestlink_host.vsh.ssh_options import (
+    EX_DATAERR,
+    EX_USAGE,
+    IGNORE_UNKNOWN,
+    UNKNOWN,
+    destination,
+    read_options,
+    unknown_keyword,
+)
 
 SSH_FAILED = 255
 """Exit status of ssh if ssh itself fails; programs that start ssh distinguish it from the command's status."""
@@ -147,18 +156,18 @@ def parse(words: Sequence[str]) -> Arguments:
         user, at, host = name.rpartition("@")
         if at:
             name = host
-            read.give("user", user)
+            read.give("user", user, at_first=not read.user_precedes_name)
         if not name:
             raise GuestlinkError("the container's name is empty", hint="`guestlink-host list` lists the containers")
         like_ssh = not read.is_exact and bool(positional)
     _check_ways(given, direct)
     leading, argv = _assignments([] if like_ssh else positional)
-    if "subsystem" in given:
+    if given.get("subsystem"):
         argv = _subsystem(positional)
     elif like_ssh:
         argv = _shell_line(" ".join(positional))
     cwd, cwd_pid = _directory(given)
-    if "background" in given and not argv:
+    if given.get("background") and not argv:
         raise GuestlinkError("-f needs a command", hint="write it behind the name", exit_code=EX_USAGE)
     return Arguments(
         name=name,
@@ -175,8 +184,8 @@ def parse(words: Sequence[str]) -> Arguments:
         env=tuple(_checked_variables((*read.env, *leading))),
         send_env=tuple(read.send_env),
         argv=argv,
-        no_input="no_input" in given or "background" in given,
-        background="background" in given,
+        no_input=bool(given.get("no_input") or given.get("background")),
+        background=bool(given.get("background")),
         like_ssh=like_ssh,
         prints_config="prints_config" in given,
     )
@@ -188,6 +197,7 @@ class _CommandLine:
     :ivar given: the options' values, by name.
     :ivar positional: the container, unless an option names it, and the command.
     :ivar is_exact: the command follows ``--``.
+    :ivar user_precedes_name: an option in front of the container's name gives the user.
     """
 
     def __init__(self, words: list[str]) -> None:
@@ -196,6 +206,8 @@ class _CommandLine:
         self.send_env: list[str] = []
         self.positional: list[str] = []
         self.is_exact = False
+        self.user_precedes_name = False
+        self._ignored: list[str] = []
         while words:
             word = words.pop(0)
             if word == "--":
@@ -204,6 +216,8 @@ class _CommandLine:
             if word.startswith("-") and word != "-":
                 self._option(word, words)
                 continue
+            if not self.positional:
+                self.user_precedes_name = "user" in self.given
             self.positional.append(word)
             # The first word is the container unless an option has named the vshd; the second begins the command.
             if len(self.positional) > 1 or self._has_way():
@@ -220,14 +234,17 @@ class _CommandLine:
         elif words[1:2] == ["--"]:
             self.is_exact = True
             del words[1]
+        if not self.positional:
+            self.user_precedes_name = "user" in self.given
         self.positional += words
 
     def _option(self, word: str, words: list[str]) -> None:
         key, equals, value = word.lstrip("-").partition("=")
         key = key.replace("-", "_")
         if not word.startswith("--") and key not in _FLAGS | _VALUES:
-            for name, text in read_options(word, words):
-                self.give(name, text)
+            for name, text, only_first in read_options(word, words):
+                if not only_first or name not in self.given:
+                    self.give(name, text)
         elif key in _FLAGS:
             self.given[key] = ""
         elif key in _VALUES:
@@ -239,27 +256,31 @@ class _CommandLine:
                 exit_code=EX_USAGE,
             )
 
-    def give(self, name: str, text: str) -> None:
-        """Store an option's value. The first user counts, as with ssh; of other options, the last value."""
+    def give(self, name: str, text: str, *, at_first: bool = False) -> None:
+        """Store an option's value. The first user counts, as with ssh; of other options, the last value.
+
+        :param at_first: the value precedes the one that is stored.
+        """
         if name == "env":
             self.env.append(_variable(text))
         elif name == "send_env":
             self.send_env += text.split()
+        elif name == IGNORE_UNKNOWN:
+            self._ignored += text.split(",")
+        elif name == UNKNOWN:
+            if not any(fnmatchcase(text.lower(), pattern) for pattern in self._ignored):
+                raise unknown_keyword(text)
         elif name in ("user", "cwd") and not text:
             raise GuestlinkError(
                 f"the {_NOUNS[name]} is empty", hint=f"leave --{name} out, or give it one", exit_code=EX_DATAERR
             )
-        elif name == "user":
+        elif name == "user" and not at_first:
             self.given.setdefault(name, text)
-        elif not text and name in _CHOICES:
-            self.given.pop(name, None)
         else:
             self.given[name] = text
 
 
 _NOUNS = {"user": "user's name", "cwd": "directory's name"}
-_CHOICES = {"background", "no_input", "subsystem", "terminal"}
-"""Options that an empty value resets."""
 
 
 def _shell_line(line: str) -> tuple[str, ...]:

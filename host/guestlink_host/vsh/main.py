@@ -70,17 +70,39 @@ def _run(arguments: Arguments) -> int:
         cwd_pid=arguments.cwd_pid,
         requires_cwd=bool(arguments.cwd or arguments.cwd_pid),
     )
+    first_input = b""
     try:
         encode_setup(setup)  # Check its size before a vshd is started.
     except SetupTooLarge as error:
-        raise GuestlinkError(str(error), hint="send what is long through standard input") from error
+        setup, first_input = _shortened(setup, error)
     terminal = Terminal(0) if has_terminal and on_terminal else None
     gc.freeze()  # These objects stay: exclude them from collections during the session.
     broken = SSH_FAILED if arguments.like_ssh else BROKEN
     connection = connected(arguments)
     return Session(
-        connection, setup, terminal, arguments.escape, broken=broken, background=arguments.background
+        connection,
+        setup,
+        terminal,
+        arguments.escape,
+        broken=broken,
+        background=arguments.background,
+        first_input=first_input,
     ).run()
+
+
+def _shortened(setup: Setup, error: SetupTooLarge) -> tuple[Setup, bytes]:
+    """A setup with a command that reads the real one from standard input, and the bytes for that."""
+    from guestlink_host.vsh.long_command import through_input
+
+    argv, first_input = through_input(setup.argv)
+    shorter = setup._replace(argv=argv)
+    try:
+        encode_setup(shorter)
+    except SetupTooLarge:
+        raise GuestlinkError(str(error), hint="set fewer or shorter variables") from error
+    if not setup.nopty:  # A terminal changes its input and shows it.
+        raise GuestlinkError(str(error), hint="run it without a terminal: vsh -T") from error
+    return shorter, first_input
 
 
 def _variables(arguments: Arguments) -> dict[bytes, bytes]:

@@ -77,6 +77,7 @@ class Session:
     :param escape: the escape character's byte; used only with a terminal.
     :param broken: the exit status if the session breaks.
     :param background: fork when the session has begun: the parent exits, the child continues.
+    :param first_input: bytes that the command reads before standard input.
     """
 
     def __init__(
@@ -88,10 +89,12 @@ class Session:
         *,
         broken: int = BROKEN,
         background: bool = False,
+        first_input: bytes = b"",
     ) -> None:
         self._sock = sock
         self._broken_status = broken
         self._background = background
+        self._first_input = first_input
         self._setup = setup
         self._protocol = ClientProtocol()
         self._terminal = terminal
@@ -244,6 +247,8 @@ class Session:
                 hint="leave --cwd out and let the command change the directory: this vshd is not Guestlink's",
             )
         self._ready = True
+        if self._first_input:
+            self._send(encode_much_data(Stream.STDIN, self._first_input))
         if self._background:
             if os.fork():
                 os._exit(0)

@@ -73,7 +73,7 @@ _IGNORED_KEYWORDS = frozenset(
     gatewayports globalknownhostsfile gssapiauthentication gssapiclientidentity gssapidelegatecredentials
     gssapikexalgorithms gssapikeyexchange gssapirenewalforcesrekey gssapiserveridentity gssapitrustdns
     hashknownhosts hostbasedacceptedalgorithms hostbasedauthentication hostbasedkeytypes hostkeyalgorithms
-    hostkeyalias identitiesonly identityagent identityfile ignoreunknown ipqos kbdinteractiveauthentication
+    hostkeyalias identitiesonly identityagent identityfile ipqos kbdinteractiveauthentication
     kbdinteractivedevices kexalgorithms knownhostscommand localcommand loglevel logverbose macs
     nohostauthenticationforlocalhost numberofpasswordprompts obscurekeystroketiming passwordauthentication
     permitremoteopen pkcs11provider preferredauthentications proxyusefdpass pubkeyacceptedalgorithms
@@ -99,18 +99,23 @@ _URL = re.compile("ssh://([^/:]*)(?::([^/]*))?/?", re.IGNORECASE)
 _CONFIG_LINE = re.compile(r"\s*([A-Za-z0-9]+)(?:\s*=\s*|\s+)(\S.*?)\s*", re.DOTALL)
 
 
-def read_options(word: str, following: list[str]) -> Iterator[tuple[str, str]]:
+IGNORE_UNKNOWN, UNKNOWN = "ignore_unknown", "unknown"
+"""Names for a pattern list of keywords, and for a keyword that ssh does not have: an error unless a list names it."""
+
+
+def read_options(word: str, following: list[str]) -> Iterator[tuple[str, str, bool]]:
     """Parse a word of short options: ``-tt``, ``-xC``, ``-l USER``, ``-oUser=ana``.
 
     :param following: the words after it; a value is removed from them.
-    :returns: names of vsh's options, and their values as text.
+    :returns: names of vsh's options, their values as text, and whether the value counts only if the option has none
+        yet, as in ssh's configuration.
     :raises GuestlinkError: the option does not exist, its value is invalid, or vsh refuses it.
     """
     letters = word[1:]
     while letters:
         letter, letters = letters[0], letters[1:]
         if letter in _SWITCHES:
-            yield _SWITCHES[letter]
+            yield (*_SWITCHES[letter], False)
         elif letter in _REFUSED_SWITCHES:
             raise _refusal(f"-{letter}", _REFUSED_SWITCHES[letter])
         elif letter not in _IGNORED_SWITCHES:
@@ -127,13 +132,15 @@ def _next(following: list[str], option: str, letter: str) -> str:
     return following.pop(0)
 
 
-def _valued(letter: str, value: str) -> Iterator[tuple[str, str]]:
+def _valued(letter: str, value: str) -> Iterator[tuple[str, str, bool]]:
     if letter in _VALUES:
-        yield _VALUES[letter], value
+        yield _VALUES[letter], value, False
     elif letter == "o":
-        yield from _configured(value)
+        yield from ((name, text, True) for name, text in _configured(value))
     elif letter == "p":
         _check_port(value)
+    elif (letter, value.lower()) == ("J", "none"):
+        return
     elif letter in _REFUSED_VALUES:
         raise _refusal(f"-{letter}", _REFUSED_VALUES[letter])
     elif letter not in _IGNORED_VALUES:
@@ -142,6 +149,8 @@ def _valued(letter: str, value: str) -> Iterator[tuple[str, str]]:
 
 def _configured(line: str) -> Iterator[tuple[str, str]]:
     """Parse a line of ssh's configuration, ``Keyword=value`` or ``Keyword value``; the value may have quotes."""
+    if not line.strip() or line.lstrip().startswith("#"):
+        return
     match = _CONFIG_LINE.fullmatch(line)
     if match is None:
         raise GuestlinkError(f"-o {line!r:.80} sets nothing", hint="write -o KEYWORD=VALUE", exit_code=EX_DATAERR)
@@ -152,9 +161,7 @@ def _configured(line: str) -> Iterator[tuple[str, str]]:
     if keyword == "port":
         _check_port(value)
     elif keyword == "setenv":
-        import shlex
-
-        yield from (("env", word) for word in shlex.split(value))
+        yield from (("env", word) for word in _words(option, value))
     elif keyword in _KEYWORDS:
         name = _KEYWORDS[keyword]
         answers = _ANSWERS.get(name)
@@ -167,8 +174,21 @@ def _configured(line: str) -> Iterator[tuple[str, str]]:
     elif keyword in _REFUSED_KEYWORDS:
         if value.lower() not in _NEUTRAL:
             raise _refusal(option, _REFUSED_KEYWORDS[keyword])
+    elif keyword == "ignoreunknown":
+        yield IGNORE_UNKNOWN, value.lower()
     elif keyword not in _IGNORED_KEYWORDS:
-        raise _unknown(option)
+        yield UNKNOWN, match[1]
+
+
+def _words(option: str, text: str) -> list[str]:
+    import shlex
+
+    try:
+        return shlex.split(text)
+    except ValueError as error:
+        raise GuestlinkError(
+            f"{option}: a quote in {text!r:.80} is not closed", hint="close it, or leave it out", exit_code=EX_DATAERR
+        ) from error
 
 
 def destination(word: str) -> str:
@@ -192,6 +212,11 @@ def _refusal(option: str, why: str) -> GuestlinkError:
         hint="leave it out, or use ssh itself: `guestlink-host ssh-config NAME` sets it up",
         exit_code=EX_USAGE,
     )
+
+
+def unknown_keyword(keyword: str) -> GuestlinkError:
+    """The error for a keyword of ``-o`` that ssh does not have."""
+    return _unknown(f"-o {keyword}")
 
 
 def _unknown(option: str) -> GuestlinkError:

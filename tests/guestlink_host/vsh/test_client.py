@@ -207,13 +207,18 @@ def test_arguments_that_are_not_utf8_travel_as_they_are(server: FakeServer) -> N
         assert process.wait(LIMIT) == 0
 
 
-def test_a_command_that_does_not_fit_is_told_before_anything_is_sent(server: FakeServer) -> None:
+@pytest.mark.parametrize(
+    ("words", "hint"),
+    [(["-t", "--", "echo", "x" * 5000], "vsh -T"), (["--env=X=" + "x" * 5000, "--", "echo"], "shorter variables")],
+)
+def test_what_does_not_fit_is_told_before_anything_is_sent(server: FakeServer, words: list[str], hint: str) -> None:
     done = subprocess.run(
-        [*VSH, f"--connect={server.address}", "--", "echo", "x" * 5000],
+        [*VSH, f"--connect={server.address}", *words],
         env=environ(), capture_output=True, text=True, timeout=LIMIT, check=False,
     )  # fmt: skip
     assert done.returncode == 1
     assert "only 4096 fit" in done.stderr
+    assert hint in done.stderr
     assert "Traceback" not in done.stderr
 
 

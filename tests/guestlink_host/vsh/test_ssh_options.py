@@ -32,6 +32,9 @@ def line(words: list[str]) -> Arguments:
         (["-xCvvvlana", "work", "cmd"], "cmd", "ana"),
         (["ssh://ana@work:22/", "cmd"], "cmd", "ana"),
         (["-oProtocol=2", "-o", "CompressionLevel 9", "ssh://work", "cmd"], "cmd", ""),
+        (["ana@work", "-l", "bob", "cmd"], "cmd", "ana"),
+        (["-J", "none", "-o", "", "-o", "# comment", "-oIgnoreUnknown=Use*,x", "-oUseKeychain=yes", "work", "cmd"],
+         "cmd", ""),
         (["-o", 'User="ana"', "-o", "User bob", "eve@work", "cmd", "-o", "-l"], "cmd -o -l", "ana"),
     ],
 )  # fmt: skip
@@ -62,6 +65,11 @@ def test_options_change_the_session() -> None:
         None, True, False, True,
     ]  # fmt: skip
     assert parse(["-oRequestTTY=auto", "work"]).terminal is None
+    # Of ssh's keywords the first value counts; a switch always does.
+    assert parse(["-oRequestTTY=no", "-oRequestTTY=force", "work"]).terminal is False
+    assert parse(["-T", "-oRequestTTY=force", "work"]).terminal is False
+    assert parse(["-oRequestTTY=no", "-t", "work"]).terminal is True
+    assert not parse(["-oStdinNull=no", "-oStdinNull=yes", "work", "x"]).no_input
     assert parse(["-o", "EscapeChar none", "work"]).escape is None
     assert parse(["-n", "work", "x"]).no_input
     assert parse(["-f", "work", "x"]).background
@@ -86,6 +94,8 @@ def test_options_change_the_session() -> None:
         (["-o", "Port=2222", "work"], 64, "connects to no port"),
         (["ssh://work:2222"], 64, "connects to no port"),
         (["-o", "SendEmv=X", "work"], 64, "there is no option -o SendEmv"),
+        (["-oUseKeychain=yes", "-oIgnoreUnknown=UseKeychain", "work"], 64, "there is no option -o UseKeychain"),
+        (["-o", "SetEnv A=x'y", "work"], 65, "-o SetEnv: a quote in \"A=x'y\" is not closed"),
         (["-o", "RequestTTY=maybe", "work"], 65, "cannot be 'maybe'"),
         (["-o", "nothing", "work"], 65, "sets nothing"),
         (["-o"], 65, "-o needs a value"),
