@@ -57,7 +57,7 @@ class Option(NamedTuple):
 class Command(NamedTuple):
     """A program, or a command of one.
 
-    :ivar operands: the kind of each operand; the last one repeats.
+    :ivar operands: the kind of each operand; the last one repeats, and is "" where none may follow.
     """
 
     name: str
@@ -100,6 +100,8 @@ def _from_parser(name: str, text: str, parser: argparse.ArgumentParser, names: s
             options.append(Option(tuple(action.option_strings), action.help or "", taken))
         else:
             operands.append(values)
+            if action.nargs in (None, "?") and action is parser._actions[-1]:
+                operands.append("")
     return Command(name, text, tuple(options), tuple(operands), tuple(commands))
 
 
@@ -131,11 +133,13 @@ def bash(program: Command) -> str:
         "    local current=${COMP_WORDS[COMP_CWORD]} previous=${COMP_WORDS[COMP_CWORD-1]}",
         "    local command= first= place=0 i",
         "    COMPREPLY=()",
-        # bash treats = as a separate word.
-        "    [[ $current != = ]] || current=",
+        # bash treats = and @ as separate words.
+        "    [[ $current != = ]] || { current= previous=$previous=; }",
+        "    [[ $current != @ ]] || current=",
         "    [[ $previous != = || $COMP_CWORD -lt 2 ]] || previous=${COMP_WORDS[COMP_CWORD-2]}=",
         "    for ((i = 1; i < COMP_CWORD; i++)); do",
-        "        [[ ${COMP_WORDS[i]} != -* ]] || continue",
+        "        [[ ${COMP_WORDS[i]} != [-=@]* && ${COMP_WORDS[i-1]} != = ]] || continue",
+        "        [[ ${COMP_WORDS[i+1]-} != @ ]] || continue",
     ]
     everything = (program, *program.commands)
     valued = sorted(
@@ -170,7 +174,7 @@ def bash(program: Command) -> str:
 
 def _bash_command(command: Command) -> list[str]:
     valued = [
-        f"    {' | '.join(option.names)}) {_bash_reply(option.values)}; return ;;"
+        f"    {' | '.join(_with_equals(option.names))}) {_bash_reply(option.values)}; return ;;"
         for option in command.options
         if option.values is not None
     ]
@@ -191,12 +195,18 @@ def _bash_command(command: Command) -> list[str]:
     return lines
 
 
+def _with_equals(names: tuple[str, ...]) -> list[str]:
+    """The names of a switch with a value, also with the value in the same word."""
+    return [*names, *(f"{name}=" for name in names if name.startswith("--") and not name.endswith("="))]
+
+
 def _bash_reply(values: Values) -> str:
     if isinstance(values, tuple):
         return f'COMPREPLY=($(compgen -W {_quote(" ".join(values))} -- "$current"))'
     return {
-        FILE: 'compopt -o filenames; COMPREPLY=($(compgen -f -- "$current"))',
-        DIRECTORY: 'compopt -o filenames; COMPREPLY=($(compgen -d -- "$current"))',
+        # bash itself knows how to quote the names of files.
+        FILE: "compopt -o default",
+        DIRECTORY: "compopt -o dirnames",
         USER: 'COMPREPLY=($(compgen -u -- "$current"))',
         PROGRAM: 'COMPREPLY=($(compgen -c -- "$current"))',
         CONTAINER: _bash_asked(CONTAINER),
@@ -217,14 +227,14 @@ def _bash_asked(kind: str) -> str:
 def zsh(program: Command) -> str:
     """Completions for zsh, with ``_arguments``."""
     lines = [f"#compdef {program.name}", "", f"{_identifier(program.name)}_candidates() {{"]
-    # $words[2] is the container when an application is completed.
-    lines += ["    local -a found", "    [[ $1 != applications ]] || set -- $1 ${words[2]}"]
+    # $line[1] is the container when an application is completed.
+    lines += ["    local -a found", "    [[ $1 != applications ]] || set -- $1 ${line[1]}"]
     lines += ['    found=(${(f)"$(guestlink-host candidates $@ 2> /dev/null)"})', "    compadd -a found", "}", ""]
     if not program.commands:
         return "\n".join([*lines, *_zsh_arguments(program, program.name)]) + "\n"
-    lines += ["local -a commands", "commands=("]
+    lines += ["local -a ours", "ours=("]  # zsh itself has the parameter "commands".
     lines += [f"    {_quote(f'{one.name}:{one.help}')}" for one in program.commands]
-    lines += [")", "if ((CURRENT == 2)); then", "    _describe command commands"]
+    lines += [")", "if ((CURRENT == 2)); then", "    _describe command ours"]
     lines += [f"    compadd -- {' '.join(name for option in program.options for name in option.names)}"]
     lines += ["    return", "fi", "shift words", "((CURRENT--))", "case $words[1] in"]
     for command in program.commands:
@@ -242,6 +252,8 @@ def _zsh_arguments(command: Command, program: str) -> list[str]:
         text = option.help.replace("[", "(").replace("]", ")").replace(":", r"\:")
         for name in option.names:
             switch = name[:-1] + "=-" if name.endswith("=") else name
+            if option.values is not None and name.startswith("--") and not name.endswith("="):
+                switch += "="
             value = "" if option.values is None else f":value:{_zsh_action(option.values, program)}"
             others = f"({' '.join(option.names)})" if len(option.names) > 1 else ""
             specs.append(f"{others}{switch}[{text}]{value}")

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import pty
 import re
 import select
 import subprocess
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import pytest
@@ -113,11 +114,28 @@ def test_bash_completes_commands_switches_and_values(usr: Path, daemon_that_answ
     # A switch's value must not count as a positional word.
     assert _bash(usr, "guestlink-host", "events", "--json", "policy") == set()
     assert "--user=" in _bash(usr, "vsh", "--u")
+    assert _bash(usr, "guestlink-host", "attach", "--manager", "=", "l") == {"lxd", "lxc"}
     environ = daemon_that_answers
+    assert _bash(usr, "vsh", "ana", "@", "wo", environ=environ) == {"work"}
+    assert _bash(usr, "guestlink-host", "icon", "--size", "=", "4", "work", "o", environ=environ) == {
+        "org.gnome.gedit"
+    }
+    assert _bash(usr, "guestlink-host", "apps", "work", "", environ=environ) == set()
     assert _bash(usr, "guestlink-host", "shell", "", environ=environ) == {"work", "wine"}
     assert _bash(usr, "guestlink-host", "attach", "", environ=environ) == {"fresh"}
     assert _bash(usr, "guestlink-host", "launch", "work", "", environ=environ) == {"org.gnome.gedit", "two words"}
     assert _bash(usr, "guestlink-host", "icon", "--size", "48", "work", "o", environ=environ) == {"org.gnome.gedit"}
+
+
+def test_bash_quotes_the_names_of_files(usr: Path, tmp_path: Path) -> None:
+    """Only on a terminal does bash itself complete a file's name."""
+    (tmp_path / "two words.txt").write_text("")
+    script = usr / "share/bash-completion/completions/guestlink"
+    with _on_terminal(["bash", "--norc", "-i"], {"PATH": "/usr/bin:/bin"}, tmp_path) as terminal:
+        os.write(terminal, f". {script}; PS1='rea''dy> '\n".encode())
+        _read_until(terminal, {"ready> "})
+        os.write(terminal, b"guestlink open two\\ \t")
+        _read_until(terminal, {"two\\ words.txt "})
 
 
 _COMPLETED = (
@@ -126,6 +144,9 @@ _COMPLETED = (
     ("guestlink-host policy work url a", {"allow", "ask"}),
     ("guestlink-host detach w", {"work", "wine"}),
     ("guestlink-host launch work ", {"org.gnome.gedit", "two words"}),
+    ("guestlink-host icon --size 48 work ", {"org.gnome.gedit", "two words"}),
+    ("guestlink-host attach --manager=l", {"lxc", "lxd"}),
+    ("guestlink terminal -- lsb", {"lsblk"}),
     ("vsh --us", {"--user"}),
 )
 """Words, and the completions that a shell must offer after them."""
@@ -144,7 +165,7 @@ def test_fish_offers_what_there_is(usr: Path, tmp_path: Path, daemon_that_answer
         script = directory / f"{words.split()[0]}.fish"
         asked = f"source {script}; complete -C '{words}'"
         offered = run("fish", "--no-config", "-c", asked, environ=daemon_that_answers, cwd=tmp_path)
-        shown = {line.split("\t")[0] for line in offered.splitlines()}
+        shown = {line.split("\t")[0].rpartition("=")[2] for line in offered.splitlines()}
         assert expected <= shown, words
         assert not [line for line in shown if "complete:" in line], offered
         assert words == "guestlink-host attach " or not {"fresh"} & shown
@@ -161,25 +182,33 @@ def test_zsh_offers_what_there_is(usr: Path, tmp_path: Path, daemon_that_answers
         "setopt no_list_ambiguous; LISTMAX=1000; PROMPT='rea''dy> '\n"
     )
     for words, expected in _COMPLETED:
-        ours, theirs = pty.openpty()
-        with subprocess.Popen(
-            ["zsh", "-f", "-i", "+m"],
-            stdin=theirs,
-            stdout=theirs,
-            stderr=theirs,
-            env=daemon_that_answers | {"TERM": "dumb", "LANG": "C.UTF-8"},
-            start_new_session=True,
-        ) as shell:
-            os.close(theirs)
-            try:
-                os.write(ours, set_up.encode())
-                _read_until(ours, {"ready> "})
-                os.write(ours, f"{words}\t".encode())
-                # zsh puts a backslash in front of a space in a word.
-                _read_until(ours, {word.replace(" ", "\\ ") for word in expected})
-            finally:
-                shell.kill()
-                os.close(ours)
+        with _on_terminal(["zsh", "-f", "-i", "+m"], daemon_that_answers, tmp_path) as terminal:
+            os.write(terminal, set_up.encode())
+            _read_until(terminal, {"ready> "})
+            os.write(terminal, f"{words}\t".encode())
+            # zsh puts a backslash in front of a space in a word.
+            _read_until(terminal, {word.replace(" ", "\\ ") for word in expected})
+
+
+@contextlib.contextmanager
+def _on_terminal(argv: list[str], environ: Mapping[str, str], directory: Path) -> Iterator[int]:
+    """A shell on a terminal; gives our end."""
+    ours, theirs = pty.openpty()
+    with subprocess.Popen(
+        argv,
+        stdin=theirs,
+        stdout=theirs,
+        stderr=theirs,
+        env={**environ, "TERM": "dumb", "LANG": "C.UTF-8"},
+        cwd=directory,
+        start_new_session=True,
+    ) as shell:
+        os.close(theirs)
+        try:
+            yield ours
+        finally:
+            shell.kill()
+            os.close(ours)
 
 
 def _read_until(terminal: int, expected: set[str]) -> None:

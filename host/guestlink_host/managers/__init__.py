@@ -195,7 +195,11 @@ def find_instance(
         raise _no_manager(asked)
     answered = [TITLES[manager.kind] for manager in managers if manager.kind not in silent]
     where = f" in {place}" if place else ""
-    hint = f"known: {', '.join(sorted(known)[:20])}" if known else "none is there; look at the name, or create the container"
+    hint = (
+        f"known: {', '.join(sorted(known)[:20])}"
+        if known
+        else "none is there; look at the name, or create the container"
+    )
     verb = "has" if len(answered) == 1 else "have"
     rest = f"; {refusals[0]}" if refusals else ""
     raise ManagerError(

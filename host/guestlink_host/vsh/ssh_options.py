@@ -100,7 +100,7 @@ _CONFIG_LINE = re.compile(r"\s*([A-Za-z0-9]+)(?:\s*=\s*|\s+)(\S.*?)\s*", re.DOTA
 
 
 IGNORE_UNKNOWN, UNKNOWN = "ignore_unknown", "unknown"
-"""Names for a pattern list of keywords, and for a keyword that ssh does not have: an error unless a list names it."""
+"""Names for patterns of keywords, and for a keyword that ssh does not have, an error unless one matches."""
 
 
 def read_options(word: str, following: list[str]) -> Iterator[tuple[str, str, bool]]:
@@ -187,7 +187,9 @@ def _words(option: str, text: str) -> list[str]:
         return shlex.split(text)
     except ValueError as error:
         raise GuestlinkError(
-            f"{option}: a quote in {text!r:.80} is not closed", hint="close it, or leave it out", exit_code=EX_DATAERR
+            f"{option}: a quote in {text!r:.80} is not closed",
+            hint="close it, or leave it out",
+            exit_code=EX_DATAERR,
         ) from error
 
 

@@ -95,7 +95,7 @@ def test_options_change_the_session() -> None:
         (["ssh://work:2222"], 64, "connects to no port"),
         (["-o", "SendEmv=X", "work"], 64, "there is no option -o SendEmv"),
         (["-oUseKeychain=yes", "-oIgnoreUnknown=UseKeychain", "work"], 64, "there is no option -o UseKeychain"),
-        (["-o", "SetEnv A=x'y", "work"], 65, "-o SetEnv: a quote in \"A=x'y\" is not closed"),
+        (["-o", "SetEnv A=x'y", "work"], 65, '-o SetEnv: a quote in "A=x\'y" is not closed'),
         (["-o", "RequestTTY=maybe", "work"], 65, "cannot be 'maybe'"),
         (["-o", "nothing", "work"], 65, "sets nothing"),
         (["-o"], 65, "-o needs a value"),
