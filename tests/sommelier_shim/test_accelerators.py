@@ -141,7 +141,8 @@ def test_keys_that_were_held_at_enter_are_released_for_the_client(typing: Typing
 
 
 @pytest.mark.parametrize("typing", [ALWAYS], indirect=True)
-def test_8_1_26_a_key_that_is_held_while_the_keymap_changes_is_released(typing: Typing, keymap: bytes) -> None:
+def test_a_key_that_is_held_while_the_keymap_changes_is_released(typing: Typing, keymap: bytes) -> None:
+    """chromeos-sommelier.md §8.1.26."""
     assert len(typing.press(KEY_Q, states=(1,))) == 1
     assert not typing.press(KEY_LEFTMETA, states=(1,))
     typing._map(keymap)

@@ -1,4 +1,4 @@
-"""Cases of chromeos-sommelier.md §9 and §8.1 that no other module tests, each with its number.
+"""Cases of chromeos-sommelier.md §9 and §8.1 that no other module tests, each with its section.
 
 The proxy has no X11, copied buffers, GPU memory or channels across a virtual machine's border, so the cases about
 these do not apply.
@@ -53,12 +53,14 @@ def _buffer(client: Client, width: int, height: int) -> int:
 # -- §9.1 coordinate arithmetic ------------------------------------------------------------------------------------
 
 
-def test_9_1_a_destination_for_contents_of_scale_three() -> None:
+def test_contents_of_scale_three_are_shown_in_a_third_of_their_size() -> None:
+    """chromeos-sommelier.md §9.1."""
     assert Axis(1.0).destination(16, 3) == 6
 
 
 @pytest.mark.parametrize("raw", [0, 1, -1, 16 * 256, -16 * 256, 256 + 128])
-def test_9_1_fixed_point_is_multiplied_and_divided_exactly(raw: int) -> None:
+def test_fixed_point_is_multiplied_and_divided_exactly(raw: int) -> None:
+    """chromeos-sommelier.md §9.1."""
     for axis in (Axis(2.0), Axis(0.5), Axis(2.0, stable=True), Axis(3, 2, direct=True)):
         assert axis.fixed_to_guest(raw) == round(raw * axis.guest / axis.host)
         assert axis.fixed_to_host(raw) == round(raw * axis.host / axis.guest)
@@ -70,7 +72,8 @@ def test_9_1_fixed_point_is_multiplied_and_divided_exactly(raw: int) -> None:
 @pytest.mark.parametrize(
     ("zoom", "transform", "logical"), [(1.5, 0, (1280, 720)), (0.8, 1, (1350, 2400))], ids=["1500", "800, rotated"]
 )
-def test_9_2_the_logical_size_of_a_zoomed_output(zoom: float, transform: int, logical: tuple[int, int]) -> None:
+def test_the_logical_size_of_a_zoomed_output(zoom: float, transform: int, logical: tuple[int, int]) -> None:
+    """chromeos-sommelier.md §9.2."""
     output = Output()
     output.pixels, output.zoom, output.transform = (1920, 1080), zoom, transform
     described = ScaledOutputs(1.0).described(output, Outputs())
@@ -95,7 +98,8 @@ def _starts(data: bytes) -> list[int]:
     return found
 
 
-def test_9_2_the_proxys_objects_of_an_output_go_with_it(tmp_path: Path) -> None:
+def test_the_proxys_objects_of_an_output_go_with_it(tmp_path: Path) -> None:
+    """chromeos-sommelier.md §9.2."""
     globals_ = (*GLOBALS, ("zxdg_output_manager_v1", 3), ("zaura_shell", 38))
     with stage(tmp_path, Config({"scale": 0.5}), globals_) as (between, host), between.client() as client:
         client.start()
@@ -132,7 +136,8 @@ def test_9_2_the_proxys_objects_of_an_output_go_with_it(tmp_path: Path) -> None:
 # -- §9.5 protocol -------------------------------------------------------------------------------------------------
 
 
-def test_9_5_positioner_and_geometry_at_scale_two(tmp_path: Path) -> None:
+def test_positioners_and_window_geometry_are_halved_at_scale_two(tmp_path: Path) -> None:
+    """chromeos-sommelier.md §9.5."""
     with stage(tmp_path, Config({"scale": 2.0})) as (between, host), between.client() as client:
         client.start()
         connection = host.connection(at_least=2)
@@ -150,7 +155,8 @@ def test_9_5_positioner_and_geometry_at_scale_two(tmp_path: Path) -> None:
         ).arguments == [50, 50]
 
 
-def test_9_5_serials_of_ping_pong_and_configure_are_not_touched(both: tuple[Client, HostConnection]) -> None:
+def test_serials_of_ping_pong_and_configure_are_not_touched(both: tuple[Client, HostConnection]) -> None:
+    """chromeos-sommelier.md §9.5."""
     client, host = both
     surface, _ = _surface(client, host)
     wm = client.bind("xdg_wm_base")
@@ -170,7 +176,8 @@ def test_9_5_serials_of_ping_pong_and_configure_are_not_touched(both: tuple[Clie
 
 
 @pytest.mark.parametrize("kind", ["no buffer", "destroyed buffer", "size 0"])
-def test_9_5_a_commit_that_shows_nothing(both: tuple[Client, HostConnection], kind: str) -> None:
+def test_a_commit_that_shows_nothing(both: tuple[Client, HostConnection], kind: str) -> None:
+    """chromeos-sommelier.md §9.5."""
     client, host = both
     surface, host_surface = _surface(client, host)
     if kind != "no buffer":
@@ -187,8 +194,8 @@ def test_9_5_a_commit_that_shows_nothing(both: tuple[Client, HostConnection], ki
 # -- §9.6 of this project ------------------------------------------------------------------------------------------
 
 
-def test_9_6_a_descriptor_with_any_byte_of_its_message(both: tuple[Client, HostConnection]) -> None:
-    """The descriptor may come with any byte of its message, and the message in one piece or in several."""
+def test_a_descriptor_may_come_with_any_byte_of_its_message(both: tuple[Client, HostConnection]) -> None:
+    """Both in one piece and in several (chromeos-sommelier.md §9.6)."""
     client, host = both
     shm = client.bind("wl_shm")
     client.sync()
@@ -203,7 +210,8 @@ def test_9_6_a_descriptor_with_any_byte_of_its_message(both: tuple[Client, HostC
     assert len(host.fds) == 16
 
 
-def test_9_6_messages_of_4096_bytes_pass_both_ways(both: tuple[Client, HostConnection]) -> None:
+def test_messages_of_4096_bytes_pass_both_ways(both: tuple[Client, HostConnection]) -> None:
+    """chromeos-sommelier.md §9.6."""
     client, host = both
     surface, _ = _surface(client, host)
     xdg = client.create(client.bind("xdg_wm_base"), "get_xdg_surface", surface)
@@ -229,7 +237,8 @@ signal.pause()
 """
 
 
-def test_9_6_a_client_that_is_killed_with_events_unread(staged: tuple[Between, Host]) -> None:
+def test_a_client_that_is_killed_with_events_unread_harms_no_other(staged: tuple[Between, Host]) -> None:
+    """chromeos-sommelier.md §9.6."""
     between, host = staged
     client = between.client()
     said = encode(1, 1, "n", 2) + encode(1, 0, "n", 3)[:9]
@@ -254,9 +263,10 @@ def test_9_6_a_client_that_is_killed_with_events_unread(staged: tuple[Between, H
 # -- §8.1 what a naive proxy gets wrong ----------------------------------------------------------------------------
 
 
-def test_8_1_2_events_of_a_destroyed_object_are_read_with_their_descriptors(
+def test_events_of_a_destroyed_object_are_read_with_their_descriptors(
     both: tuple[Client, HostConnection],
 ) -> None:
+    """chromeos-sommelier.md §8.1.2."""
     client, host = both
     keyboard = client.create(client.bind("wl_seat"), "get_keyboard")
     client.sync()
@@ -286,9 +296,10 @@ def test_8_1_2_events_of_a_destroyed_object_are_read_with_their_descriptors(
     ],
     ids=["source", "destination", "surface gone"],
 )
-def test_8_1_13_errors_of_a_viewport_are_its_interfaces_own(
+def test_errors_of_a_viewport_are_its_interfaces_own(
     tmp_path: Path, request_: str, values: tuple[int, ...], code: int
 ) -> None:
+    """chromeos-sommelier.md §8.1.13."""
     with stage(tmp_path, Config({"scale": 2.0})) as (between, _), between.client() as client:
         client.start()
         surface = client.create(client.bind("wl_compositor"), "create_surface")
@@ -301,7 +312,8 @@ def test_8_1_13_errors_of_a_viewport_are_its_interfaces_own(
         assert error[:2] == (viewport, code)
 
 
-def test_8_1_7_a_viewport_may_be_destroyed_after_its_surface(tmp_path: Path) -> None:
+def test_a_viewport_may_be_destroyed_after_its_surface(tmp_path: Path) -> None:
+    """chromeos-sommelier.md §8.1.7."""
     with stage(tmp_path, Config({"scale": 2.0})) as (between, _), between.client() as client:
         client.start()
         surface = client.create(client.bind("wl_compositor"), "create_surface")
@@ -311,7 +323,8 @@ def test_8_1_7_a_viewport_may_be_destroyed_after_its_surface(tmp_path: Path) -> 
         assert [viewport] in heard_by(client.sync(), DISPLAY, "delete_id")
 
 
-def test_8_1_35_a_cursors_hotspot_is_scaled(tmp_path: Path) -> None:
+def test_a_cursors_hotspot_is_scaled(tmp_path: Path) -> None:
+    """chromeos-sommelier.md §8.1.35."""
     with stage(tmp_path, Config({"scale": 0.5})) as (between, host), between.client() as client:
         client.start()
         pointer = client.create(client.bind("wl_seat"), "get_pointer")
@@ -324,7 +337,8 @@ def test_8_1_35_a_cursors_hotspot_is_scaled(tmp_path: Path) -> None:
         assert connection.wait_request(host_pointer, "set_cursor").arguments == [7, host_surface, 10, 6]
 
 
-def test_8_1_13_a_second_viewport_is_an_error_of_the_viewporter(tmp_path: Path) -> None:
+def test_a_second_viewport_is_an_error_of_the_viewporter(tmp_path: Path) -> None:
+    """chromeos-sommelier.md §8.1.13."""
     with stage(tmp_path, Config({"scale": 2.0})) as (between, _), between.client() as client:
         client.start()
         surface = client.create(client.bind("wl_compositor"), "create_surface")
@@ -336,7 +350,8 @@ def test_8_1_13_a_second_viewport_is_an_error_of_the_viewporter(tmp_path: Path) 
         assert error[:2] == (viewporter, 0)
 
 
-def test_8_1_15_a_descriptor_that_cannot_be_written_passes(both: tuple[Client, HostConnection]) -> None:
+def test_a_descriptor_that_cannot_be_written_passes(both: tuple[Client, HostConnection]) -> None:
+    """chromeos-sommelier.md §8.1.15."""
     client, host = both
     with open(__file__, "rb") as file:
         client.create(client.bind("wl_shm"), "create_pool", 4096, fds=[file.fileno()])
@@ -344,7 +359,8 @@ def test_8_1_15_a_descriptor_that_cannot_be_written_passes(both: tuple[Client, H
         assert os.fstat(host.fds[-1]).st_ino == os.fstat(file.fileno()).st_ino
 
 
-def test_8_1_25_a_seat_that_lost_and_found_its_pointer_gives_a_new_one(both: tuple[Client, HostConnection]) -> None:
+def test_a_seat_that_lost_and_found_its_pointer_gives_a_new_one(both: tuple[Client, HostConnection]) -> None:
+    """chromeos-sommelier.md §8.1.25."""
     client, host = both
     seat = client.bind("wl_seat")
     first = client.create(seat, "get_pointer")
@@ -362,7 +378,8 @@ def test_8_1_25_a_seat_that_lost_and_found_its_pointer_gives_a_new_one(both: tup
     assert _of(client.sync(), second) == ["motion"]
 
 
-def test_8_1_24_an_output_that_is_gone_may_still_be_named(both: tuple[Client, HostConnection]) -> None:
+def test_an_output_that_is_gone_may_still_be_named(both: tuple[Client, HostConnection]) -> None:
+    """chromeos-sommelier.md §8.1.24."""
     client, host = both
     surface, host_surface = _surface(client, host)
     output = client.bind("wl_output")

@@ -17,12 +17,14 @@ def _direct(guest: float, host: float = 1, *, stable: bool = False) -> Axis:
 # -- arithmetic (§9.1) -------------------------------------------------------------------------------------------
 
 
-def test_9_1_viewport_destination() -> None:
+def test_a_destination_is_rounded_and_never_nothing() -> None:
+    """chromeos-sommelier.md §9.1."""
     assert [_direct(2).destination(16), _direct(4).destination(16)] == [8, 4]
     assert _direct(2).destination(1) == 1, "never nothing"
 
 
-def test_9_1_damage() -> None:
+def test_damage_covers_every_unit_that_it_touches() -> None:
+    """chromeos-sommelier.md §9.1."""
     assert _direct(1).damage(16, 16) == (16, 16)
     # The original truncates the far edge like the near one, and loses up to one unit of the damage.
     assert _direct(2).damage(16, 16, 1.6) == (5, 5)
@@ -31,8 +33,8 @@ def test_9_1_damage() -> None:
     assert _direct(2).damage(-3, 3) == (-1, 2)
 
 
-def test_9_1_there_and_back() -> None:
-    """x by 0.9 and y by 1.6, as in the original's tests with stable scaling."""
+def test_a_size_comes_back_as_it_was() -> None:
+    """x by 0.9 and y by 1.6, as in the original's tests with stable scaling (chromeos-sommelier.md §9.1)."""
     axes = _direct(0.9, stable=True), _direct(1.6, stable=True)
     assert [axis.to_guest(16) for axis in axes] == [15, 26]
     assert [axis.to_host(value) for axis, value in zip(axes, (15, 26), strict=True)] == [16, 16]
@@ -125,7 +127,8 @@ def _positions(*outputs: Output) -> list[tuple[int, int]]:
     return [describer.described(output, known).position for output in outputs]
 
 
-def test_9_2_outputs_follow_each_other_by_their_pixels() -> None:
+def test_outputs_follow_each_other_by_their_pixels() -> None:
+    """chromeos-sommelier.md §9.2."""
     left, middle, right = _output(-800, 0.75, 1), _output(640, 1), _output(2560, 1.25)
     assert _positions(left, middle, right) == [(0, 0), (1080, 0), (3000, 0)]
     assert _positions(right, left, middle) == [(3000, 0), (0, 0), (1080, 0)]

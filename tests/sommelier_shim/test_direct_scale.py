@@ -45,7 +45,8 @@ def test_clients_see_pixels_side_by_side(direct: Direct) -> None:
     assert heard_by(client.sync(), outputs[1], "geometry")[0][:2] == [0, 0]
 
 
-def test_9_5_geometry_and_positioner_by_two_and_four(direct: Direct) -> None:
+def test_window_geometry_and_positioners_are_divided_by_two_and_four(direct: Direct) -> None:
+    """chromeos-sommelier.md §9.5."""
     window = direct.window()
     client = direct.client
     client.request(window.xdg, "set_window_geometry", 100, 100, 100, 100)

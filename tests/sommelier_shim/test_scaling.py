@@ -25,7 +25,9 @@ def test_stable_scaling_by_one_changes_nothing() -> None:
 
 
 @pytest.mark.parametrize(("factor", "buffer_scale", "expected"), [(2, 1, 8), (2, 1.5, 6), (0.9, 1.6, 12)])
-def test_viewport_destination(factor: float, buffer_scale: float, expected: int) -> None:
+def test_a_destination_is_divided_by_factor_and_buffer_scale(
+    factor: float, buffer_scale: float, expected: int
+) -> None:
     assert Axis(factor).destination(16, buffer_scale) == expected
 
 
@@ -33,7 +35,9 @@ def test_viewport_destination(factor: float, buffer_scale: float, expected: int)
     ("factor", "buffer_scale", "expected"),
     [(1, 1, (15, 17)), (1, 1.6, (9, 11)), (0.9, 1, (16, 19)), (0.9, 1.6, (10, 12))],
 )
-def test_damage(factor: float, buffer_scale: float, expected: tuple[int, int]) -> None:
+def test_damage_covers_every_unit_that_it_touches(
+    factor: float, buffer_scale: float, expected: tuple[int, int]
+) -> None:
     assert Axis(factor).damage(16, 16, buffer_scale) == expected
 
 
@@ -42,7 +46,7 @@ def test_damage_of_everything_does_not_overflow() -> None:
     assert -(2**31) <= low < high < 2**31
 
 
-def test_host_to_guest_and_back() -> None:
+def test_a_size_comes_back_as_it_was() -> None:
     axis = Axis(0.9, stable=True)
     assert axis.to_guest(16) == 15
     assert axis.to_host(15) == 16

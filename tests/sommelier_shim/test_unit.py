@@ -22,7 +22,7 @@ def _config(**values: str) -> Config:
     return Config(values)
 
 
-def test_ours_runs_where_the_host_brings_none_and_waits_for_the_carried_in_socket() -> None:
+def test_ours_runs_where_the_host_brings_none_and_waits_for_the_mounted_socket() -> None:
     decided = plan("wayland", 0, _config(), UNIT, native_there=False)
     assert not decided.native
     assert decided.argv == [

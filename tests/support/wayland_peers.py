@@ -10,6 +10,7 @@ import array
 import contextlib
 import fcntl
 import functools
+import logging
 import os
 import socket
 import struct
@@ -497,8 +498,19 @@ class Host:
                 self._changed.notify_all()
 
 
+class _Faults(logging.Handler):
+    """Collects the exceptions that the proxy logs, with their tracebacks."""
+
+    def __init__(self) -> None:
+        super().__init__(logging.ERROR)
+        self.found: list[str] = []
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self.found.append(self.format(record))
+
+
 class Between:
-    """A proxy that runs in a thread.
+    """A proxy that runs in a thread. An exception that the proxy survives fails the test when the proxy stops.
 
     :param turns: the order in which the peers send; the host's connections take part in :attr:`Host.turns`.
     :ivar failures: the error messages with which the proxy disconnected clients.
@@ -508,6 +520,8 @@ class Between:
         self, host_path: Path, config: Config, turns: Turns | None = None, channel: Channel | None = None
     ) -> None:
         self.failures: list[str] = []
+        self._faults = _Faults()
+        logging.getLogger("sommelier_shim").addHandler(self._faults)
         self._turns = turns or Turns()
         self.loop = Loop()
         self.proxy = Proxy(config, {})
@@ -572,6 +586,8 @@ class Between:
         self.loop.close()
         os.close(self._wake)
         os.close(self._wakeup)
+        logging.getLogger("sommelier_shim").removeHandler(self._faults)
+        assert not self._faults.found, self._faults.found[0]
 
     def _failed(self, session: Session, text: str) -> None:
         self.failures.append(text)
