@@ -17,10 +17,11 @@ from collections.abc import Callable
 
 from sommelier_shim.channel import Channel, HostBusy, HostUnreachable
 from sommelier_shim.channel.unix_socket import SocketChannel
+from sommelier_shim.layouts import event, interface_layout, request
 from sommelier_shim.loop import Loop, Timer
 from sommelier_shim.output_places import XDG_OUTPUT, OutputPlaces
 from sommelier_shim.own_connection import GlobalList, OwnConnection
-from sommelier_shim.wire import DISPLAY, decode, encode
+from sommelier_shim.wire import DISPLAY, decode
 
 _log = logging.getLogger(__name__)
 
@@ -28,10 +29,19 @@ ANSWER_TIME = 10.0
 """Maximum time in seconds for the host to list its globals."""
 _BUSY_TIME = 0.05
 _REGISTRY, _SYNC, _MANAGER, _CONTEXT, _SECOND_SYNC, _UNUSED = 2, 3, 4, 5, 6, 7
-_ASK = encode(DISPLAY, 1, "n", _REGISTRY) + encode(DISPLAY, 0, "n", _SYNC)
-"""The first requests on each of the link's connections: get_registry and sync."""
 SECURITY_CONTEXT = "wp_security_context_manager_v1"
 SANDBOX_ENGINE = "org.guestlink"
+
+_ERROR = event("wl_display", "error")
+_GLOBAL, _GLOBAL_REMOVE = event("wl_registry", "global"), event("wl_registry", "global_remove")
+_DONE = event("wl_callback", "done")
+_BIND = request("wl_registry", "bind")
+_SYNC_REQUEST = request("wl_display", "sync")
+_CREATE_LISTENER = request(SECURITY_CONTEXT, "create_listener")
+_DESTROY_MANAGER = request(SECURITY_CONTEXT, "destroy")
+_CONTEXT_REQUESTS = interface_layout("wp_security_context_v1")
+_ASK = request("wl_display", "get_registry").encode(DISPLAY, _REGISTRY) + _SYNC_REQUEST.encode(DISPLAY, _SYNC)
+"""The first requests on each of the link's connections."""
 
 
 class HostLink:
@@ -189,11 +199,11 @@ class HostLink:
         if object_id == _REGISTRY:
             self.globals.event(opcode, message)
             self._follow(opcode, message)
-        elif object_id == _SYNC and opcode == 0 and not self._known:
+        elif object_id == _SYNC and opcode == _DONE.opcode and not self._known:
             self._listed()
-        elif object_id == _SECOND_SYNC and opcode == 0 and not self._known:
+        elif object_id == _SECOND_SYNC and opcode == _DONE.opcode and not self._known:
             self._look_inside()
-        elif object_id == DISPLAY and opcode == 0:
+        elif object_id == DISPLAY and opcode == _ERROR.opcode:
             self._refused(_error_text(message))
         elif self.outputs.event(object_id, opcode, message):
             if self._known:
@@ -243,22 +253,23 @@ class HostLink:
     def _event_inside(self, object_id: int, opcode: int, message: bytes) -> None:
         if object_id == _REGISTRY:
             self.offered.event(opcode, message)
-        elif object_id == _SYNC and opcode == 0 and not self._known:
+        elif object_id == _SYNC and opcode == _DONE.opcode and not self._known:
             if self._follows_outputs and self.hides(XDG_OUTPUT):
                 assert self._own is not None
                 self.outputs.start(self.globals, _UNUSED, self._own.send)
             else:
                 self._complete()
-        elif object_id == DISPLAY and opcode == 0:
+        elif object_id == DISPLAY and opcode == _ERROR.opcode:
             self._lost(f"the host compositor ended a connection in the sandbox: {_error_text(message)}")
 
     def _follow(self, opcode: int, message: bytes) -> None:
         """Follow outputs that the host adds or removes later."""
-        (name,) = decode("u", message[:12])
-        if opcode == 0 and name in self.globals:
-            self.outputs.announced(name, *self.globals[name])
-        elif opcode == 1:
-            self.outputs.withdrawn(name)
+        if opcode == _GLOBAL.opcode:
+            name = decode(_GLOBAL.signature, message)[0]
+            if name in self.globals:
+                self.outputs.announced(name, *self.globals[name])
+        elif opcode == _GLOBAL_REMOVE.opcode:
+            self.outputs.withdrawn(*decode(_GLOBAL_REMOVE.signature, message))
 
     def _complete(self) -> None:
         self._known = True
@@ -284,18 +295,19 @@ class HostLink:
         theirs, self._keep_open = os.pipe2(os.O_CLOEXEC)
         assert self._own is not None
         self._own.send(
-            encode(_REGISTRY, 0, "usun", name, SECURITY_CONTEXT, 1, _MANAGER)
-            + encode(_MANAGER, 1, "nhh", _CONTEXT),
+            _BIND.encode(_REGISTRY, name, SECURITY_CONTEXT, 1, _MANAGER)
+            + _CREATE_LISTENER.encode(_MANAGER, _CONTEXT),
             [os.dup(listener.fileno()), theirs],
         )
+        context = _CONTEXT_REQUESTS.request
         self._own.send(
-            encode(_CONTEXT, 1, "s", SANDBOX_ENGINE)
-            + encode(_CONTEXT, 2, "s", self._app_id)
-            + encode(_CONTEXT, 3, "s", str(os.getpid()))
-            + encode(_CONTEXT, 4)
-            + encode(_CONTEXT, 0)
-            + encode(_MANAGER, 0)
-            + encode(DISPLAY, 0, "n", _SECOND_SYNC)
+            context("set_sandbox_engine").encode(_CONTEXT, SANDBOX_ENGINE)
+            + context("set_app_id").encode(_CONTEXT, self._app_id)
+            + context("set_instance_id").encode(_CONTEXT, str(os.getpid()))
+            + context("commit").encode(_CONTEXT)
+            + context("destroy").encode(_CONTEXT)
+            + _DESTROY_MANAGER.encode(_MANAGER)
+            + _SYNC_REQUEST.encode(DISPLAY, _SECOND_SYNC)
         )
 
 
@@ -304,5 +316,5 @@ def _error_text(message: bytes) -> str:
 
     :raises WireError: the message is malformed.
     """
-    text = decode("ous", message)[2]
+    text = decode(_ERROR.signature, message)[2]
     return text.decode(errors="replace") if text is not None else ""

@@ -70,10 +70,10 @@ class Routes:
             self._names[id(requests)] = self._names[id(events)] = interface
             for message in layout.requests:
                 hooks = self.hooks.of(interface, message.name, is_request=True)
-                requests.append(self._traced(interface, message, hooks, is_request=True))
+                requests.append(self._traced(message, hooks, is_request=True))
             for message in layout.events:
                 hooks = self.hooks.of(interface, message.name, is_request=False)
-                events.append(self._traced(interface, message, hooks, is_request=False))
+                events.append(self._traced(message, hooks, is_request=False))
         return found
 
     def variant(
@@ -126,14 +126,14 @@ class Routes:
         """The interface that a list of entries belongs to."""
         return self._names[id(entries)]
 
-    def _traced(self, interface: str, layout: MessageLayout, hooks: Iterable[Hook], *, is_request: bool) -> Entry:
+    def _traced(self, layout: MessageLayout, hooks: Iterable[Hook], *, is_request: bool) -> Entry:
         trace = self._trace
-        if trace is None or not trace.wants(interface, is_request=is_request):
+        if trace is None or not trace.wants(layout.interface, is_request=is_request):
             return self._entry(layout, hooks, is_request=is_request)
         record = trace.record
 
         def traced(flow: Flow, object_id: int, at: int, stop: int) -> None:
-            record(flow, interface, layout, object_id, at, stop)
+            record(flow, layout, object_id, at, stop)
 
         return self._entry(layout, [traced, *hooks], is_request=is_request)
 

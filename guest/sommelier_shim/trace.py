@@ -44,7 +44,6 @@ class _Kept(NamedTuple):
     pid: int
     when: float
     is_request: bool
-    interface: str
     layout: MessageLayout
     object_id: int
     size: int
@@ -82,11 +81,11 @@ class Trace:
             return False
         return not self._shown or any(fnmatchcase(interface, pattern) for pattern in self._shown)
 
-    def record(self, flow: Flow, interface: str, layout: MessageLayout, object_id: int, at: int, stop: int) -> None:
+    def record(self, flow: Flow, layout: MessageLayout, object_id: int, at: int, stop: int) -> None:
         """Keep a message, and log it unless ``ring`` is set."""
         data = bytes(flow.buffer[at : min(stop, at + BYTES_KEPT)])
         pid = CLIENT_PID.of(flow.relay)
-        kept = _Kept(pid, time.time(), flow.is_requests, interface, layout, object_id, stop - at, data)
+        kept = _Kept(pid, time.time(), flow.is_requests, layout, object_id, stop - at, data)
         _RING.of(flow.relay).append(kept)
         if self._live:
             _log.info("%s", self._line(kept))
@@ -99,11 +98,11 @@ class Trace:
     def _line(self, kept: _Kept) -> str:
         arrow = "->" if kept.is_request else "<-"
         seconds = time.strftime("%H:%M:%S", time.localtime(kept.when)) + f".{int(kept.when % 1 * 1000):03}"
-        message = f"{kept.interface}#{kept.object_id}.{kept.layout.name}({self._arguments(kept)})"
+        message = f"{kept.layout.interface}#{kept.object_id}.{kept.layout.name}({self._arguments(kept)})"
         return f"{seconds} [{kept.pid}] {arrow} {message}"
 
     def _arguments(self, kept: _Kept) -> str:
-        if not self._typed and _is_typed(kept.interface, kept.layout.name):
+        if not self._typed and _is_typed(kept.layout.interface, kept.layout.name):
             return "hidden"
         if kept.size > len(kept.data):
             return f"{kept.size} bytes"
