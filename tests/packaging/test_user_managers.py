@@ -177,6 +177,22 @@ def original(tmp_path: Path) -> Path:
     return tmp_path / "cros-garcon.deb"
 
 
+_BUS = ("dbus.socket", "dbus.service")
+
+
+@pytest.fixture(params=["with a session bus", "without a session bus"])
+def bus(request: pytest.FixtureRequest, manager: Manager) -> Iterator[None]:
+    """The container's session bus, or none."""
+    machine = manager.machine
+    if request.param.startswith("without"):
+        machine.check_user("systemctl", "--user", "mask", "--runtime", "--now", *_BUS)
+        machine.root("rm", "-f", f"/run/user/{UID}/bus")
+    yield
+    machine.check_user("systemctl", "--user", "unmask", "--runtime", *_BUS)
+    machine.check_user("systemctl", "--user", "start", *_BUS[:1])
+
+
+@pytest.mark.usefixtures("bus")
 @pytest.mark.parametrize("manager", ["dpkg on bookworm", "dpkg on trixie"], indirect=True)
 def test_the_originals_service_stops_and_ours_runs(manager: Manager, original: Path) -> None:
     """The links that a removal leaves make a unit of our name, in which the original's process could get lost."""
