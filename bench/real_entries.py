@@ -1,8 +1,9 @@
 """The desktop entries of real packages, as garcon reads them and as GLib reads them.
 
-``./dev bench real_entries``: downloads the packages of ``real_entries.txt`` with apt, without installing them, and
-compares name, visibility, MIME types and arguments of every application. It prints each difference, and exits with
-1 if a difference has no known reason.
+``./dev bench real_entries [PACKAGE...]``: downloads packages with apt, without installing them, and compares name,
+visibility, MIME types and arguments of every application. It prints each difference, and exits with 1 if a
+difference has no known reason. The list ``real_entries.txt`` is Debian 12's; what the machine's distribution does
+not have is passed over and named.
 """
 
 from __future__ import annotations
@@ -30,7 +31,7 @@ FILES = ["/tmp/a b.txt", "/tmp/$c'd.txt"]
 
 def main() -> int:
     """Compare, print, and return the exit status."""
-    packages = (HERE / "real_entries.txt").read_text().split()
+    packages = _available(sys.argv[1:] or (HERE / "real_entries.txt").read_text().split())
     with tempfile.TemporaryDirectory() as scratch:
         paths = sorted(_extract(packages, Path(scratch)))
         theirs = _glib(paths)
@@ -46,6 +47,18 @@ def main() -> int:
     for what, count in sorted(counts.items()):
         print(f"{count:6} {what}")
     return any(what.endswith("unexpected") for what in counts)
+
+
+def _available(packages: list[str]) -> list[str]:
+    """The packages that apt knows."""
+    argv = ["apt-cache", "--no-all-versions", "show", *packages]
+    shown = subprocess.run(argv, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, check=False).stdout
+    known = {line.removeprefix("Package: ") for line in shown.splitlines() if line.startswith("Package: ")}
+    if missing := [package for package in packages if package not in known]:
+        print(f"apt does not have {', '.join(missing)}")
+    if len(missing) == len(packages):
+        sys.exit("there is nothing to compare; `apt-get update` fetches apt's lists")
+    return [package for package in packages if package in known]
 
 
 def _extract(packages: list[str], scratch: Path) -> Iterator[Path]:
