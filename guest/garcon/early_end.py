@@ -16,9 +16,20 @@ from guestlink.program import signal_name
 OUTCOME_TIME = 2.0
 """Seconds to wait for an early failure before a program counts as started."""
 
-_X11 = (b"\0libX11.so", b"\0libxcb.so", b"\0libXt.so")
-_WAYLAND = (b"libwayland", b"wl_compositor", b"libgtk-", b"libgdk-3", b"libQt", b"libSDL", b"libglfw")
-"""Libraries of X11, and byte strings of a program or toolkit that can work without X11."""
+_X11 = (b"\0libX11.so", b"\0libxcb.so", b"\0libXt.so", b"\0libgtk-x11-2.0.so")
+_WAYLAND = (
+    b"libwayland",
+    b"wl_compositor",
+    b"libgtk-3",
+    b"libgtk-4",
+    b"libgdk-3",
+    b"libwx_gtk3",
+    b"libQt",
+    b"libSDL",
+    b"libglfw",
+    b"libfltk.so.1.4",
+)
+"""Libraries of X11, and byte strings of a program or toolkit that can work without X11. GTK 2 cannot."""
 
 _SCRIPT_LIMIT = 64 * 1024
 """Bytes of a script that are read."""

@@ -18,7 +18,8 @@ NEITHER = b"\x7fELF" + b"\0libc.so.6\0"
 @pytest.fixture
 def files(tmp_path: Path) -> Path:
     """A directory with an X11 program, one for both systems, and one for neither."""
-    for name, content in (("x11", X11), ("both", BOTH), ("neither", NEITHER)):
+    gtk2, gtk3 = (b"\x7fELF" + b"\0lib%s.so.0\0libX11.so.6\0" % name for name in (b"gtk-x11-2.0", b"gtk-3"))
+    for name, content in (("x11", X11), ("both", BOTH), ("neither", NEITHER), ("gtk2", gtk2), ("gtk3", gtk3)):
         (tmp_path / name).write_bytes(content)
         (tmp_path / name).chmod(0o755)
     return tmp_path
@@ -62,7 +63,10 @@ def test_a_wrapper_is_what_it_executes(files: Path, text: str, expected: bool) -
     assert needs_x11(str(files / "script")) is expected
 
 
-@pytest.mark.parametrize(("name", "expected"), [("x11", True), ("both", False), ("neither", False), ("no", False)])
+KINDS = [("x11", True), ("gtk2", True), ("gtk3", False), ("both", False), ("neither", False), ("no", False)]
+
+
+@pytest.mark.parametrize(("name", "expected"), KINDS)
 def test_a_program_is_what_it_is_linked_with(files: Path, name: str, expected: bool) -> None:
     assert needs_x11(str(files / name)) is expected
 
