@@ -248,15 +248,16 @@ class UserManager:
                 self._ends.popitem(last=False)
 
     def _unit_changed(self, message: Message) -> None:
-        """Note that systemd stops a unit whose main process runs. A main process that exits by itself is announced
-        first: systemd sends a service's own properties before those of every unit."""
+        """Note that a job stops a unit whose main process runs. systemd also deactivates units without a job: after
+        the main process has exited, which it announces first, or if a service has left the bus."""
         if message.member != "PropertiesChanged" or message.signature != "sa{sv}as":
             return
         interface, changed, _ = message.body
         path = str(message.path)
-        if interface != _UNIT or path not in self._end_waiters or "ActiveState" not in changed:
+        if interface != _UNIT or path not in self._end_waiters or not {"ActiveState", "Job"} <= changed.keys():
             return
-        if changed["ActiveState"].value == "deactivating" and not self._end_waiters[path].done():
+        job, _path = changed["Job"].value
+        if changed["ActiveState"].value == "deactivating" and job and not self._end_waiters[path].done():
             self._stopping.add(path)
 
     async def _wait_for(self, job: str) -> str:
