@@ -102,7 +102,8 @@ async def main():
     await bus.request_name("org.example.Served")
     while not os.path.exists("/tmp/go"):
         await asyncio.sleep(0.1)
-    sys.exit("no tea either")
+    print("no tea either", file=sys.stderr, flush=True)
+    os._exit(1)  # Otherwise the bus connection ends first, and systemd stops the service for that.
 
 asyncio.run(main())
 """
