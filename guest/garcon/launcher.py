@@ -33,6 +33,9 @@ _ANSWER_TIME = 25.0
 _PROCESS_LIMIT = 32
 """Processes of one launch for programs that take a single file each."""
 
+_EXECUTION = "Failure in execution of application: "
+"""The beginning of the reason if the program itself failed (chromeos-garcon.md §5.4)."""
+
 _URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*:")
 """The beginning of every URL and of no absolute path."""
 
@@ -126,7 +129,7 @@ class Launcher:
 
     def _ended_late(self, desktop_file_id: str, start: asyncio.Task[str]) -> None:
         if self.failures is not None and not start.cancelled() and start.exception() is None and start.result():
-            self.failures.not_started(desktop_file_id, start.result())
+            self.failures.not_started(desktop_file_id, start.result().removeprefix(_EXECUTION))
 
     async def _start(
         self,
@@ -145,7 +148,7 @@ class Launcher:
         except CannotLaunch as error:
             reason = str(error)
         except StartFailed as error:
-            reason = f"Failure in execution of application: {error}"
+            reason = f"{_EXECUTION}{error}"
         else:
             _log.info("launched %s", desktop_file_id)
             return ""

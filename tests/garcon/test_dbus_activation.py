@@ -17,6 +17,7 @@ from dbus_fast.aio import MessageBus
 
 from garcon import bus_strings, user_manager
 from garcon.desktop_entry import DesktopEntry, parse_desktop_entry
+from garcon.failures import ApplicationFailure, FailureWatch
 from garcon.launch_plan import CannotLaunch
 from garcon.launcher import Launcher
 from garcon.programs import Programs
@@ -170,6 +171,26 @@ async def test_an_application_that_cannot_be_activated_after_all_is_executed(
         async with asyncio.timeout(60):
             while not mark.exists():
                 await asyncio.sleep(0.01)
+
+
+async def test_an_application_that_cannot_be_started_after_all_is_reported(
+    bus_address: str, tmp_path: Path
+) -> None:
+    go = tmp_path / "go"
+    _add_service(tmp_path, "org.example.Late", f"/bin/sh -c 'until [ -e {go} ]; do sleep 0.01; done; exit 1'")
+    reported: asyncio.Queue[ApplicationFailure] = asyncio.Queue()
+    keys = "Exec=no-such-program\nDBusActivatable=true\n"
+    async with _launcher(bus_address, keys) as (launcher, _programs):
+        bus = SessionBus(bus_address)
+        launcher.failures = FailureWatch(UserManager(bus), Entries(keys).find, reported.put)
+        assert await launcher.launch("org.example.Late", []) == ""
+        assert reported.empty()
+        go.touch()
+        async with asyncio.timeout(60):
+            failure = await reported.get()
+        await launcher.failures.close()
+        await bus.close()
+    assert failure == ApplicationFailure("org.example.Late", detail="there is no program no-such-program")
 
 
 async def test_an_application_that_takes_the_call_and_ends_is_not_started_again(
