@@ -13,7 +13,7 @@ from typing import Any, Protocol
 from garcon.desktop_entry import DesktopEntry
 from garcon.failures import FailureWatch, has_own_status
 from garcon.launch_plan import CannotLaunch, LaunchPlan, plan_launch
-from garcon.programs import Programs, Started, find_program, shell_for
+from garcon.programs import Programs, StartedProgram, find_program, shell_for
 from garcon.session_bus import BusError, NoAnswer, SessionBus
 from garcon.terminal_command import in_directory, with_environ
 from garcon.user_manager import StartFailed
@@ -141,7 +141,7 @@ class Launcher:
     ) -> str:
         """Activate or execute the application; the result is that of :meth:`launch`."""
         try:
-            if plan.bus_name is None or not await self._activate(plan, files):
+            if plan.bus_name is None or not await self._activate(plan.bus_name, plan, files):
                 await self._execute(desktop_file_id, plan, session, own_status)
             elif self.failures is not None:
                 self.failures.watch_service(desktop_file_id, plan.bus_name, own_status=own_status)
@@ -177,12 +177,12 @@ class Launcher:
         if self.outcome_time:
             await asyncio.gather(*(self._check(desktop_file_id, program, own_status) for program in started))
 
-    async def _check(self, desktop_file_id: str, program: Started, own_status: bool) -> None:
+    async def _check(self, desktop_file_id: str, program: StartedProgram, own_status: bool) -> None:
         """Wait for an early failure of a program, and have later ones reported."""
         if await program.runs_on(self.outcome_time) and self.failures is not None:
             self.failures.watch(desktop_file_id, program.end, program.unit, own_status=own_status)
 
-    async def _activate(self, plan: LaunchPlan, files: Sequence[str]) -> bool:
+    async def _activate(self, bus_name: str, plan: LaunchPlan, files: Sequence[str]) -> bool:
         """Call the application's Activate or Open over D-Bus (Desktop Entry Specification, "D-Bus Activation").
 
         :returns: whether the application did as called, or may still do so; if not, execute its Exec line.
@@ -190,8 +190,7 @@ class Launcher:
         """
         from dbus_fast import Variant
 
-        assert plan.bus_name is not None
-        path = "/" + plan.bus_name.replace(".", "/").replace("-", "_")
+        path = "/" + bus_name.replace(".", "/").replace("-", "_")
         platform = {name: Variant("s", plan.environ["DESKTOP_STARTUP_ID"]) for name in _startup_keys(plan)}
         member, signature = "Activate", "a{sv}"
         body: list[Any] = [platform]
@@ -200,16 +199,16 @@ class Launcher:
             member, signature, body = "Open", "asa{sv}", [urls, platform]
         try:
             await self._bus.call(
-                plan.bus_name, path, "org.freedesktop.Application", member, signature, body, timeout=_ANSWER_TIME
+                bus_name, path, "org.freedesktop.Application", member, signature, body, timeout=_ANSWER_TIME
             )
         except NoAnswer as error:  # It has got the call: executing it would start it twice.
-            _log.warning("%s was started over D-Bus and says nothing: %s", plan.bus_name, error)
+            _log.warning("%s was started over D-Bus and does not answer: %s", bus_name, error)
         except BusError as error:
             if error.took_the_call:
                 raise CannotLaunch(
-                    f"{plan.bus_name} took the call over D-Bus and ended without an answer"
+                    f"{bus_name} accepted the call over D-Bus and exited without an answer"
                 ) from error
-            _log.info("%s was not activated over D-Bus (%s), executing it", plan.bus_name, error)
+            _log.info("%s was not activated over D-Bus (%s), executing it", bus_name, error)
             return False
         return True
 

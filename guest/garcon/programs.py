@@ -19,7 +19,7 @@ from guestlink.errors import reason
 
 _log = logging.getLogger(__name__)
 
-_MANAGERS_VARIABLES = (
+_DISPLAY_VARIABLES = (
     "DISPLAY",
     "WAYLAND_DISPLAY",
     "XCURSOR_SIZE",
@@ -37,7 +37,7 @@ _EARLY_END = 10.0
 """Seconds after its start within which a failed program gets a warning in the log."""
 
 
-class Started(NamedTuple):
+class StartedProgram(NamedTuple):
     """A program that has been executed.
 
     :ivar argv: the program's arguments.
@@ -88,7 +88,7 @@ class Programs:
 
     async def start(
         self, name: str, argv: Sequence[str], environ: Mapping[str, str], directory: str | None
-    ) -> Started:
+    ) -> StartedProgram:
         """Start a program and return when it has been executed.
 
         :param name: the application's id, for the unit's name and the log.
@@ -109,11 +109,11 @@ class Programs:
             }
             try:
                 unit = await self._manager.start_service(name, words, additions, directory)
-                return Started(argv, complete, functools.partial(self._manager.end_of, unit), unit)
+                return StartedProgram(argv, complete, functools.partial(self._manager.end_of, unit), unit)
             except ManagerAbsent as error:
                 _log.info("no user manager (%s), starting %s by ourselves", error, name)
         child = self._start_detached(name, words, complete, directory)
-        return Started(argv, complete, child.wait)
+        return StartedProgram(argv, complete, child.wait)
 
     @property
     def detached(self) -> int:
@@ -133,7 +133,7 @@ class Programs:
             return None
 
     def _merged(self, block: Mapping[str, str]) -> dict[str, str]:
-        newer = {name: block[name] for name in _MANAGERS_VARIABLES if name in block}
+        newer = {name: block[name] for name in _DISPLAY_VARIABLES if name in block}
         return dict(block) | dict(self._environ) | newer
 
     def _start_detached(self, name: str, argv: Sequence[str], environ: Mapping[str, str], directory: str) -> Child:

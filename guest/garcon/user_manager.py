@@ -36,8 +36,10 @@ _OWN_STATUSES = range(200, 256)
 """Exit statuses of systemd's child process if it fails before it executes the program (systemd.exec(5))."""
 _END_NEWS_TIME = 1.0
 """Seconds to wait for the signal with the exit status after JobRemoved of a failed start."""
-_JOBS_KEPT = 64
-"""Results kept, because JobRemoved may arrive before the reply that contains the job's path."""
+_RESULTS_LIMIT = 64
+"""Results of jobs that are kept, because JobRemoved may arrive before the reply that contains the job's path."""
+_EXITS_LIMIT = 64
+"""Exits of our units that are kept, because a program may exit before anybody waits for its exit."""
 _PREFIX = "app-guestlink-"
 """The beginning of our units' names."""
 _OURS = "app_2dguestlink_2d"
@@ -61,10 +63,10 @@ class UserManager:
 
     def __init__(self, bus: SessionBus) -> None:
         self._bus = bus
-        self._results: OrderedDict[str, str] = OrderedDict()
-        self._waiters: dict[str, asyncio.Future[str]] = {}
-        self._ends: OrderedDict[str, int] = OrderedDict()
-        self._end_waiters: dict[str, asyncio.Future[int]] = {}
+        self._job_results: OrderedDict[str, str] = OrderedDict()
+        self._job_waiters: dict[str, asyncio.Future[str]] = {}
+        self._exits: OrderedDict[str, int] = OrderedDict()
+        self._exit_waiters: dict[str, asyncio.Future[int]] = {}
         self._stopping: set[str] = set()
         self._tickets = 0
 
@@ -124,7 +126,7 @@ class UserManager:
             if error.nobody_there:
                 raise ManagerAbsent(str(error)) from error
             if isinstance(error, NoAnswer):  # systemd may still start it: a second attempt could run it twice.
-                raise StartFailed(f"whether systemd starts it is not known: {error}") from error
+                raise StartFailed(f"cannot tell whether systemd starts it: {error}") from error
             raise StartFailed(f"systemd refuses to start it: {error}") from error
         result = await self._wait_for(job)
         if result != "done" and not await self._has_run(unit):
@@ -136,7 +138,7 @@ class UserManager:
         """Whether the program of a failed start was executed, but exited before systemd noticed the execution."""
         ended = await self.end_of(unit, _END_NEWS_TIME)
         if ended is not None:
-            self._ends[_path_of(unit)] = ended
+            self._exits[_path_of(unit)] = ended
         return ended is not None and ended not in _OWN_STATUSES
 
     async def running_applications(self) -> dict[str, str]:
@@ -189,19 +191,19 @@ class UserManager:
             unit; ``None`` while it runs, or if another call waits for the same unit.
         """
         path = _path_of(unit)
-        if (ended := self._ends.pop(path, None)) is not None:
+        if (ended := self._exits.pop(path, None)) is not None:
             return ended
-        if path in self._end_waiters:
+        if path in self._exit_waiters:
             return None
         waiter: asyncio.Future[int] = asyncio.get_running_loop().create_future()
-        self._end_waiters[path] = waiter
+        self._exit_waiters[path] = waiter
         try:
             async with asyncio.timeout(limit):
                 return await waiter
         except TimeoutError:
             return None
         finally:
-            del self._end_waiters[path]
+            del self._exit_waiters[path]
             self._stopping.discard(path)
 
     async def _subscribe(self) -> None:
@@ -219,10 +221,10 @@ class UserManager:
         if message.member != "JobRemoved" or message.interface != _MANAGER or message.signature != "uoss":
             return
         _id, job, _unit, result = message.body
-        self._results[job] = result
-        while len(self._results) > _JOBS_KEPT:
-            self._results.popitem(last=False)
-        waiter = self._waiters.get(job)
+        self._job_results[job] = result
+        while len(self._job_results) > _RESULTS_LIMIT:
+            self._job_results.popitem(last=False)
+        waiter = self._job_waiters.get(job)
         if waiter is not None and not waiter.done():
             waiter.set_result(result)
 
@@ -239,13 +241,13 @@ class UserManager:
         if path in self._stopping:
             self._stopping.remove(path)
             ended = 0
-        if (waiter := self._end_waiters.get(path)) is not None:
+        if (waiter := self._exit_waiters.get(path)) is not None:
             if not waiter.done():
                 waiter.set_result(ended)
         elif _OURS in path:
-            self._ends[path] = ended
-            while len(self._ends) > _JOBS_KEPT:
-                self._ends.popitem(last=False)
+            self._exits[path] = ended
+            while len(self._exits) > _EXITS_LIMIT:
+                self._exits.popitem(last=False)
 
     def _unit_changed(self, message: Message) -> None:
         """Note that a job stops a unit whose main process runs. systemd also deactivates units without a job: after
@@ -254,25 +256,25 @@ class UserManager:
             return
         interface, changed, _ = message.body
         path = str(message.path)
-        if interface != _UNIT or path not in self._end_waiters or not {"ActiveState", "Job"} <= changed.keys():
+        if interface != _UNIT or path not in self._exit_waiters or not {"ActiveState", "Job"} <= changed.keys():
             return
         job, _path = changed["Job"].value
-        if changed["ActiveState"].value == "deactivating" and job and not self._end_waiters[path].done():
+        if changed["ActiveState"].value == "deactivating" and job and not self._exit_waiters[path].done():
             self._stopping.add(path)
 
     async def _wait_for(self, job: str) -> str:
-        if (result := self._results.pop(job, None)) is not None:
+        if (result := self._job_results.pop(job, None)) is not None:
             return result
         waiter: asyncio.Future[str] = asyncio.get_running_loop().create_future()
-        self._waiters[job] = waiter
+        self._job_waiters[job] = waiter
         try:
             async with asyncio.timeout(_TIMEOUT):
                 return await waiter
         except TimeoutError as error:
             raise StartFailed("systemd did not start it in time") from error
         finally:
-            del self._waiters[job]
-            self._results.pop(job, None)
+            del self._job_waiters[job]
+            self._job_results.pop(job, None)
 
 
 def _path_of(unit: str) -> str:

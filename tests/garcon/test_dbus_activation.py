@@ -206,7 +206,7 @@ async def test_an_application_that_takes_the_call_and_ends_is_not_started_again(
     # right.
     async with _launcher(bus_address, f"Exec=touch {mark}\nDBusActivatable=true\n") as (launcher, programs):
         said = await launcher.launch("org.example.Crash", [])
-        assert said in ("", "org.example.Crash took the call over D-Bus and ended without an answer")
+        assert said in ("", "org.example.Crash accepted the call over D-Bus and exited without an answer")
         async with asyncio.timeout(60):
             while launcher.starting:
                 await asyncio.sleep(0.01)
@@ -233,7 +233,7 @@ async def test_a_manager_that_does_not_answer_starts_nothing_twice(
     await manager.request_name("org.freedesktop.systemd1")
     async with _launcher(bus_address, f"Exec=touch {mark}\n") as (launcher, programs):
         monkeypatch.setattr(user_manager, "_TIMEOUT", 1.0)
-        assert "whether systemd starts it is not known" in await launcher.launch("org.example.Any", [])
+        assert "cannot tell whether systemd starts it" in await launcher.launch("org.example.Any", [])
         assert programs.detached == 0
     manager.disconnect()
     assert not mark.exists()

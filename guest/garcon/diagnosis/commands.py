@@ -13,7 +13,7 @@ OUTPUT_LIMIT = 256 * 1024
 """Characters kept from the end of a command's output, which matters most."""
 
 
-class Ran(NamedTuple):
+class CommandResult(NamedTuple):
     """The result of a command.
 
     :ivar status: its exit status, or ``None`` if it did not run or took too long.
@@ -36,18 +36,18 @@ class Commands:
         # Reports need no pager, no colours and no translations.
         self._environ = dict(environ) | {"LC_ALL": "C.UTF-8", "SYSTEMD_PAGER": "", "SYSTEMD_COLORS": "0"}
 
-    def run(self, argv: Sequence[str], seconds: float = 10.0) -> Ran:
+    def run(self, argv: Sequence[str], seconds: float = 10.0) -> CommandResult:
         """Run one command.
 
         :param seconds: limit for this command.
         """
         left = min(seconds, self._deadline - time.monotonic())
         if left <= 0:
-            return Ran(None, f"({argv[0]} was not run: the time for this report is used up)")
+            return CommandResult(None, f"({argv[0]} was not run: the time for this report is used up)")
         try:
             done = run_program(argv, timeout=left, environ=self._environ, is_merged=True)
         except ProgramMissing:
-            return Ran(None, f"(there is no {argv[0]})")
+            return CommandResult(None, f"(there is no {argv[0]})")
         except CommandFailed as error:
-            return Ran(None, f"({error})")
-        return Ran(done.status, done.output[-OUTPUT_LIMIT:])
+            return CommandResult(None, f"({error})")
+        return CommandResult(done.status, done.output[-OUTPUT_LIMIT:])
