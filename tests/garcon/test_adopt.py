@@ -11,7 +11,7 @@ import pytest
 
 from garcon.adoption import steps
 from garcon.adoption.adopt import adopt
-from garcon.adoption.change_log import CHANGE_LOG, ChangeLog
+from garcon.adoption.change_log import CHANGE_LOG
 from garcon.adoption.guest_root import Account, GuestRoot
 from garcon.adoption.steps import STEPS, Outcome, choose_user, take_steps
 from garcon.diagnosis.facts import EXPECTED_GROUPS
@@ -189,14 +189,14 @@ def test_every_step_has_a_reason_and_a_name_of_its_own() -> None:
     assert all(step.reason for step in STEPS)
 
 
-def test_the_command_prints_a_line_for_each_step(tree: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_command_prints_a_line_for_each_step(tree: Path, capfd: pytest.CaptureFixture[str]) -> None:
     assert adopt(directory=str(tree), user="", dry_run=True, undo=False, as_json=True) == 0
-    answer = json.loads(capsys.readouterr().out)
+    answer = json.loads(capfd.readouterr().out)
     assert answer["user"] == "anna"
     assert [row["step"] for row in answer["steps"]] == [step.name for step in STEPS]
     assert {"would", "ok", "advice"} == {row["state"] for row in answer["steps"]}
     adopt(directory=str(tree), user="", dry_run=True, undo=False, as_json=False)
-    lines = capsys.readouterr().out.splitlines()
+    lines = capfd.readouterr().out.splitlines()
     assert "would   lingering: anna lingers (the services start with the container, not with a login)" in lines
 
 
@@ -217,10 +217,19 @@ def test_a_machine_that_is_no_guest_is_left_alone(tmp_path: Path, monkeypatch: p
 
 
 def test_a_list_of_changes_that_is_broken_is_a_sentence(tree: Path) -> None:
-    for content in ("{", "{}", "[1]"):
+    for content in (
+        "{",
+        "{}",
+        "[1]",
+        "[" * 100_000,
+        '[{"path": "/x"}]',
+        '[{"do": "user", "name": "--root=/"}]',
+        '[{"do": "file", "path": "/x"}]',
+        '[{"do": "group", "name": ["x"]}]',
+    ):
         _write(tree, CHANGE_LOG.lstrip("/"), content)
         with pytest.raises(GuestlinkError, match=r"adopted\.json"):
-            ChangeLog(tree)
+            GuestRoot(str(tree), dry_run=True)
 
 
 def test_programs_play_on_the_hosts_pulseaudio_where_it_is_carried_in(tree: Path) -> None:

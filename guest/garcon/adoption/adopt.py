@@ -31,21 +31,34 @@ def adopt(*, directory: str, user: str, dry_run: bool, undo: bool, as_json: bool
         raise GuestlinkError(
             "adopt changes the system, so it needs root", hint="sudo guestlink adopt, or --dry-run"
         )
-    root = GuestRoot(directory, dry_run=dry_run)
+    if os.path.realpath(directory) == "/":
+        if not (dry_run or undo) and _is_bare_metal():
+            raise GuestlinkError(
+                "this machine is neither a container nor a virtual machine",
+                hint="run it inside the container, or name a container's directory with --root; "
+                "a host needs the package guestlink-host",
+            )
+        return _work(GuestRoot("/", dry_run=dry_run), user, undo=undo, as_json=as_json)
+    if os.getuid() != 0:  # A dry run, which only reads, with the user's own rights.
+        return _work(GuestRoot(directory, dry_run=True), user, undo=undo, as_json=as_json)
+    from garcon.adoption.tree import run_inside
+
+    def inside(empty: int) -> int:
+        root = GuestRoot("/", dry_run=dry_run, is_live=False, empty=empty)
+        return _work(root, user, undo=undo, as_json=as_json)
+
+    return run_inside(directory, inside)
+
+
+def _work(root: GuestRoot, user: str, *, undo: bool, as_json: bool) -> int:
     if undo:
         return _undo(root, as_json)
-    if directory == "/" and not dry_run and _is_bare_metal():
-        raise GuestlinkError(
-            "this machine is neither a container nor a virtual machine",
-            hint="run it inside the container, or name a container's directory with --root; "
-            "a host needs the package guestlink-host",
-        )
     account = choose_user(root, user)
     rows = []
     for step, outcome in take_steps(root, account):
         row = {
             "step": step.name,
-            "state": "would" if dry_run and outcome.state == "made" else outcome.state,
+            "state": "would" if root.dry_run and outcome.state == "made" else outcome.state,
             "sentence": outcome.sentence,
             "reason": step.reason,
             "advice": outcome.advice,

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import os
+import stat
+import subprocess
 from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -16,6 +19,10 @@ from guestlink.program import CommandFailed, Identity, run_program
 _TIMEOUT = 60.0
 _PACKAGES = {"systemctl": "systemd", "loginctl": "systemd"}
 """The package of a program; all other programs are account tools."""
+_INSIDE = {"PATH": os.defpath, "LC_ALL": "C.UTF-8"}
+"""The variables of the programs of a container that we have entered: none of ours."""
+_STEPS = 1000
+"""Maximum number of path components and links in one path; more is a loop."""
 _PATHS = ("usr/local/sbin", "usr/local/bin", "usr/sbin", "usr/bin", "sbin", "bin", "run/current-system/sw/bin")
 
 
@@ -31,15 +38,28 @@ class Account(NamedTuple):
 class GuestRoot:
     """One root file system.
 
-    :param directory: its path; ``/`` for the running container.
+    Links lead to files in the container, not in ours. A process that changes another container's files, or runs its
+    programs, must have entered it with :func:`garcon.adoption.tree.run_inside`.
+
+    :param directory: its path; ``/`` for the running container and for a tree that this process has entered.
     :param dry_run: change nothing, but report the changes.
+    :param is_live: whether the container's services run around us; ``None`` if it is the one at ``/``.
+    :param empty: a descriptor of an empty input, for the container's programs.
     """
 
-    def __init__(self, directory: str, *, dry_run: bool) -> None:
+    def __init__(
+        self,
+        directory: str,
+        *,
+        dry_run: bool,
+        is_live: bool | None = None,
+        empty: int = subprocess.DEVNULL,
+    ) -> None:
         self.directory = Path(directory)
         self.dry_run = dry_run
-        self.is_live = os.path.realpath(directory) == "/"
-        self._log = ChangeLog(self.directory)
+        self.is_live = os.path.realpath(directory) == "/" if is_live is None else is_live
+        self._empty = empty
+        self._log = ChangeLog(self.directory, self.content)
 
     # -- reading -------------------------------------------------------------------------------------------------
 
@@ -53,27 +73,48 @@ class GuestRoot:
 
     def lists(self, directory: str) -> list[str]:
         """Names in a directory, sorted; none if there is no such directory."""
+        found = self._resolved(directory)
         try:
-            return sorted(os.listdir(self.path(directory)))
+            return sorted(os.listdir(found)) if found is not None else []
         except OSError:
             return []
 
     def lines(self, path: str) -> list[str]:
         """Lines of a file; none if it cannot be read."""
-        found = self._resolved(path)
-        if found is None:
-            return []
         try:
-            return found.read_text(errors="replace").splitlines()
+            return self.content(path).splitlines()
         except OSError:
             return []
 
+    def content(self, path: str) -> str:
+        """The text of a file.
+
+        :raises OSError: see :meth:`data`.
+        """
+        return self.data(path).decode(errors="replace")
+
+    def data(self, path: str, limit: int = 16 << 20) -> bytes:
+        """The bytes of a file.
+
+        :param limit: the largest size that is read.
+        :raises OSError: the file cannot be read, is not a regular file, or is too large.
+        """
+        found = self._resolved(path)
+        if found is None:
+            raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), path)
+        # A FIFO without a writer would block.
+        with open(os.open(found, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOCTTY), "rb") as stream:
+            if not stat.S_ISREG(os.fstat(stream.fileno()).st_mode):
+                raise OSError(errno.EINVAL, "not a regular file", path)
+            data = stream.read(limit + 1)
+        if len(data) > limit:
+            raise OSError(errno.EFBIG, os.strerror(errno.EFBIG), path)
+        return data
+
     def is_socket(self, path: str) -> bool:
         """Whether a path is a socket that we may stat."""
-        try:
-            return self.path(path).is_socket()
-        except OSError:
-            return False
+        found = self._resolved(path)
+        return found is not None and found.is_socket()
 
     def program(self, name: str) -> str:
         """The path of a program in the container, or ""."""
@@ -98,14 +139,29 @@ class GuestRoot:
         return found
 
     def _resolved(self, path: str) -> Path | None:
-        # Absolute links lead to files in the container's root, not in ours.
-        current = self.path(path)
-        for _ in range(40):
-            if not current.is_symlink():
-                return current if current.exists() else None
-            target = os.readlink(current)
-            current = self.path(target) if target.startswith("/") else current.parent / target
-        return None
+        """Where a path of the container leads, below :attr:`directory`; ``None`` if nothing is there."""
+        waiting = [part for part in reversed(path.split("/")) if part]
+        found: list[str] = []
+        for _ in range(_STEPS):
+            if not waiting:
+                break
+            part = waiting.pop()
+            if part == "..":
+                del found[-1:]
+            elif part != ".":
+                try:
+                    target = os.readlink(self.directory.joinpath(*found, part))
+                except OSError:
+                    found.append(part)  # It is not a link.
+                    continue
+                if target.startswith("/"):
+                    found.clear()
+                waiting += [part for part in reversed(target.split("/")) if part]
+        resolved = self.directory.joinpath(*found)
+        try:
+            return resolved if not waiting and resolved.exists() else None
+        except OSError:
+            return None
 
     # -- changing ------------------------------------------------------------------------------------------------
 
@@ -165,11 +221,16 @@ class GuestRoot:
         if not program:
             package = _PACKAGES.get(argv[0], "passwd or shadow")
             raise GuestlinkError(f"there is no program {argv[0]}", hint=f"install the package {package}")
-        command = [program, *argv[1:]] if self.is_live else ["chroot", str(self.directory), program, *argv[1:]]
-        environ, identity = _become(user) if user is not None else (None, None)
+        if self.directory != Path("/"):
+            raise GuestlinkError(
+                f"{argv[0]} of {self.directory} is not run from outside", hint="run guestlink adopt as root"
+            )
+        environ, identity = _become(user) if user is not None else (None if self.is_live else _INSIDE, None)
         by_hand = f"run it by hand{f' as {user.name}' if user is not None else ''} to see more: {' '.join(argv)}"
         try:
-            done = run_program(command, timeout=_TIMEOUT, environ=environ, identity=identity)
+            done = run_program(
+                [program, *argv[1:]], timeout=_TIMEOUT, stdin=self._empty, environ=environ, identity=identity
+            )
         except CommandFailed as error:
             raise GuestlinkError(error.message, hint=by_hand) from error
         if done.status != 0:
@@ -209,10 +270,10 @@ class GuestRoot:
     def _undo(self, change: Change) -> str:
         """Undo one change; return why it is kept, or ""."""
         kind = change["do"]
-        path = self.path(str(change.get("path", "")))
+        path = self.path(change.get("path", ""))
         match kind:
             case "file":
-                if path.exists() and path.read_text(errors="replace") != change["content"]:
+                if path.is_symlink() or (path.exists() and self.content(change["path"]) != change["content"]):
                     return "it has been changed since"
                 self._remove(path)
             case "link":

@@ -13,6 +13,7 @@ from garcon.adoption.guest_root import Account, GuestRoot
 from garcon.adoption.outcome import Outcome
 from garcon.adoption.services import start_services
 from garcon.diagnosis.facts import DESKTOP_UID, EXPECTED_GROUPS, UNITS
+from garcon.sftp import SERVERS
 from guestlink import socket_directory
 from guestlink.errors import GuestlinkError, reason
 from guestlink.token import TOKEN_PATH
@@ -39,6 +40,8 @@ _CONDITIONS = {
     ),
 }
 """The units' conditions except ConditionUser; a test compares them with the units."""
+_ARCHIVE_LIMIT = 512 << 20
+"""Bytes of the largest locale archive; one with all locales of glibc has about 220 MB."""
 _SFTP_PATH = "/usr/lib/openssh/sftp-server"
 _PULSE = f"{socket_directory.MOUNT_POINT}/{socket_directory.PULSE}"
 _PULSE_COOKIE = f"{socket_directory.MOUNT_POINT}/{socket_directory.PULSE_COOKIE}"
@@ -247,8 +250,6 @@ def _keyboard(root: GuestRoot, user: Account) -> Outcome:
 
 
 def _sftp(root: GuestRoot, user: Account) -> Outcome:
-    from garcon.sftp import SERVERS
-
     if root.exists(_SFTP_PATH):
         return Outcome("ok", _SFTP_PATH)
     found = next((path for path in SERVERS if root.exists(path)), "")
@@ -275,16 +276,14 @@ def _locale(root: GuestRoot, user: Account) -> Outcome:
         return Outcome("ok", "the host chooses the locale, and C.UTF-8 is always there")
     name, _, coding = wanted.partition(".")
     compiled = f"{name}.{coding.lower().replace('-', '')}" if coding else name
-    archive = root.path("/usr/lib/locale/locale-archive")
-    if root.exists(f"/usr/lib/locale/{compiled}") or _mentions(archive, compiled):
+    if root.exists(f"/usr/lib/locale/{compiled}") or _archive_has(root, compiled):
         return Outcome("ok", f"{wanted} exists")
     return Outcome("advice", f"the locale {wanted} is set and does not exist", "generate it, or set LANG=C.UTF-8")
 
 
-def _mentions(archive: object, name: str) -> bool:
+def _archive_has(root: GuestRoot, name: str) -> bool:
     try:
-        with open(str(archive), "rb") as stream:
-            return name.encode() + b"\0" in stream.read()
+        return name.encode() + b"\0" in root.data("/usr/lib/locale/locale-archive", _ARCHIVE_LIMIT)
     except OSError:
         return False
 
