@@ -113,8 +113,12 @@ class DirectoryWatch:
                 began = loop.time()
                 self._making = loop.run_in_executor(None, make_plan, inotify, list(self._watches))
                 plan = await asyncio.shield(self._making)
+                # A path that has disappeared in the meantime: its event follows, but by then it is not present.
+                gone = {watched for watched in self._plan.present - plan.present if watched in self._watches}
                 self._take(inotify, plan)
                 self._notify(concerned)
+                for watched in gone:
+                    watched.changed()
                 if not self._outdated:
                     self._placed.set()
                 await asyncio.sleep(min(loop.time() - began, _PAUSE_LIMIT))

@@ -12,7 +12,9 @@ from pathlib import Path
 import pytest
 import pytest_asyncio
 
+from garcon.inotify import ATTRIB, CREATE, DELETE, ISDIR, Change
 from garcon.watch import DirectoryWatch
+from garcon.watch_plan import Plan
 from garcon.watch_plan import Watched as WatchedPath
 
 LIMIT = 60
@@ -343,6 +345,21 @@ async def test_watching_other_paths_instead(tmp_path: Path, watched: Watched) ->
     await watched.tells_nothing("one", (tmp_path / "one" / "a").touch)
 
 
+async def test_a_directory_that_goes_while_a_new_plan_is_made_is_told(tmp_path: Path, watched: Watched) -> None:
+    path = tmp_path / "one"
+    path.mkdir()
+    one = WatchedPath(str(path), lambda: watched.calls.update(["one"]))
+    two = WatchedPath(str(tmp_path / "two"), lambda: watched.calls.update(["two"]))
+    watched.watch.start()
+    await watched.watch.replace([one, watched.last])
+    replacing = asyncio.ensure_future(watched.watch.replace([one, two, watched.last]))
+    while not watched.watch._placing:
+        await asyncio.sleep(0)
+    await watched.tells("one", path.rmdir)
+    await replacing
+    assert watched.calls["two"] == 0
+
+
 async def test_one_directory_for_two(tmp_path: Path, watched: Watched) -> None:
     path = tmp_path / "shared"
     path.mkdir()
@@ -356,3 +373,21 @@ async def test_one_directory_for_two(tmp_path: Path, watched: Watched) -> None:
 async def test_closing_before_the_start_and_twice(watched: Watched) -> None:
     await watched.watch.close()
     await watched.watch.close()
+
+
+def test_only_links_and_directories_require_a_new_plan(tmp_path: Path) -> None:
+    watched = WatchedPath(str(tmp_path), lambda: None, depth=1)
+    plan = Plan(
+        contents={1: {watched}}, links={(1, "was a link")}, directories={1: str(tmp_path)}, present={watched}
+    )
+    (tmp_path / "file").touch()
+    (tmp_path / "link").symlink_to("file")
+    for name, mask, expected in (
+        ("file", CREATE, False),
+        ("file", DELETE, False),
+        ("link", CREATE, True),
+        ("was a link", DELETE, True),
+        ("link", ATTRIB, False),
+        ("directory", CREATE | ISDIR, True),
+    ):
+        assert plan.affected(Change(1, mask, name)) == ({watched}, expected), name
