@@ -235,3 +235,9 @@ def test_any_bytes_are_an_entry_or_one_error(content: bytes) -> None:
 def test_lists_and_strings_never_fail(text: str) -> None:
     split_list(text)
     assert len(unescape(text)) <= len(text)
+
+
+def test_a_locale_of_a_key_that_has_none_is_ignored() -> None:
+    content = "[Desktop Entry]\nType=Application\nName=N\nExec=x\nIcon=a\nIcon[de]=b\nMimeType[de]=a/b\nOther=c\n"
+    entry = parse_desktop_entry(content.encode())
+    assert (entry.icon, list(entry.mime_types)) == ("a", [])

@@ -6,6 +6,7 @@ import gzip
 import os
 import struct
 import zlib
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -16,6 +17,7 @@ from garcon.icon_lookup import IconLookup, desktop_icon_theme
 from garcon.icon_theme import (
     BrokenTheme,
     IconDirectory,
+    IconTheme,
     compatible_order,
     distance,
     fallback_order,
@@ -105,6 +107,31 @@ def test_senseless_numbers_cost_only_their_directory() -> None:
     assert [entry.name for entry in parsed.directories] == ["c/apps"]
 
 
+def test_directories_outside_the_theme_are_not_searched() -> None:
+    names = ["/x/apps", "a/../../apps", "../apps", "c..d/apps"]
+    parsed = parse_index_theme(theme(*(f"[{name}]\nSize=48\n" for name in names), listed=",".join(names)))
+    assert [entry.name for entry in parsed.directories] == ["c..d/apps"]
+
+
+def test_numbers_have_up_to_four_digits() -> None:
+    sizes = {"a/apps": 1024, "b/apps": 4095, "c/apps": 4096, "d/apps": 10000}
+    groups = (f"[{name}]\nSize={size}\n" for name, size in sizes.items())
+    parsed = parse_index_theme(theme(*groups, listed=",".join(sizes)))
+    assert [(entry.name, entry.size) for entry in parsed.directories] == [("a/apps", 1024), ("b/apps", 4095)]
+
+
+@pytest.mark.parametrize("parse", [parse_index_theme, parse_specified_theme])
+def test_directories_of_a_scale_are_listed_on_their_own(parse: Callable[[bytes], IconTheme]) -> None:
+    groups = "[a/apps]\nSize=48\n[b/apps]\nSize=48\nScale=2\n"
+    parsed = parse(f"[Icon Theme]\nDirectories=a/apps\nScaledDirectories=b/apps\n{groups}".encode())
+    assert [(entry.name, entry.scale) for entry in parsed.directories] == [("a/apps", 1), ("b/apps", 2)]
+
+
+def test_only_space_around_names_is_dropped() -> None:
+    parsed = parse_specified_theme(b"[Icon Theme]\n Inherits = NeXT , \t XX\r\n")
+    assert parsed.inherits == ("NeXT", "XX")
+
+
 def test_the_order_of_directories() -> None:
     """Cases C8 to C11 (chromeos-garcon.md §9.5)."""
     assert compatible_order([directory("48@2", 48, 2), directory("96", 96)], 96, 1) == ["96", "48@2"]
@@ -189,6 +216,14 @@ def test_every_place_and_format_is_searched(icons: Icons) -> None:
 def test_a_name_without_a_file_has_no_icon(icons: Icons, icon: str) -> None:
     """Case C15 (chromeos-garcon.md §9.5)."""
     assert icons.find(icon) is None
+
+
+def test_a_name_that_leads_out_of_the_directories_finds_nothing(icons: Icons) -> None:
+    icons.add("d1/x.png")
+    icons.add("d1/pixmaps/x..y.png")
+    assert icons.find("../x") is None
+    assert icons.find("a/../../x") is None
+    assert icons.find("x..y") is not None
 
 
 def test_absolute_names_are_read_without_a_search(icons: Icons) -> None:

@@ -222,3 +222,19 @@ def test_any_bytes_are_a_map_or_one_error(content: bytes, at: int) -> None:
             parse_mime_cache(candidate)
         except BrokenMimeCache:
             pass
+
+
+def test_a_cache_without_types_is_empty() -> None:
+    """The alias list and the tree follow the header."""
+    content = bytearray(48)
+    struct.pack_into(">I", content, 4, 40)
+    struct.pack_into(">I", content, 16, 40)
+    struct.pack_into(">II", content, 40, 0, 48)
+    assert parse_mime_cache(bytes(content)) == {}
+
+
+def test_a_tree_of_too_many_nodes_is_broken(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("garcon.mime_cache._NODE_LIMIT", 3)
+    assert CacheWriter([("*.ab", 50, "t/a")]).parse() == {"ab": "t/a"}
+    with pytest.raises(BrokenMimeCache, match="more than 3 nodes"):
+        CacheWriter([("*.abc", 50, "t/a")]).parse()

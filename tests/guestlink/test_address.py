@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import socket
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from guestlink.address import (
     CID_ANY,
+    CID_HOST,
+    VSOCK_ANY_PORT,
     AddressError,
     TcpAddress,
     UnixAddress,
@@ -68,3 +72,9 @@ def test_any_text_is_an_address_or_one_error(text: str) -> None:
     except AddressError:
         return
     assert parse_address(str(address)) == address
+
+
+def test_the_numbers_are_the_kernels() -> None:
+    assert socket.VMADDR_CID_ANY & 0xFFFFFFFF == CID_ANY
+    assert socket.VMADDR_PORT_ANY & 0xFFFFFFFF == VSOCK_ANY_PORT
+    assert socket.VMADDR_CID_HOST == CID_HOST

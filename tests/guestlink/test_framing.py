@@ -54,3 +54,11 @@ def test_messages_may_be_taken_one_by_one() -> None:
     reader = FrameReader()
     assert [bytes(m) for m in reader.feed(frame(b"1") + frame(b"2"), 1)] == [b"1"]
     assert [bytes(m) for m in reader.feed(b"")] == [b"2"]
+
+
+def test_the_beginning_of_a_message_can_be_taken_out() -> None:
+    reader = FrameReader()
+    reader.feed(frame(b"hello")[:-1])
+    assert reader.take_rest() == frame(b"hello")[:-1]
+    assert reader.pending == 0
+    assert [bytes(m) for m in reader.feed(frame(b"next"))] == [b"next"]

@@ -337,3 +337,15 @@ def test_a_long_description_is_cut_at_a_character() -> None:
 
 def test_decoding_from_the_server_knows_no_signals() -> None:
     assert decode_from_server(memoryview(bytes.fromhex("20 02"))) == Unknown()
+
+
+@pytest.mark.parametrize("size", [1, 4, 20])
+def test_one_small_frame_is_decoded_on_the_fast_path(size: int) -> None:
+    frame = encode_data(1, b"k" * size)
+    protocol = server()
+    assert protocol.keys(frame) == b"k" * size
+    for other in (frame + b"x", frame[:-1], b"", encode_data(2, b"k" * size), encode_resize(1, 2)):
+        assert protocol.keys(other) == b""
+    protocol.feed(frame[:3])
+    assert protocol.keys(frame) == b"", "it follows the beginning of a frame"
+    assert ServerProtocol().keys(frame) == b"", "the first message is a setup"

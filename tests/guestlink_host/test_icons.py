@@ -57,6 +57,12 @@ def test_what_a_picture_does_not_need_is_left_out() -> None:
     )
 
 
+def test_the_colours_of_a_png_with_a_palette_stay() -> None:
+    palette, transparency = chunk(b"PLTE", b"\x10\x20\x30"), chunk(b"tRNS", b"\x80")
+    content = check_picture(png(extra=palette + transparency), is_svg=False, container="a").content
+    assert palette + transparency in content
+
+
 BAD_PNGS = {
     "empty": b"",
     "text": b"hello",

@@ -90,6 +90,9 @@ def test_everything_else_is_refused(url: str) -> None:
     ("text", "sentence"),
     [
         ("/nonexist", "'/nonexist' is neither a file of the container nor a URL"),
+        ("./notes.txt", "'./notes.txt' is neither a file of the container nor a URL"),
+        ("../notes.txt", "'../notes.txt' is neither a file of the container nor a URL"),
+        ("~/notes.txt", "'~/notes.txt' is neither a file of the container nor a URL"),
         ("notes.txt", "'notes.txt' is not a URL"),
         ("", "there is no URL"),
         ("http://[::1/", "the URL's host cannot be read"),
@@ -97,6 +100,8 @@ def test_everything_else_is_refused(url: str) -> None:
         ("http://a b/", "the URL's host has a space"),
         ("http://a\u202egnp.exe/", "the URL's host has a space or a character in it that cannot be seen"),
         ("https://e.org/a\nb", "control characters"),
+        ("https://e.org/a\x7fb", "control characters"),
+        ("https://e.org/a\x9fb", "control characters"),
         ("https://e.org/" + " " * 50_000 + "x", "100000 can be opened"),
         ("file:///etc/passwd", "lies in no folder that the container shares"),
     ],
@@ -156,3 +161,12 @@ def test_a_rate_limit_slides() -> None:
     assert [limit.allows(now) for now in (0, 1, 2, 9.9, 10, 10.5, 11)] == [
         True, True, False, False, True, False, True,
     ]  # fmt: skip
+
+
+def test_a_folder_is_shared_under_its_whole_name() -> None:
+    shares = (Share("/home/me/X", "/mnt/X"), Share("/srv/", "/srv/"))
+    assert translate_url("file:///mnt/X/a", schemes=SCHEMES, shares=shares) == "file:///home/me/X/a"
+    assert file_for_container("/home/me/X/a", shares) == "/mnt/X/a"
+    assert file_for_container("/srv/a", shares) == "/srv/a"
+    with pytest.raises(UrlRefused):
+        translate_url("file:///mnt/a", schemes=SCHEMES, shares=shares)

@@ -9,6 +9,8 @@ import pytest
 
 from sommelier_shim import registry
 from sommelier_shim.hooks import Hooks
+from sommelier_shim.layouts import interface_layout
+from sommelier_shim.objects import ObjectTable
 from sommelier_shim.policy.interfaces import GlobalPolicy
 from sommelier_shim.relay import (
     CLIENT_ID_LIMIT,
@@ -17,8 +19,10 @@ from sommelier_shim.relay import (
     UNCONFIRMED_LIMIT,
     Flow,
     Relay,
+    destructor,
 )
 from sommelier_shim.routes import Routes
+from sommelier_shim.tables import INTERFACES
 from sommelier_shim.wire import FIRST_SERVER_ID, Buffer, WireError, decode, encode
 
 
@@ -32,6 +36,7 @@ class Output:
         self.largest_batch = 0
 
     def __call__(self, data: Buffer, descriptors: list[int] | None) -> None:
+        assert len(data), "an empty piece costs a system call"
         self.data += data
         self.pieces.append(len(data))
         if descriptors:
@@ -315,3 +320,25 @@ def test_two_registries_each_hear_of_the_globals(talk: Conversation) -> None:
     talk.host(encode(30, 0, "usu", 1, "wl_compositor", 1))
     talk.client(encode(30, 0, "usun", 1, "wl_compositor", 1, 31))
     assert talk.relay.interface(31) == "wl_compositor"
+
+
+def test_the_next_count_is_due_when_the_remaining_objects_can_have_been_created(talk: Conversation) -> None:
+    talk.relay.count()
+    assert talk.relay.bytes_until_count == 12 * (OBJECT_LIMIT - len(talk.relay.requests.objects))
+
+
+@pytest.mark.parametrize("object_id", [0, 1, 2, 3, 100, FIRST_SERVER_ID, 2**32 - 1])
+def test_an_id_without_an_object_has_no_entries(object_id: int) -> None:
+    table = ObjectTable()
+    assert object_id not in table
+    assert not table.get(object_id)
+    assert not table.get(len(table.client_entries))
+
+
+def test_plain_destructors_take_the_fast_path() -> None:
+    routes = Routes(Hooks())
+    for interface in INTERFACES:
+        layouts = interface_layout(interface).requests
+        for layout, entry in zip(layouts, routes.entries(interface)[0], strict=True):
+            is_plain = layout.destructor and not layout.new and not layout.descriptors
+            assert (entry is destructor) == is_plain, f"{interface}.{layout.name}"

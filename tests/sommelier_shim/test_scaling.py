@@ -11,7 +11,7 @@ import pytest
 from guestlink.config import Config
 from sommelier_shim.layouts import interface_layout
 from sommelier_shim.scaling import coordinates
-from sommelier_shim.scaling.arithmetic import Axis, usable
+from sommelier_shim.scaling.arithmetic import Axis, clamped, usable
 from sommelier_shim.scaling.outputs import nearest_density
 from support.scaled import Scaled
 from support.wayland_peers import GLOBALS, HostConnection, Message, heard_by, stage
@@ -39,6 +39,12 @@ def test_damage_covers_every_unit_that_it_touches(
     factor: float, buffer_scale: float, expected: tuple[int, int]
 ) -> None:
     assert Axis(factor).damage(16, 16, buffer_scale) == expected
+
+
+def test_numbers_stay_in_the_range_of_the_wire() -> None:
+    assert [clamped(value) for value in (-(2**40), -(2**31), 0, 2**31 - 1, 2**40)] == [
+        -(2**31), -(2**31), 0, 2**31 - 1, 2**31 - 1,
+    ]  # fmt: skip
 
 
 def test_damage_of_everything_does_not_overflow() -> None:
@@ -360,3 +366,22 @@ def test_random_numbers_do_not_break_the_arithmetic(scaled: Scaled) -> None:
         scaled.client.send(struct.pack("=II4i", surface, 24 << 16 | 2, *values))
         scaled.client.request(surface, "attach", 0, *values[:2])
     scaled.client.sync()
+
+
+VIRTUAL_POINTER = {
+    "globals": (*GLOBALS, ("zwlr_virtual_pointer_manager_v1", 2)),
+    "allow": ["zwlr_virtual_pointer_*"],
+}
+
+
+@pytest.mark.parametrize("scaled", [VIRTUAL_POINTER], indirect=True)
+def test_a_virtual_pointers_wheel_is_scaled(scaled: Scaled) -> None:
+    client = scaled.client
+    manager, pointer = client.bind("zwlr_virtual_pointer_manager_v1"), client.new_id()
+    client.request(manager, "create_virtual_pointer", scaled.seat, pointer)
+    client.request(pointer, "axis", 1, 0, 3.0)
+    client.request(pointer, "axis_discrete", 2, 1, 5.0, 1)
+    client.sync()
+    host_pointer = scaled.made(scaled.host_id("zwlr_virtual_pointer_manager_v1"), "create_virtual_pointer")
+    assert scaled.host.wait_request(host_pointer, "axis").arguments == [1, 0, 6.0]
+    assert scaled.host.wait_request(host_pointer, "axis_discrete").arguments == [2, 1, 10.0, 1]

@@ -65,6 +65,17 @@ def test_a_string_longer_than_its_message_is_refused(length: int) -> None:
         skip("s", message, 8, len(message))
 
 
+def test_arguments_are_skipped_up_to_their_end() -> None:
+    message = encode(2, 0, "usahi", 1, "text", b"12345", 7)
+    assert [skip(signature, message, 8, len(message)) for signature in ("", "u", "us", "usa", "usah", "usahi")] == [
+        8, 12, 24, 36, 36, 40,
+    ]  # fmt: skip
+    with pytest.raises(WireError):
+        skip("usahi", message, 8, len(message) - 4)
+    with pytest.raises(WireError):
+        skip("s", message[:8], 8, 8)
+
+
 def test_a_string_without_end_is_refused() -> None:
     message = bytearray(encode(2, 0, "s", "abc"))
     message[-1] = 0x41
