@@ -18,9 +18,9 @@ CHECKOUT = Path(__file__).resolve().parents[1]
 
 PROGRAMS = {
     "guestlink": "garcon.client.people:argument_parser",
-    "guestlink-host": "guestlink_host.commands:argument_parser",
+    "guestlink-host": "guestlink_host.control.parser:argument_parser",
     "sommelier": "sommelier_shim.options:help_text",
-    "vsh": "guestlink_host.vsh.arguments:HELP",
+    "vsh": "guestlink_host.vsh.options:HELP",
 }
 """Where each program's command line is defined."""
 
@@ -36,7 +36,11 @@ _KINDS = {
     "PROGRAM": PROGRAM,
 }
 _ASKED = {CONTAINER: "containers", INSTANCE: "instances", APPLICATION: "applications"}
-"""Kinds whose words `guestlink-host candidates` prints; for applications, the container is the operand before."""
+"""Kinds whose words `guestlink-host candidates` prints; for applications, the container is the operand before.
+
+In guestlink-host's parser they are the attribute ``completes`` of an argument.
+"""
+_ASKED_FOR = {asked: kind for kind, asked in _ASKED.items()}
 
 Values = str | tuple[str, ...]
 """A kind from above, a tuple of choices, or "" for a value that cannot be completed."""
@@ -81,8 +85,7 @@ def command_line(program: str) -> Command:
 
 
 def _from_parser(name: str, text: str, parser: argparse.ArgumentParser, names: str) -> Command:
-    names = INSTANCE if name == "attach" else names
-    kinds = _KINDS | {"NAME": names, "ID": APPLICATION}
+    kinds = _KINDS | {"NAME": names}
     options: list[Option] = []
     operands: list[Values] = []
     commands: list[Command] = []
@@ -92,7 +95,8 @@ def _from_parser(name: str, text: str, parser: argparse.ArgumentParser, names: s
             commands = [_from_parser(key, helps.get(key, ""), one, names) for key, one in action.choices.items()]
             continue
         metavar = action.metavar if isinstance(action.metavar, str) else ""
-        values: Values = kinds.get(metavar, "")
+        asked = _ASKED_FOR.get(getattr(action, "completes", ""))
+        values: Values = asked or kinds.get(metavar, "")
         if action.choices:
             values = tuple(str(choice) for choice in action.choices)
         if action.option_strings:

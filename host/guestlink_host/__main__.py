@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 
 from guestlink.errors import run_command
-from guestlink_host.commands import run
+from guestlink_host.control.parser import run
 
 
 def main() -> int:

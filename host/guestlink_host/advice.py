@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 
-def how_to_register(name: str, standing: str) -> str:
+def how_to_register(name: str, status: str) -> str:
     """Advice for a container that is not registered.
 
-    :param standing: its status at its manager; ``""`` without a manager.
+    :param status: its status at its manager; ``""`` without a manager.
     """
     return {
-        "running": "it runs: `guestlink doctor` inside it says why",
+        "running": "it runs: `guestlink doctor` inside it prints the reason",
         "stopped": f"it is stopped: `guestlink-host shell {name}` starts it",
         "frozen": f"it is frozen: `guestlink-host shell {name}` thaws it",
         "gone": f"its manager has no such container: create it again, or `guestlink-host detach {name}`",
-    }.get(standing, "start it, if it does not run; `guestlink doctor` inside it says what is wrong")
+    }.get(status, "start it, if it does not run; `guestlink doctor` inside it prints what is wrong")

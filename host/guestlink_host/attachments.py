@@ -6,16 +6,17 @@ import asyncio
 import contextlib
 import logging
 import os
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 from guestlink.errors import GuestlinkError
 from guestlink.tasks import TaskOwner
+from guestlink_host.container_services import ContainerServices
 from guestlink_host.containers import DEFAULT_UID, Container, Containers
 from guestlink_host.guest import Guest
 from guestlink_host.inside import check_installed, complaint
-from guestlink_host.manager_watch import Look, ManagerWatch, key_of
-from guestlink_host.managers import FROZEN, RUNNING, Carried, Instance, managers_here
+from guestlink_host.manager_watch import ManagerWatch, Snapshot, key_of
+from guestlink_host.managers import FROZEN, RUNNING, Instance, Mounts, managers_here
 from guestlink_host.settings import gpu_nodes
 
 _log = logging.getLogger(__name__)
@@ -24,7 +25,7 @@ BOOT_LIMIT = 120.0
 """Seconds that a container may take from its start until it registers."""
 _COMPLAINT_PAUSE = 4.0
 """Seconds between two runs of `guestlink doctor` in a container that runs and does not register."""
-_LOOK_LIMIT = 3.0
+_POLL_LIMIT = 3.0
 """Seconds that a command waits for the managers; after that it gets the result of the previous poll."""
 
 
@@ -34,69 +35,53 @@ class Attachments:
     :param kinds: kinds of managers that may be polled.
     :param gpu: the setting ``gpu``.
     :param containers: the registry.
-    :param guest: returns the :class:`Guest` of a container's name.
-    :param add: adds a container to the registry and serves it; ``forget`` undoes that.
+    :param services: serves the containers of the registry.
     """
 
     def __init__(
-        self,
-        kinds: tuple[str, ...],
-        gpu: str,
-        containers: Containers,
-        guest: Callable[[str], Guest],
-        *,
-        add: Callable[..., Awaitable[Container]],
-        forget: Callable[[str], Awaitable[None]],
+        self, kinds: tuple[str, ...], gpu: str, containers: Containers, services: ContainerServices
     ) -> None:
         self._gpu = gpu
         self._containers = containers
-        self._guest = guest
-        self._add = add
-        self._forget = forget
+        self._services = services
         self._watch = ManagerWatch(
-            kinds, managers_here, lambda: containers, changed=self._changed, strange=self._strange
+            kinds, managers_here, lambda: containers, changed=self._changed, unclaimed=self._unclaimed
         )
         self._tasks = TaskOwner("container managers")
-        self._waking: dict[str, _Waking] = {}
-        self._stale: set[str] = set()
+        self._starts: dict[str, _Start] = {}
         self._refused: dict[str, str] = {}
-        self.problems: dict[str, str] = {}
 
-    def start(self) -> None:
+    async def start(self) -> None:
         """Begin to poll the managers."""
-        self._tasks.start(self._watch.run(), name="look at the container managers")
+        self._tasks.start(self._watch.run(), name="poll the container managers")
 
     async def close(self) -> None:
         """Stop polling. The managers go on with the starts that were requested."""
         await self._tasks.close()
 
-    def made_anew(self, container: Container) -> None:
-        """Note that a container's directory is new: if the container runs, it cannot see it."""
-        if container.manager:
-            self._stale.add(container.name)
-
     def status(self, container: Container) -> str:
         """A container's status at its manager, as of the last poll."""
         return self._watch.last.status(container)
 
-    async def look(self) -> None:
-        """Poll the managers now, but wait at most :data:`_LOOK_LIMIT` seconds for them."""
+    async def poll(self) -> None:
+        """Poll the managers now, but wait at most :data:`_POLL_LIMIT` seconds for them."""
         if any(container.manager for container in self._containers):
-            await asyncio.wait([self._tasks.start(self._watch.look(), name="look")], timeout=_LOOK_LIMIT)
+            await asyncio.wait([self._tasks.start(self._watch.poll(), name="poll")], timeout=_POLL_LIMIT)
 
     # -- commands ------------------------------------------------------------------------------------------------
 
-    async def do_attach(self, fields: dict[str, Any]) -> dict[str, Any]:
-        """Add a manager's container, or store its new values; the command, not the daemon, calls the manager."""
-        try:
-            name, manager, place = (str(fields[key]) for key in ("name", "manager", "place"))
-            uid, users = int(fields["uid"]), _foreign(map(int, fields["users"]))
-        except (KeyError, TypeError, ValueError) as error:
-            raise GuestlinkError("the call attach lacks something", hint="update both to one version") from error
-        values = {"manager": manager, "place": place, "uid": uid, "users": users}
+    async def add(self, name: str, manager: str, place: str, uid: int, users: Iterable[int]) -> Mounts:
+        """Add a manager's container, or store its new values; the command, not the daemon, calls the manager.
+
+        :param uid: the id of the container's user, inside.
+        :param users: the host's ids of the container's root and its user.
+        :returns: what the command has to mount.
+        :raises GuestlinkError: the name is invalid, or another manager's container has it.
+        """
+        values = {"manager": manager, "place": place, "uid": uid, "users": _foreign(users)}
         known = next((container for container in self._containers if container.name == name), None)
         if known is None:
-            await self._add(name, **values)
+            await self._services.add(name, **values)
         else:
             if known.manager and (known.manager, known.place) != (manager, place):
                 raise GuestlinkError(
@@ -104,43 +89,47 @@ class Attachments:
                     hint=f"forget that one first: `guestlink-host detach {name}`",
                 )
             self._change(known, by_profile=False, **values)
-        self.problems.pop(name, None)
-        self._stale.discard(name)  # The command mounts the directory.
-        carried = self._carried(self._containers[name])
-        return {"directory": str(carried.directory), "token_file": str(carried.token)}
+        service = self._services[name]
+        service.manager_problem = ""
+        service.directory_is_new = False  # The command mounts the directory.
+        return self._mounts(self._containers[name])
 
-    async def do_wake(self, fields: dict[str, Any]) -> dict[str, Any]:
-        """Begin to start a container that is not reachable. The client repeats the call until it is ready."""
-        guest = self._guest(str(fields.get("name", "")))
+    def start_and_wait(self, guest: Guest, *, first: bool) -> str | None:
+        """Begin to start a container that is not reachable. The client repeats the call until it is ready.
+
+        :param first: whether this is the client's first call: it starts again what has failed before.
+        :returns: the current step, or ``None`` if the container can be called, or has no manager.
+        :raises GuestlinkError: the container cannot be started, or does not register.
+        """
         name = guest.container.name
         if guest.reachable or not guest.container.manager:
-            self._waking.pop(name, None)
-            return {"ready": True, "doing": ""}
-        waking = self._waking.get(name)
-        if waking is None or (fields.get("first") and waking.task.done()):
-            waking = self._waking[name] = _Waking()
-            waking.task = self._tasks.start(self._wake(guest, waking), name=f"start {name}")
-        if waking.task.done():
-            del self._waking[name]
-            if waking.failure is not None:
-                raise waking.failure
-        return {"ready": False, "doing": waking.doing}
+            self._starts.pop(name, None)
+            return None
+        start = self._starts.get(name)
+        if start is None or (first and start.task.done()):
+            start = self._starts[name] = _Start()
+            start.task = self._tasks.start(self._start(guest, start), name=f"start {name}")
+        if start.task.done():
+            del self._starts[name]
+            if start.failure is not None:
+                raise start.failure
+        return start.step
 
-    async def _wake(self, guest: Guest, waking: _Waking) -> None:
+    async def _start(self, guest: Guest, start: _Start) -> None:
         """Start a container and wait until it has registered; store a failure, which the next call raises."""
         try:
             name = guest.container.name
-            instance = _there(await self._watch.look(), guest.container)
+            instance = _instance(await self._watch.poll(), guest.container)
             ran = instance.status == RUNNING
             if not ran:
-                waking.doing = f"{'thawing' if instance.status == FROZEN else 'starting'} the container {name}"
+                start.step = f"{'thawing' if instance.status == FROZEN else 'starting'} the container {name}"
                 await asyncio.to_thread(self._watch.manager(instance).start, instance)
                 guest.event("started", "")
-                await self._watch.look()
-            waking.doing = f"waiting until the container {name} has registered"
+                await self._watch.poll()
+            start.step = f"waiting until the container {name} has registered"
             await self._registered(guest, instance, ran=ran)
         except GuestlinkError as error:
-            waking.failure = error
+            start.failure = error
 
     async def _registered(self, guest: Guest, instance: Instance, *, ran: bool) -> None:
         """Wait until a container has registered.
@@ -165,52 +154,53 @@ class Attachments:
             before = found
         raise before or GuestlinkError(
             f"the container {instance.name} runs, but has not registered within {BOOT_LIMIT:g} s",
-            hint=f"`{manager.shell_prefix(instance)} guestlink doctor` says why",
+            hint=f"`{manager.shell_prefix(instance)} guestlink doctor` prints the reason",
         )
 
     # -- what the managers report --------------------------------------------------------------------------------
 
     async def _changed(self, container: Container, instance: Instance | None) -> None:
         name = container.name
-        guest = self._guest(name)
+        service = self._services[name]
         if instance is None:
             _log.info("%s is gone", name)
             if container.by_profile:
-                await self._forget(name)
+                await self._services.forget(name)
             else:
+                guest = service.guest
                 guest.gone()
                 guest.publisher.submit([])
                 guest.event("deleted", "")
             return
         try:
             self._change(container, users=_foreign(map(instance.outside, (0, container.uid))))
-            if name in self._stale and instance.directory is not None:
-                manager, carried = self._watch.manager(instance), self._carried(container)
-                if await asyncio.to_thread(manager.carry_again, instance, carried):
-                    self._stale.discard(name)
-                    self.problems.pop(name, None)
+            if service.directory_is_new and container.manager and instance.directory is not None:
+                manager, mounts = self._watch.manager(instance), self._mounts(container)
+                if await asyncio.to_thread(manager.mount_again, instance, mounts):
+                    service.directory_is_new = False
+                    service.manager_problem = ""
                 else:
-                    self.problems[name] = "started before its directory was there; restart it"
+                    service.manager_problem = "started before its directory was there; restart it"
             elif instance.status == RUNNING:
-                self.problems.pop(name, None)
+                service.manager_problem = ""
         except GuestlinkError as error:
             _log.warning("%s: %s", name, error)
-            self.problems[name] = error.message
+            service.manager_problem = error.message
 
-    async def _strange(self, instance: Instance) -> None:
-        """Take our devices out of a copy, which must not pass for the original; attach what a profile wants."""
+    async def _unclaimed(self, instance: Instance) -> None:
+        """Remove our mounts from a copy, which must not pass for the original; attach what a profile asks for."""
         if instance.directory is not None and instance.directory.parent == self._containers.directories:
             _log.warning(
-                "%s is a copy of %s and had its directory and token; they are taken out of the copy, "
-                "`guestlink-host attach %s` gives it its own",
+                "%s is a copy of %s and had its directory and token; guestlink-host unmounts them, "
+                "and `guestlink-host attach %s` gives the copy its own",
                 *(instance.name, instance.directory.name, instance.name),
             )
             await asyncio.to_thread(self._watch.manager(instance).drop, instance)
         if instance.wanted_by == os.getuid():
             known = next((one for one in self._containers if key_of(one) == key_of(instance)), None)
             if known is not None and known.by_profile:
-                _log.info("%s is another container than before", known.name)
-                await self._forget(known.name)
+                _log.info("another container has the name %s now", known.name)
+                await self._services.forget(known.name)
                 known = None
             if known is None:
                 await self._attach(instance)
@@ -220,39 +210,42 @@ class Attachments:
         name = instance.name
         try:
             if any(container.name == name for container in self._containers):
-                raise GuestlinkError(f"another container is known as {name} already")
+                raise GuestlinkError(
+                    f"another container has the name {name} already",
+                    hint=f"rename one of them, or forget the other: `guestlink-host remove {name}`",
+                )
             users = _foreign(map(instance.outside, (0, DEFAULT_UID)))
             values = {"manager": instance.manager, "place": instance.place, "users": users, "by_profile": True}
-            container = await self._add(name, **values)
+            container = await self._services.add(name, **values)
             try:
-                await asyncio.to_thread(self._watch.manager(instance).attach, instance, self._carried(container))
+                await asyncio.to_thread(self._watch.manager(instance).attach, instance, self._mounts(container))
             except BaseException:
-                await self._forget(name)
+                await self._services.forget(name)
                 raise
-            self._stale.discard(name)
-            self._guest(name).event("attached", "its profile wants it")
+            self._services[name].directory_is_new = False
+            self._services.guest(name).event("attached", "its profile asks for it")
         except GuestlinkError as error:
             if self._refused.get(name) != error.message:
-                _log.warning("%s is not attached, though its profile wants it: %s", name, error)
+                _log.warning("%s is not attached, though its profile asks for it: %s", name, error)
             self._refused[name] = error.message
 
     def _change(self, container: Container, **values: Any) -> None:
         """Store changed values, and update the access control list of the container's directory."""
         changed = container._replace(**values)
         if changed != container:
-            self._guest(container.name).container = self._containers.change(container.name, **values)
+            self._services.guest(container.name).container = self._containers.change(container.name, **values)
             self._containers.prepare(changed)
 
-    def _carried(self, container: Container) -> Carried:
+    def _mounts(self, container: Container) -> Mounts:
         name = container.name
-        return Carried(self._containers.directory(name), self._containers.token_file(name), gpu_nodes(self._gpu))
+        return Mounts(self._containers.directory(name), self._containers.token_file(name), gpu_nodes(self._gpu))
 
 
-class _Waking:
+class _Start:
     """A container start in progress: its task, its current step and its failure."""
 
     task: asyncio.Task[None]
-    doing = "asking the container manager"
+    step = "asking the container manager"
     failure: GuestlinkError | None = None
 
 
@@ -265,15 +258,15 @@ async def _soon(condition: Callable[[], bool], limit: float) -> bool:
     return condition()
 
 
-def _there(look: Look, container: Container) -> Instance:
+def _instance(snapshot: Snapshot, container: Container) -> Instance:
     """The instance of a container.
 
     :raises GuestlinkError: the manager has no such instance, or does not answer.
     """
-    if (instance := look.instances.get(key_of(container))) is not None:
+    if (instance := snapshot.instances.get(key_of(container))) is not None:
         return instance
-    if (silence := look.silence(container)) is not None:
-        raise silence
+    if (error := snapshot.error(container)) is not None:
+        raise error
     raise GuestlinkError(
         f"the container {container.name} is gone: {container.manager} has none of that name",
         hint=f"create it again and attach it, or forget it: `guestlink-host remove {container.name}`",

@@ -17,7 +17,6 @@ from guestlink.sockets import PeerPolicy, listen
 from guestlink.vsock_bridge import Bridge
 from guestlink_host.containers import Containers, clear_path
 from guestlink_host.guest import Guest
-from guestlink_host.linux_host import LinuxHost
 from guestlink_host.listener import ContainerListener
 
 _log = logging.getLogger(__name__)
@@ -32,26 +31,21 @@ class ContainerService:
     """One container's side of the daemon.
 
     :param guest: the container; closed with the service.
-    :param listener: answers its calls of ContainerListener.
-    :param linux_host: answers its calls of LinuxHost.
+    :param listener: serves its calls.
     :param containers: the registry, which creates its directory.
     :param private: a path for a socket that the container cannot see.
-    :ivar made_anew: whether :meth:`listen` created the container's directory.
+    :ivar problem: why the container is not served; ``""`` if it is.
+    :ivar manager_problem: what its manager cannot do, or ``""``.
+    :ivar directory_is_new: whether :meth:`listen` created the container's directory, which a container that runs
+        cannot see until its manager has mounted it.
     """
 
-    def __init__(
-        self,
-        guest: Guest,
-        listener: ContainerListener,
-        linux_host: LinuxHost,
-        containers: Containers,
-        private: Path,
-    ) -> None:
+    def __init__(self, guest: Guest, listener: ContainerListener, containers: Containers, private: Path) -> None:
         self.guest = guest
         self.problem = ""
-        self.made_anew = False
+        self.manager_problem = ""
+        self.directory_is_new = False
         self._listener = listener
-        self._linux_host = linux_host
         self._containers = containers
         self._private = private
         self._server: Server | None = None
@@ -78,9 +72,9 @@ class ContainerService:
 
     async def _listen(self) -> None:
         container = self.guest.container
-        self.made_anew = self._containers.prepare(container)
-        self._server = Server(CONTAINER_LISTENER, self._listener)
-        self._server.add(LINUX_HOST, self._linux_host)
+        self.directory_is_new |= self._containers.prepare(container)
+        self._server = Server(CONTAINER_LISTENER, *self._listener.families)
+        self._server.add(LINUX_HOST, self._listener.linux_host)
         # Bind where the container cannot interfere, then rename into its directory: the path always has a socket,
         # and a link that the container has put there is not followed.
         # Mode 0666, because the directory's access control list decides who may connect: users of the container
@@ -101,7 +95,9 @@ class ContainerService:
                 clear_path(self._socket)
             os.replace(self._private, self._socket)
         except OSError as error:
-            raise GuestlinkError(f"{self._socket} cannot be made: {reason(error)}") from error
+            raise GuestlinkError(
+                f"the socket {self._socket} cannot be created: {reason(error)}", hint="remove what is in its place"
+            ) from error
         if self._bridge is not None:
             self._bridge.start()
 

@@ -13,10 +13,11 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from guestlink import acl, socket_directory
+from guestlink.config import Config
 from guestlink.errors import GuestlinkError, reason
 from guestlink.paths import atomic_write, private_directory
 from guestlink_host.names import check_container_name, is_container_name
-from guestlink_host.settings import POLICIES
+from guestlink_host.settings import POLICIES, TERMINAL_POLICY, URL_POLICY
 from guestlink_host.url_policy import Share
 
 CONTAINER_LIMIT = 256
@@ -56,6 +57,13 @@ class Container(NamedTuple):
     users: tuple[int, ...] = ()
     by_profile: bool = False
 
+    def policies(self, config: Config) -> dict[str, str]:
+        """Its policies for URLs and terminals: its own, or else those of the settings."""
+        return {
+            "url": self.url_policy or config[URL_POLICY],
+            "terminal": self.terminal_policy or config[TERMINAL_POLICY],
+        }
+
     def knows(self, token: str) -> bool:
         """Whether this is its token, compared in constant time."""
         return hmac.compare_digest(self.token.encode(), token.encode(errors="replace"))
@@ -87,7 +95,7 @@ class Containers:
         which = name if is_container_name(name) else "NAME"
         raise GuestlinkError(
             f"no container {name!r:.80} is known here",
-            hint=f"`guestlink-host attach {which}` makes it known; {known}",
+            hint=f"`guestlink-host attach {which}` adds it; {known}",
         )
 
     def directory(self, name: str) -> Path:
@@ -167,7 +175,7 @@ class Containers:
             except OSError as error:
                 raise GuestlinkError(
                     f"the {path.name} file {path} cannot be written: {reason(error)}",
-                    hint="make room, or remove what stands there",
+                    hint="make room on the disk, or remove what is in its place",
                 ) from error
         acl.grant(token_file, container.users, acl.READ)
         return is_new
@@ -181,7 +189,7 @@ class Containers:
         except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError, GuestlinkError) as error:
             raise GuestlinkError(
                 f"{self._path} cannot be used: {error}",
-                hint="mend it, or move it away to begin anew; containers must then be attached again",
+                hint="repair the file, or move it away to start afresh; then attach the containers again",
             ) from error
 
     def _store(self, known: dict[str, Container]) -> None:
@@ -245,5 +253,5 @@ def _container(name: str, fields: Mapping[str, Any]) -> Container:
     container = Container(check_container_name(name), **plain)._replace(shares=shares, users=users)
     policies = {container.url_policy, container.terminal_policy}
     if not container.token or not policies <= {"", *POLICIES}:
-        raise ValueError(f"the entry of {name} makes no sense")
+        raise ValueError(f"the entry of {name} is invalid")
     return container

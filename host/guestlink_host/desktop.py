@@ -107,6 +107,9 @@ class Desktop:
             _log.warning("the user did not answer: %s", error)
             return False
 
+    async def start(self) -> None:
+        """Nothing runs before the first request."""
+
     async def close(self) -> None:
         """Stop waiting for the programs that were started; they go on."""
         await self._tasks.close()

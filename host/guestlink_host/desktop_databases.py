@@ -12,6 +12,7 @@ from pathlib import Path
 from guestlink.backoff import backoff
 from guestlink.process import run
 from guestlink.program import CommandFailed
+from guestlink.tasks import TaskOwner
 
 _log = logging.getLogger(__name__)
 
@@ -32,14 +33,22 @@ class DesktopDatabases:
         self._applications = data_home / "applications"
         self._theme = data_home / "icons" / "hicolor"
         self._requested = asyncio.Event()
-        self._said: set[str] = set()
+        self._failing: set[str] = set()
+        self._tasks = TaskOwner("desktop databases")
 
     def request(self) -> None:
         """Refresh soon."""
         self._requested.set()
 
-    async def run(self) -> None:
-        """Refresh after each request, one refresh at a time, for ever; a refresh that failed is repeated."""
+    async def start(self) -> None:
+        """Begin to refresh after each request, one refresh at a time; a refresh that failed is repeated."""
+        self._tasks.start(self._run(), name="refresh")
+
+    async def close(self) -> None:
+        """Stop refreshing."""
+        await self._tasks.close()
+
+    async def _run(self) -> None:
         failures = 0
         while True:
             with contextlib.suppress(TimeoutError):
@@ -73,9 +82,9 @@ class DesktopDatabases:
         try:
             (await run([name, *arguments], timeout=_TIMEOUT)).check()
         except CommandFailed as error:
-            if name not in self._said:
+            if name not in self._failing:
                 _log.warning("%s", error)
-            self._said.add(name)
+            self._failing.add(name)
             return False
-        self._said.discard(name)
+        self._failing.discard(name)
         return True

@@ -32,7 +32,7 @@ def mount(name: str, inside: str, folder: Path, stream: Sequence[str]) -> None:
     _need("sshfs", "sshfs")
     if _is_mounted(folder):
         raise GuestlinkError(
-            f"something is mounted at {folder} already", hint=f"`guestlink-host files {name} --unmount` ends it"
+            f"something is mounted at {folder} already", hint=f"`guestlink-host files {name} --unmount` unmounts it"
         )
     made = not folder.exists()
     try:
@@ -40,7 +40,10 @@ def mount(name: str, inside: str, folder: Path, stream: Sequence[str]) -> None:
         if any(folder.iterdir()):
             raise GuestlinkError(f"the folder {folder} is not empty", hint="name another one with --at")
     except OSError as error:
-        raise GuestlinkError(f"the folder {folder} cannot be used: {reason(error)}") from error
+        raise GuestlinkError(
+            f"the folder {folder} cannot be used: {reason(error)}",
+            hint="name another one with --at",
+        ) from error
     options = ",".join(
         (
             f"ssh_command={_escaped(stream)}",
@@ -56,8 +59,11 @@ def mount(name: str, inside: str, folder: Path, stream: Sequence[str]) -> None:
     if done.status != 0 or not os.path.ismount(folder):
         if made:
             _remove_empty(folder)
-        said = done.messages[0] if done.messages else f"sshfs ended with {done.status}"
-        raise GuestlinkError(f"{name} cannot be mounted at {folder}: {said}")
+        problem = done.messages[0] if done.messages else f"sshfs exited with {done.status}"
+        raise GuestlinkError(
+            f"{name} cannot be mounted at {folder}: {problem}",
+            hint=f"`guestlink-host files {name} --prompt` shows whether the container serves its files",
+        )
 
 
 def unmount(name: str, folder: Path) -> None:

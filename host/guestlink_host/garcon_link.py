@@ -62,7 +62,7 @@ class GarconLink:
             except OSError as error:
                 raise GuestlinkError(
                     f"garcon of {container} has no socket {address.path}: {reason(error)}",
-                    hint="GUESTLINK_GARCON_ADDRESS inside must name garcon.sock in the carried directory",
+                    hint="GUESTLINK_GARCON_ADDRESS inside must be garcon.sock in the mounted directory",
                 ) from error
             target: UnixAddress | TcpAddress = pinned_address(self._pinned)
         elif isinstance(address, VsockAddress):

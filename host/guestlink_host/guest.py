@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import logging
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -24,13 +25,13 @@ from guestlink_host.advice import how_to_register
 from guestlink_host.containers import Container
 from guestlink_host.garcon_link import GarconLink, SessionInfo
 from guestlink_host.icons import BadPicture, Picture, check_picture
-from guestlink_host.publisher import Publisher
+from guestlink_host.launcher_publisher import LauncherPublisher
 from guestlink_host.url_policy import file_for_container
 
 _log = logging.getLogger(__name__)
 
-_FIRST_PAUSES = (0.0, 0.2, 1.0, 5.0, 30.0)
-"""Seconds before each attempt to call a garcon that has registered; then the attempts start over, for ever."""
+_FIRST_PAUSES, _LAST_PAUSE = (0.0, 0.2, 1.0, 5.0), 30.0
+"""Seconds before each attempt to call a garcon that has registered: first these, then the last one for ever."""
 _AGAIN_PAUSES = (0.0, 0.2)
 """Seconds before each attempt to call a garcon whose connection broke; if all fail, garcon has ended."""
 
@@ -47,7 +48,7 @@ class Guest:
     :param private: a path for a socket that only we use.
     :param publisher: keeps its launchers.
     :param event: is called for each event with a word and a detail.
-    :ivar standing: returns its status at its manager.
+    :param status: returns a container's status at its manager; ``""`` without a manager.
     """
 
     def __init__(
@@ -55,8 +56,9 @@ class Guest:
         container: Container,
         directory: Path,
         private: Path,
-        publisher: Publisher,
+        publisher: LauncherPublisher,
         event: Callable[[str, str], None],
+        status: Callable[[Container], str],
     ) -> None:
         self.container = container
         self.publisher = publisher
@@ -65,7 +67,7 @@ class Guest:
         self.mime_types: Mapping[str, str] = {}
         self.info = SessionInfo()
         self.event = event
-        self.standing: Callable[[], str] = str
+        self._status = status
         self._directory = directory
         self._private = private
         self._trouble = ""
@@ -142,8 +144,8 @@ class Guest:
             )
         self.event("launched", desktop_file_id)
 
-    def meeting_place(self) -> dict[str, Any]:
-        """The address where vsh listens for this container's vshd, and what the vshd must prove.
+    def shell_endpoint(self) -> dict[str, Any]:
+        """The address where vsh listens for this container's vshd, and the proof that the vshd has to give.
 
         :returns: ``address``, and one of ``uid``, ``cid`` and ``token``. A Unix address contains ``{port}``, which
             stands for the port in LaunchVshd.
@@ -157,12 +159,12 @@ class Guest:
         listening = parse_address(self.container.listen) if self.container.listen else None
         if not isinstance(listening, TcpAddress):
             raise GuestlinkError(
-                f"{self.container.name} has no address of this machine to connect to",
+                f"{self.container.name} has no address of this host to connect to",
                 hint="remove it, and add it again with --listen tcp:HOST:PORT",
             )
         return {"address": str(TcpAddress(listening.host, 0)), "token": self.container.token}
 
-    def sftp_place(self) -> dict[str, Any]:
+    def sftp_endpoint(self) -> dict[str, Any]:
         """The address where garcon serves SFTP (chromeos-garcon.md §6.12).
 
         :returns: ``address``, and ``token`` if the client has to send it first.
@@ -172,7 +174,8 @@ class Guest:
         port = self.info.sftp_port
         if not port:
             raise GuestlinkError(
-                f"{self.container.name} serves no files", hint="its garcon is older than this; update it"
+                f"{self.container.name} serves no files",
+                hint="its garcon is too old for that; update Guestlink in the container",
             )
         if isinstance(link.address, UnixAddress):
             return {"address": f"unix:{self._directory}/{socket_directory.SFTP}"}
@@ -191,7 +194,10 @@ class Guest:
         except CallFailed as error:
             raise self._unanswered(error) from error
         if reason:
-            raise GuestlinkError(f"no shell can be started in {self.container.name}: {reason}")
+            raise GuestlinkError(
+                f"no shell can be started in {self.container.name}: {reason}",
+                hint="garcon's log in the container says more: `journalctl --user -u guestlink-garcon`",
+            )
 
     async def icon(self, desktop_file_id: str, size: int, scale: int) -> Picture:
         """Fetch one icon.
@@ -210,7 +216,10 @@ class Guest:
         try:
             return check_picture(content, is_svg=is_svg, container=self.container.name)
         except BadPicture as error:
-            raise GuestlinkError(f"the icon of {desktop_file_id} is not used: {error}") from error
+            raise GuestlinkError(
+                f"the icon of {desktop_file_id} is not used: {error}",
+                hint="it has to be a PNG, or an SVG that refers to nothing outside itself",
+            ) from error
 
     # -- the link to garcon --------------------------------------------------------------------------------------
 
@@ -222,26 +231,28 @@ class Guest:
             return address
         limit = 65535 if isinstance(address, TcpAddress) else 2**31 - 1
         if not 0 < port <= limit:
-            raise GuestlinkError(f"garcon cannot serve port {port}")
+            raise GuestlinkError(
+                f"garcon cannot serve port {port}", hint=f"it must announce a port from 1 to {limit}"
+            )
         return address._replace(port=port)
 
     def _reach(self) -> GarconLink:
         name = self.container.name
         if not self.registered:
             raise GuestlinkError(
-                f"the container {name} is not registered", hint=how_to_register(name, self.standing())
+                f"the container {name} is not registered", hint=how_to_register(name, self._status(self.container))
             )
         if self._link is None:
             raise GuestlinkError(
                 f"the container {name} cannot be reached: {self._trouble or 'it has only just registered'}",
-                hint="`guestlink status` inside it shows where it stands; otherwise try again",
+                hint="`guestlink status` inside it shows its state; then try again",
             )
         return self._link
 
     def _unanswered(self, error: CallFailed) -> GuestlinkError:
         return GuestlinkError(
             f"the container {self.container.name} does not answer: {error.message}",
-            hint="`guestlink status` inside it shows where it stands",
+            hint="`guestlink status` inside it shows its state",
         )
 
     def _replace_link(self, address: Address | None) -> None:
@@ -269,9 +280,7 @@ class Guest:
             _log.warning("%s registered, but %s", name, error)
             return
         try:
-            while not await self._greet(link, _FIRST_PAUSES):
-                _log.warning("%s registered, but %s", name, self._trouble)
-            answers = True
+            answers = await self._greet(link, first_pauses())
             while answers:
                 self._link = link
                 self._trouble = ""
@@ -286,7 +295,7 @@ class Guest:
         finally:
             await link.close()
 
-    async def _greet(self, link: GarconLink, pauses: Sequence[float]) -> bool:
+    async def _greet(self, link: GarconLink, pauses: Iterable[float]) -> bool:
         """Call GetGarconSessionInfo, one attempt after each pause; returns whether garcon answered."""
         for pause in pauses:
             await asyncio.sleep(pause)
@@ -296,9 +305,17 @@ class Guest:
                 if error.code == "UNIMPLEMENTED":
                     return True
                 self._trouble = f"its garcon does not answer: {error.message}"
+                if pause == _LAST_PAUSE:
+                    _log.warning("%s registered, but %s", self.container.name, self._trouble)
             else:
                 return True
         return False
+
+
+def first_pauses() -> Iterator[float]:
+    """Seconds before each attempt to call a garcon that has registered; endless."""
+    yield from _FIRST_PAUSES
+    yield from itertools.repeat(_LAST_PAUSE)
 
 
 def _sendable(file: str) -> str:

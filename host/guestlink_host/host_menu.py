@@ -9,6 +9,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from guestlink import xdg
+from guestlink.tasks import TaskOwner
 from guestlink_host.launcher_names import HOST, LauncherNames
 
 INTERVAL = 5.0
@@ -38,13 +39,32 @@ class HostMenu:
         return set(_names(self._directories))
 
 
-async def watch_menu(menu: HostMenu, names: LauncherNames) -> None:
-    """Poll the host's own applications and update their names, for ever."""
-    while True:
-        if (found := await asyncio.to_thread(menu.poll)) is not None:
-            names.update(HOST, found)
-        names.complete.set()
-        await asyncio.sleep(INTERVAL)
+class HostMenuWatch:
+    """Polls the host's own applications and updates their names.
+
+    :param menu: the host's menus.
+    :param names: the names of all applications.
+    """
+
+    def __init__(self, menu: HostMenu, names: LauncherNames) -> None:
+        self._menu = menu
+        self._names = names
+        self._tasks = TaskOwner("host menu")
+
+    async def start(self) -> None:
+        """Begin to poll."""
+        self._tasks.start(self._run(), name="poll")
+
+    async def close(self) -> None:
+        """Stop polling."""
+        await self._tasks.close()
+
+    async def _run(self) -> None:
+        while True:
+            if (found := await asyncio.to_thread(self._menu.poll)) is not None:
+                self._names.update(HOST, found)
+            self._names.complete.set()
+            await asyncio.sleep(INTERVAL)
 
 
 def _names(directories: Iterable[Path]) -> Iterator[str]:

@@ -68,10 +68,10 @@ def install(manager: Manager, instance: Instance, source: Source) -> None:
     if source.packages is not None:
         manager.run(instance, ["rm", "-r", PACKAGES_AS])
     if ran.status != 0:
-        said = [line for line in (ran.stdout + ran.stderr).splitlines() if line.strip()]
+        output = [line for line in (ran.stdout + ran.stderr).splitlines() if line.strip()]
         inside = f"{manager.shell_prefix(instance)} guestlink adopt"
         raise GuestlinkError(
-            f"installing in {instance.name} failed: {_line(said[-1]) if said else f'status {ran.status}'}",
+            f"installing in {instance.name} failed: {_line(output[-1]) if output else f'status {ran.status}'}",
             hint="name a repository that has it with --apt, --dnf or --packages, or install it by hand, then "
             f"`{inside}`",
         )

@@ -117,7 +117,7 @@ def _check_repositories(source: Source) -> None:
     if source.apt and not re.fullmatch(r"(\[[!-~ ]+\] )?[a-z+-]+:[!-~]+( [!-~]+)+", source.apt):
         raise GuestlinkError(
             f"{source.apt!r:.80} is no apt repository",
-            hint="write its address, its suite and its part, as in 'https://example.org/guestlink stable main'",
+            hint="write ADDRESS SUITE COMPONENT, as in 'https://example.org/guestlink stable main'",
         )
     if source.dnf and not re.fullmatch(r"[a-z]+://[!-~]+", source.dnf):
         raise GuestlinkError(f"{source.dnf!r:.80} is no dnf repository", hint="write its address, as in https://…")

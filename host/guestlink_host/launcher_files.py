@@ -230,9 +230,9 @@ class LauncherFiles:
             full = error.errno in (errno.ENOSPC, errno.EDQUOT)
             raise DiskProblem(
                 f"{what} of {self._container} cannot be written: {reason(error)}",
-                hint=f"make room in {directory}; it is tried again by itself"
+                hint=f"make room in {directory}; guestlink-host tries again by itself"
                 if full
-                else f"make {error.filename or directory} writable; it is tried again by itself",
+                else f"make {error.filename or directory} writable; guestlink-host tries again by itself",
             ) from error
 
 

@@ -29,7 +29,7 @@ class LauncherNames:
     def join(self, container: str, changed: Callable[[], None]) -> None:
         """Subscribe a container to changes of the other containers' names.
 
-        :param changed: is called when another container's applications change an answer of :meth:`tells`.
+        :param changed: is called when another container's applications change an answer of :meth:`shows_container`.
         """
         self._changed[container] = changed
 
@@ -55,7 +55,7 @@ class LauncherNames:
         self.update(container, ())
         del self._names[container]
 
-    def tells(self, name: str) -> bool:
+    def shows_container(self, name: str) -> bool:
         """Whether a launcher of this name shows its container's name."""
         if self._setting == AUTO:
             return len(self._holders.get(name.casefold(), ())) > 1

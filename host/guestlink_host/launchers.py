@@ -55,14 +55,14 @@ def plan(
     applications: Iterable[Application],
     program: Sequence[str],
     without_icon: Collection[str] = (),
-    tells: Callable[[str], bool] = lambda name: False,
+    shows_container: Callable[[str], bool] = lambda name: False,
 ) -> dict[str, bytes]:
     """The launchers of a container: content by file name.
 
     :param container: its checked name.
     :param program: the words that start guestlink-host, the first an absolute path.
     :param without_icon: ids of the applications that are known to have no icon.
-    :param tells: whether a launcher of this name shows its container's name.
+    :param shows_container: whether a launcher of this name shows its container's name.
     """
     return {
         f"{file_stem(container, application.id)}.desktop": launcher(
@@ -70,7 +70,7 @@ def plan(
             application,
             program,
             has_icon=application.id not in without_icon,
-            tells_container=tells(application.name),
+            shows_container=shows_container(application.name),
         )
         for application in applications
     }
@@ -82,12 +82,12 @@ def launcher(
     program: Sequence[str],
     *,
     has_icon: bool = True,
-    tells_container: bool = False,
+    shows_container: bool = False,
 ) -> bytes:
     """The content of one launcher file."""
     stem = file_stem(container, application.id)
     lines = ["[Desktop Entry]", "Type=Application"]
-    suffix = f" ({container})" if tells_container else ""
+    suffix = f" ({container})" if shows_container else ""
     lines += _texts("Name", ((locale, name + suffix) for locale, name in application.names))
     lines += _texts("Comment", _comments(application))
     lines += [
@@ -112,10 +112,12 @@ def launcher(
 def _comments(application: Application) -> Texts:
     """The comments without those that only repeat the name in their locale: desktop-file-validate reports those."""
     names = dict(application.names)
-    told = tuple(
+    comments = tuple(
         (locale, text) for locale, text in application.comments if text.lower() != names.get(locale, "").lower()
     )
-    return told if told and not told[0][0] else ()  # The specification requires a default beside translations.
+    return (
+        comments if comments and not comments[0][0] else ()
+    )  # The specification requires a default beside translations.
 
 
 def takes_files(command: str) -> bool:

@@ -31,15 +31,15 @@ def key_of(thing: Container | Instance) -> Key:
     return Key(thing.manager, thing.place, thing.name)
 
 
-class Look(NamedTuple):
+class Snapshot(NamedTuple):
     """The result of one poll of all managers.
 
     :ivar instances: all instances that the managers report.
-    :ivar silent: the errors of managers that did not answer, by kind and place; the place is ``""`` except for LXC.
+    :ivar errors: the errors of managers that did not answer, by kind and place; the place is ``""`` except for LXC.
     """
 
     instances: Mapping[Key, Instance]
-    silent: Mapping[tuple[str, str], ManagerError]
+    errors: Mapping[tuple[str, str], ManagerError]
 
     def status(self, container: Container) -> str:
         """The instance's status, :data:`GONE`, :data:`UNKNOWN`, or ``""`` for a container without a manager."""
@@ -47,11 +47,11 @@ class Look(NamedTuple):
             return ""
         if (instance := self.instances.get(key_of(container))) is not None:
             return instance.status
-        return UNKNOWN if self.silence(container) is not None else GONE
+        return UNKNOWN if self.error(container) is not None else GONE
 
-    def silence(self, container: Container) -> ManagerError | None:
+    def error(self, container: Container) -> ManagerError | None:
         """The error of a container's manager, if it did not answer."""
-        return self.silent.get(_source(container))
+        return self.errors.get(_source(container))
 
 
 def _source(container: Container | Instance) -> tuple[str, str]:
@@ -67,7 +67,7 @@ class ManagerWatch:
     :param known: returns the containers in the registry ("ours").
     :param changed: is called for a container of ours whose instance is new or has changed, with the instance, or
         ``None`` if it is gone.
-    :param strange: is called for an instance that is not ours if a profile asks for it, or if it has our disk
+    :param unclaimed: is called for an instance that is not ours if a profile asks for it, or if it has our disk
         device, as a copy of an attached container does. Also for an instance that replaces a container of ours by
         profile: deleted and created again between two polls, it has no directory. For an instance that does not
         run, the call waits until two polls in a row have seen the same.
@@ -80,35 +80,35 @@ class ManagerWatch:
         known: Callable[[], Iterable[Container]],
         *,
         changed: Callable[[Container, Instance | None], Awaitable[None]],
-        strange: Callable[[Instance], Awaitable[None]],
+        unclaimed: Callable[[Instance], Awaitable[None]],
     ) -> None:
         self._kinds = kinds
         self._find = find
         self._known = known
         self._changed = changed
-        self._strange = strange
-        self._looking = asyncio.Lock()
+        self._unclaimed = unclaimed
+        self._polling = asyncio.Lock()
         self._managers: dict[tuple[str, str], Manager] = {}
-        self.last = Look({}, {})
+        self.last = Snapshot({}, {})
 
     async def run(self) -> None:
         """Poll for ever."""
         while True:
             try:
-                await self.look()
+                await self.poll()
             except Exception:
-                _log.exception("looking at the container managers failed")
+                _log.exception("polling the container managers failed")
             await asyncio.sleep(INTERVAL)
 
-    async def look(self) -> Look:
+    async def poll(self) -> Snapshot:
         """Poll now, and report what has changed."""
-        async with self._looking:
+        async with self._polling:
             before = self.last
             known = list(self._known())
             self.last = await asyncio.to_thread(self._ask, known)
-            for source, error in self.last.silent.items():
-                if source not in before.silent and any(_source(container) == source for container in known):
-                    _log.warning("%s; %s", error, error.hint or "its containers' states are not known")
+            for source, error in self.last.errors.items():
+                if source not in before.errors and any(_source(container) == source for container in known):
+                    _log.warning("%s; %s", error, error.hint or "the states of its containers are unknown")
             ours = {key_of(container): container for container in known}
             for key, container in ours.items():
                 instance = self.last.instances.get(key)
@@ -120,12 +120,12 @@ class ManagerWatch:
             for key, instance in self.last.instances.items():
                 mine = ours.get(key)
                 if mine is None:
-                    strange = instance.wanted_by is not None or instance.directory is not None
+                    is_unclaimed = instance.wanted_by is not None or instance.directory is not None
                 else:
-                    strange = mine.by_profile and instance.wanted_by is not None and instance.directory is None
+                    is_unclaimed = mine.by_profile and instance.wanted_by is not None and instance.directory is None
                 # A new instance may be about to start, and the manager refuses a start during a change.
-                if strange and (instance.status == RUNNING or instance == before.instances.get(key)):
-                    await self._strange(instance)
+                if is_unclaimed and (instance.status == RUNNING or instance == before.instances.get(key)):
+                    await self._unclaimed(instance)
             return self.last
 
     def manager(self, thing: Container | Instance) -> Manager:
@@ -136,11 +136,11 @@ class ManagerWatch:
         if (manager := self._managers.get(_source(thing))) is not None:
             return manager
         raise ManagerError(
-            f"this machine has no {thing.manager} that this user may ask",
+            f"this machine has no {thing.manager} that this user may use",
             hint="install it, or allow it with the setting managers",
         )
 
-    def _ask(self, known: Sequence[Container]) -> Look:
+    def _ask(self, known: Sequence[Container]) -> Snapshot:
         from guestlink_host.managers.lxc import Lxc
 
         # LXC is polled for the containers that we know, in any directory; the others list all in one call.
@@ -149,16 +149,16 @@ class ManagerWatch:
         places = {container.place for container in known if container.manager == "lxc"}
         self._managers |= {("lxc", place): Lxc(Path(place)) for place in places if "lxc" in self._kinds}
         instances: dict[Key, Instance] = {}
-        silent: dict[tuple[str, str], ManagerError] = {}
+        errors: dict[tuple[str, str], ManagerError] = {}
         for source, manager in self._managers.items():
             ours = [container.name for container in known if _source(container) == source]
             names = ours if manager.kind == "lxc" else None
             try:
                 instances |= {key_of(instance): instance for instance in manager.instances(names)}
             except ManagerError as error:
-                silent[source] = error
+                errors[source] = error
         for container in known:
             if container.manager and _source(container) not in self._managers:
                 kind = container.manager
-                silent.setdefault(_source(container), ManagerError(f"there is no {kind} that this user may ask"))
-        return Look(instances, silent)
+                errors.setdefault(_source(container), ManagerError(f"there is no {kind} that this user may use"))
+        return Snapshot(instances, errors)

@@ -7,15 +7,17 @@ new socket, so the daemon compares the links periodically.
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import logging
 import os
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 
 from guestlink import acl, xdg
 from guestlink.errors import GuestlinkError, reason
 from guestlink.socket_directory import COMPOSITOR, PIPEWIRE, PULSE, PULSE_COOKIE
+from guestlink.tasks import TaskOwner
 from guestlink_host.containers import write_in_place
 
 _log = logging.getLogger(__name__)
@@ -38,9 +40,9 @@ class SessionSocket:
         self.name = name
         self._source = source
         self._loss = loss
-        self._said = ""
+        self._warned = ""
 
-    def carry(self, directories: Mapping[Path, Collection[int]]) -> None:
+    def update(self, directories: Mapping[Path, Collection[int]]) -> None:
         """Link the session's current socket into containers' directories, in place of an older one.
 
         :param directories: the host user ids of each container's users, by directory; empty if they are our own.
@@ -67,12 +69,12 @@ class SessionSocket:
                 os.link(self._source, temporary)
                 os.replace(temporary, target)
             except OSError as error:
-                self._complain(f"{self._source} cannot be carried into {directory}: {reason(error)}")
+                self._complain(f"{self._source} cannot be linked into {directory}: {reason(error)}")
 
     def _complain(self, problem: str) -> None:
-        if problem != self._said:
+        if problem != self._warned:
             _log.warning("%s; %s", problem, self._loss)
-            self._said = problem
+            self._warned = problem
 
 
 class SoundCookie:
@@ -84,7 +86,7 @@ class SoundCookie:
     def __init__(self, source: Path) -> None:
         self._source = source
 
-    def carry(self, directories: Mapping[Path, Collection[int]]) -> None:
+    def update(self, directories: Mapping[Path, Collection[int]]) -> None:
         """Copy the session's current cookie into containers' directories."""
         try:
             with self._source.open("rb") as stream:
@@ -93,6 +95,42 @@ class SoundCookie:
                 write_in_place(directory / PULSE_COOKIE, cookie, 0o644)
         except OSError:
             return  # Without a cookie no server requires one.
+
+
+class SessionSocketLinks:
+    """Keeps the session's sockets and cookie in the containers' directories up to date.
+
+    :param sockets: what :func:`session_sockets` returns.
+    :param directories: returns the host user ids of each container's users, by the container's directory.
+    """
+
+    def __init__(
+        self,
+        sockets: Sequence[SessionSocket | SoundCookie],
+        directories: Callable[[], Mapping[Path, Collection[int]]],
+    ) -> None:
+        self._sockets = sockets
+        self._directories = directories
+        self._tasks = TaskOwner("session sockets")
+
+    async def start(self) -> None:
+        """Begin to compare the links periodically: a restarted compositor has a new socket."""
+        self._tasks.start(self._run(), name="link")
+
+    async def close(self) -> None:
+        """Stop; the links stay."""
+        await self._tasks.close()
+
+    def update(self) -> None:
+        """Link and copy now."""
+        if directories := self._directories():
+            for each in self._sockets:
+                each.update(directories)
+
+    async def _run(self) -> None:
+        while True:
+            await asyncio.sleep(INTERVAL)
+            self.update()
 
 
 def session_sockets(

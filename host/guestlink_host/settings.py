@@ -33,7 +33,7 @@ def _managers(text: str) -> tuple[str, ...]:
     if words == ("none",):
         return ()
     if bad := [word for word in words if word not in KINDS]:
-        raise ValueError(f"{bad[0]!r} is none; use {', '.join(KINDS)}, or none")
+        raise ValueError(f"{bad[0]!r} is not a container manager; use {', '.join(KINDS)}, or none")
     return words
 
 
@@ -44,38 +44,42 @@ TERMINAL = Setting[list[str]](
     "terminal", "GUESTLINK_HOST_TERMINAL", [], _words, "terminal with its switch before a command, as in `foot -e`"
 )
 ASK = Setting[list[str]](
-    "ask", "GUESTLINK_HOST_ASK", [], _words, "yes/no dialog command; the question is appended, status 0 means yes"
+    "ask",
+    "GUESTLINK_HOST_ASK",
+    [],
+    _words,
+    "yes/no dialog command; the question is appended, exit status 0 means yes",
 )
 SHELL = Setting[list[str]](
-    "shell", "GUESTLINK_HOST_SHELL", [], _words, "command that opens a shell in a container; `vsh` where not set"
+    "shell", "GUESTLINK_HOST_SHELL", [], _words, "command that opens a shell in a container; the default is `vsh`"
 )
 URL_POLICY = Setting(
     "url_policy",
     "GUESTLINK_HOST_URL_POLICY",
     "allow",
     choice(*POLICIES),
-    "URLs of containers without a policy: allow, ask or deny",
+    "policy for URLs of containers without one of their own: allow, ask or deny",
 )
 TERMINAL_POLICY = Setting(
     "terminal_policy",
     "GUESTLINK_HOST_TERMINAL_POLICY",
     "allow",
     choice(*POLICIES),
-    "the same for terminals: allow, ask or deny",
+    "policy for terminals of containers without one of their own: allow, ask or deny",
 )
 URL_SCHEMES = Setting(
     "url_schemes",
     "GUESTLINK_HOST_URL_SCHEMES",
     frozenset({"http", "https", "ftp", "mailto"}),
     _schemes,
-    "URL schemes that a container may open; file: needs a shared folder besides",
+    "URL schemes that a container may open; file: also needs a shared folder",
 )
 LAUNCHER_NAMES = Setting(
     "launcher_names",
     "GUESTLINK_HOST_LAUNCHER_NAMES",
     "auto",
     choice("auto", "always", "never"),
-    "which launchers name their container: auto for those that share their name with another one, always, never",
+    "which launchers show their container's name: auto (those that share their own name), always or never",
 )
 COMPOSITOR = Setting(
     "compositor",
@@ -103,7 +107,7 @@ MANAGERS = Setting[tuple[str, ...]](
     "GUESTLINK_HOST_MANAGERS",
     KINDS,
     _managers,
-    "container managers to ask: lxd, incus, lxc, or none",
+    "container managers to use: lxd, incus, lxc, or none",
 )
 APT = Setting(
     "apt", "GUESTLINK_HOST_APT", "", str, "apt repository from which containers get Guestlink: ADDRESS SUITE PART"

@@ -10,7 +10,7 @@ import socket
 from guestlink.address import UnixAddress, parse_address
 from guestlink.errors import GuestlinkError
 from guestlink.sockets import connect
-from guestlink_host.control_client import daemon, wake
+from guestlink_host.control.client import daemon, start_and_wait
 from guestlink_host.pinned_socket import pin_socket, pinned_address
 
 _CHUNK = 256 * 1024
@@ -21,13 +21,13 @@ def run(name: str) -> int:
 
     :raises GuestlinkError: the container serves no SFTP, or cannot be reached.
     """
-    wake(name)
-    place = daemon().call("sftp_place", name=name)
-    with _connected(name, place["address"]) as sock:
-        if "token" in place:
+    start_and_wait(name)
+    endpoint = daemon().call("sftp_endpoint", name=name)
+    with _connected(name, endpoint["address"]) as sock:
+        if "token" in endpoint:
             from guestlink.preface import preface  # loads OpenSSL
 
-            sock.sendall(preface(str(place["token"])))
+            sock.sendall(preface(str(endpoint["token"])))
         _thread.start_new_thread(_send, (sock,))
         buffer = memoryview(bytearray(_CHUNK))
         with contextlib.suppress(ConnectionError, BrokenPipeError):

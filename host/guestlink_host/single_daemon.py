@@ -29,7 +29,7 @@ def only_daemon(path: Path, *, replace: bool) -> Iterator[None]:
             if not replace or not owner.isdigit():
                 raise GuestlinkError(
                     f"guestlink-host is running already in {path.parent}",
-                    hint="`guestlink-host status` asks it; `guestlink-host serve --replace` takes its place",
+                    hint="`guestlink-host status` shows it; `guestlink-host serve --replace` takes its place",
                 )
             _end(int(owner), lock)
         lock.truncate(0)
@@ -53,6 +53,6 @@ def _end(owner: int, lock: IO[bytes]) -> None:
     while not _locked(lock):
         if time.monotonic() > deadline:
             raise GuestlinkError(
-                f"the guestlink-host that runs already (process {owner}) does not end", hint=f"kill -9 {owner}"
+                f"the guestlink-host that runs already (process {owner}) does not exit", hint=f"kill -9 {owner}"
             )
         time.sleep(0.05)

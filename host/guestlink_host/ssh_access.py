@@ -69,7 +69,10 @@ def stanza(name: str, user: str, proxy: Sequence[str]) -> str:
     """
     if not user.strip("._-") or not all(char.isalnum() or char in "._-" for char in user):
         # The container sent the name, and one invalid line would make ssh refuse the user's whole configuration.
-        raise GuestlinkError(f"{name} says that its user is {user!r:.80}, which is no user's name")
+        raise GuestlinkError(
+            f"the user of {name} has an invalid name: {user!r:.80}",
+            hint="`guestlink status` inside shows its user; restart its garcon",
+        )
     _public_key()
     # ssh replaces %-tokens in both, and the user's shell reads the command.
     words, key = (text.replace("%", "%%") for text in (shlex.join(proxy), str(_key())))
@@ -107,8 +110,11 @@ def _make(key: Path) -> None:
     words = ["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", "guestlink-host", "-f", str(fresh)]
     done = run_program(words, timeout=60)
     if done.status != 0:
-        said = done.messages[0] if done.messages else "ssh-keygen failed"
-        raise GuestlinkError(f"no key can be made in {directory}: {said}")
+        problem = done.messages[0] if done.messages else "ssh-keygen failed"
+        raise GuestlinkError(
+            f"no key can be generated in {directory}: {problem}",
+            hint="ssh-keygen has to be able to write there; `ssh-keygen -t ed25519` by hand shows more",
+        )
     # Rename the public half last: if it exists, both halves do.
     os.replace(fresh, key)
     os.replace(f"{fresh}.pub", key.with_suffix(".pub"))

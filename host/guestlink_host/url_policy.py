@@ -31,7 +31,7 @@ _PRIVILEGED = 1023
 ports under the same number (chromeos-garcon.md §7.6)."""
 
 
-NOT_SHARED = "the file lies in no folder that the container shares with the host"
+NOT_SHARED = "the file is in no folder that the container shares with the host"
 
 
 class UrlRefused(GuestlinkError):
@@ -69,7 +69,7 @@ def translate_url(
     if scheme in _WEB_SCHEMES:
         _check_host(url)
     if not rest.strip("/") and scheme != "mailto":  # RFC 6068 §2: a letter to nobody yet
-        raise UrlRefused("the URL is empty")
+        raise UrlRefused("the URL is empty", hint="write the address after the scheme")
     match = _LOCAL_HOST.fullmatch(url)
     if not ip or match is None or int((match["port"] or ":0")[1:]) > _PRIVILEGED:
         return url
@@ -89,19 +89,22 @@ def _as_url(text: str) -> str:
         url = f"http://{url}"
     if not _SCHEME.match(url):
         if url.startswith(("/", "./", "../", "~")):
-            raise UrlRefused(f"{_shown(url)} is neither a file of the container nor a URL")
+            raise UrlRefused(f"{_shown(url)} is neither a file of the container nor a URL", hint="check the path")
         raise UrlRefused(
             f"{_shown(url)} is not a URL" if url else "there is no URL",
             hint="write it with its scheme, as in https://example.org",
         )
     if any(ord(char) < 0x20 or 0x7F <= ord(char) < 0xA0 for char in url):
-        raise UrlRefused("the URL contains control characters")
+        raise UrlRefused("the URL contains control characters", hint="percent-encode or remove them")
     scheme, _, rest = url.partition(":")
     if scheme.lower() in _WEB_SCHEMES:
         rest = "//" + rest.lstrip("/\\")
     rest = "".join(char if char.isprintable() and char != " " else quote(char, errors="replace") for char in rest)
     if len(rest) > LENGTH_LIMIT:
-        raise UrlRefused(f"the URL has {len(rest)} characters, and {LENGTH_LIMIT} can be opened")
+        raise UrlRefused(
+            f"the URL has {len(rest)} characters; the host opens at most {LENGTH_LIMIT}",
+            hint="put the data into a file, and open the file",
+        )
     return f"{scheme.lower()}:{rest}"
 
 
@@ -129,7 +132,7 @@ def file_for_container(text: str, shares: Iterable[Share]) -> str:
 
 def _host_path(path: str, shares: Iterable[Share], name: str) -> str:
     if ".." in path.split("/"):
-        raise UrlRefused("the file's path contains ..")
+        raise UrlRefused("the file's path contains ..", hint="write the path without ..")
     path = posixpath.normpath(path)
     for share in _longest_first(shares, key="inside"):
         if (rest := _below(path, share.inside)) is not None:
@@ -139,9 +142,7 @@ def _host_path(path: str, shares: Iterable[Share], name: str) -> str:
 
 def _how_to_share(name: str, folder: str) -> str:
     folder = shlex.quote(folder)
-    return (
-        f"on the host, `guestlink-host share {name} FOLDER {folder}` says which folder there is mounted as {folder}"
-    )
+    return f"on the host, `guestlink-host share {name} FOLDER {folder}` records which folder is mounted as {folder}"
 
 
 def _path_of(url: str) -> str:
@@ -149,10 +150,10 @@ def _path_of(url: str) -> str:
     try:
         parts = urlsplit(url)
     except ValueError as error:
-        raise UrlRefused(f"{_shown(url)} is not a URL of a file") from error
+        raise UrlRefused(f"{_shown(url)} is not a URL of a file", hint="write file:///PATH") from error
     path = unquote(parts.path, errors="surrogateescape")
     if parts.netloc not in ("", "localhost") or not path.startswith("/") or "\0" in path:
-        raise UrlRefused("the URL names no file of this machine")
+        raise UrlRefused("the URL names no file of this machine", hint="write file:///PATH")
     return path
 
 
@@ -160,11 +161,11 @@ def _check_host(url: str) -> None:
     try:
         host = urlsplit(url).hostname
     except ValueError as error:
-        raise UrlRefused("the URL's host cannot be read; brackets, for example, come in pairs") from error
+        raise UrlRefused("the URL's host cannot be read", hint="check it; brackets come in pairs") from error
     if not host:
-        raise UrlRefused("the URL names no host")
+        raise UrlRefused("the URL names no host", hint="write it as in https://example.org")
     if " " in (plain := unquote(host)) or not plain.isprintable():
-        raise UrlRefused("the URL's host has a space or a character in it that cannot be seen")
+        raise UrlRefused("the URL's host contains a space or an invisible character", hint="remove that character")
 
 
 def _longest_first(shares: Iterable[Share], *, key: str) -> list[Share]:

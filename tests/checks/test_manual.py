@@ -10,7 +10,7 @@ from types import ModuleType
 import pytest
 
 from garcon.settings import SCHEMA
-from guestlink_host.shell_commands import PLUMBING
+from guestlink_host.control.table import COMMANDS
 from vshd.arguments import USAGE
 
 CHECKOUT = Path(__file__).resolve().parents[2]
@@ -38,7 +38,9 @@ def _missing(page: str, words: set[str]) -> list[str]:
 @pytest.mark.parametrize("program", ["guestlink", "guestlink-host", "sommelier", "vsh"])
 def test_a_page_names_every_command_and_switch(program: str) -> None:
     line = _completion().command_line(program)
-    words = {command.name for command in line.commands} | set(PLUMBING if program == "guestlink-host" else ())
+    words = {command.name for command in line.commands}
+    if program == "guestlink-host":
+        words |= {command.name for command in COMMANDS if command.is_plumbing}
     for one in (line, *line.commands):
         words |= {name.split()[0].rstrip("=") for option in one.options for name in option.names}
     assert len(words) > 8

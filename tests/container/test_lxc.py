@@ -72,7 +72,7 @@ def desk(packages: Path) -> Iterator[Desk]:
 
 def test_attach_changes_the_configuration_once(desk: Desk) -> None:
     before = desk.work.config.read_text()
-    assert "it registers with its next start" in desk.attach()
+    assert "it registers at its next start" in desk.attach()
     after = desk.work.config.read_text()
     assert after.startswith(before)
     assert len(after.splitlines()) == len(before.splitlines()) + 1
@@ -149,8 +149,8 @@ def test_the_three_steps_of_the_readme_arrive_after_a_restart(desk: Desk) -> Non
     assert adopted.returncode == 0, adopted.stdout + adopted.stderr
     assert f"services: they run for {USER}" in adopted.stdout
     assert attached.returncode == 0, attached.stderr
-    sentence, _, command = attached.stdout.strip().partition(" restart: ")
-    assert sentence == "work is attached; it sees its directory after a"
+    sentence, _, command = attached.stdout.strip().partition(": ")
+    assert sentence == "work is attached; restart the container to pick up the mounts"
     restarted = desk.stage.host_shell(command, stand_ins={"sudo": 'exec "$@"'})
     assert restarted.returncode == 0, restarted.stderr
     desk.stage.wait("it is registered", lambda: desk.state() == ("running", True), 0.2)

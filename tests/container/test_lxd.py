@@ -64,7 +64,7 @@ def test_a_container_without_guestlink_is_named_at_once_and_gets_it_on_demand(de
         assert ("bare is attached, but" in refused.stderr) == ("attach" in refused.args)
         assert "`guestlink-host attach bare --install`" in refused.stderr
     refused = desk.host("ssh-config", "bare", check=False)
-    assert "it runs: `guestlink doctor` inside it says why" in refused.stderr
+    assert "it runs: `guestlink doctor` inside it prints the reason" in refused.stderr
     assert "Traceback" not in desk.stage.logs()
     nowhere = desk.stage.host("attach", "bare", "--install", check=False, timeout=300)
     assert nowhere.returncode == 1

@@ -44,10 +44,10 @@ def rig(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> It
     with asyncio.Runner() as runner:
         stack = AsyncExitStack()
         # Examples open and register without limits here, because the limits have tests of their own.
-        monkeypatch.setattr("guestlink_host.daemon.OPENINGS", 10**9)
-        monkeypatch.setattr("guestlink_host.listener.REGISTRATIONS", 10**9)
-        monkeypatch.setattr("guestlink_host.linux_host.FAILURES", 10**9)
-        monkeypatch.setattr("guestlink_host.daemon.notify", lambda summary, text: None)
+        monkeypatch.setattr("guestlink_host.host_daemon.OPENING_LIMIT", 10**9)
+        monkeypatch.setattr("guestlink_host.listener.registration.REGISTRATION_LIMIT", 10**9)
+        monkeypatch.setattr("guestlink_host.listener.linux_host.FAILURES", 10**9)
+        monkeypatch.setattr("guestlink_host.user_notifications.notify", lambda summary, text: None)
         host = runner.run(
             stack.enter_async_context(host_in_test(monkeypatch, opener="/bin/true", terminal="/bin/true"))
         )
@@ -192,10 +192,10 @@ NAMES = [
     "list",
     "apps",
     "launch",
-    "wake",
+    "start_and_wait",
     "launch_vshd",
-    "meeting_place",
-    "sftp_place",
+    "shell_endpoint",
+    "sftp_endpoint",
     "icon",
     "policy",
     "share",

@@ -20,7 +20,7 @@ from guestlink.errors import GuestlinkError
 from guestlink.vsh import (
     Setup, SetupAnswer, StatusChange, encode_data, encode_setup_answer, encode_status, killed_by,
 )
-from guestlink_host.vsh.session import Session
+from guestlink_host.vsh.client_session import ClientSession
 
 READY = encode_setup_answer(SetupAnswer(1, "ready", 7))
 
@@ -66,7 +66,7 @@ def main():
             else:
                 theirs.close()
             try:
-                outcome = Session(ours, Setup(), None, None).run()
+                outcome = ClientSession(ours, Setup(), None, None).run()
                 assert 0 <= outcome < 256, seed
             except GuestlinkError as error:
                 outcome = "refused"

@@ -11,7 +11,7 @@ import pytest
 from garcon.client.people import argument_parser as guestlink
 from guestlink.command_line import CommandLine, in_words, number
 from guestlink.errors import GuestlinkError
-from guestlink_host.commands import argument_parser as guestlink_host
+from guestlink_host.control.parser import argument_parser as guestlink_host
 
 _Parser = Callable[[], CommandLine]
 PARSERS = (guestlink, guestlink_host)

@@ -12,12 +12,12 @@ from collections.abc import AsyncIterator
 import pytest
 
 from guestlink.errors import GuestlinkError, run_command
-from guestlink_host import commands
+from guestlink_host.control import parser
 from support.fake_garcon import application, png
 from support.host import Host, host_in_test
 from support.needs import need_status_0
 
-CHECKED = "guestlink_host.commands"
+CHECKED = "guestlink_host.control.parser"
 
 
 @pytest.fixture
@@ -154,7 +154,7 @@ FAILURES = [
     (("add", "x", "--listen", "unix:/x"), "a container has a Unix socket already", "tcp:"),
     (("add", "x", "--listen", "tcp:127.0.0.1:0"), "the listening address needs a port", "PORT"),
     (("add", "x", "--listen", "vsock:any:9000"), "listening on vsock needs", "vsock:CID:0"),
-    (("share", "demo", "/nowhere"), "/nowhere is no folder of this machine", "make it first"),
+    (("share", "demo", "/nowhere"), "/nowhere is no folder of this machine", "create it first"),
     (("share", "demo", "/etc/passwd"), "/etc/passwd is no folder of this machine", "spelling"),
     (("share", "demo", ""), "the folder's name is empty", "leave it out"),
     (("share", "demo", "--forget", ""), "the folder's name is empty", "leave it out"),
@@ -196,7 +196,7 @@ async def test_a_word_that_is_not_utf8_is_one_sentence(
     guest.icons = {"a": (False, png(48))}
     for line in NOT_UTF8:
         try:
-            status = await asyncio.to_thread(run_command, "guestlink-host", commands.run, line.split())
+            status = await asyncio.to_thread(run_command, "guestlink-host", parser.run, line.split())
         except SystemExit as end:
             status = int(str(end.code))
         shown = capsys.readouterr().err

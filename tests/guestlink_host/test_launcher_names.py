@@ -24,14 +24,14 @@ def test_whoever_gets_or_loses_a_namesake_hears_of_it_and_nobody_else(steps: lis
         names.join(container, lambda container=container: heard.append(container))  # type: ignore[misc]
     shown: dict[str, set[str]] = {container: set() for container in CONTAINERS}
     for who, what in steps:
-        before = {each: {name for name in own if names.tells(name)} for each, own in shown.items()}
+        before = {each: {name for name in own if names.shows_container(name)} for each, own in shown.items()}
         heard.clear()
         names.update(who, what)
         shown[who] = what
         folded = {each: {name.casefold() for name in own} for each, own in shown.items()}
         for name in "ab":
-            assert names.tells(name) == (sum(name in own for own in folded.values()) > 1)
-        after = {each: {name for name in shown[each] if names.tells(name)} for each in CONTAINERS}
+            assert names.shows_container(name) == (sum(name in own for own in folded.values()) > 1)
+        after = {each: {name for name in shown[each] if names.shows_container(name)} for each in CONTAINERS}
         assert sorted(heard) == sorted(each for each in CONTAINERS if each != who and before[each] != after[each])
 
 

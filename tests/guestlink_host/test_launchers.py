@@ -18,7 +18,7 @@ from xdg.DesktopEntry import DesktopEntry
 
 from guestlink.pb import container_host_pb2
 from guestlink_host.applications import from_json, read_applications, to_json
-from guestlink_host.commands import argument_parser
+from guestlink_host.control.parser import argument_parser
 from guestlink_host.launchers import diff, plan, takes_files
 from support.fake_garcon import application
 from support.needs import need

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from guestlink.rpc import CallFailed
-from guestlink_host.linux_host import DETAIL_LIMIT, FAILURES
+from guestlink_host.listener.linux_host import DETAIL_LIMIT, FAILURES
 from support.fake_garcon import FakeGarcon, application
 from support.host import Host, host_in_test
 

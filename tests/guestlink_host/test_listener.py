@@ -6,6 +6,7 @@ import os
 import socket
 import uuid
 from collections.abc import AsyncIterator
+from itertools import islice
 from pathlib import Path
 
 import pytest
@@ -17,6 +18,7 @@ from guestlink.rpc import CONTAINER_LISTENER, GARCON, CallFailed, Channel, Serve
 from guestlink.sockets import PeerPolicy
 from guestlink.vsock_bridge import Bridge
 from guestlink_host import garcon_link
+from guestlink_host.guest import first_pauses
 from support.fake_garcon import FakeGarcon, application
 from support.host import LIMIT, Host, host_in_test
 from support.loopback import free_address
@@ -31,8 +33,8 @@ async def host(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Host]:
 @pytest.fixture
 def endless_windows(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let the windows of rate limits never end."""
-    monkeypatch.setattr("guestlink_host.daemon.OPENING_WINDOW", 1e6)
-    monkeypatch.setattr("guestlink_host.listener.REGISTRATION_WINDOW", 1e6)
+    monkeypatch.setattr("guestlink_host.host_daemon.OPENING_WINDOW", 1e6)
+    monkeypatch.setattr("guestlink_host.listener.registration.REGISTRATION_WINDOW", 1e6)
 
 
 async def refused(guest: FakeGarcon, method: str, **fields: object) -> tuple[str, str]:
@@ -210,7 +212,7 @@ async def test_no_terminal_can_replace_a_variable_in_a_command(monkeypatch: pyte
 
 
 async def test_a_host_without_a_shell_program_refuses_terminals(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("guestlink_host.daemon.own_program", lambda *names: [] if names else ["/bin/true"])
+    monkeypatch.setattr("guestlink_host.host_daemon.own_program", lambda *names: [] if names else ["/bin/true"])
     async with host_in_test(monkeypatch, shell="") as host:
         guest = await host.registered()
         code, text = await refused(guest, "OpenTerminal")
@@ -248,7 +250,7 @@ async def test_a_terminals_command_is_bounded(host: Host, params: list[str]) -> 
 
 
 async def test_policies_allow_ask_and_deny(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("guestlink_host.openings.OUTCOME_TIME", LIMIT)
+    monkeypatch.setattr("guestlink_host.open_requests.OUTCOME_TIME", LIMIT)
     async with host_in_test(monkeypatch, ask="sh -c 'case $0 in *good*) exit 0;; esac; exit 1'") as host:
         guest = await host.registered()
         await host.ask("policy", name="demo", url="deny")
@@ -285,12 +287,15 @@ async def test_what_the_user_decides_later_reaches_the_events(
     asker = tmp_path / "asker"
     asker.write_text(f"#!/bin/sh\nuntil [ -e {go} ]; do sleep 0.05; done; exit {status}\n")
     asker.chmod(0o755)
-    monkeypatch.setattr("guestlink_host.openings.OUTCOME_TIME", 0.05)
+    monkeypatch.setattr("guestlink_host.open_requests.OUTCOME_TIME", 0.05)
     async with host_in_test(monkeypatch, ask=str(asker), opener=opener) as host:
         guest = await host.registered()
         await host.ask("policy", name="demo", url="ask")
         await guest.call("OpenUrl", url="https://example.org/")
-        assert "still being asked" in (await refused(guest, "OpenUrl", url="https://other.example/"))[1]
+        assert (
+            "has not answered an earlier question"
+            in (await refused(guest, "OpenUrl", url="https://other.example/"))[1]
+        )
         before = len((await host.ask("events"))["events"])
         go.touch()
         events = await host.until(lambda: _events_after(host, before))
@@ -305,7 +310,7 @@ async def _events_after(host: Host, count: int) -> list[dict[str, object]]:
 
 @pytest.mark.parametrize(("asker_name", "shown"), [("asker", r"\n\x"), ("kdialog", r"\\n\\x")])
 async def test_a_question_is_short_plain_text(monkeypatch: pytest.MonkeyPatch, asker_name: str, shown: str) -> None:
-    monkeypatch.setattr("guestlink_host.openings.OUTCOME_TIME", LIMIT)
+    monkeypatch.setattr("guestlink_host.open_requests.OUTCOME_TIME", LIMIT)
     async with host_in_test(monkeypatch) as host:
         asked = host.root / "asked"
         asker = host.root / asker_name
@@ -447,6 +452,13 @@ async def test_session_info_is_asked_after_registration(host: Host) -> None:
     assert (entry["username"], entry["homedir"]) == ("user", "/home/user")
 
 
+def test_a_garcon_that_does_not_answer_is_called_less_and_less_often() -> None:
+    pauses = list(islice(first_pauses(), 20))
+    assert pauses == sorted(pauses)
+    assert pauses[0] == 0.0
+    assert pauses[-1] == 30.0
+
+
 async def test_a_container_whose_garcon_ends_is_not_registered_any_more(host: Host) -> None:
     guest = await host.registered()
     await guest.vanish()
@@ -547,9 +559,9 @@ async def test_a_container_on_tcp(host: Host) -> None:
         assert guest.calls[-1][0] == "launch_application"
         # The host waits for a shell on the same address, and both channels begin with the token.
         token = guest.token
-        assert await host.ask("meeting_place", name="demo") == {"address": f"tcp:{address.host}:0", "token": token}
+        assert await host.ask("shell_endpoint", name="demo") == {"address": f"tcp:{address.host}:0", "token": token}
         sftp = {"address": f"tcp:{address.host}:4711", "token": token}
-        assert await host.ask("sftp_place", name="demo") == sftp
+        assert await host.ask("sftp_endpoint", name="demo") == sftp
     finally:
         await channel.close()
         await garcon.stop(0)
@@ -573,7 +585,7 @@ async def test_a_virtual_machines_garcon_is_reached_through_a_private_bridge(
     private = host.root / "run/guestlink-host/private"
     assert len(list(private.iterdir())) == 1
     await host.ask("launch", name="demo", id="x", files=[])
-    place = await host.ask("meeting_place", name="demo")
+    place = await host.ask("shell_endpoint", name="demo")
     assert place == {"address": f"vsock:any:{VSOCK_ANY_PORT}", "cid": 7}
     await guest.call("ContainerShutdown")
     await host.until(lambda: not list(private.iterdir()))
@@ -599,15 +611,15 @@ async def test_launch_vshd_passes_the_port(host: Host) -> None:
 
 async def test_a_shell_is_awaited_and_files_are_found_in_the_containers_directory(host: Host) -> None:
     guest = await host.registered()
-    place = await host.ask("meeting_place", name="demo")
+    place = await host.ask("shell_endpoint", name="demo")
     assert place == {"address": f"unix:{guest.directory}/vsh-{{port}}.sock", "uid": os.getuid()}
     with pytest.raises(GuestlinkError, match="serves no files"):
-        await host.ask("sftp_place", name="demo")
+        await host.ask("sftp_endpoint", name="demo")
     guest.sftp_port = 1
     await guest.register()
     await host.until(lambda: host.sftp_port("demo"))
-    assert await host.ask("sftp_place", name="demo") == {"address": f"unix:{guest.directory}/sftp.sock"}
+    assert await host.ask("sftp_endpoint", name="demo") == {"address": f"unix:{guest.directory}/sftp.sock"}
     await guest.call("ContainerShutdown")
-    for call in ("meeting_place", "sftp_place"):
+    for call in ("shell_endpoint", "sftp_endpoint"):
         with pytest.raises(GuestlinkError, match="not registered"):
             await host.ask(call, name="demo")

@@ -13,11 +13,11 @@ from guestlink_host.manager_watch import GONE, UNKNOWN, ManagerWatch
 from guestlink_host.managers import (
     RUNNING,
     STOPPED,
-    Carried,
     IdRange,
     Instance,
     Manager,
     ManagerError,
+    Mounts,
     Ran,
     find_instance,
     id_ranges,
@@ -37,7 +37,7 @@ class Fake(Manager):
             raise ManagerError("it does not answer")
         return list(self.there)
 
-    def attach(self, instance: Instance, carried: Carried) -> bool:
+    def attach(self, instance: Instance, mounts: Mounts) -> bool:
         raise AssertionError("nobody asked for that")
 
     def detach(self, instance: Instance) -> None:
@@ -45,7 +45,7 @@ class Fake(Manager):
 
     drop = detach
 
-    def carry_again(self, instance: Instance, carried: Carried) -> bool:
+    def mount_again(self, instance: Instance, mounts: Mounts) -> bool:
         raise AssertionError("nobody asked for that")
 
     def start(self, instance: Instance) -> None:
@@ -76,10 +76,10 @@ class Watched:
         self.container = Container("work", "token", manager="lxd", place="default")
         self.known = [self.container]
         self.changes: list[str] = []
-        self.strangers: list[str] = []
+        self.unclaimed_names: list[str] = []
         self.managers: list[Manager] = [self.manager]
         self.watch = ManagerWatch(
-            ("lxd", "incus", "lxc"), self.find, lambda: self.known, changed=self.changed, strange=self.strange
+            ("lxd", "incus", "lxc"), self.find, lambda: self.known, changed=self.changed, unclaimed=self.unclaimed
         )
 
     def find(self, kinds: Sequence[str]) -> list[Manager]:
@@ -88,60 +88,60 @@ class Watched:
     async def changed(self, container: Container, instance: Instance | None) -> None:
         self.changes.append(instance.status if instance else GONE)
 
-    async def strange(self, instance: Instance) -> None:
-        self.strangers.append(instance.name)
+    async def unclaimed(self, instance: Instance) -> None:
+        self.unclaimed_names.append(instance.name)
 
-    async def look(self) -> str:
-        return (await self.watch.look()).status(self.container)
+    async def poll(self) -> str:
+        return (await self.watch.poll()).status(self.container)
 
 
-async def test_changes_are_told_once() -> None:
+async def test_changes_are_reported_once() -> None:
     watched = Watched()
     watched.manager.there = [instance()]
-    assert await watched.look() == RUNNING
-    assert await watched.look() == RUNNING
+    assert await watched.poll() == RUNNING
+    assert await watched.poll() == RUNNING
     watched.manager.there = [instance(status=STOPPED)]
-    assert await watched.look() == STOPPED
+    assert await watched.poll() == STOPPED
     watched.manager.there = []
-    assert await watched.look() == GONE
+    assert await watched.poll() == GONE
     assert watched.changes == [RUNNING, STOPPED, GONE]
 
 
-async def test_a_restart_between_two_looks_is_a_change() -> None:
+async def test_a_restart_between_two_polls_is_a_change() -> None:
     watched = Watched()
     for started in ("1", "2"):
         watched.manager.there = [instance(started=started)]
-        await watched.look()
+        await watched.poll()
     assert watched.changes == [RUNNING, RUNNING]
 
 
 async def test_a_manager_that_does_not_answer_makes_nothing_gone(caplog: pytest.LogCaptureFixture) -> None:
     watched = Watched()
     watched.manager.there = [instance()]
-    await watched.look()
+    await watched.poll()
     watched.manager.silent = True
-    assert await watched.look() == UNKNOWN
-    assert await watched.look() == UNKNOWN
+    assert await watched.poll() == UNKNOWN
+    assert await watched.poll() == UNKNOWN
     assert caplog.text.count("it does not answer") == 1
     watched.managers = []
-    assert await watched.look() == UNKNOWN
+    assert await watched.poll() == UNKNOWN
     assert watched.changes == [RUNNING]
 
 
-async def test_what_is_gone_for_a_daemon_that_has_just_started_is_told_too() -> None:
+async def test_a_daemon_that_has_just_started_reports_a_deleted_instance_too() -> None:
     watched = Watched()
-    assert await watched.look() == GONE
+    assert await watched.poll() == GONE
     assert watched.changes == [GONE]
 
 
 async def test_one_of_the_same_name_elsewhere_is_another() -> None:
     watched = Watched()
     watched.manager.there = [instance(place="other"), instance(name="play")]
-    assert await watched.look() == GONE
-    assert watched.strangers == []
+    assert await watched.poll() == GONE
+    assert watched.unclaimed_names == []
 
 
-async def test_strangers_that_are_wanted_or_look_like_ours_are_told() -> None:
+async def test_unclaimed_instances_that_are_wanted_or_have_our_directory_are_reported() -> None:
     watched = Watched()
     watched.manager.there = [
         instance(),
@@ -149,30 +149,30 @@ async def test_strangers_that_are_wanted_or_look_like_ours_are_told() -> None:
         instance("copy", directory=Path("/run/user/1000/guestlink-host/containers/work")),
         instance("other"),
     ]
-    await watched.look()
-    assert watched.strangers == ["wanted", "copy"]
+    await watched.poll()
+    assert watched.unclaimed_names == ["wanted", "copy"]
 
 
 async def test_one_that_may_be_about_to_start_is_left_alone() -> None:
     watched = Watched()
     watched.manager.there = [instance("wanted", STOPPED, wanted_by=1000)]
-    await watched.look()
-    assert watched.strangers == []
-    await watched.look()
-    assert watched.strangers == ["wanted"]
+    await watched.poll()
+    assert watched.unclaimed_names == []
+    await watched.poll()
+    assert watched.unclaimed_names == ["wanted"]
 
 
-async def test_one_made_anew_in_the_place_of_one_with_the_profile_is_a_stranger() -> None:
+async def test_one_made_anew_in_the_place_of_one_with_the_profile_is_unclaimed() -> None:
     watched = Watched()
     directory = Path("/run/user/1000/guestlink-host/containers/work")
     watched.known = [watched.container._replace(by_profile=True)]
     for there in (instance(directory=directory, wanted_by=1000), instance(), instance(wanted_by=1000)):
         watched.manager.there = [there]
-        await watched.look()
-    assert watched.strangers == ["work"]
+        await watched.poll()
+    assert watched.unclaimed_names == ["work"]
     watched.known = [watched.container]
-    await watched.look()
-    assert watched.strangers == ["work"]
+    await watched.poll()
+    assert watched.unclaimed_names == ["work"]
 
 
 def test_user_ids_are_translated() -> None:
@@ -219,6 +219,6 @@ def test_a_manager_that_is_not_here_is_not_taken_for_none(monkeypatch: pytest.Mo
     with pytest.raises(ManagerError, match="this machine has no Incus, but LXD") as error:
         find_instance("work", [], asked=["incus"])
     assert "--manager lxd" in error.value.hint
-    with pytest.raises(ManagerError, match="no Incus or LXC; LXD may not be asked") as error:
+    with pytest.raises(ManagerError, match="no Incus or LXC, and the settings exclude LXD") as error:
         find_instance("work", [], asked=["incus", "lxc"])
     assert "the setting managers" in error.value.hint

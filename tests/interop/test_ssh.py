@@ -261,7 +261,7 @@ def test_many_sessions_at_once_make_one_host_key(rig: Rig) -> None:
 
 @pytest.mark.parametrize("user", ["", "root\nProxyCommand x", "a b", "x #", '"', "%h", "..", "$(id)"])
 def test_a_user_s_name_cannot_put_anything_into_the_configuration(user: str) -> None:
-    with pytest.raises(GuestlinkError, match="no user's name"):
+    with pytest.raises(GuestlinkError, match="has an invalid name"):
         stanza(NAME, user, ["guestlink-host", "ssh-proxy", NAME])
 
 

@@ -17,7 +17,7 @@ import pytest
 from guestlink.control import ControlClient
 from guestlink.service import Notifier
 from guestlink.tasks import TaskOwner
-from guestlink_host.daemon import Daemon
+from guestlink_host.host_daemon import HostDaemon
 from guestlink_host.settings import load_settings
 from support.fake_garcon import FakeGarcon
 
@@ -43,7 +43,7 @@ class Host:
     async def start(self) -> None:
         """Start the daemon and wait until it answers."""
         notifier = Notifier()
-        self._task = self._tasks.start(Daemon(load_settings()).run(notifier), name="daemon")
+        self._task = self._tasks.start(HostDaemon(load_settings()).run(notifier), name="daemon")
         while not (self.root / "run/guestlink-host/control.sock").exists():
             if self._task.done():
                 await self._task

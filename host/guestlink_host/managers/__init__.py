@@ -70,7 +70,7 @@ class Instance(NamedTuple):
         )
 
 
-class Carried(NamedTuple):
+class Mounts(NamedTuple):
     """The host's paths that are mounted in a container.
 
     :ivar directory: mounted as :data:`~guestlink.socket_directory.MOUNT_POINT`.
@@ -104,7 +104,7 @@ class Manager(ABC):
         """
 
     @abstractmethod
-    def attach(self, instance: Instance, carried: Carried) -> bool:
+    def attach(self, instance: Instance, mounts: Mounts) -> bool:
         """Mount the paths in the container, now and at every start. Attaching again changes nothing.
 
         :returns: whether a running container sees them at once; otherwise it does after its next start.
@@ -119,7 +119,7 @@ class Manager(ABC):
         """Remove our mounts only; a profile may have the container attached again."""
 
     @abstractmethod
-    def carry_again(self, instance: Instance, carried: Carried) -> bool:
+    def mount_again(self, instance: Instance, mounts: Mounts) -> bool:
         """Mount a directory that was created again: a running container still has the old one, or none.
 
         :returns: as :meth:`attach`.
@@ -215,16 +215,17 @@ def _no_manager(asked: Sequence[str]) -> ManagerError:
     if others and len(asked) == 1:
         return ManagerError(
             f"this machine has no {titles}, but {' and '.join(TITLES[kind] for kind in others)}",
-            hint=f"ask that: --manager {others[0]}",
+            hint=f"use that one: --manager {others[0]}",
         )
     if others:
+        excluded = " and ".join(TITLES[kind] for kind in others)
         return ManagerError(
-            f"this machine has no {titles}; {' and '.join(TITLES[kind] for kind in others)} may not be asked",
-            hint="the setting managers in guestlink-host.conf says which may",
+            f"this machine has no {titles}, and the settings exclude {excluded}",
+            hint="the setting managers in guestlink-host.conf lists the managers to use",
         )
     return ManagerError(
         f"this machine has no {titles}",
-        hint="install it; or mount the container's directory yourself, as `guestlink-host add NAME` says",
+        hint="install it; or mount the container's directory yourself: `guestlink-host add NAME` prints the paths",
     )
 
 

@@ -24,18 +24,19 @@ from guestlink_host.managers import (
     RUN_TIMEOUT,
     RUNNING,
     STOPPED,
-    Carried,
     IdRange,
     Instance,
     Manager,
     ManagerError,
+    Mounts,
     Ran,
 )
 
 _CONFIG, _OURS, _HOOK = "config", "guestlink.conf", "guestlink-hook"
 _SHOWN = "/run/guestlink-lxc"
 """The hook bind-mounts containers' directories below this path while the containers run."""
-_CARRIES = "# carries "
+_MOUNTS_LINE = "# carries "
+"""Beginning of the hook's line that names our directory; hooks of earlier versions have it too."""
 _PATH = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 _TIMEOUT = 30.0
 _START_TIMEOUT = 120.0
@@ -65,16 +66,16 @@ class Lxc(Manager):
             raise ManagerError(f"{self._directory} cannot be read: {reason(error)}") from error
         return [self._instance(name) for name in there if names is None or name in names]
 
-    def attach(self, instance: Instance, carried: Carried) -> bool:
+    def attach(self, instance: Instance, mounts: Mounts) -> bool:
         """See :class:`Manager`. LXC plugs nothing into a running container."""
         directory = self._directory / instance.name
         if instance.ids and os.getuid() != 0:
             raise ManagerError(
-                f"LXC cannot carry {carried.directory} into a container of a user's own",
-                hint="it mounts with the container's ids, which may not enter there; use LXD, Incus or root's LXC",
+                f"LXC cannot mount {mounts.directory} in a user's own container",
+                hint="LXC mounts with the container's ids, which may not enter it; use LXD, Incus or root's LXC",
             )
-        changed = self._write(directory / _HOOK, _hook(instance.name, carried), 0o755)
-        changed |= self._write(directory / _OURS, _lines(directory, instance, carried))
+        changed = self._write(directory / _HOOK, _hook(instance.name, mounts), 0o755)
+        changed |= self._write(directory / _OURS, _lines(directory, instance, mounts))
         config = self._read(directory / _CONFIG)
         if _include(directory) not in config.splitlines():
             end = "" if config.endswith("\n") else "\n"
@@ -95,7 +96,7 @@ class Lxc(Manager):
         """See :class:`Manager`."""
         self.detach(instance)
 
-    def carry_again(self, instance: Instance, carried: Carried) -> bool:
+    def mount_again(self, instance: Instance, mounts: Mounts) -> bool:
         """See :class:`Manager`."""
         return instance.status == STOPPED
 
@@ -137,11 +138,7 @@ class Lxc(Manager):
 
     def _inside(self, instance: Instance, argv: Sequence[str], stdin: int, timeout: float) -> Ran:
         words = ["lxc-attach", "-P", str(self._directory), "-n", instance.name, "--clear-env", "--", "env"]
-        try:
-            done = run_program([*words, _PATH, "HOME=/root", *argv], stdin=stdin, timeout=timeout)
-        except CommandFailed as error:
-            raise ManagerError(f"nothing can be run in {instance.name}: {error}") from error
-        return Ran(done.status, done.output, done.stderr.decode(errors="replace"))
+        return _execute([*words, _PATH, "HOME=/root", *argv], stdin, timeout)
 
     def _instance(self, name: str) -> Instance:
         words = ["lxc-info", "-P", str(self._directory), "-n", name]
@@ -156,22 +153,24 @@ class Lxc(Manager):
             name,
             _STATUS.get(status, status.lower()),
             tuple(IdRange(*map(int, numbers)) for numbers in ids),
-            _carried_by(directory / _HOOK) if is_attached else None,
+            _directory_of(directory / _HOOK) if is_attached else None,
             started,
         )
 
     @staticmethod
     def _run(argv: Sequence[str], timeout: float = _TIMEOUT) -> str:
-        try:
-            done = run_program(argv, timeout=timeout)
-        except CommandFailed as error:
-            raise ManagerError(str(error), hint="install LXC's commands") from error
-        if done.status != 0:
+        """Run one of LXC's commands on the host; returns its output.
+
+        :raises ManagerError: it cannot be run, or fails.
+        """
+        ran = _execute(argv, timeout=timeout)
+        if ran.status != 0:
+            lines = (ran.stderr or ran.stdout).strip().splitlines()
             raise ManagerError(
-                f"{argv[0]} failed" + "".join(f": {line}" for line in done.messages[:1]),
+                f"{argv[0]} failed" + (f": {lines[0]}" if lines else ""),
                 hint=f"try it by hand: {' '.join(argv)} -l INFO -o /dev/stderr",
             )
-        return done.output
+        return ran.stdout
 
     @staticmethod
     def _read(path: Path) -> str:
@@ -201,15 +200,30 @@ def find_lxc() -> Lxc | None:
     """LXC with this user's containers, if it is installed."""
     if shutil.which("lxc-info") is None or shutil.which("lxc-config") is None:
         return None
-    directory = run_program(["lxc-config", "lxc.lxcpath"], timeout=_TIMEOUT).output.strip()
+    directory = _execute(["lxc-config", "lxc.lxcpath"]).stdout.strip()
     return Lxc(Path(directory)) if os.path.isabs(directory) else None
+
+
+def _execute(argv: Sequence[str], stdin: int = subprocess.DEVNULL, timeout: float = _TIMEOUT) -> Ran:
+    """Run a command.
+
+    :param timeout: seconds.
+    :raises ManagerError: the command cannot be started, or takes longer.
+    """
+    try:
+        done = run_program(argv, stdin=stdin, timeout=timeout)
+    except CommandFailed as error:
+        raise ManagerError(
+            str(error), hint=f"install LXC's commands; if they are there, run {argv[0]} by hand"
+        ) from error
+    return Ran(done.status, done.output, done.stderr.decode(errors="replace"))
 
 
 def _include(directory: Path) -> str:
     return f"lxc.include = {directory / _OURS}"
 
 
-def _lines(directory: Path, instance: Instance, carried: Carried) -> str:
+def _lines(directory: Path, instance: Instance, mounts: Mounts) -> str:
     """The file that the container's configuration includes."""
     shown = f"{_SHOWN}/{instance.name}"
     # "optional", so that the container starts while nobody is logged in.
@@ -220,7 +234,7 @@ def _lines(directory: Path, instance: Instance, carried: Carried) -> str:
         f"lxc.mount.entry = {shown}/directory {MOUNT_POINT[1:]} none bind,optional,create=dir 0 0",
         f"lxc.mount.entry = {shown}/token {TOKEN_PATH[1:]} none bind,ro,optional,create=file 0 0",
     ]
-    for node in carried.devices:
+    for node in mounts.devices:
         lines.append(f"lxc.mount.entry = {node} dev/dri/{node.name} none bind,optional,create=file 0 0")
         if not instance.ids:
             number = os.stat(node).st_rdev
@@ -229,20 +243,20 @@ def _lines(directory: Path, instance: Instance, carried: Carried) -> str:
     return "\n".join(lines) + "\n"
 
 
-def _carried_by(hook: Path) -> Path | None:
+def _directory_of(hook: Path) -> Path | None:
     """The directory that a hook bind-mounts."""
     lines = hook.read_text(errors="surrogateescape").splitlines() if hook.exists() else []
-    return next((Path(line.removeprefix(_CARRIES)) for line in lines if line.startswith(_CARRIES)), None)
+    return next((Path(line.removeprefix(_MOUNTS_LINE)) for line in lines if line.startswith(_MOUNTS_LINE)), None)
 
 
-def _hook(name: str, carried: Carried) -> str:
+def _hook(name: str, mounts: Mounts) -> str:
     """The hook, which LXC runs as root. It mounts only what the user owns: a path may have become a link."""
     shown = shlex.quote(f"{_SHOWN}/{name}")
-    directory, token = (shlex.quote(str(path)) for path in (carried.directory, carried.token))
+    directory, token = (shlex.quote(str(path)) for path in (mounts.directory, mounts.token))
     return f"""\
 #!/bin/sh
 # Written by guestlink-host attach {name}; LXC runs it with the words NAME lxc pre-start|post-stop
-{_CARRIES}{carried.directory}
+{_MOUNTS_LINE}{mounts.directory}
 exec 2>/dev/null
 hide() {{
     umount -l {shown}/directory
@@ -250,7 +264,7 @@ hide() {{
     rmdir {shown}/directory && rm {shown}/token && rmdir {shown}
 }}
 show() {{
-    mount --bind "$1" "$2" && [ "$(stat -c %u "$2")" = {carried.directory.stat().st_uid} ] || umount -l "$2"
+    mount --bind "$1" "$2" && [ "$(stat -c %u "$2")" = {mounts.directory.stat().st_uid} ] || umount -l "$2"
 }}
 case ${{LXC_HOOK_TYPE:-$3}} in
     pre-start)

@@ -21,11 +21,11 @@ from guestlink_host.managers import (
     RUNNING,
     STOPPED,
     TITLES,
-    Carried,
     IdRange,
     Instance,
     Manager,
     ManagerError,
+    Mounts,
     Ran,
     id_ranges,
 )
@@ -66,9 +66,9 @@ class Lxd(Manager):
         containers = [self._instance(value) for value in found if value.get("type") == "container"]
         return [one for one in containers if names is None or one.name in names]
 
-    def attach(self, instance: Instance, carried: Carried) -> bool:
+    def attach(self, instance: Instance, mounts: Mounts) -> bool:
         """See :class:`Manager`. LXD plugs the devices into a running container."""
-        devices = _devices(carried)
+        devices = _devices(mounts)
         self._change(instance, lambda known: _without_ours(known) | devices, _wanted_again)
         return True
 
@@ -81,10 +81,10 @@ class Lxd(Manager):
         """See :class:`Manager`."""
         self._change(instance, _without_ours, _as_it_is)
 
-    def carry_again(self, instance: Instance, carried: Carried) -> bool:
+    def mount_again(self, instance: Instance, mounts: Mounts) -> bool:
         """See :class:`Manager`."""
         self.drop(instance)
-        return self.attach(instance, carried)
+        return self.attach(instance, mounts)
 
     def start(self, instance: Instance) -> None:
         """See :class:`Manager`."""
@@ -216,12 +216,12 @@ class Lxd(Manager):
             ) from error
         except TimeoutError as error:
             raise ManagerError(
-                f"{self._title} does not come to an end", hint=f"its log says why: {self._log()}"
+                f"{self._title} did not finish the operation", hint=f"its log may have the reason: {self._log()}"
             ) from error
         except (OSError, http.client.HTTPException, ValueError, TypeError, KeyError, AttributeError) as error:
             raise ManagerError(
                 f"{self._title} does not answer on {self._path}: {error or type(error).__name__}",
-                hint=f"is its daemon running? Its log says more: {self._log()}",
+                hint=f"check whether its daemon runs; its log: {self._log()}",
             ) from error
 
     def _call(
@@ -319,13 +319,13 @@ def node_devices(nodes: Iterable[Path]) -> dict[str, dict[str, str]]:
     return {_NODE + node.name: common | {"source": str(node), "path": f"/dev/dri/{node.name}"} for node in nodes}
 
 
-def _devices(carried: Carried) -> dict[str, dict[str, str]]:
-    # "required": "false", so that the container starts while nobody is logged in; carry_again() mounts later.
+def _devices(mounts: Mounts) -> dict[str, dict[str, str]]:
+    # "required": "false", so that the container starts while nobody is logged in; mount_again() mounts later.
     disk = {"type": "disk", "required": "false"}
     return {
-        _DIRECTORY: disk | {"source": str(carried.directory), "path": MOUNT_POINT},
-        _TOKEN: disk | {"source": str(carried.token), "path": TOKEN_PATH, "readonly": "true"},
-    } | node_devices(carried.devices)
+        _DIRECTORY: disk | {"source": str(mounts.directory), "path": MOUNT_POINT},
+        _TOKEN: disk | {"source": str(mounts.token), "path": TOKEN_PATH, "readonly": "true"},
+    } | node_devices(mounts.devices)
 
 
 def _as_it_is(config: dict[str, Any]) -> dict[str, Any]:

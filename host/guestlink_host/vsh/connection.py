@@ -16,9 +16,9 @@ from guestlink.errors import GuestlinkError
 from guestlink.progress import PATIENCE, Progress
 from guestlink.sockets import ConnectFailed, PeerPolicy, connect, listen, peer_of
 from guestlink.token import read_token
-from guestlink_host.control_client import daemon, wake
+from guestlink_host.control.client import daemon, start_and_wait
 from guestlink_host.settings import host_runtime_directory
-from guestlink_host.vsh.arguments import Arguments
+from guestlink_host.vsh.options import VshOptions
 
 VSHD_PORT = 9001
 """The vsock port on which a machine's vshd listens (chromeos-vsh.md §1.2)."""
@@ -31,11 +31,11 @@ _BACKLOG = 1024
 """Connections that wait for accept(2) during the call to garcon; over TCP every local user may open some."""
 _TRIES = 8
 _WHO_LISTENS = (
-    "look whether a vshd listens there; `systemctl --user start guestlink-vshd.socket` starts one on vsock"
+    "check whether a vshd listens there; `systemctl --user start guestlink-vshd.socket` starts one on vsock"
 )
 
 
-def connected(arguments: Arguments) -> socket.socket:
+def connected(arguments: VshOptions) -> socket.socket:
     """Return a connection to a vshd that waits for our setup.
 
     :raises GuestlinkError: no connection could be made.
@@ -48,30 +48,29 @@ def connected(arguments: Arguments) -> socket.socket:
         raise GuestlinkError(error.message, hint=_WHO_LISTENS) from error
 
 
-def _directly(arguments: Arguments) -> socket.socket:
-    if arguments.connect:
-        address = parse_address(arguments.connect)
-        if not isinstance(address, TcpAddress):
-            return connect(address)
-        if not arguments.token_file:
-            raise GuestlinkError(
-                "over TCP a vshd wants the container's token", hint="name its file with --token-file"
-            )
-        token = read_token(arguments.token_file)
-        connection = connect(address)
-        connection.sendall(_preface(token))
-        return connection
-    assert arguments.cid is not None
-    return connect(VsockAddress(arguments.cid, VSHD_PORT))
+def _directly(arguments: VshOptions) -> socket.socket:
+    if arguments.cid is not None:
+        return connect(VsockAddress(arguments.cid, VSHD_PORT))
+    address = parse_address(arguments.connect)
+    if not isinstance(address, TcpAddress):
+        return connect(address)
+    if not arguments.token_file:
+        raise GuestlinkError(
+            "over TCP a vshd requires the container's token", hint="name the token's file with --token-file"
+        )
+    token = read_token(arguments.token_file)
+    connection = connect(address)
+    connection.sendall(_preface(token))
+    return connection
 
 
-def _from_container(arguments: Arguments) -> socket.socket:
-    wake(arguments.name)
-    place = daemon().call("meeting_place", name=arguments.name)
-    with _listening(place["address"], arguments.listen_port) as (listener, port):
+def _from_container(arguments: VshOptions) -> socket.socket:
+    start_and_wait(arguments.name)
+    endpoint = daemon().call("shell_endpoint", name=arguments.name)
+    with _listening(endpoint["address"], arguments.listen_port) as (listener, port):
         # Listen before the call: the connection may arrive before the answer.
         daemon().call("launch_vshd", name=arguments.name, port=port, features=list(arguments.features))
-        connection = _accept(listener, place)
+        connection = _accept(listener, endpoint)
     if connection is None:
         raise GuestlinkError(
             f"{arguments.name} did not connect within {ACCEPT_TIMEOUT:g} s",
@@ -114,22 +113,21 @@ def _listening(template: str, port: int) -> Iterator[tuple[socket.socket, int]]:
 def _move(private: str, template: str, port: int) -> tuple[str, int]:
     for attempt in range(_TRIES):
         number = port or int.from_bytes(os.urandom(4)) or 1
-        address = parse_address(template.replace("{port}", str(number)))
-        assert isinstance(address, UnixAddress)
+        path = template.removeprefix("unix:").replace("{port}", str(number))
         try:
-            os.replace(private, address.path)
+            os.replace(private, path)
         except IsADirectoryError:
             if port or attempt == _TRIES - 1:
                 break
             continue  # The container has put a directory there.
-        return address.path, number
-    raise GuestlinkError(f"{address} is a directory", hint="remove it in the container")
+        return path, number
+    raise GuestlinkError(f"{path} is a directory", hint="remove it in the container")
 
 
-def _accept(listener: socket.socket, place: dict[str, Any]) -> socket.socket | None:
+def _accept(listener: socket.socket, endpoint: dict[str, Any]) -> socket.socket | None:
     """Wait for the container's connection; close all others."""
-    expected = _preface(place["token"]) if "token" in place else b""
-    uid, cid = place.get("uid"), place.get("cid")
+    expected = _preface(endpoint["token"]) if "token" in endpoint else b""
+    uid, cid = endpoint.get("uid"), endpoint.get("cid")
     policy = PeerPolicy(None if uid is None else {uid}, None if cid is None else {cid})
     began = time.monotonic()
     deadline = began + ACCEPT_TIMEOUT

@@ -13,9 +13,9 @@ from types import FrameType
 from guestlink import __version__
 from guestlink.errors import GuestlinkError
 from guestlink.vsh import Setup, SetupTooLarge, encode_setup
-from guestlink_host.vsh.arguments import ACCOUNT_VARIABLES, HELP, SSH_FAILED, Arguments, parse
+from guestlink_host.vsh.client_session import BROKEN, ClientSession
 from guestlink_host.vsh.connection import connected
-from guestlink_host.vsh.session import BROKEN, Session
+from guestlink_host.vsh.options import ACCOUNT_VARIABLES, HELP, SSH_FAILED, VshOptions, parse
 from guestlink_host.vsh.terminal import Terminal, window_size
 
 
@@ -40,7 +40,7 @@ def main(words: Sequence[str]) -> int:
     return run(arguments)
 
 
-def run(arguments: Arguments) -> int:
+def run(arguments: VshOptions) -> int:
     """Run a session and return its exit status; raises as :func:`main` does."""
     try:
         return _run(arguments)
@@ -50,7 +50,7 @@ def run(arguments: Arguments) -> int:
         raise
 
 
-def _run(arguments: Arguments) -> int:
+def _run(arguments: VshOptions) -> int:
     if arguments.no_input:
         _close_input()
     for number in (signal.SIGTERM, signal.SIGHUP):
@@ -79,7 +79,7 @@ def _run(arguments: Arguments) -> int:
     gc.freeze()  # These objects stay: exclude them from collections during the session.
     broken = SSH_FAILED if arguments.like_ssh else BROKEN
     connection = connected(arguments)
-    return Session(
+    return ClientSession(
         connection,
         setup,
         terminal,
@@ -105,7 +105,7 @@ def _shortened(setup: Setup, error: SetupTooLarge) -> tuple[Setup, bytes]:
     return shorter, first_input
 
 
-def _variables(arguments: Arguments) -> dict[bytes, bytes]:
+def _variables(arguments: VshOptions) -> dict[bytes, bytes]:
     """The session's variables: TERM, ours that match ``send_env``, and those that the command line sets."""
     sent = {b"TERM"}
     for pattern in arguments.send_env:

@@ -59,7 +59,7 @@ _REFUSED_KEYWORDS = {
     "permitlocalcommand": "runs no local commands",
     "proxycommand": "goes through no other program",
     "proxyjump": "goes through no other host",
-    "remotecommand": "takes the command behind the container's name alone",
+    "remotecommand": "takes the command only after the container's name",
     "remoteforward": "forwards no ports",
     "tunnel": "makes no tunnels",
 }

@@ -461,8 +461,8 @@ def test_terminations_restore_the_terminal(server: FakeServer) -> None:
 
 def test_a_crash_restores_the_terminal(server: FakeServer) -> None:
     program = (
-        "import sys; from guestlink_host.vsh import session, __main__;"
-        "session.Session._read_input = lambda self: 1 / 0;"
+        "import sys; from guestlink_host.vsh import client_session, __main__;"
+        "client_session.ClientSession._read_input = lambda self: 1 / 0;"
         f"sys.argv[1:] = ['--connect={server.address}']; sys.exit(__main__.main())"
     )
     with terminal([VSH[0], "-c", program]) as screen:

@@ -18,7 +18,7 @@ from guestlink.address import TcpAddress, UnixAddress
 from guestlink.errors import GuestlinkError
 from guestlink.sockets import connect, listen
 from guestlink_host.vsh import connection
-from guestlink_host.vsh.arguments import Arguments
+from guestlink_host.vsh.options import VshOptions
 from support.fake_garcon import FakeGarcon
 from support.host import Host, host_in_test
 from support.stage import LIMIT
@@ -35,7 +35,7 @@ async def host(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Host]:
 
 def meet(port: int = 0) -> asyncio.Future[socket.socket]:
     """Start to connect as vsh does."""
-    arguments = Arguments(name="demo", listen_port=port)
+    arguments = VshOptions(name="demo", listen_port=port)
     return asyncio.get_running_loop().run_in_executor(None, connection.connected, arguments)
 
 
@@ -139,7 +139,7 @@ async def test_a_client_that_is_ended_while_it_waits_leaves_no_socket(host: Host
 async def test_a_server_that_says_nothing_is_given_up(tmp_path: Path) -> None:
     address = UnixAddress(str(tmp_path / "silent"))
     program = (
-        "import sys; from guestlink_host.vsh import session, __main__; session.READY_TIMEOUT = 0.1;"
+        "import sys; from guestlink_host.vsh import client_session, __main__; client_session.READY_TIMEOUT = 0.1;"
         f"sys.argv[1:] = ['--connect={address}', '--', 'x']; sys.exit(__main__.main())"
     )
     with listen(address):
@@ -148,7 +148,9 @@ async def test_a_server_that_says_nothing_is_given_up(tmp_path: Path) -> None:
         )
         _, err = await asyncio.wait_for(process.communicate(), LIMIT)
     assert process.returncode == 1
-    assert err == b"vsh: the shell server did not answer within 0.1 s\n"
+    first, second = err.decode().splitlines()
+    assert first == "vsh: the shell server did not answer within 0.1 s"
+    assert "restart garcon" in second
 
 
 async def test_nobody_at_an_address_is_one_sentence_and_advice(tmp_path: Path) -> None:
@@ -164,17 +166,17 @@ async def test_nobody_at_an_address_is_one_sentence_and_advice(tmp_path: Path) -
         _, err = await asyncio.wait_for(process.communicate(), LIMIT)
         assert process.returncode == 1
         assert err.startswith(f"vsh: cannot connect to {address}: ".encode())
-        assert b"\n  look whether a vshd listens there" in err
+        assert b"\n  check whether a vshd listens there" in err
         assert err.count(b"\n") == 2
 
 
-def test_a_vshd_that_listens_on_tcp_is_told_the_token(tmp_path: Path) -> None:
+def test_a_vshd_that_listens_on_tcp_is_sent_the_token(tmp_path: Path) -> None:
     (tmp_path / "token").write_text(TOKEN)
     with listen(TcpAddress("127.0.0.1", 0)) as listener:
         address = TcpAddress("127.0.0.1", listener.getsockname()[1])
-        with pytest.raises(GuestlinkError, match="wants the container's token"):
-            connection.connected(Arguments(connect=str(address)))
-        with connection.connected(Arguments(connect=str(address), token_file=str(tmp_path / "token"))):
+        with pytest.raises(GuestlinkError, match="requires the container's token"):
+            connection.connected(VshOptions(connect=str(address)))
+        with connection.connected(VshOptions(connect=str(address), token_file=str(tmp_path / "token"))):
             listener.setblocking(True)
             vshd, _ = listener.accept()
             with vshd:

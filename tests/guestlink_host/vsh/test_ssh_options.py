@@ -5,10 +5,10 @@ from __future__ import annotations
 import pytest
 
 from guestlink.errors import GuestlinkError
-from guestlink_host.vsh.arguments import Arguments, parse
+from guestlink_host.vsh.options import VshOptions, parse
 
 
-def line(words: list[str]) -> Arguments:
+def line(words: list[str]) -> VshOptions:
     """The parsed arguments; their command is the line for the user's shell."""
     arguments = parse(words)
     assert arguments.argv[:2] == ("/bin/sh", "-c")
@@ -45,8 +45,8 @@ def test_programs_give_a_line_for_the_shell(words: list[str], command: str, user
 
 def test_words_behind_the_dashes_are_exact_and_so_are_the_originals() -> None:
     for words in (["ana@work", "--", "ls", "a b"], ["--", "ana@work", "--", "ls", "a b"]):
-        assert parse(words) == Arguments(name="work", user="ana", argv=("ls", "a b"))
-    assert parse(["-target_container=work", "ls", "a b"]) == Arguments(name="work", argv=("ls", "a b"))
+        assert parse(words) == VshOptions(name="work", user="ana", argv=("ls", "a b"))
+    assert parse(["-target_container=work", "ls", "a b"]) == VshOptions(name="work", argv=("ls", "a b"))
 
 
 def test_sftp_is_a_subsystem() -> None:

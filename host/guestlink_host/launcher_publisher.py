@@ -30,7 +30,7 @@ _PAUSE_LIMIT = 1.0
 daemon busy."""
 
 
-class Publisher:
+class LauncherPublisher:
     """The launchers of one container.
 
     It writes launchers at once, with the icons that it has; it writes new icons when garcon has sent them.
@@ -103,6 +103,10 @@ class Publisher:
         """Stop the work in other threads; no file changes after this."""
         await asyncio.to_thread(self._files.stop)
 
+    def leave(self) -> None:
+        """Forget the container's names: the container is no longer in the registry."""
+        self._names.forget(self._container)
+
     async def remove_files(self) -> None:
         """Remove every launcher and icon. Call it after :meth:`run` has been cancelled.
 
@@ -125,7 +129,7 @@ class Publisher:
             except Stopped:
                 return
             except CallFailed as error:
-                _log.info("icons of %s are asked for again: %s", self._container, error)
+                _log.info("icons of %s are requested again: %s", self._container, error)
                 self.problem = ""  # Everything else is written.
                 self._again()
             except DiskProblem as error:
@@ -196,7 +200,7 @@ class Publisher:
         }
         applications = list(self.applications.values())
         wanted = await asyncio.to_thread(
-            plan, self._container, applications, self._program, without_icon, self._names.tells
+            plan, self._container, applications, self._program, without_icon, self._names.shows_container
         )
         written, removed = await asyncio.to_thread(self._files.write_launchers, wanted)
         if written or removed:
@@ -251,7 +255,7 @@ class Publisher:
         except OSError as error:
             raise DiskProblem(
                 f"the list of {self._container} cannot be kept: {reason(error)}",
-                hint=f"make room in {self._state.parent}; it is tried again by itself",
+                hint=f"make room in {self._state.parent}; guestlink-host tries again by itself",
             ) from error
         except GuestlinkError as error:
             raise DiskProblem(error.message, hint=error.hint) from error

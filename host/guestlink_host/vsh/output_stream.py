@@ -15,7 +15,7 @@ _PIPE_BUF = 4096
 """Bytes that a pipe accepts without blocking when poll(2) reports POLLOUT (pipe(7))."""
 
 
-class Outlet:
+class OutputStream:
     """Standard output or standard error.
 
     We open the descriptor a second time, non-blocking: the open file that we inherited is shared with the shell and

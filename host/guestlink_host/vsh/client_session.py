@@ -38,7 +38,7 @@ from guestlink.vsh import (
     encode_signal,
 )
 from guestlink_host.vsh.escape import DISCONNECT, HELP, SUSPEND, EscapeFilter, help_text
-from guestlink_host.vsh.outlet import Outlet
+from guestlink_host.vsh.output_stream import OutputStream
 from guestlink_host.vsh.terminal import Terminal, window_size
 
 BROKEN = 123
@@ -68,7 +68,7 @@ class _Over(Exception):
         self.at_once = at_once
 
 
-class Session:
+class ClientSession:
     """A session over a connection.
 
     :param sock: connected to a vshd that waits for our setup; closed by :meth:`run`.
@@ -107,9 +107,9 @@ class Session:
         self._input_open = True
         self._terminated = False
         self._poller = select.poll()
-        self._outlets: dict[int, Outlet] = {
-            Stream.STDOUT: Outlet(1, self._poller),
-            Stream.STDERR: Outlet(2, self._poller),
+        self._outputs: dict[int, OutputStream] = {
+            Stream.STDOUT: OutputStream(1, self._poller),
+            Stream.STDERR: OutputStream(2, self._poller),
         }
         self._masks: dict[int, int] = {}
         self._signals, self._wakeup = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
@@ -133,15 +133,15 @@ class Session:
             if self._terminal is not None:
                 self._terminal.leave()
             self._sock.close()
-            for outlet in self._outlets.values():
-                outlet.close()
+            for output in self._outputs.values():
+                output.close()
             os.close(self._signals)
             os.close(self._wakeup)
 
     def _finish(self, over: _Over) -> int:
         if not over.at_once:
-            for outlet in self._outlets.values():
-                outlet.finish()
+            for output in self._outputs.values():
+                output.finish()
         if self._terminal is not None:
             self._terminal.leave()
         if over.why:
@@ -151,17 +151,20 @@ class Session:
     # -- one turn of the loop --------------------------------------------------------------------------------------
 
     def _turn(self, deadline: float) -> None:
-        slow = any(outlet.queued >= HIGH_WATER for outlet in self._outlets.values())
+        slow = any(output.queued >= HIGH_WATER for output in self._outputs.values())
         self._want(
             self._sock.fileno(), (0 if slow else select.POLLIN) | (select.POLLOUT if self._backlog.size else 0)
         )
         reading = self._input_open and self._ready and self._backlog.size < HIGH_WATER
         self._want(0, select.POLLIN if reading else 0)
-        for outlet in self._outlets.values():
-            outlet.watch()
+        for output in self._outputs.values():
+            output.watch()
         timeout = None
         if not self._ready and (timeout := (deadline - time.monotonic()) * 1000) <= 0:
-            raise GuestlinkError(f"the shell server did not answer within {READY_TIMEOUT:g} s")
+            raise GuestlinkError(
+                f"the shell server did not answer within {READY_TIMEOUT:g} s",
+                hint="try again; if it stays so, restart garcon in the container",
+            )
         ready = self._poller.poll(timeout)
         # Signals first: send the window's new size before the bytes that were typed into it.
         self._take_signals()
@@ -221,14 +224,14 @@ class Session:
         """
         for event in events:
             if isinstance(event, Data):
-                if (outlet := self._outlets.get(event.stream)) is None:
+                if (output := self._outputs.get(event.stream)) is None:
                     continue
                 if event.data and lent:
-                    outlet.put_lent(event.data)
+                    output.put_lent(event.data)
                 elif event.data:
-                    outlet.put(event.data)
+                    output.put(event.data)
                 else:
-                    outlet.end()
+                    output.end()
             elif isinstance(event, StatusChange):
                 self._change(event)
             elif isinstance(event, SetupAnswer):
@@ -236,14 +239,14 @@ class Session:
 
     def _begin(self, answer: SetupAnswer) -> None:
         if answer.status != Status.READY:
-            hint = "name a directory that is there; a relative one begins at the home directory"
+            hint = "name a directory that exists; a relative path begins at the home directory"
             raise GuestlinkError(
                 _visible(answer.description) or "the other side refused the session",
                 hint=hint if answer.description.startswith(NO_CWD) else "",
             )
         if self._setup.requires_cwd and answer.description == READY_TEXT:
             raise GuestlinkError(
-                "the other side does not say whether it could enter the directory",
+                "the other side does not report whether it could enter the directory",
                 hint="leave --cwd out and let the command change the directory: this vshd is not Guestlink's",
             )
         self._ready = True
@@ -262,7 +265,7 @@ class Session:
             number = death_signal(change)
             raise _Over(128 + number if number else change.code & 0xFF)
         if change.status != Status.READY:
-            raise self._broken(_visible(change.description) or f"the other side said status {change.status}")
+            raise self._broken(_visible(change.description) or f"the other side sent the status {change.status}")
 
     def _broken(self, why: str) -> Exception:
         if self._ready:
@@ -270,9 +273,9 @@ class Session:
         return GuestlinkError(f"no session came about: {why}")
 
     def _write_output(self) -> None:
-        for outlet in self._outlets.values():
-            outlet.write()
-        if self._outlets[Stream.STDOUT].broken:
+        for output in self._outputs.values():
+            output.write()
+        if self._outputs[Stream.STDOUT].broken:
             raise _Over(128 + signal.SIGPIPE)  # The status of a program that SIGPIPE killed.
 
     # -- to the vshd -----------------------------------------------------------------------------------------------
@@ -296,7 +299,7 @@ class Session:
             elif part == SUSPEND:
                 self._suspend()
             elif part == HELP:
-                self._outlets[Stream.STDOUT].put(help_text(self._escape_character).encode())
+                self._outputs[Stream.STDOUT].put(help_text(self._escape_character).encode())
                 self._write_output()
 
     def _send(self, buffers: Iterable[Bytes]) -> None:

@@ -30,27 +30,27 @@ usage: vsh NAME [OPTION...] [-- [VARIABLE=VALUE...] [COMMAND [ARGUMENT...]]]
        vsh [USER@]NAME [OPTION...] COMMAND-LINE...
        vsh --cid=CID | --connect=ADDRESS [OPTION...] [--] [VARIABLE=VALUE...] [COMMAND...]
 
-Open a shell in a container, or run a command there. Behind -- the command is started as it is written, without a
-shell. Without -- vsh does as ssh: it joins the words with spaces, and the user's shell reads the line. So rsync,
+Open a shell in a container, or run a command there. After -- each word reaches the command unchanged, without a
+shell. Without -- vsh works like ssh: it joins the words with spaces, and the user's shell reads the line. So rsync,
 git, scp and others can start vsh in ssh's place.
 
-The status is the command's own, 128 and the signal's number where a signal ended it, 1 where no session came about,
-and 123 where the connection broke; without -- it is 255, as ssh's, in both of these cases.
+The exit status is the command's own; 128 plus the signal's number if a signal killed the command; 1 if no session
+began; 123 if the connection broke. Without -- the last two are 255, as with ssh.
 
-  --user=USER, -l USER  become this user, where the other side can (default: the session's user)
-  --cwd=DIRECTORY     begin there, or fail; relative to the home directory, which ~ stands for; a number takes the
-                      directory of the process with this number inside
-  --env=NAME=VALUE    set a variable; as often as needed
-  -t, -T              use a terminal, or none (default: one if standard input and output are terminals)
+  --user=USER, -l USER  run as this user, if the other side can (default: the session's user)
+  --cwd=DIRECTORY     start in this directory, or fail; a relative path begins at the home directory (~); a number
+                      means the directory of the process with this pid inside
+  --env=NAME=VALUE    set a variable; may be given more than once
+  -t, -T              always use a terminal, or never (default: if standard input and output are terminals)
   -n                  standard input is empty
-  -f                  go to the background when the command runs; implies -n
-  -e CHARACTER        escape character at the beginning of a line (default: ~), or "none"; ~? lists what follows it
+  -f                  go to the background when the session has begun; implies -n
+  -e CHARACTER        escape character at the beginning of a line (default: ~), or "none"; ~? lists the sequences
   -o KEYWORD=VALUE    SendEnv, SetEnv, RequestTTY, User and others, as in ssh_config(5)
   --cid=CID           connect to the vshd that listens on port 9001 of this vsock context id
   --connect=ADDRESS   connect to the vshd that listens at vsock:CID:PORT, unix:/path or tcp:HOST:PORT
-  --token-file=FILE   holds the container's token, which a connection over TCP begins with
+  --token-file=FILE   file with the container's token, which vsh sends first over TCP
   --target_container=NAME, --vm_name=NAME, --owner_id=ID, --listen_port=PORT, --container_features=N,N
-                      as with the original vsh; the second and third name nothing on this kind of host
+                      as with the original vsh; --vm_name and --owner_id have no meaning on this kind of host
   --help, --version
 
 ssh's other options are accepted; vsh(1) lists those that have no effect and those that are refused.
@@ -84,7 +84,7 @@ exit 127
 _SUBSYSTEMS = {"sftp": ("/bin/sh", "-c", _SFTP_SERVER)}
 
 
-class Arguments(NamedTuple):
+class VshOptions(NamedTuple):
     """The parsed command line.
 
     :ivar name: the container; ``""`` in direct mode.
@@ -135,7 +135,7 @@ class Arguments(NamedTuple):
         return VM_SHELL if self.cid is not None else self.name
 
 
-def parse(words: Sequence[str]) -> Arguments:
+def parse(words: Sequence[str]) -> VshOptions:
     """Read the command line.
 
     :raises GuestlinkError: the command line is wrong; ``exit_code`` is 64, 65 or 1, as with ChromeOS's vsh.
@@ -143,7 +143,7 @@ def parse(words: Sequence[str]) -> Arguments:
     read = _CommandLine(list(words))
     given, positional = read.given, read.positional
     if "help" in given or "version" in given:
-        return Arguments(help="help" in given, version="version" in given)
+        return VshOptions(help="help" in given, version="version" in given)
     name = given.get("target_container", "")
     direct = not name and not given.keys().isdisjoint(_WAYS) and "listen_port" not in given
     like_ssh = False
@@ -168,8 +168,8 @@ def parse(words: Sequence[str]) -> Arguments:
         argv = _shell_line(" ".join(positional))
     cwd, cwd_pid = _directory(given)
     if given.get("background") and not argv:
-        raise GuestlinkError("-f needs a command", hint="write it behind the name", exit_code=EX_USAGE)
-    return Arguments(
+        raise GuestlinkError("-f needs a command", hint="write the command after the name", exit_code=EX_USAGE)
+    return VshOptions(
         name=name,
         cid=_number(given, "cid", 2**32 - 1) if direct and "cid" in given else None,
         connect=given.get("connect", ""),
@@ -344,7 +344,7 @@ def _check_ways(given: dict[str, str], direct: bool) -> None:
     """Refuse two addresses of a vshd at once, and options without effect on the connection."""
     ways = [f"--{key}" for key in ("target_container", *_WAYS) if key in given]
     if direct and len(ways) != 1:
-        raise GuestlinkError("say one of --cid, --vm_name and --connect", hint="`vsh --help` shows how")
+        raise GuestlinkError("--cid, --vm_name and --connect exclude each other", hint="`vsh --help` shows how")
     if direct and "vm_name" in given:
         raise GuestlinkError(
             "machines have no names on this kind of host",

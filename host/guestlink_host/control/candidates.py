@@ -5,10 +5,11 @@ Shells run this command while the user types, so errors print nothing.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 from guestlink.errors import GuestlinkError
-from guestlink_host.control_client import daemon
+from guestlink_host.control.client import daemon
+from guestlink_host.control.command import SHELLS, Command, argument
 
 
 def _containers() -> Iterable[str]:
@@ -34,25 +35,38 @@ def _applications(name: str) -> Iterable[str]:
     return (application["id"] for application in daemon().call("apps", name=name)["applications"])
 
 
+KINDS: dict[str, Callable[..., Iterable[str]]] = {
+    "containers": _containers,
+    "instances": _instances,
+    "applications": _applications,
+}
+"""What can be completed. For applications, a container's name follows the kind."""
+
+
 def run(words: list[str]) -> int:
     """Print the candidates.
 
-    :param words: ``containers``, ``instances``, or ``applications`` and a container's name.
+    :param words: a key of :data:`KINDS`; after ``applications`` also a container's name.
     :returns: 0, or 1 after an error.
     """
-    try:
-        match words:
-            case ["containers"]:
-                found = _containers()
-            case ["instances"]:
-                found = _instances()
-            case ["applications", name]:
-                found = _applications(name)
-            case _:
-                raise GuestlinkError("which candidates?", hint="write containers, instances or applications NAME")
-        for name in sorted(set(found)):
-            if "\n" not in name:
-                print(name)
-    except GuestlinkError:
-        return 1
-    return 0
+    if words[:1] and words[0] in KINDS and len(words) == 1 + (words[0] == "applications"):
+        try:
+            for name in sorted(set(KINDS[words[0]](*words[1:]))):
+                if "\n" not in name:
+                    print(name)
+        except GuestlinkError:
+            return 1
+        return 0
+    return 1
+
+
+COMMANDS = (
+    Command(
+        "candidates",
+        "print names for the shells' completion",
+        section=SHELLS,
+        arguments=(argument("kind", metavar="KIND"), argument("name", nargs="?", metavar="NAME")),
+        run_words=run,
+        is_plumbing=True,
+    ),
+)

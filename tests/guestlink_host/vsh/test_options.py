@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from guestlink.errors import GuestlinkError
-from guestlink_host.vsh.arguments import Arguments, parse
+from guestlink_host.vsh.options import VshOptions, parse
 
 
 def test_a_container_alone_means_a_login_shell() -> None:
@@ -26,7 +26,7 @@ def test_a_container_alone_means_a_login_shell() -> None:
     ],
 )
 def test_a_command_stands_behind_the_container(words: list[str]) -> None:
-    assert parse(words) == Arguments(name="work", argv=("ls", "-l"))
+    assert parse(words) == VshOptions(name="work", argv=("ls", "-l"))
 
 
 def test_options_stand_before_or_behind_the_name() -> None:
@@ -106,7 +106,7 @@ def test_container_features_are_numbers() -> None:
         (["work", "--user"], 65, "--user needs a value"),
         (["work", "--env=novalue"], 65, "sets no variable"),
         (["work", "-e", "ab"], 65, "is not an escape character"),
-        (["--cid=3", "--connect=unix:/x"], 1, "say one of"),
+        (["--cid=3", "--connect=unix:/x"], 1, "exclude each other"),
         (["--vm_name=termina", "--owner_id=1"], 1, "machines have no names"),
     ],
 )

@@ -108,7 +108,7 @@ async def test_a_list_that_has_not_changed_still_asks_for_every_picture(host: Ho
 async def test_pictures_that_could_not_be_had_are_asked_for_again(
     host: Host, monkeypatch: pytest.MonkeyPatch, code: str
 ) -> None:
-    monkeypatch.setattr("guestlink_host.publisher.FIRST_RETRY", 0.01)
+    monkeypatch.setattr("guestlink_host.launcher_publisher.FIRST_RETRY", 0.01)
     guest = await host.add()
     answer, refusals = guest.get_icon, [code, code]
 

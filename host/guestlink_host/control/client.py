@@ -10,7 +10,7 @@ from guestlink.progress import Progress
 from guestlink_host.settings import control_socket
 
 _PAUSE = 0.1
-"""Seconds between two ``wake`` calls."""
+"""Seconds between two ``start_and_wait`` calls."""
 
 
 def daemon() -> ControlClient:
@@ -22,19 +22,20 @@ def daemon() -> ControlClient:
     )
 
 
-def wake(name: str, say: Callable[[str], None] | None = None) -> None:
+def start_and_wait(name: str, report: Callable[[str], None] | None = None) -> None:
     """Start a container if its manager has stopped it, and wait until it is reachable.
 
-    :param say: is called with each step, once; a :class:`Progress` shows the step in any case.
+    :param report: is called with each step, once; a :class:`Progress` shows the step in any case.
     :raises GuestlinkError: the container cannot be started, or does not register.
     """
-    answer = daemon().call("wake", name=name, first=True)
-    said = ""
+    answer = daemon().call("start_and_wait", name=name, first=True)
+    reported = ""
     with Progress() as progress:
         while not answer["ready"]:
-            progress.say(answer["doing"])
-            if say is not None and answer["doing"] != said:
-                say(answer["doing"])
-            said = answer["doing"]
+            step = answer["doing"]
+            progress.say(step)
+            if report is not None and step != reported:
+                report(step)
+            reported = step
             time.sleep(_PAUSE)
-            answer = daemon().call("wake", name=name)
+            answer = daemon().call("start_and_wait", name=name)

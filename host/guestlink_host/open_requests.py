@@ -16,9 +16,9 @@ from guestlink.tasks import TaskOwner
 from guestlink_host.desktop import OUTCOME_TIME, QUESTION_LIMIT, Desktop, DesktopFailed
 from guestlink_host.guest import Guest
 from guestlink_host.names import visible_line
-from guestlink_host.notification import notify
-from guestlink_host.settings import TERMINAL_POLICY, URL_POLICY, URL_SCHEMES
+from guestlink_host.settings import URL_SCHEMES
 from guestlink_host.url_policy import NOT_SHARED, UrlRefused, translate_url
+from guestlink_host.user_notifications import UserNotifications
 
 _log = logging.getLogger(__name__)
 
@@ -26,18 +26,23 @@ _SHOWN = 300
 """Characters of a URL in an event and a notification."""
 
 
-class Openings:
+class OpenRequests:
     """Decides by policy whether to open URLs and terminals.
 
     :param config: the settings.
     :param desktop: opens the URLs and terminals.
+    :param notifications: show failures that come after the answer to the container.
     """
 
-    def __init__(self, config: Config, desktop: Desktop) -> None:
+    def __init__(self, config: Config, desktop: Desktop, notifications: UserNotifications) -> None:
+        self._notifications = notifications
         self._config = config
         self._desktop = desktop
-        self._tasks = TaskOwner("openings")
+        self._tasks = TaskOwner("open requests")
         self._asking: set[str] = set()
+
+    async def start(self) -> None:
+        """Nothing runs before the first request."""
 
     async def close(self) -> None:
         """Cancel every question to the user."""
@@ -59,7 +64,7 @@ class Openings:
         shown = visible_line(url, _SHOWN)
         await self._decide(
             guest,
-            guest.container.url_policy or self._config[URL_POLICY],
+            guest.container.policies(self._config)["url"],
             question,
             lambda: self._desktop.open_url(url, lambda error: self._failed(guest, shown, error)),
             ("opened", shown),
@@ -71,7 +76,7 @@ class Openings:
         shown = visible_line(" ".join(words), QUESTION_LIMIT)
         await self._decide(
             guest,
-            guest.container.terminal_policy or self._config[TERMINAL_POLICY],
+            guest.container.policies(self._config)["terminal"],
             f"Open a terminal in the container {name}?" + (f"\n\n{shown}" if shown else ""),
             lambda: self._desktop.open_terminal(name, words),
             ("terminal", shown),
@@ -84,9 +89,15 @@ class Openings:
             await act()
             guest.event(*done)
         elif policy == "deny":
-            raise GuestlinkError("the host's policy for this container forbids it")
+            raise GuestlinkError(
+                "the host's policy for this container forbids it",
+                hint=f"on the host, `guestlink-host policy {guest.container.name}` shows and changes the policy",
+            )
         elif guest.container.name in self._asking:
-            raise GuestlinkError("the host's user is still being asked about something else")
+            raise GuestlinkError(
+                "the host's user has not answered an earlier question of this container",
+                hint="try again after the answer",
+            )
         else:
             self._asking.add(guest.container.name)
             name = f"question of {guest.container.name}"
@@ -129,8 +140,7 @@ class Openings:
         name = guest.container.name
         _log.warning("%s wanted to open %s: %s", name, what, error)
         guest.event("failed", f"{what}: {error}")
-        told = asyncio.to_thread(notify, f"The container {name} wanted to open {what}", str(error))
-        self._tasks.start(told, name="notify the user")
+        self._notifications.show(f"The container {name} wanted to open {what}", str(error))
 
 
 def _checked_file(url: str, guest: Guest) -> str:
@@ -145,8 +155,11 @@ def _checked_file(url: str, guest: Guest) -> str:
     try:
         mode = os.stat(path).st_mode
     except (OSError, ValueError) as error:
-        raise UrlRefused("there is no such file on the host") from error
+        raise UrlRefused("there is no such file on the host", hint="check the path") from error
     is_program = stat.S_ISREG(mode) and (mode & 0o111 or path.lower().endswith(".desktop"))
     if is_program or not (stat.S_ISREG(mode) or stat.S_ISDIR(mode)):
-        raise UrlRefused("the host opens documents and folders, not programs")
+        raise UrlRefused(
+            "the host opens documents and folders, not programs",
+            hint="open the folder; its user can start the program there",
+        )
     return "file://" + quote(os.fsencode(path))

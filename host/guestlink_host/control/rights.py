@@ -1,0 +1,115 @@
+"""The commands for a container's rights on this desktop: ``policy`` and ``share``."""
+
+from __future__ import annotations
+
+import argparse
+import os
+from typing import TYPE_CHECKING, Any
+
+from guestlink.errors import GuestlinkError
+from guestlink_host.control.client import daemon
+from guestlink_host.control.command import NAME, RIGHTS, Call, Command, Field, argument
+from guestlink_host.control.printing import print_json
+from guestlink_host.control.request_validation import choice, folder, text
+from guestlink_host.settings import POLICIES
+
+if TYPE_CHECKING:
+    from guestlink_host.parts import Parts
+
+
+def _print_policy(arguments: argparse.Namespace) -> int:
+    change = {arguments.what: arguments.policy} if arguments.policy else {}
+    policies = daemon().call("policy", name=arguments.name, **change)
+    if arguments.what and not arguments.policy:
+        policies = {arguments.what: policies[arguments.what]}
+    if arguments.json:
+        return print_json(policies)
+    for what, policy in policies.items():
+        print(f"{what}: {policy}")
+    return 0
+
+
+async def _policy(parts: Parts, name: str, **policies: str | None) -> dict[str, Any]:
+    guest = parts.services.guest(name)
+    change = {f"{what}_policy": policy for what, policy in policies.items() if policy is not None}
+    if change:
+        guest.container = parts.containers.change(name, **change)
+    return guest.container.policies(parts.config)
+
+
+def _print_shares(arguments: argparse.Namespace) -> int:
+    if "" in (arguments.host, arguments.inside, arguments.forget):
+        raise GuestlinkError("the folder's name is empty", hint="leave it out to list the shared folders")
+    if arguments.host and not os.path.isdir(arguments.host):
+        raise GuestlinkError(
+            f"{arguments.host} is no folder of this machine", hint="create it first, or check the spelling"
+        )
+    change = {
+        "host": os.path.abspath(arguments.host) if arguments.host else None,
+        "inside": arguments.inside,
+        "forget": os.path.abspath(arguments.forget) if arguments.forget else None,
+    }
+    shares = daemon().call("share", name=arguments.name, **change)["shares"]
+    if arguments.json:
+        return print_json(shares)
+    for share in shares:
+        print(f"{share['host']}  as  {share['inside']}")
+    return 0
+
+
+async def _share(
+    parts: Parts, name: str, host: str | None, inside: str | None, forget: str | None
+) -> dict[str, Any]:
+    from guestlink_host.containers import SHARE_LIMIT
+    from guestlink_host.url_policy import Share
+
+    guest = parts.services.guest(name)
+    shares = {share.host: share for share in guest.container.shares}
+    if host is not None:
+        shares[host] = Share(host, inside or host)
+        if len(shares) > SHARE_LIMIT:
+            raise GuestlinkError(f"there are {SHARE_LIMIT} shared folders already", hint="forget one first")
+    if forget is not None and shares.pop(forget, None) is None:
+        raise GuestlinkError(
+            f"{forget} is not shared with {name}", hint=f"`guestlink-host share {name}` lists the shared folders"
+        )
+    guest.container = parts.containers.change(name, shares=tuple(shares.values()))
+    return {"shares": [share._asdict() for share in shares.values()]}
+
+
+_POLICY = choice("policy", POLICIES)
+
+COMMANDS = (
+    Command(
+        "policy",
+        "show or set whether a container may open URLs or terminals on this desktop",
+        section=RIGHTS,
+        example="policy work url ask",
+        arguments=(
+            NAME,
+            argument("what", nargs="?", choices=("url", "terminal"), help="URLs or terminals"),
+            argument("policy", nargs="?", choices=POLICIES),
+        ),
+        json="an object with `url` and `terminal`",
+        run=_print_policy,
+        call=Call(_policy, (Field("name", text), Field("url", _POLICY), Field("terminal", _POLICY))),
+    ),
+    Command(
+        "share",
+        "show or set folders of this machine that the container sees, and their paths inside",
+        section=RIGHTS,
+        details="The command mounts nothing: the container's manager has to mount the folders.",
+        example="share work ~/Documents /mnt/documents",
+        arguments=(
+            NAME,
+            argument("host", nargs="?", metavar="FOLDER", help="a folder of this machine"),
+            argument("inside", nargs="?", metavar="INSIDE", help="its path inside (default: the same)"),
+            argument("--forget", metavar="FOLDER", help="the container does not see this folder any more"),
+        ),
+        json="an array of objects with `host` and `inside`",
+        run=_print_shares,
+        call=Call(
+            _share, (Field("name", text), Field("host", folder), Field("inside", folder), Field("forget", folder))
+        ),
+    ),
+)

@@ -1,0 +1,164 @@
+"""The guestlink-host daemon, put together from its parts."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from pathlib import Path
+from typing import NoReturn
+
+from guestlink import xdg
+from guestlink.config import Config
+from guestlink.control import ControlServer
+from guestlink.errors import GuestlinkError, report
+from guestlink.logs import setup_logging
+from guestlink.own_program import own_program
+from guestlink.part_stack import PartStack, StartablePart
+from guestlink.paths import private_directory
+from guestlink.service import Notifier, leave, run_daemon
+from guestlink_host.attachments import Attachments
+from guestlink_host.container_services import ContainerServices
+from guestlink_host.containers import Container, Containers
+from guestlink_host.control.table import handlers
+from guestlink_host.desktop import Desktop
+from guestlink_host.desktop_databases import DesktopDatabases
+from guestlink_host.event_log import EventLog
+from guestlink_host.guest import Guest
+from guestlink_host.host_menu import HostMenu, HostMenuWatch
+from guestlink_host.launcher_files import LauncherFiles
+from guestlink_host.launcher_names import LauncherNames
+from guestlink_host.launcher_publisher import LauncherPublisher
+from guestlink_host.listener import ContainerListener
+from guestlink_host.listener.opening import OPENING_LIMIT, OPENING_WINDOW
+from guestlink_host.open_requests import OpenRequests
+from guestlink_host.parts import Parts
+from guestlink_host.rate_limit import RateLimit
+from guestlink_host.session_sockets import SessionSocketLinks, session_sockets
+from guestlink_host.settings import (
+    ASK,
+    COMPOSITOR,
+    GPU,
+    LAUNCHER_NAMES,
+    LOG_LEVEL,
+    MANAGERS,
+    OPENER,
+    PROGRAM,
+    SHELL,
+    SOUND,
+    TERMINAL,
+    control_socket,
+    host_runtime_directory,
+    state_directory,
+)
+from guestlink_host.single_daemon import only_daemon
+from guestlink_host.user_notifications import UserNotifications
+
+_log = logging.getLogger(__name__)
+
+
+def serve(config: Config, *, replace: bool = False) -> NoReturn:
+    """Run the daemon and exit with its status; an error, such as a second daemon, is reported first.
+
+    :param replace: stop the daemon that runs already: its session, and so its environment, may be outdated.
+    """
+    try:
+        setup_logging(PROGRAM, config[LOG_LEVEL])
+        for warning in config.warnings:
+            _log.warning("%s", warning)
+        status = asyncio.run(run_daemon(HostDaemon(config, replace=replace).run))
+    except GuestlinkError as error:
+        report(PROGRAM, error)
+        status = error.exit_code
+    except Exception:
+        _log.critical("internal error; exiting", exc_info=True)
+        status = 1
+    leave(status)
+
+
+class HostDaemon:
+    """The daemon of one user.
+
+    :param replace: stop the daemon that runs already.
+    """
+
+    def __init__(self, config: Config, *, replace: bool = False) -> None:
+        self._config = config
+        self._replace = replace
+
+    async def run(self, notifier: Notifier) -> None:
+        """Serve until cancelled.
+
+        :raises GuestlinkError: another daemon of this user runs, or the state cannot be read.
+        """
+        async with PartStack() as stack:
+            stack.enter_context(only_daemon(host_runtime_directory() / "lock", replace=self._replace))
+            for part in assemble(self._config, notifier):
+                await stack.start(part)
+            notifier.ready()
+            _log.info("guestlink-host serves in %s; %s", host_runtime_directory(), notifier.text)
+            await asyncio.Event().wait()
+
+
+def assemble(config: Config, notifier: Notifier) -> list[StartablePart]:
+    """Make the daemon's parts, in the order in which they start; they close in the reverse order.
+
+    :raises GuestlinkError: the state cannot be read.
+    """
+    # New sockets before they are moved into a container's directory, and vsock bridges; only we see them.
+    private = _emptied(private_directory(host_runtime_directory() / "private"))
+    containers = Containers(state_directory(), host_runtime_directory())
+    databases = DesktopDatabases(Path(xdg.data_home()))
+    names = LauncherNames(config[LAUNCHER_NAMES])
+    shell = config[SHELL] or own_program("vsh", "guestlink_host.vsh")
+    desktop = Desktop(config[OPENER], config[TERMINAL], config[ASK], shell)
+    notifications = UserNotifications()
+    requests = OpenRequests(config, desktop, notifications)
+    openings = RateLimit(OPENING_LIMIT, OPENING_WINDOW)
+    program = own_program(PROGRAM, "guestlink_host")
+    events = EventLog()
+
+    def publisher(name: str) -> LauncherPublisher:
+        files = LauncherFiles(name, Path(xdg.data_home()))
+        return LauncherPublisher(name, files, containers.list_file(name), program, names, databases.request)
+
+    def listener(guest: Guest) -> ContainerListener:
+        return ContainerListener(guest, containers, requests, openings, notifications)
+
+    # Both parts need the services, which call them only later.
+    def status(container: Container) -> str:
+        return attachments.status(container)
+
+    def update_links() -> None:
+        links.update()
+
+    services = ContainerServices(
+        containers,
+        private,
+        publisher=publisher,
+        listener=listener,
+        events=events,
+        notifier=notifier,
+        status=status,
+        started=update_links,
+    )
+    attachments = Attachments(config[MANAGERS], config[GPU], containers, services)
+    links = SessionSocketLinks(session_sockets(config[COMPOSITOR], config[SOUND]), services.directories)
+    parts = Parts(config, containers, services, attachments, events, notifier)
+    return [
+        databases,
+        notifications,
+        desktop,
+        requests,
+        services,
+        HostMenuWatch(HostMenu(Path(xdg.data_home())), names),
+        attachments,
+        links,
+        ControlServer(control_socket(), handlers(parts)),
+    ]
+
+
+def _emptied(directory: Path) -> Path:
+    """Remove what a killed daemon left in the directory, and return the directory."""
+    for path in directory.iterdir():
+        path.unlink()
+    return directory

@@ -1,0 +1,47 @@
+"""The services for one container, ContainerListener and LinuxHost: checks of every call, and messages as values.
+
+Each family of RPCs has a module. RPCs without a method answer UNIMPLEMENTED. Each container has its own server, so
+the origin of a call is known; the server accepts a call only with that container's token.
+"""
+
+from __future__ import annotations
+
+from guestlink_host.containers import Containers
+from guestlink_host.guest import Guest
+from guestlink_host.listener.application_lists import ApplicationLists
+from guestlink_host.listener.linux_host import LinuxHost
+from guestlink_host.listener.opening import Opening
+from guestlink_host.listener.registration import Registration
+from guestlink_host.listener.token_check import TokenCheck
+from guestlink_host.open_requests import OpenRequests
+from guestlink_host.rate_limit import RateLimit
+from guestlink_host.user_notifications import UserNotifications
+
+
+class ContainerListener:
+    """Serves one container.
+
+    :param guest: the container.
+    :param containers: the registry, which renews the token of a container that has shut down.
+    :param requests: opens URLs and terminals for the container.
+    :param openings: limits URLs and terminals, for all containers together.
+    :param notifications: show failures to the user.
+    :ivar families: the objects that implement ContainerListener's RPCs.
+    :ivar linux_host: implements LinuxHost's.
+    """
+
+    def __init__(
+        self,
+        guest: Guest,
+        containers: Containers,
+        requests: OpenRequests,
+        openings: RateLimit,
+        notifications: UserNotifications,
+    ) -> None:
+        check = TokenCheck(guest)
+        self.families = (
+            Registration(guest, check, containers),
+            ApplicationLists(guest, check),
+            Opening(guest, check, requests, openings),
+        )
+        self.linux_host = LinuxHost(guest, notifications.show)

@@ -1,0 +1,61 @@
+"""ContainerReady and ContainerShutdown: a container registers, and stops."""
+
+from __future__ import annotations
+
+import logging
+import os
+import time
+
+from guestlink.errors import GuestlinkError
+from guestlink.pb import common_pb2
+from guestlink.pb import container_host_pb2 as pb
+from guestlink.rpc import Refusal
+from guestlink_host.containers import Containers
+from guestlink_host.guest import Guest
+from guestlink_host.listener.token_check import NOT_REGISTERED, TokenCheck
+from guestlink_host.rate_limit import RateLimit
+
+_log = logging.getLogger(__name__)
+
+REGISTRATION_LIMIT, REGISTRATION_WINDOW = 50, 5.0
+"""Registrations of one container in this number of seconds: after each we connect and fetch every icon again."""
+
+
+class Registration:
+    """The RPCs about a container's start and stop."""
+
+    def __init__(self, guest: Guest, check: TokenCheck, containers: Containers) -> None:
+        self._guest = guest
+        self._check = check
+        self._containers = containers
+        self._limit = RateLimit(REGISTRATION_LIMIT, REGISTRATION_WINDOW)
+
+    async def container_ready(self, request: pb.ContainerStartupInfo) -> common_pb2.EmptyMessage:
+        """Register, or register again."""
+        self._check.token(request.token, NOT_REGISTERED)
+        if not self._limit.allows(time.monotonic()):
+            raise Refusal(
+                "RESOURCE_EXHAUSTED",
+                f"more than {REGISTRATION_LIMIT} registrations in {REGISTRATION_WINDOW:g} s",
+            )
+        try:
+            self._guest.ready(request.garcon_port, request.sftp_port)
+        except GuestlinkError as error:
+            raise Refusal("FAILED_PRECONDITION", error.message) from error
+        _log.info("%s registered", self._guest.container.name)
+        return common_pb2.EmptyMessage()
+
+    async def container_shutdown(self, request: pb.ContainerShutdownInfo) -> common_pb2.EmptyMessage:
+        """Note that the container stops, and replace its token."""
+        self._check.strict_call(request.token)
+        guest = self._guest
+        _log.info("%s shut down", guest.container.name)
+        guest.gone()
+        # The old token is invalid from now on, even if the new one cannot be stored.
+        guest.container = guest.container._replace(token=os.urandom(18).hex())
+        try:
+            guest.container = self._containers.renew_token(guest.container.name)
+        except GuestlinkError as error:
+            _log.error("%s gets no new token: %s", guest.container.name, error)
+        guest.event("shut down", "")
+        return common_pb2.EmptyMessage()

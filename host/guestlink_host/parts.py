@@ -1,0 +1,29 @@
+"""The parts of the running daemon that serve the commands' control calls."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from guestlink.config import Config
+from guestlink.service import Notifier
+from guestlink_host.attachments import Attachments
+from guestlink_host.container_services import ContainerServices
+from guestlink_host.containers import Containers
+from guestlink_host.event_log import EventLog
+
+
+class Parts(NamedTuple):
+    """What a control call may use.
+
+    :ivar containers: the registry.
+    :ivar services: serves the containers of the registry.
+    :ivar attachments: the container managers.
+    :ivar notifier: has the daemon's status as a sentence.
+    """
+
+    config: Config
+    containers: Containers
+    services: ContainerServices
+    attachments: Attachments
+    events: EventLog
+    notifier: Notifier
