@@ -16,6 +16,7 @@ from sommelier_shim.outlet import QUEUE_HIGH
 from sommelier_shim.relay import COUNTED_AGAIN, UNCONFIRMED_LIMIT
 from sommelier_shim.server import raise_descriptor_limit
 from sommelier_shim.wire import DISPLAY, FIRST_SERVER_ID, HEADER, encode
+from support.protocol import message
 from support.wayland_peers import Between, Client, Host, HostConnection, Wire, heard_by, stage
 
 
@@ -159,7 +160,7 @@ def test_surplus_descriptors_are_closed_with_the_connection(staged: tuple[Betwee
     with between.client() as client:
         client.start()
         for _ in range(10):
-            client.send(encode(1, 0, "n", client.new_id()), fds=[writing] * 28)
+            client.request(DISPLAY, "sync", client.new_id(), fds=[writing] * 28)
         os.close(writing)
         client.sock.shutdown(socket.SHUT_WR)
         client.until_end()
@@ -173,7 +174,7 @@ def test_too_many_surplus_descriptors_end_the_connection(staged: tuple[Between, 
         client.start()
         try:
             for _ in range(4):
-                client.send(encode(1, 0, "n", client.new_id()), fds=[null.fileno()] * 250)
+                client.request(DISPLAY, "sync", client.new_id(), fds=[null.fileno()] * 250)
         except OSError:
             pass  # closed already
         error = client.error_in(client.until_end())
@@ -307,7 +308,7 @@ def _made_and_destroyed(client: Client, compositor: int, region: int) -> bytes:
 
 
 def _has_made(connection: HostConnection, factory: int, new: int) -> bool:
-    return encode(factory, 1, "n", new) in [m.data for m in connection.requests[-200_000:]]
+    return message(factory, "wl_compositor.create_region", new) in [m.data for m in connection.requests[-200_000:]]
 
 
 def _send_until_held(between: Between, wire: Wire, message: bytes) -> None:
@@ -327,7 +328,7 @@ def test_a_client_that_never_reads_is_bounded(staged: tuple[Between, Host]) -> N
     between, host = staged
     with between.client() as client:
         client.start()
-        _send_until_held(between, host.connection(at_least=3), encode(1, 1, "u", 999))
+        _send_until_held(between, host.connection(at_least=3), message(DISPLAY, "wl_display.delete_id", 999))
         queued = max(info.queued for info in between.do(lambda: between.server.clients))
         assert QUEUE_HIGH < queued < QUEUE_HIGH + (1 << 20)
 
@@ -336,7 +337,7 @@ def test_a_client_that_dies_in_the_middle_of_a_message(staged: tuple[Between, Ho
     between, host = staged
     with between.client() as client:
         client.start()
-        client.send(encode(1, 0, "n", client.new_id())[:9])
+        client.send(client.encode(DISPLAY, "sync", client.new_id())[:9])
     connection = host.connection(at_least=3)
     connection.wait("the host sees the end", lambda: connection.ended)
 
@@ -446,7 +447,7 @@ def test_a_host_that_dies_in_the_middle_of_an_event(staged: tuple[Between, Host]
     with between.client() as client:
         client.start()
         connection = host.connection(at_least=3)
-        connection.send(encode(1, 1, "u", 900)[:10])
+        connection.send(connection.encode(DISPLAY, "delete_id", 900)[:10])
         connection.sock.shutdown(socket.SHUT_RDWR)
         assert client.error_in(client.until_end()) is None
 

@@ -18,7 +18,8 @@ import pytest
 from guestlink.config import Config
 from sommelier_shim.scaling.arithmetic import Axis
 from sommelier_shim.scaling.outputs import Output, Outputs, ScaledOutputs, View
-from sommelier_shim.wire import DISPLAY, MESSAGE_LIMIT, decode, encode
+from sommelier_shim.wire import DISPLAY, MESSAGE_LIMIT, decode
+from support.protocol import message
 from support.wayland_peers import GLOBALS, Between, Client, Host, HostConnection, Message, heard_by, stage
 
 
@@ -237,11 +238,11 @@ signal.pause()
 """
 
 
-def test_a_client_that_is_killed_with_events_unread_harms_no_other(staged: tuple[Between, Host]) -> None:
+def test_the_session_of_a_client_that_is_killed_with_events_unread_ends(staged: tuple[Between, Host]) -> None:
     """chromeos-sommelier.md §9.6."""
     between, host = staged
     client = between.client()
-    said = encode(1, 1, "n", 2) + encode(1, 0, "n", 3)[:9]
+    said = message(DISPLAY, "wl_display.get_registry", 2) + message(DISPLAY, "wl_display.sync", 3)[:9]
     with (
         client,
         subprocess.Popen(

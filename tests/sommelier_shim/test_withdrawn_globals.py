@@ -24,6 +24,7 @@ from sommelier_shim.relay import Flow, Relay
 from sommelier_shim.routes import Routes
 from sommelier_shim.translation import TranslatingRoutes
 from sommelier_shim.wire import DISPLAY, Buffer, WireError, decode, encode
+from support.protocol import message
 from support.wayland_peers import GLOBALS, Between, Client, Host, HostConnection, between, heard_by, stage
 
 _OFFERED = (*GLOBALS, ("zxdg_output_manager_v1", 3))
@@ -217,16 +218,16 @@ class _Talk:
     def __init__(self, routes: Routes) -> None:
         self.said = {True: b"", False: b""}
         self.relay: Relay = routes.relay(self._taker(False), self._taker(True))
-        self.client(encode(1, 1, "n", _REGISTRY))
+        self.client(message(1, "wl_display.get_registry", _REGISTRY))
         for name, (interface, version) in enumerate((("wl_shm", 1), ("wl_seat", 5), ("wl_output", 3)), 1):
-            self.host(encode(self.relay.host_id(_REGISTRY), 0, "usu", name, interface, version))
-        self.client(encode(_REGISTRY, 0, "usun", 1, "wl_shm", 1, _SHM))
-        self.client(encode(_REGISTRY, 0, "usun", 2, "wl_seat", 5, _SEAT))
-        self.host(encode(self.relay.host_id(_REGISTRY), 1, "u", 3))
+            self.host(message(self.relay.host_id(_REGISTRY), "wl_registry.global", name, interface, version))
+        self.client(message(_REGISTRY, "wl_registry.bind", 1, "wl_shm", 1, _SHM))
+        self.client(message(_REGISTRY, "wl_registry.bind", 2, "wl_seat", 5, _SEAT))
+        self.host(message(self.relay.host_id(_REGISTRY), "wl_registry.global_remove", 3))
         self.take()
 
     def bind(self, new: int = _INERT) -> None:
-        self.client(encode(_REGISTRY, 0, "usun", 3, "wl_output", 3, new))
+        self.client(message(_REGISTRY, "wl_registry.bind", 3, "wl_output", 3, new))
 
     def client(self, *messages: bytes) -> None:
         self._feed(self.relay.requests, b"".join(messages))
@@ -260,35 +261,42 @@ def talk() -> _Talk:
 
 def test_a_callback_uses_the_number_up_on_the_host(talk: _Talk) -> None:
     talk.bind()
-    assert talk.take() == (encode(1, 0, "n", _INERT), b"")
-    talk.host(encode(_INERT, 0, "u", 9), encode(1, 1, "u", _INERT))
+    assert talk.take() == (message(1, "wl_display.sync", _INERT), b"")
+    talk.host(message(_INERT, "wl_callback.done", 9), message(1, "wl_display.delete_id", _INERT))
     assert talk.take() == (b"", b"")
-    talk.client(encode(_INERT, 0))
-    assert talk.take() == (b"", encode(1, 1, "u", _INERT))
-    talk.client(encode(1, 0, "n", _INERT))
-    talk.host(encode(_INERT, 0, "u", 9), encode(1, 1, "u", _INERT))
-    assert talk.take() == (encode(1, 0, "n", _INERT), encode(_INERT, 0, "u", 9) + encode(1, 1, "u", _INERT))
+    talk.client(message(_INERT, "wl_output.release"))
+    assert talk.take() == (b"", message(1, "wl_display.delete_id", _INERT))
+    talk.client(message(1, "wl_display.sync", _INERT))
+    talk.host(message(_INERT, "wl_callback.done", 9), message(1, "wl_display.delete_id", _INERT))
+    assert talk.take() == (
+        message(1, "wl_display.sync", _INERT),
+        message(_INERT, "wl_callback.done", 9) + message(1, "wl_display.delete_id", _INERT),
+    )
 
 
 def test_the_client_hears_of_the_end_when_the_host_has_confirmed_it(talk: _Talk) -> None:
     talk.bind()
-    talk.client(encode(_INERT, 0))
+    talk.client(message(_INERT, "wl_output.release"))
     talk.take()
-    talk.host(encode(_INERT, 0, "u", 9))
+    talk.host(message(_INERT, "wl_callback.done", 9))
     assert talk.take() == (b"", b"")
-    talk.host(encode(1, 1, "u", _INERT))
-    assert talk.take() == (b"", encode(1, 1, "u", _INERT))
+    talk.host(message(1, "wl_display.delete_id", _INERT))
+    assert talk.take() == (b"", message(1, "wl_display.delete_id", _INERT))
 
 
 def test_numbers_that_are_used_again_too_early_harm_nobody_else(talk: _Talk) -> None:
     """A pointer, the inert output, and a keyboard have the same id before the host sends any delete_id."""
-    talk.client(encode(_SEAT, 0, "n", _INERT), encode(_INERT, 1))
+    talk.client(message(_SEAT, "wl_seat.get_pointer", _INERT), message(_INERT, "wl_pointer.release"))
     talk.bind()
-    talk.client(encode(_INERT, 0), encode(_SEAT, 1, "n", _INERT))
-    talk.host(encode(1, 1, "u", _INERT), encode(_INERT, 0, "u", 9), encode(1, 1, "u", _INERT))
+    talk.client(message(_INERT, "wl_output.release"), message(_SEAT, "wl_seat.get_keyboard", _INERT))
+    talk.host(
+        message(1, "wl_display.delete_id", _INERT),
+        message(_INERT, "wl_callback.done", 9),
+        message(1, "wl_display.delete_id", _INERT),
+    )
     talk.take()
-    talk.host(encode(_INERT, 5, "ii", 25, 600))
-    assert talk.take() == (b"", encode(_INERT, 5, "ii", 25, 600))
+    talk.host(message(_INERT, "wl_keyboard.repeat_info", 25, 600))
+    assert talk.take() == (b"", message(_INERT, "wl_keyboard.repeat_info", 25, 600))
 
 
 @pytest.mark.parametrize("translates", [False, True])
@@ -301,7 +309,9 @@ def test_an_inert_object_may_not_have_any_number(translates: bool, new: int) -> 
 
 @pytest.mark.parametrize("translates", [False, True])
 @pytest.mark.parametrize(
-    "request_", [encode(_INERT, 9), encode(_INERT, 0) + encode(_INERT, 0)], ids=["opcode", "destroyed twice"]
+    "request_",
+    [encode(_INERT, 9), message(_INERT, "wl_output.release") + message(_INERT, "wl_output.release")],
+    ids=["opcode", "destroyed twice"],
 )
 def test_requests_that_no_object_takes_are_refused(translates: bool, request_: bytes) -> None:
     talk = _Talk(_routes(translates=translates))
@@ -313,17 +323,22 @@ def test_requests_that_no_object_takes_are_refused(translates: bool, request_: b
 @pytest.mark.parametrize("translates", [False, True])
 def test_objects_that_were_there_go_on(translates: bool) -> None:
     talk = _Talk(_routes(translates=translates))
-    talk.client(encode(_SEAT, 0, "n", 6), encode(_SEAT, 1, "n", 7), encode(7, 0), encode(_SEAT, 1, "n", 7))
+    talk.client(
+        message(_SEAT, "wl_seat.get_pointer", 6),
+        message(_SEAT, "wl_seat.get_keyboard", 7),
+        message(7, "wl_keyboard.release"),
+        message(_SEAT, "wl_seat.get_keyboard", 7),
+    )
     pointer, (first, second) = talk.relay.host_id(6), _keyboards(talk)
     talk.bind()
     talk.take()
-    talk.host(encode(pointer, 4, "uuf", 0, 0, 0))
-    assert talk.take()[1] == encode(6, 4, "uuf", 0, 0, 0)
-    talk.host(encode(1, 1, "u", first), encode(second, 5, "ii", 25, 600))
-    assert talk.take()[1] == encode(1, 1, "u", 7) + encode(7, 5, "ii", 25, 600)
-    talk.client(encode(6, 1))
-    talk.host(encode(1, 1, "u", pointer))
-    assert talk.take() == (encode(pointer, 1), encode(1, 1, "u", 6))
+    talk.host(message(pointer, "wl_pointer.axis", 0, 0, 0))
+    assert talk.take()[1] == message(6, "wl_pointer.axis", 0, 0, 0)
+    talk.host(message(1, "wl_display.delete_id", first), message(second, "wl_keyboard.repeat_info", 25, 600))
+    assert talk.take()[1] == message(1, "wl_display.delete_id", 7) + message(7, "wl_keyboard.repeat_info", 25, 600)
+    talk.client(message(6, "wl_pointer.release"))
+    talk.host(message(1, "wl_display.delete_id", pointer))
+    assert talk.take() == (message(pointer, "wl_pointer.release"), message(1, "wl_display.delete_id", 6))
 
 
 def _keyboards(talk: _Talk) -> list[Any]:
@@ -331,7 +346,7 @@ def _keyboards(talk: _Talk) -> list[Any]:
     heard, at, found = talk.said[True], 0, []
     while at < len(heard):
         size = int.from_bytes(heard[at + 6 : at + 8], sys.byteorder)
-        if heard[at : at + 8] == encode(talk.relay.host_id(_SEAT), 1, "n", 0)[:8]:
+        if heard[at : at + 8] == message(talk.relay.host_id(_SEAT), "wl_seat.get_keyboard", 0)[:8]:
             found.append(decode("n", heard[at : at + size])[0])
         at += size
     return found

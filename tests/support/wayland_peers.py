@@ -9,7 +9,6 @@ from __future__ import annotations
 import array
 import contextlib
 import fcntl
-import functools
 import logging
 import os
 import socket
@@ -34,6 +33,7 @@ from sommelier_shim.server import Server
 from sommelier_shim.session import Session
 from sommelier_shim.tables import INTERFACES
 from sommelier_shim.wire import DISPLAY, HEADER, WireError, decode, encode
+from support.protocol import letters, named
 
 _T = TypeVar("_T")
 
@@ -77,19 +77,6 @@ class Message(NamedTuple):
 def heard_by(messages: Iterable[Message], object_id: int, name: str) -> list[list[Any]]:
     """The arguments of each message with this object and name."""
     return [m.arguments for m in messages if (m.object_id, m.name) == (object_id, name)]
-
-
-@functools.cache
-def _named(interface: str, name: str, *, is_request: bool) -> tuple[int, tables.Message]:
-    messages = INTERFACES[interface].requests if is_request else INTERFACES[interface].events
-    for opcode, message in enumerate(messages):
-        if message.name == name:
-            return opcode, message
-    raise ValueError(f"{interface} has no {name}")
-
-
-def _letters(message: tables.Message) -> str:
-    return message.signature.replace("?", "")
 
 
 class Turns:
@@ -171,10 +158,10 @@ class Wire:
         """
         opcode, message = self._named(object_id, name)
         self._add_objects(message, values)
-        return encode(object_id, opcode, _letters(message), *values)
+        return encode(object_id, opcode, letters(message), *values)
 
     def _named(self, object_id: int, name: str) -> tuple[int, tables.Message]:
-        return _named(self.interfaces[object_id], name, is_request=self._is_client)
+        return named(self.interfaces[object_id], name, is_request=self._is_client)
 
     def _parsed(self, object_id: int, opcode: int, data: bytes) -> Message:
         interface = self.interfaces.get(object_id, "")
@@ -183,21 +170,21 @@ class Wire:
             known = INTERFACES[interface].events if self._is_client else INTERFACES[interface].requests
         if opcode >= len(known):
             return Message(object_id, opcode, data, interface, "", "")
-        letters = _letters(known[opcode])
-        message = Message(object_id, opcode, data, interface, known[opcode].name, letters)
-        if "n" in letters:
+        signature = letters(known[opcode])
+        message = Message(object_id, opcode, data, interface, known[opcode].name, signature)
+        if "n" in signature:
             with contextlib.suppress(WireError):  # a test may send anything
-                self._add_objects(known[opcode], list(decode(letters.replace("h", ""), data)))
+                self._add_objects(known[opcode], list(decode(signature.replace("h", ""), data)))
         return message
 
     def _add_objects(self, message: tables.Message, values: Sequence[Any]) -> None:
         """Remember the interfaces of a message's new objects."""
-        letters = _letters(message)
-        if "n" not in letters:
+        signature = letters(message)
+        if "n" not in signature:
             return
-        for index, letter in enumerate(letters):
+        for index, letter in enumerate(signature):
             if letter == "n":
-                at = index - letters.count("h", 0, index)
+                at = index - signature.count("h", 0, index)
                 interface = message.interfaces[index] or values[at - 2]  # wl_registry.bind names it
                 self.interfaces[values[at]] = interface if isinstance(interface, str) else interface.decode()
 
@@ -277,9 +264,9 @@ class Client(Wire):
 
         :param values: the arguments without the new id.
         """
-        letters = _letters(self._named(object_id, name)[1]).replace("h", "")
+        signature = letters(self._named(object_id, name)[1]).replace("h", "")
         new = self.new_id()
-        at = letters.index("n")
+        at = signature.index("n")
         self.request(object_id, name, *values[:at], new, *values[at:], fds=fds)
         return new
 
