@@ -94,7 +94,7 @@ class Shells:
             self._starting = self._tasks.start(self._run_standby(), name="start vshd")
 
     async def _run_standby(self) -> None:
-        words = [*_vshd(), f"--warm={self._socket}", f"--until={os.getpid()}"]
+        words = [*_vshd(), f"--standby={self._socket}", f"--until={os.getpid()}"]
         try:
             await self._programs.start("vshd", words, {}, None)
             async with asyncio.timeout(_START_TIME):

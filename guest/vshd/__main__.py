@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import gc
 import os
 import signal
@@ -17,9 +18,11 @@ from guestlink.sockets import Peer, PeerPolicy, activated_sockets, listen, same_
 from guestlink.token import TokenError, read_token
 from vshd.arguments import USAGE, Arguments, parse_arguments
 from vshd.fork_server import ForkServer
-from vshd.session import Session, Surroundings, rehearse
+from vshd.rehearsal import rehearse
+from vshd.session import Session
+from vshd.session_defaults import SessionDefaults
+from vshd.standby import dial, serve_request
 from vshd.waiting_child import WaitingChild
-from vshd.warm import dial, serve_request
 
 _BACKLOG = 1024
 """Connections that may wait for a fork."""
@@ -37,22 +40,31 @@ def _run(argv: list[str]) -> int:
     if arguments.help:
         return _help(arguments.help)
     setup_logging("vshd", arguments.log_level)
-    surroundings = Surroundings(
+    _keep_descriptors()
+    defaults = SessionDefaults(
         inherited if arguments.inherit else None, False, arguments.default_user, arguments.may_switch
     )
     if arguments.connect is not None:
         signal.signal(signal.SIGPIPE, signal.SIG_IGN)
         gc.freeze()  # Collections in the session skip the objects that exist now.
-        Session(dial(arguments.connect, arguments.token_file), surroundings).run()
+        Session(dial(arguments.connect, arguments.token_file), defaults).run()
         return 0
-    if arguments.warm:
+    if arguments.standby:
         return _serve_garcon(arguments)
     if arguments.listen is not None:
         sockets.append(listen(arguments.listen, backlog=_BACKLOG))
-    return _serve_host(sockets, arguments, surroundings)
+    return _serve_host(sockets, arguments, defaults)
 
 
-def _serve_host(listeners: list[socket.socket], arguments: Arguments, surroundings: Surroundings) -> int:
+def _keep_descriptors() -> None:
+    """Mark the descriptors that we inherited, so that no program of a session inherits them."""
+    for name in os.listdir("/proc/self/fd"):
+        if int(name) > 2:
+            with contextlib.suppress(OSError):  # the directory's own descriptor is closed
+                os.set_inheritable(int(name), False)
+
+
+def _serve_host(listeners: list[socket.socket], arguments: Arguments, defaults: SessionDefaults) -> int:
     policy = PeerPolicy(uids=same_user().uids, cids=frozenset({CID_HOST}))
 
     def serve(connection: socket.socket, child: WaitingChild | None) -> int:
@@ -65,7 +77,7 @@ def _serve_host(listeners: list[socket.socket], arguments: Arguments, surroundin
                 return 1
             if not demand(connection, token):
                 return 1
-        Session(connection, surroundings, child).run()
+        Session(connection, defaults, child).run()
         return 0
 
     NotifySocket().send("READY=1")
@@ -74,14 +86,14 @@ def _serve_host(listeners: list[socket.socket], arguments: Arguments, surroundin
         policy.refusal,
         serve,
         leaves_sessions=arguments.listen is None,
-        rehearse=lambda: rehearse(surroundings),
+        rehearse=lambda: rehearse(defaults),
     ).run()
     _remove(arguments.listen)
     return 0
 
 
 def _serve_garcon(arguments: Arguments) -> int:
-    address = UnixAddress(arguments.warm)
+    address = UnixAddress(arguments.standby)
     policy = same_user()
 
     def serve(connection: socket.socket, child: WaitingChild | None) -> int:
@@ -91,9 +103,9 @@ def _serve_garcon(arguments: Arguments) -> int:
         return policy.refusal(peer)
 
     until = os.pidfd_open(arguments.until) if arguments.until else -1
-    surroundings = Surroundings({}, True, arguments.default_user, arguments.may_switch)
+    defaults = SessionDefaults({}, True, arguments.default_user, arguments.may_switch)
     ForkServer(
-        [listen(address, backlog=_BACKLOG)], refusal, serve, until, rehearse=lambda: rehearse(surroundings)
+        [listen(address, backlog=_BACKLOG)], refusal, serve, until, rehearse=lambda: rehearse(defaults)
     ).run()
     _remove(address)
     return 0

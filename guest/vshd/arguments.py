@@ -28,7 +28,7 @@ as the host opens, or on the sockets that systemd hands over. Without either it 
   --allow_to_switch_user=B  whether another user may be asked for; true
   --token-file=PATH         the token that a TCP connection begins with; /dev/.container_token
   --log-level=LEVEL         debug, info, warning or error
-  --warm=SOCKET --until=PID  serve the sessions that garcon asks for on a socket, while the process runs
+  --standby=SOCKET --until=PID  serve the sessions that garcon asks for on a socket, while the process runs
   --log_kmsg=B              accepted without effect: what there is to say goes to the journal
 """
 
@@ -38,12 +38,12 @@ class Arguments(NamedTuple):
 
     :ivar connect: connect to this address, and serve one session.
     :ivar listen: listen on this address, and serve every connection.
-    :ivar warm: serve garcon's requests on this socket; :ivar until: while the process with this id runs.
+    :ivar standby: serve garcon's requests on this socket; :ivar until: while the process with this id runs.
     """
 
     connect: Address | None = None
     listen: Address | None = None
-    warm: str = ""
+    standby: str = ""
     until: int = 0
     inherit: bool = False
     default_user: str = "chronos"
@@ -78,7 +78,7 @@ def parse_arguments(argv: Sequence[str], *, activated: bool = False) -> Argument
         elif not equals:
             value = next(words, "")
         values[name] = value
-    modes = [name for name in ("connect", "listen", "warm", "forward_to_host_port") if values.get(name, "0") != "0"]
+    modes = [name for name in _MODES if values.get(name, "0") != "0"]
     if len(modes) > 1:
         raise GuestlinkError(f"--{modes[0]} and --{modes[1]} exclude each other", hint="say one of them")
     ours = bool(values.keys() & {"connect", "listen"}) or activated
@@ -86,7 +86,7 @@ def parse_arguments(argv: Sequence[str], *, activated: bool = False) -> Argument
     return Arguments(
         connect=connect,
         listen=listen,
-        warm=values.get("warm", ""),
+        standby=values.get("standby", ""),
         until=_number(values, "until"),
         inherit=_flag(values, "inherit_env", ours),
         default_user=values.get("default_user", "chronos"),
@@ -97,7 +97,8 @@ def parse_arguments(argv: Sequence[str], *, activated: bool = False) -> Argument
 
 
 _FLAGS = {"inherit_env", "allow_to_switch_user", "log_kmsg"}
-_VALUES = {"forward_to_host_port", "default_user", "connect", "listen", "warm", "until", "token_file", "log_level"}
+_MODES = ("connect", "listen", "standby", "forward_to_host_port")
+_VALUES = {*_MODES, "default_user", "until", "token_file", "log_level"}
 
 
 def _endpoints(values: dict[str, str], activated: bool) -> tuple[Address | None, Address | None]:
@@ -111,7 +112,7 @@ def _endpoints(values: dict[str, str], activated: bool) -> tuple[Address | None,
         raise GuestlinkError(f"the port {port} has more than 32 bits", hint="use a number from 1 to 4294967295")
     if port:
         return VsockAddress(CID_HOST, port), None
-    if activated or "warm" in values:
+    if activated or "standby" in values:
         return None, None
     return None, VsockAddress(CID_ANY, PORT)
 

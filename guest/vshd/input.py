@@ -12,6 +12,9 @@ from vshd.target import Target
 
 _PASTE = 2048
 """Bytes written at a time to a terminal that echoes; more follow after the echo, or after a pause in its output."""
+_ECHO_SIZE = 3
+"""Bytes that a terminal prints at most for one byte of text: two for a newline or a control character, three for an
+erased character (backspace, space, backspace)."""
 _END_OF_FILE = b"\x04"
 """The key that ends the input on a terminal."""
 _LARGE_PIPE = 1024 * 1024
@@ -104,9 +107,13 @@ class Input:
             target.close_stdin()
 
     def echoed(self, count: int) -> None:
-        """Count bytes of output; some of them are echo."""
+        """Count bytes of output: if all of them are echo, at least ``count // _ECHO_SIZE`` bytes were echoed.
+
+        The estimate may be too low, or too high if the program prints, too. Too low costs a pause
+        (:meth:`echoes_no_more`); too high lets the terminal drop a part of the echo, but no input.
+        """
         if self._unechoed:
-            self._unechoed = max(self._unechoed - count // 3, 0)
+            self._unechoed = max(self._unechoed - count // _ECHO_SIZE, 0)
 
     def echoes_no_more(self) -> None:
         """Expect no more echo, because there was no output for a while."""

@@ -56,7 +56,8 @@ class Target:
 
     :ivar pid: its process id; it leads its own session and process group.
     :ivar pidfd: readable when it has exited.
-    :ivar report: readable when the execution has succeeded or failed: see :meth:`execution`.
+    :ivar report: readable when the execution has succeeded or failed: see :meth:`execution`. -1 after
+        it has succeeded.
     :ivar stdin: where its input is written, or -1 when that is closed.
     :ivar outputs: the streams that it writes, by descriptor. A terminal is both its input and its output.
     :ivar terminal: the terminal's master, or -1.
@@ -91,7 +92,8 @@ class Target:
         :returns: the exit status or the number of the signal, and whether it was a signal.
         """
         result = os.waitid(os.P_PIDFD, self.pidfd, os.WEXITED)
-        assert result is not None
+        if result is None:  # only with WNOHANG
+            raise ChildProcessError(errno.ECHILD, "the target has not exited")
         self._reaped = True
         return result.si_status, result.si_code != os.CLD_EXITED
 
@@ -208,14 +210,13 @@ def start_target(
 
     The target's ``report`` shows whether it could be executed.
 
-    :param child: from :func:`waiting_target`; ``None`` forks a new one.
+    :param child: from :func:`waiting_target`; ``None`` forks a new one if one is needed.
+    :raises Refused: the client requires a directory that cannot be entered.
     :raises OSError: there are no more processes, descriptors or terminals.
     """
     program = choose_program(setup, account)
     opened: list[int] = []
-    report, reporter = os.pipe()
     try:
-        opened += (report, reporter)
         if setup.nopty:
             pipes = [os.pipe() for _ in range(3)]
             opened += (end for pipe in pipes for end in pipe)
@@ -227,8 +228,14 @@ def start_target(
             terminal, slave = pty.openpty()
             opened += (terminal, slave)
             _prepare_terminal(terminal, slave, setup, account)
+            if not account.switches and (pid := _spawn(program, slave, setup, account, environ)):
+                os.close(slave)
+                os.set_blocking(terminal, False)
+                return Target(pid, -1, terminal, {terminal: Stream.STDOUT}, terminal)
             theirs = (slave, slave, slave)
             stdin, outputs = terminal, {terminal: Stream.STDOUT}
+        report, reporter = os.pipe()
+        opened += (report, reporter)
         child = child or waiting_target()
         values = (tuple(program), tuple(setup._replace(env={})), tuple(account), dict(environ))
         child.start(values, (*theirs, reporter))
@@ -249,6 +256,44 @@ def choose_program(setup: Setup, account: Account) -> Program:
         return Program(setup.argv[0], setup.argv)
     shell = os.fsencode(account.shell)
     return Program(shell, (b"-" + os.path.basename(shell),))
+
+
+def _spawn(program: Program, slave: int, setup: Setup, account: Account, environ: Mapping[bytes, bytes]) -> int:
+    """Start a program on a terminal without a fork; returns its process id, or 0 if it must be started otherwise.
+
+    posix_spawn(3) shares the memory of this process until the program is executed, where a forked child copies what
+    it touches, and unmaps the rest: a shell's first byte comes 1 ms sooner. It cannot change the user.
+    The working directory of this process serves as the program's.
+
+    :raises Refused: the client requires a directory that cannot be entered.
+    """
+    try:
+        _enter_directory(setup, account)
+        os.umask(0o022)
+        # A leader of a session without a terminal gets the one that it opens first (tty_ioctl(4)).
+        on_terminal = [(os.POSIX_SPAWN_OPEN, 0, os.ttyname(slave), os.O_RDWR, 0)]
+        copies = [(os.POSIX_SPAWN_DUP2, 0, number) for number in (1, 2)]
+        return os.posix_spawn(
+            _find(program, environ), program.argv, environ, file_actions=[*on_terminal, *copies],
+            setsid=True, setsigmask=(), setsigdef=(*_IGNORED, signal.SIGTERM),
+        )  # fmt: skip
+    except DirectoryError as error:
+        raise Refused(str(error)) from error
+    except (OSError, NotImplementedError):
+        return 0  # The forked child reports why, or executes what posix_spawn does not: a script without a #! line.
+    finally:
+        os.chdir("/")
+
+
+def _find(program: Program, environ: Mapping[bytes, bytes]) -> bytes:
+    """The file to execute.
+
+    :raises FileNotFoundError: there is none.
+    """
+    for candidate in _candidates(program, environ):
+        if os.access(candidate, os.X_OK):
+            return candidate
+    raise FileNotFoundError
 
 
 def _prepare_terminal(terminal: int, slave: int, setup: Setup, account: Account) -> None:
@@ -347,13 +392,8 @@ def _enter_directory(setup: Setup, account: Account) -> None:
 
 def _execute(program: Program, environ: Mapping[bytes, bytes]) -> NoReturn:
     """As execvp(3) does, with the target's own PATH."""
-    if b"/" in program.path:
-        candidates = [program.path]
-    else:
-        path = environ.get(b"PATH") or os.fsencode(os.defpath)
-        candidates = [(folder or b".") + b"/" + program.path for folder in path.split(b":")] if program.path else []
     denied: OSError | None = None
-    for candidate in candidates:
+    for candidate in _candidates(program, environ):
         try:
             try:
                 os.execve(candidate, program.argv, environ)
@@ -367,3 +407,11 @@ def _execute(program: Program, environ: Mapping[bytes, bytes]) -> NoReturn:
     if denied is not None:
         raise denied
     raise FileNotFoundError(errno.ENOENT, "no such program" if b"/" not in program.path else "no such file")
+
+
+def _candidates(program: Program, environ: Mapping[bytes, bytes]) -> list[bytes]:
+    """The files that may be meant, in the order of the target's own PATH."""
+    if b"/" in program.path:
+        return [program.path]
+    path = environ.get(b"PATH") or os.fsencode(os.defpath)
+    return [(folder or b".") + b"/" + program.path for folder in path.split(b":")] if program.path else []

@@ -23,10 +23,12 @@ class WaitingChild:
     :param prepare: called in the child before it waits.
     :param become: called in the child with its order.
     :ivar pid: the child's process id.
+    :ivar pidfd: readable when a dismissed child has exited; -1 for any other child.
     :raises OSError: there are no more processes or descriptors.
     """
 
     def __init__(self, prepare: Callable[[], None], become: Become) -> None:
+        self.pidfd = -1
         self._orders, theirs = socket.socketpair()
         try:
             self.pid = os.fork()
@@ -50,9 +52,21 @@ class WaitingChild:
             socket.send_fds(self._orders, [_LENGTH.pack(len(order))], list(descriptors))
             self._orders.sendall(order)
 
-    def close(self) -> None:
-        """Close the socket; a child without an order exits."""
+    def dismiss(self) -> None:
+        """Let a child without an order exit; it can be closed once ``pidfd`` is readable.
+
+        :raises OSError: there are no more descriptors.
+        """
         self._orders.close()
+        self.pidfd = os.pidfd_open(self.pid)
+
+    def close(self) -> None:
+        """Let a child without an order exit, and reap a dismissed one if it has exited."""
+        self._orders.close()
+        if self.pidfd >= 0:
+            os.waitid(os.P_PIDFD, self.pidfd, os.WEXITED | os.WNOHANG)
+            os.close(self.pidfd)
+            self.pidfd = -1
 
 
 def _wait(orders: socket.socket, prepare: Callable[[], None], become: Become) -> NoReturn:

@@ -48,7 +48,7 @@ def test_a_page_names_every_command_and_switch(program: str) -> None:
 
 
 def test_vshds_page_names_every_switch() -> None:
-    switches = set(re.findall(r"--[a-z_-]+", USAGE)) - {"--warm", "--until"}  # only garcon uses these
+    switches = set(re.findall(r"--[a-z_-]+", USAGE)) - {"--standby", "--until"}  # only garcon uses these
     assert len(switches) > 6
     assert _missing(_page("vshd"), switches) == []
 

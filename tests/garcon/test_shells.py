@@ -58,9 +58,9 @@ class Rig:
             yield listener
 
     @property
-    def warm(self) -> list[psutil.Process]:
+    def standby(self) -> list[psutil.Process]:
         """The standby vshd, while it is running; its sessions have the same command line and are not included."""
-        mark = f"--warm={self.runtime}"
+        mark = f"--standby={self.runtime}"
         found = {}
         for process in psutil.process_iter(["cmdline", "ppid"]):
             if any(word.startswith(mark) for word in process.info["cmdline"] or ()):
@@ -70,13 +70,13 @@ class Rig:
     def has_sessions(self) -> bool:
         """Whether the standby vshd has sessions."""
         try:
-            return any(child.name() != STANDBY_NAME for process in self.warm for child in process.children())
+            return any(child.name() != STANDBY_NAME for process in self.standby for child in process.children())
         except psutil.NoSuchProcess:
             return True  # one of the processes has just exited
 
     def ended(self) -> bool:
         """Whether no vshd is left; those that run get SIGTERM, also one that was only just starting."""
-        for process in self.warm:
+        for process in self.standby:
             with suppress(psutil.NoSuchProcess):
                 process.send_signal(signal.SIGTERM)
         return not self.programs.detached
@@ -135,7 +135,7 @@ async def test_a_port_where_nobody_listens_leaves_nothing(rig: Rig) -> None:
     """Case X2 (chromeos-vsh.md §11.4)."""
     assert await rig.shells.launch(5) == ""
     await rig.until("the session ends", lambda: not rig.has_sessions())
-    assert len(rig.warm) == 1
+    assert len(rig.standby) == 1
 
 
 async def test_one_process_serves_all_sessions(rig: Rig) -> None:
@@ -147,23 +147,23 @@ async def test_one_process_serves_all_sessions(rig: Rig) -> None:
             with connection:
                 out, _ = await asyncio.to_thread(greeting, connection, b"sh", b"-c", b"ps -o ppid= -p $PPID")
                 parents.add(int(out))
-    assert parents == {process.pid for process in rig.warm}
+    assert parents == {process.pid for process in rig.standby}
 
 
-async def test_when_the_warm_one_is_killed_a_cold_one_serves_and_a_new_one_comes(rig: Rig) -> None:
+async def test_when_the_standby_one_is_killed_a_cold_one_serves_and_a_new_one_comes(rig: Rig) -> None:
     with rig.host(1) as listener:
         assert await rig.shells.launch(1) == ""
         connection, _ = await asyncio.to_thread(listener.accept)
         connection.close()
-        first = rig.warm
+        first = rig.standby
         for process in first:
             process.kill()
-        await rig.until("it is gone", lambda: not rig.warm)
+        await rig.until("it is gone", lambda: not rig.standby)
         assert await rig.shells.launch(1) == ""
         connection, _ = await asyncio.to_thread(listener.accept)
         with connection:
             assert await asyncio.to_thread(greeting, connection, b"echo", b"on") == (b"on\n", 0)
-    await rig.until("a new one runs", lambda: rig.warm and rig.warm != first)
+    await rig.until("a new one runs", lambda: rig.standby and rig.standby != first)
 
 
 async def test_an_address_that_is_none_is_told(rig: Rig) -> None:
@@ -189,13 +189,13 @@ async def connected(path: Path) -> tuple[asyncio.StreamReader, asyncio.StreamWri
 async def test_sessions_go_on_when_garcon_ends_and_nothing_stays_behind_them(runtime: Path) -> None:
     """The standby vshd watches garcon's process; this test starts another process in garcon's place."""
     garcon = await asyncio.create_subprocess_exec("sleep", "1000")
-    path = runtime / "warm.sock"
+    path = runtime / "standby.sock"
     (runtime / "token").write_text("")
-    warm = await asyncio.create_subprocess_exec(
+    standby = await asyncio.create_subprocess_exec(
         sys.executable,
         "-m",
         "vshd",
-        f"--warm={path}",
+        f"--standby={path}",
         f"--until={garcon.pid}",
         env={**os.environ, "PYTHONPATH": PYTHONPATH},
     )
@@ -222,12 +222,12 @@ async def test_sessions_go_on_when_garcon_ends_and_nothing_stays_behind_them(run
                         break
                     writer.close()
                     await asyncio.sleep(0.02)
-                assert warm.returncode is None
+                assert standby.returncode is None
                 assert await asyncio.to_thread(greeting, connection, b"echo", b"on") == (b"on\n", 0)
-        await asyncio.wait_for(warm.wait(), LIMIT)
+        await asyncio.wait_for(standby.wait(), LIMIT)
         assert not path.exists()
     finally:
-        for process in (garcon, warm):
+        for process in (garcon, standby):
             if process.returncode is None:
                 process.kill()
                 await process.wait()

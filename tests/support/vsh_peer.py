@@ -132,10 +132,17 @@ class Vshd:
     :param root: a directory for the socket and the log.
     :param arguments: switches besides ``--listen``.
     :param environ: the whole environment; if ``None``, this process's without the variables of a login session.
+    :param inherited: descriptors that it inherits besides the standard ones.
     """
 
     def __init__(
-        self, root: Path, arguments: Sequence[str] = (), environ: Mapping[str, str] | None = None, *, uid: int = 0
+        self,
+        root: Path,
+        arguments: Sequence[str] = (),
+        environ: Mapping[str, str] | None = None,
+        *,
+        uid: int = 0,
+        inherited: Sequence[int] = (),
     ) -> None:
         self.path = str(root / "vshd.sock")
         variables = dict(environ) if environ is not None else {"PATH": os.environ["PATH"], "LANG": "C.UTF-8"}
@@ -151,6 +158,7 @@ class Vshd:
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
+                pass_fds=inherited,
             )
         deadline = time.monotonic() + LIMIT
         while not self._listens():

@@ -17,7 +17,8 @@ from guestlink.errors import GuestlinkError
 from guestlink.preface import needs_preface, preface
 from guestlink.sockets import connect
 from guestlink.token import read_token
-from vshd.session import Session, Surroundings
+from vshd.session import Session
+from vshd.session_defaults import SessionDefaults
 from vshd.waiting_child import WaitingChild
 
 _log = logging.getLogger(__name__)
@@ -63,7 +64,7 @@ def serve_request(
     except GuestlinkError as error:
         _log.warning("no session: %s", error)
         return 1
-    Session(session, Surroundings(request.environ, True, default_user, may_switch), child).run()
+    Session(session, SessionDefaults(request.environ, True, default_user, may_switch), child).run()
     return 0
 
 
