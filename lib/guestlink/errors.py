@@ -81,9 +81,11 @@ def run_command(name: str, main: Callable[[list[str]], int], argv: Sequence[str]
 
 def open_standard_streams() -> None:
     """Open closed standard streams on /dev/null; otherwise a socket could get descriptor 0, 1 or 2."""
-    while (descriptor := os.open(os.devnull, os.O_RDWR | os.O_CLOEXEC)) <= 2:
-        os.set_inheritable(descriptor, True)
-    os.close(descriptor)
+    for number in range(3):
+        try:
+            os.fstat(number)
+        except OSError:  # The kernel gives the lowest free descriptor, which is this one.
+            os.set_inheritable(os.open(os.devnull, os.O_RDWR | os.O_CLOEXEC), True)
     # Python has no objects for streams that were closed when it started.
     sys.stdin = sys.stdin or os.fdopen(0, closefd=False)
     sys.stdout = sys.stdout or os.fdopen(1, "w", closefd=False)
