@@ -135,7 +135,8 @@ class Wire:
             rights = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", fds))]
             sent = self.sock.sendmsg([data], rights)
             data = data[sent:]
-        self.sock.sendall(data)
+        if data:  # the proxy may have closed the connection already
+            self.sock.sendall(data)
 
     def receive(self) -> Message | None:
         """The next message, or None at the end of the connection."""
