@@ -81,8 +81,8 @@ def launcher(
     application: Application,
     program: Sequence[str],
     *,
-    has_icon: bool = True,
-    shows_container: bool = False,
+    has_icon: bool,
+    shows_container: bool,
 ) -> bytes:
     """The content of one launcher file."""
     stem = file_stem(container, application.id)

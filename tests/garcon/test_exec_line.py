@@ -79,6 +79,7 @@ def test_percent_and_escapes_inside_quotes() -> None:
         ("x/y/tool -a b", "tool"),
         ("x/y/t", "t"),
         ("x/y/", "y"),
+        ("/usr/bin/X", "X"),
         ("", ""),
         ("env FOO=1 prog", "env"),
         ("/opt/ä", ""),

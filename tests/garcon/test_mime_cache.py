@@ -238,3 +238,11 @@ def test_a_tree_of_too_many_nodes_is_broken(monkeypatch: pytest.MonkeyPatch) -> 
     assert CacheWriter([("*.ab", 50, "t/a")]).parse() == {"ab": "t/a"}
     with pytest.raises(BrokenMimeCache, match="more than 3 nodes"):
         CacheWriter([("*.abc", 50, "t/a")]).parse()
+
+
+@pytest.mark.parametrize("character", [0xD800, 0xDFFF])
+def test_a_surrogate_is_no_character(character: int) -> None:
+    writer = CacheWriter([("*.a", 50, "t/a")])
+    writer.put(writer.tree + 8, character)
+    with pytest.raises(BrokenMimeCache, match="surrogate"):
+        writer.parse()

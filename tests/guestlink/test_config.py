@@ -37,9 +37,9 @@ def test_defaults_hold_where_nobody_says_anything() -> None:
 
 def test_unknown_keys_are_named_with_what_was_probably_meant(tmp_path: Path) -> None:
     path = tmp_path / "f"
-    path.write_text("early = 1\n[paint]\n\n# comment\ncolor = red\nnonsense\n")
+    path.write_text("early = 1\n[paint]\n\n# comment\ncolor = red\nXnonsense\n; another = comment\n")
     config = load(SCHEMA, section="paint", files=[path], environ={})
-    assert config.warnings[0].startswith(f"{path}:6: 'nonsense' is not of the form")
+    assert config.warnings[0].startswith(f"{path}:6: 'Xnonsense' is not of the form")
     assert config.warnings[1] == f"{path}:1: there is no setting 'early'"
     assert config.warnings[2] == f"{path}:5: there is no setting 'color', did you mean 'colour'?"
 

@@ -20,6 +20,7 @@ from support.fake_garcon import SVG, chunk, png
         (48, "48x48"),
         (47, "48x48"),
         (1, "16x16"),
+        *((size, f"{size}x{size}") for size in (16, 22, 24, 32, 36, 64, 72, 96, 128, 192, 256, 512)),
         (100, "96x96"),
         (600, "512x512"),
         (1024, "512x512"),
@@ -57,10 +58,16 @@ def test_what_a_picture_does_not_need_is_left_out() -> None:
     )
 
 
-def test_the_colours_of_a_png_with_a_palette_stay() -> None:
-    palette, transparency = chunk(b"PLTE", b"\x10\x20\x30"), chunk(b"tRNS", b"\x80")
-    content = check_picture(png(extra=palette + transparency), is_svg=False, container="a").content
-    assert palette + transparency in content
+def test_chunks_that_decide_the_colours_stay() -> None:
+    kinds = (b"gAMA", b"sRGB", b"cHRM", b"sBIT", b"PLTE", b"tRNS")
+    colours = b"".join(chunk(kind, b"\x10\x20\x30") for kind in kinds)
+    assert colours in check_picture(png(extra=colours), is_svg=False, container="a").content
+
+
+def test_a_side_has_at_most_1024_pixels() -> None:
+    assert check_picture(png(1024, 1), is_svg=False, container="a").directory == "512x512/apps"
+    with pytest.raises(BadPicture, match="1025 x 1 pixels"):
+        check_picture(png(1025, 1), is_svg=False, container="a")
 
 
 BAD_PNGS = {

@@ -78,7 +78,7 @@ def test_an_ipv6_address_gets_brackets() -> None:
     ["file:///home/u/../x", "file:///home/u/%2e%2e/x", "file:///home/user2/x", "file://host/home/u/x",
      "file:home/u", "file:///home/u/%00", "file:///etc/passwd", "gopher://x/", "x", "",
      "https:", "https://", "http:///", "https:?x", "http:/#",
-     "http://[::1",
+     "http://[::1", "file://[::1/x",
      "a b:c"],
 )  # fmt: skip
 def test_everything_else_is_refused(url: str) -> None:
