@@ -88,8 +88,8 @@ class Measured:
     def ours(self, mode: str, count: int, setup: Setup, address: str = "") -> list[float]:
         """Times of vshd's sessions."""
         address = address or self.unix
-        preface = TOKEN.encode() + b"\n" if address.startswith("tcp:") else b""
-        return self.take(mode, address, (preface + encode_setup(setup)).hex(), str(count))
+        auth_line = TOKEN.encode() + b"\n" if address.startswith("tcp:") else b""
+        return self.take(mode, address, (auth_line + encode_setup(setup)).hex(), str(count))
 
     @contextmanager
     def on_one_processor(self) -> Iterator[None]:

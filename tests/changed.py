@@ -56,7 +56,7 @@ def mentioned(path: str) -> Iterator[str]:
             for switch, name in itertools.pairwise(map(_text, node.elts)):
                 if switch == "-m":
                     yield from (name, f"{name}.__main__")
-        elif isinstance(node, ast.Call) and getattr(node.func, "id", "") == "own_program":
+        elif isinstance(node, ast.Call) and getattr(node.func, "id", "") == "suite_program":
             for name in map(_text, node.args):
                 yield from (name, f"{name}.__main__")
 

@@ -11,6 +11,7 @@ from typing import Any, Protocol
 from garcon.app_list import AppList
 from garcon.app_messages import fit_list
 from garcon.app_scanner import DEPTH_LIMIT, AppScanner
+from garcon.coalesce import Coalescer
 from garcon.data_directories import mime_directories
 from garcon.icon_lookup import IconLookup, picture_names
 from garcon.listener_client import HostRefused, HostUnavailable, NotRegistered
@@ -19,7 +20,6 @@ from garcon.mime_cache import BrokenMimeCache, merge_mime_maps, parse_mime_cache
 from garcon.watch import DirectoryWatch
 from garcon.watch_plan import Watched
 from guestlink.backoff import backoff
-from guestlink.coalesce import Coalescer
 from guestlink.errors import reason
 from guestlink.regular_file import read_regular
 from guestlink.tasks import TaskOwner

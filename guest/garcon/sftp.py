@@ -20,9 +20,9 @@ from pathlib import Path
 from garcon.settings import socket_mode
 from guestlink import socket_directory
 from guestlink.address import CID_ANY, CID_HOST, VSOCK_ANY_PORT, Address, TcpAddress, UnixAddress, VsockAddress
+from guestlink.auth_line import TIMEOUT, auth_line
 from guestlink.child import Child
 from guestlink.errors import reason
-from guestlink.preface import TIMEOUT, preface
 from guestlink.sockets import PeerPolicy, SocketFile, listen, peer_of
 from guestlink.tasks import TaskOwner
 from guestlink.token import TokenError, read_token
@@ -168,7 +168,7 @@ class SftpStream:
 
     async def _knows_token(self, connection: socket.socket) -> bool:
         try:
-            expected = preface(read_token(self._token_file))
+            expected = auth_line(read_token(self._token_file))
         except TokenError:
             return False
         received = b""

@@ -21,7 +21,7 @@ from garcon.programs import Programs
 from garcon.user_manager import StartFailed
 from guestlink.address import Address
 from guestlink.errors import GuestlinkError
-from guestlink.own_program import own_program
+from guestlink.suite_program import suite_program
 from guestlink.tasks import TaskOwner
 
 _log = logging.getLogger(__name__)
@@ -137,4 +137,4 @@ class Shells:
 
 
 def _vshd() -> list[str]:
-    return own_program("vshd", "vshd")
+    return suite_program("vshd", "vshd")

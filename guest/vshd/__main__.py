@@ -10,10 +10,10 @@ import socket
 import sys
 
 from guestlink.address import CID_HOST, UnixAddress
+from guestlink.auth_line import read_auth_line
 from guestlink.errors import run_command
 from guestlink.logs import setup_logging
 from guestlink.notify_socket import NotifySocket
-from guestlink.preface import demand
 from guestlink.sockets import Peer, PeerPolicy, activated_sockets, listen, same_user
 from guestlink.token import TokenError, read_token
 from vshd.arguments import USAGE, Arguments, parse_arguments
@@ -75,7 +75,7 @@ def _serve_host(listeners: list[socket.socket], arguments: Arguments, defaults: 
                 token = read_token(arguments.token_file)
             except TokenError:
                 return 1
-            if not demand(connection, token):
+            if not read_auth_line(connection, token):
                 return 1
         Session(connection, defaults, child).run()
         return 0

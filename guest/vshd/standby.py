@@ -13,8 +13,8 @@ import socket
 from typing import Any, NamedTuple
 
 from guestlink.address import Address, parse_address
+from guestlink.auth_line import auth_line, needs_auth_line
 from guestlink.errors import GuestlinkError
-from guestlink.preface import needs_preface, preface
 from guestlink.sockets import connect
 from guestlink.token import read_token
 from vshd.session import Session
@@ -69,14 +69,14 @@ def serve_request(
 
 
 def dial(address: Address, token_file: str) -> socket.socket:
-    """Connect to the host's client, and send the preface if the address needs one.
+    """Connect to the host's client, and send the auth line if the address needs one.
 
     :raises GuestlinkError: nobody listens there, or there is no token.
     """
-    token = read_token(token_file) if needs_preface(address) else ""
+    token = read_token(token_file) if needs_auth_line(address) else ""
     session = connect(address, _TIMEOUT)
     if token:
-        session.sendall(preface(token))
+        session.sendall(auth_line(token))
         session.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
     return session
 

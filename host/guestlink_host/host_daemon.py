@@ -12,10 +12,10 @@ from guestlink.config import Config
 from guestlink.control import ControlServer
 from guestlink.errors import GuestlinkError, report
 from guestlink.logs import setup_logging
-from guestlink.own_program import own_program
 from guestlink.part_stack import PartStack, StartablePart
 from guestlink.paths import private_directory
 from guestlink.service import Notifier, leave, run_daemon
+from guestlink.suite_program import suite_program
 from guestlink_host.attachments import Attachments
 from guestlink_host.container_services import ContainerServices
 from guestlink_host.containers import Container, Containers
@@ -109,12 +109,12 @@ def assemble(config: Config, notifier: Notifier) -> list[StartablePart]:
     containers = Containers(state_directory(), host_runtime_directory())
     databases = DesktopDatabases(Path(xdg.data_home()))
     names = LauncherNames(config[LAUNCHER_NAMES])
-    shell = config[SHELL] or own_program("vsh", "guestlink_host.vsh")
+    shell = config[SHELL] or suite_program("vsh", "guestlink_host.vsh")
     desktop = Desktop(config[OPENER], config[TERMINAL], config[ASK], shell)
     notifications = UserNotifications()
     requests = OpenRequests(config, desktop, notifications)
     openings = RateLimit(OPENING_LIMIT, OPENING_WINDOW)
-    program = own_program(PROGRAM, "guestlink_host")
+    program = suite_program(PROGRAM, "guestlink_host")
     events = EventLog()
 
     def publisher(name: str) -> LauncherPublisher:

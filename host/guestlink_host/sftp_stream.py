@@ -25,9 +25,9 @@ def run(name: str) -> int:
     endpoint = daemon().call("sftp_endpoint", name=name)
     with _connected(name, endpoint["address"]) as sock:
         if "token" in endpoint:
-            from guestlink.preface import preface  # loads OpenSSL
+            from guestlink.auth_line import auth_line  # loads OpenSSL
 
-            sock.sendall(preface(str(endpoint["token"])))
+            sock.sendall(auth_line(str(endpoint["token"])))
         _thread.start_new_thread(_send, (sock,))
         buffer = memoryview(bytearray(_CHUNK))
         with contextlib.suppress(ConnectionError, BrokenPipeError):

@@ -12,7 +12,7 @@ def test_a_module_is_tested_by_who_imports_it_and_who_starts_it() -> None:
     assert "tests/checks/test_lint.py" in chosen
     assert not [path for path in chosen if path.startswith(("tests/garcon/test_icons", "tests/sommelier_shim/"))]
     assert {"tests/flows/test_vsh.py", "tests/guestlink/test_framing.py"} <= set(
-        changed.tests_of(["lib/guestlink/framing.py"])
+        changed.tests_of(["lib/guestlink/vsh/framing.py"])
     )
 
 

@@ -9,9 +9,7 @@ from google.protobuf.message import DecodeError
 from hypothesis import given
 from hypothesis import strategies as st
 
-from guestlink.framing import frame
 from guestlink.pb import vsh_pb2 as pb
-from guestlink.protobuf_wire import Malformed
 from guestlink.vsh import (
     ClientProtocol,
     Data,
@@ -32,6 +30,8 @@ from guestlink.vsh import (
     encode_signal,
     encode_status,
 )
+from guestlink.vsh.framing import frame
+from guestlink.vsh.protobuf_wire import Malformed
 from support.fuzzing import ROUND
 
 INT32 = st.integers(-(2**31), 2**31 - 1)

@@ -15,7 +15,7 @@ import atheris
 TESTS = Path(__file__).resolve().parents[1]
 sys.path[:0] = [str(TESTS.parent / "lib"), str(TESTS), str(TESTS / "fuzz")]
 
-with atheris.instrument_imports(include=["guestlink.vsh", "guestlink.framing", "guestlink.protobuf_wire"]):
+with atheris.instrument_imports(include=["guestlink.vsh", "guestlink.vsh.framing", "guestlink.vsh.protobuf_wire"]):
     from test_fuzz_vsh import compare, fed
     from test_fuzz_vsh_floods import CLIENT, SERVER, full, received
     from test_fuzz_vsh_floods import fed as said

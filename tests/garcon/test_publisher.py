@@ -15,9 +15,9 @@ import pytest
 import pytest_asyncio
 
 from garcon import publisher as publisher_module
+from garcon.coalesce import Coalescer
 from garcon.listener_client import HostRefused, NotRegistered
 from garcon.publisher import ApplicationPublisher
-from guestlink.coalesce import Coalescer
 
 LIMIT = 60
 ENTRY = "[Desktop Entry]\nType=Application\nName=N\nExec=prog\n"

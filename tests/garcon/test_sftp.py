@@ -172,12 +172,12 @@ async def test_a_failing_accept_is_survived(make: Make, monkeypatch: pytest.Monk
 
 
 @pytest.mark.parametrize(
-    "preface",
+    "auth_line",
     [TOKEN.replace("8", "9", 1) + "\n", TOKEN + "x", "\n" * 37, INIT.decode("latin-1")],
-    ids=["wrong token", "no newline", "newlines", "no preface"],
+    ids=["wrong token", "no newline", "newlines", "no auth line"],
 )
 async def test_a_tcp_peer_without_the_token_gets_nothing(
-    tmp_path: Path, preface: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    tmp_path: Path, auth_line: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.setattr(sftp, "TIMEOUT", 0.2)  # the limit for an incomplete auth line
     (tmp_path / "token").write_text(TOKEN)
@@ -185,7 +185,7 @@ async def test_a_tcp_peer_without_the_token_gets_nothing(
     port = stream.start(TcpAddress("127.0.0.1", 0))
     try:
         with await connect_soon(TcpAddress("127.0.0.1", port)) as connection:
-            assert await ask(connection, preface.encode("latin-1")) == b""
+            assert await ask(connection, auth_line.encode("latin-1")) == b""
     finally:
         await stream.close()
     assert "it did not send the container's token" in caplog.text

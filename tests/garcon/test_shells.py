@@ -171,7 +171,7 @@ async def test_an_address_that_is_none_is_told(rig: Rig) -> None:
 
 
 async def test_without_a_vshd_the_reason_names_the_package(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("garcon.shells.own_program", lambda name, module: [])
+    monkeypatch.setattr("garcon.shells.suite_program", lambda name, module: [])
     assert "guestlink-vshd is not installed" in await rig.shells.launch(1)
 
 

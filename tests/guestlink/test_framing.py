@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from guestlink.framing import MESSAGE_LIMIT, FrameReader, FrameTooLong, frame
+from guestlink.vsh.framing import MESSAGE_LIMIT, FrameReader, FrameTooLong, frame
 
 
 def split_everywhere(data: bytes) -> list[bytes]:

@@ -7,9 +7,7 @@ from typing import Any
 
 import pytest
 
-from guestlink.framing import FrameTooLong
 from guestlink.pb import vsh_pb2 as pb
-from guestlink.protobuf_wire import Malformed
 from guestlink.vsh import (
     ClientProtocol,
     Data,
@@ -39,6 +37,8 @@ from guestlink.vsh import (
     encode_status,
     killed_by,
 )
+from guestlink.vsh.framing import FrameTooLong
+from guestlink.vsh.protobuf_wire import Malformed
 
 SETUPS = {
     "a terminal": (

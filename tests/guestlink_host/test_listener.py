@@ -212,7 +212,7 @@ async def test_no_terminal_can_replace_a_variable_in_a_command(monkeypatch: pyte
 
 
 async def test_a_host_without_a_shell_program_refuses_terminals(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("guestlink_host.host_daemon.own_program", lambda *names: [] if names else ["/bin/true"])
+    monkeypatch.setattr("guestlink_host.host_daemon.suite_program", lambda *names: [] if names else ["/bin/true"])
     async with host_in_test(monkeypatch, shell="") as host:
         guest = await host.registered()
         code, text = await refused(guest, "OpenTerminal")

@@ -24,8 +24,8 @@ from guestlink.address import Address, UnixAddress, VsockAddress
 from guestlink.config import ConfigError
 from guestlink.control import ControlClient, DaemonNotRunning
 from guestlink.errors import GuestlinkError, reason
-from guestlink.own_program import own_program
 from guestlink.sockets import ConnectFailed, connect
+from guestlink.suite_program import suite_program
 from guestlink.token import TOKEN_PATH, TokenError, read_token
 
 SECONDS = 20.0
@@ -127,7 +127,7 @@ def _where() -> dict[str, Any]:
                 ("/run/systemd/container", TOKEN_PATH, socket_directory.MOUNT_POINT, "/run/.containerenv"),
             )
         ),
-        "shell_server": bool(own_program("vshd", "vshd")),
+        "shell_server": bool(suite_program("vshd", "vshd")),
         "xdg_open": shutil.which("xdg-open") is not None,
         "address": not has_device() or ipv4_address() is not None,
         "network": has_network(),

@@ -6,8 +6,8 @@ import argparse
 import os
 from typing import TYPE_CHECKING, Any
 
-from guestlink.own_program import own_program
 from guestlink.progress import waiting
+from guestlink.suite_program import suite_program
 from guestlink_host.control.client import daemon
 from guestlink_host.control.command import DAEMON, Call, Command, Field, argument
 from guestlink_host.control.containers import ASKING, describe, print_containers
@@ -42,7 +42,7 @@ async def _status(parts: Parts) -> dict[str, Any]:
         "sentence": parts.notifier.text,
         "containers": [describe(parts, container) for container in parts.containers],
         "events": parts.events.entries(),
-        "program": own_program(PROGRAM, "guestlink_host"),
+        "program": suite_program(PROGRAM, "guestlink_host"),
         "pid": os.getpid(),
     }
 

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 from guestlink.command_line import EX_USAGE
 from guestlink.errors import GuestlinkError
-from guestlink.own_program import own_program
 from guestlink.progress import waiting
+from guestlink.suite_program import suite_program
 from guestlink_host.advice import how_to_register
 from guestlink_host.control.client import daemon, start_and_wait
 from guestlink_host.control.command import NAME, SHELLS, Call, Command, Field, argument
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 def _files(arguments: argparse.Namespace) -> int:
     from guestlink_host import files
 
-    name, stream = arguments.name, [*own_program(PROGRAM, "guestlink_host"), "sftp-stream", arguments.name]
+    name, stream = arguments.name, [*suite_program(PROGRAM, "guestlink_host"), "sftp-stream", arguments.name]
     if arguments.prompt:
         start_and_wait(name)
         daemon().call("sftp_endpoint", name=name)  # The daemon's message is better than sftp's.
@@ -64,7 +64,7 @@ def _ssh_config(arguments: argparse.Namespace) -> int:
                 f"the user of {name} is not known: it is not registered",
                 hint=how_to_register(name, entry["instance"]),
             )
-        print(stanza(name, entry["username"], [*own_program(PROGRAM, "guestlink_host"), "ssh-proxy", name]))
+        print(stanza(name, entry["username"], [*suite_program(PROGRAM, "guestlink_host"), "ssh-proxy", name]))
     return 0
 
 

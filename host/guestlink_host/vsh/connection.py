@@ -60,7 +60,7 @@ def _directly(arguments: VshOptions) -> socket.socket:
         )
     token = read_token(arguments.token_file)
     connection = connect(address)
-    connection.sendall(_preface(token))
+    connection.sendall(_auth_line(token))
     return connection
 
 
@@ -126,7 +126,7 @@ def _move(private: str, template: str, port: int) -> tuple[str, int]:
 
 def _accept(listener: socket.socket, endpoint: dict[str, Any]) -> socket.socket | None:
     """Wait for the container's connection; close all others."""
-    expected = _preface(endpoint["token"]) if "token" in endpoint else b""
+    expected = _auth_line(endpoint["token"]) if "token" in endpoint else b""
     uid, cid = endpoint.get("uid"), endpoint.get("cid")
     policy = PeerPolicy(None if uid is None else {uid}, None if cid is None else {cid})
     began = time.monotonic()
@@ -208,10 +208,10 @@ def _read_token(connection: socket.socket, received: bytearray, length: int) -> 
 # hmac loads OpenSSL, which takes as long as the interpreter's start, so these functions import it late.
 
 
-def _preface(token: object) -> bytes:
-    from guestlink.preface import preface
+def _auth_line(token: object) -> bytes:
+    from guestlink.auth_line import auth_line
 
-    return preface(str(token))
+    return auth_line(str(token))
 
 
 def _same(received: bytes | bytearray, expected: bytes) -> bool:

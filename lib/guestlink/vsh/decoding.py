@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from guestlink.protobuf_wire import fields, int32
 from guestlink.vsh.encoding import DATA_LIMIT, data_header
 from guestlink.vsh.messages import (
     REQUIRES_CWD,
@@ -18,6 +17,7 @@ from guestlink.vsh.messages import (
     Stream,
     Unknown,
 )
+from guestlink.vsh.protobuf_wire import fields, int32
 
 _FULL_SIZE = DATA_LIMIT + 8
 

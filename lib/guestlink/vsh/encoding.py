@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from functools import lru_cache
 
-from guestlink.framing import LENGTH, MESSAGE_LIMIT, FrameTooLong, frame
-from guestlink.protobuf_wire import bytes_field, int_field, message_field, varint
+from guestlink.vsh.framing import LENGTH, MESSAGE_LIMIT, FrameTooLong, frame
 from guestlink.vsh.messages import REQUIRES_CWD, Bytes, Setup, SetupAnswer, StatusChange, Stream
+from guestlink.vsh.protobuf_wire import bytes_field, int_field, message_field, varint
 
 DATA_LIMIT = 4000
 """Bytes of data that we put in one frame, as the originals do; up to 4088 are accepted (chromeos-vsh.md §3.1)."""

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Generic, TypeVar
 
-from guestlink.framing import FrameReader, FrameTooLong
-from guestlink.protobuf_wire import Malformed
 from guestlink.vsh.blocks import IncomingBlock
 from guestlink.vsh.decoding import decode_from_client, decode_from_server, decode_setup, decode_setup_answer
 from guestlink.vsh.encoding import DATA_LIMIT, data_header
+from guestlink.vsh.framing import FrameReader, FrameTooLong
 from guestlink.vsh.messages import ClientEvent, Data, ServerEvent, Stream
+from guestlink.vsh.protobuf_wire import Malformed
 
 _FLOOD = 16
 """Full frames of data in a row that make a flood."""

@@ -6,7 +6,7 @@ import os
 import sys
 
 
-def own_program(name: str, module: str) -> list[str]:
+def suite_program(name: str, module: str) -> list[str]:
     """The command line that starts one of our programs; empty if the program is not installed.
 
     The first word is an absolute path: the command in the directory of the command that we were started as, or of

@@ -1,6 +1,6 @@
-"""The preface of a TCP connection: the side that connects sends the container's token first (chromeos-vsh.md §9).
+"""The auth line of a TCP connection: the side that connects sends the container's token first (chromeos-vsh.md §9).
 
-A Unix socket's directory identifies the peer, and so does a vsock address: connections over these have no preface.
+A Unix socket's directory identifies the peer, and so does a vsock address: connections over these have none.
 TCP does not identify the peer.
 """
 
@@ -12,26 +12,26 @@ import time
 from guestlink.address import Address, TcpAddress
 
 TIMEOUT = 10.0
-"""Seconds in which the preface must arrive."""
+"""Seconds in which the auth line must arrive."""
 
 
-def needs_preface(address: Address) -> bool:
-    """Whether the side that connects to this address must send a preface."""
+def needs_auth_line(address: Address) -> bool:
+    """Whether the side that connects to this address must send an auth line."""
     return isinstance(address, TcpAddress)
 
 
-def preface(token: str) -> bytes:
+def auth_line(token: str) -> bytes:
     """The bytes: the token and a newline."""
     return token.encode() + b"\n"
 
 
-def demand(sock: socket.socket, token: str, timeout: float = TIMEOUT) -> bool:
-    """Read a preface and compare it in constant time. No byte after the preface is read.
+def read_auth_line(sock: socket.socket, token: str, timeout: float = TIMEOUT) -> bool:
+    """Read an auth line and compare it in constant time. No byte after the auth line is read.
 
     :param sock: a connection; it is blocking afterwards.
-    :returns: whether the right preface arrived in time.
+    :returns: whether the right auth line arrived in time.
     """
-    expected = preface(token)
+    expected = auth_line(token)
     received = b""
     deadline = time.monotonic() + timeout
     try:
