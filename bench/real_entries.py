@@ -25,7 +25,7 @@ from garcon.app_list import FoundEntry, build_app_list  # noqa: E402
 from garcon.desktop_entry import BrokenEntry, DesktopEntry, parse_desktop_entry  # noqa: E402
 from garcon.exec_line import launch_commands  # noqa: E402
 
-PEER = HERE / "real_entries_peer" / "glib.py"
+PEER = HERE.parent / "tests/support/glib_launch.py"
 FILES = ["/tmp/a b.txt", "/tmp/$c'd.txt"]
 
 

@@ -170,20 +170,25 @@ def _glib_words(line: str) -> list[str] | None:
 
 
 @pytest.fixture(scope="module")
-def glib() -> Iterator[Callable[[str, list[str]], list[list[str]] | None]]:
+def glib(
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Iterator[Callable[[str, list[str]], list[list[str]] | None]]:
     """A function that makes GLib start a desktop file; it returns the arguments of GLib's processes."""
     need_status_0("/usr/bin/python3", "-c", "import gi", packages="python3-gi gir1.2-glib-2.0")
     script = Path(__file__).parents[1] / "support/glib_launch.py"
     argv = ["/usr/bin/python3", str(script)]
+    entry = tmp_path_factory.mktemp("glib") / "entry.desktop"
     with subprocess.Popen(argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, bufsize=1) as process:
         assert process.stdin is not None
         assert process.stdout is not None
         stdin, stdout = process.stdin, process.stdout
 
         def launch(exec_value: str, files: list[str]) -> list[list[str]] | None:
-            stdin.write(json.dumps([exec_value, files]) + "\n")
-            answer: list[list[str]] | None = json.loads(stdout.readline())
-            return answer
+            keys = f"Type=Application\nName=The Name\nIcon=the-icon\nExec=program {exec_value}\n"
+            entry.write_text(f"[Desktop Entry]\n{keys}")
+            stdin.write(json.dumps([str(entry), files]) + "\n")
+            answer = json.loads(stdout.readline())
+            return None if answer is None else answer["arguments"]
 
         yield launch
         stdin.close()
