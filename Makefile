@@ -65,7 +65,7 @@ install-common:
 install-garcon:
 	$(call python,guest,garcon)
 	$(call launcher,lib/guestlink/garcon,garcon.__main__)
-	$(call launcher,bin/guestlink,garcon.client.people)
+	$(call launcher,bin/guestlink,garcon.client.cli)
 	$(call programs,guest/garcon/data/garcon-url-handler guest/garcon/data/garcon-terminal-handler,bin)
 	$(call programs,guest/systemd-units/environment-generators/20-guestlink,lib/systemd/user-environment-generators)
 	$(call files,guest/systemd-units/guestlink-garcon.service,$(units))

@@ -23,7 +23,7 @@ HERE = Path(__file__).parent
 
 SCAN = """
 import sys, time
-from garcon.app_scanner import AppScanner
+from garcon.desktop.app_scanner import AppScanner
 scanner = AppScanner({"XDG_DATA_DIRS": sys.argv[1], "XDG_DATA_HOME": "/nonexistent", "PATH": "/usr/bin:/bin"})
 for _ in range(2):
     began = time.perf_counter_ns()

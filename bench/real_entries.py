@@ -21,9 +21,9 @@ from typing import Any
 HERE = Path(__file__).resolve().parent
 sys.path[:0] = [str(HERE.parent / part) for part in ("lib", "guest")]
 
-from garcon.app_list import FoundEntry, build_app_list  # noqa: E402
-from garcon.desktop_entry import BrokenEntry, DesktopEntry, parse_desktop_entry  # noqa: E402
-from garcon.exec_line import launch_commands  # noqa: E402
+from garcon.desktop.app_list import FoundEntry, build_app_list  # noqa: E402
+from garcon.desktop.desktop_entry import BrokenEntry, DesktopEntry, parse_desktop_entry  # noqa: E402
+from garcon.desktop.exec_line import launch_commands  # noqa: E402
 
 PEER = HERE.parent / "tests/support/glib_launch.py"
 FILES = ["/tmp/a b.txt", "/tmp/$c'd.txt"]

@@ -17,7 +17,7 @@ from typing import NamedTuple
 CHECKOUT = Path(__file__).resolve().parents[1]
 
 PROGRAMS = {
-    "guestlink": "garcon.client.people:argument_parser",
+    "guestlink": "garcon.client.cli:argument_parser",
     "guestlink-host": "guestlink_host.control.parser:argument_parser",
     "sommelier": "sommelier_shim.options:help_text",
     "vsh": "guestlink_host.vsh.options:HELP",

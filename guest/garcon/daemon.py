@@ -11,20 +11,20 @@ from typing import NoReturn
 
 from garcon.calls import implementations
 from garcon.calls.commands import CommandCalls
-from garcon.early_end import OUTCOME_TIME
-from garcon.garcon_server import GarconServer
-from garcon.host_connection import HostConnection
-from garcon.host_dial import HostDialer
-from garcon.host_search import wait_for_host
-from garcon.listener_client import ListenerClient
-from garcon.login_shell import LoginShell, with_login_variables
-from garcon.network import AddressWatch
+from garcon.host.garcon_server import GarconServer
+from garcon.host.host_connection import HostConnection
+from garcon.host.host_dialer import HostDialer
+from garcon.host.host_search import wait_for_host
+from garcon.host.listener_client import ListenerClient
+from garcon.host.network import AddressWatch
+from garcon.host.registrar import Registrar
+from garcon.host.sftp import SftpStream, sftp_address
+from garcon.host.token_watch import TokenWatch
 from garcon.parts import make_parts
-from garcon.profiles import Profiles
-from garcon.registrar import Registrar
+from garcon.session.early_end import OUTCOME_TIME
+from garcon.session.login_shell import LoginShell, with_login_variables
+from garcon.session.profiles import Profiles
 from garcon.settings import LOG_LEVEL, LOGIN_SHELL, TOKEN_FILE, garcon_address, load_settings
-from garcon.sftp import SftpStream, sftp_address
-from garcon.token_watch import TokenWatch
 from guestlink.address import CID_HOST, Address, VsockAddress
 from guestlink.config import Config
 from guestlink.control import ControlServer

@@ -7,14 +7,17 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from garcon.entries import PublishedEntries
-from garcon.failures import ApplicationFailure, FailureWatch
-from garcon.host_connection import HostConnection
-from garcon.icon_lookup import IconLookup
-from garcon.launcher import Launcher
-from garcon.programs import Programs
-from garcon.publisher import ApplicationPublisher
-from garcon.session_bus import SessionBus
+from garcon.desktop.application_publisher import ApplicationPublisher
+from garcon.desktop.icon_lookup import IconLookup
+from garcon.desktop.published_entries import PublishedEntries
+from garcon.host.host_connection import HostConnection
+from garcon.host.sftp import SftpStream
+from garcon.session.failures import ApplicationFailure, FailureWatch
+from garcon.session.launcher import Launcher
+from garcon.session.programs import Programs
+from garcon.session.session_bus import SessionBus
+from garcon.session.shells import Shells
+from garcon.session.user_manager import UserManager
 from garcon.settings import (
     ICON_THEME,
     SFTP_LIMIT,
@@ -24,9 +27,6 @@ from garcon.settings import (
     TOKEN_FILE,
     vsh_address,
 )
-from garcon.sftp import SftpStream
-from garcon.shells import Shells
-from garcon.user_manager import UserManager
 from guestlink.config import Config
 from guestlink.part_stack import PartStack, StartablePart
 

@@ -122,7 +122,7 @@ def test_tasks_are_started_by_their_owners_alone() -> None:
         "vshd.__main__",
         "garcon.__main__",
         "garcon.client.compat_cli",
-        "garcon.client.people",
+        "garcon.client.cli",
         "garcon.diagnosis.doctor",
         "garcon.diagnosis.bugreport",
         "guestlink_host.__main__",

@@ -14,23 +14,23 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from garcon.app_list import PublishedApplication, desktop_file_id
-from garcon.app_messages import fit_list
-from garcon.app_scanner import AppScanner
-from garcon.desktop_entry import BrokenEntry, DesktopEntry, parse_desktop_entry, split_list
-from garcon.exec_line import executable_file_name, expand_exec, launch_commands
-from garcon.icon_lookup import IconLookup
-from garcon.icon_theme import (
+from garcon.desktop.app_list import PublishedApplication, desktop_file_id
+from garcon.desktop.app_messages import fit_list
+from garcon.desktop.app_scanner import AppScanner
+from garcon.desktop.desktop_entry import BrokenEntry, DesktopEntry, parse_desktop_entry, split_list
+from garcon.desktop.exec_line import executable_file_name, expand_exec, launch_commands
+from garcon.desktop.icon_lookup import IconLookup
+from garcon.desktop.icon_theme import (
     BrokenTheme,
     compatible_order,
     parse_index_theme,
     parse_specified_theme,
     specified_order,
 )
-from garcon.id_lookup import find_desktop_file
-from garcon.mime_cache import BrokenMimeCache, parse_mime_cache
-from garcon.pictures import SIZE_LIMIT, read_icon
-from garcon.xpm import SIDE_LIMIT, xpm_to_png
+from garcon.desktop.id_lookup import find_desktop_file
+from garcon.desktop.mime_cache import BrokenMimeCache, parse_mime_cache
+from garcon.desktop.pictures import SIZE_LIMIT, read_icon
+from garcon.desktop.xpm import SIDE_LIMIT, xpm_to_png
 from guestlink.pb import container_host_pb2
 from support.fuzzing import ROUND
 

@@ -8,7 +8,7 @@ from collections.abc import Callable
 
 import pytest
 
-from garcon.client.people import argument_parser as guestlink
+from garcon.client.cli import argument_parser as guestlink
 from guestlink.command_line import CommandLine, in_words, number
 from guestlink.errors import GuestlinkError
 from guestlink_host.control.parser import argument_parser as guestlink_host

@@ -22,7 +22,7 @@ pytestmark = pytest.mark.interop
 
 
 def _status(proxied: Proxied) -> str:
-    program = "import sys; from garcon.client.people import main; sys.exit(main())"
+    program = "import sys; from garcon.client.cli import main; sys.exit(main())"
     return proxied.run(sys.executable, "-c", program, "status", check=False).decode()
 
 

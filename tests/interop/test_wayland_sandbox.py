@@ -142,7 +142,7 @@ def test_what_is_allowed_and_hidden_by_the_compositor_is_named(short: Path) -> N
         assert limit["sentence"].startswith("zwlr_screencopy_manager_v1 is allowed, but the host keeps")
         assert "--security-context=no" in limit["advice"]
         assert proxied.log().count(limit["sentence"]) == 1
-        program = "import sys; from garcon.client.people import main; sys.exit(main())"
+        program = "import sys; from garcon.client.cli import main; sys.exit(main())"
         said = proxied.run(sys.executable, "-c", program, "status", check=False).decode()
         assert f"  {limit['sentence']}\n    {limit['advice']}\n" in said
 

@@ -211,7 +211,7 @@ class Stage:
 
     def guestlink(self, *words: str, check: bool = True) -> subprocess.CompletedProcess[str]:
         """Run ``guestlink`` inside the container side."""
-        program = "import sys; from garcon.client.people import main; sys.exit(main())"
+        program = "import sys; from garcon.client.cli import main; sys.exit(main())"
         return self.guest(sys.executable, "-c", program, *words, check=check)
 
     def _run(

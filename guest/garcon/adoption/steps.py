@@ -13,7 +13,7 @@ from garcon.adoption.guest_root import Account, GuestRoot
 from garcon.adoption.outcome import Outcome
 from garcon.adoption.services import start_services
 from garcon.diagnosis.facts import DESKTOP_UID, EXPECTED_GROUPS, UNITS
-from garcon.sftp import SERVERS
+from garcon.host.sftp import SERVERS
 from guestlink import socket_directory
 from guestlink.errors import GuestlinkError, reason
 from guestlink.token import TOKEN_PATH

@@ -5,9 +5,9 @@ from __future__ import annotations
 import asyncio
 import logging
 
-from garcon.launch_plan import CannotLaunch
+from garcon.desktop.pictures import Icon
 from garcon.parts import Parts
-from garcon.pictures import Icon
+from garcon.session.launch_plan import CannotLaunch
 from guestlink.pb import container_guest_pb2 as pb
 from guestlink.rpc import RECEIVE_LIMIT
 

@@ -6,7 +6,7 @@ import os
 import shutil
 from collections.abc import Iterator, Sequence
 
-from garcon.terminal_command import in_directory
+from garcon.session.terminal_command import in_directory
 from guestlink.errors import GuestlinkError
 
 _COMMAND_FOLLOWS = frozenset({"-e", "-x", "--", "--execute"})

@@ -16,8 +16,8 @@ from typing import Any
 
 from garcon.client.garcon_client import control_path, garcon
 from garcon.diagnosis.commands import Commands
-from garcon.diagnosis.environment import stale_environments
 from garcon.diagnosis.facts import DESKTOP_UID, EXPECTED_GROUPS, UNITS, Facts, Node, UnitState
+from garcon.diagnosis.stale_environments import stale_environments
 from garcon.settings import SFTP_SERVER, TOKEN_FILE, NoHost, host_address, load_settings
 from guestlink import __version__, socket_directory
 from guestlink.address import Address, UnixAddress, VsockAddress
@@ -116,7 +116,7 @@ def _name_of(uid: int) -> str:
 
 
 def _where() -> dict[str, Any]:
-    from garcon.network import has_device, has_network, ipv4_address
+    from garcon.host.network import has_device, has_network, ipv4_address
 
     return {
         "distribution": _distribution(),
@@ -218,7 +218,7 @@ def _host(environ: Mapping[str, str]) -> dict[str, Any]:
 
 
 def _has_sftp_server(program: str) -> bool:
-    from garcon.sftp import SERVERS
+    from garcon.host.sftp import SERVERS
 
     candidates = [program] if program else [*SERVERS, shutil.which("sftp-server") or ""]
     return any(os.access(path, os.X_OK) for path in candidates if path)

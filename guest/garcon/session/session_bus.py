@@ -1,0 +1,198 @@
+"""The session's D-Bus: connects on first use, and again after the connection was lost.
+
+dbus-fast is imported on first use, because only launches need it and registration must not wait for the import.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+from collections.abc import Awaitable, Callable
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+from garcon.session.bus_strings import sendable
+from guestlink import xdg
+
+if TYPE_CHECKING:
+    from dbus_fast import Message
+    from dbus_fast.aio import MessageBus
+
+SignalHandler: TypeAlias = "Callable[[Message], None]"
+
+
+class BusError(Exception):
+    """A call failed.
+
+    :ivar name: the D-Bus error name; ``""`` when none came over the bus.
+    """
+
+    def __init__(self, name: str, text: str) -> None:
+        super().__init__(text or name)
+        self.name = name
+
+    @property
+    def nobody_there(self) -> bool:
+        """Whether no service got the call, because its service is not on the bus. Then the call had no effect."""
+        return self.name in _NOBODY or self.name.startswith(f"{_ERROR}.Spawn")
+
+    @property
+    def took_the_call(self) -> bool:
+        """Whether the service got the call and left the bus: it may have executed the call, or have crashed."""
+        return self.name == f"{_ERROR}.NoReply"
+
+
+class NoBus(BusError):
+    """There is no session bus, or it accepts no connection."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__("", text)
+
+    @property
+    def nobody_there(self) -> bool:
+        return True
+
+
+class NoAnswer(BusError):
+    """The call was sent and no reply came: the service may have executed the call, or may do so later."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__("", text)
+
+
+_ERROR = "org.freedesktop.DBus.Error"
+_NOBODY = (f"{_ERROR}.ServiceUnknown", f"{_ERROR}.NameHasNoOwner")
+_CONNECT_TIMEOUT, _CLOSE_TIMEOUT = 15.0, 2.0
+
+
+class SessionBus:
+    """Calls on the session bus.
+
+    :param address: ``DBUS_SESSION_BUS_ADDRESS``, else the socket ``bus`` in XDG_RUNTIME_DIR.
+    """
+
+    def __init__(self, address: str | None = None) -> None:
+        self._address = address or session_bus_address()
+        self._bus: MessageBus | None = None
+        self._lock = asyncio.Lock()
+        self._handlers: list[tuple[str, SignalHandler]] = []
+
+    async def listen(self, rule: str, handler: SignalHandler) -> None:
+        """Subscribe to the signals of a match rule, now and after each reconnection. A second call has no effect.
+
+        :param handler: called with every signal that arrives; it must filter them itself.
+        :raises NoBus: there is no bus.
+        """
+        if (rule, handler) in self._handlers:
+            return
+        self._handlers.append((rule, handler))
+        if self._bus is not None and self._bus.connected:
+            await self._add_match(self._bus, rule, handler)
+
+    async def call(
+        self,
+        destination: str,
+        path: str,
+        interface: str,
+        member: str,
+        signature: str = "",
+        body: list[Any] | None = None,
+        *,
+        timeout: float = 10.0,
+    ) -> list[Any]:
+        """Call a method and return the values of its reply.
+
+        :param timeout: seconds.
+        :raises NoBus: there is no bus.
+        :raises NoAnswer: no reply comes in time, or the connection is lost.
+        :raises BusError: the service refuses, or is not on the bus.
+        """
+        from dbus_fast import Message, MessageType
+
+        message = Message(
+            destination=destination,
+            path=path,
+            interface=interface,
+            member=member,
+            signature=signature,
+            body=sendable(body or []),
+        )
+        deadline = asyncio.get_running_loop().time() + timeout
+        try:
+            async with asyncio.timeout_at(deadline):
+                bus = await self._connected()
+        except (OSError, EOFError) as error:  # TimeoutError is an OSError.
+            raise NoBus(f"the session bus takes no connection: {error}") from error
+        try:
+            async with asyncio.timeout_at(deadline):
+                reply = await bus.call(message)
+        except TimeoutError as error:
+            raise NoAnswer(f"{destination} did not answer within {timeout:g} s") from error
+        except (OSError, EOFError) as error:
+            raise NoAnswer(f"the session bus broke off: {error}") from error
+        if reply is None:
+            raise NoAnswer(f"{destination} sent no answer")
+        if reply.message_type is MessageType.ERROR:
+            raise BusError(reply.error_name or "", str(reply.body[0]) if reply.body else "")
+        return list(reply.body)
+
+    async def close(self) -> None:
+        """Disconnect."""
+        bus, self._bus = self._bus, None
+        if bus is None:
+            return
+        bus.disconnect()
+        with contextlib.suppress(Exception):  # Versions differ in what they raise after our own disconnect().
+            ended: Awaitable[None] = getattr(bus, "wait_for_disconnect")()  # noqa: B009  (untyped in the library)
+            await asyncio.wait_for(ended, _CLOSE_TIMEOUT)
+        for name in ("_stream", "_sock"):  # dbus-fast before 2 leaves both to the garbage collector.
+            if (held := getattr(bus, name, None)) is not None:
+                held.close()
+
+    async def _connected(self) -> MessageBus:
+        async with self._lock:
+            if self._bus is not None and self._bus.connected:
+                return self._bus
+            if self._address is None:
+                raise NoBus("there is no session bus")
+            from dbus_fast.aio import MessageBus
+
+            bus = MessageBus(bus_address=self._address)
+            try:
+                async with asyncio.timeout(_CONNECT_TIMEOUT):
+                    await bus.connect()
+            except Exception as error:
+                # dbus-fast versions differ: they raise their own exceptions, OSError or ValueError.
+                raise NoBus(f"cannot connect to the session bus: {error}") from error
+            for rule, handler in self._handlers:
+                await self._add_match(bus, rule, handler)
+            self._bus = bus
+            return bus
+
+    async def _add_match(self, bus: MessageBus, rule: str, handler: SignalHandler) -> None:
+        from dbus_fast import Message, MessageType
+
+        def on_message(message: Message) -> None:
+            if message.message_type is MessageType.SIGNAL:
+                handler(message)
+
+        bus.add_message_handler(on_message)
+        await bus.call(
+            Message(
+                destination="org.freedesktop.DBus",
+                path="/org/freedesktop/DBus",
+                interface="org.freedesktop.DBus",
+                member="AddMatch",
+                signature="s",
+                body=[rule],
+            )
+        )
+
+
+def session_bus_address() -> str | None:
+    """The session bus's address, or ``None`` where there is no session."""
+    if address := os.environ.get("DBUS_SESSION_BUS_ADDRESS"):
+        return address
+    directory = xdg.runtime_directory()
+    path = os.path.join(directory, "bus")
+    return f"unix:path={path}" if directory and os.path.exists(path) else None
