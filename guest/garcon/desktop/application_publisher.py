@@ -8,10 +8,10 @@ import os
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, Protocol
 
-from garcon.coalesce import Coalescer
 from garcon.desktop.app_list import AppList
 from garcon.desktop.app_messages import fit_list
 from garcon.desktop.app_scanner import DEPTH_LIMIT, AppScanner
+from garcon.desktop.coalesce import Coalescer
 from garcon.desktop.data_directories import mime_directories
 from garcon.desktop.icon_lookup import IconLookup, picture_names
 from garcon.desktop.mime_cache import SIZE_LIMIT as MIME_CACHE_LIMIT

@@ -14,9 +14,9 @@ from typing import Any
 import pytest
 import pytest_asyncio
 
-from garcon.coalesce import Coalescer
 from garcon.desktop import application_publisher as publisher_module
 from garcon.desktop.application_publisher import ApplicationPublisher
+from garcon.desktop.coalesce import Coalescer
 from garcon.host.listener_client import HostRefused, NotRegistered
 
 LIMIT = 60

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from garcon.coalesce import SETTLE, SETTLE_LIMIT, WINDOW, Coalescer
+from garcon.desktop.coalesce import SETTLE, SETTLE_LIMIT, WINDOW, Coalescer
 
 
 class Played:
