@@ -58,7 +58,7 @@ def setup_logging(name: str, level: str = "info") -> None:
 
     :param name: the program, shown on terminals (the journal knows it already).
     :param level: one of :data:`LEVELS`, optionally followed by ``,MODULE`` to see debug output of that
-        module alone, as in ``info,garcon.desktop.application_publisher``.
+        module or package alone, as in ``info,garcon.desktop``.
     :raises GuestlinkError: there is no such level.
     """
     threshold, *modules = level.split(",")
