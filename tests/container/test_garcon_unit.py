@@ -233,7 +233,7 @@ def test_launched_programs_and_the_user_manager_have_the_originals_variables(pai
         "XDG_DATA_DIRS=/home/user/.local/share:/home/user/.local/share/flatpak/exports/share:",
     ):
         assert line in block
-    write(pair.machine, "/usr/local/bin/teller", "#!/bin/sh\nexec env > /tmp/told\n")
+    write(pair.machine, "/usr/local/bin/teller", "#!/bin/sh\nenv > /tmp/told.new\nmv /tmp/told.new /tmp/told\n")
     pair.machine.root("chmod", "755", "/usr/local/bin/teller")
     entry = "[Desktop Entry]\nType=Application\nName=Teller\nExec=teller\n"
     write(pair.machine, "/usr/share/applications/org.example.Teller.desktop", entry)
@@ -260,6 +260,7 @@ def test_programs_get_their_arguments_as_they_are_written(pair: Pair) -> None:
     """systemd interprets special characters in arguments, descriptions, directories and variables."""
     machine = pair.machine
     teller = '#!/bin/sh\nprintf \'%s\\n\' "$PWD" "$@" > /tmp/told.new\nmv /tmp/told.new /tmp/told\n'
+    machine.root("rm", "-f", "/tmp/told")  # of an earlier test
     directory = "/opt/$HOME %h/../100%h"
     write(machine, f"{directory}/tell $5%%", teller)
     machine.root("mkdir", "-p", "/opt/$HOME %h")
