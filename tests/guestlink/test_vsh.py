@@ -349,3 +349,13 @@ def test_one_small_frame_is_decoded_on_the_fast_path(size: int) -> None:
     protocol.feed(frame[:3])
     assert protocol.keys(frame) == b"", "it follows the beginning of a frame"
     assert ServerProtocol().keys(frame) == b"", "the first message is a setup"
+
+
+@pytest.mark.parametrize("decode", [decode_from_client, decode_from_server])
+@pytest.mark.parametrize("stream", [0, 1, 2, 3, 100])
+def test_full_frames_keep_their_stream(decode: Callable[[memoryview], object], stream: int) -> None:
+    """Frames of 4000 bytes of the expected stream take a fast path."""
+    message = memoryview(encode_data(stream, bytes(4000)))[4:]
+    assert decode(message) == Data(stream, bytes(4000))
+    with pytest.raises(Malformed):
+        decode(message[:-1])

@@ -195,9 +195,12 @@ def test_a_file_that_is_being_written_is_there_before_stopping_ends(
         allowed.set()
         stopping.result(60)
         there = everything(tmp_path)
-        with pytest.raises(Stopped):
-            writing.result(60)
-    assert len(there) == 1
+        # Which thread gets the lock first after the first file is a matter of chance.
+        assert isinstance(writing.exception(60), Stopped | None)
+    assert there
+    assert everything(tmp_path) == there
+    with pytest.raises(Stopped):
+        files.write_launchers(launchers("c"))
     assert everything(tmp_path) == there
 
 
