@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 import shlex
 import shutil
@@ -16,8 +15,9 @@ from pathlib import Path
 import psutil
 import pytest
 
+from support.host_side import HostSide, reachable_container
 from support.needs import need
-from support.stage import LIMIT, Stage, stage
+from support.stage import LIMIT, Stage
 
 NAME = "demo"
 PROGRAM = [sys.executable, "-m", "guestlink_host"]
@@ -26,15 +26,9 @@ SIZE = 3 * 1024 * 1024 + 17
 
 @contextmanager
 def files_stage() -> Iterator[Stage]:
-    with stage(NAME) as made:
-        made.start_host()
-        made.host("add", NAME)
-        made.start_garcon()
-        made.wait_registered()
-        made.wait("the container can be called", lambda: made.host_json("list")[0]["sftp_port"])
+    with reachable_container(NAME, known="sftp_port") as made:
         (made.root / "guest/home/letter.txt").write_text("from inside\n")
-        (made.root / "here").mkdir()
-        (made.root / "here/picture").write_bytes(os.urandom(SIZE))
+        HostSide(made).add_picture(SIZE)
         yield made
 
 
@@ -48,31 +42,14 @@ def inside(rig: Stage) -> Path:
     return rig.root / "guest/home"
 
 
-def digest(path: Path) -> str:
-    return hashlib.sha256(path.read_bytes()).hexdigest()
-
-
-def run(rig: Stage, argv: list[str], **more: str) -> str:
-    """Run a program on the host side; returns its output."""
-    done = subprocess.run(
-        argv, env=rig.host_environ | more, capture_output=True, text=True, timeout=LIMIT, cwd=rig.root / "here",
-        check=False, input="",
-    )  # fmt: skip
-    assert done.returncode == 0, f"{argv}: {done.returncode}\n{done.stdout}\n{done.stderr}\n{rig.logs()}"
-    return done.stdout
-
-
 def test_sftp_at_a_prompt_copies_each_way(rig: Stage) -> None:
     need("sftp", packages="openssh-client openssh-sftp-server")
     commands = "pwd\nput picture sent\nget sent received\nget letter.txt\nbye\n"
-    done = subprocess.run(
-        [*PROGRAM, "files", NAME, "--prompt"], env=rig.host_environ, input=commands, capture_output=True, text=True,
-        timeout=LIMIT, cwd=rig.root / "here", check=True,
-    )  # fmt: skip
-    assert str(inside(rig)) in done.stdout
-    here = rig.root / "here"
-    assert digest(here / "picture") == digest(inside(rig) / "sent") == digest(here / "received")
-    assert (here / "letter.txt").read_text() == "from inside\n"
+    host = HostSide(rig)
+    done = host.run(*PROGRAM, "files", NAME, "--prompt", stdin=commands.encode())
+    assert str(inside(rig)) in done.stdout.decode()
+    assert host.same(inside(rig) / "sent", host.here / "received")
+    assert (host.here / "letter.txt").read_text() == "from inside\n"
 
 
 def test_lftp_copies_each_way(rig: Stage) -> None:
@@ -86,9 +63,9 @@ def test_lftp_copies_each_way(rig: Stage) -> None:
         get by-lftp -o back
         ls
     """
-    assert "by-lftp" in run(rig, ["lftp", "--norc", "-c", script], LFTP_HOME=str(rig.root / "lftp"))
-    here = rig.root / "here"
-    assert digest(here / "picture") == digest(inside(rig) / "by-lftp") == digest(here / "back")
+    host = HostSide(rig)
+    assert b"by-lftp" in host.run("lftp", "--norc", "-c", script, LFTP_HOME=str(rig.root / "lftp")).stdout
+    assert host.same(inside(rig) / "by-lftp", host.here / "back")
 
 
 @contextmanager
@@ -133,7 +110,7 @@ def test_sshfs_shows_the_home_and_writes_into_it(rig: Stage, mounted: Path) -> N
     assert mounted == rig.root / "host/home/guestlink" / NAME
     assert (mounted / "letter.txt").read_text() == "from inside\n"
     shutil.copyfile(rig.root / "here/picture", mounted / "by-sshfs")
-    assert digest(inside(rig) / "by-sshfs") == digest(mounted / "by-sshfs") == digest(rig.root / "here/picture")
+    assert HostSide(rig).same(inside(rig) / "by-sshfs", mounted / "by-sshfs")
     (mounted / "folder").mkdir()
     (mounted / "by-sshfs").rename(mounted / "folder/moved")
     assert sorted(path.name for path in (inside(rig) / "folder").iterdir()) == ["moved"]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import os
 import shlex
 import socket
@@ -17,8 +16,9 @@ import pytest
 
 from guestlink.errors import GuestlinkError
 from guestlink_host.ssh_access import stanza
+from support.host_side import HostSide, reachable_container
 from support.needs import need
-from support.stage import LIMIT, Stage, stage
+from support.stage import LIMIT, Stage
 from support.vsh_peers import Terminal
 
 NAME = "demo"
@@ -27,65 +27,34 @@ SIZE = 2 * 1024 * 1024 + 13
 OPENSSH = "openssh-client openssh-server"
 
 
-class Rig:
-    """Both sides, and the output of ``guestlink-host ssh-config`` as ssh's configuration."""
+class Rig(HostSide):
+    """The output of ``guestlink-host ssh-config`` is ssh's configuration; a second folder is the container's."""
 
     def __init__(self, running: Stage) -> None:
-        self.stage = running
-        self.here = running.root / "here"
+        super().__init__(running)
         self.there = running.root / "guest/there"
+        self.there.mkdir()
         self.config = running.root / "ssh_config"
         self.config.write_text(running.host("ssh-config", NAME).stdout)
-        for folder in (self.here, self.there):
-            folder.mkdir()
-        (self.here / "picture").write_bytes(os.urandom(SIZE))
-
-    @property
-    def environ(self) -> dict[str, str]:
-        return self.stage.host_environ
-
-    def run(self, *argv: str, stdin: bytes = b"", status: int = 0, **more: str) -> bytes:
-        """Run a program on the host side; returns its output."""
-        done = subprocess.run(
-            argv,
-            env=self.environ | more,
-            input=stdin,
-            capture_output=True,
-            timeout=LIMIT,
-            cwd=self.here,
-            check=False,
-        )
-        said = f"{shlex.join(argv)} ended with {done.returncode}\n{done.stdout!r}\n{done.stderr.decode()}"
-        assert done.returncode == status, f"{said}\n{self.stage.logs()}"
-        return done.stdout
-
-    def same(self, *paths: Path) -> bool:
-        """Whether each file has the same content as the picture."""
-        wanted = hashlib.sha256((self.here / "picture").read_bytes()).digest()
-        return all(hashlib.sha256(path.read_bytes()).digest() == wanted for path in paths)
+        self.add_picture(SIZE)
 
 
 @pytest.fixture(scope="module")
 def rig() -> Iterator[Rig]:
     need("ssh", "ssh-keygen", packages=OPENSSH)
-    with stage(NAME) as made:
-        if not Path("/usr/sbin/sshd").exists():
-            need("sshd", packages=OPENSSH)
-        made.start_host()
-        made.host("add", NAME)
-        made.start_garcon()
-        made.wait_registered()
-        made.wait("the user is known", lambda: made.host_json("list")[0]["username"])
+    if not Path("/usr/sbin/sshd").exists():
+        need("sshd", packages=OPENSSH)
+    with reachable_container(NAME) as made:
         yield Rig(made)
 
 
 def test_ssh_runs_commands_with_their_status(rig: Rig) -> None:
-    out = rig.run("ssh", "-F", str(rig.config), HOST, "echo out; cat; exit 5", stdin=b"and in\n", status=5)
+    out = rig.run("ssh", "-F", str(rig.config), HOST, "echo out; cat; exit 5", stdin=b"and in\n", status=5).stdout
     assert out == b"out\nand in\n"
 
 
 def test_the_session_of_the_containers_user_is_there(rig: Rig) -> None:
-    out = rig.run("ssh", "-F", str(rig.config), HOST, "echo $XDG_RUNTIME_DIR")
+    out = rig.run("ssh", "-F", str(rig.config), HOST, "echo $XDG_RUNTIME_DIR").stdout
     assert out.decode().strip() == rig.stage.guest_environ["XDG_RUNTIME_DIR"]
 
 

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import os
 import shlex
-import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from support.host_side import HostSide, reachable_container
 from support.needs import need
-from support.stage import CHECKOUT, LIMIT, Stage, stage
+from support.stage import CHECKOUT, Stage
 
 NAME = "work"
 ODD = (
@@ -37,47 +37,27 @@ FOLDERS = (b"two  words 'q\"$HOME`id`$(id)", b"*[a-z]?\\;&|<>(){}~!#", "größe"
 """Folder names in a command line."""
 
 
-class Rig:
-    """Both sides, with ``vsh`` on the host's PATH, a folder of the host, and a folder as the container's."""
+class Rig(HostSide):
+    """``vsh`` is on the PATH; a second folder is the container's."""
 
     def __init__(self, running: Stage) -> None:
-        self.stage = running
-        self.here, self.there = running.root / "here", running.root / "there"
-        for folder in (self.here, self.there):
-            folder.mkdir()
+        super().__init__(running)
+        self.there = running.root / "there"
+        self.there.mkdir()
         programs = running.root / "bin"
         programs.mkdir()
         (programs / "vsh").write_text(f'#!/bin/sh\nexec {sys.executable} -m guestlink_host.vsh "$@"\n')
         (programs / "vsh").chmod(0o755)
-        self.environ = running.host_environ | {
+        self.environ |= {
             "PATH": f"{programs}:{running.host_environ['PATH']}",
             "GIT_CONFIG_NOSYSTEM": "1",
             **{f"GIT_{role}_{what}": "x" for role in ("AUTHOR", "COMMITTER") for what in ("NAME", "EMAIL")},
         }
 
-    def run(self, *argv: str | bytes, status: int = 0, stdin: bytes = b"", **more: str) -> tuple[bytes, bytes]:
-        """Run a program on the host side; returns its standard output and standard error."""
-        done = subprocess.run(
-            argv,
-            env=self.environ | more,
-            input=stdin,
-            capture_output=True,
-            timeout=LIMIT,
-            cwd=self.here,
-            check=False,
-        )
-        assert done.returncode == status, f"{argv!r}\n{done.stdout!r}\n{done.stderr!r}\n{self.stage.logs()}"
-        return done.stdout, done.stderr
-
 
 @pytest.fixture(scope="module")
 def rig() -> Iterator[Rig]:
-    with stage(NAME) as made:
-        made.start_host()
-        made.host("add", NAME)
-        made.start_garcon()
-        made.wait_registered()
-        made.wait("the container can be called", lambda: made.host_json("list")[0]["username"])
+    with reachable_container(NAME) as made:
         yield Rig(made)
 
 
@@ -131,9 +111,9 @@ def test_git_clones_and_pushes(rig: Rig, variant: str) -> None:
     rig.run("git", "-C", str(clone), "add", "file")
     rig.run("git", "-C", str(clone), "commit", "-q", "-m", "one")
     rig.run(*git, "-C", str(clone), "push", "-q", "origin", "HEAD:main")
-    _, said = rig.run(*git, "ls-remote", f"work:{repository}", GIT_TRACE_PACKET="1", status=0)
+    said = rig.run(*git, "ls-remote", f"work:{repository}", GIT_TRACE_PACKET="1", status=0).stderr
     assert (b"version 2" in said) is (variant != "simple")
-    assert rig.run("git", "--git-dir", str(repository), "show", "main:file")[0] == name.encode()
+    assert rig.run("git", "--git-dir", str(repository), "show", "main:file").stdout == name.encode()
 
 
 def test_scp_copies_each_way(rig: Rig) -> None:
@@ -187,7 +167,7 @@ def test_ansible_runs_a_playbook_and_tells_unreachable_from_failed(rig: Rig) -> 
     }  # fmt: skip
     rig.run("ansible-playbook", "-i", "work,", str(playbook), **variables)
     assert (rig.there / "by ansible").read_text() == "content"
-    out, _ = rig.run("ansible-playbook", "-i", "nobody,", str(playbook), status=4, **variables)
+    out = rig.run("ansible-playbook", "-i", "nobody,", str(playbook), status=4, **variables).stdout
     assert b"UNREACHABLE" in out
 
 
@@ -211,9 +191,10 @@ def test_long_commands_run_with_their_own_input(rig: Rig) -> None:
     need("rsync", packages="rsync")
     every = bytes(range(1, 256)) * 40
     words = [every, b"", b"it's\n"]
-    out, _ = rig.run("vsh", "work", "--", "sh", "-c", 'printf "%s|" "$@"; cat', "sh", *words, stdin=b"own input")
-    assert out == b"|".join([*words, b"own input"])
-    assert rig.run("vsh", "-n", "work", f"cat; exit $(( {'1+' * 5000}0 - 4993 ))", status=7, stdin=b"x")[0] == b""
+    echo = ["sh", "-c", 'printf "%s|" "$@"; cat', "sh", *words]
+    assert rig.run("vsh", "work", "--", *echo, stdin=b"own input").stdout == b"|".join([*words, b"own input"])
+    long = f"cat; exit $(( {'1+' * 5000}0 - 4993 ))"
+    assert rig.run("vsh", "-n", "work", long, status=7, stdin=b"x").stdout == b""
     there = os.fsencode(rig.there) + b"/many"
     os.mkdir(there)
     names = [f"file number {number} with a name".encode() for number in range(300)]
@@ -226,31 +207,32 @@ def test_long_commands_run_with_their_own_input(rig: Rig) -> None:
 
 
 def test_a_line_is_read_by_the_users_shell_as_with_ssh(rig: Rig) -> None:
-    assert rig.run("vsh", "work", "cd /usr && echo l*ca[l] $((1+1)) | cat")[0] == b"local 2\n"
-    assert rig.run("vsh", "work", "printf '%s|'", "a  b", "'c  d'", "-n")[0] == b"a|b|c  d|-n|"
-    assert rig.run("vsh", "-q", "--", "work", "echo", "-n", "x")[0] == b"x"
-    assert rig.run("vsh", "work", "-T", "-e", "none", "exit 7", status=7) == (b"", b"")
-    assert rig.run("vsh", "-n", "work", "cat", stdin=b"not read")[0] == b""
-    assert rig.run("vsh", "work", "cat", stdin=b"read")[0] == b"read"
+    assert rig.run("vsh", "work", "cd /usr && echo l*ca[l] $((1+1)) | cat").stdout == b"local 2\n"
+    assert rig.run("vsh", "work", "printf '%s|'", "a  b", "'c  d'", "-n").stdout == b"a|b|c  d|-n|"
+    assert rig.run("vsh", "-q", "--", "work", "echo", "-n", "x").stdout == b"x"
+    silent = rig.run("vsh", "work", "-T", "-e", "none", "exit 7", status=7)
+    assert (silent.stdout, silent.stderr) == (b"", b"")
+    assert rig.run("vsh", "-n", "work", "cat", stdin=b"not read").stdout == b""
+    assert rig.run("vsh", "work", "cat", stdin=b"read").stdout == b"read"
 
 
 def test_words_behind_the_dashes_stay_as_they_are(rig: Rig) -> None:
     words = ["a  b", "*", "$HOME", "", "'", "\n", "-n"]
-    assert rig.run("vsh", "work", "--", "printf", "%s|", *words)[0] == "|".join([*words, ""]).encode()
+    assert rig.run("vsh", "work", "--", "printf", "%s|", *words).stdout == "|".join([*words, ""]).encode()
 
 
 def test_variables_are_sent_as_ssh_sends_them(rig: Rig) -> None:
     line = 'echo "$GIT_A-$LC_X-$OTHER-$SET-$HOME"'
-    home = rig.run("vsh", "work", "--", "sh", "-c", 'printf %s "$HOME"')[0].decode()
+    home = rig.run("vsh", "work", "--", "sh", "-c", 'printf %s "$HOME"').stdout.decode()
     words = ["-o", "SendEnv=GIT_* LC_X HOME", "-oSetEnv=SET='x y'", "work", line]
-    out, _ = rig.run("vsh", *words, GIT_A="1", LC_X="2", OTHER="3")
+    out = rig.run("vsh", *words, GIT_A="1", LC_X="2", OTHER="3").stdout
     assert out.decode() == f"1-2--x y-{home}\n"
 
 
 def test_failures_of_vsh_itself_have_sshs_status(rig: Rig) -> None:
     for words in (["nobody", "true"], ["nouser@work", "true"], ["-l", "nouser", "work", "true"]):
-        assert rig.run("vsh", *words, status=255)[1].startswith(b"vsh: ")
-    assert b"nouser" in rig.run("vsh", "nouser@work", "--", "true", status=1)[1]
+        assert rig.run("vsh", *words, status=255).stderr.startswith(b"vsh: ")
+    assert b"nouser" in rig.run("vsh", "nouser@work", "--", "true", status=1).stderr
 
 
 def test_a_session_in_the_background_runs_on(rig: Rig) -> None:
