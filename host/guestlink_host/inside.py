@@ -79,7 +79,10 @@ def install(manager: Manager, instance: Instance, source: Source) -> None:
 
 def _check(manager: Manager, instance: Instance, argv: Sequence[str]) -> None:
     if (ran := manager.run(instance, argv)).status != 0:
-        raise ManagerError(f"`{shlex.join(argv)}` fails in {instance.name}: {_line(ran.stderr)}")
+        raise ManagerError(
+            f"`{shlex.join(argv)}` fails in {instance.name}: {_line(ran.stderr)}",
+            hint=f"run it by hand: {manager.shell_prefix(instance)} {shlex.join(argv)}",
+        )
 
 
 def _line(text: object) -> str:

@@ -137,7 +137,9 @@ def _read_key(path: Path) -> str:
         with path.open("rb") as stream:
             key = stream.read(_KEY_LIMIT)
     except OSError as error:
-        raise GuestlinkError(f"{path} cannot be read: {reason(error)}") from error
+        raise GuestlinkError(
+            f"{path} cannot be read: {reason(error)}", hint="check the path, and that you may read the file"
+        ) from error
     if not key.startswith(b"-----BEGIN PGP PUBLIC KEY BLOCK-----"):
         raise GuestlinkError(
             f"{path} is no public key in text form", hint="make one with `gpg --armor --export NAME`"

@@ -63,7 +63,9 @@ class Lxc(Manager):
         except FileNotFoundError:
             return []
         except OSError as error:
-            raise ManagerError(f"{self._directory} cannot be read: {reason(error)}") from error
+            raise ManagerError(
+                f"{self._directory} cannot be read: {reason(error)}", hint="root can read the machine's containers"
+            ) from error
         return [self._instance(name) for name in there if names is None or name in names]
 
     def attach(self, instance: Instance, mounts: Mounts) -> bool:
@@ -120,7 +122,10 @@ class Lxc(Manager):
             script = 'umask 022; cat > "$1"'
             ran = self._inside(instance, ["sh", "-c", script, "sh", path], stream.fileno(), _START_TIMEOUT)
         if ran.status != 0:
-            raise ManagerError(f"{source} cannot be copied into {instance.name}: {ran.stderr.strip()}")
+            raise ManagerError(
+                f"{source} cannot be copied into {instance.name}: {ran.stderr.strip()}",
+                hint="make room in the container, or copy the file by hand",
+            )
 
     def shell_prefix(self, instance: Instance) -> str:
         """See :class:`Manager`."""
@@ -177,7 +182,9 @@ class Lxc(Manager):
         try:
             return path.read_text(errors="surrogateescape")
         except OSError as error:
-            raise ManagerError(f"{path} cannot be read: {reason(error)}") from error
+            raise ManagerError(
+                f"{path} cannot be read: {reason(error)}", hint="root can read the machine's containers"
+            ) from error
 
     @staticmethod
     def _write(path: Path, text: str, mode: int = 0o644) -> bool:

@@ -208,7 +208,9 @@ class Lxd(Manager):
         try:
             yield
         except _Refused as error:
-            raise ManagerError(f"{self._title} refuses: {error}") from error
+            raise ManagerError(
+                f"{self._title} refuses: {error}", hint=f"its log may have more: {self._log()}"
+            ) from error
         except PermissionError as error:
             raise ManagerError(
                 f"this user may not use {self._title}: {self._path}: permission denied",
