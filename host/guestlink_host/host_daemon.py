@@ -16,24 +16,25 @@ from guestlink.part_stack import PartStack, StartablePart
 from guestlink.paths import private_directory
 from guestlink.service import Notifier, leave, run_daemon
 from guestlink.suite_program import suite_program
-from guestlink_host.attachments import Attachments
-from guestlink_host.container_services import ContainerServices
-from guestlink_host.containers import Container, Containers
+from guestlink_host.border.desktop import Desktop
+from guestlink_host.border.open_requests import OpenRequests
+from guestlink_host.border.rate_limit import RateLimit
+from guestlink_host.border.session_sockets import SessionSocketLinks, session_sockets
+from guestlink_host.border.user_notifications import UserNotifications
+from guestlink_host.containers.container_services import ContainerServices
+from guestlink_host.containers.event_log import EventLog
+from guestlink_host.containers.guest import Guest
+from guestlink_host.containers.registry import Container, Containers
 from guestlink_host.control.table import handlers
-from guestlink_host.desktop import Desktop
-from guestlink_host.desktop_databases import DesktopDatabases
-from guestlink_host.event_log import EventLog
-from guestlink_host.guest import Guest
-from guestlink_host.host_menu import HostMenu, HostMenuWatch
-from guestlink_host.launcher_files import LauncherFiles
-from guestlink_host.launcher_names import LauncherNames
-from guestlink_host.launcher_publisher import LauncherPublisher
+from guestlink_host.launchers.desktop_databases import DesktopDatabases
+from guestlink_host.launchers.host_menu import HostMenu, HostMenuWatch
+from guestlink_host.launchers.launcher_files import LauncherFiles
+from guestlink_host.launchers.launcher_names import LauncherNames
+from guestlink_host.launchers.launcher_publisher import LauncherPublisher
 from guestlink_host.listener import ContainerListener
 from guestlink_host.listener.opening import OPENING_LIMIT, OPENING_WINDOW
-from guestlink_host.open_requests import OpenRequests
+from guestlink_host.managers.attachments import Attachments
 from guestlink_host.parts import Parts
-from guestlink_host.rate_limit import RateLimit
-from guestlink_host.session_sockets import SessionSocketLinks, session_sockets
 from guestlink_host.settings import (
     ASK,
     COMPOSITOR,
@@ -51,7 +52,6 @@ from guestlink_host.settings import (
     state_directory,
 )
 from guestlink_host.single_daemon import only_daemon
-from guestlink_host.user_notifications import UserNotifications
 
 _log = logging.getLogger(__name__)
 

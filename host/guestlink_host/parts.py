@@ -6,10 +6,10 @@ from typing import NamedTuple
 
 from guestlink.config import Config
 from guestlink.service import Notifier
-from guestlink_host.attachments import Attachments
-from guestlink_host.container_services import ContainerServices
-from guestlink_host.containers import Containers
-from guestlink_host.event_log import EventLog
+from guestlink_host.containers.container_services import ContainerServices
+from guestlink_host.containers.event_log import EventLog
+from guestlink_host.containers.registry import Containers
+from guestlink_host.managers.attachments import Attachments
 
 
 class Parts(NamedTuple):

@@ -126,7 +126,7 @@ def test_tasks_are_started_by_their_owners_alone() -> None:
         "garcon.diagnosis.doctor",
         "garcon.diagnosis.bugreport",
         "guestlink_host.__main__",
-        "guestlink_host.sftp_stream",
+        "guestlink_host.files.sftp_stream",
         "guestlink_host.vsh.__main__",
         "guestlink.control",
     ],

@@ -47,7 +47,7 @@ def rig(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> It
         monkeypatch.setattr("guestlink_host.host_daemon.OPENING_LIMIT", 10**9)
         monkeypatch.setattr("guestlink_host.listener.registration.REGISTRATION_LIMIT", 10**9)
         monkeypatch.setattr("guestlink_host.listener.linux_host.FAILURES", 10**9)
-        monkeypatch.setattr("guestlink_host.user_notifications.notify", lambda summary, text: None)
+        monkeypatch.setattr("guestlink_host.border.user_notifications.notify", lambda summary, text: None)
         host = runner.run(
             stack.enter_async_context(host_in_test(monkeypatch, opener="/bin/true", terminal="/bin/true"))
         )

@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from guestlink.errors import GuestlinkError
-from guestlink_host.ssh_access import stanza
+from guestlink_host.vsh.ssh_access import stanza
 from support.host_side import HostSide, reachable_container
 from support.needs import need
 from support.stage import LIMIT, Stage

@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING, Any
 from guestlink.command_line import number as number_type
 from guestlink.errors import GuestlinkError
 from guestlink.progress import waiting
+from guestlink_host.border.notification import notify
 from guestlink_host.control.client import daemon, start_and_wait
 from guestlink_host.control.command import APPLICATIONS, NAME, Call, Command, Field, argument
 from guestlink_host.control.printing import print_json
 from guestlink_host.control.request_validation import application_id, files, number, text
-from guestlink_host.notification import notify
 
 if TYPE_CHECKING:
     from guestlink_host.parts import Parts
@@ -36,7 +36,7 @@ def _print_apps(arguments: argparse.Namespace) -> int:
 
 
 async def _apps(parts: Parts, name: str) -> dict[str, Any]:
-    from guestlink_host.applications import to_json
+    from guestlink_host.launchers.applications import to_json
 
     guests = [parts.services.guest(name)] if name else parts.services.guests()
     return {

@@ -20,9 +20,9 @@ from guestlink_host.control.client import daemon, start_and_wait
 from guestlink_host.control.command import CONTAINERS, NAME, Call, Command, Field, argument
 from guestlink_host.control.containers import ASKING
 from guestlink_host.control.request_validation import flag, number, numbers, text
-from guestlink_host.inside import check_installed, install
-from guestlink_host.install_script import Source, checked_source
 from guestlink_host.managers import KINDS, RUNNING, Instance, Manager, Mounts, find_instance, managers_here
+from guestlink_host.managers.inside import check_installed, install
+from guestlink_host.managers.install_script import Source, checked_source
 from guestlink_host.settings import APT, DNF, GPU, KEY, MANAGERS, PACKAGES, gpu_nodes, load_settings
 
 if TYPE_CHECKING:
@@ -169,7 +169,7 @@ def _find(arguments: argparse.Namespace) -> tuple[Manager, Instance]:
 
 
 def _print_profile(arguments: argparse.Namespace) -> int:
-    from guestlink_host.profile import profile
+    from guestlink_host.managers.profile import profile
 
     nodes = [] if arguments.no_gpu else gpu_nodes(load_settings()[GPU])
     sys.stdout.write(profile(_source_of(arguments), nodes))

@@ -14,7 +14,7 @@ from guestlink_host.control.printing import print_json
 from guestlink_host.control.request_validation import check_addresses, text
 
 if TYPE_CHECKING:
-    from guestlink_host.containers import Container
+    from guestlink_host.containers.registry import Container
     from guestlink_host.parts import Parts
 
 ASKING = "asking the container managers"
@@ -66,9 +66,9 @@ async def _serve_add(parts: Parts, name: str, **addresses: str) -> dict[str, Any
 
 
 def _remove(arguments: argparse.Namespace) -> int:
-    from guestlink_host import files
+    from guestlink_host.files import sshfs
 
-    files.forget(arguments.name)
+    sshfs.forget(arguments.name)
     daemon().call("remove", name=arguments.name)
     return 0
 

@@ -60,8 +60,8 @@ def _print_shares(arguments: argparse.Namespace) -> int:
 async def _share(
     parts: Parts, name: str, host: str | None, inside: str | None, forget: str | None
 ) -> dict[str, Any]:
-    from guestlink_host.containers import SHARE_LIMIT
-    from guestlink_host.url_policy import Share
+    from guestlink_host.border.url_policy import Share
+    from guestlink_host.containers.registry import SHARE_LIMIT
 
     guest = parts.services.guest(name)
     shares = {share.host: share for share in guest.container.shares}

@@ -9,7 +9,7 @@ from guestlink.command_line import EX_USAGE
 from guestlink.errors import GuestlinkError
 from guestlink.progress import waiting
 from guestlink.suite_program import suite_program
-from guestlink_host.advice import how_to_register
+from guestlink_host.containers.advice import how_to_register
 from guestlink_host.control.client import daemon, start_and_wait
 from guestlink_host.control.command import NAME, SHELLS, Call, Command, Field, argument
 from guestlink_host.control.request_validation import number, numbers, text
@@ -20,27 +20,27 @@ if TYPE_CHECKING:
 
 
 def _files(arguments: argparse.Namespace) -> int:
-    from guestlink_host import files
+    from guestlink_host.files import sshfs
 
     name, stream = arguments.name, [*suite_program(PROGRAM, "guestlink_host"), "sftp-stream", arguments.name]
     if arguments.prompt:
         start_and_wait(name)
         daemon().call("sftp_endpoint", name=name)  # The daemon's message is better than sftp's.
-        files.prompt(name, stream)
-    folder = files.folder_of(name, arguments.at)
+        sshfs.prompt(name, stream)
+    folder = sshfs.folder_of(name, arguments.at)
     if arguments.unmount:
-        files.unmount(name, folder)
+        sshfs.unmount(name, folder)
         return 0
     start_and_wait(name)
     daemon().call("sftp_endpoint", name=name)
     with waiting(f"mounting the files of {name}"):
-        files.mount(name, arguments.inside, folder, stream)
+        sshfs.mount(name, arguments.inside, folder, stream)
     print(folder)
     return 0
 
 
 def _sftp_stream(words: list[str]) -> int:
-    from guestlink_host import sftp_stream
+    from guestlink_host.files import sftp_stream
 
     # sshfs and lftp append arguments for ssh to the name.
     if not words or words[0].startswith("-"):
@@ -49,7 +49,7 @@ def _sftp_stream(words: list[str]) -> int:
 
 
 def _ssh_config(arguments: argparse.Namespace) -> int:
-    from guestlink_host.ssh_access import stanza
+    from guestlink_host.vsh.ssh_access import stanza
 
     containers = {entry["name"]: entry for entry in daemon().call("list")["containers"]}
     for name in arguments.names or containers:
@@ -69,9 +69,9 @@ def _ssh_config(arguments: argparse.Namespace) -> int:
 
 
 def _ssh_proxy(words: list[str]) -> int:
-    from guestlink_host.ssh_access import server_command
     from guestlink_host.vsh.main import run as run_vsh
     from guestlink_host.vsh.options import VshOptions
+    from guestlink_host.vsh.ssh_access import server_command
 
     if len(words) != 1 or words[0].startswith("-"):
         raise GuestlinkError("which container?", hint="write `guestlink-host ssh-proxy NAME`", exit_code=EX_USAGE)

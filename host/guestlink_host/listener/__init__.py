@@ -6,16 +6,16 @@ the origin of a call is known; the server accepts a call only with that containe
 
 from __future__ import annotations
 
-from guestlink_host.containers import Containers
-from guestlink_host.guest import Guest
+from guestlink_host.border.open_requests import OpenRequests
+from guestlink_host.border.rate_limit import RateLimit
+from guestlink_host.border.user_notifications import UserNotifications
+from guestlink_host.containers.guest import Guest
+from guestlink_host.containers.registry import Containers
 from guestlink_host.listener.application_lists import ApplicationLists
 from guestlink_host.listener.linux_host import LinuxHost
 from guestlink_host.listener.opening import Opening
 from guestlink_host.listener.registration import Registration
 from guestlink_host.listener.token_check import TokenCheck
-from guestlink_host.open_requests import OpenRequests
-from guestlink_host.rate_limit import RateLimit
-from guestlink_host.user_notifications import UserNotifications
 
 
 class ContainerListener:

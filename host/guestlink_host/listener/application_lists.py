@@ -5,7 +5,7 @@ from __future__ import annotations
 from guestlink.pb import common_pb2
 from guestlink.pb import container_host_pb2 as pb
 from guestlink.rpc import Refusal
-from guestlink_host.guest import Guest
+from guestlink_host.containers.guest import Guest
 from guestlink_host.listener.token_check import TokenCheck
 
 MIME_TYPES_LIMIT = 50_000

@@ -13,9 +13,9 @@ from guestlink.pb import common_pb2
 from guestlink.pb import linux_host_pb2 as pb
 from guestlink.program import signal_name
 from guestlink.rpc import Refusal
-from guestlink_host.guest import Guest
+from guestlink_host.border.rate_limit import RateLimit
+from guestlink_host.containers.guest import Guest
 from guestlink_host.names import is_usable_id, visible_line
-from guestlink_host.rate_limit import RateLimit
 
 _log = logging.getLogger(__name__)
 

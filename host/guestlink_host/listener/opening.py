@@ -8,12 +8,12 @@ from guestlink.errors import GuestlinkError
 from guestlink.pb import common_pb2
 from guestlink.pb import container_host_pb2 as pb
 from guestlink.rpc import Refusal
-from guestlink_host.desktop import DesktopFailed
-from guestlink_host.guest import Guest
+from guestlink_host.border.desktop import DesktopFailed
+from guestlink_host.border.open_requests import OpenRequests
+from guestlink_host.border.rate_limit import RateLimit
+from guestlink_host.containers.guest import Guest
 from guestlink_host.listener.token_check import TokenCheck
 from guestlink_host.names import visible_line
-from guestlink_host.open_requests import OpenRequests
-from guestlink_host.rate_limit import RateLimit
 
 WORDS_LIMIT, WORDS_LENGTH = 1000, 128 * 1024
 """Words of a terminal's command, and characters of all words together: Linux's limit for one argument."""

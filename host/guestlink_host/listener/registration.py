@@ -10,10 +10,10 @@ from guestlink.errors import GuestlinkError
 from guestlink.pb import common_pb2
 from guestlink.pb import container_host_pb2 as pb
 from guestlink.rpc import Refusal
-from guestlink_host.containers import Containers
-from guestlink_host.guest import Guest
+from guestlink_host.border.rate_limit import RateLimit
+from guestlink_host.containers.guest import Guest
+from guestlink_host.containers.registry import Containers
 from guestlink_host.listener.token_check import NOT_REGISTERED, TokenCheck
-from guestlink_host.rate_limit import RateLimit
 
 _log = logging.getLogger(__name__)
 

@@ -6,8 +6,8 @@ import logging
 import time
 
 from guestlink.rpc import Refusal
-from guestlink_host.guest import Guest
-from guestlink_host.rate_limit import RateLimit
+from guestlink_host.border.rate_limit import RateLimit
+from guestlink_host.containers.guest import Guest
 
 _log = logging.getLogger(__name__)
 

@@ -1,0 +1,1 @@
+"""What guards the host: URLs and files that a container opens, the session's sockets, limits."""

@@ -1,0 +1,165 @@
+"""Opens a container's URLs and terminals on the user's desktop: policy, question to the user, check of files."""
+
+from __future__ import annotations
+
+import asyncio
+import functools
+import logging
+import os
+import stat
+from collections.abc import Awaitable, Callable
+from urllib.parse import quote, unquote, urlsplit
+
+from guestlink.config import Config
+from guestlink.errors import GuestlinkError
+from guestlink.tasks import TaskOwner
+from guestlink_host.border.desktop import OUTCOME_TIME, QUESTION_LIMIT, Desktop, DesktopFailed
+from guestlink_host.border.url_policy import NOT_SHARED, UrlRefused, translate_url
+from guestlink_host.border.user_notifications import UserNotifications
+from guestlink_host.containers.guest import Guest
+from guestlink_host.names import visible_line
+from guestlink_host.settings import URL_SCHEMES
+
+_log = logging.getLogger(__name__)
+
+_SHOWN = 300
+"""Characters of a URL in an event and a notification."""
+
+
+class OpenRequests:
+    """Decides by policy whether to open URLs and terminals.
+
+    :param config: the settings.
+    :param desktop: opens the URLs and terminals.
+    :param notifications: show failures that come after the answer to the container.
+    """
+
+    def __init__(self, config: Config, desktop: Desktop, notifications: UserNotifications) -> None:
+        self._notifications = notifications
+        self._config = config
+        self._desktop = desktop
+        self._tasks = TaskOwner("open requests")
+        self._asking: set[str] = set()
+
+    async def start(self) -> None:
+        """Nothing runs before the first request."""
+
+    async def close(self) -> None:
+        """Cancel every question to the user."""
+        await self._tasks.close()
+
+    async def open_url(self, guest: Guest, text: str) -> None:
+        """Open a URL for a container; with the policy ``ask`` this waits two seconds for the user's answer.
+
+        A later answer, and a failure of the opener after it, reach the events.
+
+        :raises GuestlinkError: the URL is refused; the message is for the container.
+        """
+        container = guest.container
+        schemes: frozenset[str] = self._config[URL_SCHEMES]
+        url = translate_url(text, schemes=schemes, ip=container.ip, shares=container.shares, name=container.name)
+        if url.startswith("file:"):
+            url = _checked_file(url, guest)
+        question = f"Open this link from the container {guest.container.name}?\n\n{url[:QUESTION_LIMIT]}"
+        shown = visible_line(url, _SHOWN)
+        await self._decide(
+            guest,
+            guest.container.policies(self._config)["url"],
+            question,
+            lambda: self._desktop.open_url(url, lambda error: self._failed(guest, shown, error)),
+            ("opened", shown),
+        )
+
+    async def open_terminal(self, guest: Guest, words: list[str]) -> None:
+        """Open a terminal for a container, by the same rules as :meth:`open_url`."""
+        name = guest.container.name
+        shown = visible_line(" ".join(words), QUESTION_LIMIT)
+        await self._decide(
+            guest,
+            guest.container.policies(self._config)["terminal"],
+            f"Open a terminal in the container {name}?" + (f"\n\n{shown}" if shown else ""),
+            lambda: self._desktop.open_terminal(name, words),
+            ("terminal", shown),
+        )
+
+    async def _decide(
+        self, guest: Guest, policy: str, question: str, act: Callable[[], Awaitable[None]], done: tuple[str, str]
+    ) -> None:
+        if policy == "allow":
+            await act()
+            guest.event(*done)
+        elif policy == "deny":
+            raise GuestlinkError(
+                "the host's policy for this container forbids it",
+                hint=f"on the host, `guestlink-host policy {guest.container.name}` shows and changes the policy",
+            )
+        elif guest.container.name in self._asking:
+            raise GuestlinkError(
+                "the host's user has not answered an earlier question of this container",
+                hint="try again after the answer",
+            )
+        else:
+            self._asking.add(guest.container.name)
+            name = f"question of {guest.container.name}"
+            asked = self._tasks.start(self._ask(guest, question, act, done), name=name)
+            try:
+                await asyncio.wait({asked}, timeout=OUTCOME_TIME)
+            finally:
+                if not asked.done():  # Also if this call was cancelled.
+                    asked.add_done_callback(functools.partial(self._decided_late, guest, done[1]))
+            if asked.done() and (error := asked.result()) is not None:
+                raise error
+
+    async def _ask(
+        self, guest: Guest, question: str, act: Callable[[], Awaitable[None]], done: tuple[str, str]
+    ) -> GuestlinkError | None:
+        """Ask the user, and do as the user decides; returns why it was not done."""
+        try:
+            if not await self._desktop.ask(question):
+                return GuestlinkError("the host's user does not allow it")
+            await act()
+            guest.event(*done)
+        except GuestlinkError as error:
+            return error
+        finally:
+            self._asking.discard(guest.container.name)
+        return None
+
+    def _decided_late(self, guest: Guest, what: str, asked: asyncio.Task[GuestlinkError | None]) -> None:
+        """Report what came of a question, because the container's call has already been answered."""
+        if asked.cancelled() or (error := asked.result()) is None:
+            return
+        if isinstance(error, DesktopFailed):
+            self._failed(guest, what, error)
+        else:
+            _log.warning("%s wanted to open %s: %s", guest.container.name, what, error)
+            guest.event("refused", f"{what}: {error}")
+
+    def _failed(self, guest: Guest, what: str, error: DesktopFailed) -> None:
+        """Report a failure to the user, because the container's call has already been answered."""
+        name = guest.container.name
+        _log.warning("%s wanted to open %s: %s", name, what, error)
+        guest.event("failed", f"{what}: {error}")
+        self._notifications.show(f"The container {name} wanted to open {what}", str(error))
+
+
+def _checked_file(url: str, guest: Guest) -> str:
+    """The URL of a shared file, with links resolved.
+
+    :raises UrlRefused: the file is missing, a program, or outside the shared folders.
+    """
+    path = os.path.realpath(unquote(urlsplit(url).path, errors="surrogateescape"))
+    folders = [os.path.realpath(share.host) for share in guest.container.shares]
+    if not any(os.path.commonpath((path, folder)) == folder for folder in folders):
+        raise UrlRefused(NOT_SHARED, hint="on the host: a link leads out of the shared folder")
+    try:
+        mode = os.stat(path).st_mode
+    except (OSError, ValueError) as error:
+        raise UrlRefused("there is no such file on the host", hint="check the path") from error
+    is_program = stat.S_ISREG(mode) and (mode & 0o111 or path.lower().endswith(".desktop"))
+    if is_program or not (stat.S_ISREG(mode) or stat.S_ISDIR(mode)):
+        raise UrlRefused(
+            "the host opens documents and folders, not programs",
+            hint="open the folder; its user can start the program there",
+        )
+    return "file://" + quote(os.fsencode(path))

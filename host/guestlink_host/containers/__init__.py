@@ -1,0 +1,1 @@
+"""The containers: the registry, each one's state and service, and the connection to its garcon."""

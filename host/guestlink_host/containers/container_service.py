@@ -1,0 +1,130 @@
+"""Serves one container's ContainerListener and LinuxHost: on a socket in its mounted directory, and on its
+``listen`` address."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import os
+from pathlib import Path
+
+from guestlink import socket_directory
+from guestlink.address import UnixAddress, VsockAddress, parse_address
+from guestlink.errors import GuestlinkError, reason
+from guestlink.rpc import CONTAINER_LISTENER, LINUX_HOST, Server
+from guestlink.sockets import PeerPolicy, listen
+from guestlink.vsock_bridge import Bridge
+from guestlink_host.containers.guest import Guest
+from guestlink_host.containers.registry import Containers, clear_path
+from guestlink_host.listener import ContainerListener
+
+_log = logging.getLogger(__name__)
+
+_GRACE = 0.2
+"""Seconds that running calls get to finish when the server stops."""
+_RETRY = 10.0
+"""Seconds until a failed attempt to listen is repeated: the address's network may come up later, for example."""
+
+
+class ContainerService:
+    """One container's side of the daemon.
+
+    :param guest: the container; closed with the service.
+    :param listener: serves its calls.
+    :param containers: the registry, which creates its directory.
+    :param private: a path for a socket that the container cannot see.
+    :ivar problem: why the container is not served; ``""`` if it is.
+    :ivar manager_problem: what its manager cannot do, or ``""``.
+    :ivar directory_is_new: whether :meth:`listen` created the container's directory, which a container that runs
+        cannot see until its manager has mounted it.
+    """
+
+    def __init__(self, guest: Guest, listener: ContainerListener, containers: Containers, private: Path) -> None:
+        self.guest = guest
+        self.problem = ""
+        self.manager_problem = ""
+        self.directory_is_new = False
+        self._listener = listener
+        self._containers = containers
+        self._private = private
+        self._server: Server | None = None
+        self._bridge: Bridge | None = None
+        self._closed = False
+
+    @property
+    def _socket(self) -> Path:
+        return self._containers.directory(self.guest.container.name) / socket_directory.LISTENER
+
+    async def listen(self) -> None:
+        """Begin to serve the container.
+
+        :raises GuestlinkError: its directory cannot be created, or an address cannot be bound. :attr:`problem` then
+            has the message.
+        """
+        try:
+            await self._listen()
+        except GuestlinkError as error:
+            self.problem = error.message
+            await self._close_server()
+            raise
+        self.problem = ""
+
+    async def _listen(self) -> None:
+        container = self.guest.container
+        self.directory_is_new |= self._containers.prepare(container)
+        self._server = Server(CONTAINER_LISTENER, *self._listener.families)
+        self._server.add(LINUX_HOST, self._listener.linux_host)
+        # Bind where the container cannot interfere, then rename into its directory: the path always has a socket,
+        # and a link that the container has put there is not followed.
+        # Mode 0666, because the directory's access control list decides who may connect: users of the container
+        # too, and a mode cannot name those.
+        self._server.bind(UnixAddress(str(self._private)), mode=0o666)
+        if container.listen:
+            address = parse_address(container.listen)
+            if isinstance(address, VsockAddress):
+                garcon = parse_address(container.garcon) if container.garcon else None
+                cids = {garcon.cid} if isinstance(garcon, VsockAddress) else set()
+                policy = PeerPolicy(uids=(), cids=cids)
+                self._bridge = Bridge(listen(address), UnixAddress(str(self._socket)), policy)
+            else:
+                self._server.bind(address)
+        await self._server.start()
+        try:
+            if self._socket.is_dir():
+                clear_path(self._socket)
+            os.replace(self._private, self._socket)
+        except OSError as error:
+            raise GuestlinkError(
+                f"the socket {self._socket} cannot be created: {reason(error)}", hint="remove what is in its place"
+            ) from error
+        if self._bridge is not None:
+            self._bridge.start()
+
+    async def keep_trying(self) -> None:
+        """Repeat :meth:`listen` until it succeeds or the service is closed."""
+        while self.problem:
+            await asyncio.sleep(_RETRY)
+            if self._closed:
+                return
+            with contextlib.suppress(GuestlinkError):
+                await self.listen()
+        _log.info("%s is served now", self.guest.container.name)
+
+    async def close(self) -> None:
+        """Stop serving and close the guest; the container's launchers stay."""
+        self._closed = True
+        await self._close_server()
+        with contextlib.suppress(OSError):
+            self._socket.unlink()
+        await self.guest.close()
+
+    async def _close_server(self) -> None:
+        bridge, self._bridge = self._bridge, None
+        if bridge is not None:
+            await bridge.close()
+        server, self._server = self._server, None
+        if server is not None:
+            await server.stop(_GRACE)
+        with contextlib.suppress(OSError):
+            self._private.unlink()

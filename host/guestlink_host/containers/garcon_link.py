@@ -1,0 +1,165 @@
+"""The connection to a container's garcon: opened when garcon registers, closed when garcon is gone."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from guestlink.address import Address, TcpAddress, UnixAddress, VsockAddress
+from guestlink.errors import GuestlinkError, reason
+from guestlink.pb import container_guest_pb2 as pb
+from guestlink.rpc import GARCON, RECEIVE_LIMIT, CallFailed, Channel
+from guestlink.sockets import listen, same_user
+from guestlink.vsock_bridge import Bridge
+from guestlink_host.border.pinned_socket import pin_socket, pinned_address, server_uid
+from guestlink_host.names import visible_line
+
+_log = logging.getLogger(__name__)
+
+CALL_TIMEOUT = 60.0
+"""Seconds for a call to garcon (chromeos-garcon.md §7.2)."""
+ICON_BATCH = 16
+"""Icons requested in one call."""
+_REASON_LIMIT = 300
+"""Characters of a container's explanation that are shown."""
+_RECEIVE_LIMIT = (ICON_BATCH + 2) * 1024 * 1024
+"""Bytes of a response: each icon of a batch may have 1 MiB."""
+_FULL_RESPONSE = RECEIVE_LIMIT - (1024 + 128) * 1024
+"""Bytes of icons from which a response may be full: garcon sends no more than gRPC's default limit."""
+
+
+class SessionInfo:
+    """The answer of GetGarconSessionInfo."""
+
+    def __init__(self, username: str = "", homedir: str = "", sftp_port: int = 0) -> None:
+        self.username = username
+        self.homedir = homedir
+        self.sftp_port = sftp_port
+
+
+class GarconLink:
+    """One connection to one garcon process; a garcon that registers again gets a new one.
+
+    :param container: the container's name, for messages.
+    :param address: garcon's address.
+    :param private: a path for a socket of our own, used for vsock only.
+    :ivar address: garcon's address.
+    :raises GuestlinkError: there is no socket at a Unix address.
+    """
+
+    def __init__(self, container: str, address: Address, private: Path) -> None:
+        self.address = address
+        self._container = container
+        self._pinned: int | None = None
+        self._bridge: Bridge | None = None
+        if isinstance(address, UnixAddress):
+            try:
+                self._pinned = pin_socket(address.path)
+            except OSError as error:
+                raise GuestlinkError(
+                    f"garcon of {container} has no socket {address.path}: {reason(error)}",
+                    hint="GUESTLINK_GARCON_ADDRESS inside must be garcon.sock in the mounted directory",
+                ) from error
+            target: UnixAddress | TcpAddress = pinned_address(self._pinned)
+        elif isinstance(address, VsockAddress):
+            target = UnixAddress(str(private))
+            self._bridge = Bridge(listen(target), address, same_user())
+            self._bridge.start()
+            self._private = private
+        else:
+            target = address
+        self._channel = Channel(target, GARCON, receive_limit=_RECEIVE_LIMIT)
+
+    @property
+    def uid(self) -> int | None:
+        """The host's uid of the garcon process; ``None`` without a Unix socket, or if nobody serves the socket."""
+        return None if self._pinned is None else server_uid(self._pinned)
+
+    async def close(self) -> None:
+        """Close the connection and cancel its calls."""
+        await self._channel.close()
+        if self._pinned is not None:
+            os.close(self._pinned)
+            self._pinned = None
+        if self._bridge is not None:
+            await self._bridge.close()
+            with contextlib.suppress(FileNotFoundError):
+                self._private.unlink()
+
+    async def lost(self) -> str:
+        """Wait until the connection of an earlier call is lost; return a sentence that reports it."""
+        return await self._channel.lost()
+
+    async def call(self, method: str, request: Any) -> Any:
+        """Call an RPC of garcon.
+
+        :raises CallFailed: the status is not OK.
+        """
+        try:
+            return await self._channel.call(method, request, timeout=CALL_TIMEOUT)
+        except CallFailed as error:
+            # The message comes from the container, and terminals will show it.
+            raise CallFailed(error.code, visible_line(error.message, _REASON_LIMIT)) from error
+
+    async def session_info(self) -> SessionInfo:
+        """Call GetGarconSessionInfo.
+
+        :raises CallFailed: garcon does not answer.
+        """
+        info = await self.call("GetGarconSessionInfo", pb.GetGarconSessionInfoRequest())
+        if info.status != pb.GetGarconSessionInfoResponse.SUCCEEDED:
+            return SessionInfo()
+        username, homedir = (visible_line(text, 1024) for text in (info.container_username, info.container_homedir))
+        return SessionInfo(username, homedir, info.sftp_vsock_port)
+
+    async def launch(self, desktop_file_id: str, files: Sequence[str]) -> str:
+        """Start an application.
+
+        :returns: garcon's reason if the application did not start, else ``""``.
+        :raises CallFailed: garcon does not answer.
+        """
+        response = await self.call(
+            "LaunchApplication", pb.LaunchApplicationRequest(desktop_file_id=desktop_file_id, files=files)
+        )
+        return "" if response.success else _reason(response.failure_reason)
+
+    async def launch_vshd(self, port: int, features: Sequence[int] = ()) -> str:
+        """Let garcon start a vshd that connects to a port of ours; returns a reason as :meth:`launch` does."""
+        response = await self.call("LaunchVshd", pb.LaunchVshdRequest(port=port, container_features=features))
+        return "" if response.success else _reason(response.failure_reason)
+
+    async def icons(self, ids: Sequence[str], size: int, scale: int) -> dict[str, tuple[bool, bytes]]:
+        """Fetch icons, at most :data:`ICON_BATCH`.
+
+        :returns: by id, whether the icon is an SVG, and its bytes; ids without an icon are missing.
+        :raises CallFailed: garcon does not answer.
+        """
+        request = pb.IconRequest(desktop_file_ids=ids, icon_size=size, scale=scale)
+        try:
+            response = await self.call("GetIcon", request)
+        except CallFailed as error:
+            if error.code != "RESOURCE_EXHAUSTED":
+                raise
+            if len(ids) == 1:
+                return {}
+            half = len(ids) // 2
+            return await self.icons(ids[:half], size, scale) | await self.icons(ids[half:], size, scale)
+        kinds = {pb.DesktopIcon.PNG: False, pb.DesktopIcon.SVG: True}
+        found = {
+            icon.desktop_file_id: (kinds[icon.format], icon.icon)
+            for icon in response.desktop_icons
+            if icon.format in kinds and icon.desktop_file_id in ids
+        }
+        missing = [name for name in ids if name not in found]
+        if missing and found and sum(len(content) for _, content in found.values()) > _FULL_RESPONSE:
+            # garcon leaves out icons that did not fit, just as ids without an icon.
+            return found | await self.icons(missing, size, scale)
+        return found
+
+
+def _reason(text: str) -> str:
+    return visible_line(text, _REASON_LIMIT) or "no reason given"

@@ -1,0 +1,333 @@
+"""The daemon's state of one container: whether it is registered, the link to its garcon, its launchers."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import logging
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from guestlink import socket_directory
+from guestlink.address import (
+    VSOCK_ANY_PORT,
+    Address,
+    TcpAddress,
+    UnixAddress,
+    VsockAddress,
+    parse_address,
+)
+from guestlink.errors import GuestlinkError
+from guestlink.rpc import CallFailed
+from guestlink.tasks import TaskOwner
+from guestlink_host.border.url_policy import file_for_container
+from guestlink_host.containers.advice import how_to_register
+from guestlink_host.containers.garcon_link import GarconLink, SessionInfo
+from guestlink_host.containers.registry import Container
+from guestlink_host.launchers.icons import BadPicture, Picture, check_picture
+from guestlink_host.launchers.launcher_publisher import LauncherPublisher
+
+_log = logging.getLogger(__name__)
+
+_FIRST_PAUSES, _LAST_PAUSE = (0.0, 0.2, 1.0, 5.0), 30.0
+"""Seconds before each attempt to call a garcon that has registered: first these, then the last one for ever."""
+_AGAIN_PAUSES = (0.0, 0.2)
+"""Seconds before each attempt to call a garcon whose connection broke; if all fail, garcon has ended."""
+
+
+_EXECUTION = "Failure in execution of application: "
+"""The beginning of garcon's reason if the program itself failed (chromeos-garcon.md §5.4)."""
+
+
+class Guest:
+    """A container that may register.
+
+    :param container: its stored values.
+    :param directory: its directory on the host, which is mounted in it.
+    :param private: a path for a socket that only we use.
+    :param publisher: keeps its launchers.
+    :param event: is called for each event with a word and a detail.
+    :param status: returns a container's status at its manager; ``""`` without a manager.
+    """
+
+    def __init__(
+        self,
+        container: Container,
+        directory: Path,
+        private: Path,
+        publisher: LauncherPublisher,
+        event: Callable[[str, str], None],
+        status: Callable[[Container], str],
+    ) -> None:
+        self.container = container
+        self.publisher = publisher
+        self.registered = False
+        self.pending = 0
+        self.mime_types: Mapping[str, str] = {}
+        self.info = SessionInfo()
+        self.event = event
+        self._status = status
+        self._directory = directory
+        self._private = private
+        self._trouble = ""
+        self._link: GarconLink | None = None
+        self._tasks = TaskOwner(f"container {container.name}")
+        self._link_task: asyncio.Task[None] | None = None
+        self._links = 0
+
+    def start(self) -> None:
+        """Begin to keep launchers up to date."""
+        self.publisher.restore()
+        self._tasks.start(self.publisher.run(), name="launchers")
+
+    async def close(self) -> None:
+        """Stop the publisher and close the link to garcon; the launchers stay."""
+        await self.publisher.stop()
+        await self._tasks.close()
+
+    @property
+    def reachable(self) -> bool:
+        """Whether its garcon answers."""
+        return self._link is not None
+
+    @property
+    def sentence(self) -> str:
+        """Whether it is registered, and what is wrong, as a text for people."""
+        if not self.registered:
+            return "not registered"
+        return "registered" if self.reachable or not self._trouble else f"registered, but {self._trouble}"
+
+    # -- calls from the container --------------------------------------------------------------------------------
+
+    def ready(self, garcon_port: int, sftp_port: int) -> None:
+        """The container has registered, perhaps again and with another port.
+
+        :raises GuestlinkError: garcon cannot serve the port that it announces.
+        """
+        address = self._garcon_address(garcon_port)
+        self.registered = True
+        self.pending = 0
+        self._trouble = ""
+        self.info = SessionInfo(sftp_port=sftp_port)
+        # Call garcon after this call, not inside: garcon may be waiting for the answer (chromeos-garcon.md §7.11).
+        self._replace_link(address)
+        self.event("registered", "")
+
+    def gone(self) -> None:
+        """The container has shut down, or its garcon ended."""
+        self.registered = False
+        self.pending = 0
+        self._replace_link(None)
+
+    # -- calls to the container ----------------------------------------------------------------------------------
+
+    async def launch(self, desktop_file_id: str, files: Sequence[str]) -> None:
+        """Start an application.
+
+        :param files: paths and URLs of the host.
+        :raises GuestlinkError: with the container's reason.
+        """
+        name = self.container.name
+        inside = [_sendable(file_for_container(file, self.container.shares)) for file in files]
+        link = self._reach()
+        try:
+            reason = await link.launch(desktop_file_id, inside)
+        except CallFailed as error:
+            raise self._unanswered(error) from error
+        if reason:
+            reason = reason.removeprefix(_EXECUTION)
+            self.event("failed", f"{desktop_file_id}: {reason}")
+            raise GuestlinkError(
+                f"{desktop_file_id} cannot be started in {name}: {reason}",
+                hint=f"`guestlink-host apps {name}` lists what can; garcon's log in the container says more",
+            )
+        self.event("launched", desktop_file_id)
+
+    def shell_endpoint(self) -> dict[str, Any]:
+        """The address where vsh listens for this container's vshd, and the proof that the vshd has to give.
+
+        :returns: ``address``, and one of ``uid``, ``cid`` and ``token``. A Unix address contains ``{port}``, which
+            stands for the port in LaunchVshd.
+        :raises GuestlinkError: the container cannot be called, or has no address that it could connect to.
+        """
+        link = self._reach()
+        if isinstance(link.address, UnixAddress):
+            return {"address": f"unix:{self._directory}/{socket_directory.VSH}", "uid": link.uid}
+        if isinstance(link.address, VsockAddress):
+            return {"address": f"vsock:any:{VSOCK_ANY_PORT}", "cid": link.address.cid}
+        listening = parse_address(self.container.listen) if self.container.listen else None
+        if not isinstance(listening, TcpAddress):
+            raise GuestlinkError(
+                f"{self.container.name} has no address of this host to connect to",
+                hint="remove it, and add it again with --listen tcp:HOST:PORT",
+            )
+        return {"address": str(TcpAddress(listening.host, 0)), "token": self.container.token}
+
+    def sftp_endpoint(self) -> dict[str, Any]:
+        """The address where garcon serves SFTP (chromeos-garcon.md §6.12).
+
+        :returns: ``address``, and ``token`` if the client has to send it first.
+        :raises GuestlinkError: the container cannot be called, or serves no SFTP.
+        """
+        link = self._reach()
+        port = self.info.sftp_port
+        if not port:
+            raise GuestlinkError(
+                f"{self.container.name} serves no files",
+                hint="its garcon is too old for that; update Guestlink in the container",
+            )
+        if isinstance(link.address, UnixAddress):
+            return {"address": f"unix:{self._directory}/{socket_directory.SFTP}"}
+        if isinstance(link.address, VsockAddress):
+            return {"address": str(link.address._replace(port=port))}
+        return {"address": str(link.address._replace(port=port)), "token": self.container.token}
+
+    async def launch_vshd(self, port: int, features: Sequence[int] = ()) -> None:
+        """Let garcon start a vshd that connects to a port of ours.
+
+        :raises GuestlinkError: with the container's reason.
+        """
+        link = self._reach()
+        try:
+            reason = await link.launch_vshd(port, features)
+        except CallFailed as error:
+            raise self._unanswered(error) from error
+        if reason:
+            raise GuestlinkError(
+                f"no shell can be started in {self.container.name}: {reason}",
+                hint="garcon's log in the container says more: `journalctl --user -u guestlink-garcon`",
+            )
+
+    async def icon(self, desktop_file_id: str, size: int, scale: int) -> Picture:
+        """Fetch one icon.
+
+        :raises GuestlinkError: the application has no icon, or none that can be shown.
+        """
+        link = self._reach()
+        try:
+            found = await link.icons([desktop_file_id], size, scale)
+        except CallFailed as error:
+            raise self._unanswered(error) from error
+        if desktop_file_id not in found:
+            hint = f"`guestlink-host apps {self.container.name}` lists the applications"
+            raise GuestlinkError(f"{desktop_file_id} has no icon in {self.container.name}", hint=hint)
+        is_svg, content = found[desktop_file_id]
+        try:
+            return check_picture(content, is_svg=is_svg, container=self.container.name)
+        except BadPicture as error:
+            raise GuestlinkError(
+                f"the icon of {desktop_file_id} is not used: {error}",
+                hint="it has to be a PNG, or an SVG that refers to nothing outside itself",
+            ) from error
+
+    # -- the link to garcon --------------------------------------------------------------------------------------
+
+    def _garcon_address(self, port: int) -> Address:
+        if not self.container.garcon:
+            return UnixAddress(str(self._directory / socket_directory.GARCON))
+        address = parse_address(self.container.garcon)
+        if isinstance(address, UnixAddress) or address.port:
+            return address
+        limit = 65535 if isinstance(address, TcpAddress) else 2**31 - 1
+        if not 0 < port <= limit:
+            raise GuestlinkError(
+                f"garcon cannot serve port {port}", hint=f"it must announce a port from 1 to {limit}"
+            )
+        return address._replace(port=port)
+
+    def _reach(self) -> GarconLink:
+        name = self.container.name
+        if not self.registered:
+            raise GuestlinkError(
+                f"the container {name} is not registered", hint=how_to_register(name, self._status(self.container))
+            )
+        if self._link is None:
+            raise GuestlinkError(
+                f"the container {name} cannot be reached: {self._trouble or 'it has only just registered'}",
+                hint="`guestlink status` inside it shows its state; then try again",
+            )
+        return self._link
+
+    def _unanswered(self, error: CallFailed) -> GuestlinkError:
+        return GuestlinkError(
+            f"the container {self.container.name} does not answer: {error.message}",
+            hint="`guestlink status` inside it shows its state",
+        )
+
+    def _replace_link(self, address: Address | None) -> None:
+        if self._link_task is not None:
+            self._link_task.cancel()
+            self._link_task = None
+        self._disconnected()
+        if address is not None:
+            self._links += 1
+            private = self._private.with_name(f"{self._private.name}-{self._links}")
+            self._link_task = self._tasks.start(self._keep_link(address, private), name="garcon")
+
+    def _disconnected(self) -> None:
+        if self._link is not None:
+            self._link = None
+            self.publisher.connected(None)
+
+    async def _keep_link(self, address: Address, private: Path) -> None:
+        """Stay connected to one garcon; when garcon ends, the container is no longer registered."""
+        name = self.container.name
+        try:
+            link = GarconLink(name, address, private)
+        except GuestlinkError as error:
+            self._trouble = error.message
+            _log.warning("%s registered, but %s", name, error)
+            return
+        try:
+            answers = await self._greet(link, first_pauses())
+            while answers:
+                self._link = link
+                self._trouble = ""
+                self.publisher.connected(link)
+                await link.lost()
+                self._disconnected()
+                answers = await self._greet(link, _AGAIN_PAUSES)
+            _log.info("garcon of %s has ended", name)
+            self.registered = False
+            self.pending = 0
+            self.event("lost", "")
+        finally:
+            await link.close()
+
+    async def _greet(self, link: GarconLink, pauses: Iterable[float]) -> bool:
+        """Call GetGarconSessionInfo, one attempt after each pause; returns whether garcon answered."""
+        for pause in pauses:
+            await asyncio.sleep(pause)
+            try:
+                self.info = await link.session_info()
+            except CallFailed as error:
+                if error.code == "UNIMPLEMENTED":
+                    return True
+                self._trouble = f"its garcon does not answer: {error.message}"
+                if pause == _LAST_PAUSE:
+                    _log.warning("%s registered, but %s", self.container.name, self._trouble)
+            else:
+                return True
+        return False
+
+
+def first_pauses() -> Iterator[float]:
+    """Seconds before each attempt to call a garcon that has registered; endless."""
+    yield from _FIRST_PAUSES
+    yield from itertools.repeat(_LAST_PAUSE)
+
+
+def _sendable(file: str) -> str:
+    """Return the file's name if the protocol can hold it.
+
+    :raises GuestlinkError: the name is not UTF-8.
+    """
+    try:
+        file.encode()
+    except UnicodeEncodeError as error:
+        raise GuestlinkError(
+            f"the container cannot be given the file {file!a:.200}, because its name is not UTF-8",
+            hint="rename the file; `convmv` does so for many",
+        ) from error
+    return file

@@ -1,0 +1,257 @@
+"""The registry of this host's containers: names, tokens, policies. Its file survives restarts and kills."""
+
+from __future__ import annotations
+
+import hmac
+import json
+import os
+import shutil
+import stat
+import uuid
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from guestlink import acl, socket_directory
+from guestlink.config import Config
+from guestlink.errors import GuestlinkError, reason
+from guestlink.paths import atomic_write, private_directory
+from guestlink_host.border.url_policy import Share
+from guestlink_host.names import check_container_name, is_container_name
+from guestlink_host.settings import POLICIES, TERMINAL_POLICY, URL_POLICY
+
+CONTAINER_LIMIT = 256
+SHARE_LIMIT = 64
+DEFAULT_UID = 1000
+"""The id of a container's user (chromeos-garcon.md §7.8)."""
+
+
+class Container(NamedTuple):
+    """The stored values of a container.
+
+    :ivar token: proves that a call comes from this container; a secret.
+    :ivar url_policy: ``allow``, ``ask``, ``deny``, or ``""`` to use the setting; ``terminal_policy`` likewise.
+    :ivar listen: a further address where the host serves its ContainerListener; ``""`` for none.
+    :ivar garcon: garcon's address, where port 0 means the port that garcon announces; ``""`` for the socket in the
+        container's directory.
+    :ivar ip: its IP address, for links to servers inside; ``""`` if it shares the host's network.
+    :ivar shares: folders of the host that the container sees.
+    :ivar manager: its manager, one of :data:`~guestlink_host.managers.KINDS`; ``""`` if it was added by hand.
+    :ivar place: its project at LXD or Incus, or its directory at LXC.
+    :ivar uid: the id of its user inside.
+    :ivar users: the ids of its root and its user on this host, without our own and the host's root.
+    :ivar by_profile: whether its profile attached it; if so, the daemon forgets it when its manager deletes it.
+    """
+
+    name: str
+    token: str
+    url_policy: str = ""
+    terminal_policy: str = ""
+    listen: str = ""
+    garcon: str = ""
+    ip: str = ""
+    shares: tuple[Share, ...] = ()
+    manager: str = ""
+    place: str = ""
+    uid: int = DEFAULT_UID
+    users: tuple[int, ...] = ()
+    by_profile: bool = False
+
+    def policies(self, config: Config) -> dict[str, str]:
+        """Its policies for URLs and terminals: its own, or else those of the settings."""
+        return {
+            "url": self.url_policy or config[URL_POLICY],
+            "terminal": self.terminal_policy or config[TERMINAL_POLICY],
+        }
+
+    def knows(self, token: str) -> bool:
+        """Whether this is its token, compared in constant time."""
+        return hmac.compare_digest(self.token.encode(), token.encode(errors="replace"))
+
+
+class Containers:
+    """The registry, stored in one file, and the directories and tokens that are mounted in containers.
+
+    :param state: directory for the registry and the application lists.
+    :param runtime: directory for the containers' directories and tokens.
+    :ivar directories: the parent of the containers' directories.
+    :raises GuestlinkError: the registry cannot be read.
+    """
+
+    def __init__(self, state: Path, runtime: Path) -> None:
+        self._path = state / "containers.json"
+        self._lists = state / "applications"
+        self.directories = runtime / "containers"
+        self._tokens = runtime / "tokens"
+        self._known = self._load()
+
+    def __iter__(self) -> Iterator[Container]:
+        return iter(list(self._known.values()))
+
+    def __getitem__(self, name: object) -> Container:
+        if isinstance(name, str) and name in self._known:
+            return self._known[name]
+        known = f"known: {', '.join(sorted(self._known))}" if self._known else "none is known yet"
+        which = name if is_container_name(name) else "NAME"
+        raise GuestlinkError(
+            f"no container {name!r:.80} is known here",
+            hint=f"`guestlink-host attach {which}` adds it; {known}",
+        )
+
+    def directory(self, name: str) -> Path:
+        """The directory that is mounted in a container."""
+        return self.directories / name
+
+    def token_file(self, name: str) -> Path:
+        """The token file that a manager mounts; no container can replace it with a link before that."""
+        return self._tokens / name
+
+    def list_file(self, name: str) -> Path:
+        """The file with a container's last application list."""
+        return self._lists / f"{name}.json"
+
+    def add(self, name: str, **fields: Any) -> Container:
+        """Add a container with a new token.
+
+        :raises GuestlinkError: the name is invalid or taken, or the registry cannot be written.
+        """
+        check_container_name(name)
+        if name in self._known:
+            raise GuestlinkError(
+                f"a container {name!r} is known already",
+                hint=f"`guestlink-host list` shows it; `guestlink-host remove {name}` forgets it",
+            )
+        if len(self._known) >= CONTAINER_LIMIT:
+            raise GuestlinkError(f"there are {CONTAINER_LIMIT} containers already", hint="remove one first")
+        container = Container(name, str(uuid.uuid4()), **fields)
+        self._store({**self._known, name: container})
+        return container
+
+    def remove(self, name: str) -> None:
+        """Forget a container and remove its directory.
+
+        :raises GuestlinkError: there is no such container, or the registry cannot be written.
+        """
+        self[name]
+        self._store({known: value for known, value in self._known.items() if known != name})
+        self.list_file(name).unlink(missing_ok=True)
+        self.token_file(name).unlink(missing_ok=True)
+        shutil.rmtree(self.directory(name), ignore_errors=True)
+
+    def change(self, name: str, **fields: Any) -> Container:
+        """Change fields of a container.
+
+        :raises GuestlinkError: there is no such container, or the registry cannot be written.
+        """
+        container = self[name]._replace(**fields)
+        self._store({**self._known, name: container})
+        return container
+
+    def renew_token(self, name: str) -> Container:
+        """Give a container that has stopped a new token for its next start (chromeos-garcon.md §2.3)."""
+        container = self.change(name, token=str(uuid.uuid4()))
+        self.prepare(container)
+        return container
+
+    def prepare(self, container: Container) -> bool:
+        """Create the container's directory, and write its token and its name on this host.
+
+        :returns: whether the directory is new: a running container cannot see a new one.
+        :raises GuestlinkError: the directory or a file cannot be written.
+        """
+        path = self.directory(container.name)
+        is_new = not path.is_dir()
+        directory = private_directory(path)
+        token_file = private_directory(self._tokens) / container.name
+        # The directory's access control list guards the files in it; the token file, mounted alone, has its own.
+        acl.grant(directory, container.users, acl.READ | acl.WRITE | acl.ENTER)
+        for path, text in (
+            (token_file, container.token),
+            (directory / socket_directory.TOKEN, container.token),
+            (directory / socket_directory.NAME, container.name),
+        ):
+            try:
+                write_in_place(path, text.encode(), 0o600 if path == token_file else 0o644)
+            except OSError as error:
+                raise GuestlinkError(
+                    f"the {path.name} file {path} cannot be written: {reason(error)}",
+                    hint="make room on the disk, or remove what is in its place",
+                ) from error
+        acl.grant(token_file, container.users, acl.READ)
+        return is_new
+
+    def _load(self) -> dict[str, Container]:
+        try:
+            content = json.loads(self._path.read_bytes())
+            return {name: _container(name, fields) for name, fields in content["containers"].items()}
+        except FileNotFoundError:
+            return {}
+        except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError, GuestlinkError) as error:
+            raise GuestlinkError(
+                f"{self._path} cannot be used: {error}",
+                hint="repair the file, or move it away to start afresh; then attach the containers again",
+            ) from error
+
+    def _store(self, known: dict[str, Container]) -> None:
+        fields = {name: _fields(container) for name, container in known.items()}
+        private_directory(self._path.parent)
+        try:
+            atomic_write(self._path, json.dumps({"version": 1, "containers": fields}, indent=1).encode(), 0o600)
+        except OSError as error:
+            raise GuestlinkError(
+                f"{self._path} cannot be written: {reason(error)}",
+                hint="make room there; nothing was changed",
+            ) from error
+        self._known = known
+
+
+def write_in_place(path: Path, content: bytes, mode: int) -> None:
+    """Write a small file that the container may have tampered with.
+
+    In place, because the file itself may be bind-mounted, and the container would not see a new one. Never through
+    a link that the container has put there, because it could lead to any file of the user.
+    """
+    flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
+    try:
+        descriptor = os.open(path, flags, mode)
+        status = os.fstat(descriptor)
+        if not stat.S_ISREG(status.st_mode) or status.st_nlink != 1:
+            os.close(descriptor)
+            raise OSError
+    except OSError:
+        clear_path(path)
+        descriptor = os.open(path, flags | os.O_EXCL, mode)
+    with open(descriptor, "r+b", buffering=0) as stream:
+        os.fchmod(stream.fileno(), mode)
+        if stream.read(len(content) + 1) != content:
+            stream.seek(0)
+            stream.truncate()
+            stream.write(content)
+
+
+def clear_path(path: Path) -> None:
+    """Remove whatever a container has put at a path, without following it."""
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)
+
+
+def _fields(container: Container) -> dict[str, Any]:
+    fields: dict[str, Any] = container._asdict()
+    del fields["name"]
+    return fields | {"shares": [list(share) for share in container.shares]}
+
+
+def _container(name: str, fields: Mapping[str, Any]) -> Container:
+    kinds = {key: type(value) for key, value in Container._field_defaults.items()} | {"token": str}
+    plain: dict[str, Any] = {
+        key: fields[key] for key, kind in kinds.items() if kind is not tuple and type(fields.get(key)) is kind
+    }
+    shares = tuple(Share(str(host), str(inside)) for host, inside in fields.get("shares", ()))
+    users = tuple(int(uid) for uid in fields.get("users", ()))
+    container = Container(check_container_name(name), **plain)._replace(shares=shares, users=users)
+    policies = {container.url_policy, container.terminal_policy}
+    if not container.token or not policies <= {"", *POLICIES}:
+        raise ValueError(f"the entry of {name} is invalid")
+    return container

@@ -1,0 +1,1 @@
+"""A container's files on the host, by garcon's SFTP stream."""

@@ -1,0 +1,1 @@
+"""Launchers and icons of containers' applications on the host's desktop."""

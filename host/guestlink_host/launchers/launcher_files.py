@@ -1,0 +1,248 @@
+"""Writes launchers and icons in the user's directories; changes no other files. Blocks; call it in a thread.
+
+There is no list of our files that could disagree with the disk. Every file has the mark of its container
+(:data:`guestlink_host.launchers.launcher_plan.OWNER_KEY`, :func:`guestlink_host.launchers.icons.owner_of`), and
+only files with our name *and* our mark are replaced or removed. So a killed daemon, a lost state directory and a
+user's own file with one of our names need no special cases.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import logging
+import os
+import stat
+import threading
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from pathlib import Path
+
+from guestlink.errors import GuestlinkError, reason
+from guestlink_host.launchers.icons import Picture, owner_of
+from guestlink_host.launchers.launcher_plan import OWNER_KEY, diff
+
+_log = logging.getLogger(__name__)
+
+ICON_QUOTA = 64 * 1024 * 1024
+"""Bytes of icons that one container may put on the user's disk."""
+_READ_LIMIT = 2 * 1024 * 1024
+"""Bytes of the largest file that can be ours: a picture and its mark."""
+_TEMPORARY = ".new"
+
+
+class DiskProblem(GuestlinkError):
+    """A file could not be written. The previous file is still there, complete."""
+
+
+class Stopped(Exception):
+    """The daemon is stopping; its next run does the rest of the work."""
+
+
+class LauncherFiles:
+    """The files of one container.
+
+    :param container: its checked name.
+    :param data_home: ``$XDG_DATA_HOME`` of the user.
+    """
+
+    def __init__(self, container: str, data_home: Path) -> None:
+        self._container = container
+        self._prefix = f"guestlink-{container}-"
+        self._data_home = data_home
+        self._applications = data_home / "applications"
+        self._theme = data_home / "icons" / "hicolor"
+        self._icons: dict[str, dict[Path, int]] = {}
+        self._icon_bytes = 0
+        self._foreign: set[Path] = set()
+        self._over_quota = False
+        self._is_stopped = False
+        self._changing = threading.Lock()
+
+    def stop(self) -> None:
+        """Stop the work in other threads; it raises :class:`Stopped`. No file changes after the return."""
+        with self._changing:
+            self._is_stopped = True
+
+    def scan(self) -> None:
+        """Read which icons there are, and remove files that a killed daemon left half-written."""
+        self._icons = {}
+        self._icon_bytes = 0
+        for directory in self._icon_directories():
+            for path, content in self._ours(directory, _owner_of_icon).items():
+                self._count(path, len(content))
+        self._ours(self._applications, _owner_of_launcher)
+
+    def icon_stems(self) -> Collection[str]:
+        """The file name stems (:func:`guestlink_host.names.file_stem`) that have an icon."""
+        return self._icons.keys()
+
+    def write_launchers(self, wanted: Mapping[str, bytes]) -> tuple[int, int]:
+        """Write and remove launchers until they are ``wanted``, and remove icons without a launcher.
+
+        :param wanted: the content of all launchers by file name
+            (:func:`guestlink_host.launchers.launcher_plan.plan`).
+        :returns: the numbers of launchers written and removed.
+        :raises DiskProblem: a file could not be written; the next call goes on where this one stopped.
+        """
+        present = {p.name: content for p, content in self._ours(self._applications, _owner_of_launcher).items()}
+        change = diff(present, wanted)
+        written = 0
+        with self._disk_problems("the launchers", self._applications):
+            # Removing first makes room on a full disk.
+            for name in change.remove:
+                self._remove(self._applications / name)
+            stems = {name.removesuffix(".desktop") for name in wanted}
+            for stem in [stem for stem in self._icons if stem not in stems]:
+                for path in list(self._icons[stem]):
+                    self._remove_icon(path)
+            for name in change.write:
+                written += self._write(self._applications / name, wanted[name], _owner_of_launcher)
+        return written, len(change.remove)
+
+    def write_icons(self, pictures: Mapping[str, Sequence[Picture]]) -> int:
+        """Replace the icons of some applications.
+
+        :param pictures: by stem; an empty list removes the application's icons.
+        :returns: the number of files changed.
+        :raises DiskProblem: a file could not be written.
+        """
+        changed = 0
+        with self._disk_problems("the icons", self._theme):
+            for stem, wanted in pictures.items():
+                # Of two pictures for one directory keep the first: its request had the smaller, more exact size.
+                contents = {
+                    self._theme / picture.directory / f"{stem}{picture.suffix}": picture.content
+                    for picture in reversed(wanted)
+                }
+                for path in [path for path in self._icons.get(stem, ()) if path not in contents]:
+                    self._remove_icon(path)
+                    changed += 1
+                for path, content in contents.items():
+                    if not self._fits(path, len(content)):
+                        continue
+                    if self._read(path) != content:
+                        changed += self._write(path, content, _owner_of_icon)
+                    if path not in self._foreign:
+                        self._count(path, len(content))
+        return changed
+
+    def remove_all(self) -> None:
+        """Remove every file of this container.
+
+        :raises DiskProblem: a file could not be removed.
+        """
+        self.scan()
+        self.write_launchers({})
+
+    # -- the disk ----------------------------------------------------------------------------------------------
+
+    def _ours(self, directory: Path, owner: Callable[[bytes], str | None]) -> dict[Path, bytes]:
+        """The contents of our files in a directory, by path; half-written files are removed."""
+        found: dict[Path, bytes] = {}
+        with contextlib.suppress(FileNotFoundError, NotADirectoryError, PermissionError):
+            for entry in os.scandir(directory):
+                if entry.name.startswith(f".{self._prefix}") and entry.name.endswith(_TEMPORARY):
+                    Path(entry).unlink(missing_ok=True)
+                elif entry.name.startswith(self._prefix):
+                    content = self._read(Path(entry))
+                    # A power cut can leave one of our files empty.
+                    if content is not None and (not content or owner(content) == self._container):
+                        found[Path(entry)] = content
+        return found
+
+    def _icon_directories(self) -> Iterator[Path]:
+        with contextlib.suppress(FileNotFoundError, NotADirectoryError, PermissionError):
+            yield from (Path(entry, "apps") for entry in os.scandir(self._theme) if entry.is_dir())
+
+    def _read(self, path: Path) -> bytes | None:
+        """A regular file's content; ``None`` if the file cannot be ours."""
+        try:
+            descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK)
+        except OSError:
+            return None
+        with open(descriptor, "rb") as stream:
+            status = os.fstat(stream.fileno())
+            if not stat.S_ISREG(status.st_mode) or status.st_size > _READ_LIMIT:
+                return None
+            return stream.read(_READ_LIMIT)
+
+    def _write(self, path: Path, content: bytes, owner: Callable[[bytes], str | None]) -> bool:
+        with self._change():
+            return self._replace(path, content, owner)
+
+    def _replace(self, path: Path, content: bytes, owner: Callable[[bytes], str | None]) -> bool:
+        old = self._read(path)
+        is_ours = old is not None and (not old or owner(old) == self._container)
+        if os.path.lexists(path) and not is_ours:
+            if path not in self._foreign:
+                _log.warning("%s is not ours and stays as it is", path)
+            self._foreign.add(path)
+            return False
+        self._foreign.discard(path)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        # No fsync: 10,000 launchers would take minutes, and every file can be written again.
+        temporary = path.with_name(f".{path.name}{_TEMPORARY}")
+        try:
+            temporary.write_bytes(content)
+            os.replace(temporary, path)
+        except BaseException:
+            with contextlib.suppress(OSError):
+                temporary.unlink()
+            raise
+        return True
+
+    def _remove(self, path: Path) -> None:
+        with self._change():
+            path.unlink(missing_ok=True)
+
+    @contextlib.contextmanager
+    def _change(self) -> Iterator[None]:
+        with self._changing:
+            if self._is_stopped:
+                raise Stopped
+            yield
+
+    def _remove_icon(self, path: Path) -> None:
+        self._remove(path)
+        sizes = self._icons[path.stem]
+        self._icon_bytes -= sizes.pop(path)
+        if not sizes:
+            del self._icons[path.stem]
+
+    def _count(self, path: Path, size: int) -> None:
+        sizes = self._icons.setdefault(path.stem, {})
+        self._icon_bytes += size - sizes.get(path, 0)
+        sizes[path] = size
+
+    def _fits(self, path: Path, size: int) -> bool:
+        fits = self._icon_bytes - self._icons.get(path.stem, {}).get(path, 0) + size <= ICON_QUOTA
+        if not fits and not self._over_quota:
+            _log.warning(
+                "%s has more than %d MiB of icons; the rest is not stored", self._container, ICON_QUOTA >> 20
+            )
+        self._over_quota = not fits
+        return fits
+
+    @contextlib.contextmanager
+    def _disk_problems(self, what: str, directory: Path) -> Iterator[None]:
+        try:
+            yield
+        except OSError as error:
+            full = error.errno in (errno.ENOSPC, errno.EDQUOT)
+            raise DiskProblem(
+                f"{what} of {self._container} cannot be written: {reason(error)}",
+                hint=f"make room in {directory}; guestlink-host tries again by itself"
+                if full
+                else f"make {error.filename or directory} writable; guestlink-host tries again by itself",
+            ) from error
+
+
+def _owner_of_icon(content: bytes) -> str | None:
+    return owner_of(content)
+
+
+def _owner_of_launcher(content: bytes) -> str | None:
+    for line in content.decode(errors="replace").split("\n"):
+        if line.startswith(f"{OWNER_KEY}="):
+            return line.partition("=")[2]
+    return None

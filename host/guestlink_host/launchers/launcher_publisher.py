@@ -1,0 +1,261 @@
+"""Keeps a container's launchers and icons on the disk in agreement with its last application list."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+from guestlink.backoff import backoff
+from guestlink.errors import GuestlinkError, reason
+from guestlink.paths import atomic_write, private_directory
+from guestlink.rpc import CallFailed
+from guestlink_host.containers.garcon_link import ICON_BATCH, GarconLink
+from guestlink_host.launchers.applications import Application, from_json, read_applications, to_json
+from guestlink_host.launchers.icons import REQUESTS, BadPicture, Picture, check_picture
+from guestlink_host.launchers.launcher_files import DiskProblem, LauncherFiles, Stopped
+from guestlink_host.launchers.launcher_names import LauncherNames
+from guestlink_host.launchers.launcher_plan import plan
+from guestlink_host.names import file_stem
+
+_log = logging.getLogger(__name__)
+
+FIRST_RETRY, LAST_RETRY = 2.0, 60.0
+"""Seconds until a failed write or icon request is repeated."""
+_PAUSE_LIMIT = 1.0
+"""Longest pause after publishing, in seconds. The pause takes as long as publishing did: no container keeps the
+daemon busy."""
+
+
+class LauncherPublisher:
+    """The launchers of one container.
+
+    It writes launchers at once, with the icons that it has; it writes new icons when garcon has sent them.
+
+    :param container: its checked name.
+    :param files: its files.
+    :param state: the file that keeps its list over restarts.
+    :param program: the words that start guestlink-host, for launchers.
+    :param names: decides which launchers show their container's name.
+    :param changed: is called after files have changed.
+    """
+
+    def __init__(
+        self,
+        container: str,
+        files: LauncherFiles,
+        state: Path,
+        program: Sequence[str],
+        names: LauncherNames,
+        changed: Callable[[], None],
+    ) -> None:
+        self.applications: dict[str, Application] = {}
+        self.problem = ""
+        self.lists = 0
+        self._container = container
+        self._files = files
+        self._state = state
+        self._program = list(program)
+        self._names = names
+        self._changed = changed
+        self._received: Iterable[Any] | None = None
+        self._link: GarconLink | None = None
+        self._new: set[str] = set()
+        self._icons_wanted: dict[str, None] = {}
+        """Ids whose icons to request, in this order."""
+        self._every_icon = False
+        self._unsaved = False
+        self._failures = 0
+        self._wanted = asyncio.Event()
+
+    def restore(self) -> None:
+        """Read the list of an earlier run from the disk."""
+        try:
+            self.applications = from_json(json.loads(self._state.read_bytes()))
+        except FileNotFoundError:
+            pass
+        except (OSError, ValueError, RecursionError) as error:
+            _log.warning("%s cannot be used: %s; the container will send its list again", self._state, error)
+        self._names.join(self._container, self._wanted.set)
+        self._note_names()
+        self._wanted.set()
+
+    def submit(self, messages: Iterable[Any]) -> None:
+        """Replace the list soon; if more lists come before that, the last one counts.
+
+        :param messages: ``Application`` messages, unchecked.
+        """
+        self._received = messages
+        self._wanted.set()
+
+    def connected(self, link: GarconLink | None) -> None:
+        """Set the link for icon requests; ``None`` when garcon is gone."""
+        self._link = link
+        # Icons may have changed while there was no link.
+        self._every_icon = link is not None
+        if link is not None:
+            self._wanted.set()
+
+    async def stop(self) -> None:
+        """Stop the work in other threads; no file changes after this."""
+        await asyncio.to_thread(self._files.stop)
+
+    def leave(self) -> None:
+        """Forget the container's names: the container is no longer in the registry."""
+        self._names.forget(self._container)
+
+    async def remove_files(self) -> None:
+        """Remove every launcher and icon. Call it after :meth:`run` has been cancelled.
+
+        :raises DiskProblem: a file cannot be removed.
+        """
+        await asyncio.to_thread(self._files.remove_all)
+        self._changed()
+
+    async def run(self) -> None:
+        """Publish after each change, for ever."""
+        loop = asyncio.get_running_loop()
+        await asyncio.to_thread(self._files.scan)
+        await self._names.complete.wait()
+        while True:
+            await self._wanted.wait()
+            self._wanted.clear()
+            began = loop.time()
+            try:
+                await self._publish()
+            except Stopped:
+                return
+            except CallFailed as error:
+                _log.info("icons of %s are requested again: %s", self._container, error)
+                self.problem = ""  # Everything else is written.
+                self._again()
+            except DiskProblem as error:
+                if error.message != self.problem:
+                    _log.error("%s; %s", error, error.hint)
+                self.problem = error.message
+                self._again()
+            except Exception:
+                # Whatever a container has broken, its launchers stay.
+                _log.exception("publishing the applications of %s failed", self._container)
+                self._again()
+            else:
+                if self.problem:
+                    _log.info("the launchers of %s are complete again", self._container)
+                self.problem = ""
+                self._failures = 0
+            await asyncio.sleep(min(loop.time() - began, _PAUSE_LIMIT))
+
+    def _again(self) -> None:
+        self._failures += 1
+        delay = backoff(FIRST_RETRY, LAST_RETRY, self._failures)
+        asyncio.get_running_loop().call_later(delay, self._wanted.set)
+
+    async def _publish(self) -> None:
+        if (received := self._received) is not None:
+            self._received = None
+            applications, faults = await asyncio.to_thread(read_applications, received)
+            self._take(applications, faults)
+        await self._write_launchers()
+        if self._unsaved:
+            await asyncio.to_thread(self._save)
+            self._unsaved = False
+        if self._every_icon:
+            self._every_icon = False
+            self._icons_wanted |= dict.fromkeys(self.applications)
+        if self._icons_wanted and (link := self._link) is not None:
+            await self._fetch_icons(link)
+            await self._write_launchers()
+
+    def _take(self, applications: dict[str, Application], faults: Sequence[str]) -> None:
+        for fault in faults[:10]:
+            _log.info("%s: %s", self._container, fault)
+        if len(faults) > 10:
+            _log.info("%s: %d more entries cannot be shown", self._container, len(faults) - 10)
+        old = self.applications
+        self.applications = applications
+        self._note_names()
+        self.lists += 1
+        self._new = {name for name in applications if name not in old or name in self._new}
+        # Failed icons are requested again after the next list (chromeos-garcon.md §7.10), and so are all others,
+        # because a list does not say which pictures have changed. New and changed applications come first.
+        changed = [name for name, application in applications.items() if old.get(name) != application]
+        wanted = dict.fromkeys([*changed, *self._icons_wanted, *applications])
+        self._icons_wanted = {name: None for name in wanted if name in applications}
+        self._unsaved = self._unsaved or applications != old
+        _log.info("%s has %d applications", self._container, len(applications))
+
+    def _note_names(self) -> None:
+        self._names.update(self._container, [application.name for application in self.applications.values()])
+
+    async def _write_launchers(self) -> None:
+        stems = self._files.icon_stems()
+        # Assume that a new application has an icon: then its launcher is usually written only once.
+        without_icon = {
+            name
+            for name in self.applications
+            if name not in self._new and file_stem(self._container, name) not in stems
+        }
+        applications = list(self.applications.values())
+        wanted = await asyncio.to_thread(
+            plan, self._container, applications, self._program, without_icon, self._names.shows_container
+        )
+        written, removed = await asyncio.to_thread(self._files.write_launchers, wanted)
+        if written or removed:
+            _log.info("%s: %d launchers written, %d removed", self._container, written, removed)
+            self._changed()
+
+    async def _fetch_icons(self, link: GarconLink) -> None:
+        """Request the wanted icons and write them.
+
+        :raises CallFailed: the container did not answer; the rest stays wanted.
+        """
+        ids = list(self._icons_wanted)
+        for start in range(0, len(ids), ICON_BATCH):
+            batch = ids[start : start + ICON_BATCH]
+            try:
+                answers = [await link.icons(batch, size, scale) for size, scale in REQUESTS]
+            except CallFailed as error:
+                for name in batch:  # Request the others first.
+                    self._icons_wanted[name] = self._icons_wanted.pop(name, None)
+                if error.code == "UNIMPLEMENTED":
+                    self._icons_wanted.clear()
+                    return
+                raise
+            pictures = await asyncio.to_thread(self._check, batch, answers)
+            if await asyncio.to_thread(self._files.write_icons, pictures):
+                self._changed()
+            for name in batch:
+                self._icons_wanted.pop(name, None)
+            self._new.difference_update(batch)
+            if self._received is not None:
+                return  # A newer list waits; request the rest after it.
+
+    def _check(
+        self, ids: Iterable[str], answers: Iterable[dict[str, tuple[bool, bytes]]]
+    ) -> dict[str, list[Picture]]:
+        checked: dict[str, list[Picture]] = {file_stem(self._container, name): [] for name in ids}
+        for answer in answers:
+            for name, (is_svg, content) in answer.items():
+                try:
+                    picture = check_picture(content, is_svg=is_svg, container=self._container)
+                except BadPicture as error:
+                    _log.info("the icon of %s in %s is not used: %s", name, self._container, error)
+                else:
+                    checked[file_stem(self._container, name)].append(picture)
+        return checked
+
+    def _save(self) -> None:
+        content = json.dumps(to_json(self.applications)).encode()
+        try:
+            private_directory(self._state.parent)
+            atomic_write(self._state, content, 0o600)
+        except OSError as error:
+            raise DiskProblem(
+                f"the list of {self._container} cannot be kept: {reason(error)}",
+                hint=f"make room in {self._state.parent}; guestlink-host tries again by itself",
+            ) from error
+        except GuestlinkError as error:
+            raise DiskProblem(error.message, hint=error.hint) from error
