@@ -8,13 +8,13 @@ import logging
 import os
 import stat
 from collections.abc import Awaitable, Callable
-from urllib.parse import quote, unquote, urlsplit
+from urllib.parse import unquote, urlsplit
 
 from guestlink.config import Config
 from guestlink.errors import GuestlinkError
 from guestlink.tasks import TaskOwner
 from guestlink_host.border.desktop import OUTCOME_TIME, QUESTION_LIMIT, Desktop, DesktopFailed
-from guestlink_host.border.url_policy import NOT_SHARED, UrlRefused, translate_url
+from guestlink_host.border.url_policy import NOT_SHARED, UrlRefused, file_url, translate_url
 from guestlink_host.border.user_notifications import UserNotifications
 from guestlink_host.containers.guest import Guest
 from guestlink_host.names import visible_line
@@ -162,4 +162,4 @@ def _checked_file(url: str, guest: Guest) -> str:
             "the host opens documents and folders, not programs",
             hint="open the folder; its user can start the program there",
         )
-    return "file://" + quote(os.fsencode(path))
+    return file_url(path, url)

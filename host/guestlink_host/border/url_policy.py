@@ -60,7 +60,7 @@ def translate_url(
     scheme, _, rest = url.partition(":")
     if scheme == "file":
         path = _host_path(_path_of(url), shares, name)
-        return "file://" + quote(path)
+        return file_url(path, url)
     if scheme not in schemes:
         raise UrlRefused(
             f"URLs that begin with {scheme[:20]}: are not opened on this host",
@@ -75,6 +75,13 @@ def translate_url(
         return url
     address = f"[{ip}]" if ":" in ip else ip
     return f"{match['head']}{address}{match['port'] or ''}{match['tail'] or ''}"
+
+
+def file_url(path: str, like: str) -> str:
+    """The URL of a file, with the query and the fragment of another URL: the place in a document."""
+    parts = urlsplit(like)
+    query, fragment = parts.query and f"?{parts.query}", parts.fragment and f"#{parts.fragment}"
+    return f"file://{quote(path.encode(errors='surrogateescape'))}{query}{fragment}"
 
 
 def _as_url(text: str) -> str:

@@ -35,6 +35,8 @@ def opened(url: str, ip: str = "10.0.0.2") -> str:
         ("file:///home/u/a.pdf", "file:///home/me/Docs/a.pdf"),
         ("file://localhost/home/u/", "file:///home/me/Docs"),
         ("FILE:/home/u/%41%20b", "file:///home/me/Docs/A%20b"),
+        ("file:///home/u/b%E9t.txt", "file:///home/me/Docs/b%E9t.txt"),
+        ("file:///home/u/a%23b.html?q=%41#part 2", "file:///home/me/Docs/a%23b.html?q=%41#part%202"),
         ("file:///mnt/deep/x", "file:///home/me/Docs/deep/x"),
         ("file:///home/u/a b.pdf", "file:///home/me/Docs/a%20b.pdf"),
         ("https://e.org/a b?c=d e#f g", "https://e.org/a%20b?c=d%20e#f%20g"),
