@@ -16,6 +16,8 @@ _log = logging.getLogger(__name__)
 
 _SETTLE = 1.0
 """Seconds after a change until the profiles are read: editors and package managers write several times."""
+_ATTEMPTS = 3
+"""Runs of the shell in a row: somebody may change a profile while the shell reads it."""
 _SYSTEM = ("/etc/profile", "/etc/profile.d", "/etc/zsh/zprofile", "/etc/zprofile", "/etc/fish/conf.d")
 _OWN = (
     ".profile",
@@ -69,12 +71,16 @@ class Profiles:
     async def _read_again(self) -> None:
         try:
             await asyncio.sleep(_SETTLE)
-            # Profiles that write to each other must not keep us busy: their state after the run counts as read.
-            while self._state() != self._read:
+            for _ in range(_ATTEMPTS):
+                state = self._state()
+                if state == self._read:
+                    return
                 login = await asyncio.to_thread(_login_variables, self._session)
-                self._read = self._state()
+                self._read = state
                 if login:
                     self._take(with_login_variables(self._session, login))
+            # Profiles that write to themselves must not keep us busy.
+            self._read = self._state()
         finally:
             self._reading = False
 

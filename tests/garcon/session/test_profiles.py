@@ -69,20 +69,36 @@ async def test_a_profile_that_appears_is_read(rig: Rig) -> None:
     assert ":/opt/new" in await rig.next()
 
 
-async def test_a_profile_that_writes_to_itself_is_read_once(rig: Rig, tmp_path: Path) -> None:
+async def test_a_profile_that_writes_to_itself_does_not_keep_garcon_busy(rig: Rig, tmp_path: Path) -> None:
     rig.profile.write_text(f"PATH=$PATH:/opt/x; echo >> {tmp_path}/runs; echo '#' >> {rig.profile}\n")
     assert ":/opt/x" in await rig.next()
+    async with asyncio.timeout(LIMIT):
+        while len((tmp_path / "runs").read_text()) < 3 or rig.profiles._reading:
+            await asyncio.sleep(0.01)
     rig.profile.write_text(f"PATH=$PATH:/opt/y; echo >> {tmp_path}/runs\n")
+    while ":/opt/y" not in await rig.next():
+        pass
+    assert len((tmp_path / "runs").read_text()) == 4, "three times, and the next one once"
+
+
+async def test_a_profile_that_changes_while_it_is_read_is_read_again(rig: Rig, tmp_path: Path) -> None:
+    go, began = tmp_path / "go", tmp_path / "began"
+    rig.profile.write_text(f"touch {began}; until [ -e {go} ]; do sleep 0.01; done; PATH=$PATH:/opt/x\n")
+    async with asyncio.timeout(LIMIT):
+        while not began.exists():
+            await asyncio.sleep(0.01)
+    (tmp_path / "new").write_text("PATH=$PATH:/opt/y\n")
+    (tmp_path / "new").rename(rig.profile)
+    go.touch()
+    assert ":/opt/x" in await rig.next()
     assert ":/opt/y" in await rig.next()
-    assert (tmp_path / "runs").read_text() == "\n\n"
 
 
 async def test_a_broken_profile_changes_nothing(rig: Rig, tmp_path: Path) -> None:
     before = dict(rig.environ)
     rig.profile.write_text(f"echo >> {tmp_path}/runs; exit 3\n")
     async with asyncio.timeout(LIMIT):
-        # A change while the shell runs counts as read.
-        while not (tmp_path / "runs").exists() or rig.profiles._reading:
+        while not (tmp_path / "runs").exists():
             await asyncio.sleep(0.01)
     rig.profile.write_text("PATH=$PATH:/opt/z\n")
     assert ":/opt/z" in await rig.next()
