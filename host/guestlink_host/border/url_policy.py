@@ -88,8 +88,8 @@ def _as_url(text: str) -> str:
     """Normalise a URL that a program or a person wrote, so that every opener accepts it.
 
     As in browsers (URL Standard §4.4 and §4.5): strip surrounding space, percent-encode inner spaces and invisible
-    characters, write the scheme in lower case, put two slashes behind a web page's (``https:e.org``), and prepend
-    ``http://`` to ``www.``.
+    characters, write the scheme in lower case, put two slashes after the scheme of a web page (``https:e.org``),
+    and prepend ``http://`` to ``www.``.
     """
     url = text.strip(_AROUND)
     if _WEB_NAME.match(url):

@@ -145,7 +145,7 @@ def _without_entities(content: bytes) -> bytes:
 
 
 def _declarations(content: bytes, entities: dict[bytes, bytes]) -> tuple[int, int]:
-    """Read the declarations of entities, and nothing behind them.
+    """Read the declarations of entities, and nothing after them.
 
     :param entities: gets the texts by name, escaped.
     :returns: where the declarations begin and end.

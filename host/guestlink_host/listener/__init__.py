@@ -44,4 +44,4 @@ class ContainerListener:
             ApplicationLists(guest, check),
             Opening(guest, check, requests, openings),
         )
-        self.linux_host = LinuxHost(guest, notifications.show)
+        self.linux_host = LinuxHost(guest, check, notifications.show)

@@ -15,6 +15,7 @@ from guestlink.program import signal_name
 from guestlink.rpc import Refusal
 from guestlink_host.border.rate_limit import RateLimit
 from guestlink_host.containers.guest import Guest
+from guestlink_host.listener.token_check import TokenCheck
 from guestlink_host.names import is_usable_id, visible_line
 
 _log = logging.getLogger(__name__)
@@ -31,19 +32,20 @@ class LinuxHost:
     """Serves one container.
 
     :param guest: the container.
+    :param check: checks the token of each call.
     :param notify: shows a summary and a text to the user.
     """
 
-    def __init__(self, guest: Guest, notify: Callable[[str, str], None]) -> None:
+    def __init__(self, guest: Guest, check: TokenCheck, notify: Callable[[str, str], None]) -> None:
         self._guest = guest
+        self._check = check
         self._notify = notify
         self._failures = RateLimit(FAILURES, FAILURE_WINDOW)
 
     async def report_application_failure(self, request: pb.ApplicationFailure) -> common_pb2.EmptyMessage:
         """Note that a launched application has failed, and notify the user."""
         guest = self._guest
-        if not guest.container.knows(request.token) or not guest.registered:
-            raise Refusal("FAILED_PRECONDITION", "Failure in ReportApplicationFailure")
+        self._check.call(request.token, "ReportApplicationFailure")
         how = _how(request)
         if not is_usable_id(request.desktop_file_id):
             raise Refusal("INVALID_ARGUMENT", "the application's id cannot be shown")
