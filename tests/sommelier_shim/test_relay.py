@@ -361,3 +361,10 @@ def test_plain_destructors_take_the_fast_path() -> None:
         for layout, entry in zip(layouts, routes.entries(interface)[0], strict=True):
             is_plain = layout.destructor and not layout.new and not layout.descriptors
             assert (entry is destructor) == is_plain, f"{interface}.{layout.name}"
+
+
+def test_a_message_with_a_descriptor_is_measured_where_it_begins(talk: Conversation) -> None:
+    """It follows another message, so its offset in the buffer is not zero."""
+    short = encode(4, 0, "n", 50)  # wl_shm.create_pool without its size
+    with open(os.devnull, "rb") as null, pytest.raises(WireError, match="create_pool of object 4 is too short"):
+        talk.client(encode(1, 0, "n", 51), short, fds=(os.dup(null.fileno()),))
