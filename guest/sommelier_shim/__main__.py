@@ -19,18 +19,18 @@ from guestlink.private_directory import make_runtime_directory
 from guestlink.sockets import activated_sockets
 from sommelier_shim import options
 from sommelier_shim.channel.unix_socket import SocketChannel
-from sommelier_shim.children import Child, start_program
-from sommelier_shim.connectors import Connectors, connect_directly
-from sommelier_shim.display_socket import DisplaySocket, is_socket
-from sommelier_shim.host_link import HostLink
-from sommelier_shim.loop import Loop
-from sommelier_shim.proxy import Proxy
-from sommelier_shim.server import Server, raise_descriptor_limit
-from sommelier_shim.service import ServiceManager
-from sommelier_shim.status import StatusServer
+from sommelier_shim.daemon.children import Child, start_program
+from sommelier_shim.daemon.connectors import Connectors, connect_directly
+from sommelier_shim.daemon.display_socket import DisplaySocket, is_socket
+from sommelier_shim.daemon.host_link import HostLink
+from sommelier_shim.daemon.loop import Loop
+from sommelier_shim.daemon.proxy import Proxy
+from sommelier_shim.daemon.server import Server, raise_descriptor_limit
+from sommelier_shim.daemon.service import ServiceManager
+from sommelier_shim.daemon.status import StatusServer
 
 if TYPE_CHECKING:
-    from sommelier_shim.wrapper import Wrapper
+    from sommelier_shim.daemon.wrapper import Wrapper
 
 _log = logging.getLogger("sommelier")
 
@@ -113,7 +113,7 @@ class _Application:
         elif self._asked.parent:
             self._start_parent()
         else:
-            from sommelier_shim.wrapper import Wrapper  # imported late: a service does not use it
+            from sommelier_shim.daemon.wrapper import Wrapper  # imported late: a service does not use it
 
             words, single = self._asked.program, self._asked.config[options.WAYLAND_SOCKET]
             self._wrapper = Wrapper(

@@ -11,7 +11,8 @@ from xml.etree import ElementTree
 
 import pytest
 
-from sommelier_shim import protocols, tables
+from sommelier_shim import protocols
+from sommelier_shim.core import tables
 from support.needs import need
 
 SOURCES = sorted(Path(protocols.__file__).parent.rglob("*.xml"))

@@ -9,8 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fuzz.wayland_atheris import read_corpus
-from sommelier_shim.layouts import interface_layout
-from sommelier_shim.wire import FIRST_SERVER_ID, HEADER, Buffer, WireError, decode, encode
+from sommelier_shim.core.layouts import interface_layout
+from sommelier_shim.core.wire import FIRST_SERVER_ID, HEADER, Buffer, WireError, decode, encode
 from support.fuzzing import ROUND
 from support.wayland_fuzz import GLOBALS, ROUTES, Conversation, tell
 

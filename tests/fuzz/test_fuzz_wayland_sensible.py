@@ -11,9 +11,9 @@ from contextlib import suppress
 
 import pytest
 
-from sommelier_shim.layouts import MessageLayout, interface_layout
-from sommelier_shim.tables import INTERFACES
-from sommelier_shim.wire import DISPLAY, FIRST_SERVER_ID, Value, WireError, encode
+from sommelier_shim.core.layouts import MessageLayout, interface_layout
+from sommelier_shim.core.tables import INTERFACES
+from sommelier_shim.core.wire import DISPLAY, FIRST_SERVER_ID, Value, WireError, encode
 from support.wayland_fuzz import ROUTES, Conversation
 
 _STEPS = 200

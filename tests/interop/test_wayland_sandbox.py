@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from guestlink.control import ControlClient, DaemonNotRunning
-from sommelier_shim.tables import INTERFACES
+from sommelier_shim.core.tables import INTERFACES
 from support.compositor import LIMIT, Compositor, Headless
 from support.needs import need
 from support.newer_compositors import Labwc, NewSway, need_debian_13

@@ -16,9 +16,9 @@ from pathlib import Path
 import pytest
 
 from guestlink.config import Config
-from sommelier_shim.scaling.arithmetic import Axis
-from sommelier_shim.scaling.outputs import Output, Outputs, ScaledOutputs, View
-from sommelier_shim.wire import DISPLAY, MESSAGE_LIMIT, decode
+from sommelier_shim.core.wire import DISPLAY, MESSAGE_LIMIT, decode
+from sommelier_shim.features.scaling.arithmetic import Axis
+from sommelier_shim.features.scaling.outputs import Output, Outputs, ScaledOutputs, View
 from support.protocol import message
 from support.wayland_peers import GLOBALS, Between, Client, Host, HostConnection, Message, heard_by, stage
 

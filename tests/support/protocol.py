@@ -5,8 +5,8 @@ from __future__ import annotations
 import functools
 from typing import Any
 
-from sommelier_shim.tables import INTERFACES, Message
-from sommelier_shim.wire import encode
+from sommelier_shim.core.tables import INTERFACES, Message
+from sommelier_shim.core.wire import encode
 
 
 def message(object_id: int, name: str, *values: Any) -> bytes:

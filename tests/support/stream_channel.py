@@ -17,7 +17,7 @@ from pathlib import Path
 from struct import Struct
 
 from sommelier_shim.channel import DescriptorRefused, HostUnreachable
-from sommelier_shim.wire import Buffer
+from sommelier_shim.core.wire import Buffer
 
 WIRE, MEMORY = range(2)
 _FRAME = Struct("<BI")

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import os
 
-from sommelier_shim.layouts import MessageLayout
-from sommelier_shim.relay import Flow, Relay
-from sommelier_shim.wire import FIRST_SERVER_ID, Buffer, Value, encode
+from sommelier_shim.core.layouts import MessageLayout
+from sommelier_shim.core.relay import Flow, Relay
+from sommelier_shim.core.wire import FIRST_SERVER_ID, Buffer, Value, encode
 from support.wayland_fuzz import ROUTES
 
 OBJECT = 2

@@ -12,19 +12,14 @@ from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 from unittest import mock
 
-from sommelier_shim import own_globals, registry, scaling
 from sommelier_shim.channel.unix_socket import SocketTransport
-from sommelier_shim.hooks import Hooks
-from sommelier_shim.host_link import HostLink
-from sommelier_shim.layouts import interface_layout, is_known, version_of
-from sommelier_shim.output_places import XDG_OUTPUT
-from sommelier_shim.policy import accelerators, clipboard, identity
-from sommelier_shim.policy.interfaces import GlobalPolicy
-from sommelier_shim.relay import Flow, Relay
-from sommelier_shim.routes import Routes
-from sommelier_shim.trace import Trace
-from sommelier_shim.translation import TranslatingRoutes
-from sommelier_shim.wire import (
+from sommelier_shim.core.hooks import Hooks
+from sommelier_shim.core.layouts import interface_layout, is_known, version_of
+from sommelier_shim.core.relay import Flow, Relay
+from sommelier_shim.core.routes import Routes
+from sommelier_shim.core.trace import Trace
+from sommelier_shim.core.translation import TranslatingRoutes
+from sommelier_shim.core.wire import (
     DISPLAY,
     FIRST_SERVER_ID,
     HEADER,
@@ -35,6 +30,11 @@ from sommelier_shim.wire import (
     encode,
     skip,
 )
+from sommelier_shim.daemon.host_link import HostLink
+from sommelier_shim.features import own_globals, registry, scaling
+from sommelier_shim.features.output_places import XDG_OUTPUT
+from sommelier_shim.features.policy import accelerators, clipboard, identity
+from sommelier_shim.features.policy.interfaces import GlobalPolicy
 
 GLOBALS = (
     "wl_compositor", "wl_shm", "wl_seat", "wl_output", "wl_data_device_manager", "xdg_wm_base", "wp_viewporter",

@@ -23,16 +23,16 @@ from types import TracebackType
 from typing import Any, NamedTuple, TypeVar
 
 from guestlink.config import Config
-from sommelier_shim import tables
 from sommelier_shim.channel import Channel
 from sommelier_shim.channel.unix_socket import SocketChannel
-from sommelier_shim.host_link import HostLink
-from sommelier_shim.loop import READABLE, Loop
-from sommelier_shim.proxy import Proxy
-from sommelier_shim.server import Server
-from sommelier_shim.session import Session
-from sommelier_shim.tables import INTERFACES
-from sommelier_shim.wire import DISPLAY, HEADER, WireError, decode, encode
+from sommelier_shim.core import tables
+from sommelier_shim.core.tables import INTERFACES
+from sommelier_shim.core.wire import DISPLAY, HEADER, WireError, decode, encode
+from sommelier_shim.daemon.host_link import HostLink
+from sommelier_shim.daemon.loop import READABLE, Loop
+from sommelier_shim.daemon.proxy import Proxy
+from sommelier_shim.daemon.server import Server
+from sommelier_shim.daemon.session import Session
 from support.protocol import letters, named
 
 _T = TypeVar("_T")

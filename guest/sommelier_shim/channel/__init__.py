@@ -24,7 +24,7 @@ from collections import deque
 from typing import Protocol
 
 from guestlink.errors import GuestlinkError
-from sommelier_shim.wire import Buffer
+from sommelier_shim.core.wire import Buffer
 
 
 class HostUnreachable(GuestlinkError):

@@ -10,7 +10,7 @@ from collections import deque
 
 from guestlink.errors import reason
 from sommelier_shim.channel import HostBusy, HostUnreachable
-from sommelier_shim.wire import DESCRIPTORS_PER_SEND, DESCRIPTORS_RECEIVED, IMPLEMENTATION, Buffer, WireError
+from sommelier_shim.core.wire import DESCRIPTORS_PER_SEND, DESCRIPTORS_RECEIVED, IMPLEMENTATION, Buffer, WireError
 
 _ANCILLARY = socket.CMSG_SPACE(DESCRIPTORS_RECEIVED * 4)
 _RECEIVING = int(socket.MSG_DONTWAIT | socket.MSG_CMSG_CLOEXEC)

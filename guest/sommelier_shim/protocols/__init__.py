@@ -1,1 +1,1 @@
-"""Protocol descriptions, and the generator that turns them into :mod:`sommelier_shim.tables`. Development only."""
+"""Protocol descriptions, and the generator of :mod:`sommelier_shim.core.tables`. Development only."""

@@ -12,7 +12,7 @@ from pywayland.scanner.argument import ArgumentType
 from pywayland.scanner.protocol import Protocol
 
 _HERE = Path(__file__).parent
-_TARGET = _HERE.parent / "tables.py"
+_TARGET = _HERE.parent / "core" / "tables.py"
 
 _LETTERS = {
     ArgumentType.Int: "i",

@@ -1,0 +1,1 @@
+"""The process: event loop, sessions with their queues, connections to the host, status and child processes."""
