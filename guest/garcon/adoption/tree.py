@@ -104,7 +104,9 @@ def _enter(tree: str, owner: os.stat_result, pipes: tuple[int, int], work: Calla
         if is_shifted:
             os.write(pipes[0], b"1")
             if not os.read(pipes[1], 1):
-                raise GuestlinkError(f"the user ids of {tree} cannot be mapped")
+                raise GuestlinkError(
+                    f"the user ids of {tree} cannot be mapped", hint="run guestlink adopt inside the container"
+                )
             os.setgroups([])
             os.setresgid(0, 0, 0)
             os.setresuid(0, 0, 0)
