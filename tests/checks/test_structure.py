@@ -79,6 +79,18 @@ def test_modules_do_not_import_each_other_in_a_circle(package: str) -> None:
         pytest.fail(" imports ".join(reversed(error.args[1])))
 
 
+@pytest.mark.parametrize(
+    ("room", "others"), [("core", ()), ("features", ("core",)), ("channel", ("core",))], ids=str
+)
+def test_rooms_of_the_wayland_proxy_know_only_the_rooms_below(room: str, others: tuple[str, ...]) -> None:
+    """The core does no I/O, and neither features nor channels know the process that runs them."""
+    allowed = {"sommelier_shim", *(f"sommelier_shim.{one}" for one in (room, *others))}
+    for module, imported in _dependencies("sommelier_shim").items():
+        if module.split(".")[1:2] == [room]:
+            known = {".".join(one.split(".")[:2]) for one in imported}
+            assert known <= allowed, f"{module} imports {sorted(known - allowed)}"
+
+
 def test_grpc_is_imported_in_one_place() -> None:
     for package in ROOTS:
         for path in _modules(package):
