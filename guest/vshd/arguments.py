@@ -65,7 +65,7 @@ def parse_arguments(argv: Sequence[str], *, activated: bool = False) -> Argument
         if word in ("--help", "-h", "--version"):
             return Arguments(help=word)
         if not word.startswith("-"):
-            raise GuestlinkError(f"{word!r} is one word too many", hint="`vshd --help` shows the switches")
+            raise GuestlinkError(f"unexpected argument {word!r}", hint="`vshd --help` shows the switches")
         name, equals, value = word.lstrip("-").partition("=")
         name = name.replace("-", "_")
         if name.startswith("no") and name[2:] in _FLAGS and not equals:
@@ -80,7 +80,7 @@ def parse_arguments(argv: Sequence[str], *, activated: bool = False) -> Argument
         values[name] = value
     modes = [name for name in _MODES if values.get(name, "0") != "0"]
     if len(modes) > 1:
-        raise GuestlinkError(f"--{modes[0]} and --{modes[1]} exclude each other", hint="say one of them")
+        raise GuestlinkError(f"--{modes[0]} and --{modes[1]} exclude each other", hint="use one of them")
     ours = bool(values.keys() & {"connect", "listen"}) or activated
     connect, listen = _endpoints(values, activated)
     return Arguments(
