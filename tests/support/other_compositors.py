@@ -52,6 +52,7 @@ class OnABus(Headless):
     """A compositor that needs a session bus; the bus keeps running when the compositor restarts."""
 
     _daemon: subprocess.Popen[bytes] | None = None
+    _input: subprocess.Popen[str] | None = None
 
     @property
     def bus(self) -> str:
@@ -76,6 +77,9 @@ class OnABus(Headless):
 
     def stop(self, number: int = signal.SIGTERM) -> None:
         """Stop the compositor, then the bus."""
+        if self._input is not None:
+            self._input.communicate(timeout=LIMIT)
+            self._input = None
         super().stop(number)
         self._stop_bus()
 
@@ -92,17 +96,26 @@ class OnABus(Headless):
         return done.stdout
 
     def click_and_type(self, x: int, y: int, *codes: int) -> None:
-        """Click at a position, then press keys; ``codes`` are their numbers in linux/input-event-codes.h."""
-        script, where = self.input_script()
-        subprocess.run(
-            [*self.as_its_user(), "/usr/bin/python3", "-c", script, where, str(x), str(y), *map(str, codes)],
-            env=self.environ_of_its_user(),
-            check=True,
-            timeout=LIMIT,
-        )
+        """Click at a position, then press keys; ``codes`` are their numbers in linux/input-event-codes.h.
+
+        A program notices a new mouse and keyboard only after a while. They stay until the compositor stops.
+        """
+        if self._input is None:
+            script, where = self.input_script()
+            self._input = subprocess.Popen(
+                [*self.as_its_user(), "/usr/bin/python3", "-c", script, where],
+                env=self.environ_of_its_user(),
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                text=True,
+            )
+        assert self._input.stdin is not None
+        assert self._input.stdout is not None
+        print(x, y, *codes, file=self._input.stdin, flush=True)
+        assert self._input.stdout.readline() == "done\n"
 
     def input_script(self) -> tuple[str, str]:
-        """The program that creates input events, and the address that is its argument."""
+        """The program that creates the input events of each line, and the address that is its argument."""
         raise NotImplementedError
 
     def _stop_bus(self) -> None:
@@ -136,7 +149,7 @@ sys.stdout.buffer.write(rgb)
 """
 
 _KWIN_INPUT = """\
-import socket, struct, sys, time
+import socket, struct, sys
 sock = socket.socket(socket.AF_UNIX)
 sock.connect(sys.argv[1])
 said = b""
@@ -158,18 +171,19 @@ kind = b"org_kde_kwin_fake_input"
 at = said.index(kind)
 say(2, 0, said[at - 8 : at - 4] + text(kind) + struct.pack("=II", 4, 4))
 say(4, 0, text(b"test") + text(b"test"))
-say(4, 9, struct.pack("=ii", int(sys.argv[2]) * 256, int(sys.argv[3]) * 256))
-time.sleep(0.5)  # the devices are new, and programs may not have noticed
-for state in (1, 0):
-    say(4, 2, struct.pack("=II", 0x110, state))
-for code in map(int, sys.argv[4:]):
+for callback, line in enumerate(sys.stdin, 5):
+    x, y, *codes = map(int, line.split())
+    say(4, 9, struct.pack("=ii", x * 256, y * 256))
     for state in (1, 0):
-        say(4, 10, struct.pack("=II", code, state))
-sync(5)
-time.sleep(0.5)
+        say(4, 2, struct.pack("=II", 0x110, state))
+    for code in codes:
+        for state in (1, 0):
+            say(4, 10, struct.pack("=II", code, state))
+    sync(callback)
+    print("done", flush=True)
 """
 _MUTTER_INPUT = """\
-import sys, time
+import sys
 from gi.repository import Gio, GLib
 flags = Gio.DBusConnectionFlags.AUTHENTICATION_CLIENT | Gio.DBusConnectionFlags.MESSAGE_BUS_CONNECTION
 bus = Gio.DBusConnection.new_for_address_sync(sys.argv[1], flags, None, None)
@@ -180,17 +194,16 @@ path = call("/org/gnome/Mutter/RemoteDesktop", name, "CreateSession").unpack()[0
 def say(*words):
     call(path, name + ".Session", *words)
 say("Start")
-say("NotifyPointerMotionRelative", "(dd)", -9999.0, -9999.0)
-say("NotifyPointerMotionRelative", "(dd)", float(sys.argv[2]), float(sys.argv[3]))
-for state in (True, False):
-    say("NotifyKeyboardKeycode", "(ub)", 42, state)
-time.sleep(0.5)  # the devices are new, and programs may not have noticed
-for state in (True, False):
-    say("NotifyPointerButton", "(ib)", 0x110, state)
-for code in map(int, sys.argv[4:]):
+for line in sys.stdin:
+    x, y, *codes = map(int, line.split())
+    say("NotifyPointerMotionRelative", "(dd)", -9999.0, -9999.0)
+    say("NotifyPointerMotionRelative", "(dd)", float(x), float(y))
     for state in (True, False):
-        say("NotifyKeyboardKeycode", "(ub)", code, state)
-time.sleep(0.5)
+        say("NotifyPointerButton", "(ib)", 0x110, state)
+    for code in codes:
+        for state in (True, False):
+            say("NotifyKeyboardKeycode", "(ub)", code, state)
+    print("done", flush=True)
 say("Stop")
 """
 
