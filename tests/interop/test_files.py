@@ -164,6 +164,13 @@ def test_mounting_twice_and_unmounting_nothing_are_told(rig: Stage, mounted: Pat
     again = rig.host("files", NAME, check=False)
     assert again.returncode == 1
     assert "something is mounted at" in again.stderr
+    assert f"`guestlink-host files {NAME} --unmount` unmounts it" in again.stderr
+    here = str(rig.root / "here too")
+    rig.host("files", NAME, "--at", here)
+    again = rig.host("files", NAME, "--at", here, check=False)
+    advised = again.stderr.split("`")[1]
+    assert rig.host(*shlex.split(advised)[1:]).returncode == 0
+    assert not os.path.lexists(here)
     nothing = rig.host("files", NAME, "--unmount", "--at", str(rig.root / "here"), check=False)
     assert f"nothing is mounted at {rig.root}/here" in nothing.stderr
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import base64
 import os
+import re
 import sys
 from typing import TYPE_CHECKING, Any
 
@@ -20,6 +21,8 @@ from guestlink_host.control.request_validation import application_id, files, num
 if TYPE_CHECKING:
     from guestlink_host.parts import Parts
 
+_URL = re.compile("[A-Za-z][A-Za-z0-9+.-]*:")
+"""The beginning of a URL (RFC 3986 §3.1)."""
 _SIZES, _SCALES = (1, 4095), (1, 4)
 
 
@@ -72,8 +75,15 @@ def _notify_of_a_start(step: str) -> None:
 
 
 def _absolute(file: str) -> str:
-    """The absolute path of a file that exists here; URLs and paths inside the container unchanged."""
-    return os.path.abspath(file) if "://" not in file and os.path.lexists(file) else file
+    """The absolute path of a file, which need not exist yet; URLs unchanged.
+
+    :raises GuestlinkError: the name is empty.
+    """
+    if not file:
+        raise GuestlinkError("the file's name is empty", hint="leave it out, or name a file")
+    if "://" in file or (_URL.match(file) and not os.path.lexists(file)):
+        return file
+    return os.path.abspath(file)
 
 
 async def _serve_launch(parts: Parts, name: str, id: str, files: list[str]) -> dict[str, Any]:

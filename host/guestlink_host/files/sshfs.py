@@ -32,7 +32,7 @@ def mount(name: str, inside: str, folder: Path, stream: Sequence[str]) -> None:
     _need("sshfs", "sshfs")
     if _is_mounted(folder):
         raise GuestlinkError(
-            f"something is mounted at {folder} already", hint=f"`guestlink-host files {name} --unmount` unmounts it"
+            f"something is mounted at {folder} already", hint=f"`{_command(name, folder, '--unmount')}` unmounts it"
         )
     made = not folder.exists()
     try:
@@ -72,7 +72,7 @@ def unmount(name: str, folder: Path) -> None:
     :raises GuestlinkError: nothing is mounted there, or the mount is in use.
     """
     if not _is_mounted(folder):
-        raise GuestlinkError(f"nothing is mounted at {folder}", hint=f"`guestlink-host files {name}` mounts it")
+        raise GuestlinkError(f"nothing is mounted at {folder}", hint=f"`{_command(name, folder)}` mounts it")
     program = "fusermount3" if shutil.which("fusermount3") else "fusermount"
     _need(program, "fuse3")
     done = run_program([program, "-u", "--", str(folder)], timeout=_TIMEOUT)
@@ -99,6 +99,12 @@ def prompt(name: str, stream: Sequence[str]) -> None:
     """
     _need("sftp", "openssh-client")
     os.execvp("sftp", ["sftp", "-q", "-D", shlex.join(stream)])
+
+
+def _command(name: str, folder: Path, *switches: str) -> str:
+    """The command line for a container's files in a folder."""
+    at = [] if folder == folder_of(name, None) else ["--at", str(folder)]
+    return shlex.join(["guestlink-host", "files", name, *switches, *at])
 
 
 def _is_mounted(folder: Path) -> bool:

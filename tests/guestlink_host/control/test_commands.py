@@ -67,12 +67,14 @@ async def test_launch_passes_the_id_and_the_files(host: Host) -> None:
     (host.root / "a b").write_text("")
     folder = str(host.root)
     assert (await run("share", "demo", ".", "/mnt/host", cwd=folder)).stdout == f"{folder}  as  /mnt/host\n"
-    files = ["a b", f"file://{folder}/%C3%A4", "https://example.org/", "/inside/only"]
+    files = ["a b", f"file://{folder}/%C3%A4", "https://example.org/", "mailto:x", "new", "/inside/only"]
     done = await run("launch", "demo", "org.x", *files, cwd=folder)
     assert (done.returncode, done.stderr) == (0, "")
     request = guest.calls[-1][1]
     assert request.desktop_file_id == "org.x"
-    assert list(request.files) == ["/mnt/host/a b", "/mnt/host/ä", "https://example.org/", "/inside/only"]
+    assert list(request.files) == [
+        "/mnt/host/a b", "/mnt/host/ä", "https://example.org/", "mailto:x", "/mnt/host/new", "/inside/only",
+    ]  # fmt: skip
     assert json.loads((await run("share", "demo", "--forget", ".", "--json", cwd=folder)).stdout) == []
 
 
@@ -156,6 +158,7 @@ FAILURES = [
     (("add", "x", "--listen", "vsock:any:9000"), "listening on vsock needs", "vsock:CID:0"),
     (("share", "demo", "/nowhere"), "/nowhere is no folder of this machine", "create it first"),
     (("share", "demo", "/etc/passwd"), "/etc/passwd is no folder of this machine", "spelling"),
+    (("launch", "demo", "x", ""), "the file's name is empty", "leave it out"),
     (("share", "demo", ""), "the folder's name is empty", "leave it out"),
     (("share", "demo", "--forget", ""), "the folder's name is empty", "leave it out"),
     (("launch", "a b", "x"), "no container 'a b' is known here", "guestlink-host attach NAME"),
