@@ -62,7 +62,11 @@ class Outlet:
     def send(self, data: Buffer, descriptors: list[int] | None) -> None:
         """Send, or append to the queue. The outlet owns the descriptors, and sends them with the first byte."""
         if self.is_clear:
-            sent = self._try(data, descriptors)
+            try:
+                sent = self._send(data, descriptors)
+            except (OSError, DescriptorRefused) as error:
+                sent = self._failed(error)
+            self.sent_bytes += sent
             if sent == len(data):
                 return
             if sent > 0:
@@ -78,9 +82,12 @@ class Outlet:
         self.retry = False
         while queue and not self.broken:
             data, descriptors = queue[0]
-            sent = self._try(data, descriptors)
-            if sent == 0:
+            try:
+                sent = self._send(data, descriptors)
+            except (OSError, DescriptorRefused) as error:
+                self._failed(error)
                 break
+            self.sent_bytes += sent
             self.queued -= sent
             if descriptors:
                 self.descriptors -= len(descriptors)
@@ -104,25 +111,15 @@ class Outlet:
         """Break the reference cycle with the owner; the outlet is unusable afterwards."""
         del self._on_wait, self._send
 
-    def _try(self, data: Buffer, descriptors: list[int] | None) -> int:
-        """Send once.
+    def _failed(self, error: OSError | DescriptorRefused) -> int:
+        """Handle a failed send: temporary (the transport is full, or too many descriptors in flight) or fatal.
 
-        :returns: the number of bytes sent; 0 when the transport is full or broken.
+        :returns: 0, the number of bytes sent.
         """
-        try:
-            sent = self._send(data, descriptors)
-        except OSError as error:
-            return self._failed(error)
-        except DescriptorRefused as error:
+        if isinstance(error, DescriptorRefused):
             self.refusal = str(error)
             self._break()
-            return 0
-        self.sent_bytes += sent
-        return sent
-
-    def _failed(self, error: OSError) -> int:
-        """Handle a failed send: temporary (the transport is full, or too many descriptors in flight) or fatal."""
-        if error.errno == errno.ETOOMANYREFS:
+        elif error.errno == errno.ETOOMANYREFS:
             self.retry = True
         elif not isinstance(error, BlockingIOError):
             self._break()
