@@ -18,7 +18,7 @@ from urllib.parse import quote
 from google.protobuf.message import DecodeError
 
 from guestlink.address import Address, TcpAddress, UnixAddress, VsockAddress
-from guestlink.errors import GuestlinkError
+from guestlink.errors import GuestlinkError, reason
 from guestlink.pb import service_methods
 from guestlink.sockets import AddressInUse, listen
 
@@ -157,7 +157,13 @@ class Server:
         if port == 0:
             raise AddressInUse(f"cannot listen on {address}", hint="another program may serve it")
         if isinstance(address, UnixAddress):
-            os.chmod(address.path, mode)
+            try:
+                os.chmod(address.path, mode)
+            except OSError as error:
+                raise GuestlinkError(
+                    f"cannot set the mode of {address}: {reason(error)}",
+                    hint="check who removes files in its directory",
+                ) from error
         return port
 
     async def start(self) -> None:
@@ -289,7 +295,7 @@ def target_of(address: Address) -> str:
     :raises GuestlinkError: gRPC cannot reach it (packaging.md §5.4).
     """
     if isinstance(address, VsockAddress):
-        raise GuestlinkError(f"gRPC cannot use {address} by itself")
+        raise GuestlinkError(f"gRPC cannot use {address}", hint="use an address with unix: or tcp:")
     if isinstance(address, UnixAddress):
         if "," in address.path:
             raise GuestlinkError(

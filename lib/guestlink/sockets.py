@@ -224,11 +224,17 @@ class SocketFile:
     """The file of a Unix socket that we have bound; another program may remove it with its directory.
 
     :param path: the socket's path, just bound.
+    :raises GuestlinkError: the file is gone already.
     """
 
     def __init__(self, path: str) -> None:
         self.path = path
-        self._status = os.stat(path, follow_symlinks=False)
+        try:
+            self._status = os.stat(path, follow_symlinks=False)
+        except OSError as error:
+            raise GuestlinkError(
+                f"the socket {path} disappeared: {reason(error)}", hint="check who removes files in its directory"
+            ) from error
 
     def is_there(self) -> bool:
         """Whether the path still leads to our socket."""

@@ -408,8 +408,9 @@ def test_targets() -> None:
     assert target_of(UnixAddress("/run/x.sock")) == "unix:/run/x.sock"
     assert target_of(TcpAddress("::1", 80)) == "[::1]:80"
     assert target_of(TcpAddress("host", 80)) == "host:80"
-    with pytest.raises(GuestlinkError, match="vsock:2:8889"):
+    with pytest.raises(GuestlinkError, match="vsock:2:8889") as refused:
         target_of(VsockAddress(2, 8889))
+    assert refused.value.hint
     with pytest.raises(GuestlinkError, match="comma"):
         target_of(UnixAddress("/a,b"))
 

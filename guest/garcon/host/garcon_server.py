@@ -39,27 +39,36 @@ class GarconServer:
             if self._file is None or self._file.is_there():
                 return self._port
             await self.close()
+        try:
+            self._port = await self._begin(address, cid)
+        except BaseException:
+            await self.close()  # The next call must try again.
+            raise
+        return self._port
+
+    async def _begin(self, address: Address, cid: int) -> int:
         server = self._server = Server(GARCON, *self._implementations)
         if isinstance(address, VsockAddress):
             server.bind(self._private)
             if address.port == GARCON_FIRST_PORT:
-                listener, self._port = listen_on_first_free(address.cid, GARCON_FIRST_PORT, GARCON_LAST_PORT)
+                listener, port = listen_on_first_free(address.cid, GARCON_FIRST_PORT, GARCON_LAST_PORT)
             else:
-                listener, self._port = listen(address), address.port
+                listener, port = listen(address), address.port
             self._bridge = Bridge(listener, self._private, PeerPolicy(cids=frozenset({cid})))
             self._bridge.start()
         elif isinstance(address, UnixAddress):
-            self._port = server.bind(address, mode=socket_mode(address))
+            port = server.bind(address, mode=socket_mode(address))
             self._file = SocketFile(address.path)
         else:
-            self._port = server.bind(address)
+            port = server.bind(address)
         await server.start()
-        return self._port
+        return port
 
     async def close(self) -> None:
         """Stop serving."""
-        if self._bridge is not None:
-            await self._bridge.close()
-        if self._server is not None:
-            await self._server.stop()
+        bridge, server = self._bridge, self._server
         self._bridge = self._server = self._file = None
+        if bridge is not None:
+            await bridge.close()
+        if server is not None:
+            await server.stop()

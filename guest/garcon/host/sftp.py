@@ -22,7 +22,7 @@ from guestlink import socket_directory
 from guestlink.address import CID_ANY, CID_HOST, VSOCK_ANY_PORT, Address, TcpAddress, UnixAddress, VsockAddress
 from guestlink.auth_line import TIMEOUT, auth_line
 from guestlink.child import Child
-from guestlink.errors import reason
+from guestlink.errors import GuestlinkError, reason
 from guestlink.sockets import PeerPolicy, SocketFile, listen, peer_of
 from guestlink.tasks import TaskOwner
 from guestlink.token import TokenError, read_token
@@ -93,7 +93,12 @@ class SftpStream:
             self._stop_accepting()
         if isinstance(address, UnixAddress):
             self._listener = listen(address, mode=socket_mode(address))
-            self._file, self.port = SocketFile(address.path), UNIX_PORT
+            try:
+                self._file = SocketFile(address.path)
+            except GuestlinkError:
+                self._stop_accepting()  # The next call must try again.
+                raise
+            self.port = UNIX_PORT
         else:
             self._listener = listen(address)
             self.port = int(self._listener.getsockname()[1])
@@ -109,7 +114,7 @@ class SftpStream:
             self._listener.close()
         if self._file is not None and self._file.is_there():
             Path(self._file.path).unlink()
-        self._accepting = self._listener = self._file = None
+        self._accepting = self._listener = self._file = self.port = None
 
     def __len__(self) -> int:
         """The number of running servers."""
