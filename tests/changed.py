@@ -46,10 +46,8 @@ def mentioned(path: str) -> Iterator[str]:
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
-            names = [alias.name for alias in node.names]
-            if not all(name.isupper() for name in names):  # Somebody's constants break nobody.
-                yield node.module
-                yield from (f"{node.module}.{name}" for name in names)
+            yield node.module
+            yield from (f"{node.module}.{alias.name}" for alias in node.names)
         elif isinstance(node, ast.Constant) and isinstance(node.value, str) and len(node.value) < 2000:
             yield from _NAMED.findall(node.value)
         elif isinstance(node, ast.List | ast.Tuple):

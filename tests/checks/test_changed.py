@@ -18,6 +18,11 @@ def test_a_module_is_tested_by_who_imports_it_and_who_starts_it() -> None:
     )
 
 
+def test_a_module_is_tested_by_who_imports_only_a_constant_of_it() -> None:
+    assert "tests/garcon/adoption/test_adopt.py" in changed.tests_of(["guest/garcon/diagnosis/facts.py"])
+    assert "tests/vshd/test_floods.py" in changed.tests_of(["tests/support/stage.py"])
+
+
 def test_a_page_is_tested_by_the_checks() -> None:
     assert {path.split("/")[1] for path in changed.tests_of(["docs/install.md"])} == {"checks"}
 
