@@ -10,8 +10,10 @@ from guestlink import acl, xdg
 from guestlink.errors import GuestlinkError, reason
 
 
-def make_private_directory(path: str) -> None:
+def make_private_directory(path: str, *, variable: str = "") -> None:
     """Make a directory that only this user may enter, or check that it is one; an access control list is kept.
+
+    :param variable: the environment variable that decides where it is, for messages.
 
     :raises GuestlinkError: the path is a link or a file, belongs to another user, or cannot be made.
     """
@@ -23,16 +25,18 @@ def make_private_directory(path: str) -> None:
             pass
         status = os.lstat(path)
         if not stat.S_ISDIR(status.st_mode) or status.st_uid != os.getuid():
-            raise GuestlinkError(
-                f"{path} is not a directory of this user", hint="remove it, or set XDG_RUNTIME_DIR"
-            )
+            raise GuestlinkError(f"{path} is not a directory of this user", hint=_advice("remove it", variable))
         if status.st_mode & 0o077 and not acl.is_listed(path):
             os.chmod(path, 0o700)
     except OSError as error:
         raise GuestlinkError(
             f"cannot make the directory {path}: {reason(error)}",
-            hint="make its parent writable, or set XDG_RUNTIME_DIR to a directory of this user",
+            hint=_advice("make its parent writable", variable),
         ) from error
+
+
+def _advice(remedy: str, variable: str) -> str:
+    return f"{remedy}, or set {variable} to a directory of this user" if variable else remedy
 
 
 def make_runtime_directory(name: str = "guestlink", environ: Mapping[str, str] = os.environ) -> str:
@@ -47,5 +51,5 @@ def make_runtime_directory(name: str = "guestlink", environ: Mapping[str, str] =
         path = os.path.join(base, name)
     else:
         path = os.path.join(environ.get("TMPDIR") or "/tmp", f"{name}-{os.getuid()}")
-    make_private_directory(path)
+    make_private_directory(path, variable="XDG_RUNTIME_DIR")
     return path

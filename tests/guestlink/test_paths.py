@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from guestlink.errors import GuestlinkError
-from guestlink.paths import atomic_write, runtime_dir
+from guestlink.paths import atomic_write, private_directory, runtime_dir
 
 
 def test_the_runtime_directory_is_private(tmp_path: Path) -> None:
@@ -26,10 +26,14 @@ def test_a_link_in_its_place_is_refused(tmp_path: Path) -> None:
         runtime_dir(environ={"XDG_RUNTIME_DIR": str(tmp_path)})
 
 
-def test_a_directory_that_cannot_be_made_is_named(tmp_path: Path) -> None:
+def test_a_directory_that_cannot_be_made_is_named_with_the_variable_that_decides_its_place(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
-    with pytest.raises(GuestlinkError, match="cannot make the directory"):
+    with pytest.raises(GuestlinkError, match="cannot make the directory") as caught:
+        private_directory(tmp_path / "file/state")
+    assert caught.value.hint == "make its parent writable"
+    with pytest.raises(GuestlinkError, match="cannot make the directory") as caught:
         runtime_dir(environ={"XDG_RUNTIME_DIR": str(tmp_path / "file")})
+    assert caught.value.hint.endswith("or set XDG_RUNTIME_DIR to a directory of this user")
 
 
 def test_a_file_is_replaced_whole_or_not_at_all(tmp_path: Path) -> None:

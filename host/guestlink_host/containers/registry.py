@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import hmac
 import json
 import os
@@ -200,9 +201,12 @@ class Containers:
         except OSError as error:
             raise GuestlinkError(
                 f"{self._path} cannot be written: {reason(error)}",
-                hint="make room there; nothing was changed",
+                hint=f"make {'room there' if error.errno in _FULL else 'its folder writable'}; nothing was changed",
             ) from error
         self._known = known
+
+
+_FULL = (errno.ENOSPC, errno.EDQUOT)
 
 
 def write_in_place(path: Path, content: bytes, mode: int) -> None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import json
+import os
 import uuid
 from pathlib import Path
 
@@ -29,6 +31,23 @@ def test_containers_survive_with_everything_that_was_set(tmp_path: Path) -> None
     assert (tmp_path / "run/tokens/demo").stat().st_mode & 0o777 == 0o600
     assert (tmp_path / "run/containers/demo").stat().st_mode & 0o777 == 0o700
     assert (tmp_path / "state/containers.json").stat().st_mode & 0o777 == 0o600
+
+
+@pytest.mark.parametrize(
+    ("number", "advice"), [(errno.ENOSPC, "make room there"), (errno.EROFS, "make its folder writable")]
+)
+def test_a_list_that_cannot_be_written_names_the_remedy(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int, advice: str
+) -> None:
+    def fails(*_: object, **__: object) -> None:
+        raise OSError(number, os.strerror(number))
+
+    containers = registry(tmp_path)
+    monkeypatch.setattr("guestlink_host.containers.registry.atomic_write", fails)
+    with pytest.raises(GuestlinkError, match="cannot be written") as caught:
+        containers.add("demo")
+    assert caught.value.hint == f"{advice}; nothing was changed"
+    assert not list(containers)
 
 
 def test_a_token_file_is_written_in_place_because_it_may_be_bind_mounted(tmp_path: Path) -> None:
