@@ -70,7 +70,7 @@ def read(program: str, path: str, files: list[str]) -> dict[str, Any] | None:
 
 def _arguments(program: str, pid: int) -> list[str]:
     os.waitpid(pid, 0)
-    with open(f"{program}.{pid}", newline="") as stream:
+    with open(f"{program}.{pid}", newline="", errors="surrogateescape") as stream:
         words = stream.read().split("\0")[:-2]
     os.unlink(f"{program}.{pid}")
     return words

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from garcon.desktop.desktop_entry import DesktopEntry, parse_desktop_entry, unescape
@@ -231,6 +231,7 @@ _FILES = st.sampled_from(["/a", "/a b", "/c'd", "/$HOME", "/100%", 'https://exam
 
 @settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.lists(_PARTS, max_size=8).map("".join), st.lists(_FILES, max_size=3))
+@example("%é", [])
 @pytest.mark.slow
 def test_programs_get_what_glib_gives_them(
     glib: Callable[[str, list[str]], list[list[str]] | None], exec_value: str, files: list[str]
@@ -241,5 +242,7 @@ def test_programs_get_what_glib_gives_them(
     takes_urls = codes in ({"u"}, {"U"}, {"u", "U"})
     if expected is None or (not takes_urls and any(file.startswith("https") for file in files)):
         return
+    if "%é" in exec_value:
+        return  # GLib drops the first byte of the é.
     entry = written(f"program {exec_value}".strip(), icon="the-icon", name="The Name")
     assert [argv[1:] for argv in launch_commands(entry, "", files, {})] == expected
