@@ -351,3 +351,22 @@ def test_a_list_survives_the_disk(messages: list[container_host_pb2.Application]
 @pytest.mark.parametrize("value", [None, {}, [1], [{}], [{"id": "x"}], [[]], "x", [{"id": 3, "names": {"": 1}}]])
 def test_a_broken_list_on_the_disk_is_no_list(value: object) -> None:
     assert from_json(value) == {}
+
+
+@pytest.mark.parametrize(
+    ("mime_types", "category"),
+    [
+        (["text/html", "x-scheme-handler/https"], "Network"),
+        (["x-scheme-handler/mailto"], "Network"),
+        (["audio/flac"], "AudioVideo"),
+        (["video/mp4"], "AudioVideo"),
+        (["image/png"], "Graphics"),
+        (["application/vnd.oasis.opendocument.text"], "Office"),
+        (["application/vnd.openxmlformats-officedocument.wordprocessingml.document"], "Office"),
+        (["text/plain"], "Utility"),
+        ([], "Utility"),
+    ],
+)
+def test_the_category_follows_from_the_file_types(mime_types: list[str], category: str) -> None:
+    text = the_launcher(application("a", mime_types=mime_types))
+    assert keys(text)["Categories"] == f"{category};X-Guestlink;"
