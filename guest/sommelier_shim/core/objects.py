@@ -42,8 +42,12 @@ class ObjectTable:
 
     def __len__(self) -> int:
         """The number of objects. O(the highest client id so far)."""
-        clients = self.client_entries
-        return len(clients) - 1 - clients.count(UNUSED) + len(self.server_entries)
+        return self.client_count + len(self.server_entries)
+
+    @property
+    def client_count(self) -> int:
+        """The number of objects whose ids the client's side allocated. O(the highest client id so far)."""
+        return len(self.client_entries) - 1 - self.client_entries.count(UNUSED)
 
     def get(self, object_id: int) -> Entries:
         """The entries of an object; :data:`UNUSED` if there is none."""

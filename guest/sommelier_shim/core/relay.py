@@ -394,7 +394,8 @@ class Relay:
     def _add_event_object(self, object_id: int, events: Entries) -> None:
         if object_id < FIRST_SERVER_ID:
             raise WireError(f"the host made an object with the id {object_id}", IMPLEMENTATION)
-        if len(self.events.objects.server_entries) >= OBJECT_LIMIT:
+        known = self.events.objects.server_entries
+        if object_id not in known and len(known) >= OBJECT_LIMIT:
             raise WireError("the host made too many objects", IMPLEMENTATION)
         self.events.objects.put(object_id, events)
 
@@ -422,8 +423,11 @@ class Relay:
 
     @property
     def unconfirmed(self) -> int:
-        """The number of pending callbacks, and of destroyed objects for which the host has not sent delete_id."""
-        return len(self.events.objects) - len(self.requests.objects)
+        """The number of pending callbacks, and of destroyed objects for which the host has not sent delete_id.
+
+        Objects that the host created do not count: the host sends no delete_id for them.
+        """
+        return self.events.objects.client_count - self.requests.objects.client_count
 
     def count(self) -> None:
         """Count the objects, and set the number of bytes until the next count.

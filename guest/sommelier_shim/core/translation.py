@@ -36,13 +36,14 @@ class TranslatingRelay(Relay):
     :ivar host_ids: host id by client id; :ivar client_ids: client id by host id.
     """
 
-    __slots__ = ("_free", "_next", "_superseded", "_zombies", "client_ids", "host_ids")
+    __slots__ = ("_free", "_next", "_own", "_superseded", "_zombies", "client_ids", "host_ids")
 
     def __init__(self, routes: Routing, to_client: Sink, to_host: Sink) -> None:
         self.host_ids: dict[int, int] = {DISPLAY: DISPLAY}
         self.client_ids: dict[int, int] = {DISPLAY: DISPLAY}
         self._next = DISPLAY + 1
         self._free: list[int] = []
+        self._own: set[int] = set()
         self._zombies: dict[int, int] = {}
         self._superseded: dict[int, int] = {}
         super().__init__(routes, to_client, to_host)
@@ -63,11 +64,13 @@ class TranslatingRelay(Relay):
     def own(self, interface: str) -> int:
         """Allocate the host id of an object of the proxy's own; the routes' handlers receive its events."""
         host_id = self.allocate()
+        self._own.add(host_id)
         self.events.objects.put(host_id, self.routes.own(interface))
         return host_id
 
     def disown(self, host_id: int, interface: str) -> None:
         """Record that the proxy destroyed an object of its own; drop its events from now on."""
+        self._own.discard(host_id)
         self.events.objects.put(host_id, self.routes.dropped(interface))
 
     def add(self, object_id: int, requests: Entries, events: Entries) -> int:
@@ -122,6 +125,7 @@ class TranslatingRelay(Relay):
         if not DISPLAY < object_id < len(theirs) or theirs[object_id] is UNUSED:
             return 0
         theirs[object_id] = UNUSED
+        self._own.discard(object_id)
         self._free.append(object_id)
         if object_id in self._superseded:
             return self._superseded.pop(object_id)
@@ -132,6 +136,13 @@ class TranslatingRelay(Relay):
             self.host_ids.pop(mine, None)
             self.requests.objects.remove(mine)
         return mine
+
+    @property
+    def unconfirmed(self) -> int:
+        """See :attr:`Relay.unconfirmed`. Destroyed objects of the proxy's own count, too."""
+        # Live objects of the client that the host has: without virtual objects and those that the host created.
+        shared = len(self.host_ids) - len(self.requests.objects.server_entries)
+        return self.events.objects.client_count - len(self._own) - shared
 
     def client_id(self, host_id: int) -> int:
         """See :meth:`Relay.client_id`."""
@@ -146,6 +157,7 @@ class TranslatingRelay(Relay):
         super().close()
         for table in (self.host_ids, self.client_ids, self._zombies, self._superseded):
             table.clear()
+        self._own.clear()
 
 
 def translating(relay: Relay) -> TranslatingRelay:

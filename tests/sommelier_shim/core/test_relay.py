@@ -196,6 +196,28 @@ def test_a_client_that_is_ahead_is_not_when_the_host_has_confirmed_half(talk: Co
     assert UNCONFIRMED_LIMIT // 2 - 1 <= talk.relay.unconfirmed <= UNCONFIRMED_LIMIT // 2
 
 
+def _offers(talk: Conversation, ids: range) -> None:
+    talk.host(*(message(10, "wl_data_device.data_offer", FIRST_SERVER_ID + i) for i in ids))
+
+
+def test_objects_that_the_host_created_are_never_unconfirmed(talk: Conversation) -> None:
+    talk.client(message(6, "wl_data_device_manager.get_data_device", 10, 5))
+    _offers(talk, range(100))
+    talk.client(*(message(FIRST_SERVER_ID + i, "wl_data_offer.destroy") for i in range(90)))
+    talk.relay.hide_from_client(FIRST_SERVER_ID + 100, "wl_data_offer")
+    assert talk.relay.unconfirmed == 0
+
+
+def test_the_host_may_reuse_an_id_at_the_limit_of_its_objects(talk: Conversation) -> None:
+    talk.client(message(6, "wl_data_device_manager.get_data_device", 10, 5))
+    _offers(talk, range(OBJECT_LIMIT))
+    talk.client(message(FIRST_SERVER_ID + 7, "wl_data_offer.destroy"))
+    _offers(talk, range(7, 8))
+    assert talk.relay.interface(FIRST_SERVER_ID + 7) == "wl_data_offer"
+    with pytest.raises(WireError, match="too many objects"):
+        _offers(talk, range(OBJECT_LIMIT, OBJECT_LIMIT + 1))
+
+
 def test_a_message_too_short_for_its_new_id_is_refused(talk: Conversation) -> None:
     with pytest.raises(WireError, match="too short"):
         talk.client(encode(3, 0))

@@ -123,6 +123,20 @@ def test_an_own_object_is_invisible_and_its_number_is_used_again(talk: Conversat
     assert talk.relay.allocate() == own
 
 
+def test_only_objects_that_await_delete_id_are_unconfirmed(talk: Conversation) -> None:
+    talk.client(*(message(3, "wl_compositor.create_surface", 10 + i) for i in range(20)))
+    own = [talk.relay.own("wp_viewport") for _ in range(10)]
+    for i in range(5):
+        talk.relay.add_virtual(100 + i, "wp_viewport")
+    assert talk.relay.unconfirmed == 0
+    surface = talk.relay.host_id(10)
+    talk.client(message(10, "wl_surface.destroy"))
+    talk.relay.disown(own[0], "wp_viewport")
+    assert talk.relay.unconfirmed == 2
+    talk.host(message(1, "wl_display.delete_id", own[0]), message(1, "wl_display.delete_id", surface))
+    assert talk.relay.unconfirmed == 0
+
+
 def test_a_virtual_object_lives_on_the_clients_side_alone(talk: Conversation) -> None:
     talk.relay.add_virtual(10, "wp_viewport")
     with pytest.raises(WireError, match="counterpart"):
