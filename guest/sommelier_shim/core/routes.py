@@ -157,16 +157,18 @@ class Routes:
         only = len(layout.new) == 1 and not (layout.descriptors or layout.destructor)
         if only and is_request and not layout.new[0].preceding and layout.new[0].offset == HEADER_SIZE:
             interface = layout.new[0].interface
-            requests, events = self.entries(interface)
-            # A wl_callback has no requests, so it is not in the table of objects that the client can address.
-            if not interface_layout(interface).requests:
-                requests = UNUSED
-            return CreateEntry(layout.min_size, requests, events)
+            return CreateEntry(layout.min_size, *self._new_entries(interface))
         return self._track(layout, is_request=is_request)
+
+    def _new_entries(self, interface: str) -> tuple[Entries, Entries]:
+        """The entries of a new object. An object without requests (a wl_callback) is not in the table of objects
+        that the client can address."""
+        requests, events = self.entries(interface)
+        return (requests if interface_layout(interface).requests else UNUSED), events
 
     def _track(self, layout: MessageLayout, *, is_request: bool) -> Step:
         name, min_size, descriptors = layout.name, layout.min_size, layout.descriptors
-        made = [(argument, *self.entries(argument.interface)) for argument in layout.new]
+        made = [(argument, *self._new_entries(argument.interface)) for argument in layout.new]
         destroys = layout.destructor and is_request
 
         def track(flow: Flow, buffer: bytearray, object_id: int, at: int, stop: int) -> None:

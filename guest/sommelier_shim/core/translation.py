@@ -86,7 +86,8 @@ class TranslatingRelay(Relay):
         host_id = self.allocate()
         self.requests.objects.put(object_id, requests)
         self.events.objects.put(host_id, events)
-        self.host_ids[object_id] = host_id
+        # An object without requests awaits the host's delete_id from the start, as a destroyed object does.
+        (self._zombies if requests is UNUSED else self.host_ids)[object_id] = host_id
         self.client_ids[host_id] = object_id
         return host_id
 
@@ -191,7 +192,7 @@ class TranslatingRoutes(Routes):
 
     def _translation(self, layout: MessageLayout, *, is_request: bool) -> Step:
         name, min_size, descriptors = layout.name, layout.min_size, layout.descriptors
-        made = [(argument, *self.entries(argument.interface)) for argument in layout.new]
+        made = [(argument, *self._new_entries(argument.interface)) for argument in layout.new]
         objects = layout.objects
         destroys = layout.destructor and is_request
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from sommelier_shim.core.hooks import Hooks
-from sommelier_shim.core.relay import Flow
+from sommelier_shim.core.relay import COUNTED_AGAIN, UNCONFIRMED_LIMIT, Flow
 from sommelier_shim.core.translation import TranslatingRelay, TranslatingRoutes
 from sommelier_shim.core.wire import FIRST_SERVER_ID, Buffer, WireError, decode
 from sommelier_shim.features import own_globals, registry
@@ -135,6 +135,27 @@ def test_only_objects_that_await_delete_id_are_unconfirmed(talk: Conversation) -
     assert talk.relay.unconfirmed == 2
     talk.host(message(1, "wl_display.delete_id", own[0]), message(1, "wl_display.delete_id", surface))
     assert talk.relay.unconfirmed == 0
+
+
+def test_a_pending_callback_is_unconfirmed_and_no_object_of_the_client(talk: Conversation) -> None:
+    live = len(talk.relay.requests.objects)
+    talk.client(message(1, "wl_display.sync", 10), message(1, "wl_display.sync", 11))
+    assert (talk.relay.unconfirmed, len(talk.relay.requests.objects)) == (2, live)
+    talk.take()
+    talk.host(message(8, "wl_callback.done", 5), message(1, "wl_display.delete_id", 8))
+    talk.host(message(7, "wl_callback.done", 6), message(1, "wl_display.delete_id", 7))
+    assert talk.take()[1] == b"".join(
+        message(new, "wl_callback.done", serial) + message(1, "wl_display.delete_id", new)
+        for new, serial in ((11, 5), (10, 6))
+    )
+    assert talk.relay.unconfirmed == 0
+
+
+def test_a_flood_of_callbacks_waits_for_the_host(talk: Conversation) -> None:
+    for first in range(0, UNCONFIRMED_LIMIT + COUNTED_AGAIN, 1000):
+        talk.client(*(message(1, "wl_display.sync", 100 + first + i) for i in range(1000)))
+    assert talk.relay.is_ahead
+    assert not talk.relay.is_full
 
 
 def test_a_virtual_object_lives_on_the_clients_side_alone(talk: Conversation) -> None:
