@@ -11,7 +11,7 @@ from struct import Struct
 from typing import Any, NamedTuple, TypeAlias
 
 from sommelier_shim.core.tables import INTERFACES, Message
-from sommelier_shim.core.wire import HEADER_SIZE, Buffer, Value, decode, encode
+from sommelier_shim.core.wire import HEADER_SIZE, UINT, Buffer, Value, WireError, decode, encode, skip
 
 Reader: TypeAlias = Callable[[Buffer, int], tuple[Any, ...]]
 """``read(buffer, at)``: arguments of the message at ``at``. A fixed-point number is its raw 24.8 integer."""
@@ -36,6 +36,19 @@ class Argument(NamedTuple):
     preceding: str
     offset: int
     interface: str
+
+
+def place_after(preceding: str, offset: int, buffer: Buffer, at: int, stop: int) -> int:
+    """The position of an id behind a string or array in the message ``buffer[at:stop]``. Other ids are at
+    ``at + offset``, and every message with ``min_size`` bytes has them.
+
+    :param preceding: see :class:`Argument`, :param offset: likewise.
+    :raises WireError: the message ends before the id does.
+    """
+    place = skip(preceding, buffer, at + HEADER_SIZE, stop) + offset
+    if place + UINT.size > stop:
+        raise WireError("the message is shorter than its arguments")
+    return place
 
 
 class MessageLayout:

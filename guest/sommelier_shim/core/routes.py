@@ -12,11 +12,11 @@ from functools import partial
 from typing import TypeAlias
 
 from sommelier_shim.core.hooks import Hooks
-from sommelier_shim.core.layouts import MessageLayout, interface_layout
+from sommelier_shim.core.layouts import MessageLayout, interface_layout, place_after
 from sommelier_shim.core.objects import UNUSED, Entries, Entry
 from sommelier_shim.core.relay import CreateEntry, Flow, Hook, Relay, Routing, Sink, delete_id, destructor
 from sommelier_shim.core.trace import Trace
-from sommelier_shim.core.wire import HEADER_SIZE, UINT, Buffer, WireError, skip
+from sommelier_shim.core.wire import HEADER_SIZE, UINT, Buffer, WireError
 
 Step: TypeAlias = Callable[[Flow, bytearray, int, int, int], None]
 """``step(flow, buffer, object_id, at, stop)``: tracks the objects and descriptors of a message."""
@@ -176,7 +176,7 @@ class Routes:
                 raise WireError(f"{name} of object {object_id} is too short")
             relay = flow.relay
             for (preceding, offset, _), requests, events in made:
-                place = (skip(preceding, buffer, at + 8, stop) if preceding else at) + offset
+                place = place_after(preceding, offset, buffer, at, stop) if preceding else at + offset
                 new = UINT.unpack_from(buffer, place)[0]
                 (relay.add if is_request else relay.add_from_host)(new, requests, events)
             if descriptors:

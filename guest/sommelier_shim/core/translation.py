@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 
-from sommelier_shim.core.layouts import MessageLayout, interface_layout
+from sommelier_shim.core.layouts import MessageLayout, interface_layout, place_after
 from sommelier_shim.core.objects import UNUSED, Entries, Entry
 from sommelier_shim.core.relay import CLIENT_ID_LIMIT, OBJECT_LIMIT, Flow, Hook, Relay, Routing, Sink
 from sommelier_shim.core.routes import Routes, Step, hooked
@@ -23,7 +23,6 @@ from sommelier_shim.core.wire import (
     Buffer,
     WireError,
     delete_id_event,
-    skip,
 )
 
 _HOST_ID_LIMIT = 2 * CLIENT_ID_LIMIT
@@ -202,9 +201,7 @@ class TranslatingRoutes(Routes):
             relay = flow.relay
             ids = flow.ids
             for preceding, offset, _ in objects:
-                place = (skip(preceding, buffer, at + 8, stop) if preceding else at) + offset
-                if place + 4 > stop:
-                    raise WireError(f"{name} of object {object_id} is too short")
+                place = place_after(preceding, offset, buffer, at, stop) if preceding else at + offset
                 named = UINT.unpack_from(buffer, place)[0]
                 if named:
                     other = ids.get(named, 0)
@@ -216,9 +213,7 @@ class TranslatingRoutes(Routes):
                 raise WireError(f"{name} for object {object_id}, which has no counterpart", IMPLEMENTATION)
             UINT.pack_into(buffer, at, other)
             for (preceding, offset, _), requests, events in made:
-                place = (skip(preceding, buffer, at + 8, stop) if preceding else at) + offset
-                if place + 4 > stop:
-                    raise WireError(f"{name} of object {object_id} is too short")
+                place = place_after(preceding, offset, buffer, at, stop) if preceding else at + offset
                 new = UINT.unpack_from(buffer, place)[0]
                 if is_request:
                     UINT.pack_into(buffer, place, relay.add(new, requests, events))
