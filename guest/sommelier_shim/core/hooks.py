@@ -61,7 +61,7 @@ from copy import copy
 from enum import IntEnum
 from typing import Generic, TypeVar
 
-from sommelier_shim.core.layouts import event, request
+from sommelier_shim.core.layouts import event, interface_layout, request
 from sommelier_shim.core.relay import Flow, Hook, Relay
 
 T = TypeVar("T")
@@ -112,31 +112,12 @@ class FeatureKey(Generic[T]):
         return f"FeatureKey({self.name!r})"
 
 
-class Hooks:
-    """Hooks by interface and message, and functions that run at other moments.
-
-    :ivar at_start: called with each new relay.
-    :ivar at_bind: by interface, see :meth:`on_bind`; :ivar own_handlers: by interface and name, see
-        :meth:`on_own_event`.
-    :ivar at_own_global: by interface, called with the flow of events, the name and the version of each global that
-        the proxy's own registry receives; :ivar at_own_removal: called with the flow of events and the name for
-        each global_remove; returns the events for the client.
-    :ivar at_outputs_moved: called with each relay when the proxy's own connection has received other positions of
-        outputs.
-    :ivar checks: called with a copy of these hooks when the first client needs the hooks of :attr:`Phase.CHECK`,
-        to add them. Other clients pay nothing for them.
-    """
+class MessageHooks:
+    """Hooks by interface and message."""
 
     def __init__(self) -> None:
         self._requests: dict[tuple[str, str], list[tuple[Phase, Hook]]] = {}
         self._events: dict[tuple[str, str], list[tuple[Phase, Hook]]] = {}
-        self.at_start: list[Callable[[Relay], None]] = []
-        self.own_handlers: dict[str, dict[str, Hook]] = {}
-        self.at_bind: dict[str, list[Callable[[Flow, int, int, int], None]]] = {}
-        self.at_own_global: dict[str, Callable[[Flow, int, int], None]] = {}
-        self.at_own_removal: list[Callable[[Flow, int], bytes]] = []
-        self.at_outputs_moved: list[Callable[[Relay], None]] = []
-        self.checks: list[Callable[[Hooks], None]] = []
 
     def on_request(self, interface: str, name: str, hook: Hook, phase: Phase) -> None:
         """Call a hook for a request.
@@ -154,30 +135,77 @@ class Hooks:
         event(interface, name)
         self._events.setdefault((interface, name), []).append((phase, hook))
 
-    def on_own_event(self, interface: str, name: str, handler: Hook) -> None:
-        """Call a handler for an event of the proxy's own objects; the relay drops their other events. The handler
-        gets the host id, and returns events for the client, with client ids.
-
-        :raises KeyError: the tables do not have the event.
-        """
-        event(interface, name)
-        self.own_handlers.setdefault(interface, {})[name] = handler
-
-    def on_bind(self, interface: str, function: Callable[[Flow, int, int, int], None]) -> None:
-        """Call a function when the client binds a global: with the flow of requests, the global's name, the version
-        that the client asked for and the new object's client id."""
-        self.at_bind.setdefault(interface, []).append(function)
-
     def of(self, interface: str, name: str, *, is_request: bool) -> list[Hook]:
         """The hooks of a message in the order in which they run."""
         found = (self._requests if is_request else self._events).get((interface, name), [])
         return [hook for _, hook in sorted(found, key=lambda item: item[0])]
 
+
+class Hooks(MessageHooks):
+    """Hooks by interface and message, and functions that run at other moments.
+
+    :ivar at_start: called with each new relay.
+    :ivar at_bind: by interface, see :meth:`on_bind`; :ivar own_handlers: by interface and name, see
+        :meth:`on_own_event`; :ivar at_own_global: by interface, see :meth:`on_own_global`.
+    :ivar at_own_removal: called with the flow of events and the name for each global_remove that the proxy's own
+        registry receives; returns the events for the client.
+    :ivar at_outputs_moved: called with each relay when the proxy's own connection has received other positions of
+        outputs.
+    :ivar checks: called with a copy of the hooks of messages when the first client needs those of
+        :attr:`Phase.CHECK`, to add them. Other clients pay nothing for them.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.at_start: list[Callable[[Relay], None]] = []
+        self.own_handlers: dict[str, dict[str, Hook]] = {}
+        self.at_bind: dict[str, list[Callable[[Flow, int, int, int], None]]] = {}
+        self.at_own_global: dict[str, Callable[[Flow, int, int], None]] = {}
+        self.at_own_removal: list[Callable[[Flow, int], bytes]] = []
+        self.at_outputs_moved: list[Callable[[Relay], None]] = []
+        self.checks: list[Callable[[MessageHooks], None]] = []
+
+    def on_own_event(self, interface: str, name: str, handler: Hook) -> None:
+        """Call a handler for an event of the proxy's own objects; the relay drops their other events. The handler
+        gets the host id, and returns events for the client, with client ids.
+
+        :raises KeyError: the tables do not have the event.
+        :raises ValueError: the event has a handler.
+        """
+        event(interface, name)
+        handlers = self.own_handlers.setdefault(interface, {})
+        if name in handlers:
+            raise ValueError(f"{interface}.{name} of the proxy's own objects has a handler")
+        handlers[name] = handler
+
+    def on_own_global(self, interface: str, function: Callable[[Flow, int, int], None]) -> None:
+        """Call a function when the proxy's own registry receives a global: with the flow of events, the global's
+        name and its version.
+
+        :raises KeyError: the tables do not have the interface.
+        :raises ValueError: the interface has a function.
+        """
+        interface_layout(interface)
+        if interface in self.at_own_global:
+            raise ValueError(f"{interface} has a function for the proxy's own registry")
+        self.at_own_global[interface] = function
+
+    def on_bind(self, interface: str, function: Callable[[Flow, int, int, int], None]) -> None:
+        """Call a function when the client binds a global: with the flow of requests, the global's name, the version
+        that the client asked for and the new object's client id.
+
+        :raises KeyError: the tables do not have the interface.
+        """
+        interface_layout(interface)
+        self.at_bind.setdefault(interface, []).append(function)
+
     def with_checks(self) -> Hooks:
         """A copy of these hooks with those of :attr:`Phase.CHECK`."""
-        found = copy(self)
-        found._requests = {key: list(chain) for key, chain in self._requests.items()}
-        found._events = {key: list(chain) for key, chain in self._events.items()}
+        messages = MessageHooks()
+        messages._requests = {key: list(chain) for key, chain in self._requests.items()}
+        messages._events = {key: list(chain) for key, chain in self._events.items()}
         for install in self.checks:
-            install(found)
+            install(messages)
+        found = copy(self)
+        found._requests, found._events = messages._requests, messages._events
         return found

@@ -11,12 +11,12 @@ from __future__ import annotations
 import re
 from typing import NamedTuple
 
-from sommelier_shim.core.hooks import FeatureKey, Hooks, Phase
-from sommelier_shim.core.layouts import MessageLayout, event, interface_layout, request
+from sommelier_shim.core.hooks import FeatureKey, Hooks, MessageHooks, Phase
+from sommelier_shim.core.layouts import MessageLayout, event, interface_layout, place_after, request
 from sommelier_shim.core.relay import Flow, Hook, Relay
 from sommelier_shim.core.tables import INTERFACES
 from sommelier_shim.core.translation import TranslatingRelay
-from sommelier_shim.core.wire import DISPLAY, UINT, Buffer, WireError, delete_id_event, skip
+from sommelier_shim.core.wire import DISPLAY, UINT, Buffer, WireError, delete_id_event
 
 _INERT: FeatureKey[set[int]] = FeatureKey("client ids of inert objects", set)
 
@@ -48,7 +48,7 @@ def bind(flow: Flow, interface: str, new: int) -> Buffer:
     return b""
 
 
-def _install_checks(hooks: Hooks) -> None:
+def _install_checks(hooks: MessageHooks) -> None:
     hooks.on_event("wl_display", "delete_id", _deleted, Phase.CHECK)
     for interface, known in INTERFACES.items():
         for index, message in enumerate(known.requests):
@@ -121,7 +121,7 @@ def _check(layout: MessageLayout, signature: str) -> Hook:
     def check(flow: Flow, object_id: int, at: int, stop: int) -> Buffer | None:
         inert = _INERT.of(flow.relay)
         for preceding, offset, may_be_null in arguments:
-            place = _place(flow, preceding, offset, at, stop)
+            place = place_after(preceding, offset, flow.buffer, at, stop) if preceding else at + offset
             if UINT.unpack_from(flow.buffer, place)[0] in inert:
                 if not may_be_null:
                     flow.prefix += _create_all(flow, layout, object_id, at, stop)
@@ -139,17 +139,6 @@ def _create_all(flow: Flow, layout: MessageLayout, object_id: int, at: int, stop
     """
     requests = b""
     for preceding, offset, interface in layout.new:
-        place = _place(flow, preceding, offset, at, stop)
+        place = place_after(preceding, offset, flow.buffer, at, stop) if preceding else at + offset
         requests += _create(flow.relay, interface, UINT.unpack_from(flow.buffer, place)[0])
     return requests
-
-
-def _place(flow: Flow, preceding: str, offset: int, at: int, stop: int) -> int:
-    """The position of an id argument in the buffer.
-
-    :raises WireError: the message is shorter than its arguments.
-    """
-    place = (skip(preceding, flow.buffer, at + 8, stop) if preceding else at) + offset
-    if place + 4 > stop:
-        raise WireError("the message is shorter than its arguments")
-    return place

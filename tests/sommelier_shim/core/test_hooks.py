@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from sommelier_shim.core.hooks import FeatureKey, Hooks, Phase
-from sommelier_shim.core.layouts import event, request
+from sommelier_shim.core.hooks import FeatureKey, Hooks, MessageHooks, Phase
+from sommelier_shim.core.layouts import event, place_after, request
 from sommelier_shim.core.relay import Flow, Hook
 from sommelier_shim.core.wire import Buffer, WireError, encode
 from support.talk import OBJECT, Talk
@@ -67,6 +67,42 @@ def test_a_hook_of_a_misspelt_message_fails_when_it_is_installed() -> None:
         hooks.on_event("wl_surface", "attach", lambda flow, object_id, at, stop: None, Phase.OBSERVE)
     with pytest.raises(KeyError):
         hooks.on_own_event("wl_output", "modes", lambda flow, object_id, at, stop: None)
+    with pytest.raises(KeyError):
+        hooks.on_bind("wl_outputs", lambda flow, name, version, new: None)
+    with pytest.raises(KeyError):
+        hooks.on_own_global("wl_outputs", lambda flow, name, version: None)
+
+
+def test_a_second_handler_of_the_proxys_own_objects_fails_when_it_is_installed() -> None:
+    hooks = Hooks()
+    for _ in range(2):
+        hooks.on_bind("wl_output", lambda flow, name, version, new: None)
+    hooks.on_own_event("wl_output", "mode", lambda flow, object_id, at, stop: None)
+    with pytest.raises(ValueError, match=r"wl_output\.mode"):
+        hooks.on_own_event("wl_output", "mode", lambda flow, object_id, at, stop: None)
+    hooks.on_own_global("wl_output", lambda flow, name, version: None)
+    with pytest.raises(ValueError, match="wl_output"):
+        hooks.on_own_global("wl_output", lambda flow, name, version: None)
+
+
+def test_a_check_adds_hooks_of_messages_alone_and_only_to_the_copy() -> None:
+    hooks = Hooks()
+
+    def install(messages: MessageHooks) -> None:
+        assert not hasattr(messages, "on_bind")
+        messages.on_event("wl_output", "mode", lambda flow, object_id, at, stop: None, Phase.CHECK)
+
+    hooks.checks.append(install)
+    assert len(hooks.with_checks().of("wl_output", "mode", is_request=False)) == 1
+    assert hooks.of("wl_output", "mode", is_request=False) == []
+
+
+@pytest.mark.parametrize("missing", [4, 8])
+def test_an_id_behind_a_string_ends_with_its_message(missing: int) -> None:
+    data = encode(3, 0, "sun", "a", 1, 9)
+    assert place_after("s", 4, data, 0, len(data)) == len(data) - 4
+    with pytest.raises(WireError, match="shorter"):
+        place_after("s", 4, data, 0, len(data) - missing)
 
 
 def test_readers_and_writers_keep_the_order_of_the_message() -> None:

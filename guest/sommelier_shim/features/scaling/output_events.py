@@ -61,8 +61,9 @@ def install(
     """
 
     events = _OutputEvents(describer, places, at_change)
-    hooks.at_own_global["wl_output"] = _announced
-    hooks.at_own_global[XDG_OUTPUT] = hooks.at_own_global[AURA] = _source_announced
+    hooks.on_own_global("wl_output", _announced)
+    hooks.on_own_global(XDG_OUTPUT, _source_announced)
+    hooks.on_own_global(AURA, _source_announced)
     hooks.at_own_removal.append(events.own_removed)
     hooks.at_outputs_moved.append(events.moved)
     for interface, name, handler in (
