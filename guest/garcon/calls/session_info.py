@@ -17,11 +17,12 @@ class SessionInfoCalls:
         self, request: pb.GetGarconSessionInfoRequest
     ) -> pb.GetGarconSessionInfoResponse:
         """Return the user's name, the home directory and the SFTP port."""
-        response = pb.GetGarconSessionInfoResponse
         if self._sftp.port is None:
-            return response(status=response.FAILED, failure_reason="the SFTP stream is not served yet")
-        return response(
-            status=response.SUCCEEDED,
+            return pb.GetGarconSessionInfoResponse(
+                status=pb.GetGarconSessionInfoResponse.FAILED, failure_reason="the SFTP stream is not served yet"
+            )
+        return pb.GetGarconSessionInfoResponse(
+            status=pb.GetGarconSessionInfoResponse.SUCCEEDED,
             container_username=self._environ.get("USER", ""),
             container_homedir=self._environ.get("HOME", ""),
             sftp_vsock_port=self._sftp.port,
