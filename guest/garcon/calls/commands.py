@@ -16,6 +16,8 @@ from guestlink.logs import recent_messages
 
 _SHADER_CACHE_TIMEOUT = 60.0
 """Seconds for an RPC about a shader cache that does not wait for the work to end."""
+METRICS_LIMIT = 32
+"""Metrics of one report that the host accepts (chromeos-garcon.md §1.4)."""
 _OTHER_VERSION = "the command may be of another version than garcon: systemctl --user restart guestlink-garcon"
 
 
@@ -94,22 +96,25 @@ class CommandCalls:
         # (chromeos-garcon.md §1.8).
         metrics = [
             container_host_pb2.Metric(name=name, value=value if value < 1 << 63 else value - (1 << 64))
-            for name, value in fields.get("metrics", [])
+            for name, value in _metrics(fields)
         ]
         answer = await self._host.call_when_started("ReportMetrics", metric=metrics)
         return {"error": answer.error}
 
     async def _shader_cache(self, fields: dict[str, Any]) -> dict[str, Any]:
-        app_id, mount, wait = int(fields["app_id"]), bool(fields["mount"]), bool(fields["wait"])
+        verb, app_id = _text(fields, "verb"), _number("app_id", fields.get("app_id"))
+        mount, wait = _flag(fields, "mount"), _flag(fields, "wait")
         timeout = None if wait else _SHADER_CACHE_TIMEOUT
         call = self._host.call_when_started
-        match fields["verb"]:
+        match verb:
             case "install":
                 await call("InstallShaderCache", timeout, steam_app_id=app_id, mount=mount, wait=wait)
             case "unmount":
                 await call("UnmountShaderCache", timeout, steam_app_id=app_id, wait=wait)
-            case _:
+            case "uninstall":
                 await call("UninstallShaderCache", timeout, steam_app_id=app_id)
+            case _:
+                raise GuestlinkError(f"a shader cache has no action {verb!r:.40}", hint=_OTHER_VERSION)
         return {}
 
 
@@ -118,6 +123,37 @@ def _text(fields: Mapping[str, Any], name: str) -> str:
     if not isinstance(value, str):
         raise GuestlinkError(f"{name} is not a text", hint=_OTHER_VERSION)
     return _utf8(value)
+
+
+def _flag(fields: Mapping[str, Any], name: str) -> bool:
+    value = fields.get(name, False)
+    if not isinstance(value, bool):
+        raise GuestlinkError(f"{name} is neither true nor false", hint=_OTHER_VERSION)
+    return value
+
+
+def _number(name: str, value: object) -> int:
+    """An unsigned number of 64 bits; JSON's ``true`` is none."""
+    if not isinstance(value, int) or isinstance(value, bool) or not 0 <= value < 1 << 64:
+        raise GuestlinkError(f"{name} is not an unsigned number of 64 bits", hint=_OTHER_VERSION)
+    return value
+
+
+def _metrics(fields: Mapping[str, Any]) -> list[tuple[str, int]]:
+    pairs = fields.get("metrics", [])
+    if not isinstance(pairs, list):
+        raise GuestlinkError("metrics is not a list of names and values", hint=_OTHER_VERSION)
+    if len(pairs) > METRICS_LIMIT:
+        raise GuestlinkError(
+            f"{len(pairs)} metrics are too many for one report",
+            hint=f"report at most {METRICS_LIMIT} metrics at a time",
+        )
+    metrics = []
+    for pair in pairs:
+        if not isinstance(pair, list) or len(pair) != 2 or not isinstance(pair[0], str):
+            raise GuestlinkError("a metric is not a name and a value", hint=_OTHER_VERSION)
+        metrics.append((pair[0], _number("the value of a metric", pair[1])))
+    return metrics
 
 
 def _utf8(text: str) -> str:
