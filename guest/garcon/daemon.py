@@ -57,7 +57,7 @@ def main(argv: Sequence[str]) -> NoReturn:
         if os.getuid() != _DESKTOP_UID and "--allow_any_user" not in argv:
             raise GuestlinkError(
                 f"garcon serves the user with uid {_DESKTOP_UID}, and this is uid {os.getuid()}",
-                hint="run it as that user, or with --allow_any_user",
+                hint=f"run garcon as the user with uid {_DESKTOP_UID}, or with --allow_any_user",
             )
         shell = LoginShell(environ) if config[LOGIN_SHELL] else None
         status = asyncio.run(run_daemon(Daemon(config, environ, shell).run))
@@ -106,11 +106,12 @@ class Daemon:
             notifier.status(sentence)
             _log.info("%s", sentence)
 
+        connection = HostConnection(status)
+
         def no_host(sentence: str) -> None:
             connection.absent(sentence)
             notifier.ready()
 
-        connection = HostConnection(status)
         async with PartStack() as stack:
             parts = make_parts(stack, config, environ, runtime, connection)
             # The control socket first: a second garcon fails here, because the socket has a listener.
@@ -119,7 +120,7 @@ class Daemon:
             is_chromeos = isinstance(host, VsockAddress) and host.cid == CID_HOST
             if not is_chromeos:
                 # ChromeOS gets the response as soon as the program runs, and takes no report of a later failure.
-                parts.launcher.outcome_time, parts.launcher.failures = OUTCOME_TIME, parts.failures
+                parts.launcher.report_failures(parts.failures, OUTCOME_TIME)
             server = stack.add(GarconServer(implementations(parts), runtime))
             serve = functools.partial(_serve, server, parts.sftp, garcon_address(config, host), host)
             await serve()

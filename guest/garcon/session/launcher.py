@@ -58,12 +58,7 @@ class Launcher:
     :param bus: the session bus, for applications that are activated over it.
     :param terminal: the user's terminal program and its switch; empty to look for one.
     :param startup_notify: whether programs get DESKTOP_STARTUP_ID.
-    :ivar outcome_time: seconds to wait for an early failure before a program counts as started; 0 does not wait.
-    :ivar failures: reports later failures; ``None`` if the host takes no such report.
     """
-
-    outcome_time = 0.0
-    failures: FailureWatch | None = None
 
     def __init__(
         self,
@@ -80,6 +75,16 @@ class Launcher:
         self._terminal = list(terminal)
         self._startup_notify = startup_notify
         self._tasks = TaskOwner("launcher")
+        self._failures: FailureWatch | None = None
+        self._outcome_time = 0.0
+
+    def report_failures(self, failures: FailureWatch, outcome_time: float) -> None:
+        """Report later failures from now on; without this call a program counts as started at once.
+
+        :param failures: reports the failures to the host.
+        :param outcome_time: seconds to wait for an early failure before a program counts as started.
+        """
+        self._failures, self._outcome_time = failures, outcome_time
 
     async def launch(
         self, desktop_file_id: str, files: Sequence[str], *, scaled: bool = False, features: Sequence[int] = ()
@@ -128,8 +133,8 @@ class Launcher:
         await self._tasks.close()
 
     def _ended_late(self, desktop_file_id: str, start: asyncio.Task[str]) -> None:
-        if self.failures is not None and not start.cancelled() and start.exception() is None and start.result():
-            self.failures.not_started(desktop_file_id, start.result().removeprefix(_EXECUTION))
+        if self._failures is not None and not start.cancelled() and start.exception() is None and start.result():
+            self._failures.not_started(desktop_file_id, start.result().removeprefix(_EXECUTION))
 
     async def _start(
         self,
@@ -143,8 +148,8 @@ class Launcher:
         try:
             if plan.bus_name is None or not await self._activate(plan.bus_name, plan, files):
                 await self._execute(desktop_file_id, plan, session, own_status)
-            elif self.failures is not None:
-                self.failures.watch_service(desktop_file_id, plan.bus_name, own_status=own_status)
+            elif self._failures is not None:
+                self._failures.watch_service(desktop_file_id, plan.bus_name, own_status=own_status)
         except CannotLaunch as error:
             reason = str(error)
         except StartFailed as error:
@@ -174,13 +179,13 @@ class Launcher:
                 argv = without_variables(in_directory(argv, directory) if plan.directory else argv)
                 argv = [*self._find_terminal(session), *argv]
             started.append(await self._programs.start(desktop_file_id, argv, plan.environ, plan.directory))
-        if self.outcome_time:
+        if self._outcome_time:
             await asyncio.gather(*(self._check(desktop_file_id, program, own_status) for program in started))
 
     async def _check(self, desktop_file_id: str, program: StartedProgram, own_status: bool) -> None:
         """Wait for an early failure of a program, and have later ones reported."""
-        if await program.runs_on(self.outcome_time) and self.failures is not None:
-            self.failures.watch(desktop_file_id, program.end, program.unit, own_status=own_status)
+        if await program.runs_on(self._outcome_time) and self._failures is not None:
+            self._failures.watch(desktop_file_id, program.end, program.unit, own_status=own_status)
 
     async def _activate(self, bus_name: str, plan: LaunchPlan, files: Sequence[str]) -> bool:
         """Call the application's Activate or Open over D-Bus (Desktop Entry Specification, "D-Bus Activation").

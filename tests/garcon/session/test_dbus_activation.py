@@ -182,13 +182,14 @@ async def test_an_application_that_cannot_be_started_after_all_is_reported(
     keys = "Exec=no-such-program\nDBusActivatable=true\n"
     async with _launcher(bus_address, keys) as (launcher, _programs):
         bus = SessionBus(bus_address)
-        launcher.failures = FailureWatch(UserManager(bus), Entries(keys).find, reported.put)
+        failures = FailureWatch(UserManager(bus), Entries(keys).find, reported.put)
+        launcher.report_failures(failures, 0.0)
         assert await launcher.launch("org.example.Late", []) == ""
         assert reported.empty()
         go.touch()
         async with asyncio.timeout(60):
             failure = await reported.get()
-        await launcher.failures.close()
+        await failures.close()
         await bus.close()
     assert failure == ApplicationFailure("org.example.Late", detail="there is no program no-such-program")
 
