@@ -98,7 +98,8 @@ def plan(
     if implementation == "guestlink" or not native_there:
         if kind == "x":
             raise GuestlinkError(
-                "X11 programs are shown only by a host's own proxy so far, and that one is not used here",
+                "Guestlink's sommelier cannot show X11 programs yet; "
+                "only the host's own sommelier can, and that one is not in use",
                 hint="run programs with Wayland, or set implementation = auto where the host has a proxy",
             )
         argv = ["--parent", f"--socket=wayland-{instance}", f"--publish={environ.get('WAYLAND_DISPLAY_VAR', '')}"]

@@ -108,7 +108,7 @@ def test_the_hosts_program_is_executed_and_systemd_expects_no_signs_of_life_of_i
 def test_x11_without_the_hosts_program_is_a_sentence(tmp_path: Path) -> None:
     done = _run(tmp_path, "--check", "x", "0", native=str(tmp_path / "missing"))
     assert done.returncode == 1
-    assert done.stderr.startswith("sommelier-unit: X11 programs are shown only by a host's own proxy so far")
+    assert done.stderr.startswith("sommelier-unit: Guestlink's sommelier cannot show X11 programs yet")
 
 
 def test_the_setting_is_read_from_the_users_file(tmp_path: Path) -> None:

@@ -225,8 +225,8 @@ class Session:
     def broken(self) -> None:
         """Handle an internal error: close this session, whose state is unknown now. Other sessions go on."""
         self._reported = True
-        self._on_failure(self, "the proxy has a fault")
-        self.fail("the proxy has a fault; its log tells more")
+        self._on_failure(self, "sommelier failed internally")
+        self.fail("sommelier failed internally; its log shows the error")
 
     def fail(self, text: str, code: int = IMPLEMENTATION) -> None:
         """Send the client a ``wl_display.error`` with the reason, and close the session."""
