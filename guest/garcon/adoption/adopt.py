@@ -29,13 +29,14 @@ def adopt(*, directory: str, user: str, dry_run: bool, undo: bool, as_json: bool
         )
     if os.getuid() != 0 and not dry_run:
         raise GuestlinkError(
-            "adopt changes the system, so it needs root", hint="sudo guestlink adopt, or --dry-run"
+            "adopt changes the system, so it needs root",
+            hint="run sudo guestlink adopt, or guestlink adopt --dry-run",
         )
     if os.path.realpath(directory) == "/":
         if not (dry_run or undo) and _is_bare_metal():
             raise GuestlinkError(
                 "this machine is neither a container nor a virtual machine",
-                hint="run it inside the container, or name a container's directory with --root; "
+                hint="run guestlink adopt inside the container, or name a container's directory with --root; "
                 "a host needs the package guestlink-host",
             )
         return _work(GuestRoot("/", dry_run=dry_run), user, undo=undo, as_json=as_json)

@@ -12,7 +12,7 @@ from guestlink.paths import atomic_write
 
 CHANGE_LOG = "/var/lib/guestlink/adopted.json"
 
-_IF_REMOVED = "remove it; `guestlink adopt --undo` then undoes nothing"
+_IF_REMOVED = "remove the file; `guestlink adopt --undo` then undoes nothing"
 
 Change = dict[str, str]
 """``do`` is the kind of change; the kind decides the other fields."""

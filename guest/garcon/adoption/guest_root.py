@@ -226,7 +226,9 @@ class GuestRoot:
                 f"{argv[0]} of {self.directory} is not run from outside", hint="run guestlink adopt as root"
             )
         environ, identity = _become(user) if user is not None else (None if self.is_live else _INSIDE, None)
-        by_hand = f"run it by hand{f' as {user.name}' if user is not None else ''} to see more: {' '.join(argv)}"
+        by_hand = (
+            f"run the command by hand{f' as {user.name}' if user is not None else ''} to see more: {' '.join(argv)}"
+        )
         try:
             done = run_program(
                 [program, *argv[1:]], timeout=_TIMEOUT, stdin=self._empty, environ=environ, identity=identity

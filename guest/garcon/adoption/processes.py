@@ -25,7 +25,8 @@ def refuse_own_user(name: str, uid: int) -> None:
         if uid in _uids(status):
             raise GuestlinkError(
                 f"you are logged in as {name}, who cannot be removed meanwhile",
-                hint=f"run it in a shell of root that the host opens (lxc exec, incus exec, lxc-attach): {_AGAIN}",
+                hint="open a shell of root from the host (lxc exec, incus exec, lxc-attach), and run there: "
+                f"{_AGAIN}",
             )
         pid = int(status.get("PPid", "0"))
 
@@ -49,7 +50,9 @@ def end_processes(name: str, uid: int, call: Callable[[Sequence[str]], object]) 
     deadline = time.monotonic() + _SECONDS
     while running := _processes(uid):
         if time.monotonic() > deadline:
-            raise GuestlinkError(f"{name} is in use by {', '.join(running)}", hint=f"end that, then: {_AGAIN}")
+            raise GuestlinkError(
+                f"{name} is in use by {', '.join(running)}", hint=f"end these programs, then run {_AGAIN}"
+            )
         time.sleep(0.05)
 
 

@@ -115,7 +115,8 @@ def choose_user(root: GuestRoot, name: str) -> Account:
     if holder is not None:
         raise GuestlinkError(
             f"there is no user {name}, and uid {DESKTOP_UID} belongs to {holder.name}",
-            hint=f"take {holder.name}, or rename that user: usermod -l {name} -d /home/{name} -m {holder.name}",
+            hint=f"run guestlink adopt --user {holder.name}, or rename {holder.name}: "
+            f"usermod -l {name} -d /home/{name} -m {holder.name}",
         )
     if not name.replace("-", "").replace("_", "").isalnum() or not (name[0].isalpha() and name.islower()):
         raise GuestlinkError(f"{name!r} cannot be a user's name", hint="use lower-case letters and digits")

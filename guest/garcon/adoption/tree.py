@@ -135,7 +135,10 @@ def _bounded(work: Callable[[int], int], empty: int) -> int:
     try:
         return work(empty)
     except MemoryError:
-        raise GuestlinkError("the root file system holds more than fits into 1 GiB") from None
+        raise GuestlinkError(
+            "adopt needs more than 1 GiB of memory for this root file system",
+            hint="run guestlink adopt inside the container",
+        ) from None
 
 
 def _import_nothing() -> None:

@@ -60,10 +60,20 @@ def argument_parser() -> CommandLine:
     doctor.add_argument("-v", "--verbose", action="store_true", help="also print what works")
 
     adopt = command("adopt", _adopt, "prepare this container for a host (needs root)", "adopt --dry-run")
-    adopt.add_argument("--user", default="", metavar="NAME", help="the services' user; default: uid 1000")
+    adopt.add_argument(
+        "--user",
+        default="",
+        metavar="NAME",
+        help="user for whom garcon and sommelier run (default: the user with uid 1000)",
+    )
     adopt.add_argument("--dry-run", action="store_true", help="print the changes without making them")
     adopt.add_argument("--undo", action="store_true", help="undo the changes of earlier runs")
-    adopt.add_argument("--root", default="/", metavar="DIRECTORY", help="root file system to prepare; default: /")
+    adopt.add_argument(
+        "--root",
+        default="/",
+        metavar="DIRECTORY",
+        help="directory with the root file system of a container that does not run (default: this system)",
+    )
 
     for printing in (status, apps, doctor, adopt):
         printing.add_argument("--json", action="store_true", help="print JSON")

@@ -121,7 +121,8 @@ def _report_metrics(words: Sequence[str]) -> int:
         return RETRY
     if answer["error"] != 0:
         raise GuestlinkError(
-            f"the host rejected the metrics (error {answer['error']})", hint="check their names and values"
+            f"the host rejected the metrics (error {answer['error']})",
+            hint="check the names and values of the metrics",
         )
     return 0
 

@@ -57,11 +57,11 @@ def garcon(*, patient: bool = True) -> ControlClient:
 def _how_to_start() -> str:
     """The advice for a garcon that does not run: it depends on what this user can do."""
     if os.getuid() == 0:
-        return "it runs for the container's user: `guestlink adopt` starts it, `guestlink doctor` checks it"
+        return "garcon runs for the container's user: `guestlink adopt` starts it, `guestlink doctor` checks it"
     if not os.path.exists(os.path.join(os.path.dirname(os.path.dirname(control_path())), "systemd")):
         return "no user manager runs for you: `guestlink adopt`, run by root, starts it and garcon"
     log = "its log is `journalctl --user-unit guestlink-garcon`"
-    return f"start it with `systemctl --user start guestlink-garcon`; {log}"
+    return f"start garcon with `systemctl --user start guestlink-garcon`; {log}"
 
 
 def checked_url(text: str) -> str:

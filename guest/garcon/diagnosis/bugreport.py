@@ -60,7 +60,7 @@ def _create(path: str) -> int:
         return os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
     except OSError as error:
         raise GuestlinkError(
-            f"{path} cannot be written: {reason(error)}", hint="name another one with --output"
+            f"{path} cannot be written: {reason(error)}", hint="name another file with --output"
         ) from error
 
 

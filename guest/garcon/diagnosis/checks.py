@@ -114,7 +114,7 @@ def _runtime(facts: Facts) -> _Problems:
         yield (
             _ERROR,
             facts.runtime_trouble,
-            "remove it and log in again: only systemd may create it",
+            "remove the directory and log in again: only systemd may create it",
         )
 
 
@@ -173,7 +173,7 @@ def _libraries(facts: Facts) -> _Problems:
             yield (
                 _ERROR,
                 f"the Python library {name} {version} is too old; {oldest} is the oldest that works",
-                "upgrade it with the package manager, and remove older ones from /usr/local/lib/python3*",
+                f"upgrade {name} with the package manager, and remove older ones from /usr/local/lib/python3*",
             )
 
 
@@ -387,7 +387,7 @@ def _locale(facts: Facts) -> _Problems:
         yield (
             _WARNING,
             f"the locale {facts.locale_missing} is set and does not exist",
-            "generate it (Debian, Ubuntu: sudo dpkg-reconfigure locales), or set LANG=C.UTF-8",
+            "generate the locale (Debian, Ubuntu: sudo dpkg-reconfigure locales), or set LANG=C.UTF-8",
         )
 
 

@@ -85,7 +85,7 @@ BROKEN: dict[str, tuple[dict[str, Any], str, str]] = {
     "somebody else's runtime directory": (
         NO_MANAGER | {"runtime_trouble": "the runtime directory /run/user/1000 belongs to uid 0"},
         "the runtime directory /run/user/1000 belongs to uid 0",
-        "remove it",
+        "remove the directory",
     ),
     "wrong uid": (
         NO_MANAGER | {"uid": 1001, "user": "anna", "desktop_user": "ubuntu"},
@@ -109,7 +109,7 @@ BROKEN: dict[str, tuple[dict[str, Any], str, str]] = {
             "garcon": None,
         },
         "the Python library protobuf 3.12.4 is too old; 3.19.6 is the oldest that works",
-        "upgrade it",
+        "upgrade protobuf",
     ),
     "no gRPC": (
         {
