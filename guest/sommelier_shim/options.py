@@ -19,7 +19,7 @@ from guestlink.token import TOKEN_PATH
 
 SCALE_LEAST, SCALE_MOST = 0.1, 10.0
 DPI_LEAST, DPI_MOST = 72, 9600
-CARRIED_SOCKET = f"{socket_directory.MOUNT_POINT}/{socket_directory.COMPOSITOR}"
+MOUNTED_SOCKET = f"{socket_directory.MOUNT_POINT}/{socket_directory.COMPOSITOR}"
 _CARRIED_NAME = f"{socket_directory.MOUNT_POINT}/{socket_directory.NAME}"
 """Files that a Linux host mounts: the compositor's socket, and the container's name."""
 DEFAULT_VM = "termina"
@@ -197,14 +197,14 @@ def host_path(config: Config, environ: Mapping[str, str], *, nested: bool, is_so
     :raises GuestlinkError: no setting names the socket, and the host has mounted none.
     """
     name = config[DISPLAY]
-    if not name and is_socket(CARRIED_SOCKET):
-        name = CARRIED_SOCKET
+    if not name and is_socket(MOUNTED_SOCKET):
+        name = MOUNTED_SOCKET
     if not name and nested:
         name = environ.get("WAYLAND_DISPLAY", "")
     if not name:
         raise GuestlinkError(
             "nothing tells where the host's compositor is",
-            hint=f"name its socket with --display or SOMMELIER_DISPLAY, or carry it in as {CARRIED_SOCKET}",
+            hint=f"name its socket with --display or SOMMELIER_DISPLAY, or mount it as {MOUNTED_SOCKET}",
         )
     return socket_path(name, environ)
 

@@ -104,7 +104,7 @@ def plan(
             )
         argv = ["--parent", f"--socket=wayland-{instance}", f"--publish={environ.get('WAYLAND_DISPLAY_VAR', '')}"]
         if not config[options.DISPLAY]:
-            argv.append(f"--display={options.CARRIED_SOCKET}")  # the proxy waits until the socket appears
+            argv.append(f"--display={options.MOUNTED_SOCKET}")  # the proxy waits until the socket appears
         if native_there and not config[options.ACCELERATORS]:
             argv.append(f"--accelerators={_ACCELERATORS}")
         return Plan(False, argv, {})

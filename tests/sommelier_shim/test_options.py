@@ -67,13 +67,13 @@ def test_what_cannot_be_done_is_said(words: list[str], said: str) -> None:
 
 
 def test_where_the_host_is() -> None:
-    carried = options.CARRIED_SOCKET
+    mounted = options.MOUNTED_SOCKET
     environ = {"XDG_RUNTIME_DIR": "/run/user/1", "WAYLAND_DISPLAY": "wayland-3"}
 
     def find(nested: bool, exists: bool, **settings: str) -> str:
         return options.host_path(Config(settings), environ, nested=nested, is_socket=lambda path: exists)
 
-    assert find(False, True) == carried
+    assert find(False, True) == mounted
     assert find(True, False) == "/run/user/1/wayland-3"
     assert find(False, True, display="/tmp/x") == "/tmp/x"
     with pytest.raises(GuestlinkError, match="nothing tells where"):
