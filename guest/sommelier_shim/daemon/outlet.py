@@ -107,7 +107,7 @@ class Outlet:
         self._break()
         self._drop()
 
-    def dissolve(self) -> None:
+    def break_cycles(self) -> None:
         """Break the reference cycle with the owner; the outlet is unusable afterwards."""
         del self._on_wait, self._send
 

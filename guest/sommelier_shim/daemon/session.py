@@ -24,7 +24,7 @@ _log = logging.getLogger(__name__)
 RECEIVE_SIZE = 16384
 """Bytes per read: enough for full speed, and little enough that a flooding client blocks the loop only briefly
 (performance.md §3)."""
-FAREWELL_TIME = 5.0
+DRAIN_TIME = 5.0
 """Seconds to drain the data queued for a peer before its transport is closed."""
 NOT_WATCHED = -1
 _RETRY_TIME = 0.01
@@ -98,9 +98,9 @@ class Peer:
             self.outlet.flush()
             self._flushed()
 
-    def dissolve(self) -> None:
+    def break_cycles(self) -> None:
         """Break the reference cycles; the peer is unusable afterwards."""
-        self.outlet.dissolve()
+        self.outlet.break_cycles()
         del self.session, self.other, self.receive
 
     def _ready(self, events: int) -> None:
@@ -188,7 +188,7 @@ class Session:
         self.started = time.time()
         self._on_end = on_end
         self._on_failure = on_failure
-        self._farewell: Timer | None = None
+        self._drain_timer: Timer | None = None
         self._reported = False
         self.client = Peer(self, client)
         self.host = Peer(self, host)
@@ -219,8 +219,8 @@ class Session:
             self.close()
 
     def hung_up(self) -> None:
-        """A peer closed with data unread: keep it for the other peer for at most ``FAREWELL_TIME``."""
-        self._start_farewell()
+        """A peer closed with data unread: keep it for the other peer for at most ``DRAIN_TIME``."""
+        self._start_draining()
 
     def broken(self) -> None:
         """Handle an internal error: close this session, whose state is unknown now. Other sessions go on."""
@@ -230,21 +230,21 @@ class Session:
 
     def fail(self, text: str, code: int = IMPLEMENTATION) -> None:
         """Send the client a ``wl_display.error`` with the reason, and close the session."""
-        self._farewell_to_client(error_event(code, text))
+        self._drain_to_client(error_event(code, text))
 
     def close(self) -> None:
         """Close both transports at once and drop the queued data."""
         if not self.is_open:
             return
         self.is_open = False
-        if self._farewell is not None:
-            self._farewell.cancel()
-            self._farewell = None
+        if self._drain_timer is not None:
+            self._drain_timer.cancel()
+            self._drain_timer = None
         self.client.close()
         self.host.close()
         self.relay.close()
         self._on_end(self)
-        self.loop.call_later(0, self._dissolve)  # the caller may still use the peers and the relay
+        self.loop.call_later(0, self._break_cycles)  # the caller may still use the peers and the relay
 
     def resume(self, peer: Peer) -> None:
         """Read a paused peer again, if the reason for the pause is gone."""
@@ -254,10 +254,10 @@ class Session:
         peer.paused = False
         peer.watch()
 
-    def _dissolve(self) -> None:
+    def _break_cycles(self) -> None:
         """Break the reference cycles: thousands of dead sessions would wait for the garbage collector."""
         for peer in (self.client, self.host):
-            peer.dissolve()
+            peer.break_cycles()
         self.relay.break_cycles()
         del self._on_end, self._on_failure
 
@@ -274,7 +274,7 @@ class Session:
             return
         other.ended = True  # its data has no receiver any more
         other.watch()
-        self._start_farewell()
+        self._start_draining()
 
     def _send_failed(self, peer: Peer) -> None:
         """Sending to a peer failed, but its own last data may still be unread."""
@@ -290,7 +290,7 @@ class Session:
         # Keep reading the host, which may have sent a wl_display.error; stop reading the client.
         other.paused = True
         other.watch()
-        self._start_farewell()
+        self._start_draining()
 
     def failed(self, peer: Peer, error: WireError) -> None:
         """A peer broke the protocol: report it, and close the session after the client's ``wl_display.error``."""
@@ -298,11 +298,11 @@ class Session:
         self._reported = True
         self._on_failure(self, f"{who} broke the protocol: {error}")
         if peer is self.client:
-            self._farewell_to_client(error_event(error.code, str(error), error.object_id))
+            self._drain_to_client(error_event(error.code, str(error), error.object_id))
         else:
             self.fail(f"the host compositor broke the protocol: {error}")
 
-    def _farewell_to_client(self, last: bytes) -> None:
+    def _drain_to_client(self, last: bytes) -> None:
         self.client.outlet.send(last, None)
         self.client.ended = self.host.ended = True
         self.client.watch()
@@ -310,8 +310,8 @@ class Session:
         if self.client.outlet.broken or not self.client.outlet.queued:
             self.close()
         else:
-            self._start_farewell()
+            self._start_draining()
 
-    def _start_farewell(self) -> None:
-        if self._farewell is None:
-            self._farewell = self.loop.call_later(FAREWELL_TIME, self.close)
+    def _start_draining(self) -> None:
+        if self._drain_timer is None:
+            self._drain_timer = self.loop.call_later(DRAIN_TIME, self.close)
