@@ -18,13 +18,17 @@ arrays, and ``encode``, which makes a message. A reader needs no check, because 
 ``min_size`` bytes; a decoder raises WireError. Readers and writers use raw 24.8 integers for fixed-point numbers,
 ``decoder`` and ``encode`` use floats.
 
-**What a hook may do.** It may change arguments of the message in place; set ``flow.prefix`` (bytes that go before
-the message) and ``flow.suffix`` (bytes after it) with ``+=``; set ``flow.deferred_suffix`` to a function that
-returns more bytes to append, and that runs after the message has created its objects, so that it can use their ids
-(one hook of a message can set it); send to the sender of the message with ``relay.to_client(data, None)`` or
-``relay.to_host(data, None)`` (not to its receiver, for which the flow may hold back earlier messages: that is what
-prefix and suffix are for); and keep state under a :class:`FeatureKey`. A hook must not keep ``flow.buffer`` or a
-view of it.
+**What a hook may do.**
+
+- Change arguments of the message in place.
+- Add messages for the receiver: before the message with ``flow.prefix += data``, after it with
+  ``flow.suffix += data``. A hook never calls the receiver's ``relay.to_host`` or ``relay.to_client``, because the
+  flow may still hold earlier messages for the receiver.
+- Set ``flow.deferred_suffix`` to a function that returns more bytes for the suffix. The relay calls it after the
+  message has created its objects, so it can use their ids. Only one hook of a message can set it.
+- Send to the message's sender: ``relay.to_client(data, None)`` in a hook of a request,
+  ``relay.to_host(data, None)`` in a hook of an event.
+- Keep state under a :class:`FeatureKey`, but not ``flow.buffer`` or a view of it.
 
 **What a hook returns.** ``None``: go on with the next hook; after the last one the relay forwards the message.
 ``b""``: drop the message; the relay closes its descriptors. Other bytes: send these instead; the relay
@@ -50,8 +54,9 @@ and no hook may depend on it. The trace records a message before all hooks.
 connection with ``wl_display.error``. Every other exception is a fault of the proxy, and ends this connection, too.
 
 **What a hook on a new interface touches**: the module of the hook; ``proxy.py``, which installs it; and
-``options.py`` if it has a setting. An interface that the tables do not have needs its XML file below
-``protocols/``, and generates ``tables.py``.
+``options.py`` if it has a setting. The XML file of an interface that the tables do not have goes below
+``protocols/``; ``python -m sommelier_shim.protocols.generate`` then writes ``core/tables.py``. Each of its messages
+with numbers gets a line in ``protocols/numbers.txt``.
 """
 
 from __future__ import annotations
