@@ -34,10 +34,14 @@ OBJECT_LIMIT = 65536
 """Maximum number of a client's objects; the largest programs have a few thousand (chromeos-sommelier.md §8.3)."""
 UNCONFIRMED_LIMIT = 65536
 """Maximum of :attr:`Relay.unconfirmed`. Above it the session stops reading the client until the host catches up."""
-COUNTED_AGAIN = 4096
-"""How far either count can exceed its limit before :meth:`Relay.count` notices."""
-CLIENT_ID_LIMIT = OBJECT_LIMIT + UNCONFIRMED_LIMIT + 2 * COUNTED_AGAIN
+COUNT_SLACK = 4096
+"""How far the number of objects or :attr:`Relay.unconfirmed` can exceed its limit before :meth:`Relay.count`
+notices."""
+CLIENT_ID_LIMIT = OBJECT_LIMIT + UNCONFIRMED_LIMIT + 2 * COUNT_SLACK
 """Client ids must be below this. libwayland allocates ids without gaps, so no libwayland client reaches it."""
+_SUCCESSOR_LIMIT = 4096
+"""Maximum of :attr:`Relay.successors` of one id, so that they cannot fill memory. libwayland's clients have none:
+they reuse an id only after delete_id."""
 DESCRIPTOR_LIMIT = 512
 """Maximum of received descriptors that no message has used yet: twice what one read can receive."""
 _DESCRIPTORS_OF_A_MESSAGE = 4
@@ -48,7 +52,9 @@ _IS_VALID_SIZE = [True, False, False, False] * 0x4000
 """Whether a size in a message header is valid, by size. A table: comparisons take three times as long."""
 _IS_VALID_SIZE[:HEADER_SIZE] = [False] * HEADER_SIZE
 _MIN_CREATE_SIZE = 12
-"""Bytes of wl_display.delete_id, and the minimum size of a message that creates an object."""
+"""Minimum size in bytes of a message that creates an object."""
+_DELETE_ID_SIZE = 12
+"""Bytes of wl_display.delete_id."""
 _START = Struct("IHHI")
 
 
@@ -75,7 +81,7 @@ class Routing(Protocol):
     def dropped(self, interface: str) -> Entries:
         """Entries that drop every event of an interface."""
 
-    def own(self, interface: str) -> Entries:
+    def own_entries(self, interface: str) -> Entries:
         """Entries for the events of the proxy's own objects."""
 
     def inert(self, interface: str, make: Callable[[MessageLayout], Hook]) -> Entries:
@@ -104,7 +110,7 @@ def delete_id(flow: Flow, object_id: int, at: int, stop: int) -> Buffer | None:
 
     :raises WireError: the message is too short.
     """
-    if stop - at < _MIN_CREATE_SIZE:
+    if stop - at < _DELETE_ID_SIZE:
         raise WireError("delete_id is too short", IMPLEMENTATION)
     mine = flow.relay.deleted(UINT.unpack_from(flow.buffer, at + 8)[0])
     UINT.pack_into(flow.buffer, at + 8, mine)
@@ -216,7 +222,7 @@ class Flow:
                     objects[object_id] = UNUSED
                     at = stop
                     continue
-                if entry is delete_id and size == _MIN_CREATE_SIZE and argument < fast_limit and argument > DISPLAY:
+                if entry is delete_id and size == _DELETE_ID_SIZE and argument < fast_limit and argument > DISPLAY:
                     objects[argument] = others[argument] = UNUSED
                     at = stop
                     continue
@@ -298,7 +304,7 @@ class Flow:
             self.sink(data, None)
 
     def _find(self, object_id: int, opcode: int) -> Entry:
-        """The entry of a message of an object that the host created.
+        """The entry of a message that the fast lookup in :meth:`feed` did not find.
 
         :raises WireError: the object or the opcode does not exist.
         """
@@ -369,7 +375,7 @@ class Relay:
         if object_id in theirs:
             # The client reuses the id before the host's delete_id: events of the previous object may still arrive.
             successors = self.successors.setdefault(object_id, deque())
-            if len(successors) >= OBJECT_LIMIT // 16:
+            if len(successors) >= _SUCCESSOR_LIMIT:
                 raise WireError(f"object {object_id} was made too often without an answer", NO_MEMORY)
             successors.append(events)
         else:
@@ -443,7 +449,7 @@ class Relay:
         if self.is_ahead:
             objects = unconfirmed - enough
         else:
-            objects = max(COUNTED_AGAIN, min(OBJECT_LIMIT - live, UNCONFIRMED_LIMIT - unconfirmed))
+            objects = max(COUNT_SLACK, min(OBJECT_LIMIT - live, UNCONFIRMED_LIMIT - unconfirmed))
         self.bytes_until_count = objects * _MIN_CREATE_SIZE
 
     def client_id(self, host_id: int) -> int:

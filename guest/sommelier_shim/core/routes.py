@@ -41,7 +41,7 @@ class Routes:
         """A new relay."""
         return Relay(self, to_client, to_host)
 
-    def own(self, interface: str) -> Entries:
+    def own_entries(self, interface: str) -> Entries:
         """Entries for the events of the proxy's own objects; see :mod:`sommelier_shim.core.translation`."""
         raise NotImplementedError("only a translating relay has room for objects of the proxy's own")
 
@@ -115,7 +115,7 @@ class Routes:
             interface = before.interface_of(entries)
             if entries is before.entries(interface)[0 if is_request else 1]:
                 return self.entries(interface)[0 if is_request else 1]
-            return self.dropped(interface) if entries is before.dropped(interface) else self.own(interface)
+            return self.dropped(interface) if entries is before.dropped(interface) else self.own_entries(interface)
 
         for flow in (relay.requests, relay.events):
             flow.objects.change(partial(mine, is_request=flow.is_requests))

@@ -60,11 +60,11 @@ class TranslatingRelay(Relay):
         self._next += 1
         return self._next - 1
 
-    def own(self, interface: str) -> int:
+    def add_own(self, interface: str) -> int:
         """Allocate the host id of an object of the proxy's own; the routes' handlers receive its events."""
         host_id = self.allocate()
         self._own.add(host_id)
-        self.events.objects.put(host_id, self.routes.own(interface))
+        self.events.objects.put(host_id, self.routes.own_entries(interface))
         return host_id
 
     def disown(self, host_id: int, interface: str) -> None:
@@ -177,7 +177,7 @@ class TranslatingRoutes(Routes):
         """A new relay."""
         return TranslatingRelay(self, to_client, to_host)
 
-    def own(self, interface: str) -> Entries:
+    def own_entries(self, interface: str) -> Entries:
         """Entries for the events of the proxy's own objects."""
         handlers: Mapping[str, Hook] = self.hooks.own_handlers.get(interface, {})
         return self.variant(

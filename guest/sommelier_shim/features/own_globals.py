@@ -41,7 +41,7 @@ def install(hooks: Hooks, wanted: dict[str, int]) -> None:
 
     def start(relay: Relay) -> None:
         own = OWN_GLOBALS.of(relay)
-        own.registry = translating(relay).own("wl_registry")
+        own.registry = translating(relay).add_own("wl_registry")
         relay.to_host(_GET_REGISTRY.encode(DISPLAY, own.registry), None)
 
     hooks.at_start.append(start)
@@ -58,7 +58,7 @@ def _global(hooks: Hooks, wanted: dict[str, int]) -> Hook:
         interface = (raw or b"").decode("ascii", "replace")
         most = wanted.get(interface, 0)
         if most and interface not in own.bound and is_known(interface):
-            new = own.bound[interface] = relay.own(interface)
+            new = own.bound[interface] = relay.add_own(interface)
             own.versions[interface] = min(version, most)
             relay.to_host(_BIND.encode(own.registry, name, interface, min(version, most), new), None)
         function = hooks.at_own_global.get(interface)

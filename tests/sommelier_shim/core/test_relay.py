@@ -12,7 +12,7 @@ from sommelier_shim.core.layouts import interface_layout
 from sommelier_shim.core.objects import ObjectTable
 from sommelier_shim.core.relay import (
     CLIENT_ID_LIMIT,
-    COUNTED_AGAIN,
+    COUNT_SLACK,
     OBJECT_LIMIT,
     UNCONFIRMED_LIMIT,
     Flow,
@@ -183,7 +183,7 @@ def test_objects_that_come_and_go_are_not_limited(talk: Conversation) -> None:
 
 
 def test_a_client_that_is_ahead_is_not_when_the_host_has_confirmed_half(talk: Conversation) -> None:
-    count = UNCONFIRMED_LIMIT + COUNTED_AGAIN
+    count = UNCONFIRMED_LIMIT + COUNT_SLACK
     messages = [message(1, "wl_display.sync", 100 + i) for i in range(count)]  # wl_display.sync
     for first in range(0, count, 1000):
         talk.client(*messages[first : first + 1000])
@@ -228,7 +228,7 @@ def test_objects_are_limited() -> None:
     free = OBJECT_LIMIT - len(talk.relay.requests.objects)
     talk.client(*(message(3, "wl_compositor.create_surface", 100 + i) for i in range(free)))
     assert len(talk.relay.requests.objects) == OBJECT_LIMIT
-    more = [message(3, "wl_compositor.create_surface", 100 + free + i) for i in range(COUNTED_AGAIN + 1)]
+    more = [message(3, "wl_compositor.create_surface", 100 + free + i) for i in range(COUNT_SLACK + 1)]
     with pytest.raises(WireError, match=f"more than {OBJECT_LIMIT} objects"):
         talk.client(*more)
 

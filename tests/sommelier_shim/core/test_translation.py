@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from sommelier_shim.core.hooks import Hooks
-from sommelier_shim.core.relay import COUNTED_AGAIN, UNCONFIRMED_LIMIT, Flow
+from sommelier_shim.core.relay import COUNT_SLACK, UNCONFIRMED_LIMIT, Flow
 from sommelier_shim.core.translation import TranslatingRelay, TranslatingRoutes
 from sommelier_shim.core.wire import FIRST_SERVER_ID, Buffer, WireError, decode
 from sommelier_shim.features import own_globals, registry
@@ -117,7 +117,7 @@ def test_events_of_a_destroyed_object_do_not_reach_its_successor(talk: Conversat
 
 
 def test_an_own_object_is_invisible_and_its_number_is_used_again(talk: Conversation) -> None:
-    own = talk.relay.own("wl_surface")
+    own = talk.relay.add_own("wl_surface")
     talk.host(message(own, "wl_surface.enter", 0), message(1, "wl_display.delete_id", own))
     assert talk.take()[1] == b""
     assert talk.relay.allocate() == own
@@ -125,7 +125,7 @@ def test_an_own_object_is_invisible_and_its_number_is_used_again(talk: Conversat
 
 def test_only_objects_that_await_delete_id_are_unconfirmed(talk: Conversation) -> None:
     talk.client(*(message(3, "wl_compositor.create_surface", 10 + i) for i in range(20)))
-    own = [talk.relay.own("wp_viewport") for _ in range(10)]
+    own = [talk.relay.add_own("wp_viewport") for _ in range(10)]
     for i in range(5):
         talk.relay.add_virtual(100 + i, "wp_viewport")
     assert talk.relay.unconfirmed == 0
@@ -152,7 +152,7 @@ def test_a_pending_callback_is_unconfirmed_and_no_object_of_the_client(talk: Con
 
 
 def test_a_flood_of_callbacks_waits_for_the_host(talk: Conversation) -> None:
-    for first in range(0, UNCONFIRMED_LIMIT + COUNTED_AGAIN, 1000):
+    for first in range(0, UNCONFIRMED_LIMIT + COUNT_SLACK, 1000):
         talk.client(*(message(1, "wl_display.sync", 100 + first + i) for i in range(1000)))
     assert talk.relay.is_ahead
     assert not talk.relay.is_full
@@ -182,7 +182,7 @@ def test_objects_that_the_host_makes_keep_their_number(talk: Conversation) -> No
 
 
 def test_an_error_of_an_own_object_is_reported_for_the_display(talk: Conversation) -> None:
-    own = talk.relay.own("wp_viewport")
+    own = talk.relay.add_own("wp_viewport")
     talk.host(message(1, "wl_display.error", own, 2, "out of buffer"))
     assert talk.take()[1] == message(1, "wl_display.error", 1, 2, "out of buffer")
     assert "out of buffer" in talk.relay.last_error

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from sommelier_shim.core.relay import COUNTED_AGAIN, UNCONFIRMED_LIMIT
+from sommelier_shim.core.relay import COUNT_SLACK, UNCONFIRMED_LIMIT
 from sommelier_shim.core.wire import DISPLAY, FIRST_SERVER_ID, HEADER, encode
 from sommelier_shim.daemon.outlet import QUEUE_HIGH
 from sommelier_shim.daemon.server import raise_descriptor_limit
@@ -298,7 +298,7 @@ def test_a_flood_of_short_lived_objects_waits_for_the_host_and_loses_nothing(sta
                 connection.wait("it was made", partial(_has_made, connection, compositor, new))
             connection.event(1, "delete_id", new)
             if new % 10_000 == 0:
-                assert between.do(unconfirmed) < UNCONFIRMED_LIMIT + 2 * COUNTED_AGAIN
+                assert between.do(unconfirmed) < UNCONFIRMED_LIMIT + 2 * COUNT_SLACK
         flooding.join(60)
         client.sync()
 

@@ -147,7 +147,7 @@ class _KeyFilter:
             manager = OWN_GLOBALS.of(flow.relay).bound.get(EXTENSION, 0)
 
             def extend() -> bytes:
-                keyboard.extension = relay.own(_EXTENDED_KEYBOARD)
+                keyboard.extension = relay.add_own(_EXTENDED_KEYBOARD)
                 return _GET_EXTENDED_KEYBOARD.encode(manager, keyboard.extension, relay.host_id(new))
 
             flow.deferred_suffix = extend if manager else None

@@ -200,7 +200,7 @@ def _announced(flow: Flow, name: int, version: int) -> None:
     relay, outputs = translating(flow.relay), OUTPUTS.of(flow.relay)
     if name in outputs.by_name or len(outputs.by_name) >= _OUTPUT_LIMIT:
         return
-    new = relay.own("wl_output")
+    new = relay.add_own("wl_output")
     output = outputs.by_name[name] = outputs.own[new] = Output(new, min(version, _OUTPUT_VERSION))
     registry = OWN_GLOBALS.of(flow.relay).registry
     relay.to_host(_BIND.encode(registry, name, "wl_output", output.version, new), None)
@@ -219,7 +219,7 @@ def _create_sources(flow: Flow, outputs: Outputs, output: Output) -> None:
     for factory, interface in _SOURCES.items():
         can = factory in own.bound and (factory != AURA or own.versions[AURA] >= _AURA_OUTPUTS)
         if can and interface not in output.sources.values():
-            new = relay.own(interface)
+            new = relay.add_own(interface)
             output.sources[new] = interface
             outputs.own[new] = output
             relay.to_host(_FACTORIES[factory].encode(own.bound[factory], new, output.host_id), None)

@@ -70,7 +70,7 @@ class _Placement:
         if converted == self._sent:
             return b""
         self._sent = converted
-        own = translating(relay).own("xdg_positioner")
+        own = translating(relay).add_own("xdg_positioner")
         translating(relay).disown(own, "xdg_positioner")
         requests = _CREATE_POSITIONER.encode(shell, own) + _requests(own, self._numbers | converted)
         requests += _REPOSITION.encode(relay.host_id(object_id), own, _OWN_TOKEN)

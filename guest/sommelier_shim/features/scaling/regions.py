@@ -110,7 +110,7 @@ def host_region(relay: Relay, compositor: int, parts: Parts, scale: Scale) -> tu
     :returns: its host id, and the requests that create it.
     :raises WireError: the client is too far ahead of the host.
     """
-    own = translating(relay).own("wl_region")
+    own = translating(relay).add_own("wl_region")
     _REGIONS.of(relay).count_host_region(translating(relay), own, len(parts) + 1)
     requests = _CREATE_REGION.encode(compositor, own)
     for message, (x, y, width, height) in parts:

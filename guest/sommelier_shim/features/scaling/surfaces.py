@@ -254,7 +254,7 @@ def viewport_requests(flow: Flow, surface_id: int, surface: Surface) -> bytes:
         return b""
     sent = b""
     if not surface.host_viewport:
-        surface.host_viewport = relay.own("wp_viewport")
+        surface.host_viewport = relay.add_own("wp_viewport")
         sent += _GET_VIEWPORT.encode(viewporter, surface.host_viewport, relay.host_id(surface_id))
     told_source, told_size = surface.sent
     if surface.source != told_source:
