@@ -13,7 +13,7 @@ from typing import Any, Protocol
 from garcon.desktop.desktop_entry import DesktopEntry
 from garcon.session.failures import FailureWatch, has_own_status
 from garcon.session.launch_plan import CannotLaunch, LaunchPlan, plan_launch
-from garcon.session.programs import Programs, StartedProgram, find_program, shell_for
+from garcon.session.programs import Programs, StartedProgram, find_program, interpreter_of
 from garcon.session.session_bus import BusError, NoAnswer, SessionBus
 from garcon.session.terminal_command import in_directory, with_environ
 from garcon.session.user_manager import StartFailed
@@ -175,7 +175,7 @@ class Launcher:
             if plan.terminal:
                 # Find the program first: a terminal that cannot find it opens a window that closes at once.
                 program, directory = find_program(argv[0], plan.directory, session)
-                argv = with_environ([*shell_for(program), program, *argv[1:]], plan.environ)
+                argv = with_environ([*interpreter_of(program), program, *argv[1:]], plan.environ)
                 argv = without_variables(in_directory(argv, directory) if plan.directory else argv)
                 argv = [*self._find_terminal(session), *argv]
             started.append(await self._programs.start(desktop_file_id, argv, plan.environ, plan.directory))

@@ -100,7 +100,7 @@ class Programs:
         complete = self._merged(block or {}) | dict(environ)
         program, directory = find_program(argv[0], directory, complete)
         argv = [program, *argv[1:]]
-        words = [*shell_for(program), *argv]
+        words = [*interpreter_of(program), *argv]
         if block is not None and all(map(_is_utf8, [*words, directory])):  # D-Bus allows only UTF-8.
             additions = {
                 key: value
@@ -183,12 +183,21 @@ def find_program(program: str, directory: str | None, environ: Mapping[str, str]
     return os.path.abspath(found), directory
 
 
-def shell_for(program: str) -> Sequence[str]:
-    """The shell that runs a program, if its file has no format, as with execvp(3); empty for other programs."""
+def interpreter_of(program: str) -> Sequence[str]:
+    """The shell that runs a program, if its file has no format, as with execvp(3); empty for other programs.
+
+    :raises StartFailed: the program is a script whose interpreter is not there.
+    """
     try:
         with open(program, "rb") as stream:
             head = stream.read(_HEAD)
     except OSError:
+        return ()
+    if head.startswith(b"#!") and b"\n" in head:
+        words = head[2:].partition(b"\n")[0].strip(b" \t").replace(b"\t", b" ").split(b" ")
+        interpreter = os.fsdecode(words[0])
+        if interpreter.startswith("/") and not os.path.exists(interpreter):
+            raise StartFailed(f"{program} cannot be executed: there is no interpreter {interpreter!r}")
         return ()
     return () if head.startswith((b"\x7fELF", b"#!")) or b"\0" in head else ("/bin/sh",)
 

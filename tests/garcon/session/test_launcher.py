@@ -105,6 +105,16 @@ async def test_a_program_without_a_format_is_a_shell_script(rig: Rig, terminal: 
     assert rig.answer[2] == ["a", "b c"]
 
 
+@pytest.mark.parametrize("terminal", ["", "Terminal=true"])
+@pytest.mark.parametrize("interpreter", ["/no/such/python2", "/bin/sh\r"])
+async def test_a_script_without_its_interpreter_names_it(rig: Rig, interpreter: str, terminal: str) -> None:
+    program = rig.home / "opt/script"
+    program.write_bytes(f"#! {interpreter} -e\n".encode())
+    program.chmod(0o755)
+    sentence = f"{program} cannot be executed: there is no interpreter {interpreter!r}"
+    assert (await rig.launch(f'Exec="{program}"\n{terminal}')).endswith(sentence)
+
+
 @pytest.mark.parametrize("name", ["a=b", "-n"])
 async def test_a_program_with_a_strange_name_runs_in_a_terminal(rig: Rig, name: str) -> None:
     (rig.home / "opt/game/teller").rename(rig.home / name)
