@@ -152,3 +152,18 @@ def test_a_block_gives_back_what_it_did_not_expect() -> None:
         left = left[len(space) :]
     assert block.take(len(data) - 2) is None
     assert block.leave() == data
+
+
+def test_the_buffers_can_be_had_again_if_nothing_was_received() -> None:
+    block = IncomingBlock(1, 4)
+    assert block.begin(b"")
+    frames = full(1, 3)
+    said = b""
+    for part in (frames[: 2 * STEP + 100], frames[2 * STEP + 100 :]):
+        block.spaces()
+        left = part
+        for space in block.spaces():
+            space[: len(left)] = left[: len(space)]
+            left = left[len(space) :]
+        said += block.take(len(part)) or b""
+    assert said == b"".join(frames[STEP * number + 12 : STEP * (number + 1)] for number in range(3))
