@@ -48,11 +48,12 @@ class OpenRequests:
         """Cancel every question to the user."""
         await self._tasks.close()
 
-    async def open_url(self, guest: Guest, text: str) -> None:
+    async def open_url(self, guest: Guest, text: str, count: Callable[[], None]) -> None:
         """Open a URL for a container; with the policy ``ask`` this waits two seconds for the user's answer.
 
         A later answer, and a failure of the opener after it, reach the events.
 
+        :param count: is called for a request that the policy allows, and raises GuestlinkError above a limit.
         :raises GuestlinkError: the URL is refused; the message is for the container.
         """
         container = guest.container
@@ -68,9 +69,10 @@ class OpenRequests:
             question,
             lambda: self._desktop.open_url(url, lambda error: self._failed(guest, shown, error)),
             ("opened", shown),
+            count,
         )
 
-    async def open_terminal(self, guest: Guest, words: list[str]) -> None:
+    async def open_terminal(self, guest: Guest, words: list[str], count: Callable[[], None]) -> None:
         """Open a terminal for a container, by the same rules as :meth:`open_url`."""
         name = guest.container.name
         shown = visible_line(" ".join(words), QUESTION_LIMIT)
@@ -80,12 +82,20 @@ class OpenRequests:
             f"Open a terminal in the container {name}?" + (f"\n\n{shown}" if shown else ""),
             lambda: self._desktop.open_terminal(name, words),
             ("terminal", shown),
+            count,
         )
 
     async def _decide(
-        self, guest: Guest, policy: str, question: str, act: Callable[[], Awaitable[None]], done: tuple[str, str]
+        self,
+        guest: Guest,
+        policy: str,
+        question: str,
+        act: Callable[[], Awaitable[None]],
+        done: tuple[str, str],
+        count: Callable[[], None],
     ) -> None:
         if policy == "allow":
+            count()
             await act()
             guest.event(*done)
         elif policy == "deny":
@@ -99,6 +109,7 @@ class OpenRequests:
                 hint="try again after the answer",
             )
         else:
+            count()
             self._asking.add(guest.container.name)
             name = f"question of {guest.container.name}"
             asked = self._tasks.start(self._ask(guest, question, act, done), name=name)

@@ -17,12 +17,25 @@ from guestlink_host.names import visible_line
 
 WORDS_LIMIT, WORDS_LENGTH = 1000, 128 * 1024
 """Words of a terminal's command, and characters of all words together: Linux's limit for one argument."""
-OPENING_LIMIT, OPENING_WINDOW = 10, 15.0
-"""URLs and terminals that all containers together may open in this number of seconds (chromeos-garcon.md §6.15)."""
+OPENING_LIMIT = 10
+"""URLs and terminals that the host opens for all containers together in a window (chromeos-garcon.md §6.15)."""
+CONTAINER_OPENING_LIMIT = 8
+"""URLs and terminals that the host opens for one container in a window: one container leaves some to the others."""
+OPENING_WINDOW = 15.0
+"""Seconds of the window of both limits."""
+EVENT_LIMIT, EVENT_WINDOW = 10, 15.0
+"""Refused requests of one container that become events, and seconds: one container must not fill the event log."""
+
+
+class TooManyOpenings(GuestlinkError):
+    """The host has opened enough URLs and terminals for now."""
 
 
 class Opening:
     """The RPCs that open URLs and terminals.
+
+    Requests that the policy or a check refuses do not count against the limits, so that a container whose requests
+    are refused delays no other.
 
     :param requests: decides, and opens them.
     :param limit: limits them, for all containers together.
@@ -33,13 +46,14 @@ class Opening:
         self._check = check
         self._requests = requests
         self._limit = limit
+        self._own_limit = RateLimit(CONTAINER_OPENING_LIMIT, OPENING_WINDOW)
+        self._events = RateLimit(EVENT_LIMIT, EVENT_WINDOW)
 
     async def open_url(self, request: pb.OpenUrlRequest) -> common_pb2.EmptyMessage:
         """Open a URL on the desktop, if the policy and the user allow it."""
         self._check.call(request.token, "OpenUrl")
-        self._check_limit()
         try:
-            await self._requests.open_url(self._guest, request.url)
+            await self._requests.open_url(self._guest, request.url, self._count)
         except GuestlinkError as error:
             raise self._not_opened("OpenUrl", visible_line(request.url, 200), error) from error
         return common_pb2.EmptyMessage()
@@ -47,7 +61,6 @@ class Opening:
     async def open_terminal(self, request: pb.OpenTerminalRequest) -> common_pb2.EmptyMessage:
         """Open a terminal on the desktop that runs a command in the container."""
         self._check.call(request.token, "OpenTerminal")
-        self._check_limit()
         words = list(request.params)
         try:
             if len(words) > WORDS_LIMIT or sum(map(len, words)) > WORDS_LENGTH:
@@ -57,17 +70,31 @@ class Opening:
                 )
             if any("\0" in word for word in words):
                 raise GuestlinkError("the command has a NUL byte", hint="no program can get one as an argument")
-            await self._requests.open_terminal(self._guest, words)
+            await self._requests.open_terminal(self._guest, words, self._count)
         except GuestlinkError as error:
             raise self._not_opened("OpenTerminal", "terminal", error) from error
         return common_pb2.EmptyMessage()
 
     def _not_opened(self, method: str, what: str, error: GuestlinkError) -> Refusal:
         """The answer to the container: what is wrong, and on a second line what to do."""
-        self._guest.event("failed" if isinstance(error, DesktopFailed) else "refused", f"{what}: {error}")
+        if self._events.allows(time.monotonic()):
+            self._guest.event("failed" if isinstance(error, DesktopFailed) else "refused", f"{what}: {error}")
+        code = "RESOURCE_EXHAUSTED" if isinstance(error, TooManyOpenings) else "FAILED_PRECONDITION"
         lines = [f"Failure in {method}: {error}", *filter(None, [error.hint])]
-        return Refusal("FAILED_PRECONDITION", "\n".join(lines))
+        return Refusal(code, "\n".join(lines))
 
-    def _check_limit(self) -> None:
-        if not self._limit.allows(time.monotonic()):
-            raise Refusal("RESOURCE_EXHAUSTED", f"more than {OPENING_LIMIT} openings in {OPENING_WINDOW:g} s")
+    def _count(self) -> None:
+        """Count a request that the policy allows.
+
+        :raises TooManyOpenings: a limit is reached.
+        """
+        now = time.monotonic()
+        for limit, count, whose in (
+            (self._own_limit, CONTAINER_OPENING_LIMIT, "of one container"),
+            (self._limit, OPENING_LIMIT, "of all containers together"),
+        ):
+            if not limit.allows(now):
+                raise TooManyOpenings(
+                    f"the host opens at most {count} links and terminals {whose} in {OPENING_WINDOW:g} s",
+                    hint="try again in a few seconds",
+                )

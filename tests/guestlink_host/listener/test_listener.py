@@ -34,6 +34,7 @@ async def host(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Host]:
 def endless_windows(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let the windows of rate limits never end."""
     monkeypatch.setattr("guestlink_host.host_daemon.OPENING_WINDOW", 1e6)
+    monkeypatch.setattr("guestlink_host.listener.opening.OPENING_WINDOW", 1e6)
     monkeypatch.setattr("guestlink_host.listener.registration.REGISTRATION_WINDOW", 1e6)
 
 
@@ -161,6 +162,45 @@ async def test_the_eleventh_opening_in_fifteen_seconds_is_refused_for_all_contai
         await two.call("OpenTerminal", params=[str(number)])
     assert (await refused(one, "OpenUrl", url="https://example.org/"))[0] == "RESOURCE_EXHAUSTED"
     assert (await refused(two, "OpenTerminal"))[0] == "RESOURCE_EXHAUSTED"
+
+
+@pytest.mark.usefixtures("endless_windows")
+@pytest.mark.parametrize("url", ["https://example.org/", "file:///etc/passwd"], ids=["policy", "file"])
+async def test_refused_requests_of_one_container_use_up_nobodys_openings(host: Host, url: str) -> None:
+    flooder, other = await host.registered("flooder"), await host.registered("other")
+    await host.ask("policy", name="flooder", url="deny")
+    for _ in range(12):
+        assert (await refused(flooder, "OpenUrl", url=url))[0] == "FAILED_PRECONDITION"
+    await other.call("OpenUrl", url="https://example.org/")
+
+
+@pytest.mark.usefixtures("endless_windows")
+async def test_one_container_leaves_openings_to_the_others(host: Host) -> None:
+    one, two = await host.registered("one"), await host.registered("two")
+    for number in range(8):
+        await one.call("OpenUrl", url=f"https://example.org/{number}")
+    code, text = await refused(one, "OpenUrl", url="https://example.org/")
+    assert (code, text.splitlines()) == (
+        "RESOURCE_EXHAUSTED",
+        [
+            "Failure in OpenUrl: the host opens at most 8 links and terminals of one container in 1e+06 s",
+            "try again in a few seconds",
+        ],
+    )
+    assert "at most 8 links" in (await host.events("refused"))[0]
+    await two.call("OpenUrl", url="https://example.org/")
+
+
+async def test_refused_requests_of_one_container_do_not_fill_the_event_log(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("guestlink_host.listener.opening.EVENT_WINDOW", 1e6)
+    async with host_in_test(monkeypatch) as host:
+        guest = await host.registered()
+        await host.ask("policy", name="demo", url="deny")
+        for _ in range(12):
+            await refused(guest, "OpenUrl", url="https://example.org/")
+        assert len(await host.events("refused")) == 10
 
 
 @pytest.mark.usefixtures("endless_windows")
