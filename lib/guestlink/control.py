@@ -26,6 +26,9 @@ LINE_LIMIT = 16 * 1024 * 1024
 CONNECTION_LIMIT = 64
 """Connections at a time; a user needs fewer, and a runaway script is stopped."""
 
+ONE_VERSION = "the command and the daemon may be of different versions: update both programs to the same version"
+"""Advice for a call or a field that our own commands always send right."""
+
 Handler = Callable[[dict[str, Any]], Awaitable[dict[str, Any]]]
 
 
@@ -60,7 +63,7 @@ class ControlClient:
             sock.settimeout(timeout)
             try:
                 sock.sendall(json.dumps({"call": name, **fields}).encode() + b"\n")
-                line = _read_line(sock)
+                line = _read_line(sock, self._daemon)
             except TimeoutError as error:
                 raise GuestlinkError(f"{self._daemon} did not answer within {timeout:g} s") from error
             except OSError as error:
@@ -78,13 +81,19 @@ class ControlClient:
         return result if isinstance(result, dict) else {}
 
 
-def _read_line(sock: socket.socket) -> bytes:
+def _read_line(sock: socket.socket, daemon: str) -> bytes:
+    """The daemon's answer; without a newline if the daemon closed the connection before its end.
+
+    :raises GuestlinkError: the answer is longer than :data:`LINE_LIMIT`.
+    """
     received = bytearray()
-    while not received.endswith(b"\n") and len(received) < LINE_LIMIT:
-        chunk = sock.recv(1 << 16)
-        if not chunk:
-            break
+    while not received.endswith(b"\n") and (chunk := sock.recv(1 << 16)):
         received += chunk
+        if len(received) > LINE_LIMIT:
+            raise GuestlinkError(
+                f"the answer of {daemon} is longer than {LINE_LIMIT >> 20} MiB",
+                hint="`journalctl --user` may show what is wrong with the daemon",
+            )
     return bytes(received)
 
 
@@ -171,7 +180,7 @@ class ControlServer:
         handler = self._handlers.get(name) if isinstance(name, str) else None
         if request is None or handler is None:
             sentence = f"the daemon does not know the call {name!r}"
-            return {"error": sentence, "hint": "update both to one version"}
+            return {"error": sentence, "hint": ONE_VERSION}
         try:
             return {"ok": await handler(request)}
         except GuestlinkError as error:

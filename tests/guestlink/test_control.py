@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import socket
 from collections.abc import AsyncIterator
@@ -84,6 +85,22 @@ async def test_nobody_there_is_told_with_a_remedy(tmp_path: Path) -> None:
     with pytest.raises(DaemonNotRunning, match="tester is not running") as caught:
         client.call("echo")
     assert caught.value.hint == "start it"
+
+
+async def test_an_endless_answer_is_called_so(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("guestlink.control.LINE_LIMIT", 1 << 20)
+    assert len((await _call(path, "echo", text="x" * ((1 << 20) - 100)))["text"]) == (1 << 20) - 100
+
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readline()
+        with contextlib.suppress(OSError):
+            writer.write(b"x" * (1 << 21) + b"\n")
+            await writer.drain()
+        writer.close()
+
+    async with await asyncio.start_unix_server(answer, str(path.with_name("other.sock"))):
+        with pytest.raises(GuestlinkError, match="the answer of tester is longer than 1 MiB"):
+            await _call(path.with_name("other.sock"), "echo")
 
 
 async def test_a_daemon_that_hangs_up_is_told(tmp_path: Path) -> None:

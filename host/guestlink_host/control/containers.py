@@ -36,7 +36,7 @@ def describe(parts: Parts, container: Container) -> dict[str, Any]:
         "applications": len(guest.publisher.applications),
         "lists": guest.publisher.lists,
         "pending": guest.pending,
-        "mime_types": len(guest.mime_types),
+        "mime_types": guest.mime_types,
         "username": guest.info.username,
         "homedir": guest.info.homedir,
         "sftp_port": guest.info.sftp_port,

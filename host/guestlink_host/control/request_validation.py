@@ -9,13 +9,12 @@ from __future__ import annotations
 import ipaddress
 import os
 from collections.abc import Callable, Sequence
+from typing import TypeGuard
 
 from guestlink.address import TcpAddress, UnixAddress, VsockAddress, parse_address
 from guestlink.command_line import in_words
+from guestlink.control import ONE_VERSION
 from guestlink.errors import GuestlinkError
-
-_ONE_VERSION = "the command and the daemon may be of different versions: update both to one"
-"""Advice for a field that our own commands always send right."""
 
 
 def text(key: str, value: object) -> str:
@@ -23,20 +22,29 @@ def text(key: str, value: object) -> str:
     if value is None:
         return ""
     if not isinstance(value, str):
-        raise GuestlinkError(f"the field {key} is not a text: {value!r:.40}", hint=_ONE_VERSION)
+        raise GuestlinkError(f"the field {key} is not a text: {value!r:.40}", hint=ONE_VERSION)
     return value
 
 
 def flag(key: str, value: object) -> bool:
-    """Whether the field is set to a true value."""
-    return bool(value)
+    """Whether the field is true; false if the field is missing."""
+    if value is None:
+        return False
+    if not isinstance(value, bool):
+        raise GuestlinkError(f"the field {key} is not true or false: {value!r:.40}", hint=ONE_VERSION)
+    return value
+
+
+def _is_whole(value: object) -> TypeGuard[int]:
+    """Whether a value is a whole number; JSON's ``true`` is an ``int`` in Python, and none here."""
+    return isinstance(value, int) and not isinstance(value, bool)
 
 
 def number(low: int, high: int) -> Callable[[str, object], int]:
     """A check for a whole number from ``low`` to ``high``."""
 
     def check(key: str, value: object) -> int:
-        if not isinstance(value, int) or not low <= value <= high:
+        if not _is_whole(value) or not low <= value <= high:
             raise GuestlinkError(
                 f"the {key} {value!r:.40} is not a whole number from {low} to {high}",
                 hint=f"choose a {key} from {low} to {high}",
@@ -54,7 +62,7 @@ def numbers(limit: int, low: int, high: int) -> Callable[[str, object], list[int
         if (
             not isinstance(values, list)
             or len(values) > limit
-            or not all(isinstance(one, int) and low <= one <= high for one in values)
+            or not all(_is_whole(one) and low <= one <= high for one in values)
         ):
             raise GuestlinkError(
                 f"the field {key} is not a list of numbers from {low} to {high}",

@@ -63,6 +63,10 @@ async def _share(
     from guestlink_host.border.url_policy import Share
     from guestlink_host.containers.registry import SHARE_LIMIT
 
+    if inside is not None and host is None:
+        raise GuestlinkError(
+            f"the call shares no folder of this machine as {inside}", hint="give the field host, too"
+        )
     guest = parts.services.guest(name)
     shares = {share.host: share for share in guest.container.shares}
     if host is not None:
@@ -73,7 +77,8 @@ async def _share(
         raise GuestlinkError(
             f"{forget} is not shared with {name}", hint=f"`guestlink-host share {name}` lists the shared folders"
         )
-    guest.container = parts.containers.change(name, shares=tuple(shares.values()))
+    if host is not None or forget is not None:
+        guest.container = parts.containers.change(name, shares=tuple(shares.values()))
     return {"shares": [share._asdict() for share in shares.values()]}
 
 

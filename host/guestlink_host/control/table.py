@@ -10,6 +10,8 @@ from collections.abc import Awaitable, Callable
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
+from guestlink.control import ONE_VERSION
+from guestlink.errors import GuestlinkError
 from guestlink_host.control import applications, attaching, candidates, containers, rights, serving, shells
 from guestlink_host.control.command import Call, Command
 
@@ -34,5 +36,8 @@ def handlers(parts: Parts) -> dict[str, Callable[[dict[str, Any]], Awaitable[dic
 
 
 async def _serve(call: Call, parts: Parts, request: dict[str, Any]) -> dict[str, Any]:
+    known = [field.name for field in call.fields]
+    if unknown := sorted(request.keys() - known):
+        raise GuestlinkError(f"the daemon does not know the field {unknown[0]!r:.80}", hint=ONE_VERSION)
     fields = {field.name: field.check(field.name, request.get(field.name)) for field in call.fields}
     return await call.serve(parts, **fields)
