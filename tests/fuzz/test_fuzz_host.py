@@ -47,6 +47,7 @@ def rig(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> It
         monkeypatch.setattr("guestlink_host.host_daemon.OPENING_LIMIT", 10**9)
         monkeypatch.setattr("guestlink_host.listener.opening.CONTAINER_OPENING_LIMIT", 10**9)
         monkeypatch.setattr("guestlink_host.listener.registration.REGISTRATION_LIMIT", 10**9)
+        monkeypatch.setattr("guestlink_host.listener.application_lists.LIST_LIMIT", 10**9)
         monkeypatch.setattr("guestlink_host.listener.linux_host.FAILURES", 10**9)
         monkeypatch.setattr("guestlink_host.border.user_notifications.notify", lambda summary, text: None)
         host = runner.run(

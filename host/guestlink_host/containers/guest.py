@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import itertools
 import logging
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -49,6 +49,7 @@ class Guest:
     :param publisher: keeps its launchers.
     :param event: is called for each event with a word and a detail.
     :param status: returns a container's status at its manager; ``""`` without a manager.
+    :ivar mime_types: number of file name extensions for which the container has a MIME type.
     """
 
     def __init__(
@@ -64,7 +65,7 @@ class Guest:
         self.publisher = publisher
         self.registered = False
         self.pending = 0
-        self.mime_types: Mapping[str, str] = {}
+        self.mime_types = 0
         self.info = SessionInfo()
         self.event = event
         self._status = status

@@ -124,7 +124,7 @@ class Containers:
             )
         if len(self._known) >= CONTAINER_LIMIT:
             raise GuestlinkError(f"there are {CONTAINER_LIMIT} containers already", hint="remove one first")
-        container = Container(name, str(uuid.uuid4()), **fields)
+        container = Container(name, new_token(), **fields)
         self._store({**self._known, name: container})
         return container
 
@@ -150,7 +150,7 @@ class Containers:
 
     def renew_token(self, name: str) -> Container:
         """Give a container that has stopped a new token for its next start (chromeos-garcon.md §2.3)."""
-        container = self.change(name, token=str(uuid.uuid4()))
+        container = self.change(name, token=new_token())
         self.prepare(container)
         return container
 
@@ -207,6 +207,11 @@ class Containers:
 
 
 _FULL = (errno.ENOSPC, errno.EDQUOT)
+
+
+def new_token() -> str:
+    """A new token for a container."""
+    return str(uuid.uuid4())
 
 
 def write_in_place(path: Path, content: bytes, mode: int) -> None:

@@ -21,7 +21,7 @@ from guestlink_host.names import is_usable_id, visible_line
 _log = logging.getLogger(__name__)
 
 FAILURES, FAILURE_WINDOW = 5, 60.0
-"""Failures that one container may report in this number of seconds: each becomes a notification."""
+"""Failures that one container may report in a window, and the window in seconds: each becomes a notification."""
 DETAIL_LIMIT = 300
 """Characters of the container's text that are shown."""
 _STATUS_LIMIT, _SIGNAL_LIMIT = 255, 64

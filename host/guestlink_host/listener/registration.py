@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import os
 import time
 
 from guestlink.errors import GuestlinkError
@@ -12,13 +11,13 @@ from guestlink.pb import container_host_pb2 as pb
 from guestlink.rpc import Refusal
 from guestlink_host.border.rate_limit import RateLimit
 from guestlink_host.containers.guest import Guest
-from guestlink_host.containers.registry import Containers
+from guestlink_host.containers.registry import Containers, new_token
 from guestlink_host.listener.token_check import NOT_REGISTERED, TokenCheck
 
 _log = logging.getLogger(__name__)
 
 REGISTRATION_LIMIT, REGISTRATION_WINDOW = 50, 5.0
-"""Registrations of one container in this number of seconds: after each we connect and fetch every icon again."""
+"""Registrations of one container in a window, and its seconds; each makes the host connect and fetch every icon."""
 
 
 class Registration:
@@ -52,7 +51,7 @@ class Registration:
         _log.info("%s shut down", guest.container.name)
         guest.gone()
         # The old token is invalid from now on, even if the new one cannot be stored.
-        guest.container = guest.container._replace(token=os.urandom(18).hex())
+        guest.container = guest.container._replace(token=new_token())
         try:
             guest.container = self._containers.renew_token(guest.container.name)
         except GuestlinkError as error:

@@ -36,6 +36,7 @@ def endless_windows(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("guestlink_host.host_daemon.OPENING_WINDOW", 1e6)
     monkeypatch.setattr("guestlink_host.listener.opening.OPENING_WINDOW", 1e6)
     monkeypatch.setattr("guestlink_host.listener.registration.REGISTRATION_WINDOW", 1e6)
+    monkeypatch.setattr("guestlink_host.listener.application_lists.LIST_WINDOW", 1e6)
 
 
 async def refused(guest: FakeGarcon, method: str, **fields: object) -> tuple[str, str]:
@@ -486,6 +487,19 @@ async def test_mime_types_are_kept_and_bounded(host: Host) -> None:
     assert (await host.entry())["mime_types"] == 1
     code, _ = await refused(guest, "UpdateMimeTypes", mime_type_mappings={str(n): "a/b" for n in range(50_001)})
     assert code == "FAILED_PRECONDITION"
+
+
+@pytest.mark.usefixtures("endless_windows")
+async def test_a_container_cannot_keep_the_host_busy_with_lists(host: Host) -> None:
+    guest, other = await host.registered(), await host.registered("other")
+    for _ in range(25):
+        await guest.call("UpdateApplicationList")
+        await guest.call("UpdateMimeTypes")
+    for method in ("UpdateApplicationList", "UpdateMimeTypes"):
+        code, text = await refused(guest, method)
+        assert code == "RESOURCE_EXHAUSTED"
+        assert text.startswith(f"Failure in {method}: the host accepts at most 50 lists in")
+        await other.call(method)
 
 
 async def test_session_info_is_asked_after_registration(host: Host) -> None:
