@@ -25,7 +25,7 @@ one block."""
 class Outlet:
     """Sends to one transport.
 
-    :param on_wait: called with True when the queue becomes non-empty, and with False when it is empty again.
+    :param on_wait: called when :meth:`send` has put the first data into the empty queue.
     :ivar queued: queued bytes; :ivar descriptors: queued descriptors.
     :ivar broken: whether the transport failed or is closed; :meth:`send` drops everything then.
     :ivar refusal: why the transport failed, if it refused a descriptor; otherwise "".
@@ -37,7 +37,7 @@ class Outlet:
     __slots__ = ("_on_wait", "_queue", "_send", "broken", "descriptors", "is_clear", "queued", "refusal", "retry",
                  "sent_bytes")  # fmt: skip
 
-    def __init__(self, transport: Transport, on_wait: Callable[[bool], None]) -> None:
+    def __init__(self, transport: Transport, on_wait: Callable[[], None]) -> None:
         self._send = transport.send
         self._on_wait = on_wait
         self._queue: deque[tuple[bytearray, list[int] | None]] = deque()
@@ -100,7 +100,6 @@ class Outlet:
             self._drop()
         if not queue:
             self.is_clear = not self.broken
-            self._on_wait(False)
 
     def close(self) -> None:
         """Drop the queued data and close its descriptors. The caller closes the transport."""
@@ -140,7 +139,7 @@ class Outlet:
             return
         queue.append((bytearray(data), descriptors))
         if len(queue) == 1:
-            self._on_wait(True)
+            self._on_wait()
 
     def _drop(self) -> None:
         for _, descriptors in self._queue:

@@ -37,7 +37,7 @@ class OwnConnection:
     ) -> None:
         self._loop = loop
         self._transport = transport
-        self._outlet = Outlet(transport, lambda waits: None)
+        self._outlet = Outlet(transport, lambda: None)
         self._on_event = on_event
         self._on_end = on_end
         self._tail = b""

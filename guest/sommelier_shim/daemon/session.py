@@ -57,7 +57,7 @@ class Peer:
         self.paused = False
         self.hung_up = False
         self.watched = NOT_WATCHED
-        self.outlet = Outlet(transport, self._waiting)
+        self.outlet = Outlet(transport, self._queue_changed)
         self.receive = transport.receive
         self.flow: Flow
         self.other = self
@@ -88,15 +88,18 @@ class Peer:
         self.outlet.close()
         self.transport.close()
 
-    def _waiting(self, waits: bool) -> None:
+    def _queue_changed(self) -> None:
+        """The outlet has begun a queue, or has been flushed: wait for the right moment of the next flush, and let
+        the session go on."""
         self.watch()
         if self.outlet.retry:
             self.session.loop.call_later(_RETRY_TIME, self._retry)
+        self.session.queue_changed(self)
 
     def _retry(self) -> None:
         if not self.outlet.broken:
             self.outlet.flush()
-            self._flushed()
+            self._queue_changed()
 
     def break_cycles(self) -> None:
         """Break the reference cycles; the peer is unusable afterwards."""
@@ -142,6 +145,8 @@ class Peer:
         other = self.other
         if not other.outlet.is_clear or flow.relay.is_ahead:
             self.session.hold(self)
+            if other.outlet.broken:
+                self.session.send_failed(other)
         if other.paused:
             self.session.resume(other)
 
@@ -149,7 +154,7 @@ class Peer:
         """Handle the other events (writable, hang-up), and return whether to read."""
         if events & WRITABLE:
             self.outlet.flush()
-            self._flushed()
+            self._queue_changed()
         if not self.session.is_open or self.ended or not events & ~WRITABLE:
             return False
         if self.paused:
@@ -157,12 +162,6 @@ class Peer:
             self.watch()
             self.session.hung_up()
         return not self.paused
-
-    def _flushed(self) -> None:
-        if self.outlet.retry:
-            self.session.loop.call_later(_RETRY_TIME, self._retry)
-        self.watch()
-        self.session.sent(self)
 
 
 class Session:
@@ -200,21 +199,18 @@ class Session:
         self.host.watch()
 
     def hold(self, peer: Peer) -> None:
-        """Stop reading a peer if the other peer's queue is full; handle a broken transport of the other peer."""
-        other = peer.other
-        if other.outlet.is_full or (peer is self.client and self.relay.is_ahead):
+        """Stop reading a peer if the other peer's queue is full, or the client is ahead of the host."""
+        if peer.other.outlet.is_full or (peer is self.client and self.relay.is_ahead):
             peer.paused = True
             peer.watch()
-        if other.outlet.broken:
-            self._send_failed(other)
 
-    def sent(self, peer: Peer) -> None:
-        """The outlet sent queued data of a peer: resume reading the other peer, or close the session."""
+    def queue_changed(self, peer: Peer) -> None:
+        """Data for a peer has been queued or sent: resume reading the other peer, or close the session."""
         other = peer.other
         if other.paused:
             self.resume(other)
         if peer.outlet.broken:
-            self._send_failed(peer)
+            self.send_failed(peer)
         elif other.ended and not peer.outlet.queued:
             self.close()
 
@@ -276,7 +272,7 @@ class Session:
         other.watch()
         self._start_draining()
 
-    def _send_failed(self, peer: Peer) -> None:
+    def send_failed(self, peer: Peer) -> None:
         """Sending to a peer failed, but its own last data may still be unread."""
         other = peer.other
         if peer.outlet.refusal and not self._reported:
