@@ -33,9 +33,11 @@ from guestlink.part_stack import PartStack, StartablePart
 
 @dataclass(frozen=True)
 class Parts:
-    """The parts that calls use.
+    """The parts, for the calls and for the daemon.
 
     :ivar environ: the session's environment.
+    :ivar failures: the daemon starts this part after garcon begins to register, and only for a Linux host.
+    :ivar sftp: the daemon starts this part together with its own server, before each registration.
     :ivar startable: the parts that the daemon starts when its servers run, and before it registers.
     """
 
@@ -56,7 +58,10 @@ class Parts:
 def make_parts(
     stack: PartStack, config: Config, environ: Mapping[str, str], runtime: Path, host: HostConnection
 ) -> Parts:
-    """Make every part and start none. The stack closes the parts that need no start.
+    """Make every part and start none.
+
+    The stack closes the bus, the programs, the launcher and the SFTP stream. The daemon adds the other parts to the
+    stack when it starts them.
 
     :param runtime: our private directory.
     """
@@ -77,7 +82,7 @@ def make_parts(
         publisher=publisher,
         entries=entries,
         launcher=stack.add(launcher),
-        failures=stack.add(failures),
+        failures=failures,
         icons=IconLookup(environ, config[ICON_THEME]),
         shells=shells,
         sftp=stack.add(sftp),
