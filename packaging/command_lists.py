@@ -34,8 +34,8 @@ def manual() -> str:
                 lines += _entry(command)
     lines.append(_JSON)
     for command in COMMANDS:
-        if command.json:
-            lines += [".TP", f".B {command.name}", *_sentences(command.json)]
+        if command.json_text:
+            lines += [".TP", f".B {command.name}", *_sentences(command.json_text)]
     return "\n".join(lines) + "\n"
 
 
@@ -60,7 +60,7 @@ def _usage(command: Command) -> str:
     for argument in command.arguments:
         if not argument.is_switch:
             words.append(_operand(argument))
-    if command.json:
+    if command.json_text:
         words.append(f"[{_bold('--json')}]")
     return "".join(f" {word}" for word in words)
 

@@ -26,7 +26,7 @@ LINE_LIMIT = 16 * 1024 * 1024
 CONNECTION_LIMIT = 64
 """Connections at a time; a user needs fewer, and a runaway script is stopped."""
 
-ONE_VERSION = "the command and the daemon may be of different versions: update both programs to the same version"
+ONE_VERSION = "the command and the daemon may be of different versions: update both, then restart the daemon"
 """Advice for a call or a field that our own commands always send right."""
 
 Handler = Callable[[dict[str, Any]], Awaitable[dict[str, Any]]]

@@ -24,6 +24,8 @@ _log = logging.getLogger(__name__)
 
 _SHOWN = 300
 """Characters of a URL in an event and a notification."""
+_KINDS = {"url": "URLs", "terminal": "terminals"}
+"""What a policy is about, by its key, for messages."""
 
 
 class OpenRequests:
@@ -65,7 +67,7 @@ class OpenRequests:
         shown = visible_line(url, _SHOWN)
         await self._decide(
             guest,
-            guest.container.policies(self._config)["url"],
+            "url",
             question,
             lambda: self._desktop.open_url(url, lambda error: self._failed(guest, shown, error)),
             ("opened", shown),
@@ -78,7 +80,7 @@ class OpenRequests:
         shown = visible_line(" ".join(words), QUESTION_LIMIT)
         await self._decide(
             guest,
-            guest.container.policies(self._config)["terminal"],
+            "terminal",
             f"Open a terminal in the container {name}?" + (f"\n\n{shown}" if shown else ""),
             lambda: self._desktop.open_terminal(name, words),
             ("terminal", shown),
@@ -88,19 +90,20 @@ class OpenRequests:
     async def _decide(
         self,
         guest: Guest,
-        policy: str,
+        kind: str,
         question: str,
         act: Callable[[], Awaitable[None]],
         done: tuple[str, str],
         count: Callable[[], None],
     ) -> None:
+        policy = guest.container.policies(self._config)[kind]
         if policy == "allow":
             count()
             await act()
             guest.event(*done)
         elif policy == "deny":
             raise GuestlinkError(
-                "the host's policy for this container forbids it",
+                f"the host's policy does not let this container open {_KINDS[kind]}",
                 hint=f"on the host, `guestlink-host policy {guest.container.name}` shows and changes the policy",
             )
         elif guest.container.name in self._asking:
@@ -112,7 +115,7 @@ class OpenRequests:
             count()
             self._asking.add(guest.container.name)
             name = f"question of {guest.container.name}"
-            asked = self._tasks.start(self._ask(guest, question, act, done), name=name)
+            asked = self._tasks.start(self._ask(guest, kind, question, act, done), name=name)
             try:
                 await asyncio.wait({asked}, timeout=OUTCOME_TIME)
             finally:
@@ -122,12 +125,12 @@ class OpenRequests:
                 raise error
 
     async def _ask(
-        self, guest: Guest, question: str, act: Callable[[], Awaitable[None]], done: tuple[str, str]
+        self, guest: Guest, kind: str, question: str, act: Callable[[], Awaitable[None]], done: tuple[str, str]
     ) -> GuestlinkError | None:
         """Ask the user, and do as the user decides; returns why it was not done."""
         try:
             if not await self._desktop.ask(question):
-                return GuestlinkError("the host's user does not allow it")
+                return GuestlinkError(f"the host's user refused to open the {'link' if kind == 'url' else kind}")
             await act()
             guest.event(*done)
         except GuestlinkError as error:

@@ -159,9 +159,10 @@ class Guest:
             return {"address": f"vsock:any:{VSOCK_ANY_PORT}", "cid": link.address.cid}
         listening = parse_address(self.container.listen) if self.container.listen else None
         if not isinstance(listening, TcpAddress):
+            name = self.container.name
             raise GuestlinkError(
-                f"{self.container.name} has no address of this host to connect to",
-                hint="remove it, and add it again with --listen tcp:HOST:PORT",
+                f"the container {name} cannot reach vsh: guestlink-host knows no TCP address of this host for it",
+                hint=f"`guestlink-host remove {name}`, then `guestlink-host add {name} --listen tcp:HOST:PORT …`",
             )
         return {"address": str(TcpAddress(listening.host, 0)), "token": self.container.token}
 

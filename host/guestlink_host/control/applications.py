@@ -124,7 +124,7 @@ COMMANDS = (
                 "name", nargs="?", metavar="NAME", help="only this container's applications", completes="containers"
             ),
         ),
-        json="an array of objects with `container`, `id`, `name` and `no_display`",
+        json_text="an array of objects with `container`, `id`, `name` and `no_display`",
         run=_print_apps,
         call=Call(_apps, (Field("name", text),)),
     ),
@@ -172,7 +172,7 @@ COMMANDS = (
                 help="file to write; - is standard output (default: ID.png or ID.svg in the current directory)",
             ),
         ),
-        json="an object with `path`, `format` and `bytes`",
+        json_text="an object with `path`, `format` and `bytes`",
         run=_write_icon,
         call=Call(
             _icon,

@@ -192,7 +192,12 @@ _CHOOSE = (
         choices=KINDS,
         help="search only this manager's containers (default: all managers of this machine)",
     ),
-    argument("--place", metavar="PLACE", default="", help="LXD's or Incus's project, or LXC's directory"),
+    argument(
+        "--place",
+        metavar="PLACE",
+        default="",
+        help="search only this project of LXD or Incus, or this directory of LXC (its lxc.lxcpath)",
+    ),
 )
 """Switches that choose among containers of one name."""
 _SOURCES = (
@@ -206,7 +211,7 @@ _SOURCES = (
     ),
 )
 """Switches for the source of Guestlink's packages."""
-_NO_GPU = argument("--no-gpu", action="store_true", help="do not mount the host's render nodes")
+_NO_GPU = argument("--no-gpu", action="store_true", help="give the container no access to the GPU")
 
 COMMANDS = (
     Command(

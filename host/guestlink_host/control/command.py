@@ -77,7 +77,7 @@ class Command(NamedTuple):
     :ivar section: its section in the manual page; ``""`` for a call without a command line.
     :ivar details: more sentences, for ``--help`` and the manual page; words in backticks are printed bold there.
     :ivar example: a command line without the program's name; required with :attr:`run`.
-    :ivar json: what ``--json`` prints, for the manual page; ``""`` if the command does not have ``--json``.
+    :ivar json_text: what ``--json`` prints, for the manual page; ``""`` if the command does not have ``--json``.
     :ivar run: the command: gets the parsed arguments, returns the exit status.
     :ivar run_words: for a command that parses its own words; it returns the exit status.
     :ivar is_plumbing: whether only other programs use the command; ``--help`` does not list it then.
@@ -90,7 +90,7 @@ class Command(NamedTuple):
     details: str = ""
     example: str = ""
     arguments: tuple[Argument, ...] = ()
-    json: str = ""
+    json_text: str = ""
     run: Callable[[argparse.Namespace], int] | None = None
     run_words: Callable[[list[str]], int] | None = None
     is_plumbing: bool = False

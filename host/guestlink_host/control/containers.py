@@ -116,16 +116,17 @@ COMMANDS = (
             argument(
                 "--listen",
                 metavar="ADDRESS",
-                help="serve the container on this address too: tcp:HOST:PORT or vsock:any:PORT",
+                help="address of this host where the container's garcon registers, besides the socket in its "
+                "directory: tcp:HOST:PORT or vsock:any:PORT",
             ),
             argument(
                 "--garcon",
                 metavar="ADDRESS",
-                help="address of its garcon, if garcon does not serve in the "
-                "container's directory; port 0 means the port that garcon announces",
+                help="address where this host calls the container's garcon (default: the socket in the mounted "
+                "directory); port 0 means the port that garcon announces",
             ),
         ),
-        json="an object with `name`, `directory` and `token_file`",
+        json_text="an object as in the array of `list`; mount its `directory` and its `token_file`",
         run=_add,
         call=Call(
             _serve_add, (Field("name", text), Field("listen", text), Field("garcon", text), Field("ip", text))
@@ -145,8 +146,12 @@ COMMANDS = (
         "list the containers",
         section=CONTAINERS,
         example="list --json",
-        json="an array of objects with `name`, `instance`, `state`, `applications` (their number) and `problem` "
-        "(a sentence, or empty)",
+        json_text="an array of objects with `name`; `registered` and `reachable` (whether its garcon answers), and "
+        "`state`, a sentence about both; `manager`, `place` and `instance`, its state at the manager, empty "
+        "without a manager; `applications` and `mime_types`, their numbers; `lists`, the number of application "
+        "lists that it has published, and `pending`, of those to come; `username`, `homedir` and `sftp_port` of "
+        "its garcon; `problem`, a sentence, or empty; `policies`, as for `policy`; `shares`, as for `share`; "
+        "`directory` and `token_file`, the paths to mount",
         run=_print_list,
         call=Call(_list),
     ),

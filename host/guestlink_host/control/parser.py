@@ -64,7 +64,7 @@ def argument_parser() -> CommandLine:
 
 
 def _fill(parser: CommandLine, command: Command) -> None:
-    if command.json:
+    if command.json_text:
         parser.add_argument("--json", action="store_true", help="print JSON")
     groups = {
         group: parser.add_mutually_exclusive_group()

@@ -134,8 +134,8 @@ def check_addresses(texts: dict[str, str]) -> None:
         raise GuestlinkError("the listening address needs a port", hint="write tcp:HOST:PORT")
     if isinstance(listening, VsockAddress) and not isinstance(garcon, VsockAddress):
         raise GuestlinkError(
-            "listening on vsock needs the context id whose calls to accept",
-            hint="give --garcon vsock:CID:0 with the machine's context id",
+            "--listen vsock:… needs --garcon vsock:CID:0: guestlink-host accepts calls only from that context id",
+            hint="write the machine's context id instead of CID",
         )
     if "ip" in texts:
         try:

@@ -93,9 +93,14 @@ COMMANDS = (
         arguments=(
             NAME,
             argument("what", nargs="?", choices=("url", "terminal"), help="URLs or terminals"),
-            argument("policy", nargs="?", choices=POLICIES),
+            argument(
+                "policy",
+                nargs="?",
+                choices=POLICIES,
+                help="the new policy (default: print the present one)",
+            ),
         ),
-        json="an object with `url` and `terminal`",
+        json_text="an object with `url` and `terminal`",
         run=_print_policy,
         call=Call(_policy, (Field("name", text), Field("url", _POLICY), Field("terminal", _POLICY))),
     ),
@@ -109,9 +114,9 @@ COMMANDS = (
             NAME,
             argument("host", nargs="?", metavar="FOLDER", help="a folder of this machine"),
             argument("inside", nargs="?", metavar="INSIDE", help="its path inside (default: the same)"),
-            argument("--forget", metavar="FOLDER", help="the container does not see this folder any more"),
+            argument("--forget", metavar="FOLDER", help="remove this folder from the list of shared folders"),
         ),
-        json="an array of objects with `host` and `inside`",
+        json_text="an array of objects with `host` and `inside`",
         run=_print_shares,
         call=Call(
             _share, (Field("name", text), Field("host", folder), Field("inside", folder), Field("forget", folder))

@@ -96,7 +96,8 @@ COMMANDS = (
         "show the daemon and its containers",
         section=DAEMON,
         example="status",
-        json="an object with `sentence` and `containers`, an array as for `list`",
+        json_text="an object with `sentence`; `containers`, as for `list`; `events`, as for `events`; `program`, "
+        "the words that start guestlink-host; and `pid`, the daemon's process",
         run=_print_status,
         call=Call(_status),
     ),
@@ -111,7 +112,7 @@ COMMANDS = (
                 "name", nargs="?", metavar="NAME", help="only this container's events", completes="containers"
             ),
         ),
-        json="an array of objects with `time` (seconds since 1970), `container`, `event` and `detail`",
+        json_text="an array of objects with `time` (seconds since 1970), `container`, `event` and `detail`",
         run=_print_events,
         call=Call(_events, (Field("name", text),)),
     ),

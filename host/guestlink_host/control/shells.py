@@ -44,7 +44,9 @@ def _sftp_stream(words: list[str]) -> int:
 
     # sshfs and lftp append arguments for ssh to the name.
     if not words or words[0].startswith("-"):
-        raise GuestlinkError("which container?", hint="write `guestlink-host sftp-stream NAME`", exit_code=EX_USAGE)
+        raise GuestlinkError(
+            "the container's name is missing", hint="write `guestlink-host sftp-stream NAME`", exit_code=EX_USAGE
+        )
     return sftp_stream.run(words[0])
 
 
@@ -74,7 +76,9 @@ def _ssh_proxy(words: list[str]) -> int:
     from guestlink_host.vsh.ssh_access import server_command
 
     if len(words) != 1 or words[0].startswith("-"):
-        raise GuestlinkError("which container?", hint="write `guestlink-host ssh-proxy NAME`", exit_code=EX_USAGE)
+        raise GuestlinkError(
+            "the container's name is missing", hint="write `guestlink-host ssh-proxy NAME`", exit_code=EX_USAGE
+        )
     env, argv = server_command()
     return run_vsh(VshOptions(name=words[0], terminal=False, env=tuple(env), argv=tuple(argv)))
 

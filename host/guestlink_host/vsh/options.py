@@ -150,7 +150,8 @@ def parse(words: Sequence[str]) -> VshOptions:
     if not name and not direct:
         if not positional:
             raise GuestlinkError(
-                "which container?", hint="`vsh NAME` opens a shell; `guestlink-host list` lists the containers"
+                "the container's name is missing",
+                hint="`vsh NAME` opens a shell; `guestlink-host list` lists the containers",
             )
         name = destination(positional.pop(0))
         user, at, host = name.rpartition("@")

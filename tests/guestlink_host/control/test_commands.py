@@ -155,7 +155,7 @@ FAILURES = [
     (("add", "x", "--garcon", "nonsense"), "'nonsense' is not an address", "vsock:"),
     (("add", "x", "--listen", "unix:/x"), "a container has a Unix socket already", "tcp:"),
     (("add", "x", "--listen", "tcp:127.0.0.1:0"), "the listening address needs a port", "PORT"),
-    (("add", "x", "--listen", "vsock:any:9000"), "listening on vsock needs", "vsock:CID:0"),
+    (("add", "x", "--listen", "vsock:any:9000"), "--listen vsock:… needs --garcon vsock:CID:0", "context id"),
     (("share", "demo", "/nowhere"), "/nowhere is no folder of this machine", "create it first"),
     (("share", "demo", "/etc/passwd"), "/etc/passwd is no folder of this machine", "spelling"),
     (("launch", "demo", "x", ""), "the file's name is empty", "leave it out"),

@@ -297,10 +297,16 @@ async def test_policies_allow_ask_and_deny(monkeypatch: pytest.MonkeyPatch) -> N
         await host.ask("policy", name="demo", url="deny")
         code, text = await refused(guest, "OpenUrl", url="https://good.example/")
         assert code == "FAILED_PRECONDITION"
-        assert "policy" in text
+        assert "the host's policy does not let this container open URLs" in text
         await host.ask("policy", name="demo", url="ask")
         code, text = await refused(guest, "OpenUrl", url="https://bad.example/")
-        assert (code, text) == ("FAILED_PRECONDITION", "Failure in OpenUrl: the host's user does not allow it")
+        assert (code, text) == (
+            "FAILED_PRECONDITION",
+            "Failure in OpenUrl: the host's user refused to open the link",
+        )
+        await host.ask("policy", name="demo", terminal="ask")
+        text = (await refused(guest, "OpenTerminal", params=["true"]))[1]
+        assert text == "Failure in OpenTerminal: the host's user refused to open the terminal"
         await guest.call("OpenUrl", url="https://good.example/")
         assert await host.events("opened") == ["https://good.example/"]
         await host.until(lambda: host.opened.exists() and host.opened.read_text() == "https://good.example/\n")
@@ -309,7 +315,7 @@ async def test_policies_allow_ask_and_deny(monkeypatch: pytest.MonkeyPatch) -> N
 
 ANSWERED_LATE = [
     (0, "true", "opened", "https://example.org/"),
-    (1, "true", "refused", "https://example.org/: the host's user does not allow it"),
+    (1, "true", "refused", "https://example.org/: the host's user refused to open the link"),
     (0, "sh -c 'exit 4'", "failed", "https://example.org/: sh on the host failed with 4"),
     (
         0,

@@ -84,7 +84,7 @@ def test_container_features_are_numbers() -> None:
 @pytest.mark.parametrize(
     ("words", "status", "said"),
     [
-        ([], 1, "which container"),
+        ([], 1, "the container's name is missing"),
         ([""], 1, "name is empty"),
         (["ana@"], 1, "name is empty"),
         (["work", "--cwd="], 65, "the directory's name is empty"),
