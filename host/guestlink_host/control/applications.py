@@ -38,7 +38,7 @@ def _print_apps(arguments: argparse.Namespace) -> int:
     return 0
 
 
-async def _apps(parts: Parts, name: str) -> dict[str, Any]:
+async def _serve_apps(parts: Parts, name: str) -> dict[str, Any]:
     from guestlink_host.launchers.applications import to_json
 
     guests = [parts.services.guest(name)] if name else parts.services.guests()
@@ -106,7 +106,7 @@ def _write_icon(arguments: argparse.Namespace) -> int:
     return 0
 
 
-async def _icon(parts: Parts, name: str, id: str, size: int, scale: int) -> dict[str, Any]:
+async def _serve_icon(parts: Parts, name: str, id: str, size: int, scale: int) -> dict[str, Any]:
     picture = await parts.services.guest(name).icon(id, size, scale)
     return {"suffix": picture.suffix, "content": base64.b64encode(picture.content).decode()}
 
@@ -126,7 +126,7 @@ COMMANDS = (
         ),
         json_text="an array of objects with `container`, `id`, `name` and `no_display`",
         run=_print_apps,
-        call=Call(_apps, (Field("name", text),)),
+        call=Call(_serve_apps, (Field("name", text),)),
     ),
     Command(
         "launch",
@@ -175,7 +175,7 @@ COMMANDS = (
         json_text="an object with `path`, `format` and `bytes`",
         run=_write_icon,
         call=Call(
-            _icon,
+            _serve_icon,
             (
                 Field("name", text),
                 Field("id", application_id),

@@ -98,7 +98,7 @@ def print_containers(containers: list[dict[str, Any]]) -> int:
     return 0
 
 
-async def _list(parts: Parts) -> dict[str, Any]:
+async def _serve_list(parts: Parts) -> dict[str, Any]:
     await parts.attachments.poll()
     return {"containers": [describe(parts, container) for container in parts.containers]}
 
@@ -153,6 +153,6 @@ COMMANDS = (
         "its garcon; `problem`, a sentence, or empty; `policies`, as for `policy`; `shares`, as for `share`; "
         "`directory` and `token_file`, the paths to mount",
         run=_print_list,
-        call=Call(_list),
+        call=Call(_serve_list),
     ),
 )

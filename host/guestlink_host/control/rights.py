@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from guestlink_host.parts import Parts
 
 
-def _print_policy(arguments: argparse.Namespace) -> int:
+def _policy(arguments: argparse.Namespace) -> int:
     change = {arguments.what: arguments.policy} if arguments.policy else {}
     policies = daemon().call("policy", name=arguments.name, **change)
     if arguments.what and not arguments.policy:
@@ -29,7 +29,7 @@ def _print_policy(arguments: argparse.Namespace) -> int:
     return 0
 
 
-async def _policy(parts: Parts, name: str, **policies: str | None) -> dict[str, Any]:
+async def _serve_policy(parts: Parts, name: str, **policies: str | None) -> dict[str, Any]:
     guest = parts.services.guest(name)
     change = {f"{what}_policy": policy for what, policy in policies.items() if policy is not None}
     if change:
@@ -37,7 +37,7 @@ async def _policy(parts: Parts, name: str, **policies: str | None) -> dict[str, 
     return guest.container.policies(parts.config)
 
 
-def _print_shares(arguments: argparse.Namespace) -> int:
+def _share(arguments: argparse.Namespace) -> int:
     if "" in (arguments.host, arguments.inside, arguments.forget):
         raise GuestlinkError("the folder's name is empty", hint="leave it out to list the shared folders")
     if arguments.host and not os.path.isdir(arguments.host):
@@ -57,7 +57,7 @@ def _print_shares(arguments: argparse.Namespace) -> int:
     return 0
 
 
-async def _share(
+async def _serve_share(
     parts: Parts, name: str, host: str | None, inside: str | None, forget: str | None
 ) -> dict[str, Any]:
     from guestlink_host.border.url_policy import Share
@@ -101,8 +101,8 @@ COMMANDS = (
             ),
         ),
         json_text="an object with `url` and `terminal`",
-        run=_print_policy,
-        call=Call(_policy, (Field("name", text), Field("url", _POLICY), Field("terminal", _POLICY))),
+        run=_policy,
+        call=Call(_serve_policy, (Field("name", text), Field("url", _POLICY), Field("terminal", _POLICY))),
     ),
     Command(
         "share",
@@ -117,9 +117,10 @@ COMMANDS = (
             argument("--forget", metavar="FOLDER", help="remove this folder from the list of shared folders"),
         ),
         json_text="an array of objects with `host` and `inside`",
-        run=_print_shares,
+        run=_share,
         call=Call(
-            _share, (Field("name", text), Field("host", folder), Field("inside", folder), Field("forget", folder))
+            _serve_share,
+            (Field("name", text), Field("host", folder), Field("inside", folder), Field("forget", folder)),
         ),
     ),
 )

@@ -36,7 +36,7 @@ def _print_status(arguments: argparse.Namespace) -> int:
     return print_containers(answer["containers"])
 
 
-async def _status(parts: Parts) -> dict[str, Any]:
+async def _serve_status(parts: Parts) -> dict[str, Any]:
     await parts.attachments.poll()
     return {
         "sentence": parts.notifier.text,
@@ -59,7 +59,7 @@ def _print_events(arguments: argparse.Namespace) -> int:
     return 0
 
 
-async def _events(parts: Parts, name: str) -> dict[str, Any]:
+async def _serve_events(parts: Parts, name: str) -> dict[str, Any]:
     if name:
         parts.services.guest(name)  # raises if there is no such container
     return {"events": parts.events.entries(name)}
@@ -99,7 +99,7 @@ COMMANDS = (
         json_text="an object with `sentence`; `containers`, as for `list`; `events`, as for `events`; `program`, "
         "the words that start guestlink-host; and `pid`, the daemon's process",
         run=_print_status,
-        call=Call(_status),
+        call=Call(_serve_status),
     ),
     Command(
         "events",
@@ -114,6 +114,6 @@ COMMANDS = (
         ),
         json_text="an array of objects with `time` (seconds since 1970), `container`, `event` and `detail`",
         run=_print_events,
-        call=Call(_events, (Field("name", text),)),
+        call=Call(_serve_events, (Field("name", text),)),
     ),
 )

@@ -89,15 +89,15 @@ def _shell(words: list[str]) -> int:
     return main(words)
 
 
-async def _shell_endpoint(parts: Parts, name: str) -> dict[str, Any]:
+async def _serve_shell_endpoint(parts: Parts, name: str) -> dict[str, Any]:
     return parts.services.guest(name).shell_endpoint()
 
 
-async def _sftp_endpoint(parts: Parts, name: str) -> dict[str, Any]:
+async def _serve_sftp_endpoint(parts: Parts, name: str) -> dict[str, Any]:
     return parts.services.guest(name).sftp_endpoint()
 
 
-async def _launch_vshd(parts: Parts, name: str, port: int, features: list[int]) -> dict[str, Any]:
+async def _serve_launch_vshd(parts: Parts, name: str, port: int, features: list[int]) -> dict[str, Any]:
     await parts.services.guest(name).launch_vshd(port, features)
     return {}
 
@@ -160,19 +160,19 @@ COMMANDS = (
     Command(
         "shell_endpoint",
         "the address where vsh has to listen, and the proof that the container's vshd has to give",
-        call=Call(_shell_endpoint, (Field("name", text),)),
+        call=Call(_serve_shell_endpoint, (Field("name", text),)),
     ),
     Command(
         "launch_vshd",
         "let a container's garcon start a vshd that connects to a port of vsh's",
         call=Call(
-            _launch_vshd,
+            _serve_launch_vshd,
             (Field("name", text), Field("port", number(1, 2**32 - 1)), Field("features", numbers(64, 0, 255))),
         ),
     ),
     Command(
         "sftp_endpoint",
         "the address where a container's garcon serves SFTP, and the token to send first",
-        call=Call(_sftp_endpoint, (Field("name", text),)),
+        call=Call(_serve_sftp_endpoint, (Field("name", text),)),
     ),
 )

@@ -11,15 +11,15 @@ from guestlink_host.border.rate_limit import RateLimit
 from guestlink_host.border.user_notifications import UserNotifications
 from guestlink_host.containers.guest import Guest
 from guestlink_host.containers.registry import Containers
-from guestlink_host.listener.application_lists import ApplicationLists
+from guestlink_host.listener.application_lists import ListCalls
 from guestlink_host.listener.linux_host import LinuxHost
-from guestlink_host.listener.opening import Opening
-from guestlink_host.listener.registration import Registration
+from guestlink_host.listener.opening import OpeningCalls
+from guestlink_host.listener.registration import RegistrationCalls
 from guestlink_host.listener.token_check import TokenCheck
 
 
 class ContainerListener:
-    """Serves one container.
+    """The objects that implement the RPCs of one container.
 
     :param guest: the container.
     :param containers: the registry, which renews the token of a container that has shut down.
@@ -40,8 +40,8 @@ class ContainerListener:
     ) -> None:
         check = TokenCheck(guest)
         self.families = (
-            Registration(guest, check, containers),
-            ApplicationLists(guest, check),
-            Opening(guest, check, requests, openings),
+            RegistrationCalls(guest, check, containers),
+            ListCalls(guest, check),
+            OpeningCalls(guest, check, requests, openings),
         )
         self.linux_host = LinuxHost(guest, check, notifications.show)

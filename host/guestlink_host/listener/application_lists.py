@@ -21,7 +21,7 @@ PENDING_LIMIT = 2
 """The largest count that garcon sends (chromeos-garcon.md §3.8)."""
 
 
-class ApplicationLists:
+class ListCalls:
     """The RPCs with which a container describes its applications."""
 
     def __init__(self, guest: Guest, check: TokenCheck) -> None:

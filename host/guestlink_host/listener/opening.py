@@ -31,7 +31,7 @@ class TooManyOpenings(GuestlinkError):
     """The host has opened enough URLs and terminals for now."""
 
 
-class Opening:
+class OpeningCalls:
     """The RPCs that open URLs and terminals.
 
     Requests that the policy or a check refuses do not count against the limits, so that a container whose requests

@@ -20,7 +20,7 @@ REGISTRATION_LIMIT, REGISTRATION_WINDOW = 50, 5.0
 """Registrations of one container in a window, and its seconds; each makes the host connect and fetch every icon."""
 
 
-class Registration:
+class RegistrationCalls:
     """The RPCs about a container's start and stop."""
 
     def __init__(self, guest: Guest, check: TokenCheck, containers: Containers) -> None:
