@@ -24,12 +24,12 @@ as the host opens, or on the sockets that systemd hands over. Without either it 
 --forward_to_host_port it connects to that port of the host, as ChromeOS's own vshd does.
 
   --inherit_env             put vshd's own variables under the client's (always so with --connect and --listen)
-  --default_user=NAME       whose shell a virtual machine's is; chronos
-  --allow_to_switch_user=B  whether another user may be asked for; true
-  --token-file=PATH         the token that a TCP connection begins with; /dev/.container_token
+  --default_user=NAME       user of a virtual machine's shell (default: chronos)
+  --allow_to_switch_user=B  true or false: whether a client may request another user (default: true)
+  --token-file=PATH         file with the token for TCP connections (default: /dev/.container_token)
   --log-level=LEVEL         debug, info, warning or error
   --standby=SOCKET --until=PID  serve the sessions that garcon asks for on a socket, while the process runs
-  --log_kmsg=B              accepted without effect: what there is to say goes to the journal
+  --log_kmsg=B              accepted without effect: the log goes to the journal
 """
 
 
