@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 
 from guestlink.address import Address, parse_address
 from guestlink.auth_line import auth_line, needs_auth_line
-from guestlink.errors import GuestlinkError
+from guestlink.errors import GuestlinkError, reason
 from guestlink.sockets import connect
 from guestlink.token import read_token
 from vshd.session import Session
@@ -60,25 +60,30 @@ def serve_request(
     _answer(connection, {"ok": os.getpid()})
     connection.close()
     try:
-        session = dial(request.address, request.token_file)
+        sock = dial(request.address, request.token_file)
     except GuestlinkError as error:
         _log.warning("no session: %s", error)
         return 1
-    Session(session, SessionDefaults(request.environ, True, default_user, may_switch), child).run()
+    Session(sock, SessionDefaults(request.environ, True, default_user, may_switch), child).run()
     return 0
 
 
 def dial(address: Address, token_file: str) -> socket.socket:
     """Connect to the host's client, and send the auth line if the address needs one.
 
-    :raises GuestlinkError: nobody listens there, or there is no token.
+    :raises GuestlinkError: nobody listens there, there is no token, or the host does not take the auth line.
     """
     token = read_token(token_file) if needs_auth_line(address) else ""
-    session = connect(address, _TIMEOUT)
+    sock = connect(address, _TIMEOUT)
     if token:
-        session.sendall(auth_line(token))
-        session.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
-    return session
+        try:
+            sock.sendall(auth_line(token))
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+        except OSError as error:
+            sock.close()
+            sentence = f"the client at {address} has closed the connection: {reason(error)}"
+            raise GuestlinkError(sentence, hint="start the session again") from error
+    return sock
 
 
 def parse_request(line: bytes) -> Request:

@@ -61,11 +61,12 @@ class Target:
     :ivar stdin: where its input is written, or -1 when that is closed.
     :ivar outputs: the streams that it writes, by descriptor. A terminal is both its input and its output.
     :ivar terminal: the terminal's master, or -1.
+    :raises OSError: there are no more descriptors; the program was killed.
     """
 
     def __init__(self, pid: int, report: int, stdin: int, outputs: dict[int, Stream], terminal: int) -> None:
         self.pid = pid
-        self.pidfd = os.pidfd_open(pid)
+        self.pidfd = _pidfd(pid)
         self.report = report
         self.stdin = stdin
         self.outputs = outputs
@@ -149,7 +150,7 @@ class Target:
                 os.killpg(group, signal.SIGCONT)  # a stopped one handles no other signal
         self.close_stdin()
         if not self._discard_output(patience):
-            with contextlib.suppress(ProcessLookupError):
+            with contextlib.suppress(OSError):
                 os.killpg(self.pid, signal.SIGKILL)
             self._discard_output(patience)
 
@@ -184,7 +185,7 @@ class Target:
     def close(self) -> None:
         """Close our side. A program that still runs gets SIGHUP, from the kernel if it has a terminal."""
         if self.terminal < 0 and not self._reaped:
-            with contextlib.suppress(ProcessLookupError):
+            with contextlib.suppress(OSError):  # it has exited, or runs as another user by now
                 os.killpg(self.pid, signal.SIGHUP)
         self.close_stdin()
         for descriptor in list(self.outputs):
@@ -193,6 +194,20 @@ class Target:
             if descriptor >= 0:
                 os.close(descriptor)
         self.terminal = -1
+
+
+def _pidfd(pid: int) -> int:
+    """Open the pidfd of a program that has just started.
+
+    :raises OSError: there are no more descriptors; the program was killed, because nobody else would end it.
+    """
+    try:
+        return os.pidfd_open(pid)
+    except OSError:
+        with contextlib.suppress(OSError):
+            os.kill(pid, signal.SIGKILL)
+            os.waitpid(pid, 0)
+        raise
 
 
 def waiting_target() -> WaitingChild:
@@ -214,40 +229,74 @@ def start_target(
     :raises Refused: the client requires a directory that cannot be entered.
     :raises OSError: there are no more processes, descriptors or terminals.
     """
-    program = choose_program(setup, account)
+    order = _Order(choose_program(setup, account), setup, account, environ)
     opened: list[int] = []
     try:
-        if setup.nopty:
-            pipes = [os.pipe() for _ in range(3)]
-            opened += (end for pipe in pipes for end in pipe)
-            (theirs_in, stdin), (stdout, theirs_out), (stderr, theirs_err) = pipes
-            theirs = (theirs_in, theirs_out, theirs_err)
-            outputs = {stdout: Stream.STDOUT, stderr: Stream.STDERR}
-            terminal = -1
-        else:
-            terminal, slave = pty.openpty()
-            opened += (terminal, slave)
-            _prepare_terminal(terminal, slave, setup, account)
-            if not account.switches and (pid := _spawn(program, slave, setup, account, environ)):
-                os.close(slave)
-                os.set_blocking(terminal, False)
-                return Target(pid, -1, terminal, {terminal: Stream.STDOUT}, terminal)
-            theirs = (slave, slave, slave)
-            stdin, outputs = terminal, {terminal: Stream.STDOUT}
-        report, reporter = os.pipe()
-        opened += (report, reporter)
-        child = child or waiting_target()
-        values = (tuple(program), tuple(setup._replace(env={})), tuple(account), dict(environ))
-        child.start(values, (*theirs, reporter))
+        target = (_start_on_pipes if setup.nopty else _start_on_terminal)(order, child, opened)
     except BaseException:
         for descriptor in opened:
             os.close(descriptor)
         raise
-    for descriptor in {reporter, *theirs}:
+    for descriptor in {*opened} - {target.stdin, target.report, *target.outputs}:  # the program has them now
         os.close(descriptor)
-    for descriptor in {stdin, *outputs}:
+    return target
+
+
+class _Order(NamedTuple):
+    """What a target needs to become its program."""
+
+    program: Program
+    setup: Setup
+    account: Account
+    environ: Mapping[bytes, bytes]
+
+
+def _start_on_pipes(order: _Order, child: WaitingChild | None, opened: list[int]) -> Target:
+    """Start a program on three pipes.
+
+    :param opened: gets every descriptor that this function opens, both ends.
+    """
+    for _ in range(3):
+        opened += os.pipe()
+    theirs_in, stdin, stdout, theirs_out, stderr, theirs_err = opened
+    for descriptor in (stdin, stdout, stderr):
         os.set_blocking(descriptor, False)
-    return Target(child.pid, report, stdin, outputs, terminal)
+    pid, report = _start_child(order, child, (theirs_in, theirs_out, theirs_err), opened)
+    return Target(pid, report, stdin, {stdout: Stream.STDOUT, stderr: Stream.STDERR}, -1)
+
+
+def _start_on_terminal(order: _Order, child: WaitingChild | None, opened: list[int]) -> Target:
+    """Start a program on a new terminal; the parameters are those of :func:`_start_on_pipes`."""
+    terminal, slave = pty.openpty()
+    opened += (terminal, slave)
+    _prepare_terminal(terminal, slave, order.setup, order.account)
+    os.set_blocking(terminal, False)
+    pid, report = 0 if order.account.switches else _spawn(order, slave), -1
+    if not pid:
+        pid, report = _start_child(order, child, (slave, slave, slave), opened)
+    return Target(pid, report, terminal, {terminal: Stream.STDOUT}, terminal)
+
+
+def _start_child(
+    order: _Order, child: WaitingChild | None, standard: tuple[int, int, int], opened: list[int]
+) -> tuple[int, int]:
+    """Let a forked child become the target; returns its process id and the descriptor of its report.
+
+    :param standard: the program's descriptors 0 to 2.
+    """
+    report, reporter = os.pipe()
+    opened += (report, reporter)
+    values = (
+        tuple(order.program), tuple(order.setup._replace(env={})), tuple(order.account), dict(order.environ)
+    )  # fmt: skip
+    descriptors = (*standard, reporter)
+    if child is not None:
+        with contextlib.suppress(BrokenPipeError, ConnectionResetError):  # it was killed while it waited
+            child.start(values, descriptors)
+            return child.pid, report
+    child = waiting_target()
+    child.start(values, descriptors)
+    return child.pid, report
 
 
 def choose_program(setup: Setup, account: Account) -> Program:
@@ -258,7 +307,7 @@ def choose_program(setup: Setup, account: Account) -> Program:
     return Program(shell, (b"-" + os.path.basename(shell),))
 
 
-def _spawn(program: Program, slave: int, setup: Setup, account: Account, environ: Mapping[bytes, bytes]) -> int:
+def _spawn(order: _Order, slave: int) -> int:
     """Start a program on a terminal without a fork; returns its process id, or 0 if it must be started otherwise.
 
     posix_spawn(3) shares the memory of this process until the program is executed, where a forked child copies what
@@ -267,6 +316,7 @@ def _spawn(program: Program, slave: int, setup: Setup, account: Account, environ
 
     :raises Refused: the client requires a directory that cannot be entered.
     """
+    program, setup, account, environ = order
     try:
         _enter_directory(setup, account)
         os.umask(0o022)

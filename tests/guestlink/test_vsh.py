@@ -9,6 +9,7 @@ import pytest
 
 from guestlink.pb import vsh_pb2 as pb
 from guestlink.vsh import (
+    DATA_LIMIT,
     ClientProtocol,
     Data,
     OutgoingBlock,
@@ -349,6 +350,21 @@ def test_one_small_frame_is_decoded_on_the_fast_path(size: int) -> None:
     protocol.feed(frame[:3])
     assert protocol.keys(frame) == b"", "it follows the beginning of a frame"
     assert ServerProtocol().keys(frame) == b"", "the first message is a setup"
+
+
+def test_what_resembles_keys_in_a_flood_is_none() -> None:
+    protocol = server()
+    protocol.feed(encode_data(1, bytes(DATA_LIMIT)) * 64)
+    spaces = protocol.spaces()
+    assert spaces is not None
+    begun = encode_data(1, bytes(DATA_LIMIT))[:100]
+    rest = begun
+    for space in spaces:
+        space[: len(rest)] = rest[: len(space)]
+        rest = rest[len(space) :]
+    assert not rest
+    protocol.received(len(begun))
+    assert protocol.keys(encode_data(1, b"keys")) == b""
 
 
 @pytest.mark.parametrize("decode", [decode_from_client, decode_from_server])

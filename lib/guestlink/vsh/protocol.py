@@ -124,6 +124,8 @@ class ServerProtocol(_Role[ServerEvent]):
         header = _KEYS_HEADERS.get(len(data))
         if header is None or not data.startswith(header) or self._frames.pending or not self.has_begun:
             return b""
+        if self._flood is not None:  # it may hold the beginning of a frame
+            return b""
         return data[len(header) :]
 
 
