@@ -139,6 +139,7 @@ def test_programs_that_fail_later_reach_the_hosts_events(pair: Pair) -> None:
     }
     machine.wait("the host knows", lambda: expected <= failed())
     assert not [detail for detail in failed() if re.match(r"org\.example\.(Tidy|Closed|Stopped)", detail)]
+    machine.check_user("systemctl", "--user", "reset-failed", "org.example.Served.service")
     machine.root("sh", "-c", "rm /tmp/go /usr/share/applications/org.example.[LCTS][aelrito]*.desktop")
 
 

@@ -40,5 +40,5 @@ def test_the_set_is_complete_and_every_file_belongs_to_one(debs: list[Path]) -> 
             if not name.endswith("/"):
                 assert name not in owners, f"{name} is in {owners.get(name)} and {path.name}"
                 owners[name] = path.name
-    assert "./usr/share/guestlink/sommelier_shim/tables.py" in owners
+    assert "./usr/share/guestlink/sommelier_shim/core/tables.py" in owners
     assert not any(name.endswith(".pyc") for name in owners)
