@@ -9,12 +9,12 @@ import signal
 import socket
 import sys
 
-from guestlink.address import CID_HOST, UnixAddress
+from guestlink.address import CID_HOST, Address, UnixAddress
 from guestlink.auth_line import read_auth_line
 from guestlink.errors import run_command
 from guestlink.logs import setup_logging
 from guestlink.notify_socket import NotifySocket
-from guestlink.sockets import Peer, PeerPolicy, activated_sockets, listen, same_user
+from guestlink.sockets import PeerPolicy, activated_sockets, listen, same_user
 from guestlink.token import TokenError, read_token
 from vshd.arguments import USAGE, Arguments, parse_arguments
 from vshd.fork_server import ForkServer
@@ -99,19 +99,17 @@ def _serve_garcon(arguments: Arguments) -> int:
     def serve(connection: socket.socket, child: WaitingChild | None) -> int:
         return serve_request(connection, arguments.default_user, arguments.may_switch, child)
 
-    def refusal(peer: Peer) -> str | None:
-        return policy.refusal(peer)
-
     until = os.pidfd_open(arguments.until) if arguments.until else -1
     defaults = SessionDefaults({}, True, arguments.default_user, arguments.may_switch)
     ForkServer(
-        [listen(address, backlog=_BACKLOG)], refusal, serve, until, rehearse=lambda: rehearse(defaults)
+        [listen(address, backlog=_BACKLOG)], policy.refusal, serve, until, rehearse=lambda: rehearse(defaults)
     ).run()
     _remove(address)
     return 0
 
 
-def _remove(address: object) -> None:
+def _remove(address: Address | None) -> None:
+    """Remove the file of a Unix socket; other addresses have none."""
     if isinstance(address, UnixAddress):
         try:
             os.unlink(address.path)

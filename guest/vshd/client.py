@@ -77,6 +77,7 @@ class Client:
         try:
             return self._protocol.feed(data)
         except ProtocolError as error:
+            # The events before the error are dropped: the program that would get them gets SIGHUP now.
             raise Gone(f"it broke the protocol: {error}") from error
 
     def lent_events(self, count: int) -> Iterable[ServerEvent]:

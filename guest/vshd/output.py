@@ -18,7 +18,7 @@ _log = logging.getLogger(__name__)
 
 _SMALL_BLOCK, _LARGE_BLOCK = 4, 64
 """Frames that one read may fill: at the beginning of a flood, and after a read that filled a small block."""
-_FLOODED = 2048
+_BULK_READ = 2048
 """A read of more bytes than this belongs to a flood, not to a person's screen."""
 _LARGE_PIPE = 256 * 1024
 """Bytes that an output pipe holds in a flood: four times the default, which halves the context switches."""
@@ -56,7 +56,7 @@ class Output:
         count = len(data)
         if not count:
             return 0
-        if count > _FLOODED:
+        if count > _BULK_READ:
             self._flooding.add(descriptor)
         frame = data_header(self._target.outputs[descriptor], count) + data
         try:
@@ -84,9 +84,10 @@ class Output:
         if not count:
             return count
         self.send(*block.frames(count))
-        if count <= _FLOODED:
+        if count <= _BULK_READ:
             self._flooding.discard(descriptor)
-        if count == block.size < _LARGE_BLOCK * DATA_LIMIT:
+        is_large = block.size >= _LARGE_BLOCK * DATA_LIMIT
+        if count == block.size and not is_large:
             self._blocks[descriptor] = OutgoingBlock(stream, _LARGE_BLOCK)
             with contextlib.suppress(OSError):  # a terminal, or the user's limit for pipe buffers is reached
                 fcntl.fcntl(descriptor, fcntl.F_SETPIPE_SZ, _LARGE_PIPE)
@@ -112,7 +113,7 @@ def _read(descriptor: int, spaces: list[memoryview]) -> int | None:
 def _read_terminal(descriptor: int, block: OutgoingBlock) -> int | None:
     """As :func:`_read`, repeated in a flood: one read of a terminal returns 4095 bytes at most."""
     last = count = _read(descriptor, block.spaces[:2])
-    while last and count and last > _FLOODED and (spaces := block.spaces_after(count, 3)):
+    while last and count and last > _BULK_READ and (spaces := block.spaces_after(count, 3)):
         last = _read(descriptor, spaces)
         count += last or 0
     return count

@@ -68,8 +68,8 @@ _TERMINAL_RETRY = 0.25
 _SIGNALS = frozenset({signal.SIGHUP, signal.SIGINT, signal.SIGQUIT, signal.SIGTERM})
 
 Handler: TypeAlias = Callable[[int], bool | None]
-"""Handles the poll events of a descriptor; returns true if only keys or a few bytes of output have passed, so that
-the poll set is unchanged."""
+"""Handles the poll events of a descriptor; returns true for plain traffic: only keys or a few bytes of output have
+passed, so the poll set is unchanged."""
 
 
 class _Running(NamedTuple):
@@ -84,7 +84,8 @@ class Session:
     """Serves one client.
 
     :param sock: connected to the client; the session closes it.
-    :param child: from :func:`~vshd.rehearsal.rehearse`; it becomes the target.
+    :param child: from :func:`~vshd.rehearsal.rehearse`; it becomes the target of a session without a terminal or of
+        another user; otherwise the session dismisses it.
     """
 
     def __init__(self, sock: socket.socket, defaults: SessionDefaults, child: WaitingChild | None = None) -> None:
@@ -104,7 +105,7 @@ class Session:
         """Serve until the session ends. SIGTERM or an internal error ends it like a client that disconnects."""
         signal.signal(signal.SIGTERM, lambda *_: self._client.shutdown(socket.SHUT_RDWR))
         try:
-            while not self._is_over():
+            while not self._advance():
                 self._wait()
         except Gone as gone:
             _log.debug("the client is gone: %s", gone)
@@ -156,7 +157,9 @@ class Session:
         if running is not None and running.target.report >= 0:
             return {client: 0, running.target.report: select.POLLIN}
         waiting_out, waiting_in = self._client.backlog.size, running.input.waiting if running is not None else 0
-        events = select.POLLIN if waiting_in < INPUT_MARK or (waiting_out and waiting_in < INPUT_LIMIT) else 0
+        # While the client reads nothing, more of its input is queued: it may write before it reads.
+        may_read_client = waiting_in < (INPUT_LIMIT if waiting_out else INPUT_MARK)
+        events = select.POLLIN if may_read_client else 0
         if waiting_out:
             events |= select.POLLOUT
         wanted = {client: events}
@@ -183,7 +186,8 @@ class Session:
             return _TERMINAL_RETRY
         return _ECHO_TIME if self._running is not None and self._running.input.awaits_echo else None
 
-    def _is_over(self) -> bool:
+    def _advance(self) -> bool:
+        """Do what is due without an event, and send EXITED once it is time; returns whether the session is over."""
         ending, running = self._ending, self._running
         if ending is None:
             if not self._client.has_begun and time.monotonic() >= self._setup_deadline:
@@ -213,7 +217,7 @@ class Session:
         if received is None or (self._ending is not None and self._ending.is_told):
             return False
         if isinstance(received, int):
-            self._flooded(received)
+            self._received_lent(received)
             return False
         if (running := self._running) is not None and self._typed(running, received):
             return not running.input.waiting
@@ -231,7 +235,7 @@ class Session:
         running.input.type(keys)
         return True
 
-    def _flooded(self, count: int) -> None:
+    def _received_lent(self, count: int) -> None:
         for event in self._client.lent_events(count):
             if type(event) is not Data:
                 self._said(event)

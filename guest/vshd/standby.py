@@ -47,7 +47,7 @@ def serve_request(
 ) -> int:
     """Serve one request: answer it, connect to the host, and run the session.
 
-    :param child: becomes the target; ``None`` forks a new one.
+    :param child: see :class:`~vshd.session.Session`.
     :returns: the exit status of the session's process.
     """
     try:

@@ -15,15 +15,11 @@ class FrameTooLong(ValueError):
 
 
 class FrameReader:
-    """Cuts a stream of bytes into messages.
+    """Cuts a stream of bytes into messages."""
 
-    :param limit: bytes of the longest message.
-    """
+    __slots__ = ("_rest",)
 
-    __slots__ = ("_limit", "_rest")
-
-    def __init__(self, limit: int = MESSAGE_LIMIT) -> None:
-        self._limit = limit
+    def __init__(self) -> None:
         self._rest = b""
 
     @property
@@ -52,10 +48,10 @@ class FrameReader:
         at = 0
         while end - at >= 4 and most != len(messages):
             (length,) = LENGTH.unpack_from(data, at)
-            if length > self._limit:
+            if length > MESSAGE_LIMIT:
                 if messages:
                     break
-                raise FrameTooLong(f"a message of {length} bytes, where {self._limit} are allowed")
+                raise FrameTooLong(f"a message of {length} bytes, where {MESSAGE_LIMIT} are allowed")
             stop = at + 4 + length
             if stop > end:
                 break

@@ -41,10 +41,13 @@ class Stream(enum.IntEnum):
 class Setup(NamedTuple):
     """SetupConnectionRequest: what the client wants to run.
 
+    :ivar target: the container's name, or :data:`VM_SHELL`; not the program, which vshd calls its target.
     :ivar user: login name; empty leaves it to the server.
+    :ivar env: variables of the program; they override the server's.
     :ivar argv: program and arguments; empty asks for a login shell.
     :ivar rows: the window's height; the size is ignored unless rows and columns are 1 to 65535.
     :ivar nopty: three pipes instead of a terminal.
+    :ivar cwd: directory to start in; empty for the home directory.
     :ivar cwd_pid: start in the working directory of this process; 0 for none.
     :ivar requires_cwd: refuse the session if the directory cannot be entered; otherwise it starts in the home
     directory (chromeos-vsh.md §3.4).

@@ -72,6 +72,8 @@ class _Role(Generic[_Event]):
                     self.has_begun = True
                 data = b""
             if self.has_begun:
+                # Again until nothing is complete: a frame that is too long is reported by the call after the last
+                # message before it.
                 while messages := self._frames.feed(data):
                     events.extend(map(self._following, messages))
                     data = b""
