@@ -92,6 +92,12 @@ class ForkServer(Generic[Prepared]):
         gc.collect()
         gc.freeze()  # Objects that exist now stay; a collection in a child must not copy their pages.
         gc.disable()
+        try:
+            self._loop()
+        finally:
+            self._close()
+
+    def _loop(self) -> None:
         poll = select.poll()
         poll.register(self._wakeup, select.POLLIN)
         for listener in self._listeners:
@@ -99,39 +105,41 @@ class ForkServer(Generic[Prepared]):
         if self._until >= 0:
             poll.register(self._until, select.POLLIN)
         by_number = {listener.fileno(): listener for listener in self._listeners}
-        try:
-            while not self._stop and not (self._retire and not self._children):
-                ready = poll.poll(_QUIET_TIME * 1000 if self._wants_standby else None)
-                if not ready:
-                    self._wants_standby = False
-                    self._renew_standby()
-                for descriptor, _ in ready:
-                    if descriptor in by_number:
-                        if not self._accept(by_number[descriptor]):
-                            time.sleep(_PAUSE)
-                    elif descriptor == self._until:
-                        self._retire = True
-                        poll.unregister(descriptor)
-                    else:
-                        with contextlib.suppress(BlockingIOError):
-                            os.read(self._wakeup, 512)
-                self._reap()
-                if self._retire:
-                    self._dismiss_standby()
-                if self._retire and self._listeners:
-                    for listener in self._listeners:
-                        poll.unregister(listener)
-                    self._close_listeners()
-                    by_number.clear()
-        finally:
-            signal.set_wakeup_fd(-1)
-            self._close_listeners()
-            self._dismiss_standby()
-            for pid in () if self._leaves_sessions else self._children:
-                with contextlib.suppress(ProcessLookupError):
-                    os.kill(pid, signal.SIGTERM)
-            os.close(self._wakeup)
-            os.close(self._waker)
+        while not self._stop and not (self._retire and not self._children):
+            ready = poll.poll(_QUIET_TIME * 1000 if self._wants_standby else None)
+            if not ready:
+                self._wants_standby = False
+                self._renew_standby()
+            for descriptor, _ in ready:
+                if descriptor in by_number:
+                    if not self._accept(by_number[descriptor]):
+                        time.sleep(_PAUSE)
+                elif descriptor == self._until:
+                    self._retire = True
+                    poll.unregister(descriptor)
+                else:
+                    with contextlib.suppress(BlockingIOError):
+                        os.read(self._wakeup, 512)
+            self._reap()
+            if self._retire and by_number:
+                for descriptor in by_number:
+                    poll.unregister(descriptor)
+                by_number.clear()
+                self._accept_no_more()
+
+    def _accept_no_more(self) -> None:
+        self._close_listeners()
+        self._dismiss_standby()
+
+    def _close(self) -> None:
+        """Release what the server holds, and end its sessions unless they continue without it."""
+        signal.set_wakeup_fd(-1)
+        self._accept_no_more()
+        for pid in () if self._leaves_sessions else self._children:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGTERM)
+        os.close(self._wakeup)
+        os.close(self._waker)
 
     def _signalled(self, number: int, _frame: object) -> None:
         if number in (signal.SIGTERM, signal.SIGINT):
@@ -239,8 +247,7 @@ class ForkServer(Generic[Prepared]):
                 signal.signal(number, signal.SIG_DFL)
             os.close(self._wakeup)
             os.close(self._waker)
-            self._close_listeners()
-            self._dismiss_standby()
+            self._accept_no_more()
             status = serve()
         except Exception:
             _log.exception("a session failed")
