@@ -17,7 +17,7 @@ from hypothesis import HealthCheck, settings
 
 from guestlink.service import leave
 from support import parallel
-from vshd.fork_server import STANDBY_NAME
+from vshd.fork_server import SPARE_NAME
 
 # How long an example takes says something about the machine, not about the code. Continuous integration tries the
 # same examples every time, so that a change answers only for itself.
@@ -139,7 +139,7 @@ def _children() -> set[tuple[int, str]]:
     found = set()
     for child in psutil.Process().children(recursive=True):
         try:
-            if child.name() == STANDBY_NAME:
+            if child.name() == SPARE_NAME:
                 continue  # A vshd that runs has made it for the next session, and takes it along when it ends.
             found.add((child.pid, " ".join(child.cmdline())[:200] or child.name()))
         except psutil.Error:

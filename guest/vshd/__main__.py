@@ -18,10 +18,10 @@ from guestlink.sockets import PeerPolicy, activated_sockets, listen, same_user
 from guestlink.token import TokenError, read_token
 from vshd.arguments import USAGE, Arguments, parse_arguments
 from vshd.fork_server import ForkServer
+from vshd.garcon_requests import dial, serve_request
 from vshd.rehearsal import rehearse
 from vshd.session import Session
 from vshd.session_defaults import SessionDefaults
-from vshd.standby import dial, serve_request
 from vshd.waiting_child import WaitingChild
 
 _BACKLOG = 1024

@@ -9,7 +9,7 @@ from collections.abc import Iterable
 from guestlink.backlog import Backlog
 from guestlink.errors import reason
 from guestlink.vsh import ProtocolError, ServerProtocol
-from guestlink.vsh.messages import ServerEvent
+from guestlink.vsh.messages import FromClient
 
 _RECEIVE_SMALL, _RECEIVE_LARGE = 4 * 1024, 256 * 1024
 """Bytes of one receive, for a person's keys and for a flood; a large buffer costs time even if few bytes arrive."""
@@ -68,7 +68,7 @@ class Client:
         """See :meth:`~guestlink.vsh.ServerProtocol.keys`."""
         return self._protocol.keys(data)
 
-    def events(self, data: bytes) -> Iterable[ServerEvent]:
+    def events(self, data: bytes) -> Iterable[FromClient]:
         """Decode received bytes.
 
         :raises Gone: the client broke the protocol.
@@ -80,7 +80,7 @@ class Client:
             # The events before the error are dropped: the program that would get them gets SIGHUP now.
             raise Gone(f"it broke the protocol: {error}") from error
 
-    def lent_events(self, count: int) -> Iterable[ServerEvent]:
+    def lent_events(self, count: int) -> Iterable[FromClient]:
         """Decode bytes that :meth:`receive` has left in the protocol's buffers; the events' data is valid until the
         next call.
 

@@ -45,8 +45,10 @@ class Ending:
         """Expect nothing more from one of the outputs."""
         self._owed.pop(descriptor, None)
 
-    def is_drained(self, outputs: Collection[int], now: float) -> bool:
-        """Whether to send ``status``: all outputs are closed, or only another process could still write.
+    def advance(self, outputs: Collection[int], now: float) -> bool:
+        """Move the deadline while output is owed, and return whether to send ``status``.
+
+        That is when all outputs are closed, or only another process could still write.
 
         :param outputs: the outputs that are open.
         """

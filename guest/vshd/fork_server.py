@@ -1,7 +1,7 @@
 """A small process that forks one child for each connection: no session waits for an interpreter to start.
 
 It is single-threaded and holds only its listeners, so a fork is cheap and a child inherits nothing else. One child,
-the standby, is forked in advance and has rehearsed the start of a session, because a fresh child first has to copy
+the spare, is forked in advance and has rehearsed the start of a session, because a fresh child first has to copy
 its memory page by page.
 """
 
@@ -30,9 +30,9 @@ CHILD_LIMIT = 1024
 _PAUSE = 0.2
 """Seconds without accepting when the system is out of descriptors, memory or processes."""
 _QUIET_TIME = 0.02
-"""Seconds without a connection or an exit before the next standby is forked: a session that starts must not share
+"""Seconds without a connection or an exit before the next spare is forked: a session that starts must not share
 the processor with the fork."""
-STANDBY_NAME = "vshd-standby"
+SPARE_NAME = "vshd-spare"
 """What ps(1) shows for processes that wait for a connection."""
 _SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGCHLD)
 _SHORTAGES = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM, errno.EAGAIN)
@@ -41,7 +41,7 @@ _SHORTAGES = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM, errno.EAG
 Prepared = TypeVar("Prepared")
 
 
-class _Standby(NamedTuple):
+class _Spare(NamedTuple):
     """The child that waits for a connection, and the socket over which the server sends it."""
 
     pid: int
@@ -58,7 +58,7 @@ class ForkServer(Generic[Prepared]):
     :param until: a descriptor, such as a pidfd, or -1; once it is readable the server accepts no more connections
         and exits after its last session.
     :param leaves_sessions: whether sessions continue after SIGTERM or SIGINT to the server.
-    :param rehearse: called in the standby child, before its connection arrives.
+    :param rehearse: called in the spare child, before its connection arrives.
     """
 
     def __init__(
@@ -77,8 +77,8 @@ class ForkServer(Generic[Prepared]):
         self._until = until
         self._leaves_sessions = leaves_sessions
         self._rehearse = rehearse
-        self._standby: _Standby | None = None
-        self._wants_standby = True
+        self._spare: _Spare | None = None
+        self._wants_spare = True
         self._children: set[int] = set()
         self._stop = False
         self._retire = False
@@ -106,10 +106,10 @@ class ForkServer(Generic[Prepared]):
             poll.register(self._until, select.POLLIN)
         by_number = {listener.fileno(): listener for listener in self._listeners}
         while not self._stop and not (self._retire and not self._children):
-            ready = poll.poll(_QUIET_TIME * 1000 if self._wants_standby else None)
+            ready = poll.poll(_QUIET_TIME * 1000 if self._wants_spare else None)
             if not ready:
-                self._wants_standby = False
-                self._renew_standby()
+                self._wants_spare = False
+                self._renew_spare()
             for descriptor, _ in ready:
                 if descriptor in by_number:
                     if not self._accept(by_number[descriptor]):
@@ -129,7 +129,7 @@ class ForkServer(Generic[Prepared]):
 
     def _accept_no_more(self) -> None:
         self._close_listeners()
-        self._dismiss_standby()
+        self._dismiss_spare()
 
     def _close(self) -> None:
         """Release what the server holds, and end its sessions unless they continue without it."""
@@ -176,14 +176,14 @@ class ForkServer(Generic[Prepared]):
                 if pid == 0:
                     self._be_child(lambda: self._serve(connection, None))
             self._children.add(pid)
-            self._wants_standby = self._standby is None
+            self._wants_spare = self._spare is None
             return True
 
-    # The standby child.
+    # The spare child.
 
-    def _renew_standby(self) -> None:
-        """Fork a standby child if there is none, unless the server accepts no more sessions."""
-        if self._standby is not None or self._stop or self._retire or len(self._children) >= CHILD_LIMIT:
+    def _renew_spare(self) -> None:
+        """Fork a spare child if there is none, unless the server accepts no more sessions."""
+        if self._spare is not None or self._stop or self._retire or len(self._children) >= CHILD_LIMIT:
             return
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         try:
@@ -197,12 +197,12 @@ class ForkServer(Generic[Prepared]):
             ours.close()
             self._be_child(lambda: self._stand_by(theirs))
         theirs.close()
-        self._standby = _Standby(pid, ours)
+        self._spare = _Spare(pid, ours)
 
     def _stand_by(self, orders: socket.socket) -> int:
         prepared = None
         name = _name()
-        _rename(STANDBY_NAME)
+        _rename(SPARE_NAME)
         with contextlib.suppress(Exception):  # A failure here happens again in the session, which reports it.
             prepared = self._rehearse()
         descriptors: list[int] = []
@@ -217,27 +217,27 @@ class ForkServer(Generic[Prepared]):
         return self._serve(socket.socket(fileno=descriptors[0]), prepared)
 
     def _hand_over(self, connection: socket.socket) -> int:
-        """Send a connection to the standby child; returns the child's process id, or 0 if none is ready."""
-        standby = self._standby
-        if standby is None:
+        """Send a connection to the spare child; returns the child's process id, or 0 if none is ready."""
+        spare = self._spare
+        if spare is None:
             return 0
         try:
-            if not standby.orders.recv(1, socket.MSG_DONTWAIT):
+            if not spare.orders.recv(1, socket.MSG_DONTWAIT):
                 return 0  # It has exited.
         except OSError:
             return 0  # It still rehearses.
-        self._standby = None
-        with standby.orders:
+        self._spare = None
+        with spare.orders:
             try:
-                socket.send_fds(standby.orders, [b"."], [connection.fileno()])
+                socket.send_fds(spare.orders, [b"."], [connection.fileno()])
             except OSError:
                 return 0  # It was killed.
-        return standby.pid
+        return spare.pid
 
-    def _dismiss_standby(self) -> None:
-        if self._standby is not None:
-            self._standby.orders.close()
-            self._standby = None
+    def _dismiss_spare(self) -> None:
+        if self._spare is not None:
+            self._spare.orders.close()
+            self._spare = None
 
     def _be_child(self, serve: Callable[[], int]) -> None:
         status = 1
@@ -267,8 +267,8 @@ class ForkServer(Generic[Prepared]):
             if not pid:
                 return
             self._children.discard(pid)
-            if self._standby is not None and pid == self._standby.pid:
-                self._dismiss_standby()
+            if self._spare is not None and pid == self._spare.pid:
+                self._dismiss_spare()
 
     def _close_listeners(self) -> None:
         for listener in self._listeners:

@@ -196,7 +196,7 @@ class Session:
                 self._reopen_terminal(running)
             return False
         now = time.monotonic()
-        if not ending.is_told and (running is None or ending.is_drained(running.target.outputs, now)):
+        if not ending.is_told and (running is None or ending.advance(running.target.outputs, now)):
             ending.is_told = True
             self._client.send(encode_status(ending.status))
         if not ending.is_told or self._client.backlog.size:

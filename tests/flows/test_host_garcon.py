@@ -14,7 +14,7 @@ import pytest
 from support.fake_garcon import png
 from support.stage import Stage, StageError, stage
 from support.vsh_peer import names_of_children
-from vshd.fork_server import STANDBY_NAME
+from vshd.fork_server import SPARE_NAME
 
 ROUNDS = 12
 APPLICATIONS = [f"org.example.App{n}" for n in range(5)]
@@ -71,8 +71,8 @@ def figures(process: psutil.Process) -> dict[str, int]:
         return {
             "descriptors": process.num_fds(),
             "threads": process.num_threads(),
-            # After each session vshd starts standby processes for the next one, so these are not counted.
-            "children": sum(name != STANDBY_NAME for name in names_of_children(process.pid)),
+            # After each session vshd forks spare processes for the next one, so these are not counted.
+            "children": sum(name != SPARE_NAME for name in names_of_children(process.pid)),
             "resident KiB": process.memory_info().rss // 1024,
         }
 

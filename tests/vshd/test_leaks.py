@@ -11,7 +11,7 @@ import psutil
 from guestlink.vsh import Setup, encode_data
 from support.stage import LIMIT
 from support.vsh_peer import EOF, Vshd, names_of_children, terminal
-from vshd.fork_server import STANDBY_NAME
+from vshd.fork_server import SPARE_NAME
 
 SESSIONS = int(os.environ.get("GUESTLINK_SESSIONS", "200"))
 WARM = 50
@@ -74,7 +74,7 @@ def _some(vshd: Vshd, count: int) -> None:
 def _held(daemon: psutil.Process) -> tuple[int, int]:
     """The number of descriptors and the memory in bytes of a vshd without sessions."""
     deadline = time.monotonic() + LIMIT
-    while (left := names_of_children(daemon.pid)) != [STANDBY_NAME] * 2:
+    while (left := names_of_children(daemon.pid)) != [SPARE_NAME] * 2:
         assert time.monotonic() < deadline, left
         time.sleep(0.05)
     return daemon.num_fds(), daemon.memory_info().rss

@@ -28,7 +28,7 @@ from guestlink.vsh import (
 )
 from support.stage import LIMIT
 from support.vsh_peer import EOF, Vshd, names_of_children, terminal
-from vshd.fork_server import STANDBY_NAME
+from vshd.fork_server import SPARE_NAME
 
 # Frames of chromeos-vsh.md §11.1.
 RESIZED = bytes.fromhex("07 00 00 00 1a 05 08 32 10 84 01")
@@ -619,8 +619,8 @@ def test_many_sessions_at_once_leave_nothing(vshd: Vshd) -> None:
 
 
 def _settle(vshd: Vshd) -> None:
-    """Wait until there are no sessions and two standby processes (fork_server.py)."""
-    wait_until(lambda: names_of_children(vshd.process.pid) == [STANDBY_NAME] * 2, "a session has not ended")
+    """Wait until there are no sessions and two spare processes (fork_server.py)."""
+    wait_until(lambda: names_of_children(vshd.process.pid) == [SPARE_NAME] * 2, "a session has not ended")
 
 
 def test_only_this_user_and_root_may_connect(vshd: Vshd) -> None:

@@ -15,7 +15,7 @@ from guestlink.address import TcpAddress
 from guestlink.errors import GuestlinkError
 from guestlink.vsh import Setup, Stream
 from support.stage import LIMIT
-from vshd import standby
+from vshd import garcon_requests
 from vshd.account import choose_account
 from vshd.target import Target, start_target, waiting_target
 
@@ -86,7 +86,7 @@ def test_a_host_that_closes_the_connection_at_once_is_told_in_a_sentence(
     (tmp_path / "token").write_text("0" * 36)
     ours, theirs = socket.socketpair()
     theirs.close()
-    monkeypatch.setattr(standby, "connect", lambda _address, _timeout: ours)
+    monkeypatch.setattr(garcon_requests, "connect", lambda _address, _timeout: ours)
     with pytest.raises(GuestlinkError, match="closed the connection"):
-        standby.dial(TcpAddress("host", 1), str(tmp_path / "token"))
+        garcon_requests.dial(TcpAddress("host", 1), str(tmp_path / "token"))
     assert ours.fileno() < 0

@@ -14,7 +14,7 @@ import pytest
 from guestlink.vsh import Setup, Status, encode_setup
 from support.stage import LIMIT
 from support.vsh_peer import Vshd, names_of_children, terminal
-from vshd.fork_server import STANDBY_NAME
+from vshd.fork_server import SPARE_NAME
 
 needs_root = pytest.mark.skipif(os.getuid() != 0, reason="only root can become somebody else")
 
@@ -49,7 +49,7 @@ def test_what_waits_for_a_session_may_be_killed_and_ends_with_vshd(tmp_path: Pat
 
     def waiting() -> list[psutil.Process]:
         deadline = time.monotonic() + LIMIT
-        while names_of_children(server.process.pid) != [STANDBY_NAME] * 2:
+        while names_of_children(server.process.pid) != [SPARE_NAME] * 2:
             assert time.monotonic() < deadline
             time.sleep(0.02)
         return psutil.Process(server.process.pid).children(recursive=True)

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from guestlink.vsh.encoding import DATA_LIMIT, data_header
+from guestlink.vsh.encoding import DATA_LIMIT, SMALL_STDIN_HEADERS, data_header
+from guestlink.vsh.framing import LENGTH
 from guestlink.vsh.messages import (
     REQUIRES_CWD,
     Bytes,
-    ClientEvent,
     Data,
+    FromClient,
+    FromServer,
     Resize,
-    ServerEvent,
     Setup,
     SetupAnswer,
     SignalRequest,
@@ -19,7 +20,10 @@ from guestlink.vsh.messages import (
 )
 from guestlink.vsh.protobuf_wire import fields, int32
 
-_FULL_SIZE = DATA_LIMIT + 8
+_STDIN, _STDOUT = int(Stream.STDIN), int(Stream.STDOUT)
+_FULL_PREFIX, _SMALL_PREFIX = 8, 6
+"""Bytes before the data in a message with :data:`DATA_LIMIT` bytes of it, and in one with a few keystrokes."""
+_FULL_SIZE = _FULL_PREFIX + DATA_LIMIT
 
 
 def decode_setup(message: memoryview) -> Setup:
@@ -84,17 +88,17 @@ def decode_setup_answer(message: memoryview) -> SetupAnswer:
     return SetupAnswer(status, description, pid)
 
 
-def decode_from_client(message: memoryview) -> ServerEvent:
+def decode_from_client(message: memoryview) -> FromClient:
     """Decode GuestMessage.
 
     :raises Malformed: the message is not one.
     """
     size = len(message)
-    if size == _FULL_SIZE and message[:8] == _FULL_STDIN:
-        return Data(1, message[8:])
-    if size in _SMALL_STDIN and message[:6] == _SMALL_STDIN[size]:
-        return Data(1, message[6:])
-    event: ServerEvent = Unknown()
+    if size == _FULL_SIZE and message[:_FULL_PREFIX] == _FULL_STDIN:
+        return Data(_STDIN, message[_FULL_PREFIX:])
+    if size in _SMALL_STDIN and message[:_SMALL_PREFIX] == _SMALL_STDIN[size]:
+        return Data(_STDIN, message[_SMALL_PREFIX:])
+    event: FromClient = Unknown()
     for number, value in fields(message):
         if isinstance(value, int):
             if number == 4:
@@ -108,14 +112,14 @@ def decode_from_client(message: memoryview) -> ServerEvent:
     return event
 
 
-def decode_from_server(message: memoryview) -> ClientEvent:
+def decode_from_server(message: memoryview) -> FromServer:
     """Decode HostMessage.
 
     :raises Malformed: the message is not one.
     """
-    if len(message) == _FULL_SIZE and message[:8] == _FULL_STDOUT:
-        return Data(2, message[8:])
-    event: ClientEvent = Unknown()
+    if len(message) == _FULL_SIZE and message[:_FULL_PREFIX] == _FULL_STDOUT:
+        return Data(_STDOUT, message[_FULL_PREFIX:])
+    event: FromServer = Unknown()
     for number, value in fields(message):
         if isinstance(value, int):
             continue
@@ -169,9 +173,7 @@ def _text(value: Bytes) -> str:
     return bytes(value).decode(errors="replace")
 
 
-_SMALL_STDIN: dict[int, bytes] = {
-    len(header) - 4 + size: header[4:] for size in range(1, 124) for header in (data_header(Stream.STDIN, size),)
-}
+_SMALL_STDIN = {_SMALL_PREFIX + size: header[LENGTH.size :] for size, header in SMALL_STDIN_HEADERS.items()}
 """The first bytes of messages with a few keystrokes, by the message's size."""
-_FULL_STDIN = data_header(Stream.STDIN, DATA_LIMIT)[4:]
-_FULL_STDOUT = data_header(Stream.STDOUT, DATA_LIMIT)[4:]
+_FULL_STDIN = data_header(Stream.STDIN, DATA_LIMIT)[LENGTH.size :]
+_FULL_STDOUT = data_header(Stream.STDOUT, DATA_LIMIT)[LENGTH.size :]

@@ -105,3 +105,6 @@ def _cut(description: str) -> bytes:
 
 
 _FULL_HEADERS: dict[int, bytes] = {int(stream): _data_header(stream, DATA_LIMIT) for stream in Stream if stream}
+SMALL_STDIN_HEADERS: dict[int, bytes] = {size: _data_header(Stream.STDIN, size) for size in range(1, 124)}
+"""Headers of input frames with a few keystrokes, by the size of the data. Up to 123 bytes of data both lengths in a
+header take one byte, so that every header has 10 bytes."""

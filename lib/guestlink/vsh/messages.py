@@ -112,10 +112,10 @@ class Unknown(NamedTuple):
     """A message without a field that we know; ignored (chromeos-vsh.md §3.11)."""
 
 
-ServerEvent: TypeAlias = Setup | Data | StatusChange | Resize | SignalRequest | Unknown
-"""Events from a client."""
-ClientEvent: TypeAlias = SetupAnswer | Data | StatusChange | Unknown
-"""Events from a server."""
+FromClient: TypeAlias = Setup | Data | StatusChange | Resize | SignalRequest | Unknown
+"""What a client sends."""
+FromServer: TypeAlias = SetupAnswer | Data | StatusChange | Unknown
+"""What a server sends."""
 
 _KILLED = "killed by signal "
 

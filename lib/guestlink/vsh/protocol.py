@@ -7,9 +7,9 @@ from typing import Generic, TypeVar
 
 from guestlink.vsh.blocks import IncomingBlock
 from guestlink.vsh.decoding import decode_from_client, decode_from_server, decode_setup, decode_setup_answer
-from guestlink.vsh.encoding import DATA_LIMIT, data_header
+from guestlink.vsh.encoding import DATA_LIMIT, SMALL_STDIN_HEADERS
 from guestlink.vsh.framing import FrameReader, FrameTooLong
-from guestlink.vsh.messages import ClientEvent, Data, ServerEvent, Stream
+from guestlink.vsh.messages import Data, FromClient, FromServer, Stream
 from guestlink.vsh.protobuf_wire import Malformed
 
 _FLOOD = 16
@@ -17,10 +17,10 @@ _FLOOD = 16
 _FLOOD_BLOCK = 64
 """Full frames that one receive call takes during a flood."""
 
-_KEYS_HEADERS = {10 + size: data_header(Stream.STDIN, size) for size in range(1, 124)}
+_KEYS_HEADERS = {len(header) + size: header for size, header in SMALL_STDIN_HEADERS.items()}
 """Headers of small input frames, by the size of the whole frame."""
 
-_Event = TypeVar("_Event", ServerEvent, ClientEvent)
+_Event = TypeVar("_Event", FromClient, FromServer)
 
 
 class ProtocolError(ValueError):
@@ -29,7 +29,7 @@ class ProtocolError(ValueError):
     :ivar events: the events that arrived before the error.
     """
 
-    def __init__(self, reason: str, events: Sequence[ServerEvent | ClientEvent] = ()) -> None:
+    def __init__(self, reason: str, events: Sequence[FromClient | FromServer] = ()) -> None:
         super().__init__(reason)
         self.events = tuple(events)
 
@@ -112,7 +112,7 @@ class _Role(Generic[_Event]):
             self._frames.feed(rest)
 
 
-class ServerProtocol(_Role[ServerEvent]):
+class ServerProtocol(_Role[FromClient]):
     """The server's end of one session; the first event of all is a :class:`Setup`."""
 
     def __init__(self) -> None:
@@ -131,7 +131,7 @@ class ServerProtocol(_Role[ServerEvent]):
         return data[len(header) :]
 
 
-class ClientProtocol(_Role[ClientEvent]):
+class ClientProtocol(_Role[FromServer]):
     """The client's end of one session; the first event of all is a :class:`SetupAnswer`."""
 
     def __init__(self) -> None:

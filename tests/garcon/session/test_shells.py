@@ -25,7 +25,7 @@ from guestlink.address import Address, UnixAddress
 from guestlink.errors import GuestlinkError
 from guestlink.vsh import ClientProtocol, Data, Setup, StatusChange, encode_setup
 from support.stage import CHECKOUT, LIMIT
-from vshd.fork_server import STANDBY_NAME
+from vshd.fork_server import SPARE_NAME
 
 TOP_BIT = 2254857830
 PYTHONPATH = os.pathsep.join(str(CHECKOUT / part) for part in ("lib", "guest"))
@@ -70,7 +70,7 @@ class Rig:
     def has_sessions(self) -> bool:
         """Whether the standby vshd has sessions."""
         try:
-            return any(child.name() != STANDBY_NAME for process in self.standby for child in process.children())
+            return any(child.name() != SPARE_NAME for process in self.standby for child in process.children())
         except psutil.NoSuchProcess:
             return True  # one of the processes has just exited
 
