@@ -18,7 +18,7 @@ from guestlink.regular_file import read_regular
 from guestlink.token import TOKEN_PATH
 
 SCALE_LEAST, SCALE_MOST = 0.1, 10.0
-DPI_LEAST, DPI_MOST = 72, 9600
+DPI_MIN, DPI_MAX = 72, 9600
 MOUNTED_SOCKET = f"{socket_directory.MOUNT_POINT}/{socket_directory.COMPOSITOR}"
 _CARRIED_NAME = f"{socket_directory.MOUNT_POINT}/{socket_directory.NAME}"
 """Files that a Linux host mounts: the compositor's socket, and the container's name."""
@@ -40,8 +40,8 @@ def _densities(text: str) -> tuple[int, ...]:
         values = tuple(int(word) for word in text.split(",") if word.strip())
     except ValueError:
         raise ValueError("use whole numbers with commas, as in 72,96,160") from None
-    if not all(DPI_LEAST <= value <= DPI_MOST for value in values):
-        raise ValueError(f"use numbers from {DPI_LEAST} to {DPI_MOST}")
+    if not all(DPI_MIN <= value <= DPI_MAX for value in values):
+        raise ValueError(f"use numbers from {DPI_MIN} to {DPI_MAX}")
     return values
 
 
@@ -52,46 +52,82 @@ def _patterns(text: str) -> tuple[str, ...]:
 SOCKET = Setting("socket", "", "wayland-0", str, "name of the socket for clients, in XDG_RUNTIME_DIR")
 DISPLAY = Setting("display", "SOMMELIER_DISPLAY", "", str, "the host's compositor: a path, or a name")
 SCALE = Setting(
-    "scale", "SOMMELIER_SCALE", 1.0, _scale, "clients' units in one of the host's, 0.1 to 10; 0.5 shows all larger"
+    "scale",
+    "SOMMELIER_SCALE",
+    1.0,
+    _scale,
+    "client units per host unit, 0.1 to 10 (0.5 draws everything twice as large)",
 )
-DPI = Setting[Sequence[int]]("dpi", "SOMMELIER_DPI", (), _densities, "densities that may be reported")
-DIRECT_SCALE = Setting("direct_scale", "", False, boolean, "units are an output's pixels, times --scale")
-STABLE_SCALING = Setting("stable_scaling", "", False, boolean, "rounding that survives a round trip")
+DPI = Setting[Sequence[int]](
+    "dpi",
+    "SOMMELIER_DPI",
+    (),
+    _densities,
+    "densities that outputs may report, with commas; each reports the nearest",
+)
+DIRECT_SCALE = Setting(
+    "direct_scale", "", False, boolean, "client units are the pixels of each output, times --scale"
+)
+STABLE_SCALING = Setting(
+    "stable_scaling", "", False, boolean, "round so that sizes survive a round trip between client and host"
+)
 ACCELERATORS = Setting(
-    "accelerators", "SOMMELIER_ACCELERATORS", "", str, "key combinations for the host, as in Super_L,<Alt>F1"
+    "accelerators",
+    "SOMMELIER_ACCELERATORS",
+    "",
+    str,
+    "key combinations that the host handles, as in Super_L,<Alt>F1",
 )
 WINDOWED_ACCELERATORS = Setting(
     "windowed_accelerators",
     "SOMMELIER_WINDOWED_ACCELERATORS",
     "",
     str,
-    "the same, unless the window is fullscreen",
+    "key combinations that the host handles unless the window is fullscreen",
 )
 VM_IDENTIFIER = Setting(
-    "vm_identifier", "SOMMELIER_VM_IDENTIFIER", "", str, "middle part of ChromeOS application ids"
+    "vm_identifier",
+    "SOMMELIER_VM_IDENTIFIER",
+    "",
+    str,
+    "middle part of application ids on ChromeOS (default: the token)",
 )
-TOKEN_FILE = Setting("token_file", "GUESTLINK_TOKEN_FILE", TOKEN_PATH, str, "file that holds the token")
+TOKEN_FILE = Setting("token_file", "GUESTLINK_TOKEN_FILE", TOKEN_PATH, str, "file with the container's token")
 CONTAINER = Setting(
     "container", "GUESTLINK_CONTAINER", "", str, "the container's name on a Linux host, for application ids"
 )
-TITLE_PREFIX = Setting("title_prefix", "", "", str, "text in front of every window title")
+TITLE_PREFIX = Setting("title_prefix", "", "", str, "text to put before every window title")
 CLIPBOARD = Setting(
-    "clipboard", "", "both", choice("both", "to-host", "to-guest", "off"), "which way contents may go"
+    "clipboard",
+    "",
+    "both",
+    choice("both", "to-host", "to-guest", "off"),
+    "direction in which the clipboard and drags work: both, to-host, to-guest or off",
 )
-ALLOW = Setting[Sequence[str]]("allow", "", (), _patterns, "privileged globals to offer, as in zwlr_*")
-DENY = Setting[Sequence[str]]("deny", "", (), _patterns, "globals not to offer")
-SECURITY_CONTEXT = Setting("security_context", "", True, boolean, "tag clients where the host can")
+ALLOW = Setting[Sequence[str]]("allow", "", (), _patterns, "privileged globals to offer, with commas, as in zwlr_*")
+DENY = Setting[Sequence[str]]("deny", "", (), _patterns, "globals to hide, with commas")
+SECURITY_CONTEXT = Setting(
+    "security_context",
+    "",
+    True,
+    boolean,
+    "put clients in a security context of the host, if it has them (default: yes)",
+)
 WAYLAND_SOCKET = Setting(
-    "wayland_socket", "", False, boolean, "give PROGRAM one connection, as WAYLAND_SOCKET, and no socket"
+    "wayland_socket", "", False, boolean, "give PROGRAM a single connection in WAYLAND_SOCKET instead of a socket"
 )
-TRACE = Setting("trace", "SOMMELIER_TRACE", "", str, "what to log of the conversation; see the manual")
+TRACE = Setting("trace", "SOMMELIER_TRACE", "", str, "messages to log; sommelier(1) has the syntax")
 PUBLISH = Setting(
-    "publish", "", "", str, "variable of the user manager that gets the socket's name, as in WAYLAND_DISPLAY"
+    "publish", "", "", str, "variable of the user manager to set to the socket's name, as in WAYLAND_DISPLAY"
 )
 IMPLEMENTATION = Setting(
-    "implementation", "", "auto", choice("auto", "guestlink", "native"), "whose proxy the user units run"
+    "implementation",
+    "",
+    "auto",
+    choice("auto", "guestlink", "native"),
+    "proxy that the user units run: auto, guestlink or native (the host's)",
 )
-SD_NOTIFY = Setting("sd_notify", "", "", str, "what to tell systemd when ready")
+SD_NOTIFY = Setting("sd_notify", "", "", str, "message to send to systemd when the proxy is ready")
 LOG_LEVEL = Setting("log_level", "GUESTLINK_LOG", "info", str, "debug, info, warning or error")
 
 SCHEMA: tuple[Setting[Any], ...] = (
