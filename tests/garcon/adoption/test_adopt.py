@@ -189,14 +189,17 @@ def test_every_step_has_a_reason_and_a_name_of_its_own() -> None:
     assert all(step.reason for step in STEPS)
 
 
-def test_the_command_prints_a_line_for_each_step(tree: Path, capfd: pytest.CaptureFixture[str]) -> None:
+def test_the_command_prints_a_line_for_each_step(
+    tree: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(os, "getuid", lambda: 1000)  # Root would fork this process, to enter the tree.
     assert adopt(directory=str(tree), user="", dry_run=True, undo=False, as_json=True) == 0
-    answer = json.loads(capfd.readouterr().out)
+    answer = json.loads(capsys.readouterr().out)
     assert answer["user"] == "anna"
     assert [row["step"] for row in answer["steps"]] == [step.name for step in STEPS]
     assert {"would", "ok", "advice"} == {row["state"] for row in answer["steps"]}
     adopt(directory=str(tree), user="", dry_run=True, undo=False, as_json=False)
-    lines = capfd.readouterr().out.splitlines()
+    lines = capsys.readouterr().out.splitlines()
     assert "would   lingering: anna lingers (the services start with the container, not with a login)" in lines
 
 
