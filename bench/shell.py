@@ -265,10 +265,11 @@ def _memory(measured: Measured) -> None:
     try:
         for _ in range(IDLE):
             peers.append(measured.vshd.peer().begin(command("sleep", "1000")))
-            clients.append(subprocess.Popen([*measured.ssh, "exec sleep 1000"], stdin=subprocess.PIPE))
+            clients.append(subprocess.Popen([*measured.ssh, "exec cat"], stdin=subprocess.PIPE))
         sessions = {psutil.Process(peer.answer.pid).ppid() for peer in peers if peer.answer}
         ours = [_private(pid) for pid in sessions]
-        _wait(lambda: len(_programs(measured.sshd.pid, "sleep")) == IDLE)
+        # A program that reads its input ends with the connection, where sshd has given it no terminal.
+        _wait(lambda: len(_programs(measured.sshd.pid, "cat")) == IDLE)
         sshd = _programs(measured.sshd.pid, "sshd")
         theirs = sum(_private(process.pid) for process in sshd) / IDLE
         row("private memory of an idle session", "MB", statistics.median(ours), theirs, None, "≤ 4 MB")
