@@ -72,7 +72,7 @@ def main():
                 outcome = "refused"
                 assert "\\n" not in error.message, seed
         outcomes[outcome] = outcomes.get(outcome, 0) + 1
-    assert len(os.listdir("/proc/self/fd")) == opened
+    assert len(os.listdir("/proc/self/fd")) <= opened
     assert outcomes.keys() >= {123, "refused"} and len(outcomes) > 4, outcomes
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import io
 import json
 import os
@@ -46,7 +47,11 @@ def bugreport(output: str) -> int:
 
 def _archive(moment: int) -> bytes:
     stream = io.BytesIO()
-    with tarfile.open(fileobj=stream, mode="w:gz") as archive:
+    # tarfile would import gzip only now, and this user may have no right to read it.
+    with (
+        gzip.GzipFile(filename="", mode="wb", fileobj=stream, mtime=moment) as packed,
+        tarfile.open(fileobj=packed, mode="w") as archive,
+    ):
         for name, text in _files():
             data = text.encode(errors="replace")
             entry = tarfile.TarInfo(f"guestlink-report/{name}")

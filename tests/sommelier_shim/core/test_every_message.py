@@ -29,7 +29,7 @@ def _every(is_request: bool) -> Iterator[tuple[str, int, MessageLayout]]:
 def _no_descriptor_is_left() -> Iterator[None]:
     before = len(os.listdir("/proc/self/fd"))
     yield
-    assert len(os.listdir("/proc/self/fd")) == before
+    assert len(os.listdir("/proc/self/fd")) <= before
 
 
 @KINDS
