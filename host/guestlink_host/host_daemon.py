@@ -112,7 +112,11 @@ def assemble(config: Config, notifier: Notifier) -> list[StartablePart]:
     shell = config[SHELL] or suite_program("vsh", "guestlink_host.vsh")
     desktop = Desktop(config[OPENER], config[TERMINAL], config[ASK], shell)
     notifications = UserNotifications()
-    requests = OpenRequests(config, desktop, notifications)
+
+    def forbid(guest: Guest, kind: str) -> None:
+        guest.container = containers.change(guest.container.name, **{f"{kind}_policy": "deny"})
+
+    requests = OpenRequests(config, desktop, notifications, forbid)
     openings = RateLimit(OPENING_LIMIT, OPENING_WINDOW)
     program = suite_program(PROGRAM, "guestlink_host")
     events = EventLog()

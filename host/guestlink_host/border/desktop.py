@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import enum
 import functools
 import logging
 import os
@@ -25,11 +26,25 @@ ASK_TIMEOUT = 120.0
 QUESTION_LIMIT = 300
 """Characters of untrusted text in a question: the question itself must stay on the screen."""
 
+_NEVER = "No, and never again"
 _ASKERS = (
-    ("zenity", "--question", "--no-markup", "--title=Guestlink", "--default-cancel", "--text"),
-    ("kdialog", "--title", "Guestlink", "--yesno"),
-)
-"""Yes/no dialog programs that show plain text and exit with 0 for yes."""
+    (
+        "zenity", "--question", "--no-markup", "--title=Guestlink", "--default-cancel", f"--extra-button={_NEVER}",
+        "--text",
+    ),
+    ("kdialog", "--title", "Guestlink", "--no-label", _NEVER, "--cancel-label", "No", "--yesnocancel"),
+)  # fmt: skip
+"""Dialog programs that show plain text and exit with 0 for yes. zenity prints the extra button that was pressed;
+kdialog exits with 1 for its No button. Closing a window is zenity's No and kdialog's Cancel, so both mean no."""
+
+
+class Answer(enum.Enum):
+    """What the user answers to a question."""
+
+    YES = enum.auto()
+    NO = enum.auto()
+    NEVER = enum.auto()
+    """No, and no further question of this kind either."""
 
 
 OUTCOME_TIME = 2.0
@@ -92,20 +107,27 @@ class Desktop:
             raise GuestlinkError("the host has no terminal program", hint=_SET.format("terminal"))
         await self._start([*terminal, *without_variables(command)], lambda error: _log.debug("%s", error))
 
-    async def ask(self, question: str) -> bool:
-        """Ask the user a yes-or-no question; no answer is no.
+    async def ask(self, question: str) -> Answer:
+        """Ask the user a yes-or-no question; no answer is no. A configured dialog command cannot answer NEVER.
 
         :raises GuestlinkError: there is no dialog program.
         """
         asker = self._asker()
+        name = os.path.basename(asker[0])
         text = question.replace("<", "‹")  # Some dialogs show tags as rich text.
-        if os.path.basename(asker[0]) == "kdialog":
+        if name == "kdialog":
             text = text.replace("\\", "\\\\")  # kdialog reads \n as a line break.
         try:
-            return (await run([*asker, text], timeout=ASK_TIMEOUT)).status == 0
+            done = await run([*asker, text], timeout=ASK_TIMEOUT)
         except CommandFailed as error:
             _log.warning("the user did not answer: %s", error)
-            return False
+            return Answer.NO
+        if done.status == 0:
+            return Answer.YES
+        if self._ask:
+            return Answer.NO
+        never = done.status == 1 and (name == "kdialog" or done.stdout.decode(errors="replace").strip() == _NEVER)
+        return Answer.NEVER if never else Answer.NO
 
     async def start(self) -> None:
         """Nothing runs before the first request."""

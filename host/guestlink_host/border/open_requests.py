@@ -7,13 +7,16 @@ import functools
 import logging
 import os
 import stat
+import time
+from collections import defaultdict
 from collections.abc import Awaitable, Callable
 from urllib.parse import unquote, urlsplit
 
 from guestlink.config import Config
 from guestlink.errors import GuestlinkError
 from guestlink.tasks import TaskOwner
-from guestlink_host.border.desktop import OUTCOME_TIME, QUESTION_LIMIT, Desktop, DesktopFailed
+from guestlink_host.border.desktop import OUTCOME_TIME, QUESTION_LIMIT, Answer, Desktop, DesktopFailed
+from guestlink_host.border.question_pause import QuestionPause
 from guestlink_host.border.url_policy import NOT_SHARED, UrlRefused, file_url, translate_url
 from guestlink_host.border.user_notifications import UserNotifications
 from guestlink_host.containers.guest import Guest
@@ -34,14 +37,23 @@ class OpenRequests:
     :param config: the settings.
     :param desktop: opens the URLs and terminals.
     :param notifications: show failures that come after the answer to the container.
+    :param forbid: sets a container's policy for ``url`` or ``terminal`` to ``deny``; raises GuestlinkError.
     """
 
-    def __init__(self, config: Config, desktop: Desktop, notifications: UserNotifications) -> None:
+    def __init__(
+        self,
+        config: Config,
+        desktop: Desktop,
+        notifications: UserNotifications,
+        forbid: Callable[[Guest, str], None],
+    ) -> None:
         self._notifications = notifications
         self._config = config
         self._desktop = desktop
         self._tasks = TaskOwner("open requests")
+        self._forbid = forbid
         self._asking: set[str] = set()
+        self._pauses: defaultdict[str, QuestionPause] = defaultdict(QuestionPause)
 
     async def start(self) -> None:
         """Nothing runs before the first request."""
@@ -111,6 +123,12 @@ class OpenRequests:
                 "the host's user has not answered an earlier question of this container",
                 hint="try again after the answer",
             )
+        elif left := self._pauses[guest.container.name].left(time.monotonic()):
+            until = time.strftime("%H:%M:%S", time.localtime(time.time() + left))
+            raise GuestlinkError(
+                f"the host's user said no, so the host does not ask again for this container until {until}",
+                hint="try again after that time; each further no doubles the wait",
+            )
         else:
             count()
             self._asking.add(guest.container.name)
@@ -129,8 +147,14 @@ class OpenRequests:
     ) -> GuestlinkError | None:
         """Ask the user, and do as the user decides; returns why it was not done."""
         try:
-            if not await self._desktop.ask(question):
+            answer = await self._desktop.ask(question)
+            if answer is not Answer.YES:
+                self._pauses[guest.container.name].refused(time.monotonic())
+                if answer is Answer.NEVER:
+                    self._forbid(guest, kind)
+                    guest.event("policy", f"{kind}: deny, because the user answered no, and never again")
                 return GuestlinkError(f"the host's user refused to open the {'link' if kind == 'url' else kind}")
+            self._pauses[guest.container.name].agreed()
             await act()
             guest.event(*done)
         except GuestlinkError as error:

@@ -291,6 +291,7 @@ async def test_a_terminals_command_is_bounded(host: Host, params: list[str]) -> 
 
 
 async def test_policies_allow_ask_and_deny(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("guestlink_host.border.question_pause.FIRST_PAUSE", 0.0)
     monkeypatch.setattr("guestlink_host.border.open_requests.OUTCOME_TIME", LIMIT)
     async with host_in_test(monkeypatch, ask="sh -c 'case $0 in *good*) exit 0;; esac; exit 1'") as host:
         guest = await host.registered()

@@ -1,0 +1,118 @@
+"""What the host promises about the links that a container asks to open."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+from guestlink.rpc import CallFailed
+from guestlink_host.border.question_pause import QuestionPause
+from support.fake_garcon import FakeGarcon
+from support.host import LIMIT, Host, host_in_test
+
+LINK = "https://example.org/"
+
+
+async def refusal(guest: FakeGarcon, url: str = LINK) -> str:
+    """Ask for a link that the host must refuse; returns the answer."""
+    with pytest.raises(CallFailed) as caught:
+        await guest.call("OpenUrl", url=url)
+    return caught.value.message
+
+
+def dialog(directory: Path, name: str, script: str) -> None:
+    """Put a dialog program first on the search path, which records its arguments."""
+    program = directory / name
+    program.write_text(f'#!/bin/sh\nfor word; do printf "%s\\n" "$word"; done >> {directory}/asked\n{script}\n')
+    program.chmod(0o755)
+
+
+@pytest.fixture
+async def asked(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> AsyncIterator[tuple[Host, FakeGarcon]]:
+    """A host whose policy is `ask`, without a configured dialog command; the test's programs are found first."""
+    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.setattr("guestlink_host.border.open_requests.OUTCOME_TIME", LIMIT)
+    async with host_in_test(monkeypatch) as host:
+        guest = await host.registered()
+        await host.ask("policy", name="demo", url="ask", terminal="ask")
+        yield host, guest
+
+
+# -- questions to the user ---------------------------------------------------------------------------------------
+
+
+def test_each_no_doubles_the_wait_for_the_next_question_up_to_ten_minutes_and_a_yes_ends_it() -> None:
+    pause, now, waits = QuestionPause(), 100.0, []
+    assert pause.left(now) == 0
+    for _ in range(8):
+        pause.refused(now)
+        waits.append(pause.left(now))
+        now += waits[-1]
+        assert pause.left(now) == 0
+    assert waits == [10, 20, 40, 80, 160, 320, 600, 600]
+    pause.agreed()
+    pause.refused(now)
+    assert pause.left(now) == 10
+
+
+async def test_after_a_no_the_host_refuses_at_once_and_says_until_when(
+    asked: tuple[Host, FakeGarcon], tmp_path: Path
+) -> None:
+    host, guest = asked
+    dialog(tmp_path, "zenity", "exit 1")
+    assert "the host's user refused to open the link" in await refusal(guest)
+    shown = (tmp_path / "asked").read_text()
+    for _ in range(20):
+        assert "does not ask again for this container until " in await refusal(guest)
+    with pytest.raises(CallFailed, match=r"until \d\d:\d\d:\d\d"):
+        await guest.call("OpenTerminal", params=["true"])
+    assert (tmp_path / "asked").read_text() == shown
+    assert not host.opened.exists()
+
+
+async def test_a_no_to_one_container_delays_no_other(asked: tuple[Host, FakeGarcon], tmp_path: Path) -> None:
+    host, guest = asked
+    dialog(tmp_path, "zenity", 'for word; do :; done; case "$word" in *"container demo"*) exit 1;; esac')
+    assert "refused" in await refusal(guest)
+    other = await host.registered("other")
+    await host.ask("policy", name="other", url="ask")
+    await other.call("OpenUrl", url=LINK)
+
+
+@pytest.mark.parametrize(
+    ("program", "script"), [("zenity", 'echo "No, and never again"; exit 1'), ("kdialog", "exit 1")]
+)
+async def test_no_and_never_again_sets_the_policy_to_deny_and_the_events_say_so(
+    asked: tuple[Host, FakeGarcon], tmp_path: Path, program: str, script: str
+) -> None:
+    host, guest = asked
+    dialog(tmp_path, program, script)
+    assert "the host's user refused to open the link" in await refusal(guest)
+    assert "No, and never again" in (tmp_path / "asked").read_text()
+    assert await host.ask("policy", name="demo") == {"url": "deny", "terminal": "ask"}
+    assert await host.events("policy") == ["url: deny, because the user answered no, and never again"]
+    assert "the host's policy does not let" in await refusal(guest)
+    await host.stop()
+    await host.start()
+    assert (await host.ask("policy", name="demo"))["url"] == "deny"
+
+
+@pytest.mark.parametrize(("program", "script"), [("zenity", "exit 1"), ("kdialog", "exit 2")])
+async def test_a_closed_dialog_is_no_and_not_never(
+    asked: tuple[Host, FakeGarcon], tmp_path: Path, program: str, script: str
+) -> None:
+    host, guest = asked
+    dialog(tmp_path, program, script)
+    await refusal(guest)
+    assert (await host.ask("policy", name="demo"))["url"] == "ask"
+
+
+async def test_a_configured_dialog_command_cannot_answer_never(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("guestlink_host.border.open_requests.OUTCOME_TIME", LIMIT)
+    async with host_in_test(monkeypatch, ask="sh -c 'echo No, and never again; exit 1'") as host:
+        guest = await host.registered()
+        await host.ask("policy", name="demo", url="ask")
+        await refusal(guest)
+        assert (await host.ask("policy", name="demo"))["url"] == "ask"
