@@ -9,6 +9,7 @@ import pytest
 
 from guestlink.rpc import CallFailed
 from guestlink_host.border.question_pause import QuestionPause
+from guestlink_host.border.repeat_count import RepeatCount
 from support.fake_garcon import FakeGarcon
 from support.host import LIMIT, Host, host_in_test
 
@@ -116,3 +117,61 @@ async def test_a_configured_dialog_command_cannot_answer_never(monkeypatch: pyte
         await host.ask("policy", name="demo", url="ask")
         await refusal(guest)
         assert (await host.ask("policy", name="demo"))["url"] == "ask"
+
+
+# -- log and events ----------------------------------------------------------------------------------------------
+
+
+def test_a_message_that_repeats_is_counted_and_not_written_each_time() -> None:
+    repeats = RepeatCount(60.0)
+    assert repeats.line("refused", 0.0) == "refused"
+    assert [repeats.line("refused", 1.0 + second) for second in range(50)] == [""] * 50
+    assert repeats.line("other", 2.0) == "other"
+    assert repeats.line("refused", 60.0) == "refused (50 more times since the last such line)"
+    assert repeats.line("refused", 121.0) == "refused"
+
+
+def test_ever_new_messages_use_no_more_memory() -> None:
+    repeats = RepeatCount(60.0)
+    for number in range(10_000):
+        repeats.line(str(number), 0.0)
+    assert len(repeats._known) <= 100
+
+
+async def test_a_request_that_is_refused_again_and_again_is_one_event(monkeypatch: pytest.MonkeyPatch) -> None:
+    async with host_in_test(monkeypatch) as host:
+        guest = await host.registered()
+        await host.ask("policy", name="demo", url="deny")
+        for _ in range(12):
+            await refusal(guest)
+        assert len(await host.events("refused")) == 1
+
+
+async def test_a_request_that_fails_late_again_and_again_is_one_line_in_the_log(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, tmp_path: Path
+) -> None:
+    monkeypatch.setattr("guestlink_host.border.desktop.OUTCOME_TIME", 0.01)
+    dialog(tmp_path, "opener", f"until [ -e {tmp_path}/go ]; do sleep 0.05; done; exit 4")
+    async with host_in_test(monkeypatch, opener=str(tmp_path / "opener")) as host:
+        guest = await host.registered()
+        for _ in range(5):
+            await guest.call("OpenUrl", url=LINK)
+        (tmp_path / "go").touch()
+        await host.until(lambda: _five_failures(host))
+        assert caplog.text.count(f"demo wanted to open {LINK}") == 1
+
+
+async def _five_failures(host: Host) -> bool:
+    return len(await host.events("failed")) == 5
+
+
+async def test_calls_with_a_wrong_token_are_one_line_in_the_log(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr("guestlink_host.listener.token_check._WARNING_PAUSE", 1e6)
+    async with host_in_test(monkeypatch) as host:
+        guest = await host.registered()
+        for _ in range(12):
+            with pytest.raises(CallFailed):
+                await guest.call("OpenUrl", url=LINK, token="wrong")
+        assert caplog.text.count("has a wrong token") == 1

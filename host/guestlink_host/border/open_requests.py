@@ -17,6 +17,7 @@ from guestlink.errors import GuestlinkError
 from guestlink.tasks import TaskOwner
 from guestlink_host.border.desktop import OUTCOME_TIME, QUESTION_LIMIT, Answer, Desktop, DesktopFailed
 from guestlink_host.border.question_pause import QuestionPause
+from guestlink_host.border.repeat_count import RepeatCount
 from guestlink_host.border.url_policy import NOT_SHARED, UrlRefused, file_url, translate_url
 from guestlink_host.border.user_notifications import UserNotifications
 from guestlink_host.containers.guest import Guest
@@ -27,6 +28,8 @@ _log = logging.getLogger(__name__)
 
 _SHOWN = 300
 """Characters of a URL in an event and a notification."""
+REPEAT_PAUSE = 300.0
+"""Seconds between two log lines about one request that fails again and again."""
 _KINDS = {"url": "URLs", "terminal": "terminals"}
 """What a policy is about, by its key, for messages."""
 
@@ -53,6 +56,7 @@ class OpenRequests:
         self._tasks = TaskOwner("open requests")
         self._forbid = forbid
         self._asking: set[str] = set()
+        self._repeats = RepeatCount(REPEAT_PAUSE)
         self._pauses: defaultdict[str, QuestionPause] = defaultdict(QuestionPause)
 
     async def start(self) -> None:
@@ -170,15 +174,20 @@ class OpenRequests:
         if isinstance(error, DesktopFailed):
             self._failed(guest, what, error)
         else:
-            _log.warning("%s wanted to open %s: %s", guest.container.name, what, error)
+            self._warn(guest, what, error)
             guest.event("refused", f"{what}: {error}")
 
     def _failed(self, guest: Guest, what: str, error: DesktopFailed) -> None:
         """Report a failure to the user, because the container's call has already been answered."""
         name = guest.container.name
-        _log.warning("%s wanted to open %s: %s", name, what, error)
+        self._warn(guest, what, error)
         guest.event("failed", f"{what}: {error}")
         self._notifications.show(f"The container {name} wanted to open {what}", str(error))
+
+    def _warn(self, guest: Guest, what: str, error: GuestlinkError) -> None:
+        """Write to the daemon's log that a request came to nothing; a repeated one is counted."""
+        if line := self._repeats.line(f"{guest.container.name} wanted to open {what}: {error}", time.monotonic()):
+            _log.warning("%s", line)
 
 
 def _checked_file(url: str, guest: Guest) -> str:

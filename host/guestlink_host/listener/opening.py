@@ -11,6 +11,7 @@ from guestlink.rpc import Refusal
 from guestlink_host.border.desktop import DesktopFailed
 from guestlink_host.border.open_requests import OpenRequests
 from guestlink_host.border.rate_limit import RateLimit
+from guestlink_host.border.repeat_count import RepeatCount
 from guestlink_host.containers.guest import Guest
 from guestlink_host.listener.token_check import TokenCheck
 from guestlink_host.names import visible_line
@@ -25,6 +26,8 @@ OPENING_WINDOW = 15.0
 """Seconds of the window of both limits."""
 EVENT_LIMIT, EVENT_WINDOW = 10, 15.0
 """Refused requests of one container that become events, and seconds: one container must not fill the event log."""
+REPEAT_PAUSE = 300.0
+"""Seconds between two events about one request that is refused again and again."""
 
 
 class TooManyOpenings(GuestlinkError):
@@ -48,6 +51,7 @@ class OpeningCalls:
         self._limit = limit
         self._own_limit = RateLimit(CONTAINER_OPENING_LIMIT, OPENING_WINDOW)
         self._events = RateLimit(EVENT_LIMIT, EVENT_WINDOW)
+        self._repeats = RepeatCount(REPEAT_PAUSE)
 
     async def open_url(self, request: pb.OpenUrlRequest) -> common_pb2.EmptyMessage:
         """Open a URL on the desktop, if the policy and the user allow it."""
@@ -77,8 +81,9 @@ class OpeningCalls:
 
     def _not_opened(self, method: str, what: str, error: GuestlinkError) -> Refusal:
         """The answer to the container: what is wrong, and on a second line what to do."""
-        if self._events.allows(time.monotonic()):
-            self._guest.event("failed" if isinstance(error, DesktopFailed) else "refused", f"{what}: {error}")
+        now = time.monotonic()
+        if (line := self._repeats.line(f"{what}: {error}", now)) and self._events.allows(now):
+            self._guest.event("failed" if isinstance(error, DesktopFailed) else "refused", line)
         code = "RESOURCE_EXHAUSTED" if isinstance(error, TooManyOpenings) else "FAILED_PRECONDITION"
         lines = [f"Failure in {method}: {error}", *filter(None, [error.hint])]
         return Refusal(code, "\n".join(lines))

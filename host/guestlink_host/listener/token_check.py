@@ -6,7 +6,7 @@ import logging
 import time
 
 from guestlink.rpc import Refusal
-from guestlink_host.border.rate_limit import RateLimit
+from guestlink_host.border.repeat_count import RepeatCount
 from guestlink_host.containers.guest import Guest
 
 _log = logging.getLogger(__name__)
@@ -22,7 +22,7 @@ class TokenCheck:
 
     def __init__(self, guest: Guest) -> None:
         self._guest = guest
-        self._warnings = RateLimit(1, _WARNING_PAUSE)
+        self._warnings = RepeatCount(_WARNING_PAUSE)
 
     def call(self, token: str, name: str) -> None:
         """Check a call of a registered container.
@@ -50,6 +50,7 @@ class TokenCheck:
         :raises Refusal: the token is wrong.
         """
         if not self._guest.container.knows(token):
-            if self._warnings.allows(time.monotonic()):
-                _log.warning("a call on the socket of %s has a wrong token", self._guest.container.name)
+            message = f"a call on the socket of {self._guest.container.name} has a wrong token"
+            if line := self._warnings.line(message, time.monotonic()):
+                _log.warning("%s", line)
             raise Refusal("FAILED_PRECONDITION", text)

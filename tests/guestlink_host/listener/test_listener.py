@@ -199,8 +199,8 @@ async def test_refused_requests_of_one_container_do_not_fill_the_event_log(
     async with host_in_test(monkeypatch) as host:
         guest = await host.registered()
         await host.ask("policy", name="demo", url="deny")
-        for _ in range(12):
-            await refused(guest, "OpenUrl", url="https://example.org/")
+        for number in range(12):
+            await refused(guest, "OpenUrl", url=f"https://example.org/{number}")
         assert len(await host.events("refused")) == 10
 
 
