@@ -10,6 +10,7 @@ import pytest
 from guestlink.rpc import CallFailed
 from guestlink_host.border.question_pause import QuestionPause
 from guestlink_host.border.repeat_count import RepeatCount
+from guestlink_host.border.url_policy import translate_url
 from support.fake_garcon import FakeGarcon
 from support.host import LIMIT, Host, host_in_test
 
@@ -117,6 +118,44 @@ async def test_a_configured_dialog_command_cannot_answer_never(monkeypatch: pyte
         await host.ask("policy", name="demo", url="ask")
         await refusal(guest)
         assert (await host.ask("policy", name="demo"))["url"] == "ask"
+
+
+# -- letters -----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "field",
+    ["attach", "Attach", "ATTACHMENT", "attachment", "%61ttach", "%2561ttach", "attach%6dent", "insert", "x-attach",
+     "amp;attach", " attach", "attach%20"],
+)  # fmt: skip
+def test_a_mail_link_attaches_no_file_of_the_host(field: str) -> None:
+    url = f"mailto:a@example.org?subject=s&{field}=/home/me/.ssh/id_rsa&body=b"
+    assert translate_url(url, schemes=["mailto"]) == "mailto:a@example.org?subject=s&body=b"
+
+
+@pytest.mark.parametrize(
+    ("url", "opened"),
+    [
+        ("mailto:a@example.org&attach=/etc/passwd", "mailto:a@example.org%26attach=/etc/passwd"),
+        ("mailto:a@example.org?body=b?attach=/etc/passwd", "mailto:a@example.org?body=b%3Fattach=/etc/passwd"),
+        ("mailto:a@example.org?body=b;attach=/etc/passwd", "mailto:a@example.org?body=b%3Battach=/etc/passwd"),
+        ("mailto:a@example.org#?attach=/etc/passwd", "mailto:a@example.org%23"),
+        ("mailto:?attach=/etc/passwd", "mailto:"),
+        ("mailto:?attach", "mailto:"),
+    ],
+)
+def test_no_mail_program_sees_a_field_that_the_host_did_not_see(url: str, opened: str) -> None:
+    assert translate_url(url, schemes=["mailto"]) == opened
+
+
+@pytest.mark.parametrize(
+    "url",
+    ["mailto:", "mailto:?body=two%0D%0Alines",
+     "mailto:a@example.org,b@example.org?cc=c@example.org&bcc=d@example.org",
+     "mailto:a@example.org?SUBJECT=R%26D%20%3F&In-Reply-To=%3C1@example.org%3E"],
+)  # fmt: skip
+def test_every_other_field_of_a_letter_stays_as_it_was(url: str) -> None:
+    assert translate_url(url, schemes=["mailto"]) == url
 
 
 # -- log and events ----------------------------------------------------------------------------------------------

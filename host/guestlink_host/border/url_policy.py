@@ -1,5 +1,5 @@
 """Decides which URLs of a container the host opens, and translates URLs and paths between both. Pure
-(chromeos-garcon.md §6.15, §7.6)."""
+(chromeos-garcon.md §6.15, §7.6; RFC 6068)."""
 
 from __future__ import annotations
 
@@ -24,6 +24,8 @@ _WEB_NAME = re.compile(r"www\.[^/?#\s]", re.IGNORECASE)
 """Beginning of a text without a scheme that desktops open as a web page."""
 _WEB_SCHEMES = frozenset({"http", "https", "ftp"})
 """Schemes whose URLs name a host (URL Standard §4.2, "special schemes")."""
+_LETTER_FIELDS = frozenset({"to", "cc", "bcc", "subject", "body", "keywords", "in-reply-to", "references"})
+"""Fields that a ``mailto:`` URL may set; some programs attach the host's file that a field ``attach`` names."""
 _AROUND = "".join(map(chr, range(0x21)))
 """Characters that the URL Standard (§4.4) strips from both ends: control characters and spaces."""
 _PRIVILEGED = 1023
@@ -70,11 +72,29 @@ def translate_url(
         _check_host(url)
     if not rest.strip("/") and scheme != "mailto":  # RFC 6068 §2: a letter to nobody yet
         raise UrlRefused("the URL is empty", hint="write the address after the scheme")
+    if scheme == "mailto":
+        return _letter(url)
     match = _LOCAL_HOST.fullmatch(url)
     if not ip or match is None or int((match["port"] or ":0")[1:]) > _PRIVILEGED:
         return url
     address = f"[{ip}]" if ":" in ip else ip
     return f"{match['head']}{address}{match['port'] or ''}{match['tail'] or ''}"
+
+
+def _letter(url: str) -> str:
+    """A ``mailto:`` URL with the fields of a plain letter alone.
+
+    Mail programs differ in where they see a field's beginning; so ``?``, ``&``, ``;`` and ``#`` are percent-encoded
+    wherever RFC 6068 sees none.
+    """
+    address, _, query = url.partition("?")
+    fields = [field.partition("=") for field in query.split("&")]
+    kept = [f"{name}={_encoded(value)}" for name, _, value in fields if unquote(name).lower() in _LETTER_FIELDS]
+    return _encoded(address) + ("?" + "&".join(kept) if kept else "")
+
+
+def _encoded(text: str) -> str:
+    return "".join(quote(char) if char in "?&;#" else char for char in text)
 
 
 def file_url(path: str, like: str) -> str:
