@@ -8,6 +8,7 @@ import os
 import signal
 import socket
 import sys
+from collections.abc import Callable
 
 from guestlink.address import CID_HOST, Address, UnixAddress
 from guestlink.auth_line import read_auth_line
@@ -67,7 +68,7 @@ def _keep_descriptors() -> None:
 def _serve_host(listeners: list[socket.socket], arguments: Arguments, defaults: SessionDefaults) -> int:
     policy = PeerPolicy(uids=same_user().uids, cids=frozenset({CID_HOST}))
 
-    def serve(connection: socket.socket, child: WaitingChild | None) -> int:
+    def serve(connection: socket.socket, child: WaitingChild | None, begun: Callable[[], None]) -> int:
         if connection.family in (socket.AF_INET, socket.AF_INET6):
             connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             connection.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
@@ -77,7 +78,7 @@ def _serve_host(listeners: list[socket.socket], arguments: Arguments, defaults: 
                 return 1
             if not read_auth_line(connection, token):
                 return 1
-        Session(connection, defaults, child).run()
+        Session(connection, defaults, child, begun).run()
         return 0
 
     NotifySocket().send("READY=1")
@@ -96,8 +97,8 @@ def _serve_garcon(arguments: Arguments) -> int:
     address = UnixAddress(arguments.standby)
     policy = same_user()
 
-    def serve(connection: socket.socket, child: WaitingChild | None) -> int:
-        return serve_request(connection, arguments.default_user, arguments.may_switch, child)
+    def serve(connection: socket.socket, child: WaitingChild | None, begun: Callable[[], None]) -> int:
+        return serve_request(connection, arguments.default_user, arguments.may_switch, child, begun)
 
     until = os.pidfd_open(arguments.until) if arguments.until else -1
     defaults = SessionDefaults({}, True, arguments.default_user, arguments.may_switch)

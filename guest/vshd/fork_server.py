@@ -15,6 +15,7 @@ import os
 import select
 import signal
 import socket
+import struct
 import sys
 import time
 from collections.abc import Callable, Sequence
@@ -22,6 +23,7 @@ from typing import Generic, NamedTuple, TypeVar
 
 from guestlink.errors import reason
 from guestlink.sockets import Peer, peer_of
+from guestlink.waiting_room import WaitingRoom
 
 _log = logging.getLogger(__name__)
 
@@ -35,6 +37,7 @@ the processor with the fork."""
 SPARE_NAME = "vshd-spare"
 """What ps(1) shows for processes that wait for a connection."""
 _SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGCHLD)
+_PID = struct.Struct("=i")
 _SHORTAGES = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM, errno.EAGAIN)
 
 
@@ -53,8 +56,9 @@ class ForkServer(Generic[Prepared]):
 
     :param listeners: non-blocking listening sockets.
     :param refusal: why a peer may not connect, or ``None``.
-    :param serve: called in the child with the connection and the result of ``rehearse`` (``None`` in a child that
-        did not rehearse); returns the child's exit status.
+    :param serve: called in the child with the connection, the result of ``rehearse`` (``None`` in a child that did
+        not rehearse), and a function that it calls once the client has proved who it is and said what it wants:
+        until then the child may have to make room for new connections. Returns the child's exit status.
     :param until: a descriptor, such as a pidfd, or -1; once it is readable the server accepts no more connections
         and exits after its last session.
     :param leaves_sessions: whether sessions continue after SIGTERM or SIGINT to the server.
@@ -65,7 +69,7 @@ class ForkServer(Generic[Prepared]):
         self,
         listeners: Sequence[socket.socket],
         refusal: Callable[[Peer], str | None],
-        serve: Callable[[socket.socket, Prepared | None], int],
+        serve: Callable[[socket.socket, Prepared | None, Callable[[], None]], int],
         until: int = -1,
         *,
         leaves_sessions: bool = False,
@@ -80,6 +84,9 @@ class ForkServer(Generic[Prepared]):
         self._spare: _Spare | None = None
         self._wants_spare = True
         self._children: set[int] = set()
+        self._waiting: WaitingRoom[int] = WaitingRoom()
+        self._is_crowded = False
+        self._begun, self._reports = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
         self._stop = False
         self._retire = False
         self._wakeup, self._waker = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
@@ -138,8 +145,8 @@ class ForkServer(Generic[Prepared]):
         for pid in () if self._leaves_sessions else self._children:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGTERM)
-        os.close(self._wakeup)
-        os.close(self._waker)
+        for descriptor in (self._wakeup, self._waker, self._begun, self._reports):
+            os.close(descriptor)
 
     def _signalled(self, number: int, _frame: object) -> None:
         if number in (signal.SIGTERM, signal.SIGINT):
@@ -174,10 +181,37 @@ class ForkServer(Generic[Prepared]):
                     _log.warning("cannot fork: %s", reason(error))
                     return False
                 if pid == 0:
-                    self._be_child(lambda: self._serve(connection, None))
+                    self._be_child(lambda: self._serve(connection, None, self._report))
             self._children.add(pid)
+            self._waiting.enter(pid)
+            self._make_room()
             self._wants_spare = self._spare is None
             return True
+
+    # Children whose clients have said nothing yet.
+
+    def _make_room(self) -> None:
+        """End a child whose client stays silent if too many do."""
+        # Read only here, so that a report wakes nobody while its session starts.
+        with contextlib.suppress(BlockingIOError):
+            for (pid,) in _PID.iter_unpack(os.read(self._begun, _PID.size * 4096)):
+                self._waiting.leave(pid)
+        if self._waiting.is_calm():
+            self._is_crowded = False
+            return
+        pid = self._waiting.make_room(_chance())
+        if pid is not None:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGTERM)
+            if not self._is_crowded:  # Once, not for each.
+                _log.warning("%d clients say nothing, so some are disconnected", len(self._waiting) + 1)
+            self._is_crowded = True
+
+    def _report(self) -> None:
+        """In a child: tell the server that the client has spoken."""
+        with contextlib.suppress(OSError):
+            os.write(self._reports, _PID.pack(os.getpid()))
+        os.close(self._reports)
 
     # The spare child.
 
@@ -214,7 +248,7 @@ class ForkServer(Generic[Prepared]):
         if not descriptors:
             return 0  # The server has closed the socket.
         os.set_inheritable(descriptors[0], False)
-        return self._serve(socket.socket(fileno=descriptors[0]), prepared)
+        return self._serve(socket.socket(fileno=descriptors[0]), prepared, self._report)
 
     def _hand_over(self, connection: socket.socket) -> int:
         """Send a connection to the spare child; returns the child's process id, or 0 if none is ready."""
@@ -245,8 +279,8 @@ class ForkServer(Generic[Prepared]):
             signal.set_wakeup_fd(-1)
             for number in _SIGNALS:
                 signal.signal(number, signal.SIG_DFL)
-            os.close(self._wakeup)
-            os.close(self._waker)
+            for descriptor in (self._wakeup, self._waker, self._begun):
+                os.close(descriptor)
             self._accept_no_more()
             status = serve()
         except Exception:
@@ -267,6 +301,7 @@ class ForkServer(Generic[Prepared]):
             if not pid:
                 return
             self._children.discard(pid)
+            self._waiting.leave(pid)
             if self._spare is not None and pid == self._spare.pid:
                 self._dismiss_spare()
 
@@ -274,6 +309,11 @@ class ForkServer(Generic[Prepared]):
         for listener in self._listeners:
             listener.close()
         self._listeners.clear()
+
+
+def _chance() -> float:
+    """A random number, at least 0 and less than 1. The module random would add to what each fork copies."""
+    return int.from_bytes(os.urandom(4)) / (1 << 32)
 
 
 def _name() -> str:

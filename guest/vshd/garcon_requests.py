@@ -10,6 +10,7 @@ import json
 import logging
 import os
 import socket
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 from guestlink.address import Address, parse_address
@@ -43,11 +44,16 @@ class Request(NamedTuple):
 
 
 def serve_request(
-    connection: socket.socket, default_user: str, may_switch: bool, child: WaitingChild | None
+    connection: socket.socket,
+    default_user: str,
+    may_switch: bool,
+    child: WaitingChild | None,
+    begun: Callable[[], None],
 ) -> int:
     """Serve one request: answer it, connect to the host, and run the session.
 
     :param child: see :class:`~vshd.session.Session`.
+    :param begun: called once the request is complete.
     :returns: the exit status of the session's process.
     """
     try:
@@ -55,6 +61,7 @@ def serve_request(
     except (GuestlinkError, OSError, ValueError) as error:
         _answer(connection, {"error": str(error)})
         return 1
+    begun()
     # Answer before we connect, so that garcon answers the host at once: the host may accept late
     # (chromeos-vsh.md §2.2).
     _answer(connection, {"ok": os.getpid()})

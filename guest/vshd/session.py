@@ -86,11 +86,19 @@ class Session:
     :param sock: connected to the client; the session closes it.
     :param child: from :func:`~vshd.rehearsal.rehearse`; it becomes the target of a session without a terminal or of
         another user; otherwise the session dismisses it.
+    :param begun: called once the target has been started.
     """
 
-    def __init__(self, sock: socket.socket, defaults: SessionDefaults, child: WaitingChild | None = None) -> None:
+    def __init__(
+        self,
+        sock: socket.socket,
+        defaults: SessionDefaults,
+        child: WaitingChild | None = None,
+        begun: Callable[[], None] = lambda: None,
+    ) -> None:
         self._client = Client(sock)
         self._child = child
+        self._begun = begun
         self._defaults = defaults
         self._running: _Running | None = None
         self._ready_text = READY_TEXT
@@ -281,6 +289,7 @@ class Session:
             self._confirm(running, "")
         else:
             self._handlers[target.report] = partial(self._reported, running)
+        self._begun()
 
     def _refuse(self, description: str) -> None:
         self._ending = Ending(StatusChange(Status.FAILED), time.monotonic())

@@ -34,14 +34,18 @@ EOF = bytes.fromhex("04 00 00 00 0a 02 08 01")
 class VshPeer:
     """One connection to a vshd.
 
+    :param path: the server's Unix socket, or a connection to it.
     :ivar answer: the server's first frame, once received.
     :ivar end: the status that ended the session, once received.
     :ivar closed: whether the server has closed the connection.
     """
 
-    def __init__(self, path: str) -> None:
-        self.sock = socket.socket(socket.AF_UNIX)
-        self.sock.connect(path)  # blocks while the server is busy with other clients
+    def __init__(self, path: str | socket.socket) -> None:
+        if isinstance(path, socket.socket):
+            self.sock = path
+        else:
+            self.sock = socket.socket(socket.AF_UNIX)
+            self.sock.connect(path)  # blocks while the server is busy with other clients
         self.sock.settimeout(LIMIT)
         self.answer: SetupAnswer | None = None
         self.end: StatusChange | None = None

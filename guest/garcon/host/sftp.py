@@ -11,6 +11,7 @@ import contextlib
 import hmac
 import logging
 import os
+import random
 import shutil
 import socket
 import subprocess
@@ -26,6 +27,7 @@ from guestlink.errors import GuestlinkError, reason
 from guestlink.sockets import PeerPolicy, SocketFile, listen, peer_of
 from guestlink.tasks import TaskOwner
 from guestlink.token import TokenError, read_token
+from guestlink.waiting_room import WaitingRoom
 
 _log = logging.getLogger(__name__)
 
@@ -40,6 +42,8 @@ SERVERS = (
 """Paths of ``sftp-server`` in distributions; the first that exists is used (chromeos-vsh.md §4.2)."""
 UNIX_PORT = 1
 """The port in ContainerStartupInfo for a Unix socket: 0 would mean "no SFTP" to the host (chromeos-vsh.md §4.1)."""
+_SILENT_START, _SILENT_FULL = 16, 64
+"""TCP connections that may wait for their auth line (:class:`WaitingRoom`)."""
 _ACCEPT_PAUSE = 0.2
 """Seconds to wait after a failed accept."""
 _STOP_TIMEOUT = 2.0
@@ -75,7 +79,7 @@ class SftpStream:
         self._accepting: asyncio.Task[None] | None = None
         self._peers = PeerPolicy()
         self._running: set[Child] = set()
-        self._connections = 0
+        self._waiting: WaitingRoom[socket.socket] = WaitingRoom(_SILENT_START, _SILENT_FULL)
         self._last_warning = ""
         self.port: int | None = None
 
@@ -144,11 +148,16 @@ class SftpStream:
                 self._warn(f"refused an SFTP connection: {refusal}")
                 connection.close()
                 continue
-            self._connections += 1
+            if connection.family in (socket.AF_INET, socket.AF_INET6):
+                self._waiting.enter(connection)
+                silent = self._waiting.make_room(random.random())
+                if silent is not None:
+                    with contextlib.suppress(OSError):
+                        silent.shutdown(socket.SHUT_RDWR)  # so its task ends
             self._tasks.start(self._serve(connection), name="serve a connection")
 
     def _refusal(self, connection: socket.socket) -> str | None:
-        if self._connections >= self._limit:
+        if len(self._running) >= self._limit:
             return f"there are {self._limit} already (setting sftp_limit)"
         try:
             return self._peers.refusal(peer_of(connection))
@@ -156,20 +165,25 @@ class SftpStream:
             return "it went away"
 
     async def _serve(self, connection: socket.socket) -> None:
+        with connection:
+            refusal = await self._tcp_refusal(connection) or self._refusal(connection)
+            if refusal:
+                self._warn(f"refused an SFTP connection: {refusal}")
+                return
+            server = self._spawn(connection)
+        if server is not None:
+            await self._wait(server)
+
+    async def _tcp_refusal(self, connection: socket.socket) -> str | None:
+        if connection.family not in (socket.AF_INET, socket.AF_INET6):
+            return None
         try:
-            with connection:
-                connection.setblocking(False)
-                if connection.family in (socket.AF_INET, socket.AF_INET6):
-                    connection.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
-                    connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-                    if not await self._knows_token(connection):
-                        self._warn("refused an SFTP connection: it did not send the container's token")
-                        return
-                server = self._spawn(connection)
-            if server is not None:
-                await self._wait(server)
+            connection.setblocking(False)
+            connection.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+            connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            return None if await self._knows_token(connection) else "it did not send the container's token"
         finally:
-            self._connections -= 1
+            self._waiting.leave(connection)
 
     async def _knows_token(self, connection: socket.socket) -> bool:
         try:

@@ -1,0 +1,163 @@
+"""Clients that connect to vshd or to garcon's SFTP port and say nothing keep nobody else out."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import resource
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack
+from pathlib import Path
+
+import psutil
+import pytest
+
+from garcon.host.sftp import SftpStream
+from guestlink.address import TcpAddress
+from guestlink.sockets import connect_soon
+from guestlink.vsh import Setup
+from guestlink.waiting_room import FULL
+from support.stage import CHECKOUT, LIMIT
+from support.vsh_peer import Vshd, VshPeer
+
+SILENT = 1100
+TOKEN = "0123456789abcdef"
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _descriptors() -> Iterator[None]:
+    """Room in this process for the attackers' ends; vshd keeps the usual limit."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    needed = 2 * SILENT + 256  # garcon's stream runs in this process
+    if hard != resource.RLIM_INFINITY and hard < needed:
+        pytest.skip(f"the hard limit of descriptors is {hard}")
+    if soft < needed:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (needed, hard))
+    yield
+    resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+
+
+class TcpVshd:
+    """A vshd that listens on a TCP port of the loopback address."""
+
+    def __init__(self, root: Path) -> None:
+        token = root / "token"
+        token.write_text(TOKEN)
+        with socket.create_server(("127.0.0.1", 0)) as free:
+            self.port = free.getsockname()[1]
+        self.log = root / "vshd.log"
+        variables = {"PATH": os.environ["PATH"], "LANG": "C.UTF-8"}
+        variables["PYTHONPATH"] = os.pathsep.join(str(CHECKOUT / part) for part in ("lib", "guest"))
+        with open(self.log, "ab") as log:
+            self.process = subprocess.Popen(
+                [sys.executable, "-m", "vshd", f"--listen=tcp:127.0.0.1:{self.port}", f"--token-file={token}"],
+                env=variables,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+            )
+        deadline = time.monotonic() + LIMIT
+        while True:
+            with contextlib.suppress(ConnectionRefusedError):
+                self.connect().close()
+                return
+            assert self.process.poll() is None, self.log.read_text()
+            assert time.monotonic() < deadline, self.log.read_text()
+            time.sleep(0.01)
+
+    def connect(self) -> socket.socket:
+        """A connection that has said nothing."""
+        return socket.create_connection(("127.0.0.1", self.port), LIMIT)
+
+    def honest(self) -> VshPeer:
+        """A connection that has sent the auth line."""
+        sock = self.connect()
+        sock.sendall(f"{TOKEN}\n".encode())
+        return VshPeer(sock)
+
+    def close(self) -> None:
+        """Stop vshd and its sessions."""
+        self.process.terminate()
+        self.process.wait(LIMIT)
+
+
+@pytest.fixture
+def tcp(tmp_path: Path) -> Iterator[TcpVshd]:
+    server = TcpVshd(tmp_path)
+    yield server
+    server.close()
+
+
+def _is_served(peer: VshPeer) -> None:
+    peer.begin(Setup("test", argv=(b"echo", b"hello"), nopty=True))
+    assert peer.finish().out == b"hello\n"
+
+
+def _sessions(server: psutil.Process) -> int:
+    """The children that serve a connection, and the spare."""
+    return len(server.children())
+
+
+def test_an_honest_client_gets_its_shell_while_1100_tcp_connections_are_silent(tcp: TcpVshd) -> None:
+    with ExitStack() as stack:
+        for _ in range(SILENT):
+            stack.enter_context(tcp.connect())
+        with tcp.honest() as peer:
+            _is_served(peer)
+        assert tcp.log.read_text().count("say nothing") == 1
+
+
+def test_an_honest_client_gets_its_shell_while_1100_unix_connections_are_silent(tmp_path: Path) -> None:
+    vshd = Vshd(tmp_path)
+    try:
+        with ExitStack() as stack:
+            for _ in range(SILENT):
+                stack.enter_context(vshd.peer())
+            with vshd.peer() as peer:
+                _is_served(peer)
+    finally:
+        vshd.close()
+
+
+def test_silent_connections_are_bounded_and_sessions_that_run_stay(tcp: TcpVshd) -> None:
+    with ExitStack() as stack:
+        running = stack.enter_context(tcp.honest())
+        running.begin(Setup("test", argv=(b"cat",), nopty=True))
+        server = psutil.Process(tcp.process.pid)
+        for _ in range(SILENT):
+            stack.enter_context(tcp.connect())
+        with tcp.honest() as last:
+            _is_served(last)  # vshd has accepted all before.
+        deadline = time.monotonic() + LIMIT
+        while _sessions(server) > FULL + 3:  # those that were told to end may still do so
+            assert time.monotonic() < deadline
+            time.sleep(0.05)
+        running.type(b"still here\n")
+        running.until(lambda: running.out == b"still here\n")
+
+
+def test_a_silent_connection_is_closed_after_its_time(tcp: TcpVshd) -> None:
+    with tcp.connect() as silent:
+        assert silent.recv(1) == b""
+
+
+async def test_an_honest_client_reads_files_while_1100_sftp_connections_are_silent(tmp_path: Path) -> None:
+    (tmp_path / "token").write_text(TOKEN)
+    stream = SftpStream("/bin/cat", 16, str(tmp_path / "token"), {"HOME": str(tmp_path)})
+    address = TcpAddress("127.0.0.1", stream.start(TcpAddress("127.0.0.1", 0)))
+    loop = asyncio.get_running_loop()
+    try:
+        with ExitStack() as stack:
+            for _ in range(SILENT):
+                stack.enter_context(await connect_soon(address, LIMIT))
+            with await connect_soon(address, LIMIT) as honest:
+                await loop.sock_sendall(honest, f"{TOKEN}\nhello".encode())
+                async with asyncio.timeout(LIMIT):
+                    assert await loop.sock_recv(honest, 5) == b"hello"
+    finally:
+        await stream.close()
