@@ -18,6 +18,7 @@ from guestlink.service import Notifier, leave, run_daemon
 from guestlink.suite_program import suite_program
 from guestlink_host.border.desktop import Desktop
 from guestlink_host.border.open_requests import OpenRequests
+from guestlink_host.border.opened_copies import OpenedCopies
 from guestlink_host.border.rate_limit import RateLimit
 from guestlink_host.border.session_sockets import SessionSocketLinks, session_sockets
 from guestlink_host.border.user_notifications import UserNotifications
@@ -116,7 +117,8 @@ def assemble(config: Config, notifier: Notifier) -> list[StartablePart]:
     def forbid(guest: Guest, kind: str) -> None:
         guest.container = containers.change(guest.container.name, **{f"{kind}_policy": "deny"})
 
-    requests = OpenRequests(config, desktop, notifications, forbid)
+    copies = OpenedCopies(host_runtime_directory() / "opened")
+    requests = OpenRequests(config, desktop, copies, notifications, forbid)
     openings = RateLimit(OPENING_LIMIT, OPENING_WINDOW)
     program = suite_program(PROGRAM, "guestlink_host")
     events = EventLog()
@@ -152,6 +154,7 @@ def assemble(config: Config, notifier: Notifier) -> list[StartablePart]:
         databases,
         notifications,
         desktop,
+        copies,
         requests,
         services,
         HostMenuWatch(HostMenu(Path(xdg.data_home())), names),

@@ -2,14 +2,22 @@
 
 from __future__ import annotations
 
+import os
+import socket
 from collections.abc import AsyncIterator
 from pathlib import Path
+from types import SimpleNamespace
+from urllib.parse import quote, unquote, urlsplit
 
 import pytest
 
 from guestlink.rpc import CallFailed
+from guestlink_host.border import shared_file
+from guestlink_host.border.desktop import Answer, Desktop
+from guestlink_host.border.document_types import is_document
 from guestlink_host.border.question_pause import QuestionPause
 from guestlink_host.border.repeat_count import RepeatCount
+from guestlink_host.border.shared_file import check_document
 from guestlink_host.border.url_policy import translate_url
 from support.fake_garcon import FakeGarcon
 from support.host import LIMIT, Host, host_in_test
@@ -118,6 +126,240 @@ async def test_a_configured_dialog_command_cannot_answer_never(monkeypatch: pyte
         await host.ask("policy", name="demo", url="ask")
         await refusal(guest)
         assert (await host.ask("policy", name="demo"))["url"] == "ask"
+
+
+# -- files -------------------------------------------------------------------------------------------------------
+
+
+class Folder:
+    """A folder that the container shares, and a file of the user outside.
+
+    :ivar opened: the lines that the opener got.
+    """
+
+    def __init__(self, host: Host, guest: FakeGarcon) -> None:
+        self.host, self.guest = host, guest
+        self.path = host.root / "shared"
+        (self.path / "sub").mkdir(parents=True)
+        (self.path / "a.txt").write_text("harmless")
+        (self.path / "sub/b.txt").write_text("harmless")
+        self.home = host.root / "home"
+        self.home.mkdir()
+        for name in ("secret", "a.txt", "b.txt"):
+            (self.home / name).write_text("secret")
+
+    async def open(self, inside: str) -> Path:
+        """Open a link to a file in the folder; returns the path that the opener got."""
+        self.host.opened.unlink(missing_ok=True)
+        await self.guest.call("OpenUrl", url=f"file:///home/u/{inside}")
+        line = await self.host.until(lambda: self.host.opened.exists() and self.host.opened.read_text())
+        parts = urlsplit(line.rstrip("\n"))
+        return Path(unquote(parts.path, errors="surrogateescape"))
+
+    async def refusal(self, inside: str) -> str:
+        """Open a link that the host must refuse; returns the answer."""
+        self.host.opened.unlink(missing_ok=True)
+        text = await refusal(self.guest, f"file:///home/u/{inside}")
+        assert not self.host.opened.exists()
+        return text
+
+    def exchange(self, inside: str, target: Path) -> None:
+        """Replace a file or folder by a link, as a container can at any time."""
+        (self.path / inside).rename(self.path / "old")
+        (self.path / inside).symlink_to(target)
+
+
+@pytest.fixture
+async def folder(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Folder]:
+    monkeypatch.setattr("guestlink_host.border.document_types._patterns", lambda: GLOBS)
+    async with host_in_test(monkeypatch) as host:
+        shared = Folder(host, await host.registered())
+        await host.ask("share", name="demo", host=str(shared.path), inside="/home/u")
+        yield shared
+
+
+GLOBS = [
+    ("text/plain", "*.txt"), ("text/html", "*.html"), ("application/pdf", "*.pdf"), ("text/x-readme", "readme*"),
+    ("application/vnd.flatpak.ref", "*.flatpakref"), ("application/x-desktop", "*.desktop"),
+    ("application/x-ms-dos-executable", "*.exe"), ("application/x-shellscript", "*.sh"), ("text/x-python", "*.py"),
+    ("application/zip", "*.zip"), ("image/png", "*.png"), ("image/svg+xml", "*.svg"),
+    ("application/vnd.oasis.opendocument.text", "*.odt"), ("video/mp2t", "*.ts"), ("text/html", "*.both"),
+    ("text/plain", "*.both"), ("application/vnd.ms-word.document.macroEnabled.12", "*.docm"),
+    ("application/x-apple-aspen-config", "*.mobileconfig"), ("text/x-makefile", "makefile"),
+]  # fmt: skip
+
+
+async def test_the_opener_gets_a_copy_that_the_container_cannot_reach_or_exchange(folder: Folder) -> None:
+    opened = await folder.open("a.txt")
+    assert opened.name == "a.txt"
+    assert opened.is_relative_to(folder.host.root / "run/guestlink-host/opened")
+    assert opened.stat().st_mode & 0o777 == 0o400
+    folder.exchange("a.txt", folder.home / "secret")
+    assert opened.read_text() == "harmless"
+    assert await folder.host.events("opened") == [f"file://{folder.path}/a.txt"]
+
+
+@pytest.mark.parametrize(("inside", "exchanged", "target"), [("a.txt", "a.txt", "a.txt"), ("sub/b.txt", "sub", "")])
+async def test_what_is_exchanged_for_a_link_after_the_check_leads_nowhere_else(
+    folder: Folder, monkeypatch: pytest.MonkeyPatch, inside: str, exchanged: str, target: str
+) -> None:
+    """The exchange comes at the worst moment: after the last check, before the file is read."""
+    checks = []
+
+    def check_and_exchange(name: str, mode: int) -> None:
+        check_document(name, mode)
+        checks.append(name)
+        if len(checks) == 2:
+            folder.exchange(exchanged, folder.home / target)
+
+    monkeypatch.setattr(shared_file, "check_document", check_and_exchange)
+    assert (await folder.open(inside)).read_text() == "harmless"
+    assert len(checks) == 2
+
+
+@pytest.mark.parametrize(("inside", "exchanged", "target"), [("a.txt", "a.txt", "a.txt"), ("sub/b.txt", "sub", "")])
+async def test_what_is_exchanged_for_a_link_while_the_user_is_asked_is_refused(
+    folder: Folder, monkeypatch: pytest.MonkeyPatch, inside: str, exchanged: str, target: str
+) -> None:
+    monkeypatch.setattr("guestlink_host.border.open_requests.OUTCOME_TIME", LIMIT)
+    await folder.host.ask("policy", name="demo", url="ask")
+
+    async def yes(self: Desktop, question: str) -> Answer:
+        folder.exchange(exchanged, folder.home / target)
+        return Answer.YES
+
+    monkeypatch.setattr(Desktop, "ask", yes)
+    assert "in no folder that the container shares" in await folder.refusal(inside)
+
+
+@pytest.mark.parametrize(
+    "target", ["{home}/secret", "../home/secret", "sub/../../home/secret", "loop.txt", "/proc/self/environ"]
+)
+async def test_no_link_leads_out_of_the_shared_folder(folder: Folder, target: str) -> None:
+    (folder.path / "loop.txt").symlink_to("loop.txt")
+    (folder.path / "link.txt").symlink_to(target.format(home=folder.home))
+    assert "in no folder that the container shares" in await folder.refusal("link.txt")
+
+
+async def test_links_within_the_shared_folder_are_followed(folder: Folder) -> None:
+    (folder.path / "sub/up.txt").symlink_to("../a.txt")
+    (folder.path / "same").symlink_to("sub/../sub")
+    assert (await folder.open("same/up.txt")).read_text() == "harmless"
+    assert await folder.open("same") == folder.path / "sub"
+
+
+async def test_a_shared_folder_within_another_one_cannot_be_exchanged_either(folder: Folder) -> None:
+    await folder.host.ask("share", name="demo", host=str(folder.path / "sub"), inside="/mnt/sub")
+    folder.exchange("sub", folder.home)
+    assert "in no folder" in await refusal(folder.guest, "file:///mnt/sub/a.txt")
+
+
+async def test_a_path_of_many_folders_uses_few_descriptors(folder: Folder) -> None:
+    place = folder.path
+    for _ in range(70):
+        place /= "d"
+        place.mkdir()
+    assert "more than 64 folders deep" in await folder.refusal("d/" * 70 + "x.txt")
+
+
+@pytest.mark.parametrize("kind", ["pipe", "socket"])
+async def test_a_pipe_or_a_socket_with_a_documents_name_is_refused_without_waiting(
+    folder: Folder, kind: str
+) -> None:
+    path = folder.path / "odd.txt"
+    with socket.socket(socket.AF_UNIX) as listener:
+        if kind == "pipe":
+            os.mkfifo(path)
+        else:
+            listener.bind(str(path))
+        assert "documents and folders" in await folder.refusal("odd.txt")
+
+
+async def test_a_file_that_is_too_large_is_refused_and_the_copies_of_a_container_are_bounded(
+    folder: Folder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("guestlink_host.border.opened_copies.SIZE_LIMIT", 20)
+    first = await folder.open("a.txt")
+    second = await folder.open("sub/b.txt")
+    third = await folder.open("a.txt")
+    assert not first.exists()
+    assert second.exists()
+    assert third.exists()
+    other = await folder.host.registered("other")
+    await folder.host.ask("share", name="other", host=str(folder.path), inside="/home/u")
+    for _ in range(3):
+        await other.call("OpenUrl", url="file:///home/u/a.txt")
+    assert second.exists()
+    (folder.path / "a.txt").write_text("x" * 21)
+    assert "is larger than" in await folder.refusal("a.txt")
+
+
+async def test_copies_disappear_after_a_while_and_when_the_daemon_starts(
+    folder: Folder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kept = await folder.open("a.txt")
+    monkeypatch.setattr("guestlink_host.border.opened_copies.KEPT", 0.0)
+    brief = await folder.open("a.txt")
+    await folder.host.until(lambda: not brief.parent.exists())
+    assert kept.exists()
+    await folder.host.stop()
+    await folder.host.start()
+    assert not kept.parent.exists()
+
+
+async def test_empty_files_make_no_endless_number_of_copies(
+    folder: Folder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("guestlink_host.border.opened_copies.COPIES_LIMIT", 3)
+    (folder.path / "a.txt").write_text("")
+    copies = [await folder.open("a.txt") for _ in range(6)]
+    assert [copy.exists() for copy in copies] == [False] * 3 + [True] * 3
+
+
+async def test_a_copy_leaves_the_session_half_of_its_room(folder: Folder, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("shutil.disk_usage", lambda path: SimpleNamespace(free=15))
+    assert "would leave too little room" in await folder.refusal("a.txt")
+
+
+REFUSED = ["page.html", "PAGE.HTML", "x.flatpakref", "x.desktop", "x.exe", "x.sh", "x.py", "x.mobileconfig",
+           "x.docm", "x.svg", "x.unknown", "noending", "x.txt.exe", "readme.html", "x.both", "x.html "]  # fmt: skip
+
+
+@pytest.mark.parametrize("name", REFUSED)
+async def test_programs_pages_and_unknown_files_are_refused_with_advice(folder: Folder, name: str) -> None:
+    (folder.path / name).write_text("x")
+    text = await folder.refusal(quote(name) if name.strip() == name else name.replace(" ", "%20"))
+    assert "the host opens documents and folders, not programs, web pages, and files of other types" in text
+    assert text.endswith("\nopen the folder; its user can open the file there")
+
+
+@pytest.mark.parametrize("name", ["a.pdf", "A.PDF", "x.odt", "x.zip", "x.png", "README", "Makefile", "x.ts"])
+async def test_documents_are_opened(folder: Folder, name: str) -> None:
+    (folder.path / name).write_text("x")
+    assert (await folder.open(name)).name == name
+
+
+async def test_an_executable_document_is_refused(folder: Folder) -> None:
+    (folder.path / "a.txt").chmod(0o755)
+    assert "documents and folders" in await folder.refusal("a.txt")
+
+
+async def test_a_name_that_is_not_utf_8_is_opened_and_causes_no_traceback(folder: Folder) -> None:
+    assert "no such file" in await folder.refusal("%ff.txt")
+    (folder.path / os.fsdecode(b"\xff.txt")).write_text("x")
+    assert (await folder.open("%ff.txt")).name == os.fsdecode(b"\xff.txt")
+
+
+@pytest.mark.parametrize(
+    ("name", "is_one"),
+    [("a.pdf", True), ("a.txt", True), ("a.html", False), ("a.py", False), ("a.exe", False), ("a", False),
+     ("data:text/plain,a.html", False), ("a.html.gz", False)],
+)  # fmt: skip
+def test_without_a_mime_database_the_few_types_of_python_decide(
+    monkeypatch: pytest.MonkeyPatch, name: str, is_one: bool
+) -> None:
+    monkeypatch.setattr("guestlink_host.border.document_types._patterns", list)
+    assert is_document(name) is is_one
 
 
 # -- letters -----------------------------------------------------------------------------------------------------

@@ -1,24 +1,24 @@
-"""Opens a container's URLs and terminals on the user's desktop: policy, question to the user, check of files."""
+"""Opens a container's URLs and terminals on the user's desktop: policy, and question to the user."""
 
 from __future__ import annotations
 
 import asyncio
 import functools
 import logging
-import os
-import stat
 import time
 from collections import defaultdict
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
 from urllib.parse import unquote, urlsplit
 
 from guestlink.config import Config
 from guestlink.errors import GuestlinkError
 from guestlink.tasks import TaskOwner
 from guestlink_host.border.desktop import OUTCOME_TIME, QUESTION_LIMIT, Answer, Desktop, DesktopFailed
+from guestlink_host.border.opened_copies import OpenedCopies
 from guestlink_host.border.question_pause import QuestionPause
 from guestlink_host.border.repeat_count import RepeatCount
-from guestlink_host.border.url_policy import NOT_SHARED, UrlRefused, file_url, translate_url
+from guestlink_host.border.shared_file import open_shared
+from guestlink_host.border.url_policy import Share, file_url, translate_url
 from guestlink_host.border.user_notifications import UserNotifications
 from guestlink_host.containers.guest import Guest
 from guestlink_host.names import visible_line
@@ -39,6 +39,7 @@ class OpenRequests:
 
     :param config: the settings.
     :param desktop: opens the URLs and terminals.
+    :param copies: of shared documents are what it opens.
     :param notifications: show failures that come after the answer to the container.
     :param forbid: sets a container's policy for ``url`` or ``terminal`` to ``deny``; raises GuestlinkError.
     """
@@ -47,12 +48,14 @@ class OpenRequests:
         self,
         config: Config,
         desktop: Desktop,
+        copies: OpenedCopies,
         notifications: UserNotifications,
         forbid: Callable[[Guest, str], None],
     ) -> None:
         self._notifications = notifications
         self._config = config
         self._desktop = desktop
+        self._copies = copies
         self._tasks = TaskOwner("open requests")
         self._forbid = forbid
         self._asking: set[str] = set()
@@ -77,15 +80,23 @@ class OpenRequests:
         container = guest.container
         schemes: frozenset[str] = self._config[URL_SCHEMES]
         url = translate_url(text, schemes=schemes, ip=container.ip, shares=container.shares, name=container.name)
-        if url.startswith("file:"):
-            url = _checked_file(url, guest)
+        is_file = url.startswith("file:")
+        if is_file:
+            path = await asyncio.to_thread(_checked_path, url, container.shares)
+            url = file_url(path, url)
         question = f"Open this link from the container {guest.container.name}?\n\n{url[:QUESTION_LIMIT]}"
         shown = visible_line(url, _SHOWN)
+
+        async def act() -> None:
+            # Only now, because the container may have exchanged the file while the user was asked.
+            opened = file_url(await self._copies.path_to_open(path, container), url) if is_file else url
+            await self._desktop.open_url(opened, lambda error: self._failed(guest, shown, error))
+
         await self._decide(
             guest,
             "url",
             question,
-            lambda: self._desktop.open_url(url, lambda error: self._failed(guest, shown, error)),
+            act,
             ("opened", shown),
             count,
         )
@@ -190,23 +201,10 @@ class OpenRequests:
             _log.warning("%s", line)
 
 
-def _checked_file(url: str, guest: Guest) -> str:
-    """The URL of a shared file, with links resolved.
+def _checked_path(url: str, shares: Iterable[Share]) -> str:
+    """The path of a shared document or folder, without links below the shared folder.
 
-    :raises UrlRefused: the file is missing, a program, or outside the shared folders.
+    :raises UrlRefused: as :func:`~guestlink_host.border.shared_file.open_shared`.
     """
-    path = os.path.realpath(unquote(urlsplit(url).path, errors="surrogateescape"))
-    folders = [os.path.realpath(share.host) for share in guest.container.shares]
-    if not any(os.path.commonpath((path, folder)) == folder for folder in folders):
-        raise UrlRefused(NOT_SHARED, hint="on the host: a link leads out of the shared folder")
-    try:
-        mode = os.stat(path).st_mode
-    except (OSError, ValueError) as error:
-        raise UrlRefused("there is no such file on the host", hint="check the path") from error
-    is_program = stat.S_ISREG(mode) and (mode & 0o111 or path.lower().endswith(".desktop"))
-    if is_program or not (stat.S_ISREG(mode) or stat.S_ISDIR(mode)):
-        raise UrlRefused(
-            "the host opens documents and folders, not programs",
-            hint="open the folder; its user can start the program there",
-        )
-    return file_url(path, url)
+    with open_shared(unquote(urlsplit(url).path, errors="surrogateescape"), shares) as file:
+        return file.path
