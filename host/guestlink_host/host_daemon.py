@@ -28,7 +28,9 @@ from guestlink_host.containers.guest import Guest
 from guestlink_host.containers.registry import Container, Containers
 from guestlink_host.control.table import handlers
 from guestlink_host.launchers.desktop_databases import DesktopDatabases
-from guestlink_host.launchers.host_menu import HostMenu, HostMenuWatch
+from guestlink_host.launchers.host_defaults import HostDefaults
+from guestlink_host.launchers.host_menu import HostMenu
+from guestlink_host.launchers.host_watch import HostWatch
 from guestlink_host.launchers.launcher_files import LauncherFiles
 from guestlink_host.launchers.launcher_names import LauncherNames
 from guestlink_host.launchers.launcher_publisher import LauncherPublisher
@@ -108,7 +110,9 @@ def assemble(config: Config, notifier: Notifier) -> list[StartablePart]:
     # New sockets before they are moved into a container's directory, and vsock bridges; only we see them.
     private = _emptied(private_directory(host_runtime_directory() / "private"))
     containers = Containers(state_directory(), host_runtime_directory())
-    databases = DesktopDatabases(Path(xdg.data_home()))
+    data_home = Path(xdg.data_home())
+    databases = DesktopDatabases(data_home)
+    defaults = HostDefaults(data_home)
     names = LauncherNames(config[LAUNCHER_NAMES])
     shell = config[SHELL] or suite_program("vsh", "guestlink_host.vsh")
     desktop = Desktop(config[OPENER], config[TERMINAL], config[ASK], shell)
@@ -124,8 +128,11 @@ def assemble(config: Config, notifier: Notifier) -> list[StartablePart]:
     events = EventLog()
 
     def publisher(name: str) -> LauncherPublisher:
-        files = LauncherFiles(name, Path(xdg.data_home()))
-        return LauncherPublisher(name, files, containers.list_file(name), program, names, databases.request)
+        files = LauncherFiles(name, data_home)
+        state, allowed = containers.list_file(name), containers[name].mime_policy == "allow"
+        return LauncherPublisher(
+            name, files, state, program, names, defaults, databases.request, mime_allowed=allowed
+        )
 
     def listener(guest: Guest) -> ContainerListener:
         return ContainerListener(guest, containers, requests, openings, notifications)
@@ -136,6 +143,10 @@ def assemble(config: Config, notifier: Notifier) -> list[StartablePart]:
 
     def update_links() -> None:
         links.update()
+
+    def plan_launchers() -> None:
+        for guest in services.guests():
+            guest.publisher.defaults_changed()
 
     services = ContainerServices(
         containers,
@@ -157,7 +168,7 @@ def assemble(config: Config, notifier: Notifier) -> list[StartablePart]:
         copies,
         requests,
         services,
-        HostMenuWatch(HostMenu(Path(xdg.data_home())), names),
+        HostWatch(HostMenu(data_home), names, defaults, plan_launchers),
         attachments,
         links,
         ControlServer(control_socket(), handlers(parts)),

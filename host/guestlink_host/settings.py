@@ -15,6 +15,7 @@ from guestlink_host.managers import KINDS
 
 PROGRAM = "guestlink-host"
 POLICIES = ("allow", "ask", "deny")
+MIME_POLICIES = ("allow", "deny")
 
 
 def _words(text: str) -> list[str]:

@@ -31,8 +31,12 @@ def state_home(environ: Mapping[str, str] = os.environ) -> str:
 
 def data_dirs(environ: Mapping[str, str] = os.environ) -> list[str]:
     """The directories of ``$XDG_DATA_DIRS``, the most important first; :func:`data_home` comes before them."""
-    entries = (environ.get("XDG_DATA_DIRS") or "/usr/local/share:/usr/share").split(":")
-    return [entry for entry in map(str.strip, entries) if entry.startswith("/")]
+    return _listed("XDG_DATA_DIRS", "/usr/local/share:/usr/share", environ)
+
+
+def config_dirs(environ: Mapping[str, str] = os.environ) -> list[str]:
+    """The directories of ``$XDG_CONFIG_DIRS``, the most important first; :func:`config_home` comes before them."""
+    return _listed("XDG_CONFIG_DIRS", "/etc/xdg", environ)
 
 
 def runtime_directory(environ: Mapping[str, str] = os.environ) -> str:
@@ -48,6 +52,11 @@ def existing_runtime_directory(environ: Mapping[str, str] = os.environ) -> str:
     """
     usual = f"/run/user/{os.getuid()}"
     return runtime_directory(environ) or (usual if os.path.isdir(usual) else "")
+
+
+def _listed(variable: str, default: str, environ: Mapping[str, str]) -> list[str]:
+    entries = (environ.get(variable) or default).split(":")
+    return [entry for entry in map(str.strip, entries) if entry.startswith("/")]
 
 
 def _base(variable: str, default: str, environ: Mapping[str, str]) -> str:

@@ -41,7 +41,7 @@ def _error(parser: _Parser, words: str) -> GuestlinkError:
         (guestlink_host, "attach w --uid -1", "--uid: '-1' is not a whole number from 0 to 4294967294", "attach"),
         (guestlink_host, "icon work x --scale 9", "--scale: '9' is not a whole number from 1 to 4", "icon"),
         (guestlink_host, "policy work url maybe", "policy is allow, ask or deny, not 'maybe'", "policy"),
-        (guestlink_host, "policy work ulr", "what is url or terminal, not 'ulr'", "did you mean url?"),
+        (guestlink_host, "policy work ulr", "what is url, terminal or mime, not 'ulr'", "did you mean url?"),
         (guestlink_host, "files work --prompt --unmount", "--unmount and --prompt exclude each other", "files"),
         (guestlink, "open", "URL|FILE is missing", "guestlink open"),
         (guestlink, "open --browser", "unexpected argument '--browser'", "`guestlink open --help`"),

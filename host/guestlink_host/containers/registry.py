@@ -19,7 +19,7 @@ from guestlink.errors import GuestlinkError, reason
 from guestlink.paths import atomic_write, private_directory
 from guestlink_host.border.url_policy import Share
 from guestlink_host.names import check_container_name, is_container_name
-from guestlink_host.settings import POLICIES, TERMINAL_POLICY, URL_POLICY
+from guestlink_host.settings import MIME_POLICIES, POLICIES, TERMINAL_POLICY, URL_POLICY
 
 CONTAINER_LIMIT = 256
 SHARE_LIMIT = 64
@@ -32,6 +32,7 @@ class Container(NamedTuple):
 
     :ivar token: proves that a call comes from this container; a secret.
     :ivar url_policy: ``allow``, ``ask``, ``deny``, or ``""`` to use the setting; ``terminal_policy`` likewise.
+    :ivar mime_policy: ``allow`` if its launchers may become the host's default applications, else ``deny``.
     :ivar listen: a further address where the host serves its ContainerListener; ``""`` for none.
     :ivar garcon: garcon's address, where port 0 means the port that garcon announces; ``""`` for the socket in the
         container's directory.
@@ -48,6 +49,7 @@ class Container(NamedTuple):
     token: str
     url_policy: str = ""
     terminal_policy: str = ""
+    mime_policy: str = "deny"
     listen: str = ""
     garcon: str = ""
     ip: str = ""
@@ -59,10 +61,11 @@ class Container(NamedTuple):
     by_profile: bool = False
 
     def policies(self, config: Config) -> dict[str, str]:
-        """Its policies for URLs and terminals: its own, or else those of the settings."""
+        """Its policies: for URLs and terminals its own, or else those of the settings."""
         return {
             "url": self.url_policy or config[URL_POLICY],
             "terminal": self.terminal_policy or config[TERMINAL_POLICY],
+            "mime": self.mime_policy,
         }
 
     def knows(self, token: str) -> bool:
@@ -261,6 +264,6 @@ def _container(name: str, fields: Mapping[str, Any]) -> Container:
     users = tuple(int(uid) for uid in fields.get("users", ()))
     container = Container(check_container_name(name), **plain)._replace(shares=shares, users=users)
     policies = {container.url_policy, container.terminal_policy}
-    if not container.token or not policies <= {"", *POLICIES}:
+    if not container.token or not policies <= {"", *POLICIES} or container.mime_policy not in MIME_POLICIES:
         raise ValueError(f"the entry of {name} is invalid")
     return container

@@ -11,7 +11,7 @@ from guestlink_host.control.client import daemon
 from guestlink_host.control.command import NAME, RIGHTS, Call, Command, Field, argument
 from guestlink_host.control.printing import print_json
 from guestlink_host.control.request_validation import choice, folder, text
-from guestlink_host.settings import POLICIES
+from guestlink_host.settings import MIME_POLICIES, POLICIES
 
 if TYPE_CHECKING:
     from guestlink_host.parts import Parts
@@ -34,6 +34,8 @@ async def _serve_policy(parts: Parts, name: str, **policies: str | None) -> dict
     change = {f"{what}_policy": policy for what, policy in policies.items() if policy is not None}
     if change:
         guest.container = parts.containers.change(name, **change)
+    if "mime_policy" in change:
+        guest.publisher.allow_mime(guest.container.mime_policy == "allow")
     return guest.container.policies(parts.config)
 
 
@@ -87,22 +89,31 @@ _POLICY = choice("policy", POLICIES)
 COMMANDS = (
     Command(
         "policy",
-        "show or set whether a container may open URLs or terminals on this desktop",
+        "show or set whether a container may open URLs or terminals, or be a default application here",
         section=RIGHTS,
+        details="With mime deny, launchers carry a file type only where this machine names another default for it.",
         example="policy work url ask",
         arguments=(
             NAME,
-            argument("what", nargs="?", choices=("url", "terminal"), help="URLs or terminals"),
+            argument("what", nargs="?", choices=("url", "terminal", "mime"), help="URLs, terminals or MIME types"),
             argument(
                 "policy",
                 nargs="?",
                 choices=POLICIES,
-                help="the new policy (default: print the present one)",
+                help="the new policy (default: print the present one); mime takes no ask",
             ),
         ),
-        json_text="an object with `url` and `terminal`",
+        json_text="an object with `url`, `terminal` and `mime`",
         run=_policy,
-        call=Call(_serve_policy, (Field("name", text), Field("url", _POLICY), Field("terminal", _POLICY))),
+        call=Call(
+            _serve_policy,
+            (
+                Field("name", text),
+                Field("url", _POLICY),
+                Field("terminal", _POLICY),
+                Field("mime", choice("policy for MIME types", MIME_POLICIES)),
+            ),
+        ),
     ),
     Command(
         "share",

@@ -2,18 +2,13 @@
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import os
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from guestlink import xdg
-from guestlink.tasks import TaskOwner
-from guestlink_host.launchers.launcher_names import HOST, LauncherNames
 
-INTERVAL = 5.0
-"""Seconds between two polls."""
 _FILE_LIMIT = 5000
 _SIZE_LIMIT = 256 * 1024
 """Bytes of a desktop file that are read: its names are in its first group."""
@@ -39,34 +34,6 @@ class HostMenu:
         return set(_names(self._directories))
 
 
-class HostMenuWatch:
-    """Polls the host's own applications and updates their names.
-
-    :param menu: the host's menus.
-    :param names: the names of all applications.
-    """
-
-    def __init__(self, menu: HostMenu, names: LauncherNames) -> None:
-        self._menu = menu
-        self._names = names
-        self._tasks = TaskOwner("host menu")
-
-    async def start(self) -> None:
-        """Begin to poll."""
-        self._tasks.start(self._run(), name="poll")
-
-    async def close(self) -> None:
-        """Stop polling."""
-        await self._tasks.close()
-
-    async def _run(self) -> None:
-        while True:
-            if (found := await asyncio.to_thread(self._menu.poll)) is not None:
-                self._names.update(HOST, found)
-            self._names.complete.set()
-            await asyncio.sleep(INTERVAL)
-
-
 def _names(directories: Iterable[Path]) -> Iterator[str]:
     files: dict[str, Path] = {}
     for directory in directories:
@@ -82,6 +49,16 @@ def _names(directories: Iterable[Path]) -> Iterator[str]:
 
 def _shown_name(path: Path) -> str:
     """The default name (the one without a locale); ``""`` if menus do not show the file."""
+    keys = desktop_entry(path)
+    hidden = "true" in (keys.get("NoDisplay"), keys.get("Hidden"))
+    return "" if hidden or keys.get("Type") != "Application" else keys.get("Name", "")
+
+
+def desktop_entry(path: Path) -> dict[str, str]:
+    """The raw values of a desktop file's first group by their keys.
+
+    :raises OSError: the file cannot be read.
+    """
     with path.open("rb") as stream:
         text = stream.read(_SIZE_LIMIT).decode(errors="replace")
     keys: dict[str, str] = {}
@@ -94,8 +71,7 @@ def _shown_name(path: Path) -> str:
         elif inside:
             key, _, value = line.partition("=")
             keys[key.strip()] = value.strip()
-    hidden = "true" in (keys.get("NoDisplay"), keys.get("Hidden"))
-    return "" if hidden or keys.get("Type") != "Application" else keys.get("Name", "")
+    return keys
 
 
 def _modified(directory: Path) -> int:

@@ -57,6 +57,7 @@ def plan(
     program: Sequence[str],
     without_icon: Collection[str] = (),
     shows_container: Callable[[str], bool] = lambda name: False,
+    mime_types: Collection[str] | None = None,
 ) -> dict[str, bytes]:
     """The launchers of a container: content by file name.
 
@@ -64,6 +65,7 @@ def plan(
     :param program: the words that start guestlink-host, the first an absolute path.
     :param without_icon: ids of the applications that are known to have no icon.
     :param shows_container: whether a launcher of this name shows its container's name.
+    :param mime_types: the types that launchers may carry; ``None`` for all.
     """
     return {
         f"{file_stem(container, application.id)}.desktop": launcher(
@@ -72,6 +74,7 @@ def plan(
             program,
             has_icon=application.id not in without_icon,
             shows_container=shows_container(application.name),
+            mime_types=mime_types,
         )
         for application in applications
     }
@@ -84,6 +87,7 @@ def launcher(
     *,
     has_icon: bool,
     shows_container: bool,
+    mime_types: Collection[str] | None,
 ) -> bytes:
     """The content of one launcher file."""
     stem = file_stem(container, application.id)
@@ -98,8 +102,8 @@ def launcher(
         "Terminal=false",
         f"Categories={_category(application.mime_types)};X-Guestlink;",
     ]
-    if application.mime_types:
-        lines.append(f"MimeType={_list(application.mime_types)}")
+    if carried := [word for word in application.mime_types if mime_types is None or word in mime_types]:
+        lines.append(f"MimeType={_list(carried)}")
     lines += [f"{_key('Keywords', locale)}={_list(words)}" for locale, words in application.keywords]
     if application.no_display:
         lines.append("NoDisplay=true")

@@ -15,6 +15,7 @@ from guestlink.paths import atomic_write, private_directory
 from guestlink.rpc import CallFailed
 from guestlink_host.containers.garcon_link import ICON_BATCH, GarconLink
 from guestlink_host.launchers.applications import Application, from_json, read_applications, to_json
+from guestlink_host.launchers.host_defaults import HostDefaults
 from guestlink_host.launchers.icons import REQUESTS, BadPicture, Picture, check_picture
 from guestlink_host.launchers.launcher_files import DiskProblem, LauncherFiles, Stopped
 from guestlink_host.launchers.launcher_names import LauncherNames
@@ -40,6 +41,8 @@ class LauncherPublisher:
     :param state: the file that keeps its list over restarts.
     :param program: the words that start guestlink-host, for launchers.
     :param names: decides which launchers show their container's name.
+    :param defaults: knows the MIME types that launchers carry by default.
+    :param mime_allowed: whether launchers carry every MIME type, and so may become the host's default applications.
     :param changed: is called after files have changed.
     """
 
@@ -50,7 +53,10 @@ class LauncherPublisher:
         state: Path,
         program: Sequence[str],
         names: LauncherNames,
+        defaults: HostDefaults,
         changed: Callable[[], None],
+        *,
+        mime_allowed: bool = False,
     ) -> None:
         self.applications: dict[str, Application] = {}
         self.problem = ""
@@ -60,6 +66,8 @@ class LauncherPublisher:
         self._state = state
         self._program = list(program)
         self._names = names
+        self._defaults = defaults
+        self._mime_allowed = mime_allowed
         self._changed = changed
         self._received: Iterable[Any] | None = None
         self._link: GarconLink | None = None
@@ -89,6 +97,15 @@ class LauncherPublisher:
         :param messages: ``Application`` messages, unchecked.
         """
         self._received = messages
+        self._wanted.set()
+
+    def allow_mime(self, allowed: bool) -> None:
+        """Set whether launchers carry every MIME type, and write them anew soon."""
+        self._mime_allowed = allowed
+        self._wanted.set()
+
+    def defaults_changed(self) -> None:
+        """Plan the launchers anew soon: the host's default applications have changed."""
         self._wanted.set()
 
     def connected(self, link: GarconLink | None) -> None:
@@ -199,8 +216,10 @@ class LauncherPublisher:
             if name not in self._new and file_stem(self._container, name) not in stems
         }
         applications = list(self.applications.values())
+        mime_types = None if self._mime_allowed else await asyncio.to_thread(self._defaults.types)
+        shows = self._names.shows_container
         wanted = await asyncio.to_thread(
-            plan, self._container, applications, self._program, without_icon, self._names.shows_container
+            plan, self._container, applications, self._program, without_icon, shows, mime_types
         )
         written, removed = await asyncio.to_thread(self._files.write_launchers, wanted)
         if written or removed:

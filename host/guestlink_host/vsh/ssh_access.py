@@ -82,6 +82,8 @@ Host {name}{SUFFIX}
     ProxyCommand {words}
     IdentityFile "{key}"
     IdentitiesOnly yes
+    ForwardAgent no
+    ForwardX11 no
     # The session is the proof that this is the container; its key says nothing more.
     HostKeyAlias {name}{SUFFIX}
     StrictHostKeyChecking no

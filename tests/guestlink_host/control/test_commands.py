@@ -125,10 +125,12 @@ async def test_icon_writes_a_picture(host: Host) -> None:
 
 async def test_policy_shows_and_sets(host: Host) -> None:
     await host.add()
-    assert (await run("policy", "demo")).stdout == "url: allow\nterminal: allow\n"
-    assert (await run("policy", "demo", "terminal", "deny")).stdout == "url: allow\nterminal: deny\n"
+    assert (await run("policy", "demo")).stdout == "url: allow\nterminal: allow\nmime: deny\n"
+    assert (await run("policy", "demo", "terminal", "deny")).stdout == "url: allow\nterminal: deny\nmime: deny\n"
     assert json.loads((await run("policy", "demo", "--json")).stdout)["terminal"] == "deny"
     assert (await run("policy", "demo", "url")).stdout == "url: allow\n"
+    assert (await run("policy", "demo", "mime", "allow")).stdout == "url: allow\nterminal: deny\nmime: allow\n"
+    assert "use allow or deny" in (await run("policy", "demo", "mime", "ask")).stderr
 
 
 async def test_the_containers_words_about_a_failure_are_shown_cleaned(host: Host) -> None:

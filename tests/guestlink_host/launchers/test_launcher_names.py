@@ -103,7 +103,7 @@ async def test_the_setting_decides(monkeypatch: pytest.MonkeyPatch, setting: str
 
 async def test_an_application_of_the_host_counts(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("XDG_DATA_DIRS", str(tmp_path))
-    monkeypatch.setattr("guestlink_host.launchers.host_menu.INTERVAL", 0.05)
+    monkeypatch.setattr("guestlink_host.launchers.host_watch.INTERVAL", 0.05)
     async with host_in_test(monkeypatch) as host:
         guest = await host.registered("one")
         await guest.publish(application("editor", names={"": "Editor"}))

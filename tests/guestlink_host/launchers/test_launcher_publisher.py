@@ -221,6 +221,7 @@ async def test_removing_and_adding_again_begins_anew(host: Host) -> None:
 
 async def test_the_desktops_database_is_refreshed(host: Host) -> None:
     guest = await host.registered()
+    await host.ask("policy", name="demo", mime="allow")
     await guest.publish(application("a", mime_types=["text/x-guestlink-test"]))
     cache = host.data / "applications/mimeinfo.cache"
     await host.until(
