@@ -40,11 +40,20 @@ class ControlClient:
     """A command's side of the socket. Blocking; one connection per call.
 
     :param path: the daemon's control socket.
+    :param server: the user id that must serve the socket; ``None`` accepts any.
     :param daemon: the daemon's name and :param hint: how to start it, for the message when it is not running.
     """
 
-    def __init__(self, path: str | os.PathLike[str], *, daemon: str = "the daemon", hint: str = "") -> None:
+    def __init__(
+        self,
+        path: str | os.PathLike[str],
+        *,
+        server: int | None = None,
+        daemon: str = "the daemon",
+        hint: str = "",
+    ) -> None:
         self._path = os.fspath(path)
+        self._server = server
         self._daemon = daemon
         self._hint = hint
 
@@ -60,6 +69,11 @@ class ControlClient:
         except ConnectFailed as error:
             raise DaemonNotRunning(f"{self._daemon} is not running", hint=self._hint) from error
         with sock:
+            if self._server is not None and (uid := peer_of(sock).uid) != self._server:
+                raise GuestlinkError(
+                    f"{self._path} is served by the user {uid} instead of {self._server}",
+                    hint=f"remove it, and restart {self._daemon}",
+                )
             sock.settimeout(timeout)
             try:
                 sock.sendall(json.dumps({"call": name, **fields}).encode() + b"\n")

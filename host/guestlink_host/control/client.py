@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Callable
 
 from guestlink.control import ControlClient
 from guestlink.progress import Progress
-from guestlink_host.settings import control_socket
+from guestlink_host.session_directory import session_directory
 
 _PAUSE = 0.1
 """Seconds between two ``start_and_wait`` calls."""
@@ -15,8 +16,10 @@ _PAUSE = 0.1
 
 def daemon() -> ControlClient:
     """A client of the running daemon's control socket."""
+    session = session_directory()
     return ControlClient(
-        control_socket(),
+        session.control_socket,
+        server=None if session.owner == os.getuid() else session.owner,
         daemon="guestlink-host",
         hint="start it with `systemctl --user start guestlink-host`, or run `guestlink-host serve`",
     )

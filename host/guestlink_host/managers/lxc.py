@@ -10,6 +10,7 @@ import os
 import re
 import shlex
 import shutil
+import stat
 import subprocess
 from collections.abc import Collection, Sequence
 from pathlib import Path
@@ -31,6 +32,8 @@ from guestlink_host.managers import (
     Mounts,
     Ran,
 )
+from guestlink_host.names import is_container_name
+from guestlink_host.session_directory import session_directory
 
 _CONFIG, _OURS, _HOOK = "config", "guestlink.conf", "guestlink-hook"
 _SHOWN = "/run/guestlink-lxc"
@@ -42,6 +45,8 @@ _TIMEOUT = 30.0
 _START_TIMEOUT = 120.0
 """Seconds for a query, and for a start."""
 _IDS = re.compile(r"(?:lxc\.idmap\s*=)?\s*u\s+(\d+)\s+(\d+)\s+(\d+)")
+_PLAIN_PATH = re.compile(r"(/[\w.+@:,=-]+)+")
+"""Paths that LXC's configuration carries: LXC hands a hook's path to a shell, and a space ends a mount's path."""
 _STATUS = {"RUNNING": RUNNING, "STOPPED": STOPPED, "FROZEN": FROZEN}
 
 
@@ -76,7 +81,8 @@ class Lxc(Manager):
                 f"LXC cannot mount {mounts.directory} in a user's own container",
                 hint="LXC mounts with the container's ids, which may not enter it; use LXD, Incus or root's LXC",
             )
-        changed = self._write(directory / _HOOK, _hook(instance.name, mounts), 0o755)
+        owner = _check(directory, instance, mounts)
+        changed = self._write(directory / _HOOK, _hook(instance.name, mounts, owner), 0o755)
         changed |= self._write(directory / _OURS, _lines(directory, instance, mounts))
         config = self._read(directory / _CONFIG)
         if _include(directory) not in config.splitlines():
@@ -253,17 +259,74 @@ def _lines(directory: Path, instance: Instance, mounts: Mounts) -> str:
 def _directory_of(hook: Path) -> Path | None:
     """The directory that a hook bind-mounts."""
     lines = hook.read_text(errors="surrogateescape").splitlines() if hook.exists() else []
-    return next((Path(line.removeprefix(_MOUNTS_LINE)) for line in lines if line.startswith(_MOUNTS_LINE)), None)
+    return next(
+        (_unquoted(line.removeprefix(_MOUNTS_LINE)) for line in lines if line.startswith(_MOUNTS_LINE)), None
+    )
 
 
-def _hook(name: str, mounts: Mounts) -> str:
-    """The hook, which LXC runs as root. It mounts only what the user owns: a path may have become a link."""
+def _unquoted(text: str) -> Path:
+    try:
+        words = shlex.split(text)
+    except ValueError:
+        words = []
+    return Path(words[0] if len(words) == 1 else text)  # Hooks of earlier versions do not quote.
+
+
+def _check(directory: Path, instance: Instance, mounts: Mounts) -> int:
+    """Check every text that LXC, or a shell that LXC starts as root, will read.
+
+    The daemon names the paths, but root attaches the container, and the daemon is not root's: only the paths are
+    accepted that a daemon of this session makes for this container, if they belong to the session's user.
+
+    :param directory: the container's, in LXC's.
+    :returns: the user id of the session's user.
+    :raises ManagerError: a text is refused.
+    """
+    if not is_container_name(instance.name):
+        raise _refused(
+            "the container's name", instance.name, "rename it: letters, digits, hyphens, dots, underscores"
+        )
+    if not _is_plain(directory):
+        raise _refused("LXC's directory", directory, "use a path of letters, digits and the characters -_.+@:,=")
+    session = session_directory()
+    for what, path, expected, is_kind in (
+        ("the directory", mounts.directory, session.path / "containers" / instance.name, stat.S_ISDIR),
+        ("the token file", mounts.token, session.path / "tokens" / instance.name, stat.S_ISREG),
+    ):
+        hint = f"guestlink-host makes {expected}; restart it, and attach again"
+        if str(path) != str(expected) or not str(path).isprintable():
+            raise _refused(what, path, hint)
+        try:
+            status = os.lstat(path)
+        except OSError as error:
+            raise ManagerError(f"{what} {path} cannot be read: {reason(error)}", hint=hint) from error
+        if not is_kind(status.st_mode) or status.st_uid != session.owner:
+            raise _refused(what, path, hint)
+    for node in mounts.devices:
+        if not (_is_plain(node) and node.is_relative_to("/dev/dri") and node.is_char_device()):
+            raise _refused("the GPU node", node, "use nodes in /dev/dri in the setting gpu, or --no-gpu")
+    return session.owner
+
+
+def _is_plain(path: Path) -> bool:
+    return _PLAIN_PATH.fullmatch(str(path)) is not None and os.path.normpath(path) == str(path)
+
+
+def _refused(what: str, text: object, hint: str) -> ManagerError:
+    return ManagerError(f"LXC's hook and configuration cannot have {what} {str(text)!r:.200}", hint=hint)
+
+
+def _hook(name: str, mounts: Mounts, owner: int) -> str:
+    """The hook, which LXC runs as root. It mounts only what the user owns: a path may have become a link.
+
+    :param owner: the user's id.
+    """
     shown = shlex.quote(f"{_SHOWN}/{name}")
     directory, token = (shlex.quote(str(path)) for path in (mounts.directory, mounts.token))
     return f"""\
 #!/bin/sh
 # Written by guestlink-host attach {name}; LXC runs it with the words NAME lxc pre-start|post-stop
-{_MOUNTS_LINE}{mounts.directory}
+{_MOUNTS_LINE}{directory}
 exec 2>/dev/null
 hide() {{
     umount -l {shown}/directory
@@ -271,7 +334,7 @@ hide() {{
     rmdir {shown}/directory && rm {shown}/token && rmdir {shown}
 }}
 show() {{
-    mount --bind "$1" "$2" && [ "$(stat -c %u "$2")" = {mounts.directory.stat().st_uid} ] || umount -l "$2"
+    mount --bind "$1" "$2" && [ "$(stat -c %u "$2")" = {owner} ] || umount -l "$2"
 }}
 case ${{LXC_HOOK_TYPE:-$3}} in
     pre-start)
