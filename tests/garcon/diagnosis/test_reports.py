@@ -130,6 +130,10 @@ def test_a_bug_report_of_running_programs_holds_logs_versions_and_settings_but_n
 
 def test_a_report_goes_to_standard_output_as_to_a_file(tmp_path: Path) -> None:
     with stage("reported") as played:
+        # Without a garcon of its own, root would become a user who may have no right to read this checkout.
+        played.start_host()
+        played.host("add", "reported")
+        played.start_garcon()
         program = f"{sys.executable} -c 'from garcon.client.cli import main; raise SystemExit(main())'"
         script = f"{program} bugreport -o - > {tmp_path}/report && {program} bugreport -o - > /dev/full"
         done = played.guest("sh", "-c", script, check=False)
