@@ -134,6 +134,7 @@ def test_a_report_goes_to_standard_output_as_to_a_file(tmp_path: Path) -> None:
         played.start_host()
         played.host("add", "reported")
         played.start_garcon()
+        played.wait_registered()
         program = f"{sys.executable} -c 'from garcon.client.cli import main; raise SystemExit(main())'"
         script = f"{program} bugreport -o - > {tmp_path}/report && {program} bugreport -o - > /dev/full"
         done = played.guest("sh", "-c", script, check=False)
