@@ -110,7 +110,9 @@ def _nothing_left_running(request: pytest.FixtureRequest) -> Iterator[None]:
     yield
     if _opened_since(descriptors):
         gc.collect()  # It takes longer than most tests.
-    leftovers = _settle(lambda: _children() - before)
+    # Compared by id alone: a process has another command line before it has executed its program.
+    known = {pid for pid, _ in before}
+    leftovers = _settle(lambda: {child for child in _children() if child[0] not in known})
     assert not leftovers, f"still running: {sorted(leftovers)}"
     opened = _settle(lambda: _opened_since(descriptors))
     assert not opened, f"descriptors left open: {sorted(opened)}"

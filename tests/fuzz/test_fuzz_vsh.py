@@ -6,7 +6,7 @@ from itertools import pairwise
 from typing import Any
 
 from google.protobuf.message import DecodeError
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from guestlink.pb import vsh_pb2 as pb
@@ -118,6 +118,7 @@ def test_other_frames_are_protobufs_byte_for_byte(change: StatusChange, one: int
 
 @ROUND
 @given(st.one_of(st.binary(max_size=48), STREAMS.map(lambda data: data[4:]), STREAMS))
+@example(b"\xa1\x00" + bytes(8) + b"\x80\x80\x80\x80\x11\x00")
 def test_any_message_is_read_as_protobuf_reads_it(data: bytes) -> None:
     """Except texts: protobuf refuses those that are not UTF-8."""
     compare(data, pb.GuestMessage, decode_from_client)
@@ -131,6 +132,8 @@ def compare(data: bytes, kind: Any, decode: Any) -> None:
     except Malformed as error:
         if "number 0" in str(error):
             return  # C++ refuses it too; upb, the base of Python's protobuf, does not parse groups
+        if "32 bits" in str(error):
+            return  # upb refuses it too; C++, the base of older versions, drops the upper bits
         mine = None
     try:
         theirs = kind.FromString(data)

@@ -23,8 +23,7 @@ def fields(message: memoryview) -> Iterator[tuple[int, int | memoryview]]:
     """
     at, end = 0, len(message)
     while at < end:
-        key, at = _read_varint(message, at)
-        number, kind = (key & 0xFFFFFFFF) >> 3, key & 7
+        number, kind, at = _read_key(message, at)
         if not number:
             raise Malformed("a field with the number 0")
         if kind == _VARINT:
@@ -51,8 +50,7 @@ def _skip(message: memoryview, at: int, number: int, kind: int, depth: int) -> i
         stop = at + (8 if kind == _FIXED64 else 4)
     elif kind == _GROUP and depth:
         while True:
-            key, at = _read_varint(message, at)
-            inner, kind = (key & 0xFFFFFFFF) >> 3, key & 7
+            inner, kind, at = _read_key(message, at)
             if kind == _GROUP_END and inner == number:
                 return at
             if not inner:
@@ -63,6 +61,17 @@ def _skip(message: memoryview, at: int, number: int, kind: int, depth: int) -> i
     if stop > len(message):
         raise Malformed("a field that is longer than its message")
     return stop
+
+
+def _read_key(message: memoryview, at: int) -> tuple[int, int, int]:
+    """A field's number and wire type, and the offset after them.
+
+    :raises Malformed: the key has more than five bytes or 32 bits, as upb says; C++ drops the upper bits.
+    """
+    key, stop = _read_varint(message, at)
+    if key > 0xFFFFFFFF or stop - at > 5:
+        raise Malformed("a key of more than 32 bits")
+    return key >> 3, key & 7, stop
 
 
 def _read_varint(message: memoryview, at: int) -> tuple[int, int]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import random
 import resource
 import signal
 import socket
@@ -11,7 +12,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator
-from contextlib import ExitStack, closing, contextmanager
+from contextlib import ExitStack, closing, contextmanager, suppress
 from pathlib import Path
 
 import pytest
@@ -21,8 +22,8 @@ from support.wayland_peers import LIMIT, HostConnection
 
 MEMORY_OF_A_CLIENT = 300
 """Maximum private memory of a client's process, in KB."""
-UID = 47_110_000 + os.getpid() % 10_000
-"""A user that has no processes."""
+FREE_UIDS = range(47_110_000, 47_910_000)
+"""Users that have no processes, unless a container of this machine has some there."""
 _CLIENT = """
 import os, socket, sys
 s = socket.socket(socket.AF_UNIX)
@@ -234,19 +235,28 @@ def test_without_processes_clients_are_served_all_the_same(limit: int) -> None:
         tempfile.TemporaryDirectory(prefix="guestlink-") as directory,
         closing(Program(Path(directory))) as program,
     ):
+        process = _start_without_processes(program, limit)
+        _use_without_processes(program, process)
+
+
+def _start_without_processes(program: Program, limit: int) -> subprocess.Popen[bytes]:
+    for _ in range(10):
+        uid = random.choice(FREE_UIDS)
         for path in (program.runtime, program.host.path):
-            os.chown(path, UID, UID)
-        _use_without_processes(program, limit)
+            os.chown(path, uid, uid)
+
+        def restrict(uid: int = uid) -> None:
+            resource.setrlimit(resource.RLIMIT_NPROC, (limit, limit))
+            os.setgroups([])
+            os.setresgid(uid, uid, uid)
+            os.setresuid(uid, uid, uid)
+
+        with suppress(BlockingIOError):  # The kernel has counted processes of this user already.
+            return program.start("--parent", preexec_fn=restrict)
+    pytest.fail("no user without processes was found")
 
 
-def _use_without_processes(program: Program, limit: int) -> None:
-    def restrict() -> None:
-        resource.setrlimit(resource.RLIMIT_NPROC, (limit, limit))
-        os.setgroups([])
-        os.setresgid(UID, UID, UID)
-        os.setresuid(UID, UID, UID)
-
-    process = program.start("--parent", preexec_fn=restrict)
+def _use_without_processes(program: Program, process: subprocess.Popen[bytes]) -> None:
     for _ in range(3):
         with program.connect() as client:
             client.start()
