@@ -19,9 +19,11 @@ from guestlink.suite_program import suite_program
 from guestlink_host.border.desktop import Desktop
 from guestlink_host.border.open_requests import OpenRequests
 from guestlink_host.border.opened_copies import OpenedCopies
+from guestlink_host.border.policies import ALLOW
 from guestlink_host.border.rate_limit import RateLimit
 from guestlink_host.border.session_sockets import SessionSocketLinks, session_sockets
 from guestlink_host.border.user_notifications import UserNotifications
+from guestlink_host.containers.container_policies import ContainerPolicies
 from guestlink_host.containers.container_services import ContainerServices
 from guestlink_host.containers.event_log import EventLog
 from guestlink_host.containers.guest import Guest
@@ -110,6 +112,7 @@ def assemble(config: Config, notifier: Notifier) -> list[StartablePart]:
     # New sockets before they are moved into a container's directory, and vsock bridges; only we see them.
     private = _emptied(private_directory(host_runtime_directory() / "private"))
     containers = Containers(state_directory(), host_runtime_directory())
+    policies = ContainerPolicies(containers, config)
     data_home = Path(xdg.data_home())
     databases = DesktopDatabases(data_home)
     defaults = HostDefaults(data_home)
@@ -118,18 +121,15 @@ def assemble(config: Config, notifier: Notifier) -> list[StartablePart]:
     desktop = Desktop(config[OPENER], config[TERMINAL], config[ASK], shell)
     notifications = UserNotifications()
 
-    def forbid(guest: Guest, kind: str) -> None:
-        guest.container = containers.change(guest.container.name, **{f"{kind}_policy": "deny"})
-
     copies = OpenedCopies(host_runtime_directory() / "opened")
-    requests = OpenRequests(config, desktop, copies, notifications, forbid)
+    requests = OpenRequests(config, desktop, copies, notifications, policies)
     openings = RateLimit(OPENING_LIMIT, OPENING_WINDOW)
     program = suite_program(PROGRAM, "guestlink_host")
     events = EventLog()
 
     def publisher(name: str) -> LauncherPublisher:
         files = LauncherFiles(name, data_home)
-        state, allowed = containers.list_file(name), containers[name].mime_policy == "allow"
+        state, allowed = containers.list_file(name), policies.value(name, "mime") == ALLOW
         return LauncherPublisher(
             name, files, state, program, names, defaults, databases.request, mime_allowed=allowed
         )
@@ -148,6 +148,10 @@ def assemble(config: Config, notifier: Notifier) -> list[StartablePart]:
         for guest in services.guests():
             guest.publisher.defaults_changed()
 
+    def mime_changed(name: str, value: str) -> None:
+        services.guest(name).publisher.allow_mime(value == ALLOW)
+
+    policies.watch("mime", mime_changed)
     services = ContainerServices(
         containers,
         private,
@@ -160,7 +164,7 @@ def assemble(config: Config, notifier: Notifier) -> list[StartablePart]:
     )
     attachments = Attachments(config[MANAGERS], config[GPU], containers, services)
     links = SessionSocketLinks(session_sockets(config[COMPOSITOR], config[SOUND]), services.directories)
-    parts = Parts(config, containers, services, attachments, events, notifier)
+    parts = Parts(config, containers, policies, services, attachments, events, notifier)
     return [
         databases,
         notifications,

@@ -6,6 +6,7 @@ from typing import NamedTuple
 
 from guestlink.config import Config
 from guestlink.service import Notifier
+from guestlink_host.containers.container_policies import ContainerPolicies
 from guestlink_host.containers.container_services import ContainerServices
 from guestlink_host.containers.event_log import EventLog
 from guestlink_host.containers.registry import Containers
@@ -16,6 +17,7 @@ class Parts(NamedTuple):
     """What a control call may use.
 
     :ivar containers: the registry.
+    :ivar policies: what its containers may do here.
     :ivar services: serves the containers of the registry.
     :ivar attachments: the container managers.
     :ivar notifier: has the daemon's status as a sentence.
@@ -23,6 +25,7 @@ class Parts(NamedTuple):
 
     config: Config
     containers: Containers
+    policies: ContainerPolicies
     services: ContainerServices
     attachments: Attachments
     events: EventLog

@@ -14,8 +14,6 @@ from guestlink.paths import runtime_dir
 from guestlink_host.managers import KINDS
 
 PROGRAM = "guestlink-host"
-POLICIES = ("allow", "ask", "deny")
-MIME_POLICIES = ("allow", "deny")
 
 
 def _words(text: str) -> list[str]:
@@ -58,14 +56,14 @@ URL_POLICY = Setting(
     "url_policy",
     "GUESTLINK_HOST_URL_POLICY",
     "allow",
-    choice(*POLICIES),
+    choice("allow", "ask", "deny"),
     "policy for URLs of containers without one of their own: allow, ask or deny",
 )
 TERMINAL_POLICY = Setting(
     "terminal_policy",
     "GUESTLINK_HOST_TERMINAL_POLICY",
     "allow",
-    choice(*POLICIES),
+    choice("allow", "ask", "deny"),
     "policy for terminals of containers without one of their own: allow, ask or deny",
 )
 URL_SCHEMES = Setting(

@@ -15,11 +15,13 @@ from guestlink.errors import GuestlinkError
 from guestlink.tasks import TaskOwner
 from guestlink_host.border.desktop import OUTCOME_TIME, QUESTION_LIMIT, Answer, Desktop, DesktopFailed
 from guestlink_host.border.opened_copies import OpenedCopies
+from guestlink_host.border.policies import ALLOW, DENY, POLICIES, how_to_allow
 from guestlink_host.border.question_pause import QuestionPause
 from guestlink_host.border.repeat_count import RepeatCount
 from guestlink_host.border.shared_file import open_shared
 from guestlink_host.border.url_policy import Share, file_url, translate_url
 from guestlink_host.border.user_notifications import UserNotifications
+from guestlink_host.containers.container_policies import ContainerPolicies
 from guestlink_host.containers.guest import Guest
 from guestlink_host.names import visible_line
 from guestlink_host.settings import URL_SCHEMES
@@ -30,8 +32,6 @@ _SHOWN = 300
 """Characters of a URL in an event and a notification."""
 REPEAT_PAUSE = 300.0
 """Seconds between two log lines about one request that fails again and again."""
-_KINDS = {"url": "URLs", "terminal": "terminals"}
-"""What a policy is about, by its key, for messages."""
 
 
 class OpenRequests:
@@ -41,7 +41,7 @@ class OpenRequests:
     :param desktop: opens the URLs and terminals.
     :param copies: of shared documents are what it opens.
     :param notifications: show failures that come after the answer to the container.
-    :param forbid: sets a container's policy for ``url`` or ``terminal`` to ``deny``; raises GuestlinkError.
+    :param policies: decide what a container may open.
     """
 
     def __init__(
@@ -50,14 +50,14 @@ class OpenRequests:
         desktop: Desktop,
         copies: OpenedCopies,
         notifications: UserNotifications,
-        forbid: Callable[[Guest, str], None],
+        policies: ContainerPolicies,
     ) -> None:
         self._notifications = notifications
         self._config = config
         self._desktop = desktop
         self._copies = copies
         self._tasks = TaskOwner("open requests")
-        self._forbid = forbid
+        self._policies = policies
         self._asking: set[str] = set()
         self._repeats = RepeatCount(REPEAT_PAUSE)
         self._pauses: defaultdict[str, QuestionPause] = defaultdict(QuestionPause)
@@ -123,15 +123,15 @@ class OpenRequests:
         done: tuple[str, str],
         count: Callable[[], None],
     ) -> None:
-        policy = guest.container.policies(self._config)[kind]
-        if policy == "allow":
+        policy = self._policies.value(guest.container.name, kind)
+        if policy == ALLOW:
             count()
             await act()
             guest.event(*done)
-        elif policy == "deny":
+        elif policy == DENY:
             raise GuestlinkError(
-                f"the host's policy does not let this container open {_KINDS[kind]}",
-                hint=f"on the host, `guestlink-host policy {guest.container.name}` shows and changes the policy",
+                f"the host's policy does not let this container {POLICIES[kind].about}",
+                hint=how_to_allow(guest.container.name, kind),
             )
         elif guest.container.name in self._asking:
             raise GuestlinkError(
@@ -166,7 +166,7 @@ class OpenRequests:
             if answer is not Answer.YES:
                 self._pauses[guest.container.name].refused(time.monotonic())
                 if answer is Answer.NEVER:
-                    self._forbid(guest, kind)
+                    self._policies.change(guest.container.name, **{kind: DENY})
                     guest.event("policy", f"{kind}: deny, because the user answered no, and never again")
                 return GuestlinkError(f"the host's user refused to open the {'link' if kind == 'url' else kind}")
             self._pauses[guest.container.name].agreed()

@@ -11,15 +11,15 @@ import stat
 import uuid
 from collections.abc import Iterator, Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 from guestlink import acl, socket_directory
-from guestlink.config import Config
 from guestlink.errors import GuestlinkError, reason
 from guestlink.paths import atomic_write, private_directory
+from guestlink_host.border.policies import is_valid
 from guestlink_host.border.url_policy import Share
 from guestlink_host.names import check_container_name, is_container_name
-from guestlink_host.settings import MIME_POLICIES, POLICIES, TERMINAL_POLICY, URL_POLICY
 
 CONTAINER_LIMIT = 256
 SHARE_LIMIT = 64
@@ -31,8 +31,7 @@ class Container(NamedTuple):
     """The stored values of a container.
 
     :ivar token: proves that a call comes from this container; a secret.
-    :ivar url_policy: ``allow``, ``ask``, ``deny``, or ``""`` to use the setting; ``terminal_policy`` likewise.
-    :ivar mime_policy: ``allow`` if its launchers may become the host's default applications, else ``deny``.
+    :ivar policies: its own policies, by their keys in :mod:`guestlink_host.border.policies`.
     :ivar listen: a further address where the host serves its ContainerListener; ``""`` for none.
     :ivar garcon: garcon's address, where port 0 means the port that garcon announces; ``""`` for the socket in the
         container's directory.
@@ -47,9 +46,7 @@ class Container(NamedTuple):
 
     name: str
     token: str
-    url_policy: str = ""
-    terminal_policy: str = ""
-    mime_policy: str = "deny"
+    policies: Mapping[str, str] = MappingProxyType({})
     listen: str = ""
     garcon: str = ""
     ip: str = ""
@@ -59,14 +56,6 @@ class Container(NamedTuple):
     uid: int = DEFAULT_UID
     users: tuple[int, ...] = ()
     by_profile: bool = False
-
-    def policies(self, config: Config) -> dict[str, str]:
-        """Its policies: for URLs and terminals its own, or else those of the settings."""
-        return {
-            "url": self.url_policy or config[URL_POLICY],
-            "terminal": self.terminal_policy or config[TERMINAL_POLICY],
-            "mime": self.mime_policy,
-        }
 
     def knows(self, token: str) -> bool:
         """Whether this is its token, compared in constant time."""
@@ -252,18 +241,26 @@ def clear_path(path: Path) -> None:
 def _fields(container: Container) -> dict[str, Any]:
     fields: dict[str, Any] = container._asdict()
     del fields["name"]
-    return fields | {"shares": [list(share) for share in container.shares]}
+    return fields | {"policies": dict(container.policies), "shares": [list(share) for share in container.shares]}
 
 
 def _container(name: str, fields: Mapping[str, Any]) -> Container:
     kinds = {key: type(value) for key, value in Container._field_defaults.items()} | {"token": str}
     plain: dict[str, Any] = {
-        key: fields[key] for key, kind in kinds.items() if kind is not tuple and type(fields.get(key)) is kind
+        key: fields[key]
+        for key, kind in kinds.items()
+        if kind in (str, int, bool) and type(fields.get(key)) is kind
     }
     shares = tuple(Share(str(host), str(inside)) for host, inside in fields.get("shares", ()))
     users = tuple(int(uid) for uid in fields.get("users", ()))
-    container = Container(check_container_name(name), **plain)._replace(shares=shares, users=users)
-    policies = {container.url_policy, container.terminal_policy}
-    if not container.token or not policies <= {"", *POLICIES} or container.mime_policy not in MIME_POLICIES:
+    policies = {str(key): value for key, value in {**_older_policies(fields), **fields.get("policies", {})}.items()}
+    container = Container(check_container_name(name), **plain)
+    if not container.token or not is_valid(policies):
         raise ValueError(f"the entry of {name} is invalid")
-    return container
+    return container._replace(shares=shares, users=users, policies=policies)
+
+
+def _older_policies(fields: Mapping[str, Any]) -> dict[str, Any]:
+    """The policies of an entry of an earlier build, which has a field for each."""
+    found = {key: fields.get(f"{key}_policy", "") for key in ("url", "terminal", "mime")}
+    return {key: value for key, value in found.items() if value}

@@ -41,7 +41,7 @@ def describe(parts: Parts, container: Container) -> dict[str, Any]:
         "homedir": guest.info.homedir,
         "sftp_port": guest.info.sftp_port,
         "problem": service.problem or guest.publisher.problem or service.manager_problem,
-        "policies": container.policies(parts.config),
+        "policies": parts.policies.values(container.name),
         "shares": [share._asdict() for share in container.shares],
         "directory": str(parts.containers.directory(container.name)),
         "token_file": str(parts.containers.token_file(container.name)),

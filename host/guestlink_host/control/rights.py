@@ -7,11 +7,11 @@ import os
 from typing import TYPE_CHECKING, Any
 
 from guestlink.errors import GuestlinkError
+from guestlink_host.border.policies import POLICIES
 from guestlink_host.control.client import daemon
 from guestlink_host.control.command import NAME, RIGHTS, Call, Command, Field, argument
 from guestlink_host.control.printing import print_json
 from guestlink_host.control.request_validation import choice, folder, text
-from guestlink_host.settings import MIME_POLICIES, POLICIES
 
 if TYPE_CHECKING:
     from guestlink_host.parts import Parts
@@ -30,13 +30,9 @@ def _policy(arguments: argparse.Namespace) -> int:
 
 
 async def _serve_policy(parts: Parts, name: str, **policies: str | None) -> dict[str, Any]:
-    guest = parts.services.guest(name)
-    change = {f"{what}_policy": policy for what, policy in policies.items() if policy is not None}
-    if change:
-        guest.container = parts.containers.change(name, **change)
-    if "mime_policy" in change:
-        guest.publisher.allow_mime(guest.container.mime_policy == "allow")
-    return guest.container.policies(parts.config)
+    if change := {key: value for key, value in policies.items() if value is not None}:
+        parts.policies.change(name, **change)
+    return parts.policies.values(name)
 
 
 def _share(arguments: argparse.Namespace) -> int:
@@ -84,34 +80,34 @@ async def _serve_share(
     return {"shares": [share._asdict() for share in shares.values()]}
 
 
-_POLICY = choice("policy", POLICIES)
+_VALUES = tuple(dict.fromkeys(value for policy in POLICIES.values() for value in policy.values))
 
 COMMANDS = (
     Command(
         "policy",
-        "show or set whether a container may open URLs or terminals, or be a default application here",
+        "show or set what a container may do on this desktop",
         section=RIGHTS,
-        details="With mime deny, launchers carry a file type only where this machine names another default for it.",
+        details="The policies are "
+        + "; ".join(f"`{key}` ({', '.join(policy.values)}): to {policy.about}" for key, policy in POLICIES.items())
+        + ". With mime deny, launchers carry a file type only where this machine names another default for it.",
         example="policy work url ask",
         arguments=(
             NAME,
-            argument("what", nargs="?", choices=("url", "terminal", "mime"), help="URLs, terminals or MIME types"),
+            argument("what", nargs="?", choices=tuple(POLICIES), help="the policy (default: print all)"),
             argument(
                 "policy",
                 nargs="?",
-                choices=POLICIES,
-                help="the new policy (default: print the present one); mime takes no ask",
+                choices=_VALUES,
+                help="its new value (default: print the present one)",
             ),
         ),
-        json_text="an object with `url`, `terminal` and `mime`",
+        json_text="an object with a field for each policy",
         run=_policy,
         call=Call(
             _serve_policy,
             (
                 Field("name", text),
-                Field("url", _POLICY),
-                Field("terminal", _POLICY),
-                Field("mime", choice("policy for MIME types", MIME_POLICIES)),
+                *(Field(key, choice(f"policy {key}", policy.values)) for key, policy in POLICIES.items()),
             ),
         ),
     ),

@@ -23,9 +23,9 @@ def test_containers_survive_with_everything_that_was_set(tmp_path: Path) -> None
     first = registry(tmp_path)
     container = first.add("demo", ip="10.0.0.2")
     first.prepare(container)
-    first.change("demo", url_policy="ask", shares=(Share("/a", "/b"),))
+    first.change("demo", policies={"url": "ask"}, shares=(Share("/a", "/b"),))
     again = registry(tmp_path)["demo"]
-    assert again == container._replace(url_policy="ask", shares=(Share("/a", "/b"),))
+    assert again == container._replace(policies={"url": "ask"}, shares=(Share("/a", "/b"),))
     assert uuid.UUID(again.token).version == 4
     assert (tmp_path / "run/containers/demo/token").read_text() == again.token
     assert (tmp_path / "run/tokens/demo").stat().st_mode & 0o777 == 0o600
