@@ -126,7 +126,7 @@ def _launching(measured: Stage) -> float:
 
     from guestlink.address import UnixAddress
     from guestlink.pb import container_guest_pb2 as pb
-    from guestlink.rpc import GARCON, Channel
+    from guestlink.rpc import GARCON, RpcChannel
 
     stamp = measured.root / "stamp"
     program = measured.root / "program"
@@ -137,7 +137,7 @@ def _launching(measured: Stage) -> float:
 
     async def launch() -> list[float]:
         address = measured.guest_environ["GUESTLINK_GARCON_ADDRESS"].removeprefix("unix:")
-        channel = Channel(UnixAddress(address), GARCON)
+        channel = RpcChannel(UnixAddress(address), GARCON)
         times = []
         for _ in range(ROUNDS):
             stamp.unlink(missing_ok=True)

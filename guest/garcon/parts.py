@@ -32,7 +32,7 @@ from guestlink.part_stack import PartStack, StartablePart
 
 
 @dataclass(frozen=True)
-class Parts:
+class GarconParts:
     """The parts, for the calls and for the daemon.
 
     :ivar environ: the session's environment.
@@ -57,7 +57,7 @@ class Parts:
 
 def make_parts(
     stack: PartStack, config: Config, environ: Mapping[str, str], runtime: Path, host: HostConnection
-) -> Parts:
+) -> GarconParts:
     """Make every part and start none.
 
     The stack closes the bus, the programs, the launcher and the SFTP stream. The daemon adds the other parts to the
@@ -74,7 +74,7 @@ def make_parts(
     failures = FailureWatch(manager, entries.find, functools.partial(_report, host))
     shells = Shells(programs, runtime, lambda port: vsh_address(config, host.address, port), config[TOKEN_FILE])
     sftp = SftpStream(config[SFTP_SERVER], config[SFTP_LIMIT], config[TOKEN_FILE], environ)
-    return Parts(
+    return GarconParts(
         config=config,
         environ=environ,
         host=host,

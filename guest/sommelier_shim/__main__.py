@@ -19,13 +19,13 @@ from guestlink.private_directory import make_runtime_directory
 from guestlink.sockets import activated_sockets
 from sommelier_shim import options
 from sommelier_shim.channel.unix_socket import SocketChannel
-from sommelier_shim.daemon.children import Child, start_program
+from sommelier_shim.daemon.children import RunningProgram, start_program
 from sommelier_shim.daemon.connectors import Connectors, connect_directly
 from sommelier_shim.daemon.display_socket import DisplaySocket, is_socket
 from sommelier_shim.daemon.host_link import HostLink
 from sommelier_shim.daemon.loop import Loop
 from sommelier_shim.daemon.proxy import Proxy
-from sommelier_shim.daemon.server import Server, raise_descriptor_limit
+from sommelier_shim.daemon.proxy_server import ProxyServer, raise_descriptor_limit
 from sommelier_shim.daemon.service import ServiceManager
 from sommelier_shim.daemon.status import StatusServer
 
@@ -92,12 +92,12 @@ class _Application:
         )
         self._connectors = Connectors(self._loop)
         connect = self._connectors.connect if asked.client_fd < 0 else connect_directly
-        self._server = Server(self._loop, self._host, self._proxy.routes, self._proxy.failed, connect)
+        self._server = ProxyServer(self._loop, self._host, self._proxy.routes, self._proxy.failed, connect)
         self._trouble: str | None = None
         self._manager = ServiceManager(self._loop, config[options.SD_NOTIFY])
         self._status: StatusServer | None = None
         self._own_socket: DisplaySocket | None = None
-        self._child: Child | None = None
+        self._child: RunningProgram | None = None
         self._wrapper: Wrapper | None = None
         self._result = 0
 

@@ -50,7 +50,7 @@ fi
 """Shell scripts that the host's proxy runs when programs can connect; their output goes to the unit's log."""
 
 
-class Plan(NamedTuple):
+class UnitCommand(NamedTuple):
     """The command that a unit runs.
 
     :ivar native: whether the command is the host's proxy.
@@ -78,7 +78,7 @@ def plan(
     native_there: bool,
     render_node: bool = False,
     token: str = "",
-) -> Plan:
+) -> UnitCommand:
     """Choose the command of a unit.
 
     :param kind: ``wayland`` or ``x``.
@@ -107,7 +107,7 @@ def plan(
             argv.append(f"--display={options.MOUNTED_SOCKET}")  # the proxy waits until the socket appears
         if native_there and not config[options.ACCELERATORS]:
             argv.append(f"--accelerators={_ACCELERATORS}")
-        return Plan(False, argv, {})
+        return UnitCommand(False, argv, {})
     additions = {"SOMMELIER_ACCELERATORS": config[options.ACCELERATORS] or _ACCELERATORS}
     if token:
         additions["SOMMELIER_VM_IDENTIFIER"] = token
@@ -115,7 +115,7 @@ def plan(
         additions["SOMMELIER_DRM_DEVICE"] = _RENDER_NODE
     if kind == "wayland":
         argv = [NATIVE, "--parent", "--sd-notify=READY=1", f"--socket=wayland-{instance}"]
-        return Plan(True, [*argv, "/bin/sh", "-c", _WAYLAND_IS_UP], additions)
+        return UnitCommand(True, [*argv, "/bin/sh", "-c", _WAYLAND_IS_UP], additions)
     if render_node:
         additions["SOMMELIER_GLAMOR"] = "1"
     additions["SOMMELIER_XFONT_PATH"] = ",".join(
@@ -123,7 +123,7 @@ def plan(
     )
     argv = [NATIVE, "-X", f"--x-display={instance}", "--sd-notify=READY=1", "--no-exit-with-child"]
     argv += [f"--x-auth={environ.get('HOME', '')}/.Xauthority", "--stable-scaling", "--enable-xshape"]
-    return Plan(True, [*argv, "/bin/sh", "-c", _X11_IS_UP], additions)
+    return UnitCommand(True, [*argv, "/bin/sh", "-c", _X11_IS_UP], additions)
 
 
 def _main(argv: list[str]) -> int:

@@ -21,8 +21,8 @@ from vshd.arguments import USAGE, Arguments, parse_arguments
 from vshd.fork_server import ForkServer
 from vshd.garcon_requests import dial, serve_request
 from vshd.rehearsal import rehearse
-from vshd.session import Session
 from vshd.session_defaults import SessionDefaults
+from vshd.shell_session import ShellSession
 from vshd.waiting_child import WaitingChild
 
 _BACKLOG = 1024
@@ -48,7 +48,7 @@ def _run(argv: list[str]) -> int:
     if arguments.connect is not None:
         signal.signal(signal.SIGPIPE, signal.SIG_IGN)
         gc.freeze()  # Collections in the session skip the objects that exist now.
-        Session(dial(arguments.connect, arguments.token_file), defaults).run()
+        ShellSession(dial(arguments.connect, arguments.token_file), defaults).run()
         return 0
     if arguments.standby:
         return _serve_garcon(arguments)
@@ -78,7 +78,7 @@ def _serve_host(listeners: list[socket.socket], arguments: Arguments, defaults: 
                 return 1
             if not read_auth_line(connection, token):
                 return 1
-        Session(connection, defaults, child, begun).run()
+        ShellSession(connection, defaults, child, begun).run()
         return 0
 
     NotifySocket().send("READY=1")

@@ -18,8 +18,8 @@ from guestlink.auth_line import auth_line, needs_auth_line
 from guestlink.errors import GuestlinkError, reason
 from guestlink.sockets import connect
 from guestlink.token import read_token
-from vshd.session import Session
 from vshd.session_defaults import SessionDefaults
+from vshd.shell_session import ShellSession
 from vshd.waiting_child import WaitingChild
 
 _log = logging.getLogger(__name__)
@@ -52,7 +52,7 @@ def serve_request(
 ) -> int:
     """Serve one request: answer it, connect to the host, and run the session.
 
-    :param child: see :class:`~vshd.session.Session`.
+    :param child: see :class:`~vshd.shell_session.ShellSession`.
     :param begun: called once the request is complete.
     :returns: the exit status of the session's process.
     """
@@ -71,7 +71,7 @@ def serve_request(
     except GuestlinkError as error:
         _log.warning("no session: %s", error)
         return 1
-    Session(sock, SessionDefaults(request.environ, True, default_user, may_switch), child).run()
+    ShellSession(sock, SessionDefaults(request.environ, True, default_user, may_switch), child).run()
     return 0
 
 

@@ -39,7 +39,7 @@ from guestlink_host.launchers.launcher_publisher import LauncherPublisher
 from guestlink_host.listener import ContainerListener
 from guestlink_host.listener.opening import OPENING_LIMIT, OPENING_WINDOW
 from guestlink_host.managers.attachments import Attachments
-from guestlink_host.parts import Parts
+from guestlink_host.parts import HostParts
 from guestlink_host.settings import (
     ASK,
     COMPOSITOR,
@@ -164,7 +164,7 @@ def assemble(config: Config, notifier: Notifier) -> list[StartablePart]:
     )
     attachments = Attachments(config[MANAGERS], config[GPU], containers, services)
     links = SessionSocketLinks(session_sockets(config[COMPOSITOR], config[SOUND]), services.directories)
-    parts = Parts(config, containers, policies, services, attachments, events, notifier)
+    parts = HostParts(config, containers, policies, services, attachments, events, notifier)
     return [
         databases,
         notifications,

@@ -13,7 +13,7 @@ from guestlink_host.containers.registry import Containers
 from guestlink_host.managers.attachments import Attachments
 
 
-class Parts(NamedTuple):
+class HostParts(NamedTuple):
     """What a control call may use.
 
     :ivar containers: the registry.

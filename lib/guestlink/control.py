@@ -29,7 +29,7 @@ CONNECTION_LIMIT = 64
 ONE_VERSION = "the command and the daemon may be of different versions: update both, then restart the daemon"
 """Advice for a call or a field that our own commands always send right."""
 
-Handler = Callable[[dict[str, Any]], Awaitable[dict[str, Any]]]
+CallHandler = Callable[[dict[str, Any]], Awaitable[dict[str, Any]]]
 
 
 class DaemonNotRunning(GuestlinkError):
@@ -129,7 +129,7 @@ class ControlServer:
     :param handlers: by call name; each gets the request's fields and returns the answer's.
     """
 
-    def __init__(self, path: str | os.PathLike[str], handlers: Mapping[str, Handler]) -> None:
+    def __init__(self, path: str | os.PathLike[str], handlers: Mapping[str, CallHandler]) -> None:
         self._path = os.fspath(path)
         self._handlers = dict(handlers)
         self._server: asyncio.Server | None = None

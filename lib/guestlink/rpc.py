@@ -102,7 +102,7 @@ class Refusal(Exception):
         self.code = grpc.StatusCode[code].name
 
 
-class Server:
+class RpcServer:
     """Serves one service, or several after :meth:`add`.
 
     An implementation has a method per RPC, named in snake case, ``async def get_icon(self, request)``, that
@@ -217,7 +217,7 @@ class Server:
         return handle
 
 
-class Channel:
+class RpcChannel:
     """A connection to the services of one server.
 
     :param address: Unix or TCP; a vsock address goes through :mod:`guestlink.vsock_bridge`.

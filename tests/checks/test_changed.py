@@ -6,7 +6,7 @@ import changed
 
 
 def test_a_module_is_tested_by_who_imports_it_and_who_starts_it() -> None:
-    chosen = changed.tests_of(["guest/vshd/session.py"])
+    chosen = changed.tests_of(["guest/vshd/shell_session.py"])
     assert "tests/vshd/test_sessions.py" in chosen, "it starts `python -m vshd`"
     assert "tests/flows/test_vsh.py" in chosen, "it starts garcon, which starts vshd"
     assert "tests/checks/test_lint.py" in chosen

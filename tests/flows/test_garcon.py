@@ -25,9 +25,9 @@ from guestlink.rpc import (
     GARCON,
     LINUX_HOST,
     CallFailed,
-    Channel,
     Refusal,
-    Server,
+    RpcChannel,
+    RpcServer,
     service_methods,
 )
 from guestlink.sockets import connect
@@ -85,11 +85,11 @@ class Rig:
         (self.carried / "token").write_text(TOKEN)
         self.host = Host()
         self.takes_failures = True
-        self.server: Server | None = None
-        self.channels: list[Channel] = []
+        self.server: RpcServer | None = None
+        self.channels: list[RpcChannel] = []
 
     async def start_host(self) -> None:
-        self.server = Server(CONTAINER_LISTENER, self.host)
+        self.server = RpcServer(CONTAINER_LISTENER, self.host)
         if self.takes_failures:
             self.server.add(LINUX_HOST, self.host)
         self.server.bind(UnixAddress(str(self.carried / "listener.sock")))
@@ -100,8 +100,8 @@ class Rig:
             await self.server.stop(0)
             self.server = None
 
-    def garcon(self) -> Channel:
-        self.channels.append(Channel(UnixAddress(str(self.carried / "garcon.sock")), GARCON))
+    def garcon(self) -> RpcChannel:
+        self.channels.append(RpcChannel(UnixAddress(str(self.carried / "garcon.sock")), GARCON))
         return self.channels[-1]
 
     async def call(self, method: str, **fields: Any) -> Any:

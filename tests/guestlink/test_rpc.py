@@ -31,9 +31,9 @@ from guestlink.rpc import (
     RECEIVE_LIMIT,
     TEXT_LIMIT,
     CallFailed,
-    Channel,
     Refusal,
-    Server,
+    RpcChannel,
+    RpcServer,
     target_of,
 )
 from guestlink.sockets import AddressInUse
@@ -93,13 +93,13 @@ class Implementation:
 @asynccontextmanager
 async def served(
     path: Path, implementation: object = None, *, receive_limit: int = RECEIVE_LIMIT
-) -> AsyncIterator[Channel]:
+) -> AsyncIterator[RpcChannel]:
     """A server on a Unix socket and a channel to it."""
     address = UnixAddress(str(path))
-    server = Server(GARCON, implementation or Implementation(), receive_limit=receive_limit)
+    server = RpcServer(GARCON, implementation or Implementation(), receive_limit=receive_limit)
     server.bind(address)
     await server.start()
-    channel = Channel(address, GARCON, receive_limit=receive_limit)
+    channel = RpcChannel(address, GARCON, receive_limit=receive_limit)
     try:
         yield channel
     finally:
@@ -107,14 +107,16 @@ async def served(
         await server.stop()
 
 
-async def status_of(channel: Channel, method: str, request: Any, timeout: float | None = LIMIT) -> tuple[str, str]:
+async def status_of(
+    channel: RpcChannel, method: str, request: Any, timeout: float | None = LIMIT
+) -> tuple[str, str]:
     """The status code and message of a failing call."""
     with pytest.raises(CallFailed) as caught:
         await channel.call(method, request, timeout=timeout)
     return caught.value.code, caught.value.message
 
 
-async def answered(channel: Channel) -> str:
+async def answered(channel: RpcChannel) -> str:
     """The status code of a call that a healthy server answers."""
     try:
         assert await channel.call("GetIcon", pb.IconRequest(), timeout=LIMIT) == pb.IconResponse()
@@ -149,10 +151,10 @@ async def test_rpc_without_a_method_answers_unimplemented_and_names_itself(tmp_p
 async def test_every_rpc_of_every_service_is_unimplemented_without_methods(tmp_path: Path) -> None:
     for service in (GARCON, CONTAINER_LISTENER, LINUX_HOST):
         address = UnixAddress(str(tmp_path / "s"))
-        server = Server(service, object())
+        server = RpcServer(service, object())
         server.bind(address)
         await server.start()
-        channel = Channel(address, service)
+        channel = RpcChannel(address, service)
         for name, (request, _) in service_methods(service).items():
             assert (await status_of(channel, name, request()))[0] == "UNIMPLEMENTED"
         await channel.close()
@@ -224,7 +226,7 @@ async def test_unreadable_answer_fails_the_call(tmp_path: Path) -> None:
     server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(GARCON, handlers),))
     server.add_insecure_port(f"unix:{tmp_path}/s")
     await server.start()
-    channel = Channel(UnixAddress(str(tmp_path / "s")), GARCON)
+    channel = RpcChannel(UnixAddress(str(tmp_path / "s")), GARCON)
     code, text = await status_of(channel, "GetIcon", pb.IconRequest())
     assert (code, text) == ("INTERNAL", "the answer to GetIcon cannot be read")
     await channel.close()
@@ -314,17 +316,17 @@ async def test_limit_can_be_raised(tmp_path: Path) -> None:
 
 
 async def test_call_to_nobody_fails_at_once(tmp_path: Path) -> None:
-    channel = Channel(UnixAddress(str(tmp_path / "nobody")), GARCON)
+    channel = RpcChannel(UnixAddress(str(tmp_path / "nobody")), GARCON)
     assert (await status_of(channel, "GetIcon", pb.IconRequest()))[0] == "UNAVAILABLE"
     await channel.close()
 
 
 async def test_lost_returns_when_the_server_ends(tmp_path: Path) -> None:
     address = UnixAddress(str(tmp_path / "s"))
-    server = Server(GARCON, Implementation())
+    server = RpcServer(GARCON, Implementation())
     server.bind(address)
     await server.start()
-    channel = Channel(address, GARCON)
+    channel = RpcChannel(address, GARCON)
     await channel.call("GetIcon", pb.IconRequest(), timeout=LIMIT)
     lost = asyncio.ensure_future(channel.lost())
     await asyncio.sleep(0)
@@ -337,9 +339,9 @@ async def test_lost_returns_when_the_server_ends(tmp_path: Path) -> None:
 async def test_channel_reaches_the_server_that_came_after(tmp_path: Path) -> None:
     # With gRPC's own back-off, a channel would wait for a restarted peer for up to two minutes.
     address = UnixAddress(str(tmp_path / "s"))
-    channel = Channel(address, GARCON)
+    channel = RpcChannel(address, GARCON)
     for _ in range(3):
-        server = Server(GARCON, Implementation())
+        server = RpcServer(GARCON, Implementation())
         server.bind(address)
         await server.start()
 
@@ -360,7 +362,7 @@ async def test_unix_socket_is_private_and_removed_at_the_end(tmp_path: Path) -> 
 
 async def test_second_server_on_a_live_socket_is_refused_and_the_first_goes_on(tmp_path: Path) -> None:
     async with served(tmp_path / "s") as channel:
-        second = Server(GARCON, Implementation())
+        second = RpcServer(GARCON, Implementation())
         with pytest.raises(AddressInUse, match="in use"):
             second.bind(UnixAddress(str(tmp_path / "s")))
         await second.stop()
@@ -376,7 +378,7 @@ async def test_dead_socket_is_replaced(tmp_path: Path) -> None:
 
 
 async def test_socket_in_a_missing_directory_is_a_clear_error(tmp_path: Path) -> None:
-    server = Server(GARCON, Implementation())
+    server = RpcServer(GARCON, Implementation())
     with pytest.raises(GuestlinkError, match="no such file"):
         server.bind(UnixAddress(str(tmp_path / "no/s")))
     await server.stop()
@@ -384,12 +386,12 @@ async def test_socket_in_a_missing_directory_is_a_clear_error(tmp_path: Path) ->
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "localhost", "::1"])
 async def test_tcp_serves_on_a_port_of_its_own(host: str) -> None:
-    server = Server(GARCON, Implementation())
+    server = RpcServer(GARCON, Implementation())
     port = server.bind(TcpAddress(host, 0))
     await server.start()
-    channel = Channel(TcpAddress(host, port), GARCON)
+    channel = RpcChannel(TcpAddress(host, port), GARCON)
     assert await channel.call("GetIcon", pb.IconRequest(), timeout=LIMIT) == pb.IconResponse()
-    second = Server(GARCON, Implementation())
+    second = RpcServer(GARCON, Implementation())
     with pytest.raises(AddressInUse):
         second.bind(TcpAddress(host, port))
     await second.stop()
@@ -442,10 +444,10 @@ import asyncio, os, sys
 before = dict(os.environ)
 from guestlink.address import UnixAddress
 from guestlink.pb import container_guest_pb2 as pb
-from guestlink.rpc import GARCON, CallFailed, Channel
+from guestlink.rpc import GARCON, CallFailed, RpcChannel
 
 async def main():
-    channel = Channel(UnixAddress(sys.argv[1]), GARCON)
+    channel = RpcChannel(UnixAddress(sys.argv[1]), GARCON)
     try:
         await channel.call("GetIcon", pb.IconRequest(), timeout=60)
     except CallFailed as error:
@@ -474,10 +476,10 @@ class _Shells:
 
 async def test_a_service_may_have_several_implementations(tmp_path: Path) -> None:
     address = UnixAddress(str(tmp_path / "several.sock"))
-    server = Server(GARCON, object(), _Shells())
+    server = RpcServer(GARCON, object(), _Shells())
     server.bind(address)
     await server.start()
-    channel = Channel(address, GARCON)
+    channel = RpcChannel(address, GARCON)
     try:
         assert (await channel.call("LaunchVshd", pb.LaunchVshdRequest(), timeout=LIMIT)).success
         assert (await status_of(channel, "GetIcon", pb.IconRequest()))[0] == "UNIMPLEMENTED"
@@ -488,4 +490,4 @@ async def test_a_service_may_have_several_implementations(tmp_path: Path) -> Non
 
 async def test_two_implementations_of_one_rpc_are_a_mistake() -> None:
     with pytest.raises(ValueError, match="launch_vshd is implemented by _Shells and _Shells"):
-        Server(GARCON, _Shells(), _Shells())
+        RpcServer(GARCON, _Shells(), _Shells())

@@ -19,7 +19,7 @@ from guestlink import vsock_bridge
 from guestlink.address import CID_ANY, CID_HOST, Address, TcpAddress, UnixAddress, VsockAddress
 from guestlink.errors import GuestlinkError
 from guestlink.pb import container_guest_pb2 as pb
-from guestlink.rpc import GARCON, CallFailed, Channel, Server
+from guestlink.rpc import GARCON, CallFailed, RpcChannel, RpcServer
 from guestlink.sockets import AddressInUse, Peer, PeerPolicy, connect_soon, listen, same_user
 from guestlink.vsock_bridge import CHUNK, CONNECTION_LIMIT, Bridge, listen_on_first_free
 
@@ -345,7 +345,7 @@ class Garcon:
 
 async def test_grpc_works_through_two_bridges(tmp_path: Path) -> None:
     names = [UnixAddress(str(tmp_path / name)) for name in ("grpc", "vsock", "private")]
-    server = Server(GARCON, Garcon())
+    server = RpcServer(GARCON, Garcon())
     server.bind(names[0])
     await server.start()
     # As in production: our gRPC behind an acceptor, and the other side's gRPC in front of a dialler.
@@ -353,7 +353,7 @@ async def test_grpc_works_through_two_bridges(tmp_path: Path) -> None:
     dialler = Bridge(listen(names[2]), names[1], same_user())
     acceptor.start()
     dialler.start()
-    channel = Channel(names[2], GARCON)
+    channel = RpcChannel(names[2], GARCON)
     for size in (0, 10, 3_000_000):
         answer = await channel.call("GetIcon", pb.IconRequest(icon_size=size), timeout=LIMIT)
         assert len(answer.desktop_icons[0].icon) == size

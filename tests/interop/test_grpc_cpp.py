@@ -12,7 +12,7 @@ from google.protobuf.json_format import MessageToDict, ParseDict
 
 from guestlink.address import UnixAddress
 from guestlink.pb import container_guest_pb2, container_host_pb2, service_methods
-from guestlink.rpc import CONTAINER_LISTENER, GARCON, RECEIVE_LIMIT, CallFailed, Channel, Refusal, Server
+from guestlink.rpc import CONTAINER_LISTENER, GARCON, RECEIVE_LIMIT, CallFailed, Refusal, RpcChannel, RpcServer
 from support.grpc_cpp import CppPeer
 
 pytestmark = pytest.mark.interop
@@ -92,7 +92,7 @@ async def test_cpp_client_and_our_server_agree_on_every_field_of_every_rpc(
     target: UnixAddress, service: str
 ) -> None:
     echo = Echo(service)
-    server = Server(service, echo)
+    server = RpcServer(service, echo)
     server.bind(target)
     await server.start()
     with CppPeer("call", f"unix:{target.path}") as peer:
@@ -108,7 +108,7 @@ async def test_cpp_client_and_our_server_agree_on_every_field_of_every_rpc(
 async def test_our_client_and_cpp_server_agree_on_every_field_of_every_rpc(target: UnixAddress) -> None:
     with CppPeer("serve", f"unix:{target.path}") as peer:
         assert "serving" in await asyncio.to_thread(peer.line)
-        channel = Channel(target, CONTAINER_LISTENER)
+        channel = RpcChannel(target, CONTAINER_LISTENER)
         for name, (request_class, response_class) in service_methods(CONTAINER_LISTENER).items():
             request = full(request_class)
             assert await channel.call(name, request, timeout=LIMIT) == response_class()
@@ -128,7 +128,7 @@ class Refusing:
 
 
 async def test_cpp_client_understands_our_statuses(target: UnixAddress) -> None:
-    server = Server(GARCON, Refusing())
+    server = RpcServer(GARCON, Refusing())
     server.bind(target)
     await server.start()
     with CppPeer("call", f"unix:{target.path}") as peer:
@@ -151,7 +151,7 @@ async def test_cpp_client_understands_our_statuses(target: UnixAddress) -> None:
 async def test_cpp_server_refuses_what_exceeds_its_default_limit(target: UnixAddress) -> None:
     with CppPeer("serve", f"unix:{target.path}") as peer:
         await asyncio.to_thread(peer.line)
-        channel = Channel(target, CONTAINER_LISTENER)
+        channel = RpcChannel(target, CONTAINER_LISTENER)
         with pytest.raises(CallFailed) as caught:
             await channel.call("OpenUrl", container_host_pb2.OpenUrlRequest(url="x" * RECEIVE_LIMIT), timeout=LIMIT)
         assert caught.value.code == "RESOURCE_EXHAUSTED"
@@ -159,7 +159,7 @@ async def test_cpp_server_refuses_what_exceeds_its_default_limit(target: UnixAdd
 
 
 async def test_cpp_server_that_ends_is_noticed(target: UnixAddress) -> None:
-    channel = Channel(target, CONTAINER_LISTENER)
+    channel = RpcChannel(target, CONTAINER_LISTENER)
     with CppPeer("serve", f"unix:{target.path}") as peer:
         await asyncio.to_thread(peer.line)
         await channel.call("OpenUrl", container_host_pb2.OpenUrlRequest(), timeout=LIMIT)

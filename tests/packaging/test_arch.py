@@ -56,7 +56,7 @@ def test_what_a_packager_would_look_at(arch_packages: list[Path]) -> None:
             if not place.startswith(".") and not place.endswith("/"):
                 assert place not in owners, f"{place} is in {owners.get(place)} and {name}"
                 owners[place] = name
-    assert "usr/share/guestlink/vshd/session.py" in owners
+    assert "usr/share/guestlink/vshd/shell_session.py" in owners
 
 
 def test_a_container_without_a_desktop_gets_nothing_graphical(arch_packages: list[Path]) -> None:

@@ -18,7 +18,7 @@ import pytest
 from guestlink.config import Config
 from sommelier_shim.core.wire import DISPLAY, MESSAGE_LIMIT, decode
 from sommelier_shim.features.scaling.arithmetic import Axis
-from sommelier_shim.features.scaling.outputs import Output, Outputs, ScaledOutputs, View
+from sommelier_shim.features.scaling.outputs import HostOutput, Outputs, ScaledOutputs, View
 from support.protocol import message
 from support.wayland_peers import GLOBALS, Between, Client, Host, HostConnection, Message, heard_by, stage
 
@@ -75,7 +75,7 @@ def test_fixed_point_is_multiplied_and_divided_exactly(raw: int) -> None:
 )
 def test_the_logical_size_of_a_zoomed_output(zoom: float, transform: int, logical: tuple[int, int]) -> None:
     """chromeos-sommelier.md §9.2."""
-    output = Output()
+    output = HostOutput()
     output.pixels, output.zoom, output.transform = (1920, 1080), zoom, transform
     described = ScaledOutputs(1.0).described(output, Outputs())
     told = View(9, 2, output).events(described, ends_set=True)

@@ -10,7 +10,7 @@ from typing import Any
 
 from guestlink.address import UnixAddress
 from guestlink.pb import container_guest_pb2, container_host_pb2, service_methods
-from guestlink.rpc import CONTAINER_LISTENER, GARCON, LINUX_HOST, Channel, Server
+from guestlink.rpc import CONTAINER_LISTENER, GARCON, LINUX_HOST, RpcChannel, RpcServer
 
 
 def png(width: int = 48, height: int | None = None, *, extra: bytes = b"") -> bytes:
@@ -66,8 +66,8 @@ class FakeGarcon:
         self.failure = ""
         self.sftp_port = 0
         self.calls: list[tuple[str, Any]] = []
-        self._server: Server | None = None
-        self._channel: Channel | None = None
+        self._server: RpcServer | None = None
+        self._channel: RpcChannel | None = None
 
     @property
     def token(self) -> str:
@@ -76,7 +76,7 @@ class FakeGarcon:
 
     async def serve(self) -> None:
         """Serve the Garcon service."""
-        self._server = Server(GARCON, self)
+        self._server = RpcServer(GARCON, self)
         self._server.bind(UnixAddress(str(self.directory / "garcon.sock")))
         await self._server.start()
 
@@ -90,7 +90,7 @@ class FakeGarcon:
         """Call an RPC of the host; adds the right token if the test passes none."""
         if self._channel is None:
             address = UnixAddress(str(self.directory / "listener.sock"))
-            self._channel = Channel(address, CONTAINER_LISTENER, LINUX_HOST)
+            self._channel = RpcChannel(address, CONTAINER_LISTENER, LINUX_HOST)
         request, _ = (service_methods(CONTAINER_LISTENER) | service_methods(LINUX_HOST))[method]
         return await self._channel.call(method, request(**{"token": self.token} | fields), timeout=240)
 

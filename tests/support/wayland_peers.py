@@ -23,7 +23,7 @@ from types import TracebackType
 from typing import Any, NamedTuple, TypeVar
 
 from guestlink.config import Config
-from sommelier_shim.channel import Channel
+from sommelier_shim.channel import CompositorChannel
 from sommelier_shim.channel.unix_socket import SocketChannel
 from sommelier_shim.core import tables
 from sommelier_shim.core.tables import INTERFACES
@@ -31,8 +31,8 @@ from sommelier_shim.core.wire import DISPLAY, HEADER, WireError, decode, encode
 from sommelier_shim.daemon.host_link import HostLink
 from sommelier_shim.daemon.loop import READABLE, Loop
 from sommelier_shim.daemon.proxy import Proxy
-from sommelier_shim.daemon.server import Server
-from sommelier_shim.daemon.session import Session
+from sommelier_shim.daemon.proxy_server import ProxyServer
+from sommelier_shim.daemon.proxy_session import ProxySession
 from support.protocol import letters, named
 
 _T = TypeVar("_T")
@@ -505,7 +505,7 @@ class Between:
     """
 
     def __init__(
-        self, host_path: Path, config: Config, turns: Turns | None = None, channel: Channel | None = None
+        self, host_path: Path, config: Config, turns: Turns | None = None, channel: CompositorChannel | None = None
     ) -> None:
         self.failures: list[str] = []
         self._faults = _Faults()
@@ -520,7 +520,7 @@ class Between:
             use_security_context=True,
             follows_outputs=self.proxy.follows_outputs,
         )
-        self.server = Server(self.loop, self.link, self.proxy.routes, self._failed)
+        self.server = ProxyServer(self.loop, self.link, self.proxy.routes, self._failed)
         self._wake, self._wakeup = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
         self._calls: list[Callable[[], None]] = []
         self.loop.add(self._wake, READABLE, lambda _: self._woken())
@@ -577,7 +577,7 @@ class Between:
         logging.getLogger("sommelier_shim").removeHandler(self._faults)
         assert not self._faults.found, self._faults.found[0]
 
-    def _failed(self, session: Session, text: str) -> None:
+    def _failed(self, session: ProxySession, text: str) -> None:
         self.failures.append(text)
         self.proxy.failed(session, text)
 
@@ -589,7 +589,7 @@ class Between:
 
 @contextmanager
 def between(
-    path: Path, config: Config, turns: Turns | None = None, channel: Channel | None = None
+    path: Path, config: Config, turns: Turns | None = None, channel: CompositorChannel | None = None
 ) -> Iterator[Between]:
     """A proxy whose host listens on a socket, or is reached by another channel."""
     proxy = Between(path, config, turns, channel)

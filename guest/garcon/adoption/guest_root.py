@@ -26,7 +26,7 @@ _STEPS = 1000
 _PATHS = ("usr/local/sbin", "usr/local/bin", "usr/sbin", "usr/bin", "sbin", "bin", "run/current-system/sw/bin")
 
 
-class Account(NamedTuple):
+class PasswdEntry(NamedTuple):
     """A line of ``/etc/passwd``."""
 
     name: str
@@ -120,13 +120,13 @@ class GuestRoot:
         """The path of a program in the container, or ""."""
         return next((f"/{path}/{name}" for path in _PATHS if self.exists(f"{path}/{name}")), "")
 
-    def accounts(self) -> list[Account]:
+    def accounts(self) -> list[PasswdEntry]:
         """All users."""
         found = []
         for line in self.lines("/etc/passwd"):
             fields = line.split(":")
             if len(fields) >= 7 and fields[2].isdecimal() and fields[3].isdecimal():
-                found.append(Account(fields[0], int(fields[2]), int(fields[3]), fields[5]))
+                found.append(PasswdEntry(fields[0], int(fields[2]), int(fields[3]), fields[5]))
         return found
 
     def groups(self) -> dict[str, list[str]]:
@@ -210,7 +210,7 @@ class GuestRoot:
             self._log.add({"do": "directory", "path": str(directory)})
             self.path(str(directory)).mkdir()
 
-    def call(self, argv: Sequence[str], user: Account | None = None) -> str:
+    def call(self, argv: Sequence[str], user: PasswdEntry | None = None) -> str:
         """Run one of the container's programs without recording a change.
 
         :param user: the user to run it as, in that user's session; ``None`` runs it as root.
@@ -312,7 +312,7 @@ class GuestRoot:
                 return "this version does not know this kind of change"
         return ""
 
-    def _accounts_named(self, name: str) -> list[Account]:
+    def _accounts_named(self, name: str) -> list[PasswdEntry]:
         return [account for account in self.accounts() if account.name == name]
 
     def _remove(self, path: Path) -> None:
@@ -320,7 +320,7 @@ class GuestRoot:
             path.unlink(missing_ok=True)
 
 
-def _become(user: Account) -> tuple[dict[str, str], Identity | None]:
+def _become(user: PasswdEntry) -> tuple[dict[str, str], Identity | None]:
     """The variables of a process in a user's session, and the identity to change to; only root can change it."""
     runtime = f"/run/user/{user.uid}"
     environ = {

@@ -6,7 +6,7 @@ import os
 from contextlib import suppress
 from pathlib import Path
 
-from garcon.adoption.guest_root import Account, GuestRoot
+from garcon.adoption.guest_root import GuestRoot, PasswdEntry
 from garcon.adoption.outcome import Outcome
 from guestlink import socket_directory
 from guestlink.errors import GuestlinkError
@@ -17,7 +17,7 @@ _GARCON = "guestlink-garcon.service"
 _RUNNING = ("active", "reloading")
 
 
-def start_services(root: GuestRoot, user: Account) -> Outcome:
+def start_services(root: GuestRoot, user: PasswdEntry) -> Outcome:
     """Start the user manager and our units in it. Return when garcon has sent READY, or why it has not.
 
     A manager that runs already reloads its units and its environment, and keeps its programs.
@@ -34,7 +34,7 @@ def start_services(root: GuestRoot, user: Account) -> Outcome:
         return _start(root, user)
 
 
-def _start(root: GuestRoot, user: Account) -> Outcome:
+def _start(root: GuestRoot, user: PasswdEntry) -> Outcome:
     stale = _lacks_groups(root, user)
     try:
         root.call(["systemctl", "start", f"user@{user.uid}.service"])
@@ -55,14 +55,14 @@ def _start(root: GuestRoot, user: Account) -> Outcome:
     return Outcome("made", f"they run for {user.name}" + (groups if stale else ""), _next(user))
 
 
-def _garcon_state(root: GuestRoot, user: Account) -> str:
+def _garcon_state(root: GuestRoot, user: PasswdEntry) -> str:
     try:
         return root.call(["systemctl", "--user", "show", "-P", "ActiveState", _GARCON], user=user).strip()
     except GuestlinkError:
         return ""  # No manager answers, or there is no such user yet.
 
 
-def _not_running(root: GuestRoot, user: Account, state: str) -> Outcome:
+def _not_running(root: GuestRoot, user: PasswdEntry, state: str) -> Outcome:
     names = ("LoadState", "ConditionResult", "Result")
     shown = root.call(["systemctl", "--user", "show", "-p", ",".join(names), _GARCON], user=user)
     found = dict(line.split("=", 1) for line in shown.splitlines() if "=" in line)
@@ -85,14 +85,14 @@ def _not_running(root: GuestRoot, user: Account, state: str) -> Outcome:
     )
 
 
-def _next(user: Account) -> str:
+def _next(user: PasswdEntry) -> str:
     """The advice for a container that no host has set up yet; "" otherwise."""
     if os.path.exists(socket_directory.MOUNT_POINT) or os.path.exists(TOKEN_PATH):
         return ""
     return "next, on the host: guestlink-host attach NAME"
 
 
-def _lacks_groups(root: GuestRoot, user: Account) -> bool:
+def _lacks_groups(root: GuestRoot, user: PasswdEntry) -> bool:
     """Whether the user manager started before the user got all of the present groups."""
     try:
         pid = root.call(["systemctl", "show", "-P", "MainPID", f"user@{user.uid}.service"]).strip()

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
-from garcon.adoption.guest_root import Account, GuestRoot
+from garcon.adoption.guest_root import GuestRoot, PasswdEntry
 from garcon.adoption.outcome import Outcome
 from garcon.adoption.services import start_services
 from garcon.diagnosis.facts import DESKTOP_UID, EXPECTED_GROUPS, UNITS
@@ -74,7 +74,7 @@ context.objects = [
 """
 
 
-class Step(NamedTuple):
+class AdoptionStep(NamedTuple):
     """One step.
 
     :ivar reason: why hosts or programs need it.
@@ -82,10 +82,10 @@ class Step(NamedTuple):
 
     name: str
     reason: str
-    do: Callable[[GuestRoot, Account], Outcome]
+    do: Callable[[GuestRoot, PasswdEntry], Outcome]
 
 
-def take_steps(root: GuestRoot, user: Account) -> Iterator[tuple[Step, Outcome]]:
+def take_steps(root: GuestRoot, user: PasswdEntry) -> Iterator[tuple[AdoptionStep, Outcome]]:
     """Take one step after the other; a failed step does not stop the others."""
     for step in STEPS:
         try:
@@ -97,7 +97,7 @@ def take_steps(root: GuestRoot, user: Account) -> Iterator[tuple[Step, Outcome]]
         yield step, outcome
 
 
-def choose_user(root: GuestRoot, name: str) -> Account:
+def choose_user(root: GuestRoot, name: str) -> PasswdEntry:
     """Choose the services' user: the named one, else the user with uid 1000, who may not exist yet.
 
     :param name: the user's name; "" chooses.
@@ -106,7 +106,7 @@ def choose_user(root: GuestRoot, name: str) -> Account:
     accounts = root.accounts()
     holder = next((account for account in accounts if account.uid == DESKTOP_UID), None)
     if not name:
-        return holder or Account("user", DESKTOP_UID, DESKTOP_UID, "/home/user")
+        return holder or PasswdEntry("user", DESKTOP_UID, DESKTOP_UID, "/home/user")
     for account in accounts:
         if account.name == name:
             if account.uid < DESKTOP_UID or account.uid == _NOBODY_UID:
@@ -120,10 +120,10 @@ def choose_user(root: GuestRoot, name: str) -> Account:
         )
     if not name.replace("-", "").replace("_", "").isalnum() or not (name[0].isalpha() and name.islower()):
         raise GuestlinkError(f"{name!r} cannot be a user's name", hint="use lower-case letters and digits")
-    return Account(name, DESKTOP_UID, DESKTOP_UID, f"/home/{name}")
+    return PasswdEntry(name, DESKTOP_UID, DESKTOP_UID, f"/home/{name}")
 
 
-def _account_files(root: GuestRoot, user: Account) -> Outcome:
+def _account_files(root: GuestRoot, user: PasswdEntry) -> Outcome:
     for path in ("/etc/passwd", "/etc/shadow", "/etc/group"):
         if not root.exists(path):
             return Outcome(
@@ -138,7 +138,7 @@ def _account_files(root: GuestRoot, user: Account) -> Outcome:
     return Outcome("made", "/etc/gshadow")
 
 
-def _user(root: GuestRoot, user: Account) -> Outcome:
+def _user(root: GuestRoot, user: PasswdEntry) -> Outcome:
     if any(account.name == user.name for account in root.accounts()):
         return Outcome("ok", f"{user.name} (uid {user.uid})")
     if user.name not in root.groups():
@@ -148,14 +148,14 @@ def _user(root: GuestRoot, user: Account) -> Outcome:
     return Outcome("made", f"user {user.name} (uid {user.uid}) with a locked password and {user.home}")
 
 
-def _groups(root: GuestRoot, user: Account) -> Outcome:
+def _groups(root: GuestRoot, user: PasswdEntry) -> Outcome:
     missing = [name for name in EXPECTED_GROUPS if name not in root.groups()]
     for name in missing:
         root.run(["groupadd", "-r", name], {"do": "group", "name": name})
     return Outcome("made", f"groups {', '.join(missing)}") if missing else Outcome("ok", "all of them exist")
 
 
-def _memberships(root: GuestRoot, user: Account) -> Outcome:
+def _memberships(root: GuestRoot, user: PasswdEntry) -> Outcome:
     groups = root.groups()
     missing = [name for name in _MEMBERSHIPS if user.name not in groups.get(name, ())]
     for name in missing:
@@ -165,7 +165,7 @@ def _memberships(root: GuestRoot, user: Account) -> Outcome:
     return Outcome("ok", f"{user.name} is in all of them")
 
 
-def _usermod(root: GuestRoot, user: Account) -> Outcome:
+def _usermod(root: GuestRoot, user: PasswdEntry) -> Outcome:
     made = []
     for name in ("useradd", "usermod"):
         if root.exists(f"/usr/sbin/{name}"):
@@ -178,7 +178,7 @@ def _usermod(root: GuestRoot, user: Account) -> Outcome:
     return Outcome("made", "; ".join(made)) if made else Outcome("ok", "useradd and usermod are in /usr/sbin")
 
 
-def _lingering(root: GuestRoot, user: Account) -> Outcome:
+def _lingering(root: GuestRoot, user: PasswdEntry) -> Outcome:
     path = f"/var/lib/systemd/linger/{user.name}"
     if root.exists(path):
         return Outcome("ok", f"{user.name} lingers")
@@ -190,7 +190,7 @@ def _lingering(root: GuestRoot, user: Account) -> Outcome:
     return Outcome("made", f"{user.name} lingers")
 
 
-def _units(root: GuestRoot, user: Account) -> Outcome:
+def _units(root: GuestRoot, user: PasswdEntry) -> Outcome:
     made, masked, there = [], [], 0
     for name in UNITS:
         stem, at, rest = name.partition("@")
@@ -216,7 +216,7 @@ def _units(root: GuestRoot, user: Account) -> Outcome:
     )
 
 
-def _units_user(root: GuestRoot, user: Account) -> Outcome:
+def _units_user(root: GuestRoot, user: PasswdEntry) -> Outcome:
     made = []
     for name, conditions in _CONDITIONS.items():
         path = f"/etc/systemd/user/{name}.d/50-guestlink-user.conf"
@@ -230,13 +230,13 @@ def _units_user(root: GuestRoot, user: Account) -> Outcome:
     return Outcome("ok", f"the units run for {user.name}")
 
 
-def _session_bus(root: GuestRoot, user: Account) -> Outcome:
+def _session_bus(root: GuestRoot, user: PasswdEntry) -> Outcome:
     if any(root.exists(f"{path}/dbus.socket") for path in _UNIT_DIRECTORIES):
         return Outcome("ok", "the user manager has a dbus.socket")
     return Outcome("advice", "there is no session bus", "install dbus-user-session (Debian, Ubuntu) or dbus-broker")
 
 
-def _logins(root: GuestRoot, user: Account) -> Outcome:
+def _logins(root: GuestRoot, user: PasswdEntry) -> Outcome:
     for directory in ("/etc/pam.d", "/usr/lib/pam.d"):
         for name in root.lists(directory):
             if any("pam_systemd" in line for line in root.lines(f"{directory}/{name}")):
@@ -244,13 +244,13 @@ def _logins(root: GuestRoot, user: Account) -> Outcome:
     return Outcome("advice", "logins open no session of systemd", "install libpam-systemd (Debian, Ubuntu)")
 
 
-def _keyboard(root: GuestRoot, user: Account) -> Outcome:
+def _keyboard(root: GuestRoot, user: PasswdEntry) -> Outcome:
     if any(root.exists(f"/usr/share/{path}/rules/evdev") for path in ("X11/xkb", "xkeyboard-config-2")):
         return Outcome("ok", "keyboard layouts are there")
     return Outcome("advice", "there are no keyboard layouts", "install xkb-data (Debian) or xkeyboard-config")
 
 
-def _sftp(root: GuestRoot, user: Account) -> Outcome:
+def _sftp(root: GuestRoot, user: PasswdEntry) -> Outcome:
     if root.exists(_SFTP_PATH):
         return Outcome("ok", _SFTP_PATH)
     found = next((path for path in SERVERS if root.exists(path)), "")
@@ -260,14 +260,14 @@ def _sftp(root: GuestRoot, user: Account) -> Outcome:
     return Outcome("made", f"{_SFTP_PATH}, a link to {found}")
 
 
-def _sommelierrc(root: GuestRoot, user: Account) -> Outcome:
+def _sommelierrc(root: GuestRoot, user: PasswdEntry) -> Outcome:
     if root.exists("/etc/sommelierrc"):
         return Outcome("ok", "/etc/sommelierrc")
     root.write("/etc/sommelierrc", _SOMMELIERRC)
     return Outcome("made", "/etc/sommelierrc")
 
 
-def _locale(root: GuestRoot, user: Account) -> Outcome:
+def _locale(root: GuestRoot, user: PasswdEntry) -> Outcome:
     wanted = ""
     for path in ("/etc/default/locale", "/etc/locale.conf"):
         for line in root.lines(path):
@@ -289,7 +289,7 @@ def _archive_has(root: GuestRoot, name: str) -> bool:
         return False
 
 
-def _sound(root: GuestRoot, user: Account) -> Outcome:
+def _sound(root: GuestRoot, user: PasswdEntry) -> Outcome:
     if root.is_socket(_PULSE):
         path = "/etc/pulse/client.conf.d/50-guestlink.conf"
         if not root.exists(path):
@@ -305,7 +305,7 @@ def _sound(root: GuestRoot, user: Account) -> Outcome:
     return Outcome("ok", "the host gives no sound")
 
 
-def _fonts(root: GuestRoot, user: Account) -> Outcome:
+def _fonts(root: GuestRoot, user: PasswdEntry) -> Outcome:
     path = "/etc/fonts/conf.d/05-guestlink.conf"
     if not root.exists("/etc/fonts/conf.d"):
         return Outcome("ok", "no program here uses fontconfig")
@@ -315,36 +315,36 @@ def _fonts(root: GuestRoot, user: Account) -> Outcome:
     return Outcome("ok", "the host's fonts are used")
 
 
-def _own_fonts(root: GuestRoot, user: Account) -> Outcome:
+def _own_fonts(root: GuestRoot, user: PasswdEntry) -> Outcome:
     if any(root.lists(path) for path in ("/usr/share/fonts", "/usr/local/share/fonts", "/mnt/chromeos/fonts")):
         return Outcome("ok", "there are fonts")
     return Outcome("advice", "there are no fonts", "install fonts-dejavu-core (Debian) or another font package")
 
 
-def _cursor(root: GuestRoot, user: Account) -> Outcome:
+def _cursor(root: GuestRoot, user: PasswdEntry) -> Outcome:
     if root.exists("/usr/share/icons/Adwaita/cursors"):
         return Outcome("ok", "the cursor theme Adwaita is there")
     return Outcome("advice", "the cursor theme Adwaita is missing", "install adwaita-icon-theme")
 
 
-STEPS: tuple[Step, ...] = (
-    Step("account files", "hosts add users by them", _account_files),
-    Step("user", "hosts reach the container as one user, usually uid 1000", _user),
-    Step("groups", "a host refuses a user whose groups do not all exist", _groups),
-    Step("memberships", "devices that the host passes in belong to these groups", _memberships),
-    Step("account tools", "hosts call them by these paths", _usermod),
-    Step("lingering", "the services start with the container, not with a login", _lingering),
-    Step("units", "they are what makes the container a guest", _units),
-    Step("units' user", "they run for one user alone", _units_user),
-    Step("session bus", "applications are activated by it", _session_bus),
-    Step("logins", "shells need the runtime directory and the bus", _logins),
-    Step("keyboard", "the proxies translate keys", _keyboard),
-    Step("SFTP", "the host's file manager shows the home directory", _sftp),
-    Step("/etc/sommelierrc", "the original's X11 unit fails without it", _sommelierrc),
-    Step("locale", "programs complain about one that does not exist", _locale),
-    Step("sound", "no udev finds the host's sound in a container", _sound),
-    Step("host fonts", "programs look like the host's", _fonts),
-    Step("fonts", "programs show boxes without any", _own_fonts),
-    Step("cursor", "XCURSOR_THEME is Adwaita for launched programs", _cursor),
-    Step("services", "the host can see nothing here before they run", start_services),
+STEPS: tuple[AdoptionStep, ...] = (
+    AdoptionStep("account files", "hosts add users by them", _account_files),
+    AdoptionStep("user", "hosts reach the container as one user, usually uid 1000", _user),
+    AdoptionStep("groups", "a host refuses a user whose groups do not all exist", _groups),
+    AdoptionStep("memberships", "devices that the host passes in belong to these groups", _memberships),
+    AdoptionStep("account tools", "hosts call them by these paths", _usermod),
+    AdoptionStep("lingering", "the services start with the container, not with a login", _lingering),
+    AdoptionStep("units", "they are what makes the container a guest", _units),
+    AdoptionStep("units' user", "they run for one user alone", _units_user),
+    AdoptionStep("session bus", "applications are activated by it", _session_bus),
+    AdoptionStep("logins", "shells need the runtime directory and the bus", _logins),
+    AdoptionStep("keyboard", "the proxies translate keys", _keyboard),
+    AdoptionStep("SFTP", "the host's file manager shows the home directory", _sftp),
+    AdoptionStep("/etc/sommelierrc", "the original's X11 unit fails without it", _sommelierrc),
+    AdoptionStep("locale", "programs complain about one that does not exist", _locale),
+    AdoptionStep("sound", "no udev finds the host's sound in a container", _sound),
+    AdoptionStep("host fonts", "programs look like the host's", _fonts),
+    AdoptionStep("fonts", "programs show boxes without any", _own_fonts),
+    AdoptionStep("cursor", "XCURSOR_THEME is Adwaita for launched programs", _cursor),
+    AdoptionStep("services", "the host can see nothing here before they run", start_services),
 )

@@ -1,6 +1,6 @@
 """The Garcon service, which the host calls: a module for each family of RPCs (chromeos-garcon.md §1.3).
 
-A family is a class whose public methods are RPCs, named in snake case as :class:`guestlink.rpc.Server` expects;
+A family is a class whose public methods are RPCs, named in snake case as :class:`guestlink.rpc.RpcServer` expects;
 its constructor takes garcon's parts. An RPC that no family implements is answered with UNIMPLEMENTED.
 docs/extending.md describes a new RPC step by step.
 """
@@ -14,9 +14,9 @@ from garcon.calls.diagnosis import DiagnosisCalls
 from garcon.calls.icons import IconCalls
 from garcon.calls.session_info import SessionInfoCalls
 from garcon.calls.shells import ShellCalls
-from garcon.parts import Parts
+from garcon.parts import GarconParts
 
-FAMILIES: tuple[Callable[[Parts], object], ...] = (
+FAMILIES: tuple[Callable[[GarconParts], object], ...] = (
     ApplicationCalls,
     ShellCalls,
     IconCalls,
@@ -26,6 +26,6 @@ FAMILIES: tuple[Callable[[Parts], object], ...] = (
 """Every family that garcon serves."""
 
 
-def implementations(parts: Parts) -> list[object]:
-    """The implementations for :class:`guestlink.rpc.Server`."""
+def implementations(parts: GarconParts) -> list[object]:
+    """The implementations for :class:`guestlink.rpc.RpcServer`."""
     return [family(parts) for family in FAMILIES]

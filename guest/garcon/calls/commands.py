@@ -8,9 +8,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from garcon.parts import Parts
+from garcon.parts import GarconParts
 from guestlink import __version__
-from guestlink.control import Handler
+from guestlink.control import CallHandler
 from guestlink.errors import GuestlinkError
 from guestlink.logs import recent_messages
 
@@ -24,14 +24,14 @@ _OTHER_VERSION = "the command may be of another version than garcon: systemctl -
 class CommandCalls:
     """The handlers of the control socket; each takes and returns fields of JSON."""
 
-    def __init__(self, parts: Parts) -> None:
+    def __init__(self, parts: GarconParts) -> None:
         self._config = parts.config
         self._host = parts.host
         self._programs = parts.programs
         self._publisher = parts.publisher
 
     @property
-    def handlers(self) -> dict[str, Handler]:
+    def handlers(self) -> dict[str, CallHandler]:
         """The handlers by call name."""
         return {
             "status": self._status,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 
-from garcon.parts import Parts
+from garcon.parts import GarconParts
 from guestlink.logs import recent_messages
 from guestlink.pb import container_guest_pb2 as pb
 
@@ -12,7 +12,7 @@ from guestlink.pb import container_guest_pb2 as pb
 class DiagnosisCalls:
     """The host reads the diagnosis for a feedback report."""
 
-    def __init__(self, parts: Parts) -> None:
+    def __init__(self, parts: GarconParts) -> None:
         self._environ = parts.environ
         self._reporting = asyncio.Lock()
 

@@ -6,7 +6,7 @@ import asyncio
 import logging
 
 from garcon.desktop.pictures import Icon
-from garcon.parts import Parts
+from garcon.parts import GarconParts
 from garcon.session.launch_plan import CannotLaunch
 from guestlink.pb import container_guest_pb2 as pb
 from guestlink.rpc import RECEIVE_LIMIT
@@ -22,7 +22,7 @@ _FIELD_SIZE = 5
 class IconCalls:
     """The host reads applications' icons."""
 
-    def __init__(self, parts: Parts) -> None:
+    def __init__(self, parts: GarconParts) -> None:
         self._entries = parts.entries
         self._icons = parts.icons
         self._reading = asyncio.Lock()

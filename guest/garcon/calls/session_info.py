@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from garcon.parts import Parts
+from garcon.parts import GarconParts
 from guestlink.pb import container_guest_pb2 as pb
 
 
 class SessionInfoCalls:
     """The host asks how to show this user's files."""
 
-    def __init__(self, parts: Parts) -> None:
+    def __init__(self, parts: GarconParts) -> None:
         self._environ = parts.environ
         self._sftp = parts.sftp
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from garcon.parts import Parts
+from garcon.parts import GarconParts
 from guestlink.pb import container_guest_pb2 as pb
 from guestlink.rpc import Refusal
 
@@ -10,7 +10,7 @@ from guestlink.rpc import Refusal
 class ShellCalls:
     """The host opens shells."""
 
-    def __init__(self, parts: Parts) -> None:
+    def __init__(self, parts: GarconParts) -> None:
         self._shells = parts.shells
 
     async def launch_vshd(self, request: pb.LaunchVshdRequest) -> pb.LaunchVshdResponse:

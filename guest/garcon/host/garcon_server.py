@@ -7,7 +7,7 @@ from pathlib import Path
 
 from garcon.settings import GARCON_FIRST_PORT, GARCON_LAST_PORT, socket_mode
 from guestlink.address import CID_HOST, Address, UnixAddress, VsockAddress
-from guestlink.rpc import GARCON, Server
+from guestlink.rpc import GARCON, RpcServer
 from guestlink.sockets import PeerPolicy, SocketFile, listen
 from guestlink.vsock_bridge import Bridge, listen_on_first_free
 
@@ -22,7 +22,7 @@ class GarconServer:
     def __init__(self, implementations: Sequence[object], runtime: Path) -> None:
         self._implementations = implementations
         self._private = UnixAddress(str(runtime / "garcon-bridge.sock"))
-        self._server: Server | None = None
+        self._server: RpcServer | None = None
         self._file: SocketFile | None = None
         self._bridge: Bridge | None = None
         self._port = 0
@@ -47,7 +47,7 @@ class GarconServer:
         return self._port
 
     async def _begin(self, address: Address, cid: int) -> int:
-        server = self._server = Server(GARCON, *self._implementations)
+        server = self._server = RpcServer(GARCON, *self._implementations)
         if isinstance(address, VsockAddress):
             server.bind(self._private)
             if address.port == GARCON_FIRST_PORT:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from guestlink.address import Address, UnixAddress, VsockAddress
-from guestlink.rpc import CONTAINER_LISTENER, LINUX_HOST, Channel
+from guestlink.rpc import CONTAINER_LISTENER, LINUX_HOST, RpcChannel
 from guestlink.sockets import connect_soon, listen, same_user
 from guestlink.vsock_bridge import Bridge
 
@@ -29,15 +29,15 @@ class HostDialer:
         """
         (await connect_soon(self._address)).close()
 
-    async def dial(self) -> Channel:
+    async def dial(self) -> RpcChannel:
         """Open a channel, which connects with its first call."""
         if isinstance(self._address, VsockAddress):
             private = UnixAddress(self._bridge_path)
             if self._bridge is None:
                 self._bridge = Bridge(listen(private), self._address, same_user())
                 self._bridge.start()
-            return Channel(private, CONTAINER_LISTENER, LINUX_HOST)
-        return Channel(self._address, CONTAINER_LISTENER, LINUX_HOST)
+            return RpcChannel(private, CONTAINER_LISTENER, LINUX_HOST)
+        return RpcChannel(self._address, CONTAINER_LISTENER, LINUX_HOST)
 
     async def close(self) -> None:
         """Close the bridge."""

@@ -13,7 +13,7 @@ from collections.abc import Callable
 from guestlink.backoff import backoff
 
 
-class Phase(enum.Enum):
+class RegistrationPhase(enum.Enum):
     """The states of a registration."""
 
     NO_TOKEN = "no token"
@@ -25,10 +25,10 @@ class Phase(enum.Enum):
 
 _BACKOFF = {
     # Reading the token is cheap, and a host's return must be noticed within a second: short delays, but never 0.
-    Phase.NO_TOKEN: (0.1, 0.8),
-    Phase.NO_HOST: (0.05, 0.8),
+    RegistrationPhase.NO_TOKEN: (0.1, 0.8),
+    RegistrationPhase.NO_HOST: (0.05, 0.8),
     # A host rejects a token again until its token or ours changes; chromeos-garcon.md §2.2 proposes 1 to 30 s.
-    Phase.REJECTED: (1.0, 30.0),
+    RegistrationPhase.REJECTED: (1.0, 30.0),
 }
 """First and longest delay in seconds before the next attempt."""
 
@@ -45,25 +45,25 @@ class Registration:
         self._dice = dice
         self._failures = 0
         self._why = "not tried yet"
-        self.phase = Phase.NO_TOKEN
+        self.phase = RegistrationPhase.NO_TOKEN
         self.token: str | None = None
         self.registrations = 0
 
     @property
     def registered(self) -> bool:
         """Whether this container is registered now."""
-        return self.phase is Phase.REGISTERED
+        return self.phase is RegistrationPhase.REGISTERED
 
     @property
     def sentence(self) -> str:
         """The state and its reason, for a person."""
-        if self.phase is Phase.REGISTERED:
+        if self.phase is RegistrationPhase.REGISTERED:
             return f"registered with the host at {self._host}"
-        if self.phase is Phase.REGISTERING:
+        if self.phase is RegistrationPhase.REGISTERING:
             return f"registering with the host at {self._host}"
-        if self.phase is Phase.REJECTED:
+        if self.phase is RegistrationPhase.REJECTED:
             return f"the host at {self._host} does not accept this container: {self._why}"
-        if self.phase is Phase.NO_HOST:
+        if self.phase is RegistrationPhase.NO_HOST:
             return f"waiting for the host: {self._why}"
         return f"waiting for a token: {self._why}"
 
@@ -77,36 +77,36 @@ class Registration:
     def token_missing(self, why: str) -> None:
         """There is no usable token."""
         self.token = None
-        self._fail(Phase.NO_TOKEN, why)
+        self._fail(RegistrationPhase.NO_TOKEN, why)
 
     def attempt(self, token: str) -> None:
         """A registration with this token begins."""
         if token != self.token:
             self._failures = 0
         self.token = token
-        if self.phase in (Phase.NO_TOKEN, Phase.REGISTERED):
-            self.phase = Phase.REGISTERING
+        if self.phase in (RegistrationPhase.NO_TOKEN, RegistrationPhase.REGISTERED):
+            self.phase = RegistrationPhase.REGISTERING
 
     def unreachable(self, why: str) -> None:
         """The host did not answer."""
-        self._fail(Phase.NO_HOST, why)
+        self._fail(RegistrationPhase.NO_HOST, why)
 
     def rejected(self, why: str) -> None:
         """The host answered, and does not know our token."""
-        self._fail(Phase.REJECTED, why)
+        self._fail(RegistrationPhase.REJECTED, why)
 
     def accepted(self) -> None:
         """The host registered us."""
-        self.phase = Phase.REGISTERED
+        self.phase = RegistrationPhase.REGISTERED
         self.registrations += 1
         self._failures = 0
 
     def lost(self, why: str) -> None:
         """The connection to the host that had registered us is gone; the next attempt follows at once."""
         self._failures = 0
-        self._fail(Phase.NO_HOST, why)
+        self._fail(RegistrationPhase.NO_HOST, why)
 
-    def _fail(self, phase: Phase, why: str) -> None:
+    def _fail(self, phase: RegistrationPhase, why: str) -> None:
         self._failures = self._failures + 1 if phase is self.phase else 1
         self.phase = phase
         self._why = why

@@ -40,7 +40,7 @@ _URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*:")
 """The beginning of every URL and of no absolute path."""
 
 
-class Entries(Protocol):
+class EntryFinder(Protocol):
     """Finds desktop files by id."""
 
     def find(self, desktop_file_id: str) -> tuple[str, DesktopEntry]:
@@ -62,7 +62,7 @@ class Launcher:
 
     def __init__(
         self,
-        entries: Entries,
+        entries: EntryFinder,
         programs: Programs,
         bus: SessionBus,
         *,

@@ -73,7 +73,7 @@ class Transport(Protocol):
         """Close the connection."""
 
 
-class Channel(Protocol):
+class CompositorChannel(Protocol):
     """A way to connect to the host.
 
     :ivar path: path of the host's socket, so that another process can connect to it on a client's behalf and the

@@ -23,7 +23,7 @@ Decoder: TypeAlias = Callable[[bytearray, int, int], tuple[Any, ...]]
 :raises WireError: the bytes do not fit the signature."""
 
 
-class Argument(NamedTuple):
+class MessageArgument(NamedTuple):
     """An object id among the arguments of a message.
 
     :ivar preceding: the signature of the arguments up to the last string or array before the id; "" if there is
@@ -42,7 +42,7 @@ def place_after(preceding: str, offset: int, buffer: Buffer, at: int, stop: int)
     """The position of an id behind a string or array in the message ``buffer[at:stop]``. Other ids are at
     ``at + offset``, and every message with ``min_size`` bytes has them.
 
-    :param preceding: see :class:`Argument`, :param offset: likewise.
+    :param preceding: see :class:`MessageArgument`, :param offset: likewise.
     :raises WireError: the message ends before the id does.
     """
     place = skip(preceding, buffer, at + HEADER_SIZE, stop) + offset
@@ -75,15 +75,15 @@ class MessageLayout:
         self.destructor = message.destructor
         self.min_size = HEADER_SIZE + 4 * len(letters.replace("h", ""))
         self.descriptors = letters.count("h")
-        new: list[Argument] = []
-        objects: list[Argument] = []
+        new: list[MessageArgument] = []
+        objects: list[MessageArgument] = []
         offset, preceding = HEADER_SIZE, ""
         for index, letter in enumerate(letters):
             named = message.interfaces[index] or ""
             if letter == "n" and named:
-                new.append(Argument(preceding, offset, named))
+                new.append(MessageArgument(preceding, offset, named))
             elif letter == "o":
-                objects.append(Argument(preceding, offset, named))
+                objects.append(MessageArgument(preceding, offset, named))
             if letter in "sa":
                 # Strings and arrays have no fixed length: later offsets count from the end of this argument.
                 preceding, offset = letters[: index + 1], 0

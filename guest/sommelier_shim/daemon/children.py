@@ -16,7 +16,7 @@ PATIENCE = 5.0
 _IGNORED_BY_PYTHON = (signal.SIGPIPE, signal.SIGXFSZ)
 
 
-class Child:
+class RunningProgram:
     """A running program.
 
     :param ended: called with the exit status; 128+n after signal n.
@@ -66,7 +66,7 @@ def start_program(
     ended: Callable[[int], None],
     *,
     inherited: int = -1,
-) -> Child:
+) -> RunningProgram:
     """Start a program with default signal handling.
 
     :param inherited: a descriptor that the program inherits under the same number.
@@ -83,4 +83,4 @@ def start_program(
             hint="install it, or check its name" if missing else "",
             exit_code=127 if missing else 126,
         ) from error
-    return Child(loop, pid, ended)
+    return RunningProgram(loop, pid, ended)

@@ -15,10 +15,10 @@ from collections.abc import Callable
 from typing import TypeAlias
 
 from guestlink.errors import GuestlinkError
-from sommelier_shim.channel import Channel, HostBusy, HostUnreachable, Transport
+from sommelier_shim.channel import CompositorChannel, HostBusy, HostUnreachable, Transport
 from sommelier_shim.channel.unix_socket import SocketTransport, connect_error
 from sommelier_shim.daemon import connector as program
-from sommelier_shim.daemon.children import Child, start_program
+from sommelier_shim.daemon.children import RunningProgram, start_program
 from sommelier_shim.daemon.loop import READABLE, Loop, Timer
 
 _log = logging.getLogger(__name__)
@@ -48,12 +48,12 @@ class Connector:
     def __init__(self, pool: Connectors, leash: socket.socket) -> None:
         self._pool = pool
         self._leash = leash
-        self._channel: Channel
+        self._channel: CompositorChannel
         self._done: Done | None = None
         self.is_settled = False
         self.when_killed: Callable[[], None] | None = None
 
-    def ask(self, channel: Channel, pid: int, done: Done) -> None:
+    def ask(self, channel: CompositorChannel, pid: int, done: Done) -> None:
         """Connect to the channel's path for the client process ``pid``."""
         self._channel, self._done = channel, done
         try:
@@ -117,14 +117,14 @@ class Connectors:
         self._all: dict[Connector, None] = {}
         self._idle: list[Connector] = []
         self._recent: dict[Connector, None] = {}
-        self._program: Child | None = None
+        self._program: RunningProgram | None = None
         self._control: socket.socket | None = None
         self._timer: Timer | None = None
         self._has_warned = False
         self._is_useless = False
         self.is_proven = False
 
-    def connect(self, channel: Channel, pid: int, done: Done) -> None:
+    def connect(self, channel: CompositorChannel, pid: int, done: Done) -> None:
         """Connect for the client process ``pid``: by a connector, if the channel has a path.
 
         After ``HostBusy`` the caller may try again soon.
@@ -176,7 +176,7 @@ class Connectors:
         if connector in self._idle:
             self._idle.remove(connector)
 
-    def failed(self, number: int, channel: Channel, done: Done) -> None:
+    def failed(self, number: int, channel: CompositorChannel, done: Done) -> None:
         """Connect from the proxy's own process, because no connector can be forked.
 
         :param number: the errno of fork, 0 if the connector has exited.
@@ -264,7 +264,7 @@ class Connectors:
                 self._idle.append(spare)
 
 
-def connect_directly(channel: Channel, pid: int, done: Done) -> None:
+def connect_directly(channel: CompositorChannel, pid: int, done: Done) -> None:
     """Connect from the proxy's own process, for instance when the proxy has only one client."""
     try:
         transport = channel.connect()
@@ -274,5 +274,5 @@ def connect_directly(channel: Channel, pid: int, done: Done) -> None:
         done(transport, None)
 
 
-def _connect_error(channel: Channel, number: int) -> HostUnreachable | HostBusy:
+def _connect_error(channel: CompositorChannel, number: int) -> HostUnreachable | HostBusy:
     return connect_error(channel.path, OSError(number, os.strerror(number)))

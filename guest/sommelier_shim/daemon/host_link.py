@@ -15,7 +15,7 @@ import os
 import socket
 from collections.abc import Callable
 
-from sommelier_shim.channel import Channel, HostBusy, HostUnreachable
+from sommelier_shim.channel import CompositorChannel, HostBusy, HostUnreachable
 from sommelier_shim.channel.unix_socket import SocketChannel
 from sommelier_shim.core.layouts import event, interface_layout, request
 from sommelier_shim.core.wire import DISPLAY, decode
@@ -62,7 +62,7 @@ class HostLink:
     def __init__(
         self,
         loop: Loop,
-        channel: Channel,
+        channel: CompositorChannel,
         *,
         app_id: str,
         use_security_context: bool,
@@ -128,7 +128,7 @@ class HostLink:
             self._open()
 
     @property
-    def client_channel(self) -> Channel:
+    def client_channel(self) -> CompositorChannel:
         """Opens connections for clients: inside the security context, if there is one."""
         return SocketChannel(f"{self._directory}/wayland") if self._directory else self._channel
 

@@ -18,7 +18,7 @@ _log = logging.getLogger(__name__)
 READABLE = select.EPOLLIN
 WRITABLE = select.EPOLLOUT
 
-Handler: TypeAlias = Callable[[int], None]
+EventHandler: TypeAlias = Callable[[int], None]
 """Called with the epoll events of its descriptor."""
 
 _EVENTS = 64
@@ -44,14 +44,14 @@ class Loop:
 
     def __init__(self) -> None:
         self._epoll = select.epoll(flags=select.EPOLL_CLOEXEC)
-        self._handlers: dict[int, Handler] = {}
+        self._handlers: dict[int, EventHandler] = {}
         self._timers: list[tuple[float, int, Timer]] = []
         self._order = itertools.count()
         self._stopped = False
         self._wakeup: tuple[int, int] | None = None
         self._signals: dict[int, tuple[Callable[[], None], object]] = {}
 
-    def add(self, descriptor: int, events: int, handler: Handler) -> None:
+    def add(self, descriptor: int, events: int, handler: EventHandler) -> None:
         """Call ``handler`` when the descriptor has one of the events, an error or a hang-up."""
         self._epoll.register(descriptor, events)
         self._handlers[descriptor] = handler

@@ -16,7 +16,7 @@ from sommelier_shim.core.routes import Routes
 from sommelier_shim.core.trace import Trace
 from sommelier_shim.core.translation import TranslatingRoutes
 from sommelier_shim.daemon.host_link import HostLink
-from sommelier_shim.daemon.session import Session
+from sommelier_shim.daemon.proxy_session import ProxySession
 from sommelier_shim.features import own_globals, registry
 from sommelier_shim.features.policy import accelerators, clipboard, identity
 from sommelier_shim.features.policy.interfaces import GlobalPolicy
@@ -79,7 +79,7 @@ class Proxy:
         own_globals.install(hooks, wanted)
         return TranslatingRoutes(hooks, self._trace)
 
-    def failed(self, session: Session, text: str) -> None:
+    def failed(self, session: ProxySession, text: str) -> None:
         """Log the traced messages of a disconnected client."""
         if self._trace is not None:
             self._trace.dump(session.relay)

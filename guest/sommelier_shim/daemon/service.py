@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from guestlink import xdg
 from guestlink.errors import GuestlinkError
 from guestlink.notify_socket import NotifySocket
-from sommelier_shim.daemon.children import Child, start_program
+from sommelier_shim.daemon.children import RunningProgram, start_program
 from sommelier_shim.daemon.loop import Loop, Timer
 
 _log = logging.getLogger(__name__)
@@ -25,7 +25,7 @@ class ServiceManager:
         self._loop = loop
         self._ready_text = ready_text or "READY=1"
         self._notifier = NotifySocket()
-        self._children: list[Child] = []
+        self._children: list[RunningProgram] = []
         self._watchdog: Timer | None = None
         self._interval = _watchdog_interval()
         for name in ("WATCHDOG_USEC", "WATCHDOG_PID"):

@@ -17,7 +17,7 @@ LINE_LIMIT = 4096
 """Maximum size of a call in bytes."""
 CONNECTION_LIMIT = 16
 
-Answer = Callable[[], dict[str, Any]]
+StatusSource = Callable[[], dict[str, Any]]
 
 
 class StatusServer:
@@ -27,7 +27,7 @@ class StatusServer:
     :raises AddressInUse: another proxy listens on the socket.
     """
 
-    def __init__(self, loop: Loop, path: str, answers: dict[str, Answer]) -> None:
+    def __init__(self, loop: Loop, path: str, answers: dict[str, StatusSource]) -> None:
         self._loop = loop
         self._path = path
         self._answers = answers
@@ -60,7 +60,7 @@ class _Connection:
     """One connection to the control socket."""
 
     def __init__(
-        self, loop: Loop, sock: socket.socket, answers: dict[str, Answer], on_end: Callable[[Any], None]
+        self, loop: Loop, sock: socket.socket, answers: dict[str, StatusSource], on_end: Callable[[Any], None]
     ) -> None:
         self._loop = loop
         self._sock = sock

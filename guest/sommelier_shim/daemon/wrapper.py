@@ -12,10 +12,10 @@ from contextlib import ExitStack
 from functools import partial
 
 from guestlink import __version__
-from sommelier_shim.daemon.children import PATIENCE, Child, start_program
+from sommelier_shim.daemon.children import PATIENCE, RunningProgram, start_program
 from sommelier_shim.daemon.display_socket import free_socket
 from sommelier_shim.daemon.loop import READABLE, Loop, Timer
-from sommelier_shim.daemon.server import Server
+from sommelier_shim.daemon.proxy_server import ProxyServer
 
 _OF_OTHER_DISPLAYS = ("DISPLAY", "WAYLAND_SOCKET")
 _DIRECTORY_LIMIT = 90
@@ -37,7 +37,7 @@ class Wrapper:
     def __init__(
         self,
         loop: Loop,
-        server: Server,
+        server: ProxyServer,
         argv: Sequence[str],
         environ: Mapping[str, str],
         ended: Callable[[int], None],
@@ -79,7 +79,7 @@ class Wrapper:
         self._server.when_empty = None
         self._open.close()
 
-    def _with_socket(self, argv: Sequence[str], environ: dict[str, str]) -> Child:
+    def _with_socket(self, argv: Sequence[str], environ: dict[str, str]) -> RunningProgram:
         directory = environ.get("XDG_RUNTIME_DIR", "")
         is_usual = len(directory) < _DIRECTORY_LIMIT and os.access(directory, os.W_OK)
         if not is_usual:
@@ -97,7 +97,7 @@ class Wrapper:
         finally:
             os.close(theirs)
 
-    def _with_connection(self, argv: Sequence[str], environ: dict[str, str]) -> Child:
+    def _with_connection(self, argv: Sequence[str], environ: dict[str, str]) -> RunningProgram:
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)
         with ExitStack() as unused, theirs:
             unused.push(ours)
@@ -107,7 +107,7 @@ class Wrapper:
         self._server.serve(ours, pid=child.pid)
         return child
 
-    def _run(self, argv: Sequence[str], environ: Mapping[str, str], inherited: int) -> Child:
+    def _run(self, argv: Sequence[str], environ: Mapping[str, str], inherited: int) -> RunningProgram:
         child = start_program(self._loop, argv, environ, self._program_ended, inherited=inherited)
         self._open.callback(child.close)
         return child

@@ -12,7 +12,7 @@ from pathlib import Path
 from guestlink import socket_directory
 from guestlink.address import UnixAddress, VsockAddress, parse_address
 from guestlink.errors import GuestlinkError, reason
-from guestlink.rpc import CONTAINER_LISTENER, LINUX_HOST, Server
+from guestlink.rpc import CONTAINER_LISTENER, LINUX_HOST, RpcServer
 from guestlink.sockets import PeerPolicy, listen
 from guestlink.vsock_bridge import Bridge
 from guestlink_host.containers.guest import Guest
@@ -48,7 +48,7 @@ class ContainerService:
         self._listener = listener
         self._containers = containers
         self._private = private
-        self._server: Server | None = None
+        self._server: RpcServer | None = None
         self._bridge: Bridge | None = None
         self._closed = False
 
@@ -73,7 +73,7 @@ class ContainerService:
     async def _listen(self) -> None:
         container = self.guest.container
         self.directory_is_new |= self._containers.prepare(container)
-        self._server = Server(CONTAINER_LISTENER, *self._listener.families)
+        self._server = RpcServer(CONTAINER_LISTENER, *self._listener.families)
         self._server.add(LINUX_HOST, self._listener.linux_host)
         # Bind where the container cannot interfere, then rename into its directory: the path always has a socket,
         # and a link that the container has put there is not followed.

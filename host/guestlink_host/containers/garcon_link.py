@@ -12,7 +12,7 @@ from typing import Any
 from guestlink.address import Address, TcpAddress, UnixAddress, VsockAddress
 from guestlink.errors import GuestlinkError, reason
 from guestlink.pb import container_guest_pb2 as pb
-from guestlink.rpc import GARCON, RECEIVE_LIMIT, CallFailed, Channel
+from guestlink.rpc import GARCON, RECEIVE_LIMIT, CallFailed, RpcChannel
 from guestlink.sockets import listen, same_user
 from guestlink.vsock_bridge import Bridge
 from guestlink_host.border.pinned_socket import pin_socket, pinned_address, server_uid
@@ -72,7 +72,7 @@ class GarconLink:
             self._private = private
         else:
             target = address
-        self._channel = Channel(target, GARCON, receive_limit=_RECEIVE_LIMIT)
+        self._channel = RpcChannel(target, GARCON, receive_limit=_RECEIVE_LIMIT)
 
     @property
     def uid(self) -> int | None:

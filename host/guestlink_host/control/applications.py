@@ -19,7 +19,7 @@ from guestlink_host.control.printing import print_json
 from guestlink_host.control.request_validation import application_id, files, number, text
 
 if TYPE_CHECKING:
-    from guestlink_host.parts import Parts
+    from guestlink_host.parts import HostParts
 
 _URL = re.compile("[A-Za-z][A-Za-z0-9+.-]*:")
 """The beginning of a URL (RFC 3986 §3.1)."""
@@ -38,7 +38,7 @@ def _print_apps(arguments: argparse.Namespace) -> int:
     return 0
 
 
-async def _serve_apps(parts: Parts, name: str) -> dict[str, Any]:
+async def _serve_apps(parts: HostParts, name: str) -> dict[str, Any]:
     from guestlink_host.launchers.applications import to_json
 
     guests = [parts.services.guest(name)] if name else parts.services.guests()
@@ -86,7 +86,7 @@ def _absolute(file: str) -> str:
     return os.path.abspath(file)
 
 
-async def _serve_launch(parts: Parts, name: str, id: str, files: list[str]) -> dict[str, Any]:
+async def _serve_launch(parts: HostParts, name: str, id: str, files: list[str]) -> dict[str, Any]:
     await parts.services.guest(name).launch(id, files)
     return {}
 
@@ -106,7 +106,7 @@ def _write_icon(arguments: argparse.Namespace) -> int:
     return 0
 
 
-async def _serve_icon(parts: Parts, name: str, id: str, size: int, scale: int) -> dict[str, Any]:
+async def _serve_icon(parts: HostParts, name: str, id: str, size: int, scale: int) -> dict[str, Any]:
     picture = await parts.services.guest(name).icon(id, size, scale)
     return {"suffix": picture.suffix, "content": base64.b64encode(picture.content).decode()}
 

@@ -26,7 +26,7 @@ from guestlink_host.managers.install_script import Source, checked_source
 from guestlink_host.settings import APT, DNF, GPU, KEY, MANAGERS, PACKAGES, gpu_nodes, load_settings
 
 if TYPE_CHECKING:
-    from guestlink_host.parts import Parts
+    from guestlink_host.parts import HostParts
 
 _LIST_LIMIT = 3.0
 """Seconds to wait for the application list of a container that has registered."""
@@ -176,12 +176,12 @@ def _print_profile(arguments: argparse.Namespace) -> int:
     return 0
 
 
-async def _serve_attach(parts: Parts, **fields: Any) -> dict[str, Any]:
+async def _serve_attach(parts: HostParts, **fields: Any) -> dict[str, Any]:
     mounts = await parts.attachments.add(**fields)
     return {"directory": str(mounts.directory), "token_file": str(mounts.token)}
 
 
-async def _serve_start(parts: Parts, name: str, first: bool) -> dict[str, Any]:
+async def _serve_start(parts: HostParts, name: str, first: bool) -> dict[str, Any]:
     step = parts.attachments.start_and_wait(parts.services.guest(name), first=first)
     return {"ready": step is None, "doing": step or ""}
 

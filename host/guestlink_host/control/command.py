@@ -60,7 +60,7 @@ class Field(NamedTuple):
 class Call(NamedTuple):
     """A control call that the daemon serves.
 
-    :ivar serve: the daemon's side: gets the daemon's :class:`~guestlink_host.parts.Parts` and the checked fields as
+    :ivar serve: the daemon's side: gets its :class:`~guestlink_host.parts.HostParts` and the checked fields as
         keywords; returns the answer's fields.
     :ivar text: what the call does, if that differs from the command's ``help``.
     """

@@ -15,13 +15,13 @@ from guestlink_host.control.request_validation import check_addresses, text
 
 if TYPE_CHECKING:
     from guestlink_host.containers.registry import Container
-    from guestlink_host.parts import Parts
+    from guestlink_host.parts import HostParts
 
 ASKING = "asking the container managers"
 """The step of commands for which the daemon polls the managers."""
 
 
-def describe(parts: Parts, container: Container) -> dict[str, Any]:
+def describe(parts: HostParts, container: Container) -> dict[str, Any]:
     """A container's values and state, as fields of an answer."""
     service = parts.services[container.name]
     guest = service.guest
@@ -59,7 +59,7 @@ def _add(arguments: argparse.Namespace) -> int:
     return 0
 
 
-async def _serve_add(parts: Parts, name: str, **addresses: str) -> dict[str, Any]:
+async def _serve_add(parts: HostParts, name: str, **addresses: str) -> dict[str, Any]:
     given = {key: address for key, address in addresses.items() if address}
     check_addresses(given)
     return describe(parts, await parts.services.add(name, **given))
@@ -73,7 +73,7 @@ def _remove(arguments: argparse.Namespace) -> int:
     return 0
 
 
-async def _serve_remove(parts: Parts, name: str) -> dict[str, Any]:
+async def _serve_remove(parts: HostParts, name: str) -> dict[str, Any]:
     await parts.services.forget(name)
     return {}
 
@@ -98,7 +98,7 @@ def print_containers(containers: list[dict[str, Any]]) -> int:
     return 0
 
 
-async def _serve_list(parts: Parts) -> dict[str, Any]:
+async def _serve_list(parts: HostParts) -> dict[str, Any]:
     await parts.attachments.poll()
     return {"containers": [describe(parts, container) for container in parts.containers]}
 

@@ -14,7 +14,7 @@ from guestlink_host.control.printing import print_json
 from guestlink_host.control.request_validation import choice, folder, text
 
 if TYPE_CHECKING:
-    from guestlink_host.parts import Parts
+    from guestlink_host.parts import HostParts
 
 
 def _policy(arguments: argparse.Namespace) -> int:
@@ -29,7 +29,7 @@ def _policy(arguments: argparse.Namespace) -> int:
     return 0
 
 
-async def _serve_policy(parts: Parts, name: str, **policies: str | None) -> dict[str, Any]:
+async def _serve_policy(parts: HostParts, name: str, **policies: str | None) -> dict[str, Any]:
     if change := {key: value for key, value in policies.items() if value is not None}:
         parts.policies.change(name, **change)
     return parts.policies.values(name)
@@ -56,7 +56,7 @@ def _share(arguments: argparse.Namespace) -> int:
 
 
 async def _serve_share(
-    parts: Parts, name: str, host: str | None, inside: str | None, forget: str | None
+    parts: HostParts, name: str, host: str | None, inside: str | None, forget: str | None
 ) -> dict[str, Any]:
     from guestlink_host.border.url_policy import Share
     from guestlink_host.containers.registry import SHARE_LIMIT

@@ -16,7 +16,7 @@ from guestlink_host.control.request_validation import text
 from guestlink_host.settings import PROGRAM
 
 if TYPE_CHECKING:
-    from guestlink_host.parts import Parts
+    from guestlink_host.parts import HostParts
 
 
 def _serve(arguments: argparse.Namespace) -> int:
@@ -36,7 +36,7 @@ def _print_status(arguments: argparse.Namespace) -> int:
     return print_containers(answer["containers"])
 
 
-async def _serve_status(parts: Parts) -> dict[str, Any]:
+async def _serve_status(parts: HostParts) -> dict[str, Any]:
     await parts.attachments.poll()
     return {
         "sentence": parts.notifier.text,
@@ -59,7 +59,7 @@ def _print_events(arguments: argparse.Namespace) -> int:
     return 0
 
 
-async def _serve_events(parts: Parts, name: str) -> dict[str, Any]:
+async def _serve_events(parts: HostParts, name: str) -> dict[str, Any]:
     if name:
         parts.services.guest(name)  # raises if there is no such container
     return {"events": parts.events.entries(name)}

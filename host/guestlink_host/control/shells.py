@@ -16,7 +16,7 @@ from guestlink_host.control.request_validation import number, numbers, text
 from guestlink_host.settings import PROGRAM
 
 if TYPE_CHECKING:
-    from guestlink_host.parts import Parts
+    from guestlink_host.parts import HostParts
 
 
 def _files(arguments: argparse.Namespace) -> int:
@@ -89,15 +89,15 @@ def _shell(words: list[str]) -> int:
     return main(words)
 
 
-async def _serve_shell_endpoint(parts: Parts, name: str) -> dict[str, Any]:
+async def _serve_shell_endpoint(parts: HostParts, name: str) -> dict[str, Any]:
     return parts.services.guest(name).shell_endpoint()
 
 
-async def _serve_sftp_endpoint(parts: Parts, name: str) -> dict[str, Any]:
+async def _serve_sftp_endpoint(parts: HostParts, name: str) -> dict[str, Any]:
     return parts.services.guest(name).sftp_endpoint()
 
 
-async def _serve_launch_vshd(parts: Parts, name: str, port: int, features: list[int]) -> dict[str, Any]:
+async def _serve_launch_vshd(parts: HostParts, name: str, port: int, features: list[int]) -> dict[str, Any]:
     await parts.services.guest(name).launch_vshd(port, features)
     return {}
 

@@ -16,7 +16,7 @@ from guestlink_host.control import applications, attaching, candidates, containe
 from guestlink_host.control.command import Call, Command
 
 if TYPE_CHECKING:
-    from guestlink_host.parts import Parts
+    from guestlink_host.parts import HostParts
 
 COMMANDS: tuple[Command, ...] = (
     *attaching.COMMANDS,
@@ -30,12 +30,12 @@ COMMANDS: tuple[Command, ...] = (
 """Every command and control call, in the order of ``--help``."""
 
 
-def handlers(parts: Parts) -> dict[str, Callable[[dict[str, Any]], Awaitable[dict[str, Any]]]]:
+def handlers(parts: HostParts) -> dict[str, Callable[[dict[str, Any]], Awaitable[dict[str, Any]]]]:
     """The daemon's handlers of all calls, by the call's name, for :class:`guestlink.control.ControlServer`."""
     return {command.name: partial(_serve, command.call, parts) for command in COMMANDS if command.call is not None}
 
 
-async def _serve(call: Call, parts: Parts, request: dict[str, Any]) -> dict[str, Any]:
+async def _serve(call: Call, parts: HostParts, request: dict[str, Any]) -> dict[str, Any]:
     known = [field.name for field in call.fields]
     if unknown := sorted(request.keys() - known):
         raise GuestlinkError(f"the daemon does not know the field {unknown[0]!r:.80}", hint=ONE_VERSION)

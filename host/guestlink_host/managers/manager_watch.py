@@ -18,7 +18,7 @@ INTERVAL = 5.0
 GONE, UNKNOWN = "gone", "unknown"
 
 
-class Key(NamedTuple):
+class InstanceKey(NamedTuple):
     """Identifies an instance on this machine."""
 
     manager: str
@@ -26,9 +26,9 @@ class Key(NamedTuple):
     name: str
 
 
-def key_of(thing: Container | Instance) -> Key:
+def key_of(thing: Container | Instance) -> InstanceKey:
     """The key of an instance, or of the instance of a container."""
-    return Key(thing.manager, thing.place, thing.name)
+    return InstanceKey(thing.manager, thing.place, thing.name)
 
 
 class Snapshot(NamedTuple):
@@ -38,7 +38,7 @@ class Snapshot(NamedTuple):
     :ivar errors: the errors of managers that did not answer, by kind and place; the place is ``""`` except for LXC.
     """
 
-    instances: Mapping[Key, Instance]
+    instances: Mapping[InstanceKey, Instance]
     errors: Mapping[tuple[str, str], ManagerError]
 
     def status(self, container: Container) -> str:
@@ -148,7 +148,7 @@ class ManagerWatch:
         self._managers = {(manager.kind, ""): manager for manager in self._find(daemons)}
         places = {container.place for container in known if container.manager == "lxc"}
         self._managers |= {("lxc", place): Lxc(Path(place)) for place in places if "lxc" in self._kinds}
-        instances: dict[Key, Instance] = {}
+        instances: dict[InstanceKey, Instance] = {}
         errors: dict[tuple[str, str], ManagerError] = {}
         for source, manager in self._managers.items():
             ours = [container.name for container in known if _source(container) == source]

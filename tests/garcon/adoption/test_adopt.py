@@ -12,13 +12,13 @@ import pytest
 from garcon.adoption import steps
 from garcon.adoption.adopt import adopt
 from garcon.adoption.change_log import CHANGE_LOG
-from garcon.adoption.guest_root import Account, GuestRoot
+from garcon.adoption.guest_root import GuestRoot, PasswdEntry
 from garcon.adoption.steps import STEPS, Outcome, choose_user, take_steps
 from garcon.diagnosis.facts import EXPECTED_GROUPS
 from guestlink.errors import GuestlinkError
 from support.stage import CHECKOUT
 
-ANNA = Account("anna", 1000, 1000, "/home/anna")
+ANNA = PasswdEntry("anna", 1000, 1000, "/home/anna")
 MADE_HERE = {"lingering", "units", "account tools", "SFTP", "/etc/sommelierrc", "host fonts", "units' user"}
 """Steps that run no program of the container."""
 
@@ -44,7 +44,7 @@ def tree(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def _take(tree: Path, user: Account = ANNA, *, dry_run: bool = False) -> dict[str, Outcome]:
+def _take(tree: Path, user: PasswdEntry = ANNA, *, dry_run: bool = False) -> dict[str, Outcome]:
     return {step.name: outcome for step, outcome in take_steps(GuestRoot(str(tree), dry_run=dry_run), user)}
 
 
@@ -101,7 +101,7 @@ def test_what_somebody_has_changed_since_stays(tree: Path) -> None:
 
 
 def test_units_run_for_another_user_with_every_other_condition_as_it_was(tree: Path) -> None:
-    bea = Account("bea", 1001, 1001, "/home/bea")
+    bea = PasswdEntry("bea", 1001, 1001, "/home/bea")
     assert _take(tree, bea)["units' user"].state == "made"
     for name, conditions in steps._CONDITIONS.items():
         unit = (CHECKOUT / "guest/systemd-units" / name).read_text().splitlines()
@@ -151,15 +151,15 @@ def test_absolute_links_lead_to_the_containers_files(tree: Path) -> None:
         ("anna", ANNA),
     ],
 )
-def test_the_user_with_the_desktops_uid_is_taken(tree: Path, name: str, expected: Account) -> None:
+def test_the_user_with_the_desktops_uid_is_taken(tree: Path, name: str, expected: PasswdEntry) -> None:
     assert choose_user(GuestRoot(str(tree), dry_run=True), name) == expected
 
 
 def test_a_new_user_gets_the_desktops_uid(tree: Path) -> None:
     (tree / "etc/passwd").write_text("root:x:0:0::/root:/bin/sh\n")
     root = GuestRoot(str(tree), dry_run=True)
-    assert choose_user(root, "") == Account("user", 1000, 1000, "/home/user")
-    assert choose_user(root, "bea") == Account("bea", 1000, 1000, "/home/bea")
+    assert choose_user(root, "") == PasswdEntry("user", 1000, 1000, "/home/user")
+    assert choose_user(root, "bea") == PasswdEntry("bea", 1000, 1000, "/home/bea")
 
 
 @pytest.mark.parametrize(

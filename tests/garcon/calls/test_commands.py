@@ -8,7 +8,7 @@ from typing import Any, cast
 import pytest
 
 from garcon.calls.commands import METRICS_LIMIT, CommandCalls
-from garcon.parts import Parts
+from garcon.parts import GarconParts
 from guestlink.errors import GuestlinkError
 
 
@@ -24,7 +24,7 @@ class Host:
 
 
 async def _call(host: Host, name: str, **fields: Any) -> dict[str, Any]:
-    parts = cast(Parts, SimpleNamespace(config=None, host=host, programs=None, publisher=None))
+    parts = cast(GarconParts, SimpleNamespace(config=None, host=host, programs=None, publisher=None))
     return await CommandCalls(parts).handlers[name](fields)
 
 

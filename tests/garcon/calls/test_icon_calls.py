@@ -10,7 +10,7 @@ import pytest
 
 from garcon.calls.icons import ICONS_LIMIT, IconCalls
 from garcon.desktop.pictures import Icon, IconFormat
-from garcon.parts import Parts
+from garcon.parts import GarconParts
 from guestlink.pb import container_guest_pb2 as pb
 from guestlink.rpc import RECEIVE_LIMIT
 
@@ -22,7 +22,7 @@ def _calls(sizes: dict[str, int]) -> IconCalls:
         return Icon(bytes(sizes[name]), IconFormat.PNG)
 
     entries = SimpleNamespace(find=lambda desktop_file_id: ("", SimpleNamespace(icon=desktop_file_id)))
-    return IconCalls(cast(Parts, SimpleNamespace(entries=entries, icons=SimpleNamespace(find=find))))
+    return IconCalls(cast(GarconParts, SimpleNamespace(entries=entries, icons=SimpleNamespace(find=find))))
 
 
 async def test_a_small_icon_after_a_large_one_is_sent(caplog: pytest.LogCaptureFixture) -> None:

@@ -14,7 +14,7 @@ from guestlink import sockets
 from guestlink.address import UnixAddress
 from guestlink.errors import GuestlinkError
 from guestlink.pb import container_guest_pb2 as pb
-from guestlink.rpc import GARCON, Channel
+from guestlink.rpc import GARCON, RpcChannel
 
 
 class Service:
@@ -25,7 +25,7 @@ class Service:
 
 
 async def _username(address: UnixAddress) -> str:
-    channel = Channel(address, GARCON)
+    channel = RpcChannel(address, GARCON)
     try:
         answer = await channel.call("GetGarconSessionInfo", pb.GetGarconSessionInfoRequest(), timeout=30)
         return str(answer.container_username)

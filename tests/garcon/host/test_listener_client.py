@@ -11,7 +11,7 @@ import pytest
 import pytest_asyncio
 
 from garcon.host.listener_client import HostRefused, HostUnavailable, ListenerClient
-from garcon.host.registration import Phase
+from garcon.host.registration import RegistrationPhase
 from guestlink.address import UnixAddress
 from guestlink.errors import GuestlinkError
 from guestlink.pb import common_pb2
@@ -129,7 +129,7 @@ async def test_it_registers_and_tells_everything(rig: Rig) -> None:
 async def test_it_returns_after_the_host_has_been_away(rig: Rig) -> None:
     await rig.until(lambda: rig.registered == 1)
     rig.host.leave()
-    await rig.until(lambda: rig.client.registration.phase is Phase.NO_HOST)
+    await rig.until(lambda: rig.client.registration.phase is RegistrationPhase.NO_HOST)
     with pytest.raises(HostUnavailable, match="waiting for the host"):
         await rig.client.call("OpenUrl", url="x:y")
     rig.host.there = True
@@ -158,7 +158,7 @@ async def test_a_forgotten_token_is_noticed_by_any_call_and_a_new_one_taken_up(r
     rig.host.tokens = {"token-2"}
     with pytest.raises(HostRefused):
         await rig.client.call("OpenUrl", url="x:y")
-    await rig.until(lambda: rig.client.registration.phase is Phase.REJECTED)
+    await rig.until(lambda: rig.client.registration.phase is RegistrationPhase.REJECTED)
     rig.token_file.write_text("token-2")
     rig.client.token_changed()
     await rig.until(lambda: rig.registered == 2)
@@ -177,7 +177,7 @@ async def test_a_missing_token_is_waited_for(rig: Rig) -> None:
     await rig.until(lambda: rig.registered == 1)
     rig.token_file.unlink()
     rig.host.leave()
-    await rig.until(lambda: rig.client.registration.phase is Phase.NO_TOKEN)
+    await rig.until(lambda: rig.client.registration.phase is RegistrationPhase.NO_TOKEN)
     rig.host.there = True
     rig.token_file.write_text("token-1")
     await rig.until(lambda: rig.registered == 2)

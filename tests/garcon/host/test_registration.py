@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from garcon.host.registration import Phase, Registration
+from garcon.host.registration import Registration, RegistrationPhase
 
 
 def _registration() -> Registration:
@@ -81,4 +81,4 @@ def test_whatever_happens_there_is_a_bounded_delay_and_a_sentence(events: list[s
         _EVENTS[event](registration)
         assert 0 <= registration.delay() <= 30
         assert registration.sentence
-        assert registration.registered == (registration.phase is Phase.REGISTERED)
+        assert registration.registered == (registration.phase is RegistrationPhase.REGISTERED)

@@ -76,7 +76,7 @@ def bus_address(tmp_path: Path) -> Iterator[str]:
         daemon.send_signal(signal.SIGTERM)
 
 
-class Entries:
+class EntryFinder:
     """The same desktop file for every id."""
 
     def __init__(self, keys: str) -> None:
@@ -97,7 +97,7 @@ async def _launch(address: str, keys: str, desktop_file_id: str, files: Sequence
 async def _launcher(address: str, keys: str) -> AsyncIterator[tuple[Launcher, Programs]]:
     bus = SessionBus(address)
     programs = Programs(UserManager(bus), {"PATH": "/usr/bin:/bin", "HOME": "/"})
-    launcher = Launcher(Entries(keys), programs, bus)
+    launcher = Launcher(EntryFinder(keys), programs, bus)
     try:
         yield launcher, programs
         async with asyncio.timeout(60):
@@ -182,7 +182,7 @@ async def test_an_application_that_cannot_be_started_after_all_is_reported(
     keys = "Exec=no-such-program\nDBusActivatable=true\n"
     async with _launcher(bus_address, keys) as (launcher, _programs):
         bus = SessionBus(bus_address)
-        failures = FailureWatch(UserManager(bus), Entries(keys).find, reported.put)
+        failures = FailureWatch(UserManager(bus), EntryFinder(keys).find, reported.put)
         launcher.report_failures(failures, 0.0)
         assert await launcher.launch("org.example.Late", []) == ""
         assert reported.empty()

@@ -14,7 +14,7 @@ import pytest
 from guestlink.address import VSOCK_ANY_PORT, TcpAddress, UnixAddress, VsockAddress
 from guestlink.errors import GuestlinkError
 from guestlink.pb import container_host_pb2
-from guestlink.rpc import CONTAINER_LISTENER, GARCON, CallFailed, Channel, Server
+from guestlink.rpc import CONTAINER_LISTENER, GARCON, CallFailed, RpcChannel, RpcServer
 from guestlink.sockets import PeerPolicy
 from guestlink.vsock_bridge import Bridge
 from guestlink_host.containers import garcon_link
@@ -604,10 +604,10 @@ async def test_a_container_on_tcp(host: Host) -> None:
     address = free_address()
     guest = await host.add(listen=str(address), garcon=f"tcp:{address.host}:0")
     guest.sftp_port = 4711
-    garcon = Server(GARCON, guest)
+    garcon = RpcServer(GARCON, guest)
     garcon_port = garcon.bind(TcpAddress(address.host, 0))
     await garcon.start()
-    channel = Channel(address, CONTAINER_LISTENER)
+    channel = RpcChannel(address, CONTAINER_LISTENER)
     try:
         ready = container_host_pb2.ContainerStartupInfo(token="wrong", garcon_port=garcon_port)
         with pytest.raises(CallFailed):

@@ -15,7 +15,7 @@ import pytest
 from sommelier_shim.core.relay import COUNT_SLACK, UNCONFIRMED_LIMIT
 from sommelier_shim.core.wire import DISPLAY, FIRST_SERVER_ID, HEADER, encode
 from sommelier_shim.daemon.outlet import QUEUE_HIGH
-from sommelier_shim.daemon.server import raise_descriptor_limit
+from sommelier_shim.daemon.proxy_server import raise_descriptor_limit
 from support.protocol import message
 from support.wayland_peers import Between, Client, Host, HostConnection, Wire, heard_by, stage
 

@@ -6,7 +6,7 @@ import pytest
 
 from sommelier_shim.features.scaling.arithmetic import Axis
 from sommelier_shim.features.scaling.arrangement import Place, arranged
-from sommelier_shim.features.scaling.outputs import DirectOutputs, Output, Outputs
+from sommelier_shim.features.scaling.outputs import DirectOutputs, HostOutput, Outputs
 from sommelier_shim.features.scaling.surface_axis import SurfaceAxis
 
 
@@ -114,13 +114,13 @@ def test_what_is_remembered_of_sizes_is_bounded() -> None:
 # -- outputs (§9.2) ----------------------------------------------------------------------------------------------
 
 
-def _output(x: int, zoom: float, transform: int = 0, y: int = 0) -> Output:
-    output = Output()
+def _output(x: int, zoom: float, transform: int = 0, y: int = 0) -> HostOutput:
+    output = HostOutput()
     output.pixels, output.zoom, output.transform, output.x, output.y = (1920, 1080), zoom, transform, x, y
     return output
 
 
-def _positions(*outputs: Output) -> list[tuple[int, int]]:
+def _positions(*outputs: HostOutput) -> list[tuple[int, int]]:
     known = Outputs()
     known.by_name.update(enumerate(outputs))
     describer = DirectOutputs(1.0)

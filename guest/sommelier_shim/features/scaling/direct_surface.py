@@ -5,7 +5,7 @@ from __future__ import annotations
 from sommelier_shim.core.layouts import event
 from sommelier_shim.core.relay import Relay
 from sommelier_shim.features.scaling.arithmetic import Axis, Scale
-from sommelier_shim.features.scaling.outputs import OUTPUTS, DirectOutputs, Output
+from sommelier_shim.features.scaling.outputs import OUTPUTS, DirectOutputs, HostOutput
 from sommelier_shim.features.scaling.surface_axis import SurfaceAxis
 from sommelier_shim.features.scaling.surfaces import SURFACES, Surface
 
@@ -118,7 +118,7 @@ class DirectSurface(Surface):
         super().__init__(Scale(*self.axes))
         self.relay = relay
         self.outputs = outputs
-        self.entered: list[Output] = []
+        self.entered: list[HostOutput] = []
         self.parent: DirectSurface | None = None
         self.is_part = self.is_stale = self.is_pending = self.is_committed = False
         self.window: Window | None = None
@@ -134,7 +134,7 @@ class DirectSurface(Surface):
         return surface
 
     @property
-    def output(self) -> Output | None:
+    def output(self) -> HostOutput | None:
         """The output whose scale applies: the last one that the surface entered (chromeos-sommelier.md §3.3)."""
         surface: DirectSurface | None = self.root
         for _ in range(_GENERATIONS):

@@ -12,7 +12,7 @@ from sommelier_shim.core.translation import translating
 from sommelier_shim.core.wire import Buffer
 from sommelier_shim.features.output_places import XDG_OUTPUT, OutputPlace
 from sommelier_shim.features.own_globals import OWN_GLOBALS
-from sommelier_shim.features.scaling.outputs import OUTPUTS, Describer, Output, Outputs, View, logical_events
+from sommelier_shim.features.scaling.outputs import OUTPUTS, Describer, HostOutput, Outputs, View, logical_events
 
 AURA = "zaura_shell"
 _SOURCES = {XDG_OUTPUT: "zxdg_output_v1", AURA: "zaura_output"}
@@ -201,7 +201,7 @@ def _announced(flow: Flow, name: int, version: int) -> None:
     if name in outputs.by_name or len(outputs.by_name) >= _OUTPUT_LIMIT:
         return
     new = relay.add_own("wl_output")
-    output = outputs.by_name[name] = outputs.own[new] = Output(new, min(version, _OUTPUT_VERSION))
+    output = outputs.by_name[name] = outputs.own[new] = HostOutput(new, min(version, _OUTPUT_VERSION))
     registry = OWN_GLOBALS.of(flow.relay).registry
     relay.to_host(_BIND.encode(registry, name, "wl_output", output.version, new), None)
     _create_sources(flow, outputs, output)
@@ -213,7 +213,7 @@ def _source_announced(flow: Flow, name: int, version: int) -> None:
         _create_sources(flow, outputs, output)
 
 
-def _create_sources(flow: Flow, outputs: Outputs, output: Output) -> None:
+def _create_sources(flow: Flow, outputs: Outputs, output: HostOutput) -> None:
     """Create the xdg-output and aura output of an output, if the host has their globals."""
     relay, own = translating(flow.relay), OWN_GLOBALS.of(flow.relay)
     for factory, interface in _SOURCES.items():
@@ -278,7 +278,7 @@ def _own_connection(flow: Flow, object_id: int, at: int, stop: int) -> None:
 
 def _bound(flow: Flow, name: int, version: int, object_id: int) -> None:
     outputs = OUTPUTS.of(flow.relay)
-    outputs.views[object_id] = View(object_id, version, outputs.by_name.get(name) or Output())
+    outputs.views[object_id] = View(object_id, version, outputs.by_name.get(name) or HostOutput())
 
 
 def _manager_bound(flow: Flow, name: int, version: int, object_id: int) -> None:

@@ -28,7 +28,7 @@ _LOGICAL_DONE_UNTIL = 3
 _MILLIMETRES = 25.4
 
 
-class Output:
+class HostOutput:
     """The host's description of one output.
 
     :param host_id: host id of the proxy's own wl_output, bound with :ivar version:.
@@ -99,7 +99,7 @@ class View:
     :ivar xdg: its xdg-outputs by client id: the version, and the events that the client got last.
     """
 
-    def __init__(self, client_id: int, version: int, output: Output) -> None:
+    def __init__(self, client_id: int, version: int, output: HostOutput) -> None:
         self.client_id = client_id
         self.version = version
         self.output = output
@@ -147,19 +147,19 @@ class Outputs:
     """
 
     def __init__(self) -> None:
-        self.by_name: dict[int, Output] = {}
-        self.own: dict[int, Output] = {}
+        self.by_name: dict[int, HostOutput] = {}
+        self.own: dict[int, HostOutput] = {}
         self.views: dict[int, View] = {}
         self.xdg: dict[int, View] = {}
         self.managers: dict[int, int] = {}
 
     @property
-    def internal(self) -> Output | None:
+    def internal(self) -> HostOutput | None:
         """The built-in panel, else the first output (chromeos-sommelier.md §3.1)."""
         outputs = self.by_name.values()
         return next((output for output in outputs if output.is_internal), None) or next(iter(outputs), None)
 
-    def arranged(self, sizes: Iterable[tuple[int, int]]) -> dict[Output, tuple[int, int]]:
+    def arranged(self, sizes: Iterable[tuple[int, int]]) -> dict[HostOutput, tuple[int, int]]:
         """The outputs' positions for these sizes."""
         outputs = list(self.by_name.values())
         return dict(zip(outputs, arranged([output.place for output in outputs], list(sizes)), strict=True))
@@ -171,7 +171,7 @@ OUTPUTS = FeatureKey("outputs", Outputs)
 class Describer(Protocol):
     """Converts the descriptions of outputs for clients."""
 
-    def described(self, output: Output, outputs: Outputs) -> Description:
+    def described(self, output: HostOutput, outputs: Outputs) -> Description:
         """The description of one output for clients."""
 
 
@@ -185,7 +185,7 @@ class ScaledOutputs:
         self._axis = Axis(factor, stable=stable)
         self._buckets = buckets
 
-    def described(self, output: Output, outputs: Outputs) -> Description:
+    def described(self, output: HostOutput, outputs: Outputs) -> Description:
         """See :meth:`Describer.described`."""
         factor, applied = self._axis.guest, output.applied
         shown = max(1, min(MOST_SCALE, math.ceil(applied / factor)))
@@ -204,7 +204,7 @@ class MeasuredOutputs:
     def __init__(self, buckets: Sequence[int]) -> None:
         self._buckets = buckets
 
-    def described(self, output: Output, outputs: Outputs) -> Description:
+    def described(self, output: HostOutput, outputs: Outputs) -> Description:
         """See :meth:`Describer.described`."""
         x, y, *logical = output.place
         millimetres = nearest_density(output.pixels, output.millimetres, self._buckets)
@@ -218,19 +218,19 @@ class DirectOutputs:
         self.factor = factor
         self.stable = stable
 
-    def described(self, output: Output, outputs: Outputs) -> Description:
+    def described(self, output: HostOutput, outputs: Outputs) -> Description:
         """See :meth:`Describer.described`."""
         sizes = [other.turned(self.virtual(other)) for other in outputs.by_name.values()]
         position = outputs.arranged(sizes).get(output, (0, 0))
         mode = self.virtual(output)
         return Description(position, output.millimetres, mode, 1, output.turned(mode))
 
-    def virtual(self, output: Output) -> tuple[int, int]:
+    def virtual(self, output: HostOutput) -> tuple[int, int]:
         """The size of an output in client units, before the transform."""
         width, height = (clamped(int(pixels * self.factor)) for pixels in output.pixels)
         return width, height
 
-    def axes(self, output: Output | None) -> tuple[Axis, Axis]:
+    def axes(self, output: HostOutput | None) -> tuple[Axis, Axis]:
         """The conversions for surfaces on an output."""
         ratios: list[tuple[float, float]] = [(self.factor * (output.applied if output else 1), 1)] * 2
         if output is not None and output.logical_size and min(*output.logical_size, *output.pixels) > 0:

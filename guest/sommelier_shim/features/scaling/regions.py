@@ -13,7 +13,7 @@ from sommelier_shim.features.scaling.arithmetic import Scale
 from sommelier_shim.features.scaling.direct import ATTACHED, PerOutputScale
 from sommelier_shim.features.scaling.kept_state import KEPT_STATES
 
-Parts = tuple[tuple[MessageLayout, tuple[int, ...]], ...]
+RegionParts = tuple[tuple[MessageLayout, tuple[int, ...]], ...]
 """The requests of a region: ``add`` or ``subtract``, and a rectangle in client units."""
 _RECTANGLE_LIMIT = 1 << 16
 """Maximum number of rectangles in all regions of one client."""
@@ -104,7 +104,7 @@ def _part_keeper(message: MessageLayout) -> Hook:
     return keep
 
 
-def host_region(relay: Relay, compositor: int, parts: Parts, scale: Scale) -> tuple[int, bytes]:
+def host_region(relay: Relay, compositor: int, parts: RegionParts, scale: Scale) -> tuple[int, bytes]:
     """A region of the proxy's own on the host.
 
     :returns: its host id, and the requests that create it.
@@ -124,7 +124,7 @@ class _UsedRegion:
     :param message: a request whose only argument is the region.
     """
 
-    def __init__(self, message: MessageLayout, compositor: int, parts: Parts, scale: Scale) -> None:
+    def __init__(self, message: MessageLayout, compositor: int, parts: RegionParts, scale: Scale) -> None:
         self._message = message
         self._compositor = compositor
         self._parts = parts

@@ -11,7 +11,7 @@ from functools import partial
 from typing import NamedTuple
 
 from guestlink.sockets import peer_of, same_user, terminate_peer
-from sommelier_shim.channel import Channel, HostBusy, HostUnreachable, Transport
+from sommelier_shim.channel import CompositorChannel, HostBusy, HostUnreachable, Transport
 from sommelier_shim.channel.unix_socket import SocketTransport
 from sommelier_shim.core.routes import Routes
 from sommelier_shim.core.trace import CLIENT_PID
@@ -19,7 +19,7 @@ from sommelier_shim.core.wire import IMPLEMENTATION, error_event
 from sommelier_shim.daemon.connectors import Connector, Done, connect_directly
 from sommelier_shim.daemon.host_link import HostLink
 from sommelier_shim.daemon.loop import READABLE, Loop, Timer
-from sommelier_shim.daemon.session import Session
+from sommelier_shim.daemon.proxy_session import ProxySession
 from sommelier_shim.features.policy.identity import APP_IDS
 
 _log = logging.getLogger(__name__)
@@ -59,7 +59,7 @@ class _Waiting:
         self.timer: Timer | None = None
 
 
-class Server:
+class ProxyServer:
     """Serves the clients of one proxy; all have the same settings.
 
     :param host: the link to the host.
@@ -76,8 +76,8 @@ class Server:
         loop: Loop,
         host: HostLink,
         make_routes: Callable[[HostLink], Routes],
-        on_failure: Callable[[Session, str], None],
-        connect: Callable[[Channel, int, Done], None] = connect_directly,
+        on_failure: Callable[[ProxySession, str], None],
+        connect: Callable[[CompositorChannel, int, Done], None] = connect_directly,
     ) -> None:
         self._loop = loop
         self._host = host
@@ -89,7 +89,7 @@ class Server:
         self._routes: Routes | None = None
         self._routes_for: tuple[object, ...] = ()
         self._listeners: list[socket.socket] = []
-        self._sessions: dict[Session, int] = {}
+        self._sessions: dict[ProxySession, int] = {}
         self._pending: dict[socket.socket, _Waiting] = {}
         self._allowed = same_user()
         self._pause: Timer | None = None
@@ -215,13 +215,15 @@ class Server:
     def _start(
         self, client: socket.socket, host: Transport, connector: Connector | None, waiting: _Waiting
     ) -> None:
-        def ended(session: Session) -> None:
+        def ended(session: ProxySession) -> None:
             self._sessions.pop(session, None)
             if connector is not None:
                 connector.release()
             self._left(waiting)
 
-        session = Session(self._loop, self._current_routes(), SocketTransport(client), host, ended, self._failed)
+        session = ProxySession(
+            self._loop, self._current_routes(), SocketTransport(client), host, ended, self._failed
+        )
         if connector is not None:
             connector.when_killed = partial(self._killed, session, client, waiting)
         CLIENT_PID.set(session.relay, waiting.pid)
@@ -234,7 +236,7 @@ class Server:
         if self.when_empty is not None and self.is_empty:
             self.when_empty()
 
-    def _killed(self, session: Session, client: socket.socket, waiting: _Waiting) -> None:
+    def _killed(self, session: ProxySession, client: socket.socket, waiting: _Waiting) -> None:
         """The client's connector was killed, so somebody on the host wants to end the client: terminate it."""
         _log.info("client %s (pid %s) is ended from the host", program_of(waiting.pid) or "?", waiting.pid)
         terminate_peer(client, waiting.pid, waiting.seen_at)
@@ -252,7 +254,7 @@ class Server:
         for session in list(self._sessions):
             session.relay.routes.outputs_moved(session.relay)
 
-    def _failed(self, session: Session, text: str) -> None:
+    def _failed(self, session: ProxySession, text: str) -> None:
         self.failures += 1
         pid = self._sessions.get(session, 0)
         _log.warning("client %s (pid %s) is disconnected: %s", program_of(pid) or "?", pid, _printable(text))
@@ -273,7 +275,7 @@ def _printable(text: str) -> str:
     return "".join(char if char.isprintable() else "�" for char in text)
 
 
-def _info(session: Session, pid: int) -> ClientInfo:
+def _info(session: ProxySession, pid: int) -> ClientInfo:
     relay = session.relay
     names = APP_IDS.of(relay)
     return ClientInfo(

@@ -67,7 +67,7 @@ _TERMINAL_RETRY = 0.25
 """Seconds between reads of a terminal that all processes have closed: one may open it again."""
 _SIGNALS = frozenset({signal.SIGHUP, signal.SIGINT, signal.SIGQUIT, signal.SIGTERM})
 
-Handler: TypeAlias = Callable[[int], bool | None]
+PollHandler: TypeAlias = Callable[[int], bool | None]
 """Handles the poll events of a descriptor; returns true for plain traffic: only keys or a few bytes of output have
 passed, so the poll set is unchanged."""
 
@@ -80,7 +80,7 @@ class _Running(NamedTuple):
     output: Output
 
 
-class Session:
+class ShellSession:
     """Serves one client.
 
     :param sock: connected to the client; the session closes it.
@@ -107,7 +107,7 @@ class Session:
         self._setup_deadline = time.monotonic() + SETUP_TIMEOUT
         self._polled = PollSet()
         self._shape: tuple[object, ...] = ()
-        self._handlers: dict[int, Handler] = {self._client.fileno(): self._client_ready}
+        self._handlers: dict[int, PollHandler] = {self._client.fileno(): self._client_ready}
 
     def run(self) -> None:
         """Serve until the session ends. SIGTERM or an internal error ends it like a client that disconnects."""

@@ -36,7 +36,7 @@ _whole = _view[:RECEIVE_SIZE]
 """One receive buffer for all peers: between two reads a peer keeps only the beginning of an incomplete message."""
 
 
-class Peer:
+class SessionPeer:
     """The client or the host of a session, with its transport.
 
     :ivar tail: the beginning of an incomplete message.
@@ -49,7 +49,7 @@ class Peer:
     __slots__ = ("ended", "flow", "hung_up", "other", "outlet", "paused", "receive", "session", "tail",
                  "transport", "watched")  # fmt: skip
 
-    def __init__(self, session: Session, transport: Transport) -> None:
+    def __init__(self, session: ProxySession, transport: Transport) -> None:
         self.session = session
         self.transport = transport
         self.tail = b""
@@ -164,7 +164,7 @@ class Peer:
         return not self.paused
 
 
-class Session:
+class ProxySession:
     """A client's connection through the proxy.
 
     :param client: the transport to the client, :param host: the one to the host; the session owns both.
@@ -179,8 +179,8 @@ class Session:
         routes: Routes,
         client: Transport,
         host: Transport,
-        on_end: Callable[[Session], None],
-        on_failure: Callable[[Session, str], None],
+        on_end: Callable[[ProxySession], None],
+        on_failure: Callable[[ProxySession, str], None],
     ) -> None:
         self.loop = loop
         self.is_open = True
@@ -189,8 +189,8 @@ class Session:
         self._on_failure = on_failure
         self._drain_timer: Timer | None = None
         self._reported = False
-        self.client = Peer(self, client)
-        self.host = Peer(self, host)
+        self.client = SessionPeer(self, client)
+        self.host = SessionPeer(self, host)
         self.client.other, self.host.other = self.host, self.client
         self.relay = routes.relay(self.client.outlet.send, self.host.outlet.send)
         self.client.flow = self.relay.requests
@@ -198,13 +198,13 @@ class Session:
         self.client.watch()
         self.host.watch()
 
-    def hold(self, peer: Peer) -> None:
+    def hold(self, peer: SessionPeer) -> None:
         """Stop reading a peer if the other peer's queue is full, or the client is ahead of the host."""
         if peer.other.outlet.is_full or (peer is self.client and self.relay.is_ahead):
             peer.paused = True
             peer.watch()
 
-    def queue_changed(self, peer: Peer) -> None:
+    def queue_changed(self, peer: SessionPeer) -> None:
         """Data for a peer has been queued or sent: resume reading the other peer, or close the session."""
         other = peer.other
         if other.paused:
@@ -242,7 +242,7 @@ class Session:
         self._on_end(self)
         self.loop.call_later(0, self._break_cycles)  # the caller may still use the peers and the relay
 
-    def resume(self, peer: Peer) -> None:
+    def resume(self, peer: SessionPeer) -> None:
         """Read a paused peer again, if the reason for the pause is gone."""
         other = peer.other
         if other.outlet.broken or not other.outlet.has_room or (peer is self.client and self.relay.is_ahead):
@@ -257,7 +257,7 @@ class Session:
         self.relay.break_cycles()
         del self._on_end, self._on_failure
 
-    def ended(self, peer: Peer) -> None:
+    def ended(self, peer: SessionPeer) -> None:
         """A peer closed its connection: drain its data to the other peer, then close."""
         peer.ended = True
         peer.watch()
@@ -272,7 +272,7 @@ class Session:
         other.watch()
         self._start_draining()
 
-    def send_failed(self, peer: Peer) -> None:
+    def send_failed(self, peer: SessionPeer) -> None:
         """Sending to a peer failed, but its own last data may still be unread."""
         other = peer.other
         if peer.outlet.refusal and not self._reported:
@@ -288,7 +288,7 @@ class Session:
         other.watch()
         self._start_draining()
 
-    def failed(self, peer: Peer, error: WireError) -> None:
+    def failed(self, peer: SessionPeer, error: WireError) -> None:
         """A peer broke the protocol: report it, and close the session after the client's ``wl_display.error``."""
         who = "the client" if peer is self.client else "the host"
         self._reported = True
