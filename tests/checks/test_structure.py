@@ -22,6 +22,9 @@ ROOTS = {
 SLOW = {"grpc", "google", "watchdog", "dbus_fast", "asyncio", "psutil"}
 """Modules that a short-lived command must not import: each costs tens of milliseconds."""
 
+SAME_MEANING = {"Buffer": "bytes in any form; the core of the Wayland proxy imports nothing of guestlink.backlog"}
+"""Names of classes and types that two packages define, and why."""
+
 
 def _modules(package: str) -> Iterator[Path]:
     return (CHECKOUT / ROOTS[package] / package).rglob("*.py")
@@ -89,6 +92,32 @@ def test_rooms_of_the_wayland_proxy_know_only_the_rooms_below(room: str, others:
         if module.split(".")[1:2] == [room]:
             known = {".".join(one.split(".")[:2]) for one in imported}
             assert known <= allowed, f"{module} imports {sorted(known - allowed)}"
+
+
+def _public_names(path: Path) -> Iterator[str]:
+    """The classes and type aliases of a module, without private ones and type variables."""
+    for node in ast.parse(path.read_text()).body:
+        if isinstance(node, ast.ClassDef):
+            names = [node.name]
+        elif isinstance(node, ast.AnnAssign):
+            names = [node.target.id] if isinstance(node.target, ast.Name) else []
+        elif isinstance(node, ast.Assign) and "TypeVar" not in ast.dump(node.value):
+            names = [target.id for target in node.targets if isinstance(target, ast.Name)]
+        else:
+            names = []
+        yield from (name for name in names if name[0].isupper() and not name.isupper())
+
+
+def test_a_public_name_has_one_meaning_in_all_packages() -> None:
+    """A reader who meets ``Session`` need not ask whose."""
+    found: dict[str, set[str]] = {}
+    for package in ROOTS:
+        for path in _modules(package):
+            for name in _public_names(path):
+                found.setdefault(name, set()).add(package)
+    assert len(found) > 300
+    repeated = {name: packages for name, packages in found.items() if len(packages) > 1}
+    assert repeated.keys() == SAME_MEANING.keys(), repeated
 
 
 def test_grpc_is_imported_in_one_place() -> None:
