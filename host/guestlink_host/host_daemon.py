@@ -36,7 +36,7 @@ from guestlink_host.launchers.host_watch import HostWatch
 from guestlink_host.launchers.launcher_files import LauncherFiles
 from guestlink_host.launchers.launcher_names import LauncherNames
 from guestlink_host.launchers.launcher_publisher import LauncherPublisher
-from guestlink_host.listener import ContainerListener
+from guestlink_host.listener import implementations
 from guestlink_host.listener.opening import OPENING_LIMIT, OPENING_WINDOW
 from guestlink_host.managers.attachments import Attachments
 from guestlink_host.parts import HostParts
@@ -134,8 +134,8 @@ def assemble(config: Config, notifier: Notifier) -> list[StartablePart]:
             name, files, state, program, names, defaults, databases.request, mime_allowed=allowed
         )
 
-    def listener(guest: Guest) -> ContainerListener:
-        return ContainerListener(guest, containers, requests, openings, notifications)
+    def calls(guest: Guest) -> dict[str, tuple[object, ...]]:
+        return implementations(guest, containers, requests, openings, notifications)
 
     # Both parts need the services, which call them only later.
     def status(container: Container) -> str:
@@ -156,7 +156,7 @@ def assemble(config: Config, notifier: Notifier) -> list[StartablePart]:
         containers,
         private,
         publisher=publisher,
-        listener=listener,
+        implementations=calls,
         events=events,
         notifier=notifier,
         status=status,

@@ -7,6 +7,7 @@ import asyncio
 import contextlib
 import logging
 import os
+from collections.abc import Mapping
 from pathlib import Path
 
 from guestlink import socket_directory
@@ -17,7 +18,6 @@ from guestlink.sockets import PeerPolicy, listen
 from guestlink.vsock_bridge import Bridge
 from guestlink_host.containers.guest import Guest
 from guestlink_host.containers.registry import Containers, clear_path
-from guestlink_host.listener import ContainerListener
 
 _log = logging.getLogger(__name__)
 
@@ -31,7 +31,7 @@ class ContainerService:
     """One container's side of the daemon.
 
     :param guest: the container; closed with the service.
-    :param listener: serves its calls.
+    :param implementations: the objects that implement the RPCs, by service.
     :param containers: the registry, which creates its directory.
     :param private: a path for a socket that the container cannot see.
     :ivar problem: why the container is not served; ``""`` if it is.
@@ -40,12 +40,14 @@ class ContainerService:
         cannot see until its manager has mounted it.
     """
 
-    def __init__(self, guest: Guest, listener: ContainerListener, containers: Containers, private: Path) -> None:
+    def __init__(
+        self, guest: Guest, implementations: Mapping[str, tuple[object, ...]], containers: Containers, private: Path
+    ) -> None:
         self.guest = guest
         self.problem = ""
         self.manager_problem = ""
         self.directory_is_new = False
-        self._listener = listener
+        self._implementations = implementations
         self._containers = containers
         self._private = private
         self._server: RpcServer | None = None
@@ -73,8 +75,8 @@ class ContainerService:
     async def _listen(self) -> None:
         container = self.guest.container
         self.directory_is_new |= self._containers.prepare(container)
-        self._server = RpcServer(CONTAINER_LISTENER, *self._listener.families)
-        self._server.add(LINUX_HOST, self._listener.linux_host)
+        self._server = RpcServer(CONTAINER_LISTENER, *self._implementations[CONTAINER_LISTENER])
+        self._server.add(LINUX_HOST, *self._implementations[LINUX_HOST])
         # Bind where the container cannot interfere, then rename into its directory: the path always has a socket,
         # and a link that the container has put there is not followed.
         # Mode 0666, because the directory's access control list decides who may connect: users of the container

@@ -18,7 +18,6 @@ from guestlink_host.containers.event_log import EventLog
 from guestlink_host.containers.guest import Guest
 from guestlink_host.containers.registry import Container, Containers
 from guestlink_host.launchers.launcher_publisher import LauncherPublisher
-from guestlink_host.listener import ContainerListener
 
 _log = logging.getLogger(__name__)
 
@@ -29,7 +28,7 @@ class ContainerServices:
     :param containers: the registry.
     :param private: a directory for sockets that no container can see.
     :param publisher: makes the publisher of a container's name.
-    :param listener: makes the listener that serves a guest's calls.
+    :param implementations: makes the objects that implement the RPCs for a guest, by service.
     :param events: gets every event of a container.
     :param notifier: shows how many containers are registered.
     :param status: returns a container's status at its manager.
@@ -42,7 +41,7 @@ class ContainerServices:
         private: Path,
         *,
         publisher: Callable[[str], LauncherPublisher],
-        listener: Callable[[Guest], ContainerListener],
+        implementations: Callable[[Guest], dict[str, tuple[object, ...]]],
         events: EventLog,
         notifier: Notifier,
         status: Callable[[Container], str],
@@ -51,7 +50,7 @@ class ContainerServices:
         self._containers = containers
         self._private = private
         self._publisher = publisher
-        self._listener = listener
+        self._implementations = implementations
         self._events = events
         self._notifier = notifier
         self._status = status
@@ -149,7 +148,8 @@ class ContainerServices:
             partial(self._event, name),
             self._status,
         )
-        service = ContainerService(guest, self._listener(guest), self._containers, self._private / f"{number}.sock")
+        calls = self._implementations(guest)
+        service = ContainerService(guest, calls, self._containers, self._private / f"{number}.sock")
         guest.start()
         self._services[name] = service
         await service.listen()

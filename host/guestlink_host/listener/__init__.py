@@ -6,6 +6,7 @@ the origin of a call is known; the server accepts a call only with that containe
 
 from __future__ import annotations
 
+from guestlink.rpc import CONTAINER_LISTENER, LINUX_HOST
 from guestlink_host.border.open_requests import OpenRequests
 from guestlink_host.border.rate_limit import RateLimit
 from guestlink_host.border.user_notifications import UserNotifications
@@ -18,30 +19,28 @@ from guestlink_host.listener.registration import RegistrationCalls
 from guestlink_host.listener.token_check import TokenCheck
 
 
-class ContainerListener:
-    """The objects that implement the RPCs of one container.
+def implementations(
+    guest: Guest,
+    containers: Containers,
+    requests: OpenRequests,
+    openings: RateLimit,
+    notifications: UserNotifications,
+) -> dict[str, tuple[object, ...]]:
+    """The objects that implement the RPCs of each service for one container.
 
     :param guest: the container.
     :param containers: the registry, which renews the token of a container that has shut down.
     :param requests: opens URLs and terminals for the container.
     :param openings: limits URLs and terminals, for all containers together.
     :param notifications: show failures to the user.
-    :ivar families: the objects that implement ContainerListener's RPCs.
-    :ivar linux_host: implements LinuxHost's.
+    :returns: by full name of the service.
     """
-
-    def __init__(
-        self,
-        guest: Guest,
-        containers: Containers,
-        requests: OpenRequests,
-        openings: RateLimit,
-        notifications: UserNotifications,
-    ) -> None:
-        check = TokenCheck(guest)
-        self.families = (
+    check = TokenCheck(guest)
+    return {
+        CONTAINER_LISTENER: (
             RegistrationCalls(guest, check, containers),
             ListCalls(guest, check),
             OpeningCalls(guest, check, requests, openings),
-        )
-        self.linux_host = LinuxHost(guest, check, notifications.show)
+        ),
+        LINUX_HOST: (LinuxHost(guest, check, notifications.show),),
+    }
