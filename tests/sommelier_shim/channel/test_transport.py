@@ -12,7 +12,7 @@ import pytest
 
 from guestlink.config import Config
 from sommelier_shim.core import relay
-from sommelier_shim.daemon import outlet, own_connection, session
+from sommelier_shim.daemon import outlet, own_connection, proxy_session
 from support.stream_channel import HostHalf, StreamChannel
 from support.wayland_peers import GLOBALS, Between, Client, Host, between
 
