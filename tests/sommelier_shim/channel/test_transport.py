@@ -40,7 +40,7 @@ def _memory(contents: bytes) -> Iterator[int]:
         os.close(descriptor)
 
 
-@pytest.mark.parametrize("module", [session, outlet, own_connection, relay])
+@pytest.mark.parametrize("module", [proxy_session, outlet, own_connection, relay])
 def test_the_modules_above_the_seam_import_no_socket(module: object) -> None:
     assert not hasattr(module, "socket")
 
