@@ -48,8 +48,9 @@ _DESCRIPTORS_OF_A_MESSAGE = 4
 """Maximum of descriptors in one message. :meth:`Flow.feed` sends what it has before the next message could exceed
 ``DESCRIPTORS_PER_SEND``."""
 
-_IS_VALID_SIZE = [True, False, False, False] * 0x4000
-"""Whether a size in a message header is valid, by size. A table: comparisons take three times as long."""
+_IS_VALID_SIZE = [True, False, False, False] * 1024
+"""Whether a size in a message header is valid, by size. A table: comparisons take three times as long. Few messages
+are longer than libwayland's old limit of 4096 bytes."""
 _IS_VALID_SIZE[:HEADER_SIZE] = [False] * HEADER_SIZE
 _MIN_CREATE_SIZE = 12
 """Minimum size in bytes of a message that creates an object."""
@@ -204,20 +205,20 @@ class Flow:
                 object_id, opcode, size, argument = unpack(buffer, at)
                 stop = at + size
                 if stop > end:
-                    if not is_valid_size[size]:
+                    if size & 3 or size < HEADER_SIZE:
                         raise _wrong_size(object_id, size)
                     break
                 try:
                     entry = objects[object_id][opcode]
-                except IndexError:
+                    if entry is None and is_valid_size[size]:
+                        at = stop
+                        continue
+                except IndexError:  # the size or the id is above the tables, or the message is invalid
                     entry = self._find(object_id, opcode)
                 # Fast path. Bulk traffic is untouched messages plus plain destructors, delete_id and requests with
                 # one new id. They are inlined because one Python call doubles the cost per message. Only a relay
                 # in which both sides use the same ids has these three entries, and there both tables have the same
                 # length. Anything irregular falls through to the entry's own call.
-                if entry is None and is_valid_size[size]:
-                    at = stop
-                    continue
                 if entry is destructor and size == HEADER_SIZE and object_id < fast_limit:
                     objects[object_id] = UNUSED
                     at = stop
@@ -236,9 +237,9 @@ class Flow:
                     others[argument] = entry.events
                     at = stop
                     continue
-                if not is_valid_size[size]:
+                if size & 3 or size < HEADER_SIZE:
                     raise _wrong_size(object_id, size)
-                replacement = entry(self, object_id, at, stop)
+                replacement = entry(self, object_id, at, stop) if entry is not None else None
                 if replacement is not None:
                     if at > start:
                         self._send(view[start:at])

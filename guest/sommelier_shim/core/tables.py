@@ -294,3 +294,4 @@ INTERFACES = {
     name: Interface(name, version, _messages(requests), _messages(events))
     for name, version, requests, events in _RAW
 }
+del _RAW

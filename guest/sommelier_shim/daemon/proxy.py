@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import os
 from collections.abc import Mapping
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from guestlink import xdg
 from guestlink.config import Config, Setting
@@ -17,10 +17,12 @@ from sommelier_shim.core.trace import Trace
 from sommelier_shim.core.translation import TranslatingRoutes
 from sommelier_shim.daemon.host_link import HostLink
 from sommelier_shim.daemon.proxy_session import ProxySession
-from sommelier_shim.features import own_globals, registry
-from sommelier_shim.features.policy import accelerators, clipboard, identity
+from sommelier_shim.features import registry
+from sommelier_shim.features.policy import clipboard, identity
 from sommelier_shim.features.policy.interfaces import GlobalPolicy
-from sommelier_shim.features.policy.keymap import LibraryMissing
+
+if TYPE_CHECKING:
+    from sommelier_shim.features.policy.accelerators import Accelerator
 
 _log = logging.getLogger(__name__)
 
@@ -76,6 +78,8 @@ class Proxy:
         self._check_allowed(host)
         if not wanted:
             return Routes(hooks, self._trace)
+        from sommelier_shim.features import own_globals  # imported late: most settings want no global of the host
+
         own_globals.install(hooks, wanted)
         return TranslatingRoutes(hooks, self._trace)
 
@@ -84,11 +88,15 @@ class Proxy:
         if self._trace is not None:
             self._trace.dump(session.relay)
 
-    def _combinations(self, setting: Setting[str]) -> frozenset[accelerators.Accelerator]:
+    def _combinations(self, setting: Setting[str]) -> frozenset[Accelerator]:
         text = self._config[setting]
+        if not text:
+            return frozenset()
+        from sommelier_shim.features.policy import accelerators, keymap  # imported late: many settings have none
+
         try:
-            return accelerators.parse(text) if text else frozenset()
-        except LibraryMissing as error:
+            return accelerators.parse(text)
+        except keymap.LibraryMissing as error:
             # Not fatal: programs can show their windows without accelerators.
             _log.warning("%s; %s, and restart the proxy: until then every key goes to programs", error, error.hint)
             return frozenset()
@@ -96,6 +104,8 @@ class Proxy:
     def _accelerate(self, hooks: Hooks, host: HostLink) -> dict[str, int]:
         if not (self._always or self._windowed):
             return {}
+        from sommelier_shim.features.policy import accelerators
+
         has_extension = host.version_of(accelerators.EXTENSION) > 0
         if host.hides(accelerators.EXTENSION):
             self._limit(host, "accelerators reach the host only with %s", [accelerators.EXTENSION], "keys are lost")

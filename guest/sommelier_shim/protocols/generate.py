@@ -72,6 +72,7 @@ INTERFACES = {
     name: Interface(name, version, _messages(requests), _messages(events))
     for name, version, requests, events in _RAW
 }
+del _RAW
 """
 
 

@@ -124,6 +124,27 @@ def test_an_impossible_size_ends_the_conversation(talk: Conversation, size: int)
     assert talk.to_host.data == message(3, "wl_compositor.create_surface", 10), "what came before was not sent on"
 
 
+@pytest.mark.parametrize("size", [4088, 4092, 4096, 4100, 65532])
+def test_a_message_of_any_length_goes_on_with_its_neighbours(talk: Conversation, size: int) -> None:
+    small = message(10, "wl_surface.damage", 0, 0, 1, 1)
+    long = (10).to_bytes(4, "little") + (size << 16 | 2).to_bytes(4, "little") + bytes(size - 8)
+    talk.client(message(3, "wl_compositor.create_surface", 10))
+    talk.to_host.take()
+    talk.client(small, long, small)
+    assert talk.to_host.pieces == [2 * len(small) + size]
+    assert talk.to_host.data == small + long + small
+
+
+@pytest.mark.parametrize("size", [4094, 4097, 4098, 65533])
+def test_a_long_message_of_an_impossible_size_ends_the_conversation(talk: Conversation, size: int) -> None:
+    small = message(10, "wl_surface.damage", 0, 0, 1, 1)
+    talk.client(message(3, "wl_compositor.create_surface", 10))
+    talk.to_host.take()
+    with pytest.raises(WireError, match=f"size {size}"):
+        talk.client(small, (10).to_bytes(4, "little") + (size << 16 | 2).to_bytes(4, "little") + bytes(65536))
+    assert talk.to_host.data == small
+
+
 def test_a_message_of_the_largest_size_waits_for_its_end(talk: Conversation) -> None:
     head = (3).to_bytes(4, "little") + (65532 << 16).to_bytes(4, "little")
     assert talk.client(head + bytes(100)) == 0
