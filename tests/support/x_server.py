@@ -73,13 +73,18 @@ class XClient:
 
     def call(self, message: Message, reply: type[Kind]) -> Kind:
         """Send a request and wait for its reply."""
-        number = self.wire.request(message)
-        while number not in self._replies:
-            assert all(error.number != number for error in self.errors), self.errors
-            self._move()
-        found = self._replies.pop(number)
-        assert isinstance(found, reply)
+        found = self.answer(self.wire.request(message))
+        assert isinstance(found, reply), found
         return found
+
+    def answer(self, number: int) -> Message | Error:
+        """Wait for the reply to a request, or for its error."""
+        while number not in self._replies:
+            failed = [error for error in self.errors if error.number == number]
+            if failed:
+                return failed[0]
+            self._move()
+        return self._replies.pop(number)
 
     def sync(self) -> list[Error]:
         """Wait until the server has handled every request; returns the errors since the last call."""
