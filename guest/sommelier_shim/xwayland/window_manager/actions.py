@@ -1,0 +1,88 @@
+"""What the window manager wants of the Wayland side. Surfaces are named by their ids on Xwayland's connection."""
+
+from __future__ import annotations
+
+from typing import NamedTuple, TypeAlias
+
+
+class Toplevel(NamedTuple):
+    """How a window looks to the host.
+
+    :ivar title: its title.
+    :ivar application: what its application id is made of (chromeos-sommelier.md §2.5): the class, or ``""``.
+    :ivar parent: the surface of the window that it belongs to, 0 for none.
+    :ivar minimum: its least width and height, each 0 for no limit; ``maximum`` likewise.
+    :ivar is_decorated: whether it wants a title bar.
+    """
+
+    title: str = ""
+    application: str = ""
+    parent: int = 0
+    minimum: tuple[int, int] = (0, 0)
+    maximum: tuple[int, int] = (0, 0)
+    is_decorated: bool = True
+
+
+class ShowToplevel(NamedTuple):
+    """Make a toplevel of a surface. The host's first configure event decides its size."""
+
+    surface: int
+    toplevel: Toplevel
+    is_fullscreen: bool = False
+    is_maximized: bool = False
+
+
+class ChangeToplevel(NamedTuple):
+    """Tell the host what has changed."""
+
+    surface: int
+    toplevel: Toplevel
+
+
+class ShowPopup(NamedTuple):
+    """Make a popup of a surface, at a place relative to its parent."""
+
+    surface: int
+    parent: int
+    x: int
+    y: int
+    width: int
+    height: int
+
+
+class MovePopup(NamedTuple):
+    """Move a popup, or give it another size."""
+
+    surface: int
+    x: int
+    y: int
+    width: int
+    height: int
+
+
+class Hide(NamedTuple):
+    """Take the role from a surface: its window is unmapped."""
+
+    surface: int
+
+
+class Accept(NamedTuple):
+    """Acknowledge the host's last configure event: the window's next contents have its size."""
+
+    surface: int
+
+
+class RequestState(NamedTuple):
+    """Ask the host for a state of a toplevel.
+
+    :ivar what: ``set_fullscreen``, ``unset_fullscreen``, ``set_maximized``, ``unset_maximized``, ``set_minimized``,
+        ``activate``, ``demand_attention``, ``move``, or ``resize``.
+    :ivar edge: of ``resize``: xdg_toplevel's edge.
+    """
+
+    surface: int
+    what: str
+    edge: int = 0
+
+
+Action: TypeAlias = ShowToplevel | ChangeToplevel | ShowPopup | MovePopup | Hide | Accept | RequestState

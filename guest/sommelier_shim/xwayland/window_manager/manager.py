@@ -1,0 +1,560 @@
+"""The window manager: X events and the host's events in, X requests and actions out. Pure.
+
+X requests go to the :class:`~sommelier_shim.xwayland.x11.connection.X11Connection`; what the Wayland side has to do
+is in :attr:`WindowManager.actions`. Windows stay children of the root window: the host draws their frames.
+ICCCM 2.0 §4, EWMH 1.5, chromeos-sommelier.md §2.7 to §2.10.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Callable, Sequence
+
+from sommelier_shim.xwayland.window_manager.actions import (
+    Accept,
+    Action,
+    ChangeToplevel,
+    Hide,
+    MovePopup,
+    RequestState,
+    ShowPopup,
+    ShowToplevel,
+    Toplevel,
+)
+from sommelier_shim.xwayland.window_manager.atoms import NAMES, STATES, Atoms
+from sommelier_shim.xwayland.window_manager.properties import PIXEL_LIMIT, Property
+from sommelier_shim.xwayland.window_manager.root_window import RootWindow
+from sommelier_shim.xwayland.window_manager.window import READ, Rectangle, Window
+from sommelier_shim.xwayland.x11.connection import Error, Event, Ready, Reply, X11Connection
+from sommelier_shim.xwayland.x11.layout import Message, encode
+from sommelier_shim.xwayland.x11.messages import (
+    EVENTS,
+    LAYOUTS,
+    ChangeProperty,
+    ChangeWindowAttributes,
+    ClientMessage,
+    ConfigureNotify,
+    ConfigureRequest,
+    ConfigureWindow,
+    CreateNotify,
+    DestroyNotify,
+    EventMask,
+    GetProperty,
+    GetPropertyReply,
+    InputFocus,
+    InternAtom,
+    InternAtomReply,
+    KillClient,
+    MapNotify,
+    MapRequest,
+    MapWindow,
+    PropertyNotify,
+    PropMode,
+    ReparentNotify,
+    SendEvent,
+    SetInputFocus,
+    StackMode,
+    UnmapNotify,
+)
+
+WINDOW_LIMIT = 16384
+"""Windows that are remembered; further ones are shown as nothing."""
+PROPERTY_WORDS = 2048
+"""Words of a property that are read (chromeos-sommelier.md §2.8)."""
+_NORMAL, _ICONIC, _WITHDRAWN = 1, 3, 0
+"""Values of WM_STATE (ICCCM §4.1.3.1)."""
+_REMOVE, _ADD, _TOGGLE = 0, 1, 2
+"""Actions of the message _NET_WM_STATE."""
+_MOVE, _CANCEL = 8, 11
+_EDGES = (5, 1, 9, 8, 10, 2, 6, 4)
+"""xdg_toplevel's edges by the directions of _NET_WM_MOVERESIZE: top left, top, top right and so on, clockwise."""
+_POINTER_ROOT, _PARENT_WINDOW = 1, 2
+
+
+class AnotherWindowManager(Exception):
+    """The X server has a window manager already."""
+
+
+class WindowManager:
+    """Manages the windows of one X server.
+
+    :param x: the connection to the server.
+    :ivar actions: what the Wayland side has to do, in this order; the caller empties the list.
+    """
+
+    def __init__(self, x: X11Connection) -> None:
+        self.actions: list[Action] = []
+        self._x = x
+        self._atoms = Atoms()
+        self._root: RootWindow | None = None
+        self._areas: Sequence[Rectangle] = (Rectangle(0, 0, 1024, 768),)
+        self._windows: dict[int, Window] = {}
+        self._by_surface: dict[int, Window] = {}
+        self._by_serial: dict[int, int] = {}
+        self._surfaces: set[int] = set()
+        self._stacking: list[int] = []
+        self._focused: int | None = None
+        self._replies: dict[int, Callable[[Message], None]] = {}
+        self._take_over = 0
+
+    # -- the X server --------------------------------------------------------------------------------------------
+
+    def receive(self, message: Ready | Reply | Event | Error) -> None:
+        """Take a message of the server.
+
+        :raises AnotherWindowManager: there is one already.
+        """
+        if isinstance(message, Ready):
+            for name in NAMES:
+                self._ask(InternAtom(False, name.encode()), self._learn(name))
+        elif isinstance(message, Reply):
+            if (done := self._replies.pop(message.number, None)) is not None:
+                done(message.message)
+        elif isinstance(message, Error):
+            self._replies.pop(message.number, None)
+            if message.number == self._take_over:
+                raise AnotherWindowManager("another window manager runs on this X server")
+        elif self._root is not None:
+            self._event(message.message, self._root, is_sent=message.is_sent)
+
+    def _ask(self, request: Message, done: Callable[[Message], None]) -> None:
+        self._replies[self._x.request(request)] = done
+
+    def _learn(self, name: str) -> Callable[[Message], None]:
+        def learn(reply: Message) -> None:
+            if isinstance(reply, InternAtomReply):
+                self._atoms.add(name, reply.atom)
+            if self._root is None and self._atoms.are_known and self._x.setup is not None:
+                self._root = RootWindow(self._x, self._atoms, self._x.setup.roots[0].root)
+                self._take_over = self._root.manage()
+                self._root.set_area(self._desktop())
+
+        return learn
+
+    def _event(self, event: Message, root: RootWindow, *, is_sent: bool) -> None:
+        match event:
+            case CreateNotify(parent=root.number):
+                place = Rectangle(event.x, event.y, event.width, event.height)
+                self._created(event.window, place, is_override_redirect=event.override_redirect)
+            case ReparentNotify(parent=root.number) if event.window not in self._windows:
+                self._created(
+                    event.window, Rectangle(event.x, event.y, 1, 1), is_override_redirect=event.override_redirect
+                )
+            case ReparentNotify() | DestroyNotify():
+                self._gone(event.window)
+            case MapRequest():
+                if (window := self._windows.get(event.window)) is not None:
+                    window.is_managed = True
+                    self._read(window, READ, self._map)
+            case MapNotify() if (window := self._windows.get(event.window)) is not None:
+                window.is_override_redirect = event.override_redirect
+                window.is_mapped = True
+                if window.is_override_redirect:
+                    self._read(window, READ, self._show)
+            case UnmapNotify() if (window := self._windows.get(event.window)) is not None:
+                if not is_sent or window.is_managed:
+                    self._unmapped(window)
+            case ConfigureRequest() if (window := self._windows.get(event.window)) is not None:
+                self._configure_request(window, event)
+            case ConfigureNotify() if (window := self._windows.get(event.window)) is not None:
+                self._configured(window, event)
+            case PropertyNotify() if (window := self._windows.get(event.window)) is not None:
+                # A program that wants another state after it is mapped sends a message (EWMH, _NET_WM_STATE).
+                if (name := self._atoms.name(event.atom)) in READ and name != "_NET_WM_STATE":
+                    self._read(window, (name,), self._changed)
+            case ClientMessage():
+                self._message(event)
+            case _:
+                pass
+
+    def _created(self, number: int, place: Rectangle, *, is_override_redirect: bool) -> None:
+        if len(self._windows) < WINDOW_LIMIT and not self._is_ours(number):
+            self._windows[number] = Window(number, place, is_override_redirect=is_override_redirect)
+            mask = EventMask.PROPERTY_CHANGE | EventMask.FOCUS_CHANGE
+            self._x.request(ChangeWindowAttributes(number, {"event_mask": mask}))
+
+    def _is_ours(self, number: int) -> bool:
+        setup = self._x.setup
+        return setup is not None and number & ~setup.resource_id_mask == setup.resource_id_base
+
+    def _gone(self, number: int) -> None:
+        if (window := self._windows.get(number)) is not None:
+            self._unmapped(window, is_gone=True)
+            del self._windows[number]
+
+    # -- properties ----------------------------------------------------------------------------------------------
+
+    def _read(self, window: Window, names: Sequence[str], done: Callable[[Window], None]) -> None:
+        """Read properties, then call ``done``, unless the window is gone by then."""
+        left = set(names)
+
+        def keep(name: str) -> Callable[[Message], None]:
+            def found(reply: Message) -> None:
+                if isinstance(reply, GetPropertyReply) and self._windows.get(window.number) is window:
+                    value = Property(self._atoms.name(reply.type), reply.format, reply.value)
+                    atoms = frozenset(map(self._atoms.name, value.numbers("ATOM")))
+                    window.set_property(name, value, atoms)
+                    left.discard(name)
+                    if not left:
+                        done(window)
+
+            return found
+
+        for name in names:
+            self._ask(GetProperty(False, window.number, self._atoms[name], 0, 0, PROPERTY_WORDS), keep(name))
+
+    def _changed(self, window: Window) -> None:
+        if window.role == "toplevel" and window.shown != (shown := self._toplevel(window)):
+            window.shown = shown
+            self.actions.append(ChangeToplevel(window.surface, shown))
+
+    def _toplevel(self, window: Window) -> Toplevel:
+        parent = self._windows.get(window.transient_for)
+        return Toplevel(
+            window.title,
+            window.class_.name,
+            parent.surface if parent is not None and parent.role == "toplevel" and parent is not window else 0,
+            window.sizes.minimum,
+            window.sizes.maximum,
+            window.is_decorated,
+        )
+
+    # -- mapping -------------------------------------------------------------------------------------------------
+
+    def _map(self, window: Window) -> None:
+        """Let the server map a managed window; its surface comes then."""
+        names = set(map(self._atoms.name, window.wanted_states))
+        window.states = {state for state, atom in STATES.items() if atom in names and state != "focused"}
+        self._place(window)
+        self._set_wm_state(window, _NORMAL)
+        self._write_states(window)
+        self._set_frame(window)
+        self._x.request(MapWindow(window.number))
+
+    def _place(self, window: Window) -> None:
+        """Center a window whose program and user have chosen no place on its parent, or on the first output."""
+        sizes, place = window.sizes, window.place
+        if sizes.is_user_position or sizes.is_program_position or window.is_popup:
+            return
+        parent = self._windows.get(window.transient_for)
+        around = parent.place if parent is not None else self._areas[0]
+        x = max(around.x + (around.width - place.width) // 2, self._areas[0].x)
+        y = max(around.y + (around.height - place.height) // 2, self._areas[0].y)
+        window.place = place._replace(x=x, y=y)
+        self._x.request(ConfigureWindow(window.number, {"x": x, "y": y, "border_width": 0}))
+
+    def _show(self, window: Window) -> None:
+        """Give a mapped window that has its surface a role on the host."""
+        if not window.surface or window.role or not (window.is_mapped or window.is_managed):
+            return
+        if window.is_popup and (parent := self._parent_of(window)) is not None:
+            window.role, window.parent = "popup", parent.surface
+            x, y, width, height = self._within(window, parent)
+            self.actions.append(ShowPopup(window.surface, parent.surface, x, y, width, height))
+            self._raise(window)
+            return
+        window.role, window.shown = "toplevel", self._toplevel(window)
+        self.actions.append(
+            ShowToplevel(
+                window.surface,
+                window.shown,
+                "fullscreen" in window.states,
+                {"maximized_vertically", "maximized_horizontally"} <= window.states,
+            )
+        )
+        self._raise(window)
+        for each in self._windows.values():
+            if each.role == "toplevel" and each.transient_for == window.number:
+                self._changed(each)
+
+    def _parent_of(self, window: Window) -> Window | None:
+        """The toplevel that a popup belongs to: the one it names, the focused one, or the highest one."""
+        named = self._windows.get(window.transient_for)
+        if named is not None and named.role == "popup":
+            named = self._by_surface.get(named.parent)
+        focused = self._windows.get(self._focused or 0)
+        stacked = [self._windows[number] for number in reversed(self._stacking) if number in self._windows]
+        candidates = (named, focused, *stacked)
+        return next((one for one in candidates if one is not None and one.role == "toplevel"), None)
+
+    def _within(self, window: Window, parent: Window) -> Rectangle:
+        place = window.place
+        return place._replace(x=place.x - parent.place.x, y=place.y - parent.place.y)
+
+    def _unmapped(self, window: Window, *, is_gone: bool = False) -> None:
+        if window.role:
+            self.actions.append(Hide(window.surface))
+            for each in list(self._windows.values()):
+                if each.role == "popup" and each.parent == window.surface:
+                    self.actions.insert(len(self.actions) - 1, Hide(each.surface))
+                    each.role, each.parent = "", 0
+        was_managed = window.is_managed
+        self._by_surface.pop(window.surface, None)
+        if window.serial:
+            self._by_serial.pop(window.serial, None)
+        window.role, window.parent, window.surface, window.serial, window.awaits = "", 0, 0, 0, None
+        window.is_mapped = window.is_managed = False
+        if window.number in self._stacking:
+            self._stacking.remove(window.number)
+        if self._focused == window.number:
+            self._focus(None)
+        if was_managed:
+            if not is_gone:
+                self._set_wm_state(window, _WITHDRAWN)
+            self._list_windows()
+
+    # -- surfaces ------------------------------------------------------------------------------------------------
+
+    def surface_created(self, surface: int) -> None:
+        """Xwayland has created a surface; its window may have named it before."""
+        self._surfaces.add(surface)
+        for window in self._windows.values():
+            if window.surface == surface and self._by_surface.get(surface) is None:
+                self._pair(window, surface)
+
+    def surface_serial(self, surface: int, serial: int) -> None:
+        """Xwayland has committed a surface with xwayland_surface_v1's serial."""
+        self._by_serial[serial] = surface
+        for window in self._windows.values():
+            if window.serial == serial:
+                self._pair(window, surface)
+
+    def surface_destroyed(self, surface: int) -> None:
+        """Xwayland has destroyed a surface; its id may be used again."""
+        self._surfaces.discard(surface)
+        self._by_serial = {serial: one for serial, one in self._by_serial.items() if one != surface}
+        for window in self._windows.values():
+            if window.surface == surface:
+                if window.role:
+                    self.actions.append(Hide(surface))
+                self._by_surface.pop(surface, None)
+                window.role, window.parent, window.surface, window.serial = "", 0, 0, 0
+
+    def _pair(self, window: Window, surface: int) -> None:
+        window.surface = surface
+        self._by_surface[surface] = window
+        if window.is_override_redirect:
+            if window.is_mapped:
+                self._read(window, READ, self._show)
+        else:
+            self._show(window)
+
+    # -- geometry ------------------------------------------------------------------------------------------------
+
+    def outputs_changed(self, areas: Sequence[Rectangle]) -> None:
+        """Take the places and sizes of the outputs, in X's units; the first one gets new windows."""
+        self._areas = tuple(areas) or self._areas
+        if self._root is not None:
+            self._root.set_area(self._desktop())
+
+    def _desktop(self) -> Rectangle:
+        left, top = min(area.x for area in self._areas), min(area.y for area in self._areas)
+        right = max(area.x + area.width for area in self._areas)
+        bottom = max(area.y + area.height for area in self._areas)
+        return Rectangle(left, top, right - left, bottom - top)
+
+    def _configure_request(self, window: Window, event: ConfigureRequest) -> None:
+        """Grant what the program wants, but no other size to a window whose size the host decides."""
+        place, mask = window.place, event.value_mask
+        wanted = Rectangle(
+            event.x if mask & 1 else place.x,
+            event.y if mask & 2 else place.y,
+            event.width if mask & 4 else place.width,
+            event.height if mask & 8 else place.height,
+        )
+        if window.is_managed and window.role == "toplevel" and self._host_decides(window):
+            wanted = wanted._replace(width=place.width, height=place.height)
+        self._configure(window, wanted)
+
+    def _host_decides(self, window: Window) -> bool:
+        return bool(window.states & {"fullscreen", "maximized_vertically", "maximized_horizontally"})
+
+    def _configure(self, window: Window, wanted: Rectangle) -> None:
+        """Move and resize a window. A window that keeps its size learns its place by a message (ICCCM §4.1.5)."""
+        keeps_size = (wanted.width, wanted.height) == (window.place.width, window.place.height)
+        window.place = wanted
+        values = {"x": wanted.x, "y": wanted.y, "width": wanted.width, "height": wanted.height, "border_width": 0}
+        self._x.request(ConfigureWindow(window.number, values))
+        if keeps_size:
+            notify = ConfigureNotify(window.number, window.number, 0, *wanted, 0, window.is_override_redirect)
+            self._send(window.number, EventMask.STRUCTURE_NOTIFY, notify)
+
+    def _configured(self, window: Window, event: ConfigureNotify) -> None:
+        window.is_override_redirect = event.override_redirect
+        place = Rectangle(event.x, event.y, event.width, event.height)
+        if window.role == "popup" and place != window.place:
+            window.place = place
+            if (parent := self._by_surface.get(window.parent)) is not None:
+                self.actions.append(MovePopup(window.surface, *self._within(window, parent)))
+        window.place = place
+        if window.awaits == (place.width, place.height):
+            window.awaits = None
+            self.actions.append(Accept(window.surface))
+
+    # -- the host ------------------------------------------------------------------------------------------------
+
+    def toplevel_configured(self, surface: int, width: int, height: int, states: frozenset[str]) -> None:
+        """The host gives a toplevel a size and states.
+
+        :param width: 0 lets the window decide; likewise ``height``.
+        :param states: of ``fullscreen``, ``maximized``, ``resizing`` and ``activated``.
+        """
+        if (window := self._by_surface.get(surface)) is None or window.role != "toplevel":
+            return
+        kept = window.states - {"fullscreen", "maximized_vertically", "maximized_horizontally", "focused", "hidden"}
+        if "fullscreen" in states:
+            kept.add("fullscreen")
+        if "maximized" in states:
+            kept |= {"maximized_vertically", "maximized_horizontally"}
+        if "activated" in states:
+            kept.add("focused")
+        if kept != window.states:
+            window.states = kept
+            self._write_states(window)
+        if "activated" in states:
+            self._focus(window)
+        elif self._focused == window.number:
+            self._focus(None)
+        size = (
+            min(width, PIXEL_LIMIT) if width > 0 else window.place.width,
+            min(height, PIXEL_LIMIT) if height > 0 else window.place.height,
+        )
+        if size == (window.place.width, window.place.height):
+            window.awaits = None
+            self.actions.append(Accept(surface))
+        else:
+            window.awaits = size
+            self._configure(window, window.place._replace(width=size[0], height=size[1]))
+
+    def close(self, surface: int) -> None:
+        """The user closes a window."""
+        if (window := self._by_surface.get(surface)) is None:
+            return
+        if window.speaks("WM_DELETE_WINDOW"):
+            self._protocol(window, "WM_DELETE_WINDOW")
+        else:
+            self._x.request(KillClient(window.number))
+
+    def _focus(self, window: Window | None) -> None:
+        """Move the focus, by the window's input model (ICCCM §4.1.7)."""
+        number = window.number if window is not None else None
+        if number == self._focused or self._root is None:
+            return
+        self._focused = number
+        self._root.set_active(number or 0)
+        if window is None:
+            self._x.request(SetInputFocus(InputFocus.NONE, 0, 0))
+            return
+        self._raise(window)
+        if window.hints.takes_input:
+            self._x.request(SetInputFocus(_PARENT_WINDOW, window.number, 0))
+        if window.speaks("WM_TAKE_FOCUS"):
+            self._protocol(window, "WM_TAKE_FOCUS")
+
+    def _raise(self, window: Window) -> None:
+        """Put a window and its dialogs above the others: Xwayland gives the pointer to the highest one."""
+        raised = [window.number]
+        for number in raised:  # It grows: dialogs have dialogs.
+            for each in self._stacking:
+                if each not in raised and self._windows[each].transient_for == number:
+                    raised.append(each)
+        for number in raised:
+            self._x.request(ConfigureWindow(number, {"stack_mode": StackMode.ABOVE}))
+        self._stacking = [number for number in self._stacking if number not in raised] + raised
+        self._list_windows()
+
+    # -- messages of programs ------------------------------------------------------------------------------------
+
+    def _message(self, event: ClientMessage) -> None:
+        if event.format != 32:
+            return
+        kind, numbers = self._atoms.name(event.type), struct.unpack("<5I", event.data)
+        window = self._windows.get(event.window)
+        if window is None:
+            return
+        if kind == "WL_SURFACE_ID" and not window.role:
+            window.surface = numbers[0]
+            if numbers[0] in self._surfaces:
+                self._pair(window, numbers[0])
+        elif kind == "WL_SURFACE_SERIAL" and not window.role:
+            window.serial = numbers[0] | numbers[1] << 32
+            if (surface := self._by_serial.get(window.serial)) is not None:
+                self._pair(window, surface)
+        elif kind == "_NET_REQUEST_FRAME_EXTENTS":
+            self._set_frame(window)
+        elif window.role == "toplevel":
+            self._toplevel_message(window, kind, numbers)
+
+    def _toplevel_message(self, window: Window, kind: str, numbers: tuple[int, ...]) -> None:
+        if kind == "_NET_ACTIVE_WINDOW":
+            self._request(window, "activate")
+        elif kind == "_NET_CLOSE_WINDOW":
+            self.close(window.surface)
+        elif kind == "WM_CHANGE_STATE" and numbers[0] == _ICONIC:
+            window.states.add("hidden")
+            self._write_states(window)
+            self._request(window, "set_minimized")
+        elif kind == "_NET_WM_MOVERESIZE" and numbers[2] == _MOVE:
+            self._request(window, "move")
+        elif kind == "_NET_WM_MOVERESIZE" and numbers[2] < len(_EDGES):
+            self.actions.append(RequestState(window.surface, "resize", _EDGES[numbers[2]]))
+        elif kind == "_NET_WM_STATE":
+            self._state_message(window, numbers)
+
+    def _state_message(self, window: Window, numbers: tuple[int, ...]) -> None:
+        """Ask the host for states; it answers with a configure event. What the host does not know, we keep."""
+        named = {self._atoms.name(atom) for atom in numbers[1:3]}
+        wanted = {state for state, atom in STATES.items() if atom in named} - {"focused", "hidden"}
+        before = set(window.states)
+        if numbers[0] == _ADD:
+            after = before | wanted
+        elif numbers[0] == _REMOVE:
+            after = before - wanted
+        elif numbers[0] == _TOGGLE:
+            after = before ^ wanted
+        else:
+            return
+        if ("fullscreen" in after) != ("fullscreen" in before):
+            self._request(window, "set_fullscreen" if "fullscreen" in after else "unset_fullscreen")
+        both = {"maximized_vertically", "maximized_horizontally"}
+        if (both <= after) != (both <= before):
+            self._request(window, "set_maximized" if both <= after else "unset_maximized")
+        if "attention" in after - before:
+            self._request(window, "demand_attention")
+        window.states = (after - both - {"fullscreen"}) | (before & (both | {"fullscreen"}))
+        self._write_states(window)
+
+    def _request(self, window: Window, what: str) -> None:
+        self.actions.append(RequestState(window.surface, what))
+
+    # -- what we write -------------------------------------------------------------------------------------------
+
+    def _protocol(self, window: Window, name: str) -> None:
+        """Send a message of WM_PROTOCOLS (ICCCM §4.2.8)."""
+        data = struct.pack("<5I", self._atoms[name], 0, 0, 0, 0)
+        message = ClientMessage(32, window.number, self._atoms["WM_PROTOCOLS"], data)
+        self._send(window.number, EventMask.NO_EVENT, message)
+
+    def _send(self, window: int, mask: int, event: Message) -> None:
+        body = bytes(encode(event, LAYOUTS))
+        packet = bytes([EVENTS[type(event)].code]) + body[:1] + bytes(2) + body[1:]
+        self._x.request(SendEvent(False, window, mask, packet.ljust(32, b"\0")))
+
+    def _set_wm_state(self, window: Window, state: int) -> None:
+        data, atom = struct.pack("<2I", state, 0), self._atoms["WM_STATE"]
+        self._x.request(ChangeProperty(PropMode.REPLACE, window.number, atom, atom, 32, 2, data))
+
+    def _write_states(self, window: Window) -> None:
+        if self._root is not None:
+            atoms = [self._atoms[atom] for state, atom in STATES.items() if state in window.states]
+            self._root.set_numbers("_NET_WM_STATE", "ATOM", atoms, window.number)
+
+    def _set_frame(self, window: Window) -> None:
+        if self._root is not None:
+            self._root.set_numbers("_NET_FRAME_EXTENTS", "CARDINAL", [0, 0, 0, 0], window.number)
+
+    def _list_windows(self) -> None:
+        if self._root is not None:
+            managed = [window.number for window in self._windows.values() if window.is_managed]
+            stacked = [number for number in self._stacking if number in managed]
+            self._root.set_windows(managed, stacked)

@@ -1,0 +1,133 @@
+"""One X window as the window manager knows it. Pure."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from sommelier_shim.xwayland.window_manager.actions import Toplevel
+from sommelier_shim.xwayland.window_manager.properties import (
+    MISSING,
+    Property,
+    SizeHints,
+    WindowClass,
+    WindowHints,
+    atoms,
+    size_hints,
+    text,
+    wants_decorations,
+    window,
+    window_class,
+    window_hints,
+)
+
+READ = (
+    "_NET_WM_NAME", "WM_NAME", "WM_CLASS", "WM_TRANSIENT_FOR", "WM_NORMAL_HINTS", "WM_HINTS", "WM_CLIENT_LEADER",
+    "WM_PROTOCOLS", "_MOTIF_WM_HINTS", "_NET_WM_STATE", "_NET_WM_WINDOW_TYPE", "_NET_STARTUP_ID",
+)  # fmt: skip
+"""The properties that the window manager reads, before it shows a window and whenever one changes."""
+
+_POPUP_TYPES = {
+    "_NET_WM_WINDOW_TYPE_DROPDOWN_MENU", "_NET_WM_WINDOW_TYPE_POPUP_MENU", "_NET_WM_WINDOW_TYPE_TOOLTIP",
+    "_NET_WM_WINDOW_TYPE_COMBO", "_NET_WM_WINDOW_TYPE_DND", "_NET_WM_WINDOW_TYPE_NOTIFICATION",
+}  # fmt: skip
+_UNDECORATED_TYPES = {"_NET_WM_WINDOW_TYPE_SPLASH"}
+
+
+class Rectangle(NamedTuple):
+    """A place and a size, in X's units."""
+
+    x: int
+    y: int
+    width: int
+    height: int
+
+
+class Window:
+    """A child of the root window.
+
+    :ivar place: where it is, without its border.
+    :ivar is_override_redirect: whether it wants no window manager: menus, tooltips.
+    :ivar is_managed: whether the program has asked the window manager to map it.
+    :ivar is_mapped: whether the server has mapped it.
+    :ivar surface: its surface on Xwayland's connection, 0 for none yet.
+    :ivar serial: xwayland_shell_v1's number of the surface that it waits for, 0 for none.
+    :ivar role: what the host has made of it: ``""``, ``toplevel`` or ``popup``.
+    :ivar parent: the surface that the popup belongs to.
+    :ivar shown: what the host knows of the toplevel.
+    :ivar states: of :data:`~sommelier_shim.xwayland.window_manager.atoms.STATES`.
+    :ivar awaits: the size that the host has given it and that it does not have yet.
+    """
+
+    def __init__(self, number: int, place: Rectangle, *, is_override_redirect: bool) -> None:
+        self.number = number
+        self.place = place
+        self.is_override_redirect = is_override_redirect
+        self.is_managed = False
+        self.is_mapped = False
+        self.surface = 0
+        self.serial = 0
+        self.role = ""
+        self.parent = 0
+        self.shown = Toplevel()
+        self.states: set[str] = set()
+        self.awaits: tuple[int, int] | None = None
+        self._properties: dict[str, Property] = {}
+        self._types: frozenset[str] = frozenset()
+        self._protocols: frozenset[str] = frozenset()
+
+    def set_property(self, name: str, found: Property, names: frozenset[str] = frozenset()) -> None:
+        """Keep a property.
+
+        :param names: of its atoms, if it is a list of atoms.
+        """
+        self._properties[name] = found
+        if name == "_NET_WM_WINDOW_TYPE":
+            self._types = names
+        elif name == "WM_PROTOCOLS":
+            self._protocols = names
+
+    @property
+    def title(self) -> str:
+        """Its title."""
+        return text(self._properties.get("_NET_WM_NAME", MISSING), self._properties.get("WM_NAME", MISSING))
+
+    @property
+    def class_(self) -> WindowClass:
+        """Its class, by which launchers know it."""
+        return window_class(self._properties.get("WM_CLASS", MISSING))
+
+    @property
+    def sizes(self) -> SizeHints:
+        """The sizes that it may have."""
+        return size_hints(self._properties.get("WM_NORMAL_HINTS", MISSING))
+
+    @property
+    def hints(self) -> WindowHints:
+        """Its focus, start and group."""
+        return window_hints(self._properties.get("WM_HINTS", MISSING))
+
+    @property
+    def transient_for(self) -> int:
+        """The window that it is a dialog of, 0 for none."""
+        return window(self._properties.get("WM_TRANSIENT_FOR", MISSING))
+
+    @property
+    def is_decorated(self) -> bool:
+        """Whether it wants a title bar."""
+        return wants_decorations(self._properties.get("_MOTIF_WM_HINTS", MISSING)) and not (
+            self._types & _UNDECORATED_TYPES
+        )
+
+    @property
+    def is_popup(self) -> bool:
+        """Whether it is a menu, a tooltip or the like: shown at its place, without focus."""
+        return self.is_override_redirect or bool(self._types & _POPUP_TYPES)
+
+    def speaks(self, protocol: str) -> bool:
+        """Whether it has a protocol in WM_PROTOCOLS."""
+        return protocol in self._protocols
+
+    @property
+    def wanted_states(self) -> tuple[int, ...]:
+        """The atoms of _NET_WM_STATE that the program has set before it was mapped."""
+        return atoms(self._properties.get("_NET_WM_STATE", MISSING))

@@ -1,0 +1,377 @@
+"""sommelier_shim.xwayland.window_manager.manager on a real X server; the X tools read what it did."""
+
+from __future__ import annotations
+
+import contextlib
+import struct
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from sommelier_shim.xwayland.window_manager.actions import (
+    Accept,
+    ChangeToplevel,
+    Hide,
+    MovePopup,
+    RequestState,
+    ShowPopup,
+    ShowToplevel,
+)
+from sommelier_shim.xwayland.window_manager.manager import AnotherWindowManager
+from sommelier_shim.xwayland.window_manager.window import Rectangle
+from sommelier_shim.xwayland.x11.layout import encode
+from sommelier_shim.xwayland.x11.messages import (
+    LAYOUTS,
+    Atom,
+    ChangeProperty,
+    ClientMessage,
+    ConfigureNotify,
+    ConfigureWindow,
+    CreateWindow,
+    DestroyWindow,
+    EventMask,
+    FocusIn,
+    GetInputFocus,
+    GetInputFocusReply,
+    InternAtom,
+    InternAtomReply,
+    MapWindow,
+    PropMode,
+    SendEvent,
+    UnmapWindow,
+    WindowClass,
+)
+from support.needs import need
+from support.x_manager import FIRST_SURFACE, ManagedScreen, managed_screen
+from support.x_server import LIMIT, XClient, x_server
+
+
+@pytest.fixture(scope="module")
+def display(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    with x_server(tmp_path_factory.mktemp("x")) as display:
+        yield display
+
+
+@pytest.fixture
+def screen(display: str) -> Iterator[ManagedScreen]:
+    with managed_screen(display) as screen:
+        yield screen
+
+
+@pytest.fixture
+def program(display: str) -> Iterator[XClient]:
+    with contextlib.closing(XClient(display)) as program:
+        yield program
+
+
+def _atom(client: XClient, name: str) -> int:
+    return client.call(InternAtom(False, name.encode()), InternAtomReply).atom
+
+
+def _window(client: XClient, x: int = 30, y: int = 40, width: int = 200, height: int = 100, **values: int) -> int:
+    window = client.wire.new_id()
+    mask = {"event_mask": EventMask.STRUCTURE_NOTIFY | EventMask.FOCUS_CHANGE}
+    client.wire.request(
+        CreateWindow(0, window, client.root, x, y, width, height, 3, WindowClass.INPUT_OUTPUT, 0, values | mask)
+    )
+    return window
+
+
+def _set(client: XClient, window: int, name: str, kind: str, *numbers: int) -> None:
+    data = struct.pack(f"<{len(numbers)}I", *numbers)
+    kind_atom = _atom(client, kind)
+    client.wire.request(
+        ChangeProperty(PropMode.REPLACE, window, _atom(client, name), kind_atom, 32, len(numbers), data)
+    )
+
+
+def _map(client: XClient, screen: ManagedScreen, window: int) -> int:
+    """Map a window; returns its surface."""
+    client.wire.request(MapWindow(window))
+    assert client.sync() == []
+    screen.until(lambda: window in screen.windows() and bool(screen.windows()[window].role))
+    return screen.windows()[window].surface
+
+
+def _tell(client: XClient, screen: ManagedScreen, window: int, kind: str, *numbers: int) -> None:
+    """Send the window manager a message, as programs do."""
+    data = struct.pack("<5I", *numbers, *(0,) * (5 - len(numbers)))
+    body = bytes(encode(ClientMessage(32, window, _atom(client, kind), data), LAYOUTS))
+    event = bytes([33]) + body[:1] + bytes(2) + body[1:]
+    mask = EventMask.SUBSTRUCTURE_NOTIFY | EventMask.SUBSTRUCTURE_REDIRECT
+    client.wire.request(SendEvent(False, client.root, mask, event))
+    assert client.sync() == []
+    screen.settle()
+
+
+def _tool(screen: ManagedScreen, *argv: str) -> str:
+    need(argv[0], packages="x11-utils")
+    screen.settle()
+    done = subprocess.run(
+        [argv[0], "-display", screen.display, *argv[1:]], capture_output=True, text=True, timeout=LIMIT, check=True
+    )
+    return done.stdout
+
+
+def test_the_tools_see_a_window_manager(screen: ManagedScreen) -> None:
+    said = _tool(screen, "xprop", "-root", "_NET_SUPPORTING_WM_CHECK", "_NET_SUPPORTED", "_NET_CLIENT_LIST")
+    assert "_NET_WM_STATE_FULLSCREEN" in said
+    check = said.splitlines()[0].rpartition(" ")[2]
+    assert '_NET_WM_NAME(UTF8_STRING) = "LG3D"' in _tool(screen, "xprop", "-id", check, "_NET_WM_NAME")
+
+
+def test_a_second_window_manager_is_told(screen: ManagedScreen, display: str) -> None:
+    with pytest.raises(AnotherWindowManager), managed_screen(display):
+        pass
+
+
+def test_xterm_becomes_a_toplevel_with_its_title_and_class(screen: ManagedScreen, tmp_path: Path) -> None:
+    need("xterm", packages="xterm")
+    screen.start("xterm", "-title", "Shell in a box", home=tmp_path)
+    screen.until(lambda: bool(screen.actions(ShowToplevel)))
+    [shown] = screen.actions(ShowToplevel)
+    assert isinstance(shown, ShowToplevel)
+    assert (shown.surface, shown.toplevel.title, shown.toplevel.application) == (
+        FIRST_SURFACE,
+        "Shell in a box",
+        "XTerm",
+    )
+    assert shown.toplevel.is_decorated
+    assert min(shown.toplevel.minimum) > 0
+    [window] = [one for one in screen.windows().values() if one.role]
+    said = _tool(screen, "xprop", "-id", hex(window.number), "WM_STATE")
+    assert "window state: Normal" in said
+
+
+def test_a_window_without_a_place_of_its_own_is_centered(screen: ManagedScreen, program: XClient) -> None:
+    screen.apply([Rectangle(100, 50, 600, 400)], call=screen.manager.outputs_changed)
+    window = _window(program)
+    _map(program, screen, window)
+    assert screen.windows()[window].place == Rectangle(300, 200, 200, 100)
+    read = _tool(screen, "xwininfo", "-id", hex(window))
+    assert "upper-left X:  300" in read
+    assert "Border width: 0" in read
+
+
+def test_a_menu_is_a_popup_at_its_place_in_its_window(screen: ManagedScreen, program: XClient) -> None:
+    parent = _window(program)
+    surface = _map(program, screen, parent)
+    place = screen.windows()[parent].place
+    menu = _window(program, place.x + 7, place.y - 9, 50, 60, override_redirect=1)
+    popup = _map(program, screen, menu)
+    assert screen.done[-1] == ShowPopup(popup, surface, 7, -9, 50, 60)
+    program.wire.request(ConfigureWindow(menu, {"x": place.x + 70, "height": 80}))
+    assert program.sync() == []
+    screen.until(lambda: bool(screen.actions(MovePopup)))
+    assert screen.actions(MovePopup) == [MovePopup(popup, 70, -9, 50, 80)]
+    program.wire.request(UnmapWindow(menu))
+    assert program.sync() == []
+    screen.until(lambda: bool(screen.actions(Hide)))
+    assert screen.actions(Hide) == [Hide(popup)]
+
+
+def test_popups_disappear_before_their_window(screen: ManagedScreen, program: XClient) -> None:
+    parent = _window(program)
+    surface = _map(program, screen, parent)
+    popups = [_map(program, screen, _window(program, override_redirect=1)) for _ in range(3)]
+    program.wire.request(DestroyWindow(parent))
+    assert program.sync() == []
+    screen.until(lambda: len(screen.actions(Hide)) == 4)
+    hidden = [action.surface for action in screen.actions(Hide) if isinstance(action, Hide)]
+    assert sorted(hidden[:3]) == sorted(popups)
+    assert hidden[3] == surface
+
+
+def test_an_override_redirect_window_without_another_is_a_toplevel(screen: ManagedScreen, program: XClient) -> None:
+    surface = _map(program, screen, _window(program, override_redirect=1))
+    [shown] = screen.actions(ShowToplevel)
+    assert isinstance(shown, ShowToplevel)
+    assert shown.surface == surface
+
+
+def test_a_dialog_has_its_parent(screen: ManagedScreen, program: XClient) -> None:
+    parent, dialog = _window(program), _window(program)
+    surface = _map(program, screen, parent)
+    _set(program, dialog, "WM_TRANSIENT_FOR", "WINDOW", parent)
+    _map(program, screen, dialog)
+    shown = screen.actions(ShowToplevel)[-1]
+    assert isinstance(shown, ShowToplevel)
+    assert shown.toplevel.parent == surface
+
+
+def test_windows_that_are_dialogs_of_each_other_do_no_harm(screen: ManagedScreen, program: XClient) -> None:
+    first, second = _window(program), _window(program)
+    _set(program, first, "WM_TRANSIENT_FOR", "WINDOW", second)
+    _set(program, second, "WM_TRANSIENT_FOR", "WINDOW", first)
+    one, other = _map(program, screen, first), _map(program, screen, second)
+    for surface in (one, other, one):
+        screen.apply(surface, 0, 0, frozenset({"activated"}), call=screen.manager.toplevel_configured)
+    screen.settle()
+
+
+def test_a_new_title_reaches_the_host(screen: ManagedScreen, program: XClient) -> None:
+    window = _window(program)
+    _map(program, screen, window)
+    program.wire.request(ChangeProperty(PropMode.REPLACE, window, Atom.WM_NAME, Atom.STRING, 8, 3, b"new"))
+    assert program.sync() == []
+    screen.until(lambda: bool(screen.actions(ChangeToplevel)))
+    changed = screen.actions(ChangeToplevel)[-1]
+    assert isinstance(changed, ChangeToplevel)
+    assert changed.toplevel.title == "new"
+
+
+def test_the_host_resizes_a_window_and_gets_its_acceptance(screen: ManagedScreen, program: XClient) -> None:
+    window = _window(program)
+    surface = _map(program, screen, window)
+    screen.done.clear()
+    screen.apply(surface, 0, 0, frozenset({"activated"}), call=screen.manager.toplevel_configured)
+    assert screen.done == [Accept(surface)]
+    states = frozenset({"activated", "maximized"})
+    screen.apply(surface, 640, 480, states, call=screen.manager.toplevel_configured)
+    assert screen.done == [Accept(surface)]
+    screen.until(lambda: len(screen.done) == 2)
+    while (event := program.event(ConfigureNotify)).width != 640:
+        pass
+    assert (event.width, event.height) == (640, 480)
+    said = _tool(screen, "xprop", "-id", hex(window), "_NET_WM_STATE")
+    assert all(f"_NET_WM_STATE_{state}" in said for state in ("MAXIMIZED_VERT", "MAXIMIZED_HORZ", "FOCUSED"))
+    program.wire.request(ConfigureWindow(window, {"width": 50}))
+    assert program.sync() == []
+    screen.settle()
+    assert screen.windows()[window].place.width == 640
+
+
+def test_the_focus_follows_the_host(screen: ManagedScreen, program: XClient) -> None:
+    first, second = _window(program), _window(program)
+    one, other = _map(program, screen, first), _map(program, screen, second)
+    for surface, window in ((one, first), (other, second)):
+        screen.apply(surface, 0, 0, frozenset({"activated"}), call=screen.manager.toplevel_configured)
+        screen.settle()
+        assert program.event(FocusIn).event == window
+        assert program.call(GetInputFocus(), GetInputFocusReply).focus == window
+        assert f"window id # {hex(window)}" in _tool(screen, "xprop", "-root", "_NET_ACTIVE_WINDOW")
+    screen.apply(other, 0, 0, frozenset(), call=screen.manager.toplevel_configured)
+    screen.settle()
+    assert program.call(GetInputFocus(), GetInputFocusReply).focus == 0
+
+
+def test_a_window_with_an_input_model_of_its_own_gets_a_message(screen: ManagedScreen, program: XClient) -> None:
+    """ICCCM's globally active model: no focus, but WM_TAKE_FOCUS, with which Java's programs take it themselves."""
+    window = _window(program)
+    _set(program, window, "WM_HINTS", "WM_HINTS", 1, 0, 0, 0, 0, 0, 0, 0, 0)
+    take = _atom(program, "WM_TAKE_FOCUS")
+    _set(program, window, "WM_PROTOCOLS", "ATOM", take)
+    surface = _map(program, screen, window)
+    screen.apply(surface, 0, 0, frozenset({"activated"}), call=screen.manager.toplevel_configured)
+    screen.settle()
+    assert struct.unpack("<I", program.event(ClientMessage).data[:4]) == (take,)
+    assert program.call(GetInputFocus(), GetInputFocusReply).focus != window
+
+
+def test_a_window_is_closed_as_it_wishes_or_else_killed(
+    screen: ManagedScreen, program: XClient, display: str
+) -> None:
+    window = _window(program)
+    delete = _atom(program, "WM_DELETE_WINDOW")
+    _set(program, window, "WM_PROTOCOLS", "ATOM", delete)
+    screen.apply(_map(program, screen, window), call=screen.manager.close)
+    assert struct.unpack("<I", program.event(ClientMessage).data[:4]) == (delete,)
+    with contextlib.closing(XClient(display)) as stubborn:
+        screen.apply(_map(stubborn, screen, _window(stubborn)), call=screen.manager.close)
+        with pytest.raises((AssertionError, ConnectionError)):
+            stubborn.event(FocusIn)
+
+
+STATES = [
+    ("_NET_WM_STATE", (1, "_NET_WM_STATE_FULLSCREEN"), ["set_fullscreen"]),
+    ("_NET_WM_STATE", (0, "_NET_WM_STATE_FULLSCREEN"), []),
+    ("_NET_WM_STATE", (2, "_NET_WM_STATE_FULLSCREEN"), ["set_fullscreen"]),
+    (
+        "_NET_WM_STATE",
+        (1, "_NET_WM_STATE_MAXIMIZED_VERT", "_NET_WM_STATE_MAXIMIZED_HORZ"),
+        ["set_maximized"],
+    ),
+    ("_NET_WM_STATE", (1, "_NET_WM_STATE_MAXIMIZED_VERT"), []),
+    ("_NET_WM_STATE", (1, "_NET_WM_STATE_DEMANDS_ATTENTION"), ["demand_attention"]),
+    ("_NET_WM_STATE", (7, "_NET_WM_STATE_FULLSCREEN"), []),
+    ("_NET_ACTIVE_WINDOW", (2,), ["activate"]),
+    ("WM_CHANGE_STATE", (3,), ["set_minimized"]),
+    ("WM_CHANGE_STATE", (1,), []),
+    ("_NET_WM_MOVERESIZE", (10, 10, 8), ["move"]),
+    ("_NET_WM_MOVERESIZE", (10, 10, 4), ["resize"]),
+    ("_NET_WM_MOVERESIZE", (10, 10, 11), []),
+]
+
+
+@pytest.mark.parametrize(("kind", "words", "expected"), STATES, ids=range(len(STATES)))
+def test_a_program_asks_for_a_state(
+    screen: ManagedScreen, program: XClient, kind: str, words: tuple[int | str, ...], expected: list[str]
+) -> None:
+    window = _window(program)
+    surface = _map(program, screen, window)
+    numbers = [word if isinstance(word, int) else _atom(program, word) for word in words]
+    _tell(program, screen, window, kind, *numbers)
+    assert screen.actions(RequestState) == [
+        RequestState(surface, what, 10 if what == "resize" else 0) for what in expected
+    ]
+
+
+def test_every_edge_of_a_resize(screen: ManagedScreen, program: XClient) -> None:
+    window = _window(program)
+    _map(program, screen, window)
+    for direction in range(8):
+        _tell(program, screen, window, "_NET_WM_MOVERESIZE", 0, 0, direction)
+    edges = [action.edge for action in screen.actions(RequestState) if isinstance(action, RequestState)]
+    top, bottom, left, right = 1, 2, 4, 8
+    assert edges == [top | left, top, top | right, right, bottom | right, bottom, bottom | left, left]
+
+
+def test_a_window_begins_as_it_asked(screen: ManagedScreen, program: XClient) -> None:
+    window = _window(program)
+    _set(program, window, "_NET_WM_STATE", "ATOM", _atom(program, "_NET_WM_STATE_FULLSCREEN"))
+    _map(program, screen, window)
+    shown = screen.actions(ShowToplevel)[-1]
+    assert isinstance(shown, ShowToplevel)
+    assert shown.is_fullscreen
+
+
+def test_a_window_comes_back_after_it_was_hidden(screen: ManagedScreen, program: XClient) -> None:
+    window = _window(program)
+    _map(program, screen, window)
+    program.wire.request(UnmapWindow(window))
+    assert program.sync() == []
+    screen.until(lambda: bool(screen.actions(Hide)))
+    assert "Withdrawn" in _tool(screen, "xprop", "-id", hex(window), "WM_STATE")
+    again = _map(program, screen, window)
+    assert again == FIRST_SURFACE + 1
+    assert len(screen.actions(ShowToplevel)) == 2
+
+
+def test_the_lists_on_the_root_window(screen: ManagedScreen, program: XClient) -> None:
+    first, second = _window(program), _window(program)
+    one = _map(program, screen, first)
+    _map(program, screen, second)
+    screen.apply(one, 0, 0, frozenset({"activated"}), call=screen.manager.toplevel_configured)
+    said = _tool(screen, "xprop", "-root", "_NET_CLIENT_LIST", "_NET_CLIENT_LIST_STACKING").splitlines()
+    assert said[0].endswith(f"# {hex(first)}, {hex(second)}")
+    assert said[1].endswith(f"# {hex(second)}, {hex(first)}")
+
+
+def test_hostile_windows_end_nothing(screen: ManagedScreen, program: XClient) -> None:
+    """Sizes of 1 and 65535, places beyond the screen, lies about surfaces, and windows that are gone at once."""
+    for x, y, width, height in ((-32768, -32768, 1, 1), (32767, 0, 32767, 32767), (0, 0, 65535, 1)):
+        window = _window(program, x, y, width, height)
+        _map(program, screen, window)
+        _tell(program, screen, window, "WL_SURFACE_ID", 0xFFFFFFFF)
+        _tell(program, screen, window, "WL_SURFACE_SERIAL", 1, 2)
+        _tell(program, screen, window, "_NET_WM_STATE", 1, 0xFFFFFFFF, 0xFFFFFFFF)
+    for _ in range(50):
+        window = _window(program)
+        program.wire.request(MapWindow(window))
+        program.wire.request(DestroyWindow(window))
+    assert program.sync() == []
+    screen.settle()
+    screen.settle()
+    assert len([one for one in screen.windows().values() if one.is_managed]) == 3
