@@ -10,8 +10,9 @@ the leash of a new connector. The program exits when the control socket is close
 :mod:`sommelier_shim.daemon.connectors` is the other side.
 
 On the leash, the request ``PID PATH`` asks for a connection to PATH for the client process PID; the answer is four
-zero bytes and the connection, or an errno. The connector then takes the name of that process. ``SETTLE`` is the
-last request: the connector becomes a shell, which takes a third of the memory.
+zero bytes and the connection, or an errno. ``SETTLE`` is the last request: the connector becomes a shell, which
+takes a third of the memory, and takes the name of the client process. The name comes that late because it would
+make a new connection a fifth slower.
 """
 
 from __future__ import annotations
@@ -73,15 +74,15 @@ def _wait_for_connectors() -> None:
 
 def _serve(leash: _socket.socket) -> None:
     """Run one connector: answer the requests on its leash."""
-    name = _OWN_NAME
+    client = b""
     while True:
         message = leash.recv(256)
         if not message:
             posix._exit(0)
         if message == SETTLE:
-            _become_shell(leash, name)
+            _become_shell(leash, _name_of(client))
             continue
-        pid, _, path = message.partition(b" ")
+        client, _, path = message.partition(b" ")
         sock = _socket.socket(_socket.AF_UNIX, _socket.SOCK_STREAM | _socket.SOCK_NONBLOCK)
         try:
             sock.connect(path)
@@ -89,8 +90,6 @@ def _serve(leash: _socket.socket) -> None:
         except OSError as error:
             _answer(leash, error.errno or 0)
         sock.close()
-        name = _name_of(pid)
-        _name(name)
 
 
 def _become_shell(leash: _socket.socket, name: bytes) -> None:
@@ -100,7 +99,7 @@ def _become_shell(leash: _socket.socket, name: bytes) -> None:
     try:
         posix.execve(_SHELL, [b"sh", b"-c", _SCRIPT, b"sommelier-connector", name], {})
     except OSError:
-        pass
+        _name(name)
 
 
 def _answer(leash: _socket.socket, number: int, sock: _socket.socket | None = None) -> None:

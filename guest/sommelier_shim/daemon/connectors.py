@@ -244,7 +244,7 @@ class Connectors:
         self._is_useless = not self.is_proven
 
     def _settle(self) -> None:
-        """Turn connectors with a client into shells, and end those without: their process names would mislead."""
+        """Turn connectors with a client into shells, and end those without."""
         self._timer = None
         recent, self._recent = self._recent, {}
         for connector in recent:
