@@ -16,16 +16,23 @@ from guestlink import __version__
 from guestlink.errors import GuestlinkError, report, run_command
 from guestlink.logs import setup_logging
 from guestlink.private_directory import make_runtime_directory
-from guestlink.sockets import activated_sockets
+from guestlink.sockets import PeerPolicy, activated_sockets
 from sommelier_shim import options
 from sommelier_shim.channel.unix_socket import SocketChannel
 from sommelier_shim.daemon.children import RunningProgram, start_program
 from sommelier_shim.daemon.connectors import Connectors, connect_directly
 from sommelier_shim.daemon.display_socket import DisplaySocket, is_socket
 from sommelier_shim.daemon.host_link import HostLink
-from sommelier_shim.daemon.loop import Loop
+from sommelier_shim.daemon.log_limit import LogLimit
+from sommelier_shim.daemon.loop import READABLE, Loop
 from sommelier_shim.daemon.proxy import Proxy
-from sommelier_shim.daemon.proxy_server import ProxyServer, raise_descriptor_limit
+from sommelier_shim.daemon.proxy_server import (
+    CLIENT_LIMIT,
+    CONTAINER_CLIENT_LIMIT,
+    ProxyServer,
+    limit_memory,
+    raise_descriptor_limit,
+)
 from sommelier_shim.daemon.service import ServiceManager
 from sommelier_shim.daemon.status import StatusServer
 
@@ -60,6 +67,9 @@ def _main(argv: list[str]) -> int:
     if not (asked.parent or asked.program or asked.client_fd >= 0):
         raise GuestlinkError("nothing to do", hint="give a program to run, or --parent to serve a socket")
     raise_descriptor_limit()
+    if asked.for_container:
+        limit_memory()
+        logging.getLogger().handlers[0].addFilter(LogLimit())  # standard error
     application = _Application(asked, os.environ)
     try:
         return application.run()
@@ -73,7 +83,8 @@ class _Application:
     def __init__(self, asked: options.Options, environ: Mapping[str, str]) -> None:
         config = asked.config
         path = options.host_path(config, environ, nested=not asked.parent, is_socket=is_socket)
-        if asked.parent and path == options.socket_path(config[options.SOCKET], environ):
+        own = asked.parent and asked.listen_fd < 0
+        if own and path == options.socket_path(config[options.SOCKET], environ):
             raise GuestlinkError(
                 f"{path} cannot be both the host's socket and our own", hint="choose another name with --socket"
             )
@@ -81,7 +92,8 @@ class _Application:
         self._environ = environ
         self._loop = Loop()
         self._path = path
-        self._proxy = Proxy(config, environ)
+        on_host = bool(asked.for_container)
+        self._proxy = Proxy(config, environ, on_host=on_host)
         self._host = HostLink(
             self._loop,
             SocketChannel(path),
@@ -92,7 +104,16 @@ class _Application:
         )
         self._connectors = Connectors(self._loop)
         connect = self._connectors.connect if asked.client_fd < 0 else connect_directly
-        self._server = ProxyServer(self._loop, self._host, self._proxy.routes, self._proxy.failed, connect)
+        # Who may reach a container's socket is decided by the directory in which the caller has put it.
+        self._server = ProxyServer(
+            self._loop,
+            self._host,
+            self._proxy.routes,
+            self._proxy.failed,
+            connect,
+            allowed=PeerPolicy() if on_host else None,
+            limit=CONTAINER_CLIENT_LIMIT if on_host else CLIENT_LIMIT,
+        )
         self._trouble: str | None = None
         self._manager = ServiceManager(self._loop, config[options.SD_NOTIFY])
         self._status: StatusServer | None = None
@@ -108,8 +129,11 @@ class _Application:
         """
         for number in _SIGNALS:
             self._loop.on_signals((number,), partial(self._signalled, number))
+        if self._asked.lifeline_fd >= 0:
+            os.set_inheritable(self._asked.lifeline_fd, False)
+            self._loop.add(self._asked.lifeline_fd, READABLE, lambda _: self._drain())
         if self._asked.client_fd >= 0:
-            self._server.serve(_adopted(self._asked.client_fd), self._loop.stop)
+            self._server.serve(_adopted(self._asked.client_fd, "connected", "--client-fd"), self._loop.stop)
         elif self._asked.parent:
             self._start_parent()
         else:
@@ -142,7 +166,22 @@ class _Application:
 
     # -- a service -----------------------------------------------------------------------------------------------
 
+    def _drain(self) -> None:
+        """The process that has started this one ends the lifeline: serve only the present clients, then exit."""
+        self._loop.remove(self._asked.lifeline_fd)
+        self._server.stop_listening()
+        if self._server.is_empty:
+            self._loop.stop()
+        else:
+            self._server.when_empty = self._loop.stop
+
     def _start_parent(self) -> None:
+        if self._asked.listen_fd >= 0:
+            listener = _adopted(self._asked.listen_fd, "listening", "--listen-fd")
+            listener.setblocking(False)
+            self._server.listen(listener)
+            self._manager.ready()
+            return
         name = self._asked.config[options.SOCKET]
         activated = list(activated_sockets().values())
         path = options.socket_path(name, self._environ)
@@ -242,12 +281,12 @@ class _Application:
         self._loop.stop()
 
 
-def _adopted(descriptor: int) -> socket.socket:
+def _adopted(descriptor: int, kind: str, switch: str) -> socket.socket:
     try:
         sock = socket.socket(fileno=descriptor)
     except OSError as error:
         raise GuestlinkError(
-            f"descriptor {descriptor} is not a socket", hint="pass a connected Unix socket with --client-fd"
+            f"descriptor {descriptor} is not a socket", hint=f"pass a {kind} Unix socket with {switch}"
         ) from error
     os.set_inheritable(descriptor, False)
     return sock

@@ -138,6 +138,7 @@ SCHEMA: tuple[Setting[Any], ...] = (
 
 _FLAGS = ("direct_scale", "stable_scaling", "wayland_socket")
 _PLAIN = ("parent", "noop_driver", "help", "version")
+_DESCRIPTORS = ("client_fd", "listen_fd", "lifeline_fd")
 _OF_OTHERS = frozenset(
     "allow_xwayland_emulate_screen_pos_size application_id application_id_x11_property dark_frame_color "
     "data_driver drm_device enable_linux_dmabuf enable_x11_move_windows enable_xshape explicit_fence "
@@ -158,12 +159,19 @@ class Options(NamedTuple):
     :ivar parent: whether to serve a socket (``--parent``).
     :ivar program: command line of the program to run with the proxy as its display, or ().
     :ivar client_fd: descriptor of a connected client to serve, or -1.
+    :ivar listen_fd: descriptor of a listening socket to serve instead of ``--socket``, or -1.
+    :ivar lifeline_fd: descriptor of a pipe; when its other end closes, the proxy accepts no more clients, and exits
+        after the last one. -1 for none.
+    :ivar for_container: name of the container that this proxy serves from the host's side, or "".
     """
 
     config: Config
     parent: bool
     program: tuple[str, ...]
     client_fd: int
+    listen_fd: int
+    lifeline_fd: int
+    for_container: str
     help: bool
     version: bool
     warnings: tuple[str, ...]
@@ -177,7 +185,8 @@ def parse(argv: Sequence[str], environ: Mapping[str, str] = os.environ) -> Optio
     switches: dict[str, str | None] = {}
     plain: set[str] = set()
     warnings: list[str] = []
-    client_fd = -1
+    descriptors = dict.fromkeys(_DESCRIPTORS, -1)
+    for_container = ""
     keys = {setting.key for setting in SCHEMA} - set(_FLAGS)
     rest: list[str] = []
     for index, word in enumerate(argv):
@@ -192,8 +201,10 @@ def parse(argv: Sequence[str], environ: Mapping[str, str] = os.environ) -> Optio
             switches[name] = "yes"
         elif name in _PLAIN:
             plain.add(name)
-        elif name == "client_fd":
-            client_fd = _descriptor(value)
+        elif name in descriptors:
+            descriptors[name] = _descriptor(word, value)
+        elif name == "for_container" and value:
+            for_container = switches["container"] = value
         elif name == "trace" and not equals:
             switches["trace"] = "all"
         elif name in keys or name in _FLAGS:
@@ -212,16 +223,18 @@ def parse(argv: Sequence[str], environ: Mapping[str, str] = os.environ) -> Optio
             plain.add("parent")
         elif name not in _OF_OTHERS:
             warnings.append(f"there is no switch {word.partition('=')[0]}; it is passed over")
+    # On the host the caller's switches are the policy, whole: a home that both sides share may hold a file that the
+    # container has written.
     config = load(
         SCHEMA,
         section="sommelier",
-        files=standard_files("guestlink.conf", environ),
-        environ=environ,
+        files=() if for_container else standard_files("guestlink.conf", environ),
+        environ={} if for_container else environ,
         switches=switches,
     )
     return Options(
-        config, "parent" in plain, tuple(rest), client_fd, "help" in plain, "version" in plain,
-        (*warnings, *config.warnings),
+        config, "parent" in plain, tuple(rest), **descriptors, for_container=for_container, help="help" in plain,
+        version="version" in plain, warnings=(*warnings, *config.warnings),
     )  # fmt: skip
 
 
@@ -285,9 +298,10 @@ def _normalised(word: str) -> tuple[str, str, str]:
     return short.get(name, name.lstrip("-").replace("-", "_")), equals, value
 
 
-def _descriptor(text: str) -> int:
+def _descriptor(word: str, text: str) -> int:
     if not text.isdecimal():
-        raise GuestlinkError(f"--client-fd cannot be {text!r}", hint="use the number of an open descriptor")
+        switch = word.partition("=")[0]
+        raise GuestlinkError(f"{switch} cannot be {text!r}", hint="use the number of an open descriptor")
     return int(text)
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from guestlink.config import Config
@@ -80,3 +82,23 @@ def test_where_the_host_is() -> None:
         find(False, False)
     with pytest.raises(GuestlinkError, match="too long"):
         find(False, False, display="/" + "x" * 107)
+
+
+def test_on_the_host_no_file_and_no_variable_changes_the_policy(tmp_path: Path) -> None:
+    """A home that both sides share may hold a file of the container's."""
+    (tmp_path / "guestlink").mkdir()
+    (tmp_path / "guestlink/guestlink.conf").write_text("[sommelier]\nallow = zwlr_*\nclipboard = both\n")
+    environ = {"XDG_CONFIG_HOME": str(tmp_path), "SOMMELIER_SCALE": "2", "SOMMELIER_DISPLAY": "/elsewhere"}
+    asked = options.parse(["--parent", "--for-container=work", "--display=/host", "--clipboard=off"], environ)
+    config = asked.config
+    assert asked.for_container == options.container_name(config) == "work"
+    assert (config[options.ALLOW], config[options.CLIPBOARD]) == ((), "off")
+    assert (config[options.SCALE], config[options.DISPLAY]) == (1.0, "/host")
+    assert options.parse(["--parent"], environ).config[options.ALLOW] == ("zwlr_*",)
+
+
+def test_a_descriptor_is_a_number() -> None:
+    asked = _parse("--parent", "--listen-fd=7", "--lifeline-fd=8")
+    assert (asked.listen_fd, asked.lifeline_fd, asked.client_fd) == (7, 8, -1)
+    with pytest.raises(GuestlinkError, match="--listen-fd cannot be 'x'"):
+        _parse("--listen-fd=x")

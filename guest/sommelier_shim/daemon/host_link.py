@@ -15,6 +15,7 @@ import os
 import socket
 from collections.abc import Callable
 
+from guestlink.wayland_globals import SANDBOX_ENGINE, SECURITY_CONTEXT
 from sommelier_shim.channel import CompositorChannel, HostBusy, HostUnreachable
 from sommelier_shim.channel.unix_socket import SocketChannel
 from sommelier_shim.core.layouts import event, interface_layout, request
@@ -29,8 +30,6 @@ ANSWER_TIME = 10.0
 """Maximum time in seconds for the host to list its globals."""
 _BUSY_TIME = 0.05
 _REGISTRY, _SYNC, _MANAGER, _CONTEXT, _SECOND_SYNC, _UNUSED = 2, 3, 4, 5, 6, 7
-SECURITY_CONTEXT = "wp_security_context_manager_v1"
-SANDBOX_ENGINE = "org.guestlink"
 
 _ERROR = event("wl_display", "error")
 _GLOBAL, _GLOBAL_REMOVE = event("wl_registry", "global"), event("wl_registry", "global_remove")

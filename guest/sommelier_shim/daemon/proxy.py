@@ -41,11 +41,13 @@ class Proxy:
     """The settings, and the tables that follow from them.
 
     :param environ: its XDG variables give the directories of desktop entries.
+    :param on_host: whether the proxy serves a container from the host's side, where applications have launchers.
     :raises GuestlinkError: an accelerator is invalid.
     :ivar policy: decides which globals the proxy announces; :ivar limits: the limits on the present host.
     """
 
-    def __init__(self, config: Config, environ: Mapping[str, str] = os.environ) -> None:
+    def __init__(self, config: Config, environ: Mapping[str, str] = os.environ, *, on_host: bool = False) -> None:
+        self._on_host = on_host
         self._config = config
         self._environ = environ
         self._trace = Trace(config[options.TRACE]) if config[options.TRACE] else None
@@ -165,13 +167,15 @@ class Proxy:
         if host.is_chromeos:
             vm = config[options.VM_IDENTIFIER] or _token(config[options.TOKEN_FILE]) or options.DEFAULT_VM
             return identity.chromeos_naming(vm)
-        return identity.linux_naming(options.container_name(config), self._has_entry())
+        container = options.container_name(config)
+        prefix = f"guestlink-{container}-" if self._on_host else ""
+        return identity.linux_naming(container, self._has_entry(prefix))
 
-    def _has_entry(self) -> identity.EntryTest:
+    def _has_entry(self, prefix: str) -> identity.EntryTest:
         directories = [xdg.data_home(self._environ), *xdg.data_dirs(self._environ)]
 
         def has_entry(app_id: str) -> bool:
-            return any(os.path.exists(f"{path}/applications/{app_id}.desktop") for path in directories)
+            return any(os.path.exists(f"{path}/applications/{prefix}{app_id}.desktop") for path in directories)
 
         return has_entry
 

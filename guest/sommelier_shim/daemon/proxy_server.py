@@ -10,7 +10,7 @@ from collections.abc import Callable
 from functools import partial
 from typing import NamedTuple
 
-from guestlink.sockets import peer_of, same_user, terminate_peer
+from guestlink.sockets import PeerPolicy, peer_of, same_user, terminate_peer
 from sommelier_shim.channel import CompositorChannel, HostBusy, HostUnreachable, Transport
 from sommelier_shim.channel.unix_socket import SocketTransport
 from sommelier_shim.core.routes import Routes
@@ -26,6 +26,11 @@ _log = logging.getLogger(__name__)
 
 CLIENT_LIMIT = 4096
 """Maximum number of clients; each needs three descriptors, a few KB, and a process of 0.3 MB."""
+CONTAINER_CLIENT_LIMIT = 256
+"""Maximum number of clients of a proxy that serves a container from the host's side: each has a process and a
+connection of the host's."""
+CONTAINER_MEMORY_LIMIT = 512 << 20
+"""Maximum size in bytes of the data of such a proxy."""
 _ACCEPTED_AT_ONCE = 32
 _BUSY_TIME = 0.02
 _BUSY_TRIES = 500
@@ -67,6 +72,8 @@ class ProxyServer:
     :param on_failure: called with the session and a sentence when the proxy disconnects a client because of an
         error.
     :param connect: opens connections to the host.
+    :param allowed: which processes may be clients; those of this user and root by default.
+    :param limit: maximum number of clients.
     :ivar when_empty: called when the last client has left.
     :ivar failures: number of calls of ``on_failure``; :ivar served: number of sessions so far.
     """
@@ -78,6 +85,9 @@ class ProxyServer:
         make_routes: Callable[[HostLink], Routes],
         on_failure: Callable[[ProxySession, str], None],
         connect: Callable[[CompositorChannel, int, Done], None] = connect_directly,
+        *,
+        allowed: PeerPolicy | None = None,
+        limit: int = CLIENT_LIMIT,
     ) -> None:
         self._loop = loop
         self._host = host
@@ -91,7 +101,8 @@ class ProxyServer:
         self._listeners: list[socket.socket] = []
         self._sessions: dict[ProxySession, int] = {}
         self._pending: dict[socket.socket, _Waiting] = {}
-        self._allowed = same_user()
+        self._allowed = same_user() if allowed is None else allowed
+        self._limit = limit
         self._pause: Timer | None = None
         self.failures = 0
         self.served = 0
@@ -125,14 +136,18 @@ class ProxyServer:
         """The connected clients."""
         return [_info(session, pid) for session, pid in self._sessions.items()]
 
-    def close(self) -> None:
-        """Disconnect all clients and close the listening sockets."""
+    def stop_listening(self) -> None:
+        """Accept no more clients; those that are connected stay."""
         if self._pause is not None:
             self._pause.cancel()
         for listener in self._listeners:
             self._loop.remove(listener.fileno())
             listener.close()
         self._listeners.clear()
+
+    def close(self) -> None:
+        """Disconnect all clients and close the listening sockets."""
+        self.stop_listening()
         for client, waiting in list(self._pending.items()):
             if waiting.timer is not None:
                 waiting.timer.cancel()
@@ -155,8 +170,8 @@ class ProxyServer:
                 continue  # the client left before it was accepted
             peer = peer_of(client)
             refusal = self._allowed.refusal(peer)
-            if refusal is None and len(self._sessions) + len(self._pending) >= CLIENT_LIMIT:
-                refusal = f"there are {CLIENT_LIMIT} clients already"
+            if refusal is None and len(self._sessions) + len(self._pending) >= self._limit:
+                refusal = f"there are {self._limit} clients already"
             if refusal is not None:
                 _log.warning("a client is refused: %s", refusal)
                 _refuse(client, refusal)
@@ -308,3 +323,13 @@ def raise_descriptor_limit() -> None:
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     if soft != hard:
         resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+
+
+def limit_memory() -> None:
+    """Limit this process's memory to ``CONTAINER_MEMORY_LIMIT``: the clients of a container must not take the
+    host's."""
+    import resource
+
+    hard = resource.getrlimit(resource.RLIMIT_DATA)[1]
+    limit = CONTAINER_MEMORY_LIMIT if hard == resource.RLIM_INFINITY else min(hard, CONTAINER_MEMORY_LIMIT)
+    resource.setrlimit(resource.RLIMIT_DATA, (limit, hard))
