@@ -23,6 +23,8 @@ from guestlink_host.border.policies import ALLOW
 from guestlink_host.border.rate_limit import RateLimit
 from guestlink_host.border.session_sockets import SessionSocketLinks, session_sockets
 from guestlink_host.border.user_notifications import UserNotifications
+from guestlink_host.border.wayland_access import WaylandAccess, compositor_socket
+from guestlink_host.border.wayland_plan import WaylandRules
 from guestlink_host.containers.container_policies import ContainerPolicies
 from guestlink_host.containers.container_services import ContainerServices
 from guestlink_host.containers.event_log import EventLog
@@ -52,6 +54,9 @@ from guestlink_host.settings import (
     SHELL,
     SOUND,
     TERMINAL,
+    TITLE_PREFIX,
+    WAYLAND_ALLOW,
+    WAYLAND_DENY,
     control_socket,
     host_runtime_directory,
     state_directory,
@@ -141,8 +146,12 @@ def assemble(config: Config, notifier: Notifier) -> list[StartablePart]:
     def status(container: Container) -> str:
         return attachments.status(container)
 
-    def update_links() -> None:
+    def started(name: str) -> None:
         links.update()
+        wayland.add(name, containers.directory(name))
+
+    def ended(name: str) -> None:
+        wayland.remove(name)
 
     def plan_launchers() -> None:
         for guest in services.guests():
@@ -160,17 +169,26 @@ def assemble(config: Config, notifier: Notifier) -> list[StartablePart]:
         events=events,
         notifier=notifier,
         status=status,
-        started=update_links,
+        started=started,
+        ended=ended,
     )
     attachments = Attachments(config[MANAGERS], config[GPU], containers, services)
-    links = SessionSocketLinks(session_sockets(config[COMPOSITOR], config[SOUND]), services.directories)
-    parts = HostParts(config, containers, policies, services, attachments, events, notifier)
+    links = SessionSocketLinks(session_sockets(config[SOUND]), services.directories)
+    rules = WaylandRules(config[TITLE_PREFIX], config[WAYLAND_ALLOW], config[WAYLAND_DENY])
+    proxy = suite_program("sommelier", "sommelier_shim")
+    wayland = WaylandAccess(
+        *compositor_socket(config[COMPOSITOR]), private, policies.values, rules=rules, proxy=proxy
+    )
+    for key in ("wayland", "clipboard"):
+        policies.watch(key, lambda name, value: wayland.update(name))
+    parts = HostParts(config, containers, policies, services, attachments, wayland, events, notifier)
     return [
         databases,
         notifications,
         desktop,
         copies,
         requests,
+        wayland,
         services,
         HostWatch(HostMenu(data_home), names, defaults, plan_launchers),
         attachments,

@@ -6,6 +6,7 @@ from typing import NamedTuple
 
 from guestlink.config import Config
 from guestlink.service import Notifier
+from guestlink_host.border.wayland_access import WaylandAccess
 from guestlink_host.containers.container_policies import ContainerPolicies
 from guestlink_host.containers.container_services import ContainerServices
 from guestlink_host.containers.event_log import EventLog
@@ -20,6 +21,7 @@ class HostParts(NamedTuple):
     :ivar policies: what its containers may do here.
     :ivar services: serves the containers of the registry.
     :ivar attachments: the container managers.
+    :ivar wayland: the containers' Wayland sockets.
     :ivar notifier: has the daemon's status as a sentence.
     """
 
@@ -28,5 +30,6 @@ class HostParts(NamedTuple):
     policies: ContainerPolicies
     services: ContainerServices
     attachments: Attachments
+    wayland: WaylandAccess
     events: EventLog
     notifier: Notifier

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shlex
 from collections.abc import Mapping
 from pathlib import Path
@@ -34,6 +35,19 @@ def _managers(text: str) -> tuple[str, ...]:
     if bad := [word for word in words if word not in KINDS]:
         raise ValueError(f"{bad[0]!r} is not a container manager; use {', '.join(KINDS)}, or none")
     return words
+
+
+def _interfaces(text: str) -> tuple[str, ...]:
+    words = tuple(text.replace(",", " ").split())
+    if bad := [word for word in words if re.fullmatch(r"[A-Za-z0-9_*]+", word) is None]:
+        raise ValueError(f"{bad[0]!r} is not the name of an interface, as in zwlr_screencopy_*")
+    return words
+
+
+def _visible(text: str) -> str:
+    if not text.isprintable():
+        raise ValueError("use visible characters")
+    return text
 
 
 OPENER = Setting(
@@ -87,6 +101,27 @@ COMPOSITOR = Setting(
     str,
     "Wayland compositor for containers' windows: auto for the session's, off, or its socket's path",
 )
+TITLE_PREFIX = Setting(
+    "title_prefix",
+    "GUESTLINK_HOST_TITLE_PREFIX",
+    "",
+    _visible,
+    "text before the titles of containers' windows; {name} is the container's name",
+)
+WAYLAND_ALLOW = Setting[tuple[str, ...]](
+    "wayland_allow",
+    "GUESTLINK_HOST_WAYLAND_ALLOW",
+    (),
+    _interfaces,
+    "Wayland interfaces that let a program see or control others, and that containers get, as in zwlr_screencopy_*",
+)
+WAYLAND_DENY = Setting[tuple[str, ...]](
+    "wayland_deny",
+    "GUESTLINK_HOST_WAYLAND_DENY",
+    (),
+    _interfaces,
+    "Wayland interfaces that containers do not get",
+)
 SOUND = Setting(
     "sound",
     "GUESTLINK_HOST_SOUND",
@@ -119,8 +154,8 @@ PACKAGES = Setting(
 LOG_LEVEL = Setting("log_level", "GUESTLINK_LOG", "info", str, "debug, info, warning or error")
 
 SCHEMA: tuple[Setting[Any], ...] = (
-    OPENER, TERMINAL, ASK, SHELL, URL_POLICY, TERMINAL_POLICY, URL_SCHEMES, LAUNCHER_NAMES, COMPOSITOR, SOUND, GPU,
-    MANAGERS, APT, DNF, KEY, PACKAGES, LOG_LEVEL,
+    OPENER, TERMINAL, ASK, SHELL, URL_POLICY, TERMINAL_POLICY, URL_SCHEMES, LAUNCHER_NAMES, COMPOSITOR,
+    TITLE_PREFIX, WAYLAND_ALLOW, WAYLAND_DENY, SOUND, GPU, MANAGERS, APT, DNF, KEY, PACKAGES, LOG_LEVEL,
 )  # fmt: skip
 
 

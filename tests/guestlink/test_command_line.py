@@ -11,9 +11,11 @@ import pytest
 from garcon.client.cli import argument_parser as guestlink
 from guestlink.command_line import CommandLine, in_words, number
 from guestlink.errors import GuestlinkError
+from guestlink_host.border.policies import POLICIES
 from guestlink_host.control.parser import argument_parser as guestlink_host
 
 _Parser = Callable[[], CommandLine]
+_VALUES = list(dict.fromkeys(value for policy in POLICIES.values() for value in policy.values))
 PARSERS = (guestlink, guestlink_host)
 
 
@@ -40,8 +42,8 @@ def _error(parser: _Parser, words: str) -> GuestlinkError:
         (guestlink_host, "attach w --uid me", "--uid: 'me' is not a whole number from 0 to 4294967294", "attach"),
         (guestlink_host, "attach w --uid -1", "--uid: '-1' is not a whole number from 0 to 4294967294", "attach"),
         (guestlink_host, "icon work x --scale 9", "--scale: '9' is not a whole number from 1 to 4", "icon"),
-        (guestlink_host, "policy work url maybe", "policy is allow, ask or deny, not 'maybe'", "policy"),
-        (guestlink_host, "policy work ulr", "what is url, terminal or mime, not 'ulr'", "did you mean url?"),
+        (guestlink_host, "policy work url maybe", f"policy is {in_words(_VALUES)}, not 'maybe'", "policy"),
+        (guestlink_host, "policy work ulr", f"what is {in_words(list(POLICIES))}, not 'ulr'", "did you mean url?"),
         (guestlink_host, "files work --prompt --unmount", "--unmount and --prompt exclude each other", "files"),
         (guestlink, "open", "URL|FILE is missing", "guestlink open"),
         (guestlink, "open --browser", "unexpected argument '--browser'", "`guestlink open --help`"),

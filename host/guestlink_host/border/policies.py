@@ -13,6 +13,7 @@ from guestlink.config import Config, Setting
 from guestlink_host.settings import TERMINAL_POLICY, URL_POLICY
 
 ALLOW, ASK, DENY = "allow", "ask", "deny"
+PROXY, TO_HOST, TO_CONTAINER = "proxy", "to-host", "to-container"
 
 
 class Policy(NamedTuple):
@@ -35,6 +36,13 @@ POLICIES = {
     for policy in (
         Policy("url", "open URLs", (ALLOW, ASK, DENY), URL_POLICY),
         Policy("terminal", "open terminals", (ALLOW, ASK, DENY), TERMINAL_POLICY),
+        Policy("wayland", "show windows; with proxy always through a proxy", (ALLOW, PROXY, DENY), ALLOW),
+        Policy(
+            "clipboard",
+            "exchange the clipboard and drags",
+            (ALLOW, TO_HOST, TO_CONTAINER, DENY),
+            ALLOW,
+        ),
         Policy("mime", "become the default application for MIME types", (ALLOW, DENY), DENY),
     )
 }

@@ -1,8 +1,8 @@
-"""Links sockets of the host's session into containers' directories: the compositor's, and those for sound.
+"""Links sockets of the host's session for sound into containers' directories.
 
 A hard link is a second name of the same socket: it works in a directory that is mounted in a container, where a
-symbolic link would lead nowhere, and costs nothing per connection. A restarted compositor or sound server creates a
-new socket, so the daemon compares the links periodically.
+symbolic link would lead nowhere, and costs nothing per connection. A restarted sound server creates a new socket:
+the daemon compares the links periodically.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from pathlib import Path
 
 from guestlink import acl, xdg
 from guestlink.errors import GuestlinkError, reason
-from guestlink.socket_directory import COMPOSITOR, PIPEWIRE, PULSE, PULSE_COOKIE
+from guestlink.socket_directory import PIPEWIRE, PULSE, PULSE_COOKIE
 from guestlink.tasks import TaskOwner
 from guestlink_host.containers.registry import write_in_place
 
@@ -114,7 +114,7 @@ class SessionSocketLinks:
         self._tasks = TaskOwner("session sockets")
 
     async def start(self) -> None:
-        """Begin to compare the links periodically: a restarted compositor has a new socket."""
+        """Begin to compare the links periodically: a restarted sound server has a new socket."""
         self._tasks.start(self._run(), name="link")
 
     async def close(self) -> None:
@@ -133,21 +133,15 @@ class SessionSocketLinks:
             self.update()
 
 
-def session_sockets(
-    compositor: str, sound: str, environ: Mapping[str, str] = os.environ
-) -> list[SessionSocket | SoundCookie]:
+def session_sockets(sound: str, environ: Mapping[str, str] = os.environ) -> list[SessionSocket | SoundCookie]:
     """The sockets and the cookie to put into containers' directories.
 
-    :param compositor: ``auto`` for the session's, ``off`` for none, or the path of a socket.
     :param sound: ``auto`` for PulseAudio's protocol, which PipeWire serves too; ``pipewire`` for PipeWire's own
         protocol as well; ``off`` for none.
     :param environ: the session's environment.
     """
     runtime = Path(xdg.runtime_directory(environ) or "/")
     found: list[SessionSocket | SoundCookie] = []
-    display = environ.get("WAYLAND_DISPLAY", "") if compositor == "auto" else compositor
-    if display and compositor != "off":
-        found.append(SessionSocket(COMPOSITOR, runtime / display, "windows of containers cannot be shown"))
     if sound == "off" or not xdg.runtime_directory(environ):
         return found
     quiet = "containers have no sound"

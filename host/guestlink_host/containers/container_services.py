@@ -32,7 +32,8 @@ class ContainerServices:
     :param events: gets every event of a container.
     :param notifier: shows how many containers are registered.
     :param status: returns a container's status at its manager.
-    :param started: is called when one more container's directory can be used.
+    :param started: is called with a container's name when its directory can be used.
+    :param ended: is called with a container's name before its directory is removed.
     """
 
     def __init__(
@@ -45,7 +46,8 @@ class ContainerServices:
         events: EventLog,
         notifier: Notifier,
         status: Callable[[Container], str],
-        started: Callable[[], None],
+        started: Callable[[str], None],
+        ended: Callable[[str], None],
     ) -> None:
         self._containers = containers
         self._private = private
@@ -55,6 +57,7 @@ class ContainerServices:
         self._notifier = notifier
         self._status = status
         self._started = started
+        self._ended = ended
         self._services: dict[str, ContainerService] = {}
         self._changing = asyncio.Lock()
         self._numbers = itertools.count(1)
@@ -67,7 +70,7 @@ class ContainerServices:
                 await self._start(container)
             except GuestlinkError as error:
                 _log.error("%s cannot be served: %s", container.name, error)
-                self._tasks.start(self[container.name].keep_trying(), name=f"listen for {container.name}")
+                self._tasks.start(self._keep_trying(container.name), name=f"listen for {container.name}")
         self._show_status()
 
     async def close(self) -> None:
@@ -107,6 +110,7 @@ class ContainerServices:
             except BaseException:
                 service = self._services.pop(container.name)
                 await service.close()
+                self._ended(container.name)
                 self._containers.remove(container.name)
                 service.guest.publisher.leave()
                 raise
@@ -122,6 +126,7 @@ class ContainerServices:
             container = self._containers[name]
             service = self._services.pop(container.name)
             await service.close()
+            self._ended(container.name)
             try:
                 # Launchers first: if that fails, the container is still known and the user can repeat the command.
                 await self._publisher(container.name).remove_files()
@@ -131,6 +136,10 @@ class ContainerServices:
                 raise
             service.guest.publisher.leave()
         self._show_status()
+
+    async def _keep_trying(self, name: str) -> None:
+        await self[name].keep_trying()
+        self._started(name)
 
     async def _start(self, container: Container) -> None:
         """Begin to serve a container.
@@ -153,7 +162,7 @@ class ContainerServices:
         guest.start()
         self._services[name] = service
         await service.listen()
-        self._started()
+        self._started(name)
 
     def _event(self, container: str, what: str, detail: str) -> None:
         self._events.append(container, what, detail)

@@ -11,11 +11,12 @@ from pathlib import Path
 
 import pytest
 
-from guestlink_host.border.session_sockets import COMPOSITOR as NAME
+from guestlink.socket_directory import PULSE as NAME
 from guestlink_host.border.session_sockets import SessionSocket, SoundCookie, session_sockets
 
 
 def _serve(path: Path) -> socket.socket:
+    path.parent.mkdir(exist_ok=True)
     server = socket.socket(socket.AF_UNIX)
     server.bind(str(path))
     server.listen()
@@ -39,11 +40,9 @@ def directory(tmp_path: Path) -> Iterator[Path]:
     assert [path.name for path in directory.iterdir() if path.name.startswith(".")] == []
 
 
-def _sockets(
-    tmp_path: Path, compositor: str = "auto", sound: str = "off", **environ: str
-) -> list[SessionSocket | SoundCookie]:
-    values = {"XDG_RUNTIME_DIR": str(tmp_path), "WAYLAND_DISPLAY": "wayland-7"} | environ
-    return session_sockets(compositor, sound, values)
+def _sockets(tmp_path: Path, sound: str = "auto", **environ: str) -> list[SessionSocket | SoundCookie]:
+    cookie = environ.pop("PULSE_COOKIE", str(tmp_path / "none"))
+    return session_sockets(sound, {"XDG_RUNTIME_DIR": str(tmp_path), "PULSE_COOKIE": cookie} | environ)
 
 
 class _Links:
@@ -51,46 +50,35 @@ class _Links:
 
     def __init__(self, sockets: list[SessionSocket | SoundCookie]) -> None:
         self._sockets = sockets
-        self.wanted = bool(sockets)
 
     def update(self, directory: Path) -> None:
         for each in self._sockets:
             each.update({directory: ()})
 
 
-def _compositor(tmp_path: Path, setting: str = "auto") -> _Links:
-    return _Links(_sockets(tmp_path, setting))
+def _sound(tmp_path: Path) -> _Links:
+    return _Links(_sockets(tmp_path))
 
 
-def test_it_reaches_the_compositor_under_another_name(tmp_path: Path, directory: Path) -> None:
-    with _serve(tmp_path / "wayland-7") as server:
-        compositor = _compositor(tmp_path)
-        compositor.update(directory)
-        compositor.update(directory)
+def test_it_reaches_the_sound_server_under_another_name(tmp_path: Path, directory: Path) -> None:
+    with _serve(tmp_path / "pulse/native") as server:
+        sound = _sound(tmp_path)
+        sound.update(directory)
+        sound.update(directory)
         assert _reaches(directory / NAME, server)
 
 
-def test_a_compositor_that_is_started_again_is_followed(tmp_path: Path, directory: Path) -> None:
-    compositor = _compositor(tmp_path)
-    compositor.update(directory)
+def test_a_sound_server_that_is_started_again_is_followed(tmp_path: Path, directory: Path) -> None:
+    sound = _sound(tmp_path)
+    sound.update(directory)
     assert not (directory / NAME).exists()
     for _ in range(2):
-        (tmp_path / "wayland-7").unlink(missing_ok=True)
-        with _serve(tmp_path / "wayland-7") as server:
-            compositor.update(directory)
+        (tmp_path / "pulse/native").unlink(missing_ok=True)
+        with _serve(tmp_path / "pulse/native") as server:
+            sound.update(directory)
             assert _reaches(directory / NAME, server)
-    (tmp_path / "wayland-7").unlink()
-    compositor.update(directory)
-
-
-def test_a_path_may_be_set_and_off_means_off(tmp_path: Path, directory: Path) -> None:
-    with _serve(tmp_path / "other") as server:
-        off = _compositor(tmp_path, "off")
-        off.update(directory)
-        assert not off.wanted
-        assert not (directory / NAME).exists()
-        _compositor(tmp_path, str(tmp_path / "other")).update(directory)
-        assert _reaches(directory / NAME, server)
+    (tmp_path / "pulse/native").unlink()
+    sound.update(directory)
 
 
 def test_another_file_system_is_reported_once(
@@ -100,24 +88,23 @@ def test_another_file_system_is_reported_once(
     if not shared.is_dir() or shared.stat().st_dev == tmp_path.stat().st_dev:
         pytest.skip("there is only one file system")
     caplog.set_level(logging.WARNING)
-    with _serve(tmp_path / "wayland-7"):
-        compositor = _compositor(tmp_path)
-        compositor.update(shared)
-        compositor.update(shared)
+    with _serve(tmp_path / "pulse/native"):
+        sound = _sound(tmp_path)
+        sound.update(shared)
+        sound.update(shared)
     assert caplog.text.count("cannot be linked") == 1
     assert not (shared / NAME).exists()
 
 
 def test_sound_goes_with_its_cookie_and_pipewire_only_when_asked_for(tmp_path: Path, directory: Path) -> None:
-    (tmp_path / "pulse").mkdir()
     (tmp_path / "cookie").write_bytes(b"c" * 300)
     environ = {"PULSE_COOKIE": str(tmp_path / "cookie")}
     with _serve(tmp_path / "pulse/native") as pulse, _serve(tmp_path / "pipewire-0") as pipewire:
-        _Links(_sockets(tmp_path, "off", "auto", **environ)).update(directory)
+        _Links(_sockets(tmp_path, "auto", **environ)).update(directory)
         assert _reaches(directory / "pulse", pulse)
         assert (directory / "pulse-cookie").read_bytes() == b"c" * 256
         assert not (directory / "pipewire-0").exists()
-        _Links(_sockets(tmp_path, "off", "pipewire", **environ)).update(directory)
+        _Links(_sockets(tmp_path, "pipewire", **environ)).update(directory)
         assert _reaches(directory / "pipewire-0", pipewire)
 
 
@@ -125,10 +112,10 @@ def test_users_of_id_mapped_containers_may_use_the_socket_and_others_may_not(tmp
     others = [tmp_path / name for name in ("one", "two")]
     for directory in others:
         directory.mkdir()
-    with _serve(tmp_path / "wayland-7"):
+    with _serve(tmp_path / "pulse/native"):
         for socket_ in _sockets(tmp_path):
             socket_.update({others[0]: (100000, 101000), others[1]: (201000,)})
-        listed = os.getxattr(tmp_path / "wayland-7", "system.posix_acl_access")
+        listed = os.getxattr(tmp_path / "pulse/native", "system.posix_acl_access")
         entries = list(struct.iter_unpack("<HHI", listed[4:]))
         assert [(uid, bits) for tag, bits, uid in entries if tag == 2] == [(100000, 6), (101000, 6), (201000, 6)]
-        assert os.stat(tmp_path / "wayland-7").st_mode & 0o002 == 0
+        assert os.stat(tmp_path / "pulse/native").st_mode & 0o002 == 0

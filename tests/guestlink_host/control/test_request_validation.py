@@ -39,8 +39,8 @@ def test_only_a_whole_number_is_one(value: object) -> None:
 
 async def test_a_field_that_the_daemon_does_not_know_is_refused(host: Host) -> None:
     await host.add()
-    with pytest.raises(GuestlinkError, match="does not know the field 'clipboard'") as caught:
-        await host.ask("policy", name="demo", clipboard="deny", url="allow")
+    with pytest.raises(GuestlinkError, match="does not know the field 'telepathy'") as caught:
+        await host.ask("policy", name="demo", telepathy="deny", url="allow")
     assert caught.value.hint == ONE_VERSION
     assert (await host.ask("policy", name="demo"))["url"] != "deny"
 
