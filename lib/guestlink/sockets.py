@@ -41,7 +41,7 @@ class Peer(NamedTuple):
         if self.cid is not None:
             return f"context id {self.cid}"
         if self.uid is not None:
-            return f"uid {self.uid} (pid {self.pid})"
+            return f"uid {self.uid}" + (f" (pid {self.pid})" if self.pid is not None else "")
         return self.host or "an unknown peer"
 
 
@@ -214,6 +214,9 @@ def listen(address: Address, *, mode: int = 0o600, backlog: int = 128) -> socket
                 f"{address} is in use", hint="stop the program that serves it, or choose another address"
             ) from error
         raise GuestlinkError(f"cannot listen on {address}: {network_reason(error)}") from error
+    except TypeError as error:  # The host's name is no text that a resolver takes.
+        sock.close()
+        raise GuestlinkError(f"cannot listen on {str(address)!a}: there is no such host") from error
     except BaseException:
         sock.close()
         raise

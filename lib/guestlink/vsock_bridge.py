@@ -7,32 +7,21 @@ packaging.md §5.4). A bridge works between any two addresses; tests use this wh
 
 from __future__ import annotations
 
-import asyncio
-import contextlib
-import logging
 import socket
 
+from guestlink.acceptor import Acceptor
 from guestlink.address import Address, VsockAddress
-from guestlink.errors import GuestlinkError, reason
+from guestlink.relay import relay
 from guestlink.sockets import AddressInUse, PeerPolicy, connect_soon, listen, peer_of
-from guestlink.tasks import TaskOwner
 
-_log = logging.getLogger(__name__)
-
-CHUNK = 64 * 1024
-"""Bytes copied at a time; also what a connection buffers in each direction."""
 CONNECTION_LIMIT = 128
 """Connections at a time; a host opens one or two."""
-_ACCEPT_PAUSE = 0.2
-"""Seconds to wait after a failed accept."""
 
 
 class Bridge:
-    """Accepts connections and relays each to a target.
+    """Accepts connections and relays each to a target (:func:`~guestlink.relay.relay`).
 
-    Each direction has a buffer of :data:`CHUNK` bytes and is read again only when the other side has taken it. The
-    directions end separately: after an end of file the other side gets all data, then an end of file. A connection
-    whose target cannot be reached is closed.
+    A connection whose target cannot be reached is closed.
 
     :param listener: a listening, non-blocking socket; the bridge closes it.
     :param target: the address that each accepted connection is relayed to.
@@ -40,86 +29,35 @@ class Bridge:
     """
 
     def __init__(self, listener: socket.socket, target: Address, policy: PeerPolicy) -> None:
-        self._listener = listener
         self._target = target
         self._policy = policy
-        self._tasks = TaskOwner(f"bridge to {target}")
-        self._connections: set[socket.socket] = set()
-        self._said = ""
+        self._acceptor = Acceptor(listener, str(target), self._carry, refusal=self._refusal)
 
     def start(self) -> None:
         """Begin to accept."""
-        self._tasks.start(self._accept(), name="accept")
+        self._acceptor.start()
 
     async def close(self) -> None:
         """Stop accepting and close every connection."""
-        await self._tasks.close()
-        while self._connections:  # Connections of tasks that were cancelled before they ran.
-            self._connections.pop().close()
-        self._listener.close()
+        await self._acceptor.close()
 
     def __len__(self) -> int:
         """How many connections are open."""
-        return len(self._connections)
+        return len(self._acceptor)
 
-    async def _accept(self) -> None:
-        loop = asyncio.get_running_loop()
-        while True:
-            try:
-                connection, _ = await loop.sock_accept(self._listener)
-            except OSError as error:
-                # Mostly too many open descriptors; connections that close free some.
-                self._warn(f"cannot accept connections to {self._target}: {reason(error)}")
-                await asyncio.sleep(_ACCEPT_PAUSE)
-                continue
-            connection.setblocking(False)
-            if refusal := self._refusal(connection):
-                self._warn(f"refused a connection to {self._target}: {refusal}")
-                connection.close()
-                continue
-            self._connections.add(connection)
-            self._tasks.start(self._carry(connection), name="carry a connection")
-
-    def _refusal(self, connection: socket.socket) -> str | None:
-        if len(self._connections) >= CONNECTION_LIMIT:
+    def _refusal(self, connection: socket.socket) -> str:
+        if len(self) >= CONNECTION_LIMIT:
             return f"there are {CONNECTION_LIMIT} already"
         try:
-            return self._policy.refusal(peer_of(connection))
+            # Without the pid, so that the text of a peer that forks is the same and is logged once.
+            return self._policy.refusal(peer_of(connection)._replace(pid=None)) or ""
         except OSError:
             return "it went away"
 
     async def _carry(self, connection: socket.socket) -> None:
-        try:
-            with await connect_soon(self._target) as target:
-                self._said = ""
-                await asyncio.gather(_copy(connection, target), _copy(target, connection))
-        except GuestlinkError as error:
-            self._warn(str(error))
-        finally:
-            self._connections.discard(connection)
-            connection.close()
-
-    def _warn(self, text: str) -> None:
-        # A refused peer may retry a thousand times a second; the log gets each text once in a row.
-        if text != self._said:
-            self._said = text
-            _log.warning("%s", text)
-
-
-async def _copy(source: socket.socket, sink: socket.socket) -> None:
-    """Relay one direction until the source ends or the sink fails.
-
-    In both cases shut down the sink for writing and the source for reading; the other direction continues until it
-    ends in the same way.
-    """
-    loop = asyncio.get_running_loop()
-    buffer = memoryview(bytearray(CHUNK))
-    with contextlib.suppress(OSError):
-        while count := await loop.sock_recv_into(source, buffer):
-            await loop.sock_sendall(sink, buffer[:count])
-    for sock, direction in ((sink, socket.SHUT_WR), (source, socket.SHUT_RD)):
-        with contextlib.suppress(OSError):
-            sock.shutdown(direction)
+        with await connect_soon(self._target) as target:
+            self._acceptor.forget_warnings()
+            await relay(connection, target)
 
 
 def listen_on_first_free(cid: int, first: int, last: int) -> tuple[socket.socket, int]:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
-import resource
 import socket
 import subprocess
 import sys
@@ -22,7 +21,7 @@ from guestlink.address import TcpAddress
 from guestlink.sockets import connect_soon
 from guestlink.vsh import Setup
 from guestlink.waiting_room import FULL
-from support.needs import absent
+from support.descriptors import room_for
 from support.stage import CHECKOUT, LIMIT
 from support.vsh_peer import Vshd, VshPeer
 
@@ -33,14 +32,8 @@ TOKEN = "0123456789abcdef"
 @pytest.fixture(scope="module", autouse=True)
 def _descriptors() -> Iterator[None]:
     """Room in this process for the attackers' ends; vshd keeps the usual limit."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    needed = 2 * SILENT + 256  # garcon's stream runs in this process
-    if hard != resource.RLIM_INFINITY and hard < needed:
-        absent(f"the hard limit of descriptors is {hard}, and the attack needs {needed}: ulimit -Hn {needed}")
-    if soft < needed:
-        resource.setrlimit(resource.RLIMIT_NOFILE, (needed, hard))
-    yield
-    resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+    with room_for(2 * SILENT + 256):  # garcon's stream runs in this process
+        yield
 
 
 class TcpVshd:

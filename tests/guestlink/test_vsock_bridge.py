@@ -19,9 +19,10 @@ from guestlink import vsock_bridge
 from guestlink.address import CID_ANY, CID_HOST, Address, TcpAddress, UnixAddress, VsockAddress
 from guestlink.errors import GuestlinkError
 from guestlink.pb import container_guest_pb2 as pb
+from guestlink.relay import CHUNK
 from guestlink.rpc import GARCON, CallFailed, RpcChannel, RpcServer
 from guestlink.sockets import AddressInUse, Peer, PeerPolicy, connect_soon, listen, same_user
-from guestlink.vsock_bridge import CHUNK, CONNECTION_LIMIT, Bridge, listen_on_first_free
+from guestlink.vsock_bridge import CONNECTION_LIMIT, Bridge, listen_on_first_free
 
 LIMIT = 60.0
 

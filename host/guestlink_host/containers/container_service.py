@@ -7,6 +7,7 @@ import asyncio
 import contextlib
 import logging
 import os
+import socket
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -15,7 +16,7 @@ from guestlink.address import UnixAddress, VsockAddress, parse_address
 from guestlink.errors import GuestlinkError, reason
 from guestlink.rpc import CONTAINER_LISTENER, LINUX_HOST, RpcServer
 from guestlink.sockets import PeerPolicy, listen
-from guestlink.vsock_bridge import Bridge
+from guestlink_host.border.gate import Gate, GateShare, GateTotals
 from guestlink_host.containers.guest import Guest
 from guestlink_host.containers.registry import Containers, clear_path
 
@@ -33,7 +34,8 @@ class ContainerService:
     :param guest: the container; closed with the service.
     :param implementations: the objects that implement the RPCs, by service.
     :param containers: the registry, which creates its directory.
-    :param private: a path for a socket that the container cannot see.
+    :param private: a path for gRPC's socket, which the container cannot see; a path beside it is used, too.
+    :param totals: what all containers have at their gates.
     :ivar problem: why the container is not served; ``""`` if it is.
     :ivar manager_problem: what its manager cannot do, or ``""``.
     :ivar directory_is_new: whether :meth:`listen` created the container's directory, which a container that runs
@@ -41,7 +43,12 @@ class ContainerService:
     """
 
     def __init__(
-        self, guest: Guest, implementations: Mapping[str, tuple[object, ...]], containers: Containers, private: Path
+        self,
+        guest: Guest,
+        implementations: Mapping[str, tuple[object, ...]],
+        containers: Containers,
+        private: Path,
+        totals: GateTotals,
     ) -> None:
         self.guest = guest
         self.problem = ""
@@ -50,8 +57,10 @@ class ContainerService:
         self._implementations = implementations
         self._containers = containers
         self._private = private
+        self._new = private.with_suffix(".new")
+        self._share = GateShare(guest.container.name, totals)
         self._server: RpcServer | None = None
-        self._bridge: Bridge | None = None
+        self._gates: list[Gate] = []
         self._closed = False
 
     @property
@@ -77,31 +86,33 @@ class ContainerService:
         self.directory_is_new |= self._containers.prepare(container)
         self._server = RpcServer(CONTAINER_LISTENER, *self._implementations[CONTAINER_LISTENER])
         self._server.add(LINUX_HOST, *self._implementations[LINUX_HOST])
+        grpc = UnixAddress(str(self._private))
+        self._server.bind(grpc)
         # Bind where the container cannot interfere, then rename into its directory: the path always has a socket,
         # and a link that the container has put there is not followed.
         # Mode 0666, because the directory's access control list decides who may connect: users of the container
         # too, and a mode cannot name those.
-        self._server.bind(UnixAddress(str(self._private)), mode=0o666)
+        self._add_gate(listen(UnixAddress(str(self._new)), mode=0o666), grpc, PeerPolicy())
         if container.listen:
             address = parse_address(container.listen)
-            if isinstance(address, VsockAddress):
-                garcon = parse_address(container.garcon) if container.garcon else None
-                cids = {garcon.cid} if isinstance(garcon, VsockAddress) else set()
-                policy = PeerPolicy(uids=(), cids=cids)
-                self._bridge = Bridge(listen(address), UnixAddress(str(self._socket)), policy)
-            else:
-                self._server.bind(address)
+            garcon = parse_address(container.garcon) if container.garcon else None
+            cids = {garcon.cid} if isinstance(garcon, VsockAddress) else set()
+            uids = () if isinstance(address, VsockAddress) else None
+            self._add_gate(listen(address), grpc, PeerPolicy(uids=uids, cids=cids))
         await self._server.start()
         try:
             if self._socket.is_dir():
                 clear_path(self._socket)
-            os.replace(self._private, self._socket)
+            os.replace(self._new, self._socket)
         except OSError as error:
             raise GuestlinkError(
                 f"the socket {self._socket} cannot be created: {reason(error)}", hint="remove what is in its place"
             ) from error
-        if self._bridge is not None:
-            self._bridge.start()
+        for gate in self._gates:
+            gate.start()
+
+    def _add_gate(self, listener: socket.socket, grpc: UnixAddress, policy: PeerPolicy) -> None:
+        self._gates.append(Gate(listener, grpc, policy, self._share))
 
     async def keep_trying(self) -> None:
         """Repeat :meth:`listen` until it succeeds or the service is closed."""
@@ -122,11 +133,11 @@ class ContainerService:
         await self.guest.close()
 
     async def _close_server(self) -> None:
-        bridge, self._bridge = self._bridge, None
-        if bridge is not None:
-            await bridge.close()
+        while self._gates:
+            await self._gates.pop().close()
         server, self._server = self._server, None
         if server is not None:
             await server.stop(_GRACE)
-        with contextlib.suppress(OSError):
-            self._private.unlink()
+        for path in (self._private, self._new):
+            with contextlib.suppress(OSError):
+                path.unlink()

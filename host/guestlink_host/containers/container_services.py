@@ -13,6 +13,7 @@ from typing import Any
 from guestlink.errors import GuestlinkError
 from guestlink.service import Notifier
 from guestlink.tasks import TaskOwner
+from guestlink_host.border.gate import GateTotals
 from guestlink_host.containers.container_service import ContainerService
 from guestlink_host.containers.event_log import EventLog
 from guestlink_host.containers.guest import Guest
@@ -20,6 +21,9 @@ from guestlink_host.containers.registry import Container, Containers
 from guestlink_host.launchers.launcher_publisher import LauncherPublisher
 
 _log = logging.getLogger(__name__)
+
+_CONNECTION_LIMIT = 256
+"""Connections of all containers together; two of each come on top."""
 
 
 class ContainerServices:
@@ -59,6 +63,7 @@ class ContainerServices:
         self._started = started
         self._ended = ended
         self._services: dict[str, ContainerService] = {}
+        self._totals = GateTotals(_CONNECTION_LIMIT)
         self._changing = asyncio.Lock()
         self._numbers = itertools.count(1)
         self._tasks = TaskOwner("containers")
@@ -158,7 +163,7 @@ class ContainerServices:
             self._status,
         )
         calls = self._implementations(guest)
-        service = ContainerService(guest, calls, self._containers, self._private / f"{number}.sock")
+        service = ContainerService(guest, calls, self._containers, self._private / f"{number}.sock", self._totals)
         guest.start()
         self._services[name] = service
         await service.listen()
