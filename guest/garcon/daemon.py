@@ -32,7 +32,7 @@ from guestlink.errors import GuestlinkError, report
 from guestlink.logs import setup_logging
 from guestlink.part_stack import PartStack
 from guestlink.paths import runtime_dir
-from guestlink.service import Notifier, leave, run_daemon
+from guestlink.service import Notifier, leave, run
 
 _log = logging.getLogger(__name__)
 
@@ -60,7 +60,7 @@ def main(argv: Sequence[str]) -> NoReturn:
                 hint=f"run garcon as the user with uid {_DESKTOP_UID}, or with --allow_any_user",
             )
         shell = LoginShell(environ) if config[LOGIN_SHELL] else None
-        status = asyncio.run(run_daemon(Daemon(config, environ, shell).run))
+        status = run(Daemon(config, environ, shell).run)
     except GuestlinkError as error:
         report("garcon", error)
         status = error.exit_code if error.exit_code != 1 else 255

@@ -14,7 +14,7 @@ from guestlink.errors import GuestlinkError, report
 from guestlink.logs import setup_logging
 from guestlink.part_stack import PartStack, StartablePart
 from guestlink.paths import private_directory
-from guestlink.service import Notifier, leave, run_daemon
+from guestlink.service import Notifier, leave, run
 from guestlink.suite_program import suite_program
 from guestlink_host.border.desktop import Desktop
 from guestlink_host.border.open_requests import OpenRequests
@@ -75,7 +75,7 @@ def serve(config: Config, *, replace: bool = False) -> NoReturn:
         setup_logging(PROGRAM, config[LOG_LEVEL])
         for warning in config.warnings:
             _log.warning("%s", warning)
-        status = asyncio.run(run_daemon(HostDaemon(config, replace=replace).run))
+        status = run(HostDaemon(config, replace=replace).run)
     except GuestlinkError as error:
         report(PROGRAM, error)
         status = error.exit_code

@@ -7,7 +7,9 @@ import logging
 import os
 import signal
 import sys
+import threading
 from collections.abc import Awaitable, Callable
+from concurrent.futures import ThreadPoolExecutor
 from typing import NoReturn
 
 from guestlink.notify_socket import NotifySocket
@@ -20,7 +22,9 @@ STOP_TIMEOUT = 8.0
 
 A healthy daemon needs a fraction of a second, but a machine that shuts down is busy.
 """
-
+THREAD_TIME = 1.0
+"""Seconds to wait for calls in threads after the clean-up. A call may hang for ever: a file on a dead mount, a host
+name without a name server."""
 
 _STOPPING = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 """Signals that stop a daemon: from its manager, from Ctrl-C, and from a terminal that hangs up."""
@@ -76,6 +80,28 @@ def _watchdog_seconds() -> float | None:
     if not text.isdecimal() or int(text) == 0 or (pid is not None and pid != str(os.getpid())):
         return None
     return int(text) / 2_000_000
+
+
+def run(body: Callable[[Notifier], Awaitable[None]]) -> int:
+    """Run a daemon as :func:`run_daemon` does; afterwards wait :data:`THREAD_TIME` for threads.
+
+    The caller must end the process with :func:`leave`: :func:`asyncio.run` and the interpreter's own exit would
+    wait for the threads without a limit.
+
+    :returns: 0.
+    :raises Exception: whatever the body raises.
+    """
+    runner = asyncio.Runner()
+    threads = ThreadPoolExecutor(thread_name_prefix="asyncio")
+    runner.get_loop().set_default_executor(threads)
+    try:
+        return runner.run(run_daemon(body))
+    finally:
+        ending = threading.Thread(target=threads.shutdown, kwargs={"cancel_futures": True}, daemon=True)
+        ending.start()
+        ending.join(THREAD_TIME)
+        if ending.is_alive():
+            _log.warning("a call in a thread does not end; exiting without it")
 
 
 async def run_daemon(body: Callable[[Notifier], Awaitable[None]]) -> int:

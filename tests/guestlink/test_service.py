@@ -99,3 +99,67 @@ def test_a_clean_up_that_never_ends_does_not_keep_the_daemon_running() -> None:
         finally:
             process.kill()
     assert process.returncode == 0
+
+
+@pytest.mark.parametrize(("ending", "status"), [("signal.raise_signal(signal.SIGTERM)", 0), ("raise OSError", 3)])
+def test_a_call_that_hangs_in_a_thread_does_not_keep_the_daemon_running(ending: str, status: int) -> None:
+    """A file on a dead mount: no signal ends the call, and asyncio.run would wait for its thread."""
+    program = textwrap.dedent(f"""
+        import asyncio, signal, threading
+        from guestlink import service
+
+        service.THREAD_TIME = 0.1
+        never, begun = threading.Event(), threading.Event()
+
+        def hang():
+            begun.set()
+            never.wait()
+
+        async def body(notifier):
+            call = asyncio.ensure_future(asyncio.to_thread(hang))
+            await asyncio.to_thread(begun.wait)
+            {ending}
+            await call
+
+        try:
+            status = service.run(body)
+        except OSError:
+            status = 3
+        service.leave(status)
+    """)
+    with subprocess.Popen([sys.executable, "-c", program], stderr=subprocess.PIPE) as process:
+        try:
+            said = process.communicate(timeout=60)[1]
+        finally:
+            process.kill()
+    assert process.returncode == status
+    assert b"does not end" in said
+
+
+def test_a_call_in_a_thread_that_ends_soon_is_waited_for() -> None:
+    program = textwrap.dedent("""
+        import asyncio, signal, threading, time
+        from guestlink import service
+
+        service.THREAD_TIME = 60
+        begun = threading.Event()
+
+        def write():
+            begun.set()
+            time.sleep(0.2)
+            print("written", flush=True)
+
+        async def body(notifier):
+            call = asyncio.ensure_future(asyncio.to_thread(write))
+            await asyncio.to_thread(begun.wait)
+            signal.raise_signal(signal.SIGTERM)
+            await call
+
+        service.leave(service.run(body))
+    """)
+    with subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE) as process:
+        try:
+            assert process.communicate(timeout=60)[0] == b"written\n"
+        finally:
+            process.kill()
+    assert process.returncode == 0
