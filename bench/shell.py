@@ -63,6 +63,7 @@ class Measured:
             source = Path(__file__).with_name("shell_peer") / name
             subprocess.run(["gcc", "-O2", "-o", program, str(source)], check=True)
         self.home = {"PATH": PATH, "LANG": "C.UTF-8"}
+        self.home["TOKEN"] = TOKEN
         self.home |= {name: os.environ[name] for name in ("LXD_DIR",) if name in os.environ}
         self.vshd = Vshd(root, environ=self.home)
         self.unix = f"unix:{self.vshd.path}"
@@ -88,8 +89,7 @@ class Measured:
     def ours(self, mode: str, count: int, setup: Setup, address: str = "") -> list[float]:
         """Times of vshd's sessions."""
         address = address or self.unix
-        auth_line = TOKEN.encode() + b"\n" if address.startswith("tcp:") else b""
-        return self.take(mode, address, (auth_line + encode_setup(setup)).hex(), str(count))
+        return self.take(mode, address, encode_setup(setup).hex(), str(count))
 
     @contextmanager
     def on_one_processor(self) -> Iterator[None]:
@@ -183,14 +183,15 @@ def _times(measured: Measured, container: str) -> None:
     row("  the same by vsh, client and all", "ms", ours, ssh, other)
     shells = {"the login shell's": (Setup("bench", rows=24, cols=80), []), "sh -i's": (SH, ["sh -i"])}
     for what, (setup, words) in shells.items():
-        times: dict[str, list[float]] = {"ours": [], "C": [], "ssh": []}
+        times: dict[str, list[float]] = {"ours": [], "tcp": [], "C": [], "ssh": []}
         for _ in range(ROUNDS):
-            for name, address in (("ours", measured.unix), ("C", measured.least)):
+            for name, address in (("ours", measured.unix), ("tcp", measured.tcp), ("C", measured.least)):
                 time.sleep(PAUSE)
                 times[name] += measured.ours("first", 1, setup, address)
             times["ssh"] += measured.take("await", "1", *measured.ssh, "-tt", *words)
-        ours, least, theirs = (median(times[name]) / 1e3 for name in ("ours", "C", "ssh"))
+        ours, tcp, least, theirs = (median(times[name]) / 1e3 for name in ("ours", "tcp", "C", "ssh"))
         row(f"connect to {what} first byte", "ms", ours, theirs, least=least)
+        row("  the same over TCP, with its handshake", "ms", tcp, theirs)
     with measured.on_one_processor():
         _echoes(measured, lxc)
 

@@ -6,7 +6,7 @@
  *   client run|await COUNT PROGRAM...          whole runs of a program; the time of each to its end, its first output
  *   client talk COUNT PROGRAM...               one run; the time of each byte to the target and back
  *
- * HEX is what is sent first. A target that echoes says one byte of its own when it is ready. Times are lines, in
+ * A TCP connection begins with a handshake; $TOKEN is its token. HEX is what is sent next. A target that echoes says one byte of its own when it is ready. Times are lines, in
  * microseconds.
  */
 #define _GNU_SOURCE
@@ -24,6 +24,8 @@
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
+
+#include "handshake.h"
 
 enum { FRAME = 4000, FRAMES = 64 };
 static uint8_t buffer[1 << 20];
@@ -167,6 +169,12 @@ int main(int argc, char **argv) {
     for (long round = 0; round < (many ? count : 1); round++) {
         double begun = now();
         int sock = dial(argv[2]);
+        if (strncmp(argv[2], "tcp:", 4) == 0) {
+            uint8_t response[128];
+            if (!take(sock, HEADER + NONCE)) exit((fprintf(stderr, "client: no challenge\n"), 1));
+            put(sock, response, respond(getenv("TOKEN"), buffer, (uint64_t)(begun * 1e3), response));
+            if (!take(sock, PROOF)) exit((fprintf(stderr, "client: refused\n"), 1));
+        }
         put(sock, first, size);
         if (!strcmp(mode, "echo")) {
             frame(sock), frame(sock);

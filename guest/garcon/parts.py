@@ -25,6 +25,7 @@ from garcon.settings import (
     STARTUP_NOTIFY,
     TERMINAL,
     TOKEN_FILE,
+    has_handshake,
     vsh_address,
 )
 from guestlink.config import Config
@@ -72,7 +73,13 @@ def make_parts(
     entries = PublishedEntries(lambda: publisher.current, lambda: publisher.directories)
     launcher = Launcher(entries, programs, bus, terminal=config[TERMINAL], startup_notify=config[STARTUP_NOTIFY])
     failures = FailureWatch(manager, entries.find, functools.partial(_report, host))
-    shells = Shells(programs, runtime, lambda port: vsh_address(config, host.address, port), config[TOKEN_FILE])
+    shells = Shells(
+        programs,
+        runtime,
+        lambda port: vsh_address(config, host.address, port),
+        config[TOKEN_FILE],
+        functools.partial(has_handshake, config),
+    )
     sftp = SftpStream(config[SFTP_SERVER], config[SFTP_LIMIT], config[TOKEN_FILE], environ)
     return GarconParts(
         config=config,

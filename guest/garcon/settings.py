@@ -9,7 +9,8 @@ from typing import Any
 
 from guestlink import socket_directory
 from guestlink.address import CID_ANY, CID_HOST, Address, TcpAddress, UnixAddress, VsockAddress, parse_address
-from guestlink.config import Config, Setting, boolean, load, standard_files
+from guestlink.authentication import needs_handshake
+from guestlink.config import Config, Setting, boolean, choice, load, standard_files
 from guestlink.errors import GuestlinkError
 from guestlink.token import TOKEN_PATH
 
@@ -29,6 +30,14 @@ def _count(text: str) -> int:
 TOKEN_FILE = Setting("token_file", "GUESTLINK_TOKEN_FILE", TOKEN_PATH, str, "file that holds the token")
 HOST_ADDRESS = Setting[Address | None](
     "host_address", "GUESTLINK_HOST_ADDRESS", None, parse_address, "where the host serves ContainerListener"
+)
+HOST_KIND = Setting(
+    "host_kind",
+    "GUESTLINK_HOST_KIND",
+    "auto",
+    choice("auto", "chromeos", "linux"),
+    "what serves a vsock address: chromeos, or linux for guestlink-host, where both sides prove that they know the "
+    "token; auto is linux where a Linux host's directory is mounted",
 )
 GARCON_ADDRESS = Setting[Address | None](
     "garcon_address", "GUESTLINK_GARCON_ADDRESS", None, parse_address, "where garcon serves the host"
@@ -53,8 +62,8 @@ SFTP_SERVER = Setting("sftp_server", "", "", str, "path of sftp-server; empty se
 SFTP_LIMIT = Setting("sftp_limit", "", 64, _count, "SFTP connections at a time")
 
 SCHEMA: tuple[Setting[Any], ...] = (
-    TOKEN_FILE, HOST_ADDRESS, GARCON_ADDRESS, VSH_ADDRESS, LOG_LEVEL, ICON_THEME, TERMINAL, STARTUP_NOTIFY,
-    LOGIN_SHELL, SFTP_SERVER, SFTP_LIMIT,
+    TOKEN_FILE, HOST_ADDRESS, HOST_KIND, GARCON_ADDRESS, VSH_ADDRESS, LOG_LEVEL, ICON_THEME, TERMINAL,
+    STARTUP_NOTIFY, LOGIN_SHELL, SFTP_SERVER, SFTP_LIMIT,
 )  # fmt: skip
 
 
@@ -91,6 +100,17 @@ def host_address(config: Config) -> Address:
         f"no host: there is neither {socket_directory.MOUNT_POINT} nor {config[TOKEN_FILE]}",
         hint="start the container from its host, run `guestlink-host attach` there, or set GUESTLINK_HOST_ADDRESS",
     )
+
+
+def has_handshake(config: Config, address: Address) -> bool:
+    """Whether a connection to this address of the host begins with a handshake (chromeos-vsh.md §9).
+
+    Over vsock the settings decide, and nothing that the other side says: another user of the host may listen there.
+    """
+    if not isinstance(address, VsockAddress):
+        return needs_handshake(address)
+    kind = config[HOST_KIND]
+    return kind == "linux" or (kind == "auto" and os.path.isdir(socket_directory.MOUNT_POINT))
 
 
 def garcon_address(config: Config, host: Address) -> Address:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import gc
+import logging
 import os
 import signal
 import socket
@@ -11,12 +12,13 @@ import sys
 from collections.abc import Callable
 
 from guestlink.address import CID_HOST, Address, UnixAddress
-from guestlink.auth_line import read_auth_line
-from guestlink.errors import run_command
+from guestlink.authentication import authenticate, preload, set_tcp_options
+from guestlink.errors import GuestlinkError, run_command
+from guestlink.handshake import ListenerHandshake, Purpose
 from guestlink.logs import setup_logging
 from guestlink.notify_socket import NotifySocket
 from guestlink.sockets import PeerPolicy, activated_sockets, listen, same_user
-from guestlink.token import TokenError, read_token
+from guestlink.token import read_token
 from vshd.arguments import USAGE, Arguments, parse_arguments
 from vshd.fork_server import ForkServer
 from vshd.garcon_requests import dial, serve_request
@@ -24,6 +26,8 @@ from vshd.rehearsal import rehearse
 from vshd.session_defaults import SessionDefaults
 from vshd.shell_session import ShellSession
 from vshd.waiting_child import WaitingChild
+
+_log = logging.getLogger(__name__)
 
 _BACKLOG = 1024
 """Connections that may wait for a fork."""
@@ -48,7 +52,8 @@ def _run(argv: list[str]) -> int:
     if arguments.connect is not None:
         signal.signal(signal.SIGPIPE, signal.SIG_IGN)
         gc.freeze()  # Collections in the session skip the objects that exist now.
-        ShellSession(dial(arguments.connect, arguments.token_file), defaults).run()
+        sock = dial(arguments.connect, arguments.token_file, handshake=arguments.handshake)
+        ShellSession(sock, defaults).run()
         return 0
     if arguments.standby:
         return _serve_garcon(arguments)
@@ -69,18 +74,19 @@ def _serve_host(listeners: list[socket.socket], arguments: Arguments, defaults: 
     policy = PeerPolicy(uids=same_user().uids, cids=frozenset({CID_HOST}))
 
     def serve(connection: socket.socket, child: WaitingChild | None, begun: Callable[[], None]) -> int:
-        if connection.family in (socket.AF_INET, socket.AF_INET6):
-            connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            connection.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
-            try:
-                token = read_token(arguments.token_file)
-            except TokenError:
-                return 1
-            if not read_auth_line(connection, token):
-                return 1
+        try:
+            set_tcp_options(connection)
+            if arguments.handshake or connection.family in (socket.AF_INET, socket.AF_INET6):
+                authenticate(connection, ListenerHandshake(read_token(arguments.token_file), (Purpose.VSHD,)))
+        except (GuestlinkError, OSError) as error:
+            # Every user of the machine can connect, again and again, so this is no warning.
+            _log.debug("refused a connection: %s", error)
+            return 1
         ShellSession(connection, defaults, child, begun).run()
         return 0
 
+    if arguments.handshake or any(listener.family in (socket.AF_INET, socket.AF_INET6) for listener in listeners):
+        preload()
     NotifySocket().send("READY=1")
     ForkServer(
         listeners,
@@ -94,6 +100,8 @@ def _serve_host(listeners: list[socket.socket], arguments: Arguments, defaults: 
 
 
 def _serve_garcon(arguments: Arguments) -> int:
+    if arguments.handshake:
+        preload()
     address = UnixAddress(arguments.standby)
     policy = same_user()
 

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from guestlink.address import CID_ANY, CID_HOST, Address, VsockAddress, parse_address
+from guestlink.authentication import needs_handshake
 from guestlink.errors import GuestlinkError
 from guestlink.token import TOKEN_PATH
 
@@ -26,7 +27,8 @@ as the host opens, or on the sockets that systemd hands over. Without either it 
   --inherit_env             put vshd's own variables under the client's (always so with --connect and --listen)
   --default_user=NAME       user of a virtual machine's shell (default: chronos)
   --allow_to_switch_user=B  true or false: whether a client may request another user (default: true)
-  --token-file=PATH         file with the token for TCP connections (default: /dev/.container_token)
+  --token-file=PATH         file with the container's token (default: /dev/.container_token)
+  --handshake               begin connections with a proof of the token (always so over TCP)
   --log-level=LEVEL         debug, info, warning or error
   --standby=SOCKET --until=PID  serve the sessions that garcon asks for on a socket, while the process runs
   --log_kmsg=B              accepted without effect: the log goes to the journal
@@ -38,6 +40,7 @@ class Arguments(NamedTuple):
 
     :ivar connect: connect to this address, and serve one session.
     :ivar listen: listen on this address, and serve every connection.
+    :ivar handshake: whether connections begin with a proof of the token; those over TCP always do.
     :ivar standby: serve garcon's requests on this socket; :ivar until: while the process with this id runs.
     """
 
@@ -49,6 +52,7 @@ class Arguments(NamedTuple):
     default_user: str = "chronos"
     may_switch: bool = True
     token_file: str = TOKEN_PATH
+    handshake: bool = False
     log_level: str = "info"
     help: str = ""
 
@@ -91,12 +95,13 @@ def parse_arguments(argv: Sequence[str], *, activated: bool = False) -> Argument
         inherit=_flag(values, "inherit_env", ours),
         default_user=values.get("default_user", "chronos"),
         may_switch=_flag(values, "allow_to_switch_user", True),
+        handshake=_flag(values, "handshake", False) or (connect is not None and needs_handshake(connect)),
         token_file=values.get("token_file") or os.environ.get("GUESTLINK_TOKEN_FILE") or TOKEN_PATH,
         log_level=values.get("log_level") or os.environ.get("GUESTLINK_LOG") or "info",
     )
 
 
-_FLAGS = {"inherit_env", "allow_to_switch_user", "log_kmsg"}
+_FLAGS = {"inherit_env", "allow_to_switch_user", "log_kmsg", "handshake"}
 _MODES = ("connect", "listen", "standby", "forward_to_host_port")
 _VALUES = {*_MODES, "default_user", "until", "token_file", "log_level"}
 

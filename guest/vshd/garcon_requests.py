@@ -14,8 +14,9 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 from guestlink.address import Address, parse_address
-from guestlink.auth_line import auth_line, needs_auth_line
+from guestlink.authentication import authenticate, set_tcp_options
 from guestlink.errors import GuestlinkError, reason
+from guestlink.handshake import DialerHandshake, Purpose
 from guestlink.sockets import connect
 from guestlink.token import read_token
 from vshd.session_defaults import SessionDefaults
@@ -34,12 +35,14 @@ class Request(NamedTuple):
     """What garcon asks for.
 
     :ivar address: where the host's client listens.
-    :ivar token_file: the file that holds the token for a TCP connection.
+    :ivar token_file: the file that holds the container's token.
+    :ivar handshake: whether the connection begins with a handshake.
     :ivar environ: the session's variables, complete.
     """
 
     address: Address
     token_file: str
+    handshake: bool
     environ: dict[bytes, bytes]
 
 
@@ -67,7 +70,7 @@ def serve_request(
     _answer(connection, {"ok": os.getpid()})
     connection.close()
     try:
-        sock = dial(request.address, request.token_file)
+        sock = dial(request.address, request.token_file, handshake=request.handshake)
     except GuestlinkError as error:
         _log.warning("no session: %s", error)
         return 1
@@ -75,21 +78,25 @@ def serve_request(
     return 0
 
 
-def dial(address: Address, token_file: str) -> socket.socket:
-    """Connect to the host's client, and send the auth line if the address needs one.
+def dial(address: Address, token_file: str, *, handshake: bool) -> socket.socket:
+    """Connect to the host's client.
 
-    :raises GuestlinkError: nobody listens there, there is no token, or the host does not take the auth line.
+    :param handshake: whether both sides prove that they know the token.
+    :raises GuestlinkError: nobody listens there, there is no token, or the client does not know it.
     """
-    token = read_token(token_file) if needs_auth_line(address) else ""
+    token = read_token(token_file) if handshake else ""
     sock = connect(address, _TIMEOUT)
-    if token:
-        try:
-            sock.sendall(auth_line(token))
-            sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
-        except OSError as error:
-            sock.close()
-            sentence = f"the client at {address} has closed the connection: {reason(error)}"
-            raise GuestlinkError(sentence, hint="start the session again") from error
+    try:
+        if handshake:
+            authenticate(sock, DialerHandshake(token, Purpose.VSH))
+        set_tcp_options(sock)
+    except OSError as error:
+        sock.close()
+        sentence = f"the client at {address} has closed the connection: {reason(error)}"
+        raise GuestlinkError(sentence, hint="start the session again") from error
+    except GuestlinkError as error:
+        sock.close()
+        raise GuestlinkError(f"the client at {address}: {error.message}", hint=error.hint) from error
     return sock
 
 
@@ -103,9 +110,10 @@ def parse_request(line: bytes) -> Request:
     try:
         environ = {_encoded(name): _encoded(value) for name, value in fields["environ"].items()}
         address, token_file = str(fields["address"]), str(fields["token_file"])
+        handshake = bool(fields["handshake"])
     except (TypeError, KeyError, AttributeError) as error:
         raise ValueError(f"this is no request for a session: {error}") from error
-    return Request(parse_address(address), token_file, environ)
+    return Request(parse_address(address), token_file, handshake, environ)
 
 
 def _encoded(text: object) -> bytes:

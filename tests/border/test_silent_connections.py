@@ -18,6 +18,8 @@ import pytest
 
 from garcon.host.sftp import SftpStream
 from guestlink.address import TcpAddress
+from guestlink.authentication import authenticate, authenticate_soon
+from guestlink.handshake import CHALLENGE_SIZE, DialerHandshake, Purpose
 from guestlink.sockets import connect_soon
 from guestlink.vsh import Setup
 from guestlink.waiting_room import FULL
@@ -69,9 +71,9 @@ class TcpVshd:
         return socket.create_connection(("127.0.0.1", self.port), LIMIT)
 
     def honest(self) -> VshPeer:
-        """A connection that has sent the auth line."""
+        """A connection that has proved that it knows the token."""
         sock = self.connect()
-        sock.sendall(f"{TOKEN}\n".encode())
+        authenticate(sock, DialerHandshake(TOKEN, Purpose.VSHD), LIMIT)
         return VshPeer(sock)
 
     def close(self) -> None:
@@ -137,6 +139,7 @@ def test_silent_connections_are_bounded_and_sessions_that_run_stay(tcp: TcpVshd)
 
 def test_a_silent_connection_is_closed_after_its_time(tcp: TcpVshd) -> None:
     with tcp.connect() as silent:
+        assert silent.recv(CHALLENGE_SIZE, socket.MSG_WAITALL) != b""
         assert silent.recv(1) == b""
 
 
@@ -150,7 +153,8 @@ async def test_an_honest_client_reads_files_while_1100_sftp_connections_are_sile
             for _ in range(SILENT):
                 stack.enter_context(await connect_soon(address, LIMIT))
             with await connect_soon(address, LIMIT) as honest:
-                await loop.sock_sendall(honest, f"{TOKEN}\nhello".encode())
+                await authenticate_soon(honest, DialerHandshake(TOKEN, Purpose.SFTP), LIMIT)
+                await loop.sock_sendall(honest, b"hello")
                 async with asyncio.timeout(LIMIT):
                     assert await loop.sock_recv(honest, 5) == b"hello"
     finally:

@@ -14,7 +14,9 @@ from pathlib import Path
 import pytest
 
 from guestlink.address import CID_ANY, CID_HOST, Address, UnixAddress, VsockAddress
+from guestlink.authentication import authenticate
 from guestlink.errors import GuestlinkError
+from guestlink.handshake import DialerHandshake, HandshakeFailed, ListenerHandshake, Purpose
 from guestlink.sockets import connect
 from guestlink.vsh import ClientProtocol, Setup, SetupAnswer, encode_setup
 from support.loopback import free_address
@@ -149,7 +151,7 @@ def test_it_connects_and_then_waits_to_be_told(tmp_path: Path) -> None:
             assert process.wait(LIMIT) == 0
 
 
-def test_tcp_begins_with_the_token(tmp_path: Path) -> None:
+def test_tcp_begins_with_a_proof(tmp_path: Path) -> None:
     (tmp_path / "token").write_text(TOKEN)
     with socket.create_server(("127.0.0.1", 0)) as listener:
         listener.settimeout(LIMIT)
@@ -157,25 +159,42 @@ def test_tcp_begins_with_the_token(tmp_path: Path) -> None:
         with running(f"--connect=tcp:127.0.0.1:{port}", f"--token-file={tmp_path}/token"):
             connection, _ = listener.accept()
             with connection:
+                authenticate(connection, ListenerHandshake(TOKEN, [Purpose.VSH]), LIMIT)
                 connection.settimeout(LIMIT)
-                assert connection.recv(37, socket.MSG_WAITALL) == TOKEN.encode() + b"\n"
                 assert b"hi\n" in conversation(connection)
 
 
-def test_a_tcp_listener_demands_the_token(tmp_path: Path) -> None:
+def test_other_sockets_begin_with_a_proof_on_request(tmp_path: Path) -> None:
+    (tmp_path / "token").write_text(TOKEN)
+    path = str(tmp_path / "client")
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(path)
+        listener.listen()
+        listener.settimeout(LIMIT)
+        with running(f"--connect=unix:{path}", f"--token-file={tmp_path}/token", "--handshake"):
+            connection, _ = listener.accept()
+            with connection:
+                authenticate(connection, ListenerHandshake(TOKEN, [Purpose.VSH]), LIMIT)
+                connection.settimeout(LIMIT)
+                assert b"hi\n" in conversation(connection)
+
+
+def test_a_tcp_listener_demands_a_proof(tmp_path: Path) -> None:
     (tmp_path / "token").write_text(TOKEN)
     address = free_address()
-    with running(f"--listen={address}", f"--token-file={tmp_path}/token") as process:
+    with running(f"--listen={address}", "--nohandshake", f"--token-file={tmp_path}/token") as process:
         with connected(address, process) as right:
+            authenticate(right, DialerHandshake(TOKEN, Purpose.VSHD), LIMIT)
             right.settimeout(LIMIT)
-            right.sendall(TOKEN.encode() + b"\n")
             assert b"hi\n" in conversation(right)
-        for wrong in (b"x" * 36 + b"\n", TOKEN.encode()[:-1] + b"x\n"):
+        for wrong in (f"{TOKEN}\n".encode(), b"GUESTLINK\x01" + b"x" * 65):
             with connect(address) as refused:
                 refused.settimeout(LIMIT)
                 refused.sendall(wrong)
                 with contextlib.suppress(ConnectionResetError):
-                    assert refused.recv(1) == b""
+                    assert refused.recv(1000, socket.MSG_WAITALL)[:10] == b"GUESTLINK\x01"
+        with connect(address) as other_purpose, pytest.raises(HandshakeFailed, match="did not accept our proof"):
+            authenticate(other_purpose, DialerHandshake(TOKEN, Purpose.VSH), LIMIT)
 
 
 def test_sockets_of_systemd_are_served(tmp_path: Path) -> None:

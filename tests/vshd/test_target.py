@@ -93,6 +93,6 @@ def test_a_host_that_closes_the_connection_at_once_is_told_in_a_sentence(
     ours, theirs = socket.socketpair()
     theirs.close()
     monkeypatch.setattr(garcon_requests, "connect", lambda _address, _timeout: ours)
-    with pytest.raises(GuestlinkError, match="closed the connection"):
-        garcon_requests.dial(TcpAddress("host", 1), str(tmp_path / "token"))
+    with pytest.raises(GuestlinkError, match="the client at tcp:host:1: the other side sent no challenge"):
+        garcon_requests.dial(TcpAddress("host", 1), str(tmp_path / "token"), handshake=True)
     assert ours.fileno() < 0

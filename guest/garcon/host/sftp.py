@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import hmac
 import logging
 import os
 import random
@@ -21,12 +20,13 @@ from pathlib import Path
 from garcon.settings import socket_mode
 from guestlink import socket_directory
 from guestlink.address import CID_ANY, CID_HOST, VSOCK_ANY_PORT, Address, TcpAddress, UnixAddress, VsockAddress
-from guestlink.auth_line import TIMEOUT, auth_line
+from guestlink.authentication import authenticate_soon, set_tcp_options
 from guestlink.child import Child
 from guestlink.errors import GuestlinkError, reason
+from guestlink.handshake import TIME_LIMIT, ListenerHandshake, Purpose
 from guestlink.sockets import PeerPolicy, SocketFile, listen, peer_of
 from guestlink.tasks import TaskOwner
-from guestlink.token import TokenError, read_token
+from guestlink.token import read_token
 from guestlink.waiting_room import WaitingRoom
 
 _log = logging.getLogger(__name__)
@@ -43,7 +43,7 @@ SERVERS = (
 UNIX_PORT = 1
 """The port in ContainerStartupInfo for a Unix socket: 0 would mean "no SFTP" to the host (chromeos-vsh.md §4.1)."""
 _SILENT_START, _SILENT_FULL = 16, 64
-"""TCP connections that may wait for their auth line (:class:`WaitingRoom`)."""
+"""TCP connections that may wait for their proof (:class:`WaitingRoom`)."""
 _ACCEPT_PAUSE = 0.2
 """Seconds to wait after a failed accept."""
 _STOP_TIMEOUT = 2.0
@@ -64,7 +64,7 @@ class SftpStream:
 
     :param program: path of ``sftp-server``; ``""`` searches :data:`SERVERS` and ``PATH`` for each connection.
     :param limit: servers at a time; further connections are closed.
-    :param token_file: the container's token; a TCP peer must send it first, with a newline appended.
+    :param token_file: the container's token; a TCP peer must prove that it knows the token.
     :param environ: the servers' environment; its ``HOME`` is their working directory.
     """
 
@@ -179,29 +179,14 @@ class SftpStream:
             return None
         try:
             connection.setblocking(False)
-            connection.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
-            connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            return None if await self._knows_token(connection) else "it did not send the container's token"
+            set_tcp_options(connection)
+            handshake = ListenerHandshake(read_token(self._token_file), (Purpose.SFTP,))
+            await authenticate_soon(connection, handshake, TIME_LIMIT)
+        except (GuestlinkError, OSError) as error:
+            return str(error)
         finally:
             self._waiting.leave(connection)
-
-    async def _knows_token(self, connection: socket.socket) -> bool:
-        try:
-            expected = auth_line(read_token(self._token_file))
-        except TokenError:
-            return False
-        received = b""
-        loop = asyncio.get_running_loop()
-        try:
-            async with asyncio.timeout(TIMEOUT):
-                while len(received) < len(expected):
-                    part = await loop.sock_recv(connection, len(expected) - len(received))
-                    if not part:
-                        break
-                    received += part
-        except OSError:
-            return False
-        return hmac.compare_digest(received, expected)
+        return None
 
     def _spawn(self, connection: socket.socket) -> Child | None:
         program = self._find()

@@ -32,6 +32,8 @@ _ANSWER_TIME = 5.0
 """Seconds for the answer to a request; a fork takes milliseconds."""
 _TRY_AGAIN = 0.02
 _LINE_LIMIT = 4096
+_SOME_PORT = 1
+"""A port to ask what kind of address sessions connect to."""
 
 
 class Shells:
@@ -40,16 +42,23 @@ class Shells:
     :param programs: starts processes.
     :param runtime: our private directory.
     :param address: turns the port of a request into the address where the host's client listens.
-    :param token_file: the container's token, which vshd sends on a TCP connection.
+    :param token_file: the container's token.
+    :param handshake: returns whether a connection to this address begins with a proof of the token.
     """
 
     def __init__(
-        self, programs: Programs, runtime: Path, address: Callable[[int], Address], token_file: str
+        self,
+        programs: Programs,
+        runtime: Path,
+        address: Callable[[int], Address],
+        token_file: str,
+        handshake: Callable[[Address], bool],
     ) -> None:
         self._programs = programs
         self._socket = runtime / f"vshd-{os.getpid()}.sock"
         self._address = address
         self._token_file = token_file
+        self._handshake = handshake
         self._tasks = TaskOwner("shells")
         self._starting: asyncio.Task[None] | None = None
 
@@ -83,6 +92,7 @@ class Shells:
                 _log.warning("the standby vshd does not answer (%s); starting one for this session", error)
                 self._start_standby()
                 words = [*_vshd(), f"--connect={address}", f"--token-file={self._token_file}"]
+                words += ["--handshake"] if self._handshake(address) else []
                 await self._programs.start("vshd", words, environ, None)
         except (StartFailed, GuestlinkError) as error:
             _log.warning("cannot start a shell: %s", error)
@@ -95,6 +105,7 @@ class Shells:
 
     async def _run_standby(self) -> None:
         words = [*_vshd(), f"--standby={self._socket}", f"--until={os.getpid()}"]
+        words += ["--handshake"] if self._wants_handshakes() else []  # it prepares for them
         try:
             await self._programs.start("vshd", words, {}, None)
             async with asyncio.timeout(_START_TIME):
@@ -104,6 +115,12 @@ class Shells:
             _log.warning("no vshd for shells: %s", error)
         except TimeoutError:
             _log.warning("vshd did not start within %g s", _START_TIME)
+
+    def _wants_handshakes(self) -> bool:
+        try:
+            return self._handshake(self._address(_SOME_PORT))
+        except GuestlinkError:
+            return False
 
     async def _answers(self) -> bool:
         try:
@@ -121,7 +138,12 @@ class Shells:
         :raises ValueError: its answer is not JSON.
         :raises StartFailed: it refused.
         """
-        fields = {"address": str(address), "token_file": self._token_file, "environ": environ}
+        fields = {
+            "address": str(address),
+            "token_file": self._token_file,
+            "handshake": self._handshake(address),
+            "environ": environ,
+        }
         async with asyncio.timeout(_ANSWER_TIME):
             reader, writer = await asyncio.open_unix_connection(self._socket, limit=_LINE_LIMIT)
             try:

@@ -8,7 +8,9 @@ import os
 import socket
 
 from guestlink.address import UnixAddress, parse_address
+from guestlink.authentication import authenticate
 from guestlink.errors import GuestlinkError
+from guestlink.handshake import DialerHandshake, Purpose
 from guestlink.sockets import connect
 from guestlink_host.border.pinned_socket import pin_socket, pinned_address
 from guestlink_host.control.client import daemon, start_and_wait
@@ -25,9 +27,7 @@ def run(name: str) -> int:
     endpoint = daemon().call("sftp_endpoint", name=name)
     with _connected(name, endpoint["address"]) as sock:
         if "token" in endpoint:
-            from guestlink.auth_line import auth_line  # loads OpenSSL
-
-            sock.sendall(auth_line(str(endpoint["token"])))
+            authenticate(sock, DialerHandshake(str(endpoint["token"]), Purpose.SFTP))
         _thread.start_new_thread(_send, (sock,))
         buffer = memoryview(bytearray(_CHUNK))
         with contextlib.suppress(ConnectionError, BrokenPipeError):

@@ -12,10 +12,13 @@ from collections.abc import Iterator
 from typing import Any
 
 from guestlink.address import Address, TcpAddress, UnixAddress, VsockAddress, parse_address
+from guestlink.authentication import authenticate, set_tcp_options
 from guestlink.errors import GuestlinkError
+from guestlink.handshake import DialerHandshake, HandshakeFailed, ListenerHandshake, Purpose
 from guestlink.progress import PATIENCE, Progress
 from guestlink.sockets import ConnectFailed, PeerPolicy, connect, listen, peer_of
 from guestlink.token import read_token
+from guestlink.waiting_room import WaitingRoom
 from guestlink_host.control.client import daemon, start_and_wait
 from guestlink_host.settings import host_runtime_directory
 from guestlink_host.vsh.options import VshOptions
@@ -25,8 +28,8 @@ VSHD_PORT = 9001
 ACCEPT_TIMEOUT = 10.0
 """Seconds to wait for the container's connection after garcon has answered; ChromeOS's vsh waits 5
 (chromeos-vsh.md §2.2)."""
-_PENDING_LIMIT = 16
-"""TCP connections that have not sent the token yet."""
+_SILENT_START, _SILENT_FULL = 16, 64
+"""Connections that may wait for their proof (:class:`~guestlink.waiting_room.WaitingRoom`)."""
 _BACKLOG = 1024
 """Connections that wait for accept(2) during the call to garcon; over TCP every local user may open some."""
 _TRIES = 8
@@ -60,7 +63,8 @@ def _directly(arguments: VshOptions) -> socket.socket:
         )
     token = read_token(arguments.token_file)
     connection = connect(address)
-    connection.sendall(_auth_line(token))
+    authenticate(connection, DialerHandshake(token, Purpose.VSHD))
+    set_tcp_options(connection)
     return connection
 
 
@@ -70,13 +74,7 @@ def _from_container(arguments: VshOptions) -> socket.socket:
     with _listening(endpoint["address"], arguments.listen_port) as (listener, port):
         # Listen before the call: the connection may arrive before the answer.
         daemon().call("launch_vshd", name=arguments.name, port=port, features=list(arguments.features))
-        connection = _accept(listener, endpoint)
-    if connection is None:
-        raise GuestlinkError(
-            f"{arguments.name} did not connect within {ACCEPT_TIMEOUT:g} s",
-            hint="is guestlink-vshd installed there? garcon's log in the container says more",
-        )
-    return connection
+        return _accept(listener, arguments.name, endpoint)
 
 
 @contextlib.contextmanager
@@ -124,52 +122,116 @@ def _move(private: str, template: str, port: int) -> tuple[str, int]:
     raise GuestlinkError(f"{path} is a directory", hint="remove it in the container")
 
 
-def _accept(listener: socket.socket, endpoint: dict[str, Any]) -> socket.socket | None:
-    """Wait for the container's connection; close all others."""
-    expected = _auth_line(endpoint["token"]) if "token" in endpoint else b""
+def _accept(listener: socket.socket, name: str, endpoint: dict[str, Any]) -> socket.socket:
+    """Wait for the container's connection; close all others.
+
+    :param endpoint: which peers may connect, and the token that they have to know.
+    :raises GuestlinkError: it did not come in time.
+    """
     uid, cid = endpoint.get("uid"), endpoint.get("cid")
     policy = PeerPolicy(None if uid is None else {uid}, None if cid is None else {cid})
     began = time.monotonic()
     deadline = began + ACCEPT_TIMEOUT
     poller = select.poll()
     poller.register(listener, select.POLLIN)
-    pending: dict[int, tuple[socket.socket, bytearray]] = {}
+    strangers = _Strangers(endpoint.get("token", ""), poller)
     progress = Progress()
     try:
         while (left := deadline - time.monotonic()) > 0:
             if time.monotonic() - began >= PATIENCE:
                 progress.say("waiting for the container's shell server")
             for descriptor, _ in poller.poll(min(left, PATIENCE) * 1000):
-                if descriptor == listener.fileno():
-                    connection = _new(listener, policy)
-                    if connection is None:
-                        continue
-                    if not expected:
-                        return connection
-                    if len(pending) >= _PENDING_LIMIT:
-                        # Our vshd sends the token at once, so the oldest pending connection is not ours.
-                        silent, _ = pending.pop(next(iter(pending)))
-                        poller.unregister(silent)
-                        silent.close()
-                    pending[connection.fileno()] = (connection, bytearray())
-                    poller.register(connection, select.POLLIN)
+                if descriptor != listener.fileno():
+                    connection = strangers.receive(descriptor)
+                elif (connection := _new(listener, policy)) is not None and "token" in endpoint:
+                    strangers.enter(connection)
                     continue
-                if descriptor not in pending:
-                    continue  # Closed in this round.
-                connection, received = pending[descriptor]
-                done = _read_token(connection, received, len(expected))
-                if done is None:
-                    continue
-                poller.unregister(connection)
-                del pending[descriptor]
-                if done and _same(received, expected):
+                if connection is not None:
                     return connection
-                connection.close()
-        return None
     finally:
         progress.end()
-        for connection, _ in pending.values():
-            connection.close()
+        strangers.close()
+    refused = f"; a connection was refused: {strangers.refusal.message}" if strangers.refusal else ""
+    hint = "is guestlink-vshd installed there? garcon's log in the container says more"
+    raise GuestlinkError(
+        f"{name} did not connect within {ACCEPT_TIMEOUT:g} s{refused}",
+        hint=(strangers.refusal.hint if strangers.refusal else "") or hint,
+    )
+
+
+class _Strangers:
+    """Connections that have not proved yet that they come from the container.
+
+    :param token: the container's token.
+    :param poller: polls their sockets.
+    :ivar refusal: why the last one was refused that said something.
+    """
+
+    def __init__(self, token: str, poller: select.poll) -> None:
+        self._token = token
+        self._poller = poller
+        self.refusal: HandshakeFailed | None = None
+        self._waiting: WaitingRoom[int] = WaitingRoom(_SILENT_START, _SILENT_FULL)
+        self._connections: dict[int, tuple[socket.socket, ListenerHandshake]] = {}
+
+    def enter(self, connection: socket.socket) -> None:
+        """Send a new connection its challenge; close another one if there are too many."""
+        handshake = ListenerHandshake(self._token, (Purpose.VSH,))
+        descriptor = connection.fileno()
+        self._connections[descriptor] = (connection, handshake)
+        self._poller.register(connection, select.POLLIN)
+        self._waiting.enter(descriptor)
+        if not _sent(connection, handshake.begin()):
+            self._drop(descriptor)
+        elif (gone := self._waiting.make_room(int.from_bytes(os.urandom(4)) / (1 << 32))) is not None:
+            self._drop(gone)
+
+    def receive(self, descriptor: int) -> socket.socket | None:
+        """Receive from a connection; returns it once it has proved that it comes from the container."""
+        if descriptor not in self._connections:
+            return None  # Closed in this round.
+        connection, handshake = self._connections[descriptor]
+        try:
+            received = connection.recv(handshake.wanted)
+        except BlockingIOError:
+            return None
+        except OSError:
+            received = b""
+        try:
+            proof = handshake.receive(received) if received else b""
+        except HandshakeFailed as error:
+            self.refusal = error
+            received = b""
+        if not received or (proof and not _sent(connection, proof)):
+            self._drop(descriptor)
+            return None
+        if not handshake.complete:
+            return None
+        self._forget(descriptor)
+        return connection
+
+    def close(self) -> None:
+        """Close all of them."""
+        for descriptor in list(self._connections):
+            self._drop(descriptor)
+
+    def _drop(self, descriptor: int) -> None:
+        connection, _ = self._connections[descriptor]
+        self._forget(descriptor)
+        connection.close()
+
+    def _forget(self, descriptor: int) -> None:
+        self._poller.unregister(descriptor)
+        self._waiting.leave(descriptor)
+        del self._connections[descriptor]
+
+
+def _sent(connection: socket.socket, content: bytes) -> bool:
+    """Send some bytes; a connection that does not take so few at once is none of the container's."""
+    try:
+        return connection.send(content) == len(content)
+    except OSError:
+        return False
 
 
 def _new(listener: socket.socket, policy: PeerPolicy) -> socket.socket | None:
@@ -180,41 +242,10 @@ def _new(listener: socket.socket, policy: PeerPolicy) -> socket.socket | None:
     connection.setblocking(False)
     try:
         refused = policy.refusal(peer_of(connection)) is not None
-        if connection.family in (socket.AF_INET, socket.AF_INET6):
-            connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            connection.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+        set_tcp_options(connection)
     except OSError:
         refused = True
     if refused:
         connection.close()
         return None
     return connection
-
-
-def _read_token(connection: socket.socket, received: bytearray, length: int) -> bool | None:
-    """Read the token, but no byte after it; ``None`` until it is complete, ``False`` if the peer is gone."""
-    try:
-        part = connection.recv(length - len(received))
-    except BlockingIOError:
-        return None
-    except OSError:
-        return False
-    received += part
-    if not part:
-        return False
-    return True if len(received) == length else None
-
-
-# hmac loads OpenSSL, which takes as long as the interpreter's start, so these functions import it late.
-
-
-def _auth_line(token: object) -> bytes:
-    from guestlink.auth_line import auth_line
-
-    return auth_line(str(token))
-
-
-def _same(received: bytes | bytearray, expected: bytes) -> bool:
-    from hmac import compare_digest
-
-    return compare_digest(received, expected)

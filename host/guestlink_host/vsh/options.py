@@ -48,7 +48,7 @@ began; 123 if the connection broke. Without -- the last two are 255, as with ssh
   -o KEYWORD=VALUE    SendEnv, SetEnv, RequestTTY, User and others, as in ssh_config(5)
   --cid=CID           connect to the vshd that listens on port 9001 of this vsock context id
   --connect=ADDRESS   connect to the vshd that listens at vsock:CID:PORT, unix:/path or tcp:HOST:PORT
-  --token-file=FILE   file with the container's token, which vsh sends first over TCP
+  --token-file=FILE   file with the container's token, which both sides prove to know over TCP
   --target_container=NAME, --vm_name=NAME, --owner_id=ID, --listen_port=PORT, --container_features=N,N
                       as with the original vsh; --vm_name and --owner_id have no meaning on this kind of host
   --help, --version
@@ -90,7 +90,7 @@ class VshOptions(NamedTuple):
     :ivar name: the container; ``""`` in direct mode.
     :ivar cid: vsock context id of the machine to connect to in direct mode.
     :ivar connect: a listening vshd's address in direct mode, as text.
-    :ivar token_file: file with the token, which vsh sends first over TCP.
+    :ivar token_file: file with the token, which both sides prove to know over TCP.
     :ivar cwd: a directory, or ``""``; :ivar cwd_pid: a process whose directory to use, or 0.
     :ivar terminal: whether to use a terminal; ``None``: if standard input and standard output are terminals.
     :ivar escape: the escape character's byte, or ``None`` for none.

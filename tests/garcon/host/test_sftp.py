@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import errno
 import logging
 import os
@@ -18,6 +19,8 @@ import pytest
 from garcon.host import sftp
 from garcon.host.sftp import SERVERS, UNIX_PORT, SftpStream, sftp_address
 from guestlink.address import CID_ANY, TcpAddress, UnixAddress, VsockAddress
+from guestlink.authentication import authenticate_soon
+from guestlink.handshake import CHALLENGE_SIZE, DialerHandshake, Purpose
 from guestlink.sockets import Peer, connect_soon
 from support.needs import absent
 
@@ -172,35 +175,45 @@ async def test_a_failing_accept_is_survived(make: Make, monkeypatch: pytest.Monk
 
 
 @pytest.mark.parametrize(
-    "auth_line",
-    [TOKEN.replace("8", "9", 1) + "\n", TOKEN + "x", "\n" * 37, INIT.decode("latin-1")],
-    ids=["wrong token", "no newline", "newlines", "no auth line"],
+    ("said", "sentence"),
+    [
+        (f"{TOKEN}\n".encode(), "sent a token, as older versions"),
+        (INIT, "speaks gRPC"),  # NULs at its beginning, too
+        (b"GUESTLINK\x01" + b"x" * 65, "does not know the container's token"),
+        (b"GUESTLINK", "did not finish its proof"),
+    ],
+    ids=["auth line", "no proof", "wrong proof", "half a proof"],
 )
-async def test_a_tcp_peer_without_the_token_gets_nothing(
-    tmp_path: Path, auth_line: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+async def test_a_tcp_peer_without_a_proof_gets_a_challenge_and_nothing_else(
+    tmp_path: Path, said: bytes, sentence: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr(sftp, "TIMEOUT", 0.2)  # the limit for an incomplete auth line
+    monkeypatch.setattr(sftp, "TIME_LIMIT", 0.2)
     (tmp_path / "token").write_text(TOKEN)
     stream = SftpStream("", 16, str(tmp_path / "token"), {})
     port = stream.start(TcpAddress("127.0.0.1", 0))
+    received = b""
+    loop = asyncio.get_running_loop()
     try:
         with await connect_soon(TcpAddress("127.0.0.1", port)) as connection:
-            assert await ask(connection, auth_line.encode("latin-1")) == b""
+            await loop.sock_sendall(connection, said)
+            with contextlib.suppress(ConnectionError):
+                while part := await loop.sock_recv(connection, 65536):
+                    received += part
     finally:
         await stream.close()
-    assert "it did not send the container's token" in caplog.text
+    assert len(received) in (0, CHALLENGE_SIZE)
+    assert f"refused an SFTP connection: the other side {sentence}" in caplog.text
     assert TOKEN not in caplog.text
 
 
-async def test_a_tcp_peer_sends_the_token_first(tmp_path: Path) -> None:
+async def test_a_tcp_peer_proves_that_it_knows_the_token_first(tmp_path: Path) -> None:
     (tmp_path / "token").write_text(TOKEN)
     stream = SftpStream("", 16, str(tmp_path / "token"), {"HOME": str(tmp_path)})
     port = stream.start(TcpAddress("127.0.0.1", 0))
     assert port == stream.port
     try:
         with await connect_soon(TcpAddress("127.0.0.1", port)) as connection:
-            for byte in f"{TOKEN}\n".encode():
-                await asyncio.get_running_loop().sock_sendall(connection, bytes([byte]))
+            await authenticate_soon(connection, DialerHandshake(TOKEN, Purpose.SFTP))
             assert (await ask(connection, INIT))[:5] == bytes.fromhex("0200000003")
     finally:
         await stream.close()

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 import signal
 import socket
@@ -22,7 +23,9 @@ from garcon.session.session_bus import SessionBus
 from garcon.session.shells import Shells
 from garcon.session.user_manager import UserManager
 from guestlink.address import Address, UnixAddress
+from guestlink.authentication import authenticate
 from guestlink.errors import GuestlinkError
+from guestlink.handshake import ListenerHandshake, Purpose
 from guestlink.vsh import ClientProtocol, Data, Setup, StatusChange, encode_setup
 from support.stage import CHECKOUT, LIMIT
 from vshd.fork_server import SPARE_NAME
@@ -38,11 +41,14 @@ class Rig:
         self.runtime = runtime
         self.directory = runtime / "carried"
         self.directory.mkdir()
+        self.handshake = False
         self.bus = SessionBus()
         environ = {name: os.environ[name] for name in ("PATH", "HOME", "XDG_RUNTIME_DIR")}
         environ |= {"PYTHONPATH": PYTHONPATH, "GREETING": "hello\udcff", "INVOCATION_ID": "1"}
         self.programs = Programs(UserManager(self.bus), environ)
-        self.shells = Shells(self.programs, runtime / "run", self.address, str(runtime / "token"))
+        self.shells = Shells(
+            self.programs, runtime / "run", self.address, str(runtime / "token"), lambda _: self.handshake
+        )
 
     def address(self, port: int) -> Address:
         if port == 13:
@@ -166,6 +172,22 @@ async def test_when_the_standby_one_is_killed_a_cold_one_serves_and_a_new_one_co
     await rig.until("a new one runs", lambda: rig.standby and rig.standby != first)
 
 
+async def test_a_session_proves_where_it_comes_from_also_one_of_a_new_vshd(rig: Rig) -> None:
+    rig.handshake = True
+    (rig.runtime / "token").write_text("the container's token")
+    with rig.host(1) as listener:
+        for _ in range(2):
+            assert await rig.shells.launch(1) == ""
+            connection, _ = await asyncio.to_thread(listener.accept)
+            with connection:
+                handshake = ListenerHandshake("the container's token", [Purpose.VSH])
+                await asyncio.to_thread(authenticate, connection, handshake, LIMIT)
+                assert await asyncio.to_thread(greeting, connection, b"echo", b"on") == (b"on\n", 0)
+            for process in rig.standby:
+                process.kill()
+            await rig.until("it is gone", lambda: not rig.standby)
+
+
 async def test_an_address_that_is_none_is_told(rig: Rig) -> None:
     assert await rig.shells.launch(13) == "no such address"
 
@@ -205,8 +227,9 @@ async def test_sessions_go_on_when_garcon_ends_and_nothing_stays_behind_them(run
             listener.bind(str(runtime / "host.sock"))
             listener.listen()
             listener.settimeout(LIMIT)
-            request = f'{{"address": "unix:{runtime}/host.sock", "token_file": "", "environ": {{}}}}\n'
-            writer.write(request.encode())
+            address = f"unix:{runtime}/host.sock"
+            request = {"address": address, "token_file": "", "handshake": False, "environ": {}}
+            writer.write(json.dumps(request).encode() + b"\n")
             assert b'"ok"' in await reader.readline()
             writer.close()
             await writer.wait_closed()

@@ -8,14 +8,18 @@ import signal
 import socket
 import stat
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from guestlink.address import TcpAddress, UnixAddress
+from guestlink.authentication import authenticate
 from guestlink.errors import GuestlinkError
+from guestlink.handshake import DialerHandshake, HandshakeFailed, ListenerHandshake, Purpose
 from guestlink.sockets import connect, listen
 from guestlink_host.vsh import connection
 from guestlink_host.vsh.options import VshOptions
@@ -170,17 +174,21 @@ async def test_nobody_at_an_address_is_one_sentence_and_advice(tmp_path: Path) -
         assert err.count(b"\n") == 2
 
 
-def test_a_vshd_that_listens_on_tcp_is_sent_the_token(tmp_path: Path) -> None:
+def test_a_vshd_that_listens_on_tcp_gets_a_proof_and_never_the_token(tmp_path: Path) -> None:
     (tmp_path / "token").write_text(TOKEN)
     with listen(TcpAddress("127.0.0.1", 0)) as listener:
+        listener.setblocking(True)
         address = TcpAddress("127.0.0.1", listener.getsockname()[1])
         with pytest.raises(GuestlinkError, match="requires the container's token"):
             connection.connected(VshOptions(connect=str(address)))
-        with connection.connected(VshOptions(connect=str(address), token_file=str(tmp_path / "token"))):
-            listener.setblocking(True)
+        with ThreadPoolExecutor() as pool:
+            options = VshOptions(connect=str(address), token_file=str(tmp_path / "token"))
+            connecting = pool.submit(connection.connected, options)
             vshd, _ = listener.accept()
             with vshd:
-                assert vshd.recv(37, socket.MSG_WAITALL) == f"{TOKEN}\n".encode()
+                authenticate(vshd, ListenerHandshake(TOKEN, [Purpose.VSHD]))
+                with connecting.result():
+                    pass
 
 
 @pytest.fixture
@@ -190,10 +198,11 @@ def brief(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def accepted(listener: socket.socket, place: dict[str, Any]) -> bool:
     """Whether vsh accepts one of the waiting connections."""
-    found = connection._accept(listener, place)
-    if found is not None:
-        found.close()
-    return found is not None
+    try:
+        connection._accept(listener, "demo", place).close()
+    except GuestlinkError:
+        return False
+    return True
 
 
 @pytest.mark.usefixtures("brief")
@@ -205,25 +214,70 @@ def test_a_peer_with_another_uid_is_not_taken(tmp_path: Path) -> None:
                 assert accepted(listener, {"uid": uid}) is taken
 
 
+@pytest.fixture
+def place() -> Iterator[tuple[socket.socket, TcpAddress]]:
+    """A TCP listener, and its address."""
+    with listen(TcpAddress("127.0.0.1", 0)) as listener:
+        yield listener, TcpAddress("127.0.0.1", listener.getsockname()[1])
+
+
+def test_over_tcp_a_proof_comes_first_and_nothing_behind_it_is_eaten(
+    place: tuple[socket.socket, TcpAddress],
+) -> None:
+    listener, address = place
+    with ThreadPoolExecutor() as pool, connect(address) as peer:
+        accepting = pool.submit(connection._accept, listener, "demo", {"token": TOKEN})
+        authenticate(peer, DialerHandshake(TOKEN, Purpose.VSH))
+        peer.sendall(b"behind")
+        with accepting.result() as found:
+            found.setblocking(True)
+            assert found.recv(6, socket.MSG_WAITALL) == b"behind"
+
+
 @pytest.mark.usefixtures("brief")
 @pytest.mark.parametrize(
-    ("said", "taken"),
+    ("said", "sentence"),
     [
-        (TOKEN + "\n", True),
-        (TOKEN, False),
-        (TOKEN.replace("8", "9", 1) + "\n", False),
-        ("", False),
-        ("\n" + TOKEN, False),
+        (f"{TOKEN}\n".encode(), "sent a token, as older versions"),
+        (b"GUESTLINK\x02", "speaks version 2"),
+        (b"GUESTLINK\x01" + b"x" * 65, "does not know the container's token"),
+        (b"GUESTLINK", ""),
+        (b"", ""),
     ],
 )
-def test_over_tcp_the_token_comes_first_and_nothing_behind_it_is_eaten(said: str, taken: bool) -> None:
-    with listen(TcpAddress("127.0.0.1", 0)) as listener:
-        address = TcpAddress("127.0.0.1", listener.getsockname()[1])
-        with connect(address) as peer:
-            peer.sendall(said.encode() + (b"behind" if taken else b""))
-            found = connection._accept(listener, {"token": TOKEN})
-            assert (found is not None) is taken
-            if found is not None:
-                found.setblocking(True)
-                assert found.recv(6, socket.MSG_WAITALL) == b"behind"
-                found.close()
+def test_over_tcp_a_peer_without_a_proof_is_refused_in_a_sentence(
+    said: bytes, sentence: str, place: tuple[socket.socket, TcpAddress]
+) -> None:
+    listener, address = place
+    with connect(address) as peer:
+        peer.sendall(said)
+        with pytest.raises(GuestlinkError, match="demo did not connect") as caught:
+            connection._accept(listener, "demo", {"token": TOKEN})
+    assert sentence in caught.value.message
+    assert ("refused" in caught.value.message) is bool(sentence)
+
+
+@pytest.mark.parametrize(("token", "purpose"), [("another token", Purpose.VSH), (TOKEN, Purpose.SFTP)])
+@pytest.mark.usefixtures("brief")
+def test_over_tcp_a_proof_of_another_token_or_purpose_is_refused(
+    token: str, purpose: Purpose, place: tuple[socket.socket, TcpAddress]
+) -> None:
+    listener, address = place
+    with ThreadPoolExecutor() as pool, connect(address) as peer:
+        accepting = pool.submit(accepted, listener, {"token": TOKEN})
+        with pytest.raises(HandshakeFailed):
+            authenticate(peer, DialerHandshake(token, purpose))
+        assert not accepting.result()
+
+
+def test_over_tcp_silent_connections_make_room_for_the_containers(
+    place: tuple[socket.socket, TcpAddress],
+) -> None:
+    listener, address = place
+    with ThreadPoolExecutor() as pool, ExitStack() as stack:
+        accepting = pool.submit(connection._accept, listener, "demo", {"token": TOKEN})
+        for _ in range(100):  # more than the listener's backlog holds at a time
+            stack.enter_context(connect(address))
+        peer = stack.enter_context(connect(address))
+        authenticate(peer, DialerHandshake(TOKEN, Purpose.VSH))
+        accepting.result().close()
