@@ -172,7 +172,7 @@ COMMANDS = (
     ),
     Command(
         "sftp_endpoint",
-        "the address where a container's garcon serves SFTP, and the token to send first",
+        "the address where a container's garcon serves SFTP, and the token for the handshake",
         call=Call(_serve_sftp_endpoint, (Field("name", text),)),
     ),
 )
