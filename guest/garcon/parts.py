@@ -15,9 +15,7 @@ from garcon.host.sftp import SftpStream
 from garcon.session.failures import ApplicationFailure, FailureWatch
 from garcon.session.launcher import Launcher
 from garcon.session.programs import Programs
-from garcon.session.session_bus import SessionBus
 from garcon.session.shells import Shells
-from garcon.session.user_manager import UserManager
 from garcon.settings import (
     ICON_THEME,
     SFTP_LIMIT,
@@ -30,6 +28,8 @@ from garcon.settings import (
 )
 from guestlink.config import Config
 from guestlink.part_stack import PartStack, StartablePart
+from guestlink.session_bus import SessionBus
+from guestlink.user_manager import UserManager
 
 
 @dataclass(frozen=True)

@@ -15,12 +15,14 @@ from guestlink.logs import setup_logging
 from guestlink.part_stack import PartStack, StartablePart
 from guestlink.paths import private_directory
 from guestlink.service import Notifier, leave, run
+from guestlink.session_bus import SessionBus
 from guestlink.suite_program import suite_program
 from guestlink_host.border.desktop import Desktop
 from guestlink_host.border.open_requests import OpenRequests
 from guestlink_host.border.opened_copies import OpenedCopies
 from guestlink_host.border.policies import ALLOW
 from guestlink_host.border.rate_limit import RateLimit
+from guestlink_host.border.session_programs import SessionPrograms, is_sandboxed
 from guestlink_host.border.session_sockets import SessionSocketLinks, session_sockets
 from guestlink_host.border.user_notifications import UserNotifications
 from guestlink_host.border.wayland_access import WaylandAccess, compositor_socket
@@ -123,7 +125,8 @@ def assemble(config: Config, notifier: Notifier) -> list[StartablePart]:
     defaults = HostDefaults(data_home)
     names = LauncherNames(config[LAUNCHER_NAMES])
     shell = config[SHELL] or suite_program("vsh", "guestlink_host.vsh")
-    desktop = Desktop(config[OPENER], config[TERMINAL], config[ASK], shell)
+    programs = SessionPrograms(SessionBus(passes_descriptors=True) if is_sandboxed() else None)
+    desktop = Desktop(config[OPENER], config[TERMINAL], config[ASK], shell, programs)
     notifications = UserNotifications()
 
     copies = OpenedCopies(host_runtime_directory() / "opened")
@@ -172,7 +175,7 @@ def assemble(config: Config, notifier: Notifier) -> list[StartablePart]:
         started=started,
         ended=ended,
     )
-    attachments = Attachments(config[MANAGERS], config[GPU], containers, services)
+    attachments = Attachments(config[MANAGERS], config[GPU], containers, services, programs.run_from_thread)
     links = SessionSocketLinks(session_sockets(config[SOUND]), services.directories)
     rules = WaylandRules(config[TITLE_PREFIX], config[WAYLAND_ALLOW], config[WAYLAND_DENY])
     proxy = suite_program("sommelier", "sommelier_shim")
@@ -185,6 +188,7 @@ def assemble(config: Config, notifier: Notifier) -> list[StartablePart]:
     return [
         databases,
         notifications,
+        programs,
         desktop,
         copies,
         requests,

@@ -19,21 +19,22 @@ async def run(
     argv: Sequence[str],
     *,
     timeout: float,
-    stdin: bytes | None = None,
+    stdin: bytes | int | None = None,
     environ: Mapping[str, str] | None = None,
     output_limit: int = OUTPUT_LIMIT,
 ) -> Completed:
     """Run a command and wait for its exit; on a timeout or cancellation kill its process group.
 
     :param timeout: seconds; then the command and its process group are killed.
-    :param stdin: the command's input; ``None`` for an empty one.
+    :param stdin: the command's input, or a descriptor to read it from; ``None`` for an empty one.
     :param output_limit: bytes kept of each stream.
     :raises CommandFailed: the command could not be started or did not exit in time.
     """
+    source = stdin if isinstance(stdin, int) else asyncio.subprocess.DEVNULL
     try:
         process = await asyncio.create_subprocess_exec(
             *argv,
-            stdin=asyncio.subprocess.DEVNULL if stdin is None else asyncio.subprocess.PIPE,
+            stdin=asyncio.subprocess.PIPE if isinstance(stdin, bytes) else source,
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.PIPE,
             env=environ,
@@ -45,9 +46,9 @@ async def run(
     try:
         async with asyncio.timeout(timeout):
             _, stdout, stderr = await asyncio.gather(
-                _feed(process.stdin, stdin),
-                _read_bounded(process.stdout, output_limit),
-                _read_bounded(process.stderr, output_limit),
+                _feed(process.stdin, stdin if isinstance(stdin, bytes) else None),
+                read_bounded(process.stdout, output_limit),
+                read_bounded(process.stderr, output_limit),
             )
             status = await process.wait()
     except TimeoutError as error:
@@ -71,7 +72,8 @@ async def _feed(stream: asyncio.StreamWriter | None, data: bytes | None) -> None
     stream.close()
 
 
-async def _read_bounded(stream: asyncio.StreamReader | None, limit: int) -> bytes:
+async def read_bounded(stream: asyncio.StreamReader | None, limit: int) -> bytes:
+    """Read a stream to its end; keep ``limit`` bytes and drop the rest."""
     assert stream is not None
     kept = bytearray()
     while chunk := await stream.read(65536):

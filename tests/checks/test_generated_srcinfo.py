@@ -11,7 +11,7 @@ PACKAGING = Path(__file__).resolve().parents[2] / "packaging"
 
 
 def test_srcinfo_is_up_to_date() -> None:
-    need("makepkg", packages="makepkg")
+    need("makepkg", "pacman", packages="makepkg pacman-package-manager")  # Debian's makepkg does not bring pacman.
     done = subprocess.run([str(PACKAGING / "srcinfo")], capture_output=True, text=True, timeout=600, check=False)
     assert done.returncode == 0, done.stderr
     committed = (PACKAGING / "aur/.SRCINFO").read_text()

@@ -10,9 +10,9 @@ from typing import NamedTuple, TypeAlias
 from garcon.desktop.desktop_entry import DesktopEntry
 from garcon.session.journal import last_lines
 from garcon.session.launch_plan import CannotLaunch
-from garcon.session.user_manager import ManagerAbsent, UserManager
 from guestlink.errors import GuestlinkError
 from guestlink.tasks import TaskOwner
+from guestlink.user_manager import ManagerAbsent, UserManager
 
 _log = logging.getLogger(__name__)
 

@@ -14,11 +14,11 @@ from garcon.desktop.desktop_entry import DesktopEntry
 from garcon.session.failures import FailureWatch, has_own_status
 from garcon.session.launch_plan import CannotLaunch, LaunchPlan, plan_launch
 from garcon.session.programs import Programs, StartedProgram, find_program, interpreter_of
-from garcon.session.session_bus import BusError, NoAnswer, SessionBus
 from garcon.session.terminal_command import in_directory, with_environ
-from garcon.session.user_manager import StartFailed
+from guestlink.session_bus import BusError, NoAnswer, SessionBus
 from guestlink.tasks import TaskOwner
 from guestlink.terminal_program import find_terminal, without_variables
+from guestlink.user_manager import StartFailed
 
 _log = logging.getLogger(__name__)
 

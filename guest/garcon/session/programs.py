@@ -13,9 +13,9 @@ from typing import NamedTuple
 
 from garcon.session.early_end import why_ended
 from garcon.session.journal import last_lines
-from garcon.session.user_manager import ManagerAbsent, StartFailed, UserManager
 from guestlink.child import Child
 from guestlink.errors import reason
+from guestlink.user_manager import ManagerAbsent, StartFailed, UserManager
 
 _log = logging.getLogger(__name__)
 

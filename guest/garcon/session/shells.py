@@ -18,11 +18,11 @@ from typing import Any
 
 from garcon.session.launch_plan import feature_environ
 from garcon.session.programs import Programs
-from garcon.session.user_manager import StartFailed
 from guestlink.address import Address
 from guestlink.errors import GuestlinkError
 from guestlink.suite_program import suite_program
 from guestlink.tasks import TaskOwner
+from guestlink.user_manager import StartFailed
 
 _log = logging.getLogger(__name__)
 

@@ -9,15 +9,13 @@ import logging
 import os
 import shutil
 import signal
-import subprocess
 from collections.abc import Callable, Sequence
 
-from guestlink.child import Child
-from guestlink.errors import GuestlinkError, reason
-from guestlink.process import run
+from guestlink.errors import GuestlinkError
 from guestlink.program import CommandFailed, signal_name
 from guestlink.tasks import TaskOwner
 from guestlink.terminal_program import find_terminal, without_variables
+from guestlink_host.border.session_programs import CannotStart, SessionPrograms, WaitForExit
 
 _log = logging.getLogger(__name__)
 
@@ -73,9 +71,18 @@ class Desktop:
     :param terminal: terminal with its switch before a command, which is appended; empty to search for one.
     :param ask: yes/no dialog command; the question is appended; empty to search for one.
     :param shell: command that starts a shell or a command in a container; empty if there is none.
+    :param programs: starts them; by default as child processes.
     """
 
-    def __init__(self, opener: list[str], terminal: list[str], ask: list[str], shell: list[str]) -> None:
+    def __init__(
+        self,
+        opener: list[str],
+        terminal: list[str],
+        ask: list[str],
+        shell: list[str],
+        programs: SessionPrograms | None = None,
+    ) -> None:
+        self._programs = programs or SessionPrograms()
         self._opener = opener
         self._terminal = terminal
         self._ask = ask
@@ -118,7 +125,7 @@ class Desktop:
         if name == "kdialog":
             text = text.replace("\\", "\\\\")  # kdialog reads \n as a line break.
         try:
-            done = await run([*asker, text], timeout=ASK_TIMEOUT)
+            done = await self._programs.run([*asker, text], timeout=ASK_TIMEOUT)
         except CommandFailed as error:
             _log.warning("the user did not answer: %s", error)
             return Answer.NO
@@ -148,17 +155,10 @@ class Desktop:
 
     async def _start(self, argv: Sequence[str], failed: Callable[[DesktopFailed], None]) -> None:
         try:
-            # Not asyncio's: closing its transport would kill the program when the daemon ends.
-            process = subprocess.Popen(
-                argv,
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.DEVNULL,
-                stderr=subprocess.DEVNULL,
-                start_new_session=True,
-            )
-        except (OSError, ValueError) as error:
-            raise DesktopFailed(f"the host cannot start {argv[0]}: {reason(error)}") from error
-        ended = self._tasks.start(self._outcome(Child(process), argv[0]), name=f"wait for {argv[0]}")
+            wait_for_exit = await self._programs.launch(argv)
+        except CannotStart as error:
+            raise DesktopFailed(str(error)) from error
+        ended = self._tasks.start(self._outcome(wait_for_exit, argv[0]), name=f"wait for {argv[0]}")
         try:
             await asyncio.wait({ended}, timeout=OUTCOME_TIME)
         finally:
@@ -167,12 +167,9 @@ class Desktop:
         if ended.done() and (failure := ended.result()) is not None:
             raise failure
 
-    async def _outcome(self, program: Child, name: str) -> DesktopFailed | None:
+    async def _outcome(self, wait_for_exit: WaitForExit, name: str) -> DesktopFailed | None:
         """Wait until a program exits; returns its failure."""
-        try:
-            return _failure(name, await program.wait() or 0)
-        finally:
-            program.abandon()
+        return _failure(name, await wait_for_exit() or 0)
 
 
 def _failure(name: str, status: int) -> DesktopFailed | None:

@@ -9,9 +9,10 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 from guestlink.errors import GuestlinkError
+from guestlink.program import Completed
 
 KINDS = ("lxd", "incus", "lxc")
 RUNNING, STOPPED, FROZEN = "running", "stopped", "frozen"
@@ -89,6 +90,16 @@ class Ran(NamedTuple):
     status: int
     stdout: str
     stderr: str
+
+
+class RunProgram(Protocol):
+    """Runs a program on this machine and waits for its exit, as :func:`guestlink.program.run_program`."""
+
+    def __call__(self, argv: Sequence[str], *, timeout: float, stdin: int = ...) -> Completed:
+        """Run it.
+
+        :raises CommandFailed: it could not be started or did not exit in time.
+        """
 
 
 class Manager(ABC):

@@ -10,11 +10,12 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 from guestlink.errors import GuestlinkError
+from guestlink.program import run_program
 from guestlink.tasks import TaskOwner
 from guestlink_host.containers.container_services import ContainerServices
 from guestlink_host.containers.guest import Guest
 from guestlink_host.containers.registry import DEFAULT_UID, Container, Containers
-from guestlink_host.managers import FROZEN, RUNNING, Instance, Mounts, managers_here
+from guestlink_host.managers import FROZEN, RUNNING, Instance, Mounts, RunProgram, managers_here
 from guestlink_host.managers.inside import check_installed, complaint
 from guestlink_host.managers.manager_watch import ManagerWatch, Snapshot, key_of
 from guestlink_host.settings import gpu_nodes
@@ -36,16 +37,22 @@ class Attachments:
     :param gpu: the setting ``gpu``.
     :param containers: the registry.
     :param services: serves the containers of the registry.
+    :param run: as for :class:`~guestlink_host.managers.manager_watch.ManagerWatch`.
     """
 
     def __init__(
-        self, kinds: tuple[str, ...], gpu: str, containers: Containers, services: ContainerServices
+        self,
+        kinds: tuple[str, ...],
+        gpu: str,
+        containers: Containers,
+        services: ContainerServices,
+        run: RunProgram = run_program,
     ) -> None:
         self._gpu = gpu
         self._containers = containers
         self._services = services
         self._watch = ManagerWatch(
-            kinds, managers_here, lambda: containers, changed=self._changed, unclaimed=self._unclaimed
+            kinds, managers_here, lambda: containers, changed=self._changed, unclaimed=self._unclaimed, run=run
         )
         self._tasks = TaskOwner("container managers")
         self._starts: dict[str, _Start] = {}

@@ -31,6 +31,7 @@ from guestlink_host.managers import (
     ManagerError,
     Mounts,
     Ran,
+    RunProgram,
 )
 from guestlink_host.names import is_container_name
 from guestlink_host.session_directory import session_directory
@@ -54,12 +55,14 @@ class Lxc(Manager):
     """The containers in one LXC directory: a user's own, or root's.
 
     :param directory: ``lxc.lxcpath``.
+    :param run: runs the commands that start containers or enter them; those need LXC's setuid programs.
     """
 
     kind = "lxc"
 
-    def __init__(self, directory: Path) -> None:
+    def __init__(self, directory: Path, run: RunProgram = run_program) -> None:
         self._directory = directory
+        self._run_privileged = run
 
     def instances(self, names: Collection[str] | None = None) -> list[Instance]:
         """See :class:`Manager`."""
@@ -112,11 +115,11 @@ class Lxc(Manager):
         """See :class:`Manager`."""
         words = ["-P", str(self._directory), "-n", instance.name]
         if instance.status == FROZEN:
-            self._run(["lxc-unfreeze", *words])
+            self._run(["lxc-unfreeze", *words], run=self._run_privileged)
             return
         # Without root, LXC needs a cgroup of its own; lxc-unpriv-start asks systemd for one.
         program = "lxc-unpriv-start" if os.getuid() and shutil.which("lxc-unpriv-start") else "lxc-start"
-        self._run([program, *words, "-d"], _START_TIMEOUT)
+        self._run([program, *words, "-d"], _START_TIMEOUT, self._run_privileged)
 
     def run(self, instance: Instance, argv: Sequence[str], timeout: float = RUN_TIMEOUT) -> Ran:
         """See :class:`Manager`."""
@@ -149,7 +152,7 @@ class Lxc(Manager):
 
     def _inside(self, instance: Instance, argv: Sequence[str], stdin: int, timeout: float) -> Ran:
         words = ["lxc-attach", "-P", str(self._directory), "-n", instance.name, "--clear-env", "--", "env"]
-        return _execute([*words, _PATH, "HOME=/root", *argv], stdin, timeout)
+        return _execute([*words, _PATH, "HOME=/root", *argv], stdin, timeout, self._run_privileged)
 
     def _instance(self, name: str) -> Instance:
         words = ["lxc-info", "-P", str(self._directory), "-n", name]
@@ -169,12 +172,12 @@ class Lxc(Manager):
         )
 
     @staticmethod
-    def _run(argv: Sequence[str], timeout: float = _TIMEOUT) -> str:
+    def _run(argv: Sequence[str], timeout: float = _TIMEOUT, run: RunProgram = run_program) -> str:
         """Run one of LXC's commands on the host; returns its output.
 
         :raises ManagerError: it cannot be run, or fails.
         """
-        ran = _execute(argv, timeout=timeout)
+        ran = _execute(argv, timeout=timeout, run=run)
         if ran.status != 0:
             lines = (ran.stderr or ran.stdout).strip().splitlines()
             raise ManagerError(
@@ -217,14 +220,20 @@ def find_lxc() -> Lxc | None:
     return Lxc(Path(directory)) if os.path.isabs(directory) else None
 
 
-def _execute(argv: Sequence[str], stdin: int = subprocess.DEVNULL, timeout: float = _TIMEOUT) -> Ran:
+def _execute(
+    argv: Sequence[str],
+    stdin: int = subprocess.DEVNULL,
+    timeout: float = _TIMEOUT,
+    run: RunProgram = run_program,
+) -> Ran:
     """Run a command.
 
     :param timeout: seconds.
+    :param run: runs it.
     :raises ManagerError: the command cannot be started, or takes longer.
     """
     try:
-        done = run_program(argv, stdin=stdin, timeout=timeout)
+        done = run(argv, stdin=stdin, timeout=timeout)
     except CommandFailed as error:
         raise ManagerError(
             str(error), hint=f"install LXC's commands; if they are there, run {argv[0]} by hand"

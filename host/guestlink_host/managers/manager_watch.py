@@ -8,8 +8,9 @@ from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+from guestlink.program import run_program
 from guestlink_host.containers.registry import Container
-from guestlink_host.managers import RUNNING, Instance, Manager, ManagerError
+from guestlink_host.managers import RUNNING, Instance, Manager, ManagerError, RunProgram
 
 _log = logging.getLogger(__name__)
 
@@ -71,6 +72,7 @@ class ManagerWatch:
         device, as a copy of an attached container does. Also for an instance that replaces a container of ours by
         profile: deleted and created again between two polls, it has no directory. For an instance that does not
         run, the call waits until two polls in a row have seen the same.
+    :param run: runs managers' commands that start containers or enter them.
     """
 
     def __init__(
@@ -81,7 +83,9 @@ class ManagerWatch:
         *,
         changed: Callable[[Container, Instance | None], Awaitable[None]],
         unclaimed: Callable[[Instance], Awaitable[None]],
+        run: RunProgram = run_program,
     ) -> None:
+        self._run = run
         self._kinds = kinds
         self._find = find
         self._known = known
@@ -147,7 +151,7 @@ class ManagerWatch:
         daemons = [kind for kind in self._kinds if kind != "lxc"]
         self._managers = {(manager.kind, ""): manager for manager in self._find(daemons)}
         places = {container.place for container in known if container.manager == "lxc"}
-        self._managers |= {("lxc", place): Lxc(Path(place)) for place in places if "lxc" in self._kinds}
+        self._managers |= {("lxc", place): Lxc(Path(place), self._run) for place in places if "lxc" in self._kinds}
         instances: dict[InstanceKey, Instance] = {}
         errors: dict[tuple[str, str], ManagerError] = {}
         for source, manager in self._managers.items():

@@ -16,13 +16,13 @@ from dbus_fast import Message, MessageType, Variant
 from dbus_fast.aio import MessageBus
 
 from garcon.desktop.desktop_entry import DesktopEntry, parse_desktop_entry
-from garcon.session import bus_strings, user_manager
 from garcon.session.failures import ApplicationFailure, FailureWatch
 from garcon.session.launch_plan import CannotLaunch
 from garcon.session.launcher import Launcher
 from garcon.session.programs import Programs
-from garcon.session.session_bus import BusError, SessionBus
-from garcon.session.user_manager import UserManager
+from guestlink import bus_strings, user_manager
+from guestlink.session_bus import BusError, SessionBus
+from guestlink.user_manager import UserManager
 from support.needs import need
 
 SERVICE = """

@@ -12,8 +12,8 @@ import pytest
 from garcon.desktop.desktop_entry import DesktopEntry, parse_desktop_entry
 from garcon.session.launcher import Launcher
 from garcon.session.programs import Programs
-from garcon.session.session_bus import SessionBus
-from garcon.session.user_manager import UserManager, unit_name
+from guestlink.session_bus import SessionBus
+from guestlink.user_manager import UserManager, unit_name
 
 TELLER = """#!/usr/bin/python3
 import json, os, sys

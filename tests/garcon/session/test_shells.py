@@ -19,13 +19,13 @@ import pytest
 import pytest_asyncio
 
 from garcon.session.programs import Programs
-from garcon.session.session_bus import SessionBus
 from garcon.session.shells import Shells
-from garcon.session.user_manager import UserManager
 from guestlink.address import Address, UnixAddress
 from guestlink.authentication import authenticate
 from guestlink.errors import GuestlinkError
 from guestlink.handshake import ListenerHandshake, Purpose
+from guestlink.session_bus import SessionBus
+from guestlink.user_manager import UserManager
 from guestlink.vsh import ClientProtocol, Data, Setup, StatusChange, encode_setup
 from support.stage import CHECKOUT, LIMIT
 from vshd.fork_server import SPARE_NAME

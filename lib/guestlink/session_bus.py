@@ -1,6 +1,6 @@
 """The session's D-Bus: connects on first use, and again after the connection was lost.
 
-dbus-fast is imported on first use, because only launches need it and registration must not wait for the import.
+dbus-fast is imported on first use, because few calls need it and no daemon's start must wait for the import.
 """
 
 from __future__ import annotations
@@ -8,11 +8,11 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from typing import TYPE_CHECKING, Any, TypeAlias
 
-from garcon.session.bus_strings import sendable
 from guestlink import xdg
+from guestlink.bus_strings import sendable
 
 if TYPE_CHECKING:
     from dbus_fast import Message
@@ -69,10 +69,12 @@ class SessionBus:
     """Calls on the session bus.
 
     :param address: ``DBUS_SESSION_BUS_ADDRESS``, else the socket ``bus`` in XDG_RUNTIME_DIR.
+    :param passes_descriptors: whether calls may contain file descriptors.
     """
 
-    def __init__(self, address: str | None = None) -> None:
+    def __init__(self, address: str | None = None, *, passes_descriptors: bool = False) -> None:
         self._address = address or session_bus_address()
+        self._passes_descriptors = passes_descriptors
         self._bus: MessageBus | None = None
         self._lock = asyncio.Lock()
         self._handlers: list[tuple[str, SignalHandler]] = []
@@ -99,10 +101,12 @@ class SessionBus:
         body: list[Any] | None = None,
         *,
         timeout: float = 10.0,
+        descriptors: Sequence[int] = (),
     ) -> list[Any]:
         """Call a method and return the values of its reply.
 
         :param timeout: seconds.
+        :param descriptors: file descriptors, to which values of the type ``h`` in the body are indices.
         :raises NoBus: there is no bus.
         :raises NoAnswer: no reply comes in time, or the connection is lost.
         :raises BusError: the service refuses, or is not on the bus.
@@ -116,6 +120,7 @@ class SessionBus:
             member=member,
             signature=signature,
             body=sendable(body or []),
+            unix_fds=list(descriptors),
         )
         deadline = asyncio.get_running_loop().time() + timeout
         try:
@@ -157,7 +162,7 @@ class SessionBus:
                 raise NoBus("there is no session bus")
             from dbus_fast.aio import MessageBus
 
-            bus = MessageBus(bus_address=self._address)
+            bus = MessageBus(bus_address=self._address, negotiate_unix_fd=self._passes_descriptors)
             try:
                 async with asyncio.timeout(_CONNECT_TIMEOUT):
                     await bus.connect()

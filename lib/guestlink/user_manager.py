@@ -1,6 +1,7 @@
-"""The user's systemd: its environment block, and transient services for applications.
+"""The user's systemd: its environment block, and transient services for programs.
 
-An application in its own service survives a restart of garcon, and its output goes to the journal.
+A program in its own service survives a restart of the daemon that started it, has none of that daemon's sandbox and
+limits, and its output goes to the journal.
 """
 
 from __future__ import annotations
@@ -9,11 +10,12 @@ import asyncio
 import os
 import re
 import shlex
+import signal
 from collections import OrderedDict
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from garcon.session.session_bus import BusError, NoAnswer, SessionBus
+from guestlink.session_bus import BusError, NoAnswer, SessionBus
 
 if TYPE_CHECKING:
     from dbus_fast import Message
@@ -40,14 +42,16 @@ _RESULTS_LIMIT = 64
 """Results of jobs that are kept, because JobRemoved may arrive before the reply that contains the job's path."""
 _EXITS_LIMIT = 64
 """Exits of our units that are kept, because a program may exit before anybody waits for its exit."""
-_PREFIX = "app-guestlink-"
-"""The beginning of our units' names."""
-_OURS = "app_2dguestlink_2d"
-"""The same in a D-Bus object path."""
+GUEST_LAUNCHER, HOST_LAUNCHER = "guestlink", "guestlinkhost"
+"""Who started a program, as the second part of its unit's name: garcon, or guestlink-host."""
 _ID_LIMIT = 200
 """Bytes of an escaped id in a unit's name."""
 _TIMEOUT = 25.0
 """Seconds for one reply of the manager on a busy machine; the host waits for a minute."""
+_OUT_OF_MEMORY = "oom-kill"
+"""``Result`` of a service of which the kernel or systemd-oomd has killed a process because memory was used up."""
+_STREAMS = ("StandardInputFileDescriptor", "StandardOutputFileDescriptor", "StandardErrorFileDescriptor")
+"""Properties of a transient service with its three standard streams, as systemd-run(1) sets them for ``--pipe``."""
 
 
 class ManagerAbsent(Exception):
@@ -59,14 +63,20 @@ class StartFailed(Exception):
 
 
 class UserManager:
-    """systemd's user manager over the session bus."""
+    """systemd's user manager over the session bus.
 
-    def __init__(self, bus: SessionBus) -> None:
+    :param launcher: :data:`GUEST_LAUNCHER` or :data:`HOST_LAUNCHER`.
+    """
+
+    def __init__(self, bus: SessionBus, launcher: str = GUEST_LAUNCHER) -> None:
         self._bus = bus
+        self._launcher = launcher
+        self._own_path = _path_of(_prefix(launcher))
         self._job_results: OrderedDict[str, str] = OrderedDict()
         self._job_waiters: dict[str, asyncio.Future[str]] = {}
         self._exits: OrderedDict[str, int] = OrderedDict()
         self._exit_waiters: dict[str, asyncio.Future[int]] = {}
+        self._out_of_memory: OrderedDict[str, None] = OrderedDict()
         self._stopping: set[str] = set()
         self._tickets = 0
 
@@ -85,13 +95,20 @@ class UserManager:
         return {name: text for name, equals, text in (entry.partition("=") for entry in entries) if equals}
 
     async def start_service(
-        self, name: str, argv: Sequence[str], environ: Mapping[str, str], directory: str
+        self,
+        name: str,
+        argv: Sequence[str],
+        environ: Mapping[str, str],
+        directory: str,
+        streams: Sequence[int] = (),
     ) -> str:
         """Run a program as a transient service and wait until it has been executed.
 
         :param name: the application's id; becomes part of the unit's name.
+        :param argv: the program's absolute path and its arguments.
         :param environ: variables on top of the manager's own.
         :param directory: working directory.
+        :param streams: descriptors for standard input, output and error; by default no input and the journal.
         :returns: the unit's name.
         :raises ManagerAbsent: no manager runs.
         :raises StartFailed: the program could not be executed.
@@ -100,7 +117,7 @@ class UserManager:
 
         await self._subscribe()
         self._tickets += 1
-        unit = unit_name(name, f"{os.getpid():x}{self._tickets:04x}")
+        unit = unit_name(name, f"{os.getpid():x}{self._tickets:04x}", self._launcher)
         properties = [
             ["Description", Variant("s", _one_line(name))],
             ["Type", Variant("s", "exec")],
@@ -111,6 +128,7 @@ class UserManager:
             ["WorkingDirectory", Variant("s", directory)],
             ["CollectMode", Variant("s", "inactive-or-failed")],
             ["Slice", Variant("s", "app.slice")],
+            *([name, Variant("h", index)] for index, name in enumerate(_STREAMS[: len(streams)])),
         ]
         try:
             (job,) = await self._bus.call(
@@ -121,6 +139,7 @@ class UserManager:
                 "ssa(sv)a(sa(sv))",
                 [unit, "fail", properties, []],
                 timeout=_TIMEOUT,
+                descriptors=streams,
             )
         except BusError as error:
             if error.nobody_there:
@@ -133,6 +152,23 @@ class UserManager:
             log = f"journalctl --user-unit {shlex.quote(unit)}"
             raise StartFailed(f"{argv[0]} could not be executed; `{log}` says why")
         return unit
+
+    async def kill(self, unit: str) -> None:
+        """Kill every process of a unit; without effect if it has none any more.
+
+        :raises ManagerAbsent: no manager runs.
+        """
+        try:
+            await self._bus.call(
+                _SYSTEMD, _PATH, _MANAGER, "KillUnit", "ssi", [unit, "all", signal.SIGKILL], timeout=_TIMEOUT
+            )
+        except BusError as error:
+            if error.name != f"{_SYSTEMD}.NoSuchUnit" and error.nobody_there:
+                raise ManagerAbsent(str(error)) from error
+
+    def ran_out_of_memory(self, unit: str) -> bool:
+        """Whether a unit ended because a process of it was killed for memory; known once :meth:`end_of` returns."""
+        return _path_of(unit) in self._out_of_memory
 
     async def _has_run(self, unit: str) -> bool:
         """Whether the program of a failed start was executed, but exited before systemd noticed the execution."""
@@ -154,12 +190,12 @@ class UserManager:
                 _MANAGER,
                 "ListUnitsByPatterns",
                 "asas",
-                [["active"], [f"{_PREFIX}*.service"]],
+                [["active"], [f"{_prefix(self._launcher)}*.service"]],
                 timeout=_TIMEOUT,
             )
         except BusError as error:
             raise ManagerAbsent(str(error)) from error
-        return {unit[0]: application_of(unit[0]) for unit in units}
+        return {unit[0]: application_of(unit[0], self._launcher) for unit in units}
 
     async def unit_of_service(self, bus_name: str) -> str | None:
         """The unit whose main process owns a name on the session bus; ``None`` if no unit has that main process.
@@ -238,13 +274,17 @@ class UserManager:
         if code not in (_EXITED, _KILLED, _DUMPED):
             return
         path, ended = str(message.path), status if code == _EXITED else -status
+        if "Result" in changed and changed["Result"].value == _OUT_OF_MEMORY:
+            self._out_of_memory[path] = None
+            while len(self._out_of_memory) > _EXITS_LIMIT:
+                self._out_of_memory.popitem(last=False)
         if path in self._stopping:
             self._stopping.remove(path)
             ended = 0
         if (waiter := self._exit_waiters.get(path)) is not None:
             if not waiter.done():
                 waiter.set_result(ended)
-        elif _OURS in path:
+        elif path.startswith(self._own_path):
             self._exits[path] = ended
             while len(self._exits) > _EXITS_LIMIT:
                 self._exits.popitem(last=False)
@@ -283,7 +323,12 @@ def _path_of(unit: str) -> str:
     return f"{_PATH}/unit/{escaped}"
 
 
-def unit_name(application: str, unique: str) -> str:
+def _prefix(launcher: str) -> str:
+    """The beginning of the names of a launcher's units."""
+    return f"app-{launcher}-"
+
+
+def unit_name(application: str, unique: str, launcher: str = GUEST_LAUNCHER) -> str:
     """The unit of an application by the desktop environments' convention for systemd.
 
     ``app-<launcher>-<application>@<unique>.service``. Characters that systemd does not allow in a name are escaped
@@ -296,12 +341,12 @@ def unit_name(application: str, unique: str) -> str:
         if len(escaped) + len(part) > _ID_LIMIT:
             break
         escaped += part
-    return f"{_PREFIX}{escaped}@{unique}.service"
+    return f"{_prefix(launcher)}{escaped}@{unique}.service"
 
 
-def application_of(unit: str) -> str:
+def application_of(unit: str, launcher: str = GUEST_LAUNCHER) -> str:
     """The id of an application from its unit's name; the beginning of a long one."""
-    escaped = unit.removeprefix(_PREFIX).rpartition("@")[0]
+    escaped = unit.removeprefix(_prefix(launcher)).rpartition("@")[0]
     unescaped = re.sub(rb"\\x([0-9a-f]{2})", lambda code: bytes([int(code[1], 16)]), escaped.encode())
     return unescaped.decode(errors="replace")
 

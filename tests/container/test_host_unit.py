@@ -1,0 +1,178 @@
+"""guestlink-host's unit in real user managers: its sandbox holds, and what the daemon starts works outside it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from support.machine import USER, Machine, build_rootfs, missing_tools
+from support.needs import absent
+from support.pair import CARRIED, SUITES, TOKEN, write
+
+pytestmark = pytest.mark.container
+
+REPORT = "/usr/local/bin/report"
+"""A program that writes to /tmp/NAME what the sandbox would change: the effective user of a setuid program, the
+control group, the namespaces that may be made, and its arguments."""
+_REPORT = """\
+#!/bin/sh
+name=$(basename "$0")
+{
+    echo "euid $(/usr/local/bin/setuid-id -u)"
+    echo "group $(cat /proc/self/cgroup | tail -1)"
+    unshare -Ur true && echo "namespaces allowed"
+    grep -E "NoNewPrivs|Max open files" /proc/self/status /proc/self/limits
+    printf '[%s]' "$@"
+} > "/tmp/$name.new" 2>&1
+mv "/tmp/$name.new" "/tmp/$name"
+"""
+ENDS = {"opener": "exit 0", "terminal": "exec sleep 1000", "dialog": "exit 0", "lxc-start": "exit 0"}
+"""How each of the programs that the daemon starts ends."""
+_LXC_INFO = '#!/bin/sh\ncase $* in *" -s "*) echo STOPPED ;; *" -c "*) echo ;; *) echo 1 ;; esac\n'
+_DIRECTORY = "/run/user/1000/guestlink-host/containers/guest"
+
+
+@pytest.fixture(scope="module", params=SUITES)
+def machine(request: pytest.FixtureRequest, packages: Path) -> Iterator[Machine]:
+    """A desktop's machine with guestlink-host as a unit, and garcon, which plays the container ``guest`` on it."""
+    if missing := missing_tools():
+        absent(f"a system container needs {', '.join(missing)}")
+    with Machine(build_rootfs(request.param), [f"--bind-ro={packages}:/packages"]) as made:
+        done = made.root("sh", "-c", "dpkg -i /packages/guestlink-common*.deb /packages/guestlink-[ghv]*.deb")
+        assert done.returncode == 0, done.stdout + done.stderr
+        made.root("install", "-m", "4755", "/usr/bin/id", "/usr/local/bin/setuid-id")
+        for name, end in ENDS.items():
+            write(made, f"/usr/local/bin/{name}", f"{_REPORT}{end}\n")
+        write(made, "/usr/local/bin/lxc-info", _LXC_INFO)
+        made.root("sh", "-c", "chmod 755 /usr/local/bin/*; chmod 4755 /usr/local/bin/setuid-id")
+        settings = "opener = opener\nterminal = terminal -e\nask = dialog\nshell = true\n"
+        write(made, f"/home/{USER}/.config/guestlink/guestlink-host.conf", settings)
+        made.root("chown", "-R", f"{USER}:{USER}", f"/home/{USER}")
+        made.check_user("systemctl", "--user", "start", "guestlink-host")
+        made.check_user("guestlink-host", "add", "guest")
+        for source, target in ((_DIRECTORY, CARRIED), (f"{_DIRECTORY}/token", TOKEN)):
+            make = "mkdir" if target == CARRIED else "touch"
+            done = made.root("sh", "-c", f"{make} {target} && mount --bind {source} {target}")
+            assert done.returncode == 0, done.stderr
+        made.check_user("systemctl", "--user", "restart", "guestlink-garcon")
+        made.wait("the container is registered", lambda: _registered(made))
+        yield made
+
+
+def _registered(machine: Machine) -> bool:
+    listed = machine.user("guestlink-host", "list", "--json").stdout
+    return any(one["registered"] for one in json.loads(listed or "[]"))
+
+
+def reported(machine: Machine, name: str) -> str:
+    """The report of a program that the daemon has started, which then is removed."""
+    machine.wait(f"{name} has run", lambda: machine.root("test", "-e", f"/tmp/{name}").returncode == 0)
+    text = machine.root("cat", f"/tmp/{name}").stdout
+    machine.root("rm", f"/tmp/{name}")
+    return text
+
+
+def check_outside(report: str) -> None:
+    """A program runs with the rights of the user, in a service of its own."""
+    assert "euid 0\n" in report, report
+    assert "namespaces allowed" in report
+    assert "NoNewPrivs:\t0" in report
+    assert "guestlink-host.service" not in report
+    assert "app-guestlinkhost-" in report
+    assert " 1024 " in report, "select(2) needs a soft limit of 1024 descriptors"
+
+
+def test_the_daemon_runs_and_its_sandbox_holds(machine: Machine) -> None:
+    shown = machine.check_user(
+        "systemctl", "--user", "show", "-p", "ActiveState,NRestarts,MainPID", "guestlink-host"
+    )
+    assert "ActiveState=active" in shown
+    assert "NRestarts=0" in shown
+    pid = dict(line.split("=") for line in shown.splitlines())["MainPID"]
+    status = machine.root("cat", f"/proc/{pid}/status").stdout
+    assert "NoNewPrivs:\t1" in status
+    assert "Seccomp:\t2" in status
+    journal = machine.user("journalctl", "--user", "-o", "cat", "--no-pager", "-u", "guestlink-host").stdout
+    assert "Traceback" not in journal, journal
+    assert "own sandbox" not in journal, journal
+    complaints = machine.user("journalctl", "--user", "-o", "cat", "--no-pager", "-t", "systemd").stdout
+    assert "guestlink-host.service:" not in complaints, complaints
+
+
+def test_an_opener_runs_outside_the_sandbox(machine: Machine) -> None:
+    machine.check_user("guestlink-host", "policy", "guest", "url", "allow")
+    machine.check_user("guestlink", "open", "https://example.org/?a=$HOME&b=%h")
+    report = reported(machine, "opener")
+    check_outside(report)
+    assert report.endswith("[https://example.org/?a=$HOME&b=%h]")
+
+
+@pytest.mark.parametrize(("end", "said"), [("exit 3", "failed with 3"), ("kill -SEGV $$", "killed by SIGSEGV")])
+def test_an_opener_that_fails_at_once_is_the_callers_error(machine: Machine, end: str, said: str) -> None:
+    write(machine, "/usr/local/bin/opener", f"#!/bin/sh\n{end}\n")
+    done = machine.user("guestlink", "open", "https://example.org/")
+    write(machine, "/usr/local/bin/opener", f"{_REPORT}exit 0\n")
+    assert done.returncode != 0
+    assert said in done.stderr
+
+
+def test_a_missing_opener_is_the_callers_error(machine: Machine) -> None:
+    machine.root("mv", "/usr/local/bin/opener", "/usr/local/bin/opener.away")
+    done = machine.user("guestlink", "open", "https://example.org/")
+    machine.root("mv", "/usr/local/bin/opener.away", "/usr/local/bin/opener")
+    assert done.returncode != 0
+    assert "the host cannot start opener: there is no such program" in done.stderr
+
+
+def test_a_terminal_outlives_the_daemon(machine: Machine) -> None:
+    machine.check_user("guestlink-host", "policy", "guest", "terminal", "allow")
+    machine.check_user("guestlink", "terminal", "echo", "$5", "%h")
+    report = reported(machine, "terminal")
+    check_outside(report)
+    machine.check_user("systemctl", "--user", "restart", "guestlink-host")
+    running = machine.check_user("systemctl", "--user", "list-units", "--no-legend", "app-guestlinkhost-terminal@*")
+    assert "running" in running
+    machine.wait("the container is registered again", lambda: _registered(machine))
+    machine.check_user("systemctl", "--user", "stop", "app-guestlinkhost-terminal@*")
+
+
+@pytest.mark.parametrize(("end", "status"), [("exit 0", 0), ("exit 1", 1)])
+def test_the_answer_to_a_question_arrives(machine: Machine, end: str, status: int) -> None:
+    machine.check_user("guestlink-host", "policy", "guest", "url", "ask")
+    write(machine, "/usr/local/bin/dialog", f"{_REPORT}{end}\n")
+    done = machine.user("guestlink", "open", "https://example.org/")
+    check_outside(reported(machine, "dialog"))
+    assert (done.returncode != 0) == bool(status), done.stderr
+    machine.root("rm", "-f", "/tmp/opener")
+    machine.check_user("guestlink-host", "policy", "guest", "url", "allow")
+
+
+def test_a_container_managers_command_runs_outside_the_sandbox(machine: Machine) -> None:
+    place = f"/home/{USER}/lxc"
+    machine.check_user("mkdir", "-p", f"{place}/work")
+    machine.check_user("touch", f"{place}/work/config")
+    call = (
+        "import sys; sys.path.insert(0, '/usr/share/guestlink')\n"
+        "from pathlib import Path; from guestlink.control import ControlClient\n"
+        "client = ControlClient(Path('/run/user/1000/guestlink-host/control.sock'), daemon='guestlink-host')\n"
+        f"client.call('attach', name='work', manager='lxc', place='{place}', uid=1000, users=[])\n"
+        "client.call('start_and_wait', name='work', first=True)\n"
+    )
+    machine.check_user("python3", "-c", call)
+    report = reported(machine, "lxc-start")
+    check_outside(report)
+    assert report.endswith(f"[-P][{place}][-n][work][-d]")
+
+
+def test_no_service_of_the_daemon_stays(machine: Machine) -> None:
+    machine.wait(
+        "all programs have ended",
+        lambda: (
+            "app-guestlinkhost" not in machine.check_user("systemctl", "--user", "list-units", "--all", "--plain")
+        ),
+    )
+    failed = machine.check_user("systemctl", "--user", "list-units", "--failed", "--no-legend", "--plain")
+    assert failed == ""
