@@ -143,6 +143,36 @@ def test_programs_that_fail_later_reach_the_hosts_events(pair: Pair) -> None:
     machine.root("sh", "-c", "rm /tmp/go /usr/share/applications/org.example.[LCTS][aelrito]*.desktop")
 
 
+OUT_OF_MEMORY = """\
+import os, signal, sys
+group, pid = sys.argv[1:]
+os.setxattr("/sys/fs/cgroup" + group, "user.oomd_ooms", b"1")
+os.kill(int(pid), signal.SIGKILL)
+"""
+"""What systemd-oomd does to a control group when memory runs out. Without the memory controller of cgroup 2, which
+containers of a test machine may lack, the kernel's own killing goes unnoticed by systemd."""
+
+
+def test_a_program_that_ran_out_of_memory_reaches_the_hosts_events(pair: Pair) -> None:
+    machine, name = pair.machine, "Hungry"
+    write(machine, f"/usr/local/bin/{name}", "#!/bin/sh\nsleep 1000 & wait\n")
+    machine.root("chmod", "755", f"/usr/local/bin/{name}")
+    entry = f"[Desktop Entry]\nType=Application\nName={name}\nExec={name}\n"
+    write(machine, f"/usr/share/applications/org.example.{name}.desktop", entry)
+    pair.host("launch", "guest", f"org.example.{name}")
+    pattern = f"app-guestlink-org.example.{name}@*.service"
+    unit = machine.check_user("systemctl", "--user", "list-units", "--plain", "--no-legend", pattern).split()[0]
+    shown = machine.check_user("systemctl", "--user", "show", "-p", "ControlGroup,MainPID", unit)
+    values = dict(line.split("=", 1) for line in shown.splitlines())
+    done = machine.root("python3", "-c", OUT_OF_MEMORY, values["ControlGroup"], values["MainPID"])
+    assert done.returncode == 0, done.stderr
+    expected = f"org.example.{name}: was killed by SIGKILL: out of memory"
+    machine.wait(
+        "the host knows", lambda: expected in [one["detail"] for one in pair.stage.host_json("events", "guest")]
+    )
+    machine.root("rm", f"/usr/share/applications/org.example.{name}.desktop")
+
+
 def _launch_service(pair: Pair) -> None:
     """Launch an application that the session bus starts as a unit."""
     machine, name = pair.machine, "org.example.Served"

@@ -18,6 +18,8 @@ _log = logging.getLogger(__name__)
 
 DETAIL_LIMIT = 1000
 """Characters of a detail; the host shows fewer."""
+OUT_OF_MEMORY = "out of memory"
+"""The detail of an application of which the kernel has killed a process because memory was used up."""
 _CRASHES = frozenset(
     {signal.SIGSEGV, signal.SIGABRT, signal.SIGBUS, signal.SIGILL, signal.SIGFPE, signal.SIGSYS, signal.SIGTRAP}
 )
@@ -120,11 +122,15 @@ class FailureWatch:
 
     async def _wait(self, desktop_file_id: str, end: End, unit: str, own_status: bool) -> None:
         status = await end(None)
-        if status is None or not is_failure(status, own_status=own_status):
+        if status is None:
             return
-        lines = await last_lines(unit)
-        detail = lines[-1][:DETAIL_LIMIT] if lines else ""
-        await self._send(ApplicationFailure(desktop_file_id, max(status, 0), max(-status, 0), detail))
+        if unit and self._manager.ran_out_of_memory(unit):
+            # systemd then stops the rest of the unit, whose main process may exit in its own way.
+            await self._send(ApplicationFailure(desktop_file_id, 0, signal.SIGKILL, OUT_OF_MEMORY))
+        elif is_failure(status, own_status=own_status):
+            lines = await last_lines(unit)
+            detail = lines[-1][:DETAIL_LIMIT] if lines else ""
+            await self._send(ApplicationFailure(desktop_file_id, max(status, 0), max(-status, 0), detail))
 
     async def _send(self, failure: ApplicationFailure) -> None:
         _log.info("%s has failed after its launch", failure.desktop_file_id)

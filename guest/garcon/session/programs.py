@@ -45,12 +45,14 @@ class StartedProgram(NamedTuple):
     :ivar end: waits up to the given seconds, or for ever, for its exit; returns the exit status, or ``None`` while
         it runs.
     :ivar unit: its unit; ``""`` without one.
+    :ivar ran_out_of_memory: whether it exited because a process of it was killed for memory.
     """
 
     argv: Sequence[str]
     environ: Mapping[str, str]
     end: Callable[[float | None], Awaitable[int | None]]
     unit: str = ""
+    ran_out_of_memory: Callable[[], bool] = lambda: False
 
     async def runs_on(self, limit: float) -> bool:
         """Wait for an early failure; returns whether the program still runs.
@@ -59,6 +61,8 @@ class StartedProgram(NamedTuple):
         :raises StartFailed: the program exited with a failure.
         """
         status = await self.end(limit)
+        if status is not None and self.ran_out_of_memory():
+            raise StartFailed(f"{os.path.basename(self.argv[0])} ran out of memory right after its start")
         if status:
             said = await last_lines(self.unit)
             why = await asyncio.to_thread(why_ended, self.argv, status, self.environ, self.unit, said)
@@ -109,7 +113,9 @@ class Programs:
             }
             try:
                 unit = await self._manager.start_service(name, words, additions, directory)
-                return StartedProgram(argv, complete, functools.partial(self._manager.end_of, unit), unit)
+                end = functools.partial(self._manager.end_of, unit)
+                out_of_memory = functools.partial(self._manager.ran_out_of_memory, unit)
+                return StartedProgram(argv, complete, end, unit, out_of_memory)
             except ManagerAbsent as error:
                 _log.info("no user manager (%s), starting %s by ourselves", error, name)
         child = self._start_detached(name, words, complete, directory)

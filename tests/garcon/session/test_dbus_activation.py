@@ -240,6 +240,59 @@ async def test_a_manager_that_does_not_answer_starts_nothing_twice(
     assert not mark.exists()
 
 
+@pytest.mark.parametrize(("result", "expected"), [("oom-kill", [("", 0, 9, "out of memory")]), ("success", [])])
+async def test_a_program_that_systemd_has_stopped_for_memory_is_a_failure_however_it_exits(
+    bus_address: str, result: str, expected: list[tuple[str, int, int, str]]
+) -> None:
+    """systemd stops a service of which the kernel kills a process for memory; this program handles SIGTERM."""
+    systemd = await MessageBus(bus_address=bus_address).connect()
+
+    def signal_from(path: str, interface: str, member: str, signature: str, body: list[object]) -> None:
+        systemd.send(
+            Message(
+                message_type=MessageType.SIGNAL,
+                path=path,
+                interface=interface,
+                member=member,
+                signature=signature,
+                body=body,
+            )
+        )
+
+    def answer(message: Message) -> Message | bool:
+        if message.message_type is not MessageType.METHOD_CALL or message.member != "StartTransientUnit":
+            return message.message_type is MessageType.METHOD_CALL and Message.new_method_return(message)
+        base, service = "/org/freedesktop/systemd1", "org.freedesktop.systemd1.Service"
+        path = base + "/unit/" + "".join(c if c.isalnum() else f"_{ord(c):02x}" for c in message.body[0])
+        job = [1, f"{base}/job/1", message.body[0], "done"]
+        signal_from(base, "org.freedesktop.systemd1.Manager", "JobRemoved", "uoss", job)
+        ended = {"ExecMainCode": Variant("i", 1), "ExecMainStatus": Variant("i", 0), "Result": Variant("s", result)}
+        signal_from(path, "org.freedesktop.DBus.Properties", "PropertiesChanged", "sa{sv}as", [service, ended, []])
+        return Message.new_method_return(message, "o", [job[1]])
+
+    systemd.add_message_handler(answer)
+    await systemd.request_name("org.freedesktop.systemd1")
+    bus = SessionBus(bus_address)
+    manager = UserManager(bus)
+    reported: asyncio.Queue[ApplicationFailure] = asyncio.Queue()
+    failures = FailureWatch(manager, EntryFinder("").find, reported.put)
+    unit = await manager.start_service("org.example.Any", ["/bin/true"], {}, "/")
+    done = asyncio.Event()
+
+    async def end(limit: float | None) -> int | None:
+        try:
+            return await manager.end_of(unit, limit)
+        finally:
+            asyncio.get_running_loop().call_soon(done.set)  # After the report, which waits for nothing.
+
+    failures.watch("", end, unit, own_status=True)
+    await done.wait()
+    await failures.close()
+    assert [tuple(reported.get_nowait()) for _ in range(reported.qsize())] == expected
+    await bus.close()
+    systemd.disconnect()
+
+
 async def test_a_bus_that_is_not_there_is_an_error_not_a_wait(tmp_path: Path) -> None:
     bus = SessionBus(f"unix:path={tmp_path}/none")
     with pytest.raises(BusError) as caught:
