@@ -101,6 +101,8 @@ class UserManager:
         environ: Mapping[str, str],
         directory: str,
         streams: Sequence[int] = (),
+        *,
+        is_shared: bool = False,
     ) -> str:
         """Run a program as a transient service and wait until it has been executed.
 
@@ -109,6 +111,8 @@ class UserManager:
         :param environ: variables on top of the manager's own.
         :param directory: working directory.
         :param streams: descriptors for standard input, output and error; by default no input and the journal.
+        :param is_shared: whether the service has several independent programs: if memory runs out and the kernel
+            kills one of them, systemd stops the others unless this is set.
         :returns: the unit's name.
         :raises ManagerAbsent: no manager runs.
         :raises StartFailed: the program could not be executed.
@@ -128,6 +132,7 @@ class UserManager:
             ["WorkingDirectory", Variant("s", directory)],
             ["CollectMode", Variant("s", "inactive-or-failed")],
             ["Slice", Variant("s", "app.slice")],
+            *([["OOMPolicy", Variant("s", "continue")]] if is_shared else []),
             *([name, Variant("h", index)] for index, name in enumerate(_STREAMS[: len(streams)])),
         ]
         try:

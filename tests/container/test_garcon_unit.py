@@ -153,6 +153,13 @@ os.kill(int(pid), signal.SIGKILL)
 containers of a test machine may lack, the kernel's own killing goes unnoticed by systemd."""
 
 
+def test_a_program_in_a_shell_that_is_killed_for_memory_ends_no_other(pair: Pair) -> None:
+    pair.stage.vsh("guest", "true")  # The vshd of all shells runs now, if it did not before.
+    for unit in ("guestlink-garcon.service", "guestlink-vshd.service", "app-guestlink-vshd@*.service"):
+        shown = pair.machine.check_user("systemctl", "--user", "show", "-p", "OOMPolicy", unit)
+        assert set(shown.split()) == {"OOMPolicy=continue"}, unit
+
+
 def test_a_program_that_ran_out_of_memory_reaches_the_hosts_events(pair: Pair) -> None:
     machine, name = pair.machine, "Hungry"
     write(machine, f"/usr/local/bin/{name}", "#!/bin/sh\nsleep 1000 & wait\n")

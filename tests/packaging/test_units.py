@@ -67,6 +67,30 @@ def test_units_never_stay_down_and_do_nothing_outside_a_container(units: Path) -
             assert line in text, path
 
 
+EXPOSURE = {"guestlink-host.service": 6.5, "guestlink-sommelier@.service": 7.0}
+"""The highest exposure that systemd-analyze(1) may report, 0 to 10, for units with a sandbox."""
+
+
+@pytest.mark.parametrize(("name", "highest"), EXPOSURE.items())
+def test_a_sandbox_stays_as_tight_as_it_was(units: Path, tmp_path: Path, name: str, highest: float) -> None:
+    words = ("--user", "--no-pager", "security", "--offline=true", f"--threshold={highest * 10:.0f}")
+    done = subprocess.run(
+        ["systemd-analyze", *words, units / name],
+        env=os.environ | {"XDG_RUNTIME_DIR": str(tmp_path)},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout
+
+
+def test_every_service_says_what_happens_when_memory_runs_out(units: Path) -> None:
+    """By default systemd stops a whole service if the kernel kills one of its processes."""
+    for path in sorted(units.glob("guestlink-*.service")):
+        assert "OOMPolicy=continue" in path.read_text(), path
+
+
 def test_daemons_that_start_programs_have_no_sandbox(units: Path) -> None:
     """Child processes would inherit the sandbox, and sudo would refuse to run (packaging.md §2.6)."""
     for name in ("guestlink-garcon.service", "guestlink-vshd.service", "guestlink-sommelier-x@.service"):

@@ -91,13 +91,20 @@ class Programs:
         return self._merged(await self._manager_environ() or {})
 
     async def start(
-        self, name: str, argv: Sequence[str], environ: Mapping[str, str], directory: str | None
+        self,
+        name: str,
+        argv: Sequence[str],
+        environ: Mapping[str, str],
+        directory: str | None,
+        *,
+        is_shared: bool = False,
     ) -> StartedProgram:
         """Start a program and return when it has been executed.
 
         :param name: the application's id, for the unit's name and the log.
         :param environ: variables on top of the session's.
         :param directory: working directory; a relative one starts at the home directory, ``None`` is that one.
+        :param is_shared: as for :meth:`UserManager.start_service`.
         :raises StartFailed: there is no such program or directory, or the program cannot be executed.
         """
         block = await self._manager_environ()
@@ -112,7 +119,7 @@ class Programs:
                 if block.get(key) != value and _valid_assignment(key, value)
             }
             try:
-                unit = await self._manager.start_service(name, words, additions, directory)
+                unit = await self._manager.start_service(name, words, additions, directory, is_shared=is_shared)
                 end = functools.partial(self._manager.end_of, unit)
                 out_of_memory = functools.partial(self._manager.ran_out_of_memory, unit)
                 return StartedProgram(argv, complete, end, unit, out_of_memory)

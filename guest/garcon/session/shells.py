@@ -93,7 +93,7 @@ class Shells:
                 self._start_standby()
                 words = [*_vshd(), f"--connect={address}", f"--token-file={self._token_file}"]
                 words += ["--handshake"] if self._handshake(address) else []
-                await self._programs.start("vshd", words, environ, None)
+                await self._programs.start("vshd", words, environ, None, is_shared=True)
         except (StartFailed, GuestlinkError) as error:
             _log.warning("cannot start a shell: %s", error)
             return str(error)
@@ -107,7 +107,7 @@ class Shells:
         words = [*_vshd(), f"--standby={self._socket}", f"--until={os.getpid()}"]
         words += ["--handshake"] if self._wants_handshakes() else []  # it prepares for them
         try:
-            await self._programs.start("vshd", words, {}, None)
+            await self._programs.start("vshd", words, {}, None, is_shared=True)
             async with asyncio.timeout(_START_TIME):
                 while not await self._answers():
                     await asyncio.sleep(_TRY_AGAIN)
