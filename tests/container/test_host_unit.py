@@ -41,7 +41,7 @@ def machine(request: pytest.FixtureRequest, packages: Path) -> Iterator[Machine]
     if missing := missing_tools():
         absent(f"a system container needs {', '.join(missing)}")
     with Machine(build_rootfs(request.param), [f"--bind-ro={packages}:/packages"]) as made:
-        done = made.root("sh", "-c", "dpkg -i /packages/guestlink-common*.deb /packages/guestlink-[ghv]*.deb")
+        done = made.root("sh", "-c", "dpkg -i /packages/guestlink-common*.deb /packages/guestlink-[ghsv]*.deb")
         assert done.returncode == 0, done.stdout + done.stderr
         made.root("install", "-m", "4755", "/usr/bin/id", "/usr/local/bin/setuid-id")
         for name, end in ENDS.items():
