@@ -1,5 +1,9 @@
 """The end of a session: the target's last output, EXITED, and the client's disconnection (chromeos-vsh.md §3.12).
 
+ChromeOS's vshd and OpenSSH wait for every process that holds the output, so that a daemon which does not close it
+holds the session for ever. Here a session ends with its target, and a process in the background has a moment for
+its output; a command that needs more must wait for that process (chromeos-vsh.md §3.9, case S34 in §11.2).
+
 Pure: the caller passes the time, in seconds of the monotonic clock.
 """
 
