@@ -23,7 +23,7 @@ from guestlink_host.border.opened_copies import OpenedCopies
 from guestlink_host.border.policies import ALLOW
 from guestlink_host.border.rate_limit import RateLimit
 from guestlink_host.border.session_programs import SessionPrograms, is_sandboxed
-from guestlink_host.border.session_sockets import SessionSocketLinks, session_sockets
+from guestlink_host.border.sound.sound_border import SoundBorder
 from guestlink_host.border.user_notifications import UserNotifications
 from guestlink_host.border.wayland_access import WaylandAccess, compositor_socket
 from guestlink_host.border.wayland_plan import WaylandRules
@@ -150,11 +150,12 @@ def assemble(config: Config, notifier: Notifier) -> list[StartablePart]:
         return attachments.status(container)
 
     def started(name: str) -> None:
-        links.update()
         wayland.add(name, containers.directory(name))
+        sound.add(services.guest(name), containers.directory(name))
 
     def ended(name: str) -> None:
         wayland.remove(name)
+        sound.remove(name)
 
     def plan_launchers() -> None:
         for guest in services.guests():
@@ -176,7 +177,6 @@ def assemble(config: Config, notifier: Notifier) -> list[StartablePart]:
         ended=ended,
     )
     attachments = Attachments(config[MANAGERS], config[GPU], containers, services, programs.run_from_thread)
-    links = SessionSocketLinks(session_sockets(config[SOUND]), services.directories)
     rules = WaylandRules(config[TITLE_PREFIX], config[WAYLAND_ALLOW], config[WAYLAND_DENY])
     proxy = suite_program("sommelier", "sommelier_shim")
     wayland = WaylandAccess(
@@ -184,7 +184,8 @@ def assemble(config: Config, notifier: Notifier) -> list[StartablePart]:
     )
     for key in ("wayland", "clipboard"):
         policies.watch(key, lambda name, value: wayland.update(name))
-    parts = HostParts(config, containers, policies, services, attachments, wayland, events, notifier)
+    sound = SoundBorder(config[SOUND], private, policies, requests)
+    parts = HostParts(config, containers, policies, services, attachments, wayland, sound, events, notifier)
     return [
         databases,
         notifications,
@@ -193,10 +194,10 @@ def assemble(config: Config, notifier: Notifier) -> list[StartablePart]:
         copies,
         requests,
         wayland,
+        sound,
         services,
         HostWatch(HostMenu(data_home), names, defaults, plan_launchers),
         attachments,
-        links,
         ControlServer(control_socket(), handlers(parts)),
     ]
 

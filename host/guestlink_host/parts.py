@@ -6,6 +6,7 @@ from typing import NamedTuple
 
 from guestlink.config import Config
 from guestlink.service import Notifier
+from guestlink_host.border.sound.sound_border import SoundBorder
 from guestlink_host.border.wayland_access import WaylandAccess
 from guestlink_host.containers.container_policies import ContainerPolicies
 from guestlink_host.containers.container_services import ContainerServices
@@ -22,6 +23,7 @@ class HostParts(NamedTuple):
     :ivar services: serves the containers of the registry.
     :ivar attachments: the container managers.
     :ivar wayland: the containers' Wayland sockets.
+    :ivar sound: the containers' sound sockets.
     :ivar notifier: has the daemon's status as a sentence.
     """
 
@@ -31,5 +33,6 @@ class HostParts(NamedTuple):
     services: ContainerServices
     attachments: Attachments
     wayland: WaylandAccess
+    sound: SoundBorder
     events: EventLog
     notifier: Notifier

@@ -127,7 +127,7 @@ SOUND = Setting(
     "GUESTLINK_HOST_SOUND",
     "auto",
     choice("auto", "pipewire", "off"),
-    "sound of containers: auto by PulseAudio's protocol, pipewire by PipeWire's own too, or off",
+    "sound of containers: auto by PulseAudio's protocol, which PipeWire serves too, or off; pipewire is refused",
 )
 GPU = Setting(
     "gpu",

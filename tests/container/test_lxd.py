@@ -149,7 +149,12 @@ def test_sound_of_the_session_is_carried_in(desk: Desk) -> None:
         pulse.chmod(0o700)
         server.listen()
         desk.work.wait("it is there", lambda: desk.work.user("test", "-S", "/dev/.guestlink/pulse").returncode == 0)
-        program = "import socket; socket.socket(socket.AF_UNIX).connect('/dev/.guestlink/pulse')"
+        # AUTH, upon which the daemon connects to the server.
+        program = (
+            "import socket, struct; sock = socket.socket(socket.AF_UNIX); sock.connect('/dev/.guestlink/pulse'); "
+            "body = struct.pack('>cIcIcIcI', b'L', 8, b'L', 0, b'L', 35, b'x', 256) + bytes(256); "
+            "sock.sendall(struct.pack('>5I', len(body), 2**32 - 1, 0, 0, 0) + body)"
+        )
         desk.work.check_user("python3", "-c", program)
         server.accept()[0].close()
     shutil.rmtree(pulse.parent)

@@ -44,8 +44,7 @@ _ARCHIVE_LIMIT = 512 << 20
 """Bytes of the largest locale archive; one with all locales of glibc has about 220 MB."""
 _SFTP_PATH = "/usr/lib/openssh/sftp-server"
 _PULSE = f"{socket_directory.MOUNT_POINT}/{socket_directory.PULSE}"
-_PULSE_COOKIE = f"{socket_directory.MOUNT_POINT}/{socket_directory.PULSE_COOKIE}"
-"""PulseAudio's socket as a Linux host mounts it, and the cookie that authenticates its clients."""
+"""The socket of PulseAudio's protocol that a Linux host serves; it needs no cookie."""
 _SOMMELIERRC = """\
 # Run by /bin/sh when X11 programs can connect. Yours is ~/.sommelierrc.
 [ ! -r "$HOME/.sommelierrc" ] || . "$HOME/.sommelierrc"
@@ -293,7 +292,7 @@ def _sound(root: GuestRoot, user: PasswdEntry) -> Outcome:
     if root.is_socket(_PULSE):
         path = "/etc/pulse/client.conf.d/50-guestlink.conf"
         if not root.exists(path):
-            root.write(path, f"default-server = unix:{_PULSE}\ncookie-file = {_PULSE_COOKIE}\nautospawn = no\n")
+            root.write(path, f"default-server = unix:{_PULSE}\nautospawn = no\n")
             return Outcome("made", f"{path}: programs play on {_PULSE}")
         return Outcome("ok", f"programs play on {_PULSE}")
     if any(name.startswith("pcm") for name in root.lists("/dev/snd")) and root.exists("/usr/share/pipewire"):

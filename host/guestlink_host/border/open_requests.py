@@ -30,6 +30,8 @@ _log = logging.getLogger(__name__)
 
 _SHOWN = 300
 """Characters of a URL in an event and a notification."""
+_REFUSED = {"url": "open the link", "terminal": "open the terminal", "microphone": "let it record"}
+"""What the user said no to, by the policy's key."""
 REPEAT_PAUSE = 300.0
 """Seconds between two log lines about one request that fails again and again."""
 
@@ -114,6 +116,38 @@ class OpenRequests:
             count,
         )
 
+    async def permission(self, guest: Guest, key: str, question: str) -> None:
+        """Ask the user whether a container may do something, and wait for the answer.
+
+        :param key: the policy, whose value is ``ask``.
+        :raises GuestlinkError: the user says no, or must not be asked now.
+        """
+        self._check_question(guest)
+        self._asking.add(guest.container.name)
+
+        async def act() -> None:
+            pass
+
+        if (error := await self._ask(guest, key, question, act, ("allowed", key))) is not None:
+            raise error
+
+    def _check_question(self, guest: Guest) -> None:
+        """Refuse a question that would come too early after another.
+
+        :raises GuestlinkError: says until when.
+        """
+        if guest.container.name in self._asking:
+            raise GuestlinkError(
+                "the host's user has not answered an earlier question of this container",
+                hint="try again after the answer",
+            )
+        if left := self._pauses[guest.container.name].left(time.monotonic()):
+            until = time.strftime("%H:%M:%S", time.localtime(time.time() + left))
+            raise GuestlinkError(
+                f"the host's user said no, so the host does not ask again for this container until {until}",
+                hint="try again after that time; each further no doubles the wait",
+            )
+
     async def _decide(
         self,
         guest: Guest,
@@ -133,18 +167,8 @@ class OpenRequests:
                 f"the host's policy does not let this container {POLICIES[kind].about}",
                 hint=how_to_allow(guest.container.name, kind),
             )
-        elif guest.container.name in self._asking:
-            raise GuestlinkError(
-                "the host's user has not answered an earlier question of this container",
-                hint="try again after the answer",
-            )
-        elif left := self._pauses[guest.container.name].left(time.monotonic()):
-            until = time.strftime("%H:%M:%S", time.localtime(time.time() + left))
-            raise GuestlinkError(
-                f"the host's user said no, so the host does not ask again for this container until {until}",
-                hint="try again after that time; each further no doubles the wait",
-            )
         else:
+            self._check_question(guest)
             count()
             self._asking.add(guest.container.name)
             name = f"question of {guest.container.name}"
@@ -168,7 +192,7 @@ class OpenRequests:
                 if answer is Answer.NEVER:
                     self._policies.change(guest.container.name, **{kind: DENY})
                     guest.event("policy", f"{kind}: deny, because the user answered no, and never again")
-                return GuestlinkError(f"the host's user refused to open the {'link' if kind == 'url' else kind}")
+                return GuestlinkError(f"the host's user refused to {_REFUSED[kind]}")
             self._pauses[guest.container.name].agreed()
             await act()
             guest.event(*done)

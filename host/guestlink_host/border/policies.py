@@ -43,6 +43,8 @@ POLICIES = {
             (ALLOW, TO_HOST, TO_CONTAINER, DENY),
             ALLOW,
         ),
+        Policy("sound", "play sound", (ALLOW, DENY), ALLOW),
+        Policy("microphone", "record", (ALLOW, ASK, DENY), DENY),
         Policy("mime", "become the default application for MIME types", (ALLOW, DENY), DENY),
     )
 }

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import itertools
 import logging
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -97,10 +97,6 @@ class ContainerServices:
     def guests(self) -> list[Guest]:
         """The guests of all containers."""
         return [service.guest for service in self._services.values()]
-
-    def directories(self) -> Mapping[Path, Collection[int]]:
-        """The host user ids of each container's users, by the container's directory."""
-        return {self._containers.directory(guest.container.name): guest.container.users for guest in self.guests()}
 
     async def add(self, name: str, **fields: Any) -> Container:
         """Add a container to the registry and serve it; a failure undoes both.

@@ -42,6 +42,7 @@ def describe(parts: HostParts, container: Container) -> dict[str, Any]:
         "sftp_port": guest.info.sftp_port,
         "problem": service.problem or guest.publisher.problem or service.manager_problem,
         "wayland": parts.wayland.describe(container.name),
+        "sound": parts.sound.describe(container.name),
         "policies": parts.policies.values(container.name),
         "shares": [share._asdict() for share in container.shares],
         "directory": str(parts.containers.directory(container.name)),
@@ -153,8 +154,8 @@ COMMANDS = (
         "lists that it has published, and `pending`, of those to come; `username`, `homedir` and `sftp_port` of "
         "its garcon; `problem`, a sentence, or empty; `wayland`, an object with `way`, by "
         "which its windows reach the compositor (direct, which is in a security context; proxy; none), and `why`, "
-        "a sentence; `policies`, as for `policy`; `shares`, as for `share`; `directory` and `token_file`, the "
-        "paths to mount",
+        "a sentence; `sound`, an object with `way`, by which it plays (pulseaudio or none), and `why`, a sentence; "
+        "`policies`, as for `policy`; `shares`, as for `share`; `directory` and `token_file`, the paths to mount",
         run=_print_list,
         call=Call(_serve_list),
     ),

@@ -1,0 +1,205 @@
+"""One connection: a container's program on one side, the session's sound server on the other."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import socket
+import struct
+from collections.abc import Callable
+
+from guestlink.backlog import Backlog
+from guestlink.errors import GuestlinkError, reason
+from guestlink_host.border.sound.belongings import Belongings
+from guestlink_host.border.sound.conversation import Conversation, SoundRules
+from guestlink_host.border.sound.session_server import SessionServer
+from guestlink_host.border.sound.tagstruct import MalformedPacket
+
+_READ_SIZE = 32 * 1024
+"""Bytes of one read. More would let one container keep the daemon busy for longer at a time."""
+FULL = 256 * 1024
+"""Bytes that one side has not taken; above that, nothing more is read for it."""
+STALL_TIME = 10.0
+"""Seconds until a client that takes nothing is disconnected, because the server queues events for it."""
+COMMANDS_PER_SECOND, COMMAND_BURST = 1000, 2000
+"""Commands of one connection: a music player sends about ten in a second."""
+BYTES_PER_SECOND, BYTE_BURST = 32 << 20, 64 << 20
+"""Bytes of one connection: eight channels of floats at 192 kHz are 6 MiB in a second."""
+
+
+class _Budget:
+    """How much a client may send: it fills up with time."""
+
+    def __init__(self, rate: float, burst: float, now: float) -> None:
+        self._rate, self._burst = rate, burst
+        self._left, self._then = burst, now
+
+    def spend(self, amount: float, now: float) -> float:
+        """Use up an amount; returns the seconds until there is something left."""
+        self._left = min(self._burst, self._left + (now - self._then) * self._rate) - amount
+        self._then = now
+        return max(0.0, -self._left / self._rate)
+
+
+class SoundRelay:
+    """A connection that has been accepted.
+
+    :param client: the non-blocking socket of the container's program.
+    :param server: the session's server, to which the relay connects when there is something to send.
+    :param rules: the container's.
+    :param belongings: the container's.
+    :param ended: is called once, with the reason if the client broke the protocol or there is no server.
+    """
+
+    def __init__(
+        self,
+        client: socket.socket,
+        server: SessionServer,
+        rules: SoundRules,
+        belongings: Belongings,
+        ended: Callable[[SoundRelay, str], None],
+    ) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._client = client
+        self._session_server = server
+        self._server: socket.socket | None = None
+        self._ended = ended
+        self._to_client, self._to_server = Backlog(), Backlog()
+        self.conversation = Conversation(rules, belongings, server.cookie)
+        now = self._loop.time()
+        self._commands = _Budget(COMMANDS_PER_SECOND, COMMAND_BURST, now)
+        self._bytes = _Budget(BYTES_PER_SECOND, BYTE_BURST, now)
+        self._rest: asyncio.TimerHandle | None = None
+        self._stall: asyncio.TimerHandle | None = None
+        self._reads_client = self._reads_server = False
+        self._writes: set[socket.socket] = set()
+        self._closed = False
+        self._set_reading()
+
+    def close(self, why: str = "") -> None:
+        """Close both sides."""
+        if self._closed:
+            return
+        self._closed = True
+        for timer in (self._rest, self._stall):
+            if timer is not None:
+                timer.cancel()
+        for sock in (self._client, self._server):
+            if sock is not None:
+                self._loop.remove_reader(sock)
+                self._loop.remove_writer(sock)
+                sock.close()
+        self.conversation.close()
+        self._ended(self, why)
+
+    def flush(self) -> None:
+        """Send what the conversation has for both sides."""
+        try:
+            self._send(self._client, self._to_client, self.conversation.to_client.take())
+            if self._server is not None:
+                self._send(self._server, self._to_server, self.conversation.to_server.take())
+        except OSError:
+            self.close()
+            return
+        self._set_reading()
+
+    def _send(self, sock: socket.socket, backlog: Backlog, pieces: list[bytes | memoryview]) -> None:
+        if pieces or backlog.size:
+            backlog.send(sock, pieces)
+        if backlog.size and sock not in self._writes:
+            self._writes.add(sock)
+            self._loop.add_writer(sock, self.flush)
+        elif not backlog.size and sock in self._writes:
+            self._writes.discard(sock)
+            self._loop.remove_writer(sock)
+
+    def _set_reading(self) -> None:
+        """Read a side only while both sides take what that brings: a command's reply goes back to its sender."""
+        if self._closed:
+            return
+        client_full = self._to_client.size > FULL
+        room = not client_full and self._to_server.size <= FULL
+        if (reads := room and self._rest is None) != self._reads_client:
+            self._reads_client = reads
+            if reads:
+                self._loop.add_reader(self._client, self._client_readable)
+            else:
+                self._loop.remove_reader(self._client)
+        if self._server is not None and room != self._reads_server:
+            self._reads_server = room
+            if room:
+                self._loop.add_reader(self._server, self._server_readable)
+            else:
+                self._loop.remove_reader(self._server)
+        if client_full and self._stall is None:
+            self._stall = self._loop.call_later(STALL_TIME, self.close, "it does not read what the server sends")
+        elif not client_full and self._stall is not None:
+            self._stall.cancel()
+            self._stall = None
+
+    def _client_readable(self) -> None:
+        try:
+            data = self._client.recv(_READ_SIZE)  # without recvmsg() the kernel drops descriptors
+        except (BlockingIOError, InterruptedError):
+            return
+        except OSError:
+            data = b""
+        if not data:
+            self.close()
+            return
+        try:
+            commands = self.conversation.from_client(data)
+            if self._server is None and self.conversation.to_server.pieces:
+                self._server = self._session_server.connect()
+                self._introduce(self._server, b"".join(self.conversation.to_server.take()))
+        except (MalformedPacket, GuestlinkError) as error:
+            self._give_up(str(error))
+            return
+        except OSError:
+            self.close()
+            return
+        now = self._loop.time()
+        if pause := max(self._commands.spend(commands, now), self._bytes.spend(len(data), now)):
+            self._rest = self._loop.call_later(pause, self._rested)
+        self.flush()
+
+    def _introduce(self, server: socket.socket, data: bytes) -> None:
+        """Send the first bytes with our credentials.
+
+        By itself the kernel adds none in the moment between the server's accept() and its SO_PASSCRED.
+
+        :raises OSError: the connection is broken.
+        """
+        credentials = struct.pack("3i", os.getpid(), os.getuid(), os.getgid())
+        sent = server.sendmsg([data], [(socket.SOL_SOCKET, socket.SCM_CREDENTIALS, credentials)])
+        self._to_server.add(data[sent:])
+
+    def _rested(self) -> None:
+        self._rest = None
+        self._set_reading()
+
+    def _server_readable(self) -> None:
+        assert self._server is not None
+        try:
+            data = self._server.recv(_READ_SIZE)
+        except (BlockingIOError, InterruptedError):
+            return
+        except OSError:
+            data = b""
+        if not data:
+            self.close()
+            return
+        try:
+            self.conversation.from_server(data)
+        except MalformedPacket as error:
+            self._give_up(f"the sound server sent what the filter does not understand: {error}")
+            return
+        self.flush()
+
+    def _give_up(self, why: str) -> None:
+        """Close, after the error replies that are ready."""
+        try:
+            self._to_client.send(self._client, self.conversation.to_client.take())
+        except OSError as error:
+            why = f"{why}; {reason(error)}"
+        self.close(why)
