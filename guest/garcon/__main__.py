@@ -6,7 +6,7 @@ import sys
 from collections.abc import Sequence
 
 from garcon.client import compat_cli
-from guestlink.errors import GuestlinkError, report
+from guestlink.errors import GuestlinkError, report, run_command
 
 USAGE = """\
 usage: garcon --server [--allow_any_user] [--no_startup_notify] [--log-level LEVEL]
@@ -19,8 +19,12 @@ usage: garcon --server [--allow_any_user] [--no_startup_notify] [--log-level LEV
 
 
 def main() -> int:
+    """Run ``garcon``."""
+    return run_command("garcon", _main)
+
+
+def _main(argv: list[str]) -> int:
     """Choose the mode by ChromeOS garcon's switches: exactly one of ``--server`` and ``--client``."""
-    argv = sys.argv[1:]
     switches = compat_cli.CompatArguments(argv).switches
     if ("server" in switches) == ("client" in switches):
         return _usage(argv)
@@ -28,10 +32,7 @@ def main() -> int:
         from garcon.daemon import main as serve
 
         serve(argv)
-    try:
-        return compat_cli.run(argv)
-    except KeyboardInterrupt:
-        return 130
+    return compat_cli.run(argv)
 
 
 def _usage(argv: Sequence[str]) -> int:

@@ -11,7 +11,7 @@ import socket
 import sys
 from collections.abc import Callable
 
-from guestlink.address import CID_HOST, Address, UnixAddress
+from guestlink.address import CID_HOST, Address, TcpAddress, UnixAddress
 from guestlink.authentication import authenticate, preload, set_tcp_options
 from guestlink.errors import GuestlinkError, run_command
 from guestlink.handshake import ListenerHandshake, Purpose
@@ -58,6 +58,8 @@ def _run(argv: list[str]) -> int:
     if arguments.standby:
         return _serve_garcon(arguments)
     if arguments.listen is not None:
+        if arguments.handshake or isinstance(arguments.listen, TcpAddress):
+            read_token(arguments.token_file)  # raises: without the token vshd would refuse every connection
         sockets.append(listen(arguments.listen, backlog=_BACKLOG))
     return _serve_host(sockets, arguments, defaults)
 

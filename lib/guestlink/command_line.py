@@ -95,7 +95,7 @@ class CommandLine(argparse.ArgumentParser):
             if action.choices and argument.split("/", maxsplit=1)[0] in names:
                 choices = [str(choice) for choice in action.choices]
         if argument == "COMMAND":
-            return self._error(f"there is no command '{value}'", did_you_mean(value, choices))
+            return self._error(f"there is no command '{value}'", did_you_mean(value, [*choices, "--help"]))
         return self._error(f"{argument} is {in_words(choices)}, not '{value}'", did_you_mean(value, choices))
 
     def _error(self, sentence: str, guess: str) -> GuestlinkError:

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import errno
 import io
 import os
 import sys
 from collections.abc import Callable, Sequence
+
+_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+"""Errors of a write, which name no file."""
 
 
 class GuestlinkError(Exception):
@@ -101,4 +105,6 @@ def _drop_output() -> None:
 
 
 def _os_error_text(error: OSError) -> str:
-    return f"{error.filename}: {reason(error)}" if error.filename else reason(error)
+    if error.filename:
+        return f"{error.filename}: {reason(error)}"
+    return f"cannot write: {reason(error)}" if error.errno in _FULL else reason(error)

@@ -209,6 +209,8 @@ def listen(address: Address, *, mode: int = 0o600, backlog: int = 128) -> socket
         sock.setblocking(False)
     except OSError as error:
         sock.close()
+        if error.errno == errno.EADDRINUSE and _is_other_file(address):
+            raise AddressInUse(f"{address} is a file and no socket", hint="choose another path") from error
         if error.errno == errno.EADDRINUSE:
             raise AddressInUse(
                 f"{address} is in use", hint="stop the program that serves it, or choose another address"
@@ -221,6 +223,16 @@ def listen(address: Address, *, mode: int = 0o600, backlog: int = 128) -> socket
         sock.close()
         raise
     return sock
+
+
+def _is_other_file(address: Address) -> bool:
+    """Whether a Unix address is the path of something else than a socket."""
+    if not isinstance(address, UnixAddress):
+        return False
+    try:
+        return not stat.S_ISSOCK(os.lstat(address.path).st_mode)
+    except OSError:
+        return False
 
 
 class SocketFile:

@@ -82,13 +82,28 @@ def test_a_number_is_a_plain_one_within_its_limits(text: str) -> None:
         number(1, 3)(text)
 
 
-@pytest.mark.parametrize("words", ["--help", "launch --help", "--version"])
-def test_help_goes_into_a_pipe_that_nobody_reads_without_a_word(words: str) -> None:
-    script = '"$0" -m guestlink_host $1 > /dev/full; echo $?; "$0" -m guestlink_host $1 2> err | true; cat err'
+@pytest.mark.parametrize(
+    ("module", "words"),
+    [
+        ("guestlink_host", "--help"), ("guestlink_host", "launch --help"), ("guestlink_host", "--version"),
+        ("guestlink_host.vsh", "--help"), ("garcon", "--help"), ("garcon", "--version"), ("vshd", "--help"),
+        ("sommelier_shim", "--help"),
+    ],
+)  # fmt: skip
+def test_help_goes_into_a_pipe_that_nobody_reads_without_a_word(module: str, words: str) -> None:
+    script = '"$0" -m $1 $2 > /dev/full; echo $?; "$0" -m $1 $2 2> err | true; cat err'
     done = subprocess.run(
-        ["sh", "-c", f"cd $(mktemp -d) && {script}; rm -r $PWD", sys.executable, words],
+        ["sh", "-c", f"cd $(mktemp -d) && {script}; rm -r $PWD", sys.executable, module, words],
         env={"PYTHONPATH": ":".join(path for path in sys.path if path), "PATH": "/usr/bin:/bin"},
         capture_output=True, text=True, check=True, timeout=60,
     )  # fmt: skip
     assert done.stdout == "1\n"
-    assert done.stderr == "guestlink-host: no space left on device\n"
+    programs = {"guestlink_host": "guestlink-host", "guestlink_host.vsh": "vsh", "sommelier_shim": "sommelier"}
+    assert done.stderr == f"{programs.get(module, module)}: cannot write: no space left on device\n"
+
+
+@pytest.mark.parametrize("parser", PARSERS, ids=["guestlink", "guestlink-host"])
+def test_help_as_a_command_is_answered_with_the_switch(parser: _Parser) -> None:
+    with pytest.raises(GuestlinkError) as caught:
+        parser().parse_args(["help", "launch"])
+    assert caught.value.hint.startswith("did you mean --help?")

@@ -57,7 +57,7 @@ def test_a_dead_socket_is_replaced_and_a_live_one_is_not(tmp_path: Path) -> None
 def test_a_file_in_the_way_is_not_removed(tmp_path: Path) -> None:
     path = tmp_path / "s"
     path.write_text("mine")
-    with pytest.raises(GuestlinkError):
+    with pytest.raises(GuestlinkError, match="is a file and no socket"):
         listen(UnixAddress(str(path)))
     assert path.read_text() == "mine"
 

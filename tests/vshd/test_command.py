@@ -230,6 +230,12 @@ def test_a_second_vshd_leaves_the_first_alone(tmp_path: Path) -> None:
         assert "is in use" in done.stderr
 
 
+def test_vshd_does_not_listen_on_tcp_without_a_token_to_check(tmp_path: Path) -> None:
+    done = run("--listen=tcp:127.0.0.1:0", f"--token-file={tmp_path}/token")
+    assert done.returncode == 1
+    assert done.stderr.startswith(f"vshd: there is no token file {tmp_path}/token yet\n")
+
+
 @pytest.mark.slow
 def test_a_peer_that_says_nothing_is_hung_up_on(tmp_path: Path) -> None:
     """vshd closes after ten seconds (case S40 of chromeos-vsh.md §11.2).

@@ -35,6 +35,9 @@ def _print_apps(arguments: argparse.Namespace) -> int:
         container = "" if arguments.name else f"{application['container']}  "
         hidden = "  (not shown)" if application["no_display"] else ""
         print(f"{container}{application['id']:{width}}  {application['name']}{hidden}")
+    if not applications:
+        of = f"of {arguments.name} " if arguments.name else ""
+        print(f"no applications {of}are known; `guestlink-host list` shows which containers are registered")
     return 0
 
 

@@ -56,6 +56,8 @@ def _print_events(arguments: argparse.Namespace) -> int:
     for event in events:
         when = time.strftime("%H:%M:%S", time.localtime(event["time"]))
         print(f"{when} {event['container']}: {event['event']} {event['detail']}".rstrip())
+    if not events:
+        print("no events since the daemon started")
     return 0
 
 

@@ -139,7 +139,7 @@ def test_a_report_goes_to_standard_output_as_to_a_file(tmp_path: Path) -> None:
         script = f"{program} bugreport -o - > {tmp_path}/report && {program} bugreport -o - > /dev/full"
         done = played.guest("sh", "-c", script, check=False)
     assert done.returncode == 1
-    assert done.stderr.splitlines()[-1] == "guestlink: no space left on device"
+    assert done.stderr.splitlines()[-1] == "guestlink: cannot write: no space left on device"
     assert "Traceback" not in done.stderr
     with tarfile.open(tmp_path / "report") as archive:
         assert "guestlink-report/report.txt" in archive.getnames()

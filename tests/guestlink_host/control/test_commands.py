@@ -48,8 +48,10 @@ async def test_a_first_walk_through_the_commands(host: Host) -> None:
     assert "/dev/.guestlink" in added.stdout
     listed = json.loads((await run("list", "--json")).stdout)
     assert [(entry["name"], entry["registered"]) for entry in listed] == [("demo", False)]
+    assert (await run("apps", "demo")).stdout.startswith("no applications of demo are known")
     assert (await run("remove", "demo")).returncode == 0
     assert "guestlink-host attach NAME" in (await run("list")).stdout
+    assert (await run("apps")).stdout.startswith("no applications are known")
     guest = await host.registered()
     guest.icons = {"org.x": (False, png(48))}
     await guest.publish(application("org.x", names={"": "The X"}, no_display=True))
