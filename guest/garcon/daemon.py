@@ -13,7 +13,7 @@ from garcon.calls import implementations
 from garcon.calls.commands import CommandCalls
 from garcon.host.garcon_server import GarconServer
 from garcon.host.host_connection import HostConnection
-from garcon.host.host_dialer import HostDialer
+from garcon.host.host_dialer import host_dialer
 from garcon.host.host_search import wait_for_host
 from garcon.host.listener_client import ListenerClient
 from garcon.host.network import AddressWatch
@@ -24,7 +24,7 @@ from garcon.parts import make_parts
 from garcon.session.early_end import OUTCOME_TIME
 from garcon.session.login_shell import LoginShell, with_login_variables
 from garcon.session.profiles import Profiles
-from garcon.settings import LOG_LEVEL, LOGIN_SHELL, TOKEN_FILE, garcon_address, load_settings
+from garcon.settings import LOG_LEVEL, LOGIN_SHELL, TOKEN_FILE, garcon_address, has_handshake, load_settings
 from guestlink.address import CID_HOST, Address, VsockAddress
 from guestlink.config import Config
 from guestlink.control import ControlServer
@@ -124,11 +124,12 @@ class Daemon:
             server = stack.add(GarconServer(implementations(parts), runtime))
             serve = functools.partial(_serve, server, parts.sftp, garcon_address(config, host), host)
             await serve()
+            dialer = host_dialer(host, config[TOKEN_FILE], runtime, handshake=has_handshake(config, host))
             client = ListenerClient(
                 host,
                 config[TOKEN_FILE],
                 serve=serve,
-                dialer=stack.add(HostDialer(host, runtime)),
+                dialer=stack.add(dialer),
                 pending_count=lambda: parts.publisher.pending_count,
                 on_registered=parts.publisher.publish_everything,
                 on_change=connection.changed,

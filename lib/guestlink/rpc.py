@@ -113,10 +113,18 @@ class RpcServer:
     :param service: full name, as in :data:`GARCON`.
     :param implementations: each implements some of the service's RPCs.
     :param receive_limit: bytes of a request; a longer one is answered with RESOURCE_EXHAUSTED.
+    :param prepare: is called with each request before the implementation is, and may change the request.
     :raises ValueError: two implementations have the same RPC.
     """
 
-    def __init__(self, service: str, *implementations: object, receive_limit: int = RECEIVE_LIMIT) -> None:
+    def __init__(
+        self,
+        service: str,
+        *implementations: object,
+        receive_limit: int = RECEIVE_LIMIT,
+        prepare: Callable[[Any], None] | None = None,
+    ) -> None:
+        self._prepare = prepare
         self._running = 0
         self._started = False
         with _variables():
@@ -192,6 +200,8 @@ class RpcServer:
                 request = request_class.FromString(content)
             except _UNREADABLE as error:
                 raise Refusal("INVALID_ARGUMENT", f"the request of {name} cannot be read") from error
+            if self._prepare is not None:
+                self._prepare(request)
             response: bytes = (await method(request)).SerializeToString()
             return response
 

@@ -8,14 +8,22 @@ packaging.md §5.4). A bridge works between any two addresses; tests use this wh
 from __future__ import annotations
 
 import socket
+from typing import Protocol
 
 from guestlink.acceptor import Acceptor
-from guestlink.address import Address, VsockAddress
+from guestlink.address import Address, TcpAddress, UnixAddress, VsockAddress
 from guestlink.relay import relay
 from guestlink.sockets import AddressInUse, PeerPolicy, connect_soon, listen, peer_of
 
 CONNECTION_LIMIT = 128
 """Connections at a time; a host opens one or two."""
+
+
+class Connector(Protocol):
+    """A target that is more than an address; its text names it in messages."""
+
+    async def connect(self) -> socket.socket:
+        """Return a connected, non-blocking socket, or raise GuestlinkError."""
 
 
 class Bridge:
@@ -24,11 +32,11 @@ class Bridge:
     A connection whose target cannot be reached is closed.
 
     :param listener: a listening, non-blocking socket; the bridge closes it.
-    :param target: the address that each accepted connection is relayed to.
+    :param target: where each accepted connection is relayed to.
     :param policy: who may connect.
     """
 
-    def __init__(self, listener: socket.socket, target: Address, policy: PeerPolicy) -> None:
+    def __init__(self, listener: socket.socket, target: Address | Connector, policy: PeerPolicy) -> None:
         self._target = target
         self._policy = policy
         self._acceptor = Acceptor(listener, str(target), self._carry, refusal=self._refusal)
@@ -55,9 +63,14 @@ class Bridge:
             return "it went away"
 
     async def _carry(self, connection: socket.socket) -> None:
-        with await connect_soon(self._target) as target:
+        with await self._connect() as target:
             self._acceptor.forget_warnings()
             await relay(connection, target)
+
+    async def _connect(self) -> socket.socket:
+        if isinstance(self._target, UnixAddress | VsockAddress | TcpAddress):
+            return await connect_soon(self._target)
+        return await self._target.connect()
 
 
 def listen_on_first_free(cid: int, first: int, last: int) -> tuple[socket.socket, int]:

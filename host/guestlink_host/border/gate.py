@@ -35,10 +35,14 @@ SILENT_START, SILENT = 4, 8
 """Connections of one container that do not speak HTTP/2 yet (:class:`~guestlink.waiting_room.WaitingRoom`)."""
 SILENT_TIME = 10.0
 """Seconds that a client may take until it speaks HTTP/2, and before that for each step of a handshake."""
+STRANGERS_START, STRANGERS = 16, 64
+"""The same at an address that others can reach, too, until they have proved that they are the container."""
 GUARANTEED = 2
 """Connections that one container may have, however many the other containers have."""
 ACCEPT_BURST, ACCEPT_RATE = 64, 50
 """Connections that one container may begin at once, and in a second after that."""
+STRANGERS_BURST, STRANGERS_RATE = 256, 500
+"""The same at an address that others can reach, too."""
 CALLS, UNFINISHED = 64, 16
 """Open calls of one container, and those of them whose requests are not complete."""
 UNANSWERED = 9 * MIB
@@ -57,10 +61,11 @@ FRAME_WORK, CALL_WORK, CONNECTION_WORK = 512, 64 * 1024, 256 * 1024
 BREACH_WORK = 4 * MIB
 """The work of losing a connection at a bound: it delays the container's next attempt."""
 
-Admit: TypeAlias = Callable[[socket.socket], Awaitable[None]]
+Admit: TypeAlias = Callable[[socket.socket], Awaitable[bool]]
 """Checks a new connection, for example by a handshake on it; raises GuestlinkError to refuse the connection.
 
-It must not read a byte more than its own: the client's HTTP/2 follows. The gate bounds its time.
+It returns whether the client's HTTP/2 follows, and must not read a byte of that. Otherwise it has kept a duplicate
+of the socket for another purpose, and the gate is done with the connection. The gate bounds its time.
 """
 
 
@@ -80,13 +85,14 @@ class GateTotals:
 
 
 class GateShare:
-    """What one container has at its gates: at its socket, and at a further address.
+    """What one container has at a gate of its own.
 
     :param container: the container's name.
     :param totals: what all containers have.
+    :param strangers: whether others can connect, too, and have to be told apart from the container.
     """
 
-    def __init__(self, container: str, totals: GateTotals) -> None:
+    def __init__(self, container: str, totals: GateTotals, *, strangers: bool = False) -> None:
         self.container = container
         self.totals = totals
         self.log = ContainerLog(_log, container)
@@ -94,9 +100,14 @@ class GateShare:
         self.calls = 0
         self.unfinished = 0
         self.unanswered = 0
-        self.silent: WaitingRoom[socket.socket] = WaitingRoom(SILENT_START, SILENT)
+        self.silent: WaitingRoom[socket.socket]
         self._connections = 0
-        self._accepts = Allowance(ACCEPT_BURST, ACCEPT_RATE)
+        if strangers:
+            self.silent = WaitingRoom(STRANGERS_START, STRANGERS)
+            self._accepts = Allowance(STRANGERS_BURST, STRANGERS_RATE)
+        else:
+            self.silent = WaitingRoom(SILENT_START, SILENT)
+            self._accepts = Allowance(ACCEPT_BURST, ACCEPT_RATE)
         self._work = Allowance(WORK_BURST, WORK_RATE)
 
     def accept_pause(self) -> float:
@@ -156,7 +167,7 @@ class Gate:
     :param listener: a listening, non-blocking socket; the gate closes it.
     :param target: gRPC's private socket.
     :param policy: who may connect.
-    :param share: what the container has at all its gates.
+    :param share: what the container has at this gate.
     :param admit: checks each connection before anything is relayed.
     """
 
@@ -219,8 +230,9 @@ class Gate:
             share.add_connections(-1)
 
     async def _beginning(self, connection: socket.socket) -> bytes:
-        """Wait until the client speaks HTTP/2; returns its first bytes, or none if it closed the connection.
+        """Wait until the client speaks HTTP/2.
 
+        :returns: its first bytes; none if it closed the connection, or the connection has another purpose.
         :raises GuestlinkError: the client is refused, or says nothing.
         """
         share = self._share
@@ -231,7 +243,8 @@ class Gate:
         try:
             if self._admit is not None:
                 async with asyncio.timeout(SILENT_TIME):
-                    await self._admit(connection)
+                    if not await self._admit(connection):
+                        return b""
             async with asyncio.timeout(SILENT_TIME):
                 read = await _preface(connection)
         except TimeoutError:

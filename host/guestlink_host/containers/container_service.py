@@ -7,18 +7,19 @@ import asyncio
 import contextlib
 import logging
 import os
-import socket
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Any
 
 from guestlink import socket_directory
-from guestlink.address import UnixAddress, VsockAddress, parse_address
+from guestlink.address import Address, UnixAddress, VsockAddress, parse_address
 from guestlink.errors import GuestlinkError, reason
 from guestlink.rpc import CONTAINER_LISTENER, LINUX_HOST, RpcServer
 from guestlink.sockets import PeerPolicy, listen
 from guestlink_host.border.gate import Gate, GateShare, GateTotals
 from guestlink_host.containers.guest import Guest
 from guestlink_host.containers.registry import Containers, clear_path
+from guestlink_host.containers.remote_calls import RemoteCalls
 
 _log = logging.getLogger(__name__)
 
@@ -59,7 +60,8 @@ class ContainerService:
         self._private = private
         self._new = private.with_suffix(".new")
         self._share = GateShare(guest.container.name, totals)
-        self._server: RpcServer | None = None
+        self._strangers = GateShare(guest.container.name, totals, strangers=True)
+        self._servers: list[RpcServer] = []
         self._gates: list[Gate] = []
         self._closed = False
 
@@ -84,22 +86,18 @@ class ContainerService:
     async def _listen(self) -> None:
         container = self.guest.container
         self.directory_is_new |= self._containers.prepare(container)
-        self._server = RpcServer(CONTAINER_LISTENER, *self._implementations[CONTAINER_LISTENER])
-        self._server.add(LINUX_HOST, *self._implementations[LINUX_HOST])
+        server = self._new_server()
         grpc = UnixAddress(str(self._private))
-        self._server.bind(grpc)
+        server.bind(grpc)
         # Bind where the container cannot interfere, then rename into its directory: the path always has a socket,
         # and a link that the container has put there is not followed.
         # Mode 0666, because the directory's access control list decides who may connect: users of the container
         # too, and a mode cannot name those.
-        self._add_gate(listen(UnixAddress(str(self._new)), mode=0o666), grpc, PeerPolicy())
+        own = listen(UnixAddress(str(self._new)), mode=0o666)
+        self._gates.append(Gate(own, grpc, PeerPolicy(), self._share))
+        await server.start()
         if container.listen:
-            address = parse_address(container.listen)
-            garcon = parse_address(container.garcon) if container.garcon else None
-            cids = {garcon.cid} if isinstance(garcon, VsockAddress) else set()
-            uids = () if isinstance(address, VsockAddress) else None
-            self._add_gate(listen(address), grpc, PeerPolicy(uids=uids, cids=cids))
-        await self._server.start()
+            await self._listen_remotely(parse_address(container.listen))
         try:
             if self._socket.is_dir():
                 clear_path(self._socket)
@@ -111,8 +109,23 @@ class ContainerService:
         for gate in self._gates:
             gate.start()
 
-    def _add_gate(self, listener: socket.socket, grpc: UnixAddress, policy: PeerPolicy) -> None:
-        self._gates.append(Gate(listener, grpc, policy, self._share))
+    async def _listen_remotely(self, address: Address) -> None:
+        """Listen at the ``listen`` address. The calls there carry no token, so they have a server of their own."""
+        container, remote = self.guest.container, RemoteCalls(self.guest)
+        server = self._new_server(remote.prepare)
+        grpc = UnixAddress(str(self._private.with_suffix(".far")))
+        server.bind(grpc)
+        garcon = parse_address(container.garcon) if container.garcon else None
+        cids = {garcon.cid} if isinstance(garcon, VsockAddress) else set()
+        policy = PeerPolicy(uids=() if isinstance(address, VsockAddress) else None, cids=cids)
+        self._gates.append(Gate(listen(address), grpc, policy, self._strangers, admit=remote.admit))
+        await server.start()
+
+    def _new_server(self, prepare: Callable[[Any], None] | None = None) -> RpcServer:
+        server = RpcServer(CONTAINER_LISTENER, *self._implementations[CONTAINER_LISTENER], prepare=prepare)
+        server.add(LINUX_HOST, *self._implementations[LINUX_HOST])
+        self._servers.append(server)
+        return server
 
     async def keep_trying(self) -> None:
         """Repeat :meth:`listen` until it succeeds or the service is closed."""
@@ -135,9 +148,8 @@ class ContainerService:
     async def _close_server(self) -> None:
         while self._gates:
             await self._gates.pop().close()
-        server, self._server = self._server, None
-        if server is not None:
-            await server.stop(_GRACE)
+        while self._servers:
+            await self._servers.pop().stop(_GRACE)
         for path in (self._private, self._new):
             with contextlib.suppress(OSError):
                 path.unlink()

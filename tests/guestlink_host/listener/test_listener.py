@@ -11,10 +11,11 @@ from pathlib import Path
 
 import pytest
 
+from garcon.host.host_dialer import host_dialer
 from guestlink.address import VSOCK_ANY_PORT, TcpAddress, UnixAddress, VsockAddress
 from guestlink.errors import GuestlinkError
 from guestlink.pb import container_host_pb2
-from guestlink.rpc import CONTAINER_LISTENER, GARCON, CallFailed, RpcChannel, RpcServer
+from guestlink.rpc import GARCON, CallFailed, RpcServer
 from guestlink.sockets import PeerPolicy
 from guestlink.vsock_bridge import Bridge
 from guestlink_host.containers import garcon_link
@@ -607,10 +608,12 @@ async def test_a_container_on_tcp(host: Host) -> None:
     garcon = RpcServer(GARCON, guest)
     garcon_port = garcon.bind(TcpAddress(address.host, 0))
     await garcon.start()
-    channel = RpcChannel(address, CONTAINER_LISTENER)
+    dialer = host_dialer(address, str(guest.directory / "token"), host.root, handshake=True)
+    await dialer.probe()
+    channel = await dialer.dial()
     try:
         ready = container_host_pb2.ContainerStartupInfo(token="wrong", garcon_port=garcon_port)
-        with pytest.raises(CallFailed):
+        with pytest.raises(CallFailed, match="Cannot find VM"):
             await channel.call("ContainerReady", ready, timeout=30)
         for bad_port in (0, 65536):
             ready = container_host_pb2.ContainerStartupInfo(token=guest.token, garcon_port=bad_port)
@@ -621,13 +624,14 @@ async def test_a_container_on_tcp(host: Host) -> None:
         await host.until(lambda: host._reachable("demo"))
         await host.ask("launch", name="demo", id="x", files=[])
         assert guest.calls[-1][0] == "launch_application"
-        # The host waits for a shell on the same address, and both channels begin with the token.
+        # The host waits for a shell on the same address, and both channels begin with a proof of the token.
         token = guest.token
         assert await host.ask("shell_endpoint", name="demo") == {"address": f"tcp:{address.host}:0", "token": token}
         sftp = {"address": f"tcp:{address.host}:4711", "token": token}
         assert await host.ask("sftp_endpoint", name="demo") == sftp
     finally:
         await channel.close()
+        await dialer.close()
         await garcon.stop(0)
 
 
