@@ -19,7 +19,7 @@ CONNECTION_LIMIT = 128
 """Connections at a time; a host opens one or two."""
 
 
-class Connector(Protocol):
+class BridgeTarget(Protocol):
     """A target that is more than an address; its text names it in messages."""
 
     async def connect(self) -> socket.socket:
@@ -36,7 +36,7 @@ class Bridge:
     :param policy: who may connect.
     """
 
-    def __init__(self, listener: socket.socket, target: Address | Connector, policy: PeerPolicy) -> None:
+    def __init__(self, listener: socket.socket, target: Address | BridgeTarget, policy: PeerPolicy) -> None:
         self._target = target
         self._policy = policy
         self._acceptor = Acceptor(listener, str(target), self._carry, refusal=self._refusal)
