@@ -171,6 +171,24 @@ def test_ansible_runs_a_playbook_and_tells_unreachable_from_failed(rig: Rig) -> 
     assert b"UNREACHABLE" in out
 
 
+def test_parallel_runs_its_jobs_there(rig: Rig) -> None:
+    need("parallel", packages="parallel")
+    words = ["two  words", "it's $HOME", "größe"]
+    argv = [
+        "parallel",
+        "--will-cite",
+        "--keep-order",
+        "--ssh",
+        "vsh",
+        "-S",
+        "2/work",
+        "printf '%s|' {}",
+        ":::",
+    ]
+    done = rig.run(*argv, *words, HOME=str(rig.here))
+    assert done.stdout.decode() == "".join(f"{word}|" for word in words)
+
+
 def test_the_commands_of_the_documentation_work_as_they_stand(rig: Rig) -> None:
     need("rsync", "git", "scp", "sftp", packages="rsync git openssh-client openssh-sftp-server")
     text = (CHECKOUT / "docs/host.md").read_text()

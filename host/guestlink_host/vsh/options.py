@@ -69,6 +69,9 @@ _VALUES = {
     "container_features", "token_file",
 }  # fmt: skip
 _WAYS = ("cid", "vm_name", "connect")
+_SHELLS_WORD = "exec"
+"""No program has this name, so a command that begins with it is a shell's line, also after ``--``: GNU parallel
+starts ``ssh NAME -- exec PROGRAM…``."""
 """Options that name the vshd to connect to."""
 _SHELL_LINE = 'exec "${SHELL:-/bin/sh}" -c "$0"'
 """Runs a line in the account's shell, as sshd does; every vshd sets SHELL from the account
@@ -160,7 +163,7 @@ def parse(words: Sequence[str]) -> VshOptions:
             read.give("user", user, at_first=not read.user_precedes_name)
         if not name:
             raise GuestlinkError("the container's name is empty", hint="`guestlink-host list` lists the containers")
-        like_ssh = not read.is_exact and bool(positional)
+        like_ssh = bool(positional) and (not read.is_exact or positional[0] == _SHELLS_WORD)
     _check_ways(given, direct)
     leading, argv = _assignments([] if like_ssh else positional)
     if given.get("subsystem"):

@@ -35,6 +35,7 @@ def line(words: list[str]) -> VshOptions:
         (["ana@work", "-l", "bob", "cmd"], "cmd", "ana"),
         (["-J", "none", "-o", "", "-o", "# comment", "-oIgnoreUnknown=Use*,x", "-oUseKeychain=yes", "work", "cmd"],
          "cmd", ""),
+        (["work", "--", "exec", "perl", "-e", "x+y"], "exec perl -e x+y", ""),
         (["-o", 'User="ana"', "-o", "User bob", "eve@work", "cmd", "-o", "-l"], "cmd -o -l", "ana"),
     ],
 )  # fmt: skip
