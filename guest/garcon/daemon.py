@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import functools
 import logging
 import os
 from collections.abc import Mapping, Sequence
@@ -12,20 +11,21 @@ from typing import NoReturn
 from garcon.calls import implementations
 from garcon.calls.commands import CommandCalls
 from garcon.host.garcon_server import GarconServer
+from garcon.host.host_calls import CallsAtAddress, HostCalls, calls_parked_at
 from garcon.host.host_connection import HostConnection
 from garcon.host.host_dialer import host_dialer
 from garcon.host.host_search import wait_for_host
 from garcon.host.listener_client import ListenerClient
 from garcon.host.network import AddressWatch
 from garcon.host.registrar import Registrar
-from garcon.host.sftp import SftpStream, sftp_address
+from garcon.host.sftp import SftpStream
 from garcon.host.token_watch import TokenWatch
 from garcon.parts import make_parts
 from garcon.session.early_end import OUTCOME_TIME
 from garcon.session.login_shell import LoginShell, with_login_variables
 from garcon.session.profiles import Profiles
 from garcon.settings import LOG_LEVEL, LOGIN_SHELL, TOKEN_FILE, garcon_address, has_handshake, load_settings
-from guestlink.address import CID_HOST, Address, VsockAddress
+from guestlink.address import CID_HOST, Address, UnixAddress, VsockAddress
 from guestlink.config import Config
 from guestlink.control import ControlServer
 from guestlink.errors import GuestlinkError, report
@@ -122,13 +122,14 @@ class Daemon:
                 # ChromeOS gets the response as soon as the program runs, and takes no report of a later failure.
                 parts.launcher.report_failures(parts.failures, OUTCOME_TIME)
             server = stack.add(GarconServer(implementations(parts), runtime))
-            serve = functools.partial(_serve, server, parts.sftp, garcon_address(config, host), host)
-            await serve()
+            calls = stack.add(_host_calls(server, parts.sftp, garcon_address(config, host), host))
+            if isinstance(calls, CallsAtAddress):
+                await calls.serve()  # An address that cannot be served ends garcon with one sentence.
             dialer = host_dialer(host, config[TOKEN_FILE], runtime, handshake=has_handshake(config, host))
             client = ListenerClient(
                 host,
                 config[TOKEN_FILE],
-                serve=serve,
+                serve=calls.serve,
                 dialer=stack.add(dialer),
                 pending_count=lambda: parts.publisher.pending_count,
                 on_registered=parts.publisher.publish_everything,
@@ -155,7 +156,8 @@ class Daemon:
         return with_login_variables(self._environ, await asyncio.to_thread(self._shell.variables))
 
 
-async def _serve(server: GarconServer, sftp: SftpStream, address: Address, host: Address) -> tuple[int, int]:
-    """Start garcon's two servers if they do not run; return their ports."""
-    cid = host.cid if isinstance(host, VsockAddress) else CID_HOST
-    return await server.start(address, cid), sftp.start(sftp_address(address), cid)
+def _host_calls(server: GarconServer, sftp: SftpStream, address: Address | None, host: Address) -> HostCalls:
+    if address is not None:
+        return CallsAtAddress(server, sftp, address, host)
+    assert isinstance(host, UnixAddress)
+    return calls_parked_at(server, sftp, host)

@@ -113,21 +113,22 @@ def has_handshake(config: Config, address: Address) -> bool:
     return kind == "linux" or (kind == "auto" and os.path.isdir(socket_directory.MOUNT_POINT))
 
 
-def garcon_address(config: Config, host: Address) -> Address:
-    """The address that garcon serves: the configured one, else the counterpart of the host's address."""
+def garcon_address(config: Config, host: Address) -> Address | None:
+    """The address that garcon serves: the configured one, else ChromeOS's.
+
+    :returns: ``None`` for a host with a Unix socket: garcon parks connections there.
+    """
     if (address := config[GARCON_ADDRESS]) is not None:
         return address
-    if isinstance(host, UnixAddress):
-        return UnixAddress(os.path.join(os.path.dirname(host.path), socket_directory.GARCON))
-    return VsockAddress(CID_ANY, GARCON_FIRST_PORT)
+    return None if isinstance(host, UnixAddress) else VsockAddress(CID_ANY, GARCON_FIRST_PORT)
 
 
-def socket_mode(address: UnixAddress) -> int:
-    """The file mode of a socket that garcon serves.
+def parking_address(host: UnixAddress, name: str) -> UnixAddress:
+    """Where garcon parks connections: beside the socket of the host's ContainerListener.
 
-    In the host's directory every user who can enter it may connect, because the host's user may have no uid here.
+    :param name: :data:`~guestlink.socket_directory.CALLS` or :data:`~guestlink.socket_directory.SFTP`.
     """
-    return 0o666 if os.path.dirname(address.path) == socket_directory.MOUNT_POINT else 0o600
+    return UnixAddress(os.path.join(os.path.dirname(host.path), name))
 
 
 def vsh_address(config: Config, host: Address, port: int) -> Address:

@@ -188,6 +188,7 @@ def assemble(config: Config, notifier: Notifier) -> list[StartablePart]:
     parts = HostParts(config, containers, policies, services, attachments, wayland, sound, events, notifier)
     return [
         databases,
+        containers.discarded,
         notifications,
         programs,
         desktop,

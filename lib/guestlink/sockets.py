@@ -235,30 +235,6 @@ def _is_other_file(address: Address) -> bool:
         return False
 
 
-class SocketFile:
-    """The file of a Unix socket that we have bound; another program may remove it with its directory.
-
-    :param path: the socket's path, just bound.
-    :raises GuestlinkError: the file is gone already.
-    """
-
-    def __init__(self, path: str) -> None:
-        self.path = path
-        try:
-            self._status = os.stat(path, follow_symlinks=False)
-        except OSError as error:
-            raise GuestlinkError(
-                f"the socket {path} disappeared: {reason(error)}", hint="check who removes files in its directory"
-            ) from error
-
-    def is_there(self) -> bool:
-        """Whether the path still leads to our socket."""
-        try:
-            return os.path.samestat(os.stat(self.path, follow_symlinks=False), self._status)
-        except OSError:
-            return False
-
-
 def activated_sockets(environ: MutableMapping[str, str] | None = None) -> dict[str, socket.socket]:
     """Sockets that systemd passes to this process, by their ``FileDescriptorName=`` (sd_listen_fds(3)).
 

@@ -7,11 +7,13 @@ packaging.md §5.4). A bridge works between any two addresses; tests use this wh
 
 from __future__ import annotations
 
+import logging
 import socket
 from typing import Protocol
 
 from guestlink.acceptor import Acceptor
 from guestlink.address import Address, TcpAddress, UnixAddress, VsockAddress
+from guestlink.errors import GuestlinkError
 from guestlink.relay import relay
 from guestlink.sockets import AddressInUse, PeerPolicy, connect_soon, listen, peer_of
 
@@ -19,11 +21,19 @@ CONNECTION_LIMIT = 128
 """Connections at a time; a host opens one or two."""
 
 
+_log = logging.getLogger(__name__)
+
+
+class TargetAbsent(GuestlinkError):
+    """A target without an address is not there now. That is no fault, and the bridge does not warn."""
+
+
 class BridgeTarget(Protocol):
     """A target that is more than an address; its text names it in messages."""
 
     async def connect(self) -> socket.socket:
-        """Return a connected, non-blocking socket, or raise GuestlinkError."""
+        """Return a connected, non-blocking socket, or raise GuestlinkError; :class:`TargetAbsent`
+        if that is no fault."""
 
 
 class Bridge:
@@ -63,7 +73,12 @@ class Bridge:
             return "it went away"
 
     async def _carry(self, connection: socket.socket) -> None:
-        with await self._connect() as target:
+        try:
+            target = await self._connect()
+        except TargetAbsent as error:
+            _log.debug("%s", error)
+            return
+        with target:
             self._acceptor.forget_warnings()
             await relay(connection, target)
 

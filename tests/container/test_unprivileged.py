@@ -65,13 +65,13 @@ def test_the_socket_for_a_host_that_connects_in_is_off_and_can_be_turned_on(pair
     assert pair.machine.user("systemctl", "--user", "is-enabled", unit).stdout == "disabled\n"
     assert pair.machine.user("systemctl", "--user", "is-active", unit).stdout == "inactive\n"
     # vsock within one machine is not available here, so a Unix socket takes its place.
-    override = "[Socket]\\nListenStream=\\nListenStream=/dev/.guestlink/shell.sock\\n"
+    override = "[Socket]\\nListenStream=\\nListenStream=/home/user/shell.sock\\n"
     directory = f"/home/user/.config/systemd/user/{unit}.d"
     pair.machine.check_user("sh", "-c", f"mkdir -p {directory}; printf '{override}' > {directory}/here.conf")
     pair.machine.check_user("systemctl", "--user", "daemon-reload")
     pair.machine.check_user("systemctl", "--user", "start", unit)
     assert pair.machine.user("systemctl", "--user", "is-active", "guestlink-vshd.service").stdout == "inactive\n"
-    address = f"--connect=unix:{pair.outside.carried}/shell.sock"
+    address = f"--connect=unix:{pair.machine.outside('/home/user/shell.sock')}"
     assert pair.stage.vsh(address, "--", "id", "-un").stdout == "user\n"
     assert pair.machine.user("systemctl", "--user", "is-active", "guestlink-vshd.service").stdout == "active\n"
     pair.machine.check_user("systemctl", "--user", "stop", unit, "guestlink-vshd.service")

@@ -82,6 +82,8 @@ class Rig:
         self.stage = Stage("flow", system_applications=False)
         self.carried = Path(self.stage.guest_environ["GUESTLINK_TOKEN_FILE"]).parent
         self.carried.mkdir(parents=True)
+        # garcon listens for this host, which is no guestlink-host and takes no parked connections.
+        self.stage.guest_environ["GUESTLINK_GARCON_ADDRESS"] = f"unix:{self.carried}/garcon.sock"
         (self.carried / "token").write_text(TOKEN)
         self.host = Host()
         self.takes_failures = True

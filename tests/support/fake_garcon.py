@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
+import functools
+import secrets
+import shutil
 import struct
+import tempfile
 import zlib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from garcon.host.garcon_server import GarconServer
+from garcon.host.parking import Parking
 from guestlink.address import UnixAddress
 from guestlink.pb import container_guest_pb2, container_host_pb2, service_methods
-from guestlink.rpc import CONTAINER_LISTENER, GARCON, LINUX_HOST, RpcChannel, RpcServer
+from guestlink.rpc import CONTAINER_LISTENER, LINUX_HOST, RpcChannel
+from guestlink.sockets import connect_soon
 
 
 def png(width: int = 48, height: int | None = None, *, extra: bytes = b"") -> bytes:
@@ -51,7 +58,9 @@ def application(name: str, **fields: Any) -> container_host_pb2.Application:
 
 
 class FakeGarcon:
-    """A fake garcon in a directory that guestlink-host has created for a container.
+    """A fake garcon for a directory that guestlink-host has made for a container.
+
+    It parks connections there as garcon does; its own gRPC server has a socket elsewhere.
 
     :param directory: the directory that the container mounts.
     :ivar icons: the GetIcon answers by id: whether the icon is an SVG, and its bytes.
@@ -66,7 +75,9 @@ class FakeGarcon:
         self.failure = ""
         self.sftp_port = 0
         self.calls: list[tuple[str, Any]] = []
-        self._server: RpcServer | None = None
+        self._server: GarconServer | None = None
+        self._parking: Parking | None = None
+        self._private = Path(tempfile.gettempdir(), f"glg-{secrets.token_hex(4)}")
         self._channel: RpcChannel | None = None
 
     @property
@@ -75,15 +86,26 @@ class FakeGarcon:
         return (self.directory / "token").read_text()
 
     async def serve(self) -> None:
-        """Serve the Garcon service."""
-        self._server = RpcServer(GARCON, self)
-        self._server.bind(UnixAddress(str(self.directory / "garcon.sock")))
-        await self._server.start()
+        """Serve the Garcon service on parked connections."""
+        self._private.mkdir(mode=0o700, exist_ok=True)
+        self._server = GarconServer([self], self._private)
+        await self._server.start(None)
+        dial = functools.partial(connect_soon, UnixAddress(str(self.directory / "calls.sock")))
+        self._parking = Parking("calls", dial, self._server.serve)
+        await self._parking.park()
+
+    @property
+    def server_socket(self) -> UnixAddress:
+        """The socket of the fake's own gRPC server, which no host knows."""
+        return UnixAddress(f"{self._private}/garcon-bridge.sock")
 
     async def vanish(self) -> None:
         """Stop serving without ContainerShutdown, like a killed garcon."""
+        if self._parking is not None:
+            await self._parking.close()
+            self._parking = None
         if self._server is not None:
-            await self._server.stop(0)
+            await self._server.close()
             self._server = None
 
     async def call(self, method: str, **fields: Any) -> Any:
@@ -110,6 +132,7 @@ class FakeGarcon:
         if self._channel is not None:
             await self._channel.close()
             self._channel = None
+        shutil.rmtree(self._private, ignore_errors=True)
 
     # -- the Garcon service --------------------------------------------------------------------------------------
 

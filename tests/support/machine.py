@@ -343,6 +343,10 @@ class UnprivilegedMachine(Machine):
         super().__init__(root)
         self._mounts = list(mounts)
 
+    def outside(self, path: str) -> Path:
+        """The path on the machine of a file inside, outside of file systems that the container mounts."""
+        return Path(f"{self._root}{path}")
+
     def _command(self) -> list[str]:
         maps = [(0, 1000000, UID), (UID, UID, 1), (UID + 1, 1000000 + UID + 1, 65535 - UID)]
         lines = [
@@ -356,7 +360,7 @@ class UnprivilegedMachine(Machine):
         lines += [f"lxc.uts.name = {self._name}", "lxc.apparmor.profile = unconfined", "lxc.net.0.type = empty"]
         for outside, inside in self._mounts:
             kind = "dir" if outside.is_dir() else "file"
-            lines.append(f"lxc.mount.entry = {outside} {inside.lstrip('/')} none bind,create={kind} 0 0")
+            lines.append(f"lxc.mount.entry = {outside} {inside.lstrip('/')} none bind,ro,create={kind} 0 0")
         (self._scratch / self._name).mkdir()
         (self._scratch / self._name / "config").write_text("\n".join(lines) + "\n")
         subordinate = self._scratch / "subordinate"

@@ -87,7 +87,7 @@ def guest_rootfs(suite: str) -> Path:
 def booted_pair(suite: str, packages: Path) -> Iterator[Pair]:
     """A container of systemd-nspawn; dpkg installs the packages while it runs."""
     with outside() as made:
-        binds = [f"--bind={made.carried}:{CARRIED}", f"--bind-ro={made.carried}/token:{TOKEN}"]
+        binds = [f"--bind-ro={made.carried}:{CARRIED}", f"--bind-ro={made.carried}/token:{TOKEN}"]
         binds.append(f"--bind-ro={packages}:/packages")
         with Machine(guest_rootfs(suite), binds) as machine:
             yield Pair(made, machine)

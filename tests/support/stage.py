@@ -62,7 +62,6 @@ class Stage:
             "XDG_DATA_DIRS": ":".join(directories),
             "GUESTLINK_TOKEN_FILE": str(carried / "token"),
             "GUESTLINK_HOST_ADDRESS": f"unix:{carried}/listener.sock",
-            "GUESTLINK_GARCON_ADDRESS": f"unix:{carried}/garcon.sock",
             "GUESTLINK_VSH_ADDRESS": f"unix:{carried}/vsh-{{port}}.sock",
             "GUESTLINK_LOGIN_SHELL": "no",  # This machine's login profiles are not the container's.
         }
@@ -190,18 +189,19 @@ class Stage:
         :raises StageError: the daemon reports an error, or does not answer.
         """
         try:
-            answer = self._ask_host(call, **({} if name is None else {"name": name}))
+            answer = self.ask_host(call, **({} if name is None else {"name": name}))
         except GuestlinkError as error:
             raise StageError(f"{call} {name or ''}: {error}\n{self.logs()}") from error
         return answer if call == "status" else answer[_ANSWERS[call]]
 
-    def _ask_host(self, call: str, **fields: Any) -> dict[str, Any]:
+    def ask_host(self, call: str, **fields: Any) -> dict[str, Any]:
+        """Make a control call, as a command of guestlink-host does."""
         path = Path(self.host_environ["XDG_RUNTIME_DIR"], "guestlink-host/control.sock")
         return ControlClient(path, daemon="guestlink-host").call(call, **fields)
 
     def _host_answers(self) -> bool:
         try:
-            return bool(self._ask_host("status"))
+            return bool(self.ask_host("status"))
         except GuestlinkError:
             return False
 
@@ -252,7 +252,7 @@ class Stage:
 
         def entry() -> dict[str, Any] | None:
             with contextlib.suppress(GuestlinkError):
-                for container in self._ask_host("list")["containers"]:
+                for container in self.ask_host("list")["containers"]:
                     if container["name"] == self.name and container["registered"]:
                         return dict(container)
             return None

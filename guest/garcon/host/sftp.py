@@ -1,4 +1,5 @@
-"""The SFTP byte stream: one ``sftp-server`` per connection, with the socket itself as its input and output.
+"""The SFTP byte stream: one ``sftp-server`` per connection, with the socket itself as its input and output. The
+connections are parked at the host, or accepted at an address.
 
 The stream is SFTP version 3 as on an SSH subsystem's channel, but without SSH (chromeos-vsh.md §4,
 chromeos-garcon.md §6.12). No byte passes through Python.
@@ -17,14 +18,13 @@ import subprocess
 from collections.abc import Mapping
 from pathlib import Path
 
-from garcon.settings import socket_mode
 from guestlink import socket_directory
 from guestlink.address import CID_ANY, CID_HOST, VSOCK_ANY_PORT, Address, TcpAddress, UnixAddress, VsockAddress
 from guestlink.authentication import authenticate_soon, set_tcp_options
 from guestlink.child import Child
 from guestlink.errors import GuestlinkError, reason
 from guestlink.handshake import TIME_LIMIT, ListenerHandshake, Purpose
-from guestlink.sockets import PeerPolicy, SocketFile, listen, peer_of
+from guestlink.sockets import PeerPolicy, listen, peer_of
 from guestlink.tasks import TaskOwner
 from guestlink.token import read_token
 from guestlink.waiting_room import WaitingRoom
@@ -60,7 +60,7 @@ def sftp_address(garcon: Address) -> Address:
 
 
 class SftpStream:
-    """Listens, and starts a server for each connection.
+    """Starts a server for each connection.
 
     :param program: path of ``sftp-server``; ``""`` searches :data:`SERVERS` and ``PATH`` for each connection.
     :param limit: servers at a time; further connections are closed.
@@ -75,50 +75,41 @@ class SftpStream:
         self._environ = dict(environ)
         self._tasks = TaskOwner("sftp")
         self._listener: socket.socket | None = None
-        self._file: SocketFile | None = None
-        self._accepting: asyncio.Task[None] | None = None
         self._peers = PeerPolicy()
         self._running: set[Child] = set()
         self._waiting: WaitingRoom[socket.socket] = WaitingRoom(_SILENT_START, _SILENT_FULL)
         self._last_warning = ""
         self.port: int | None = None
 
-    def start(self, address: Address, cid: int = CID_HOST) -> int:
-        """Begin to accept; listen again if the host mounted the socket's directory anew, without our socket.
+    def start(self, address: Address | None, cid: int = CID_HOST) -> int:
+        """Begin to accept at an address; a stream that serves already goes on.
 
+        :param address: ``None`` serves only the connections that :meth:`serve` gets.
         :param cid: the host's cid; no other peer may connect over vsock.
-        :returns: the port for ContainerStartupInfo; :data:`UNIX_PORT` for a Unix socket.
+        :returns: the port for ContainerStartupInfo; :data:`UNIX_PORT` for a Unix socket and parked connections.
         :raises GuestlinkError: the address cannot be bound.
         """
         self._peers = PeerPolicy(cids=frozenset({cid}))
         if self.port is not None:
-            if self._file is None or self._file.is_there():
-                return self.port
-            self._stop_accepting()
-        if isinstance(address, UnixAddress):
-            self._listener = listen(address, mode=socket_mode(address))
-            try:
-                self._file = SocketFile(address.path)
-            except GuestlinkError:
-                self._stop_accepting()  # The next call must try again.
-                raise
-            self.port = UNIX_PORT
-        else:
-            self._listener = listen(address)
-            self.port = int(self._listener.getsockname()[1])
+            return self.port
+        self.port = UNIX_PORT if address is None else self._listen(address)
         if self._find() is None:
             self._warn_missing()
-        self._accepting = self._tasks.start(self._accept(self._listener), name="accept")
         return self.port
 
-    def _stop_accepting(self) -> None:
-        if self._accepting is not None:
-            self._accepting.cancel()
-        if self._listener is not None:
-            self._listener.close()
-        if self._file is not None and self._file.is_there():
-            Path(self._file.path).unlink()
-        self._accepting = self._listener = self._file = self.port = None
+    async def serve(self, connection: socket.socket) -> None:
+        """Serve a connection that the host has accepted, until it ends.
+
+        :param connection: it is closed.
+        """
+        with connection:
+            refusal = self._refusal(connection)
+            if refusal:
+                self._warn(f"refused an SFTP connection: {refusal}")
+                return
+            server = self._spawn(connection)
+        if server is not None:
+            await self._wait(server)
 
     def __len__(self) -> int:
         """The number of running servers."""
@@ -133,7 +124,16 @@ class SftpStream:
                 while self._running:
                     await asyncio.sleep(0.01)
         await self._tasks.close()
-        self._stop_accepting()
+        if self._listener is not None:
+            if self._listener.family == socket.AF_UNIX:
+                Path(self._listener.getsockname()).unlink(missing_ok=True)
+            self._listener.close()
+        self._listener = self.port = None
+
+    def _listen(self, address: Address) -> int:
+        listener = self._listener = listen(address)
+        self._tasks.start(self._accept(listener), name="accept")
+        return UNIX_PORT if isinstance(address, UnixAddress) else int(listener.getsockname()[1])
 
     async def _accept(self, listener: socket.socket) -> None:
         loop = asyncio.get_running_loop()
@@ -154,7 +154,7 @@ class SftpStream:
                 if silent is not None:
                     with contextlib.suppress(OSError):
                         silent.shutdown(socket.SHUT_RDWR)  # so its task ends
-            self._tasks.start(self._serve(connection), name="serve a connection")
+            self._tasks.start(self._serve_peer(connection), name="serve a connection")
 
     def _refusal(self, connection: socket.socket) -> str | None:
         if len(self._running) >= self._limit:
@@ -164,15 +164,12 @@ class SftpStream:
         except OSError:
             return "it went away"
 
-    async def _serve(self, connection: socket.socket) -> None:
+    async def _serve_peer(self, connection: socket.socket) -> None:
         with connection:
-            refusal = await self._tcp_refusal(connection) or self._refusal(connection)
-            if refusal:
+            if refusal := await self._tcp_refusal(connection):
                 self._warn(f"refused an SFTP connection: {refusal}")
                 return
-            server = self._spawn(connection)
-        if server is not None:
-            await self._wait(server)
+            await self.serve(connection)
 
     async def _tcp_refusal(self, connection: socket.socket) -> str | None:
         if connection.family not in (socket.AF_INET, socket.AF_INET6):

@@ -2,6 +2,18 @@
 
 from __future__ import annotations
 
+OUTDATED = "its Guestlink is older than this machine's, which cannot call it"
+"""What is wrong with a container whose garcon parks no connection."""
+
+
+def how_to_upgrade(name: str, manager: str) -> str:
+    """Advice for a container whose Guestlink is too old.
+
+    :param manager: its manager; ``""`` without one.
+    """
+    by_manager = f", or with `guestlink-host attach {name} --install`" if manager else ""
+    return f"upgrade Guestlink in the container with its package manager{by_manager}; then restart the container"
+
 
 def how_to_register(name: str, status: str) -> str:
     """Advice for a container that is not registered.

@@ -18,7 +18,8 @@ from guestlink.rpc import CONTAINER_LISTENER, LINUX_HOST, RpcServer
 from guestlink.sockets import PeerPolicy, listen
 from guestlink_host.border.gate import Gate, GateShare, GateTotals
 from guestlink_host.containers.guest import Guest
-from guestlink_host.containers.registry import Containers, clear_path
+from guestlink_host.containers.parking_sockets import ParkingSockets
+from guestlink_host.containers.registry import Containers
 from guestlink_host.containers.remote_calls import RemoteCalls
 
 _log = logging.getLogger(__name__)
@@ -63,6 +64,7 @@ class ContainerService:
         self._strangers = GateShare(guest.container.name, totals, strangers=True)
         self._servers: list[RpcServer] = []
         self._gates: list[Gate] = []
+        self._parking: ParkingSockets | None = None
         self._closed = False
 
     @property
@@ -86,11 +88,18 @@ class ContainerService:
     async def _listen(self) -> None:
         container = self.guest.container
         self.directory_is_new |= self._containers.prepare(container)
+        self._parking = ParkingSockets(
+            self._socket.parent,
+            self.guest.private,
+            calls=self.guest.calls,
+            sftp=self.guest.sftp,
+            outdated=self.guest.found_outdated,
+        )
+        self._parking.start()
         server = self._new_server()
         grpc = UnixAddress(str(self._private))
         server.bind(grpc)
-        # Bind where the container cannot interfere, then rename into its directory: the path always has a socket,
-        # and a link that the container has put there is not followed.
+        # Bind at a short path, then rename into the directory: the path always has a socket.
         # Mode 0666, because the directory's access control list decides who may connect: users of the container
         # too, and a mode cannot name those.
         own = listen(UnixAddress(str(self._new)), mode=0o666)
@@ -99,8 +108,6 @@ class ContainerService:
         if container.listen:
             await self._listen_remotely(parse_address(container.listen))
         try:
-            if self._socket.is_dir():
-                clear_path(self._socket)
             os.replace(self._new, self._socket)
         except OSError as error:
             raise GuestlinkError(
@@ -146,6 +153,9 @@ class ContainerService:
         await self.guest.close()
 
     async def _close_server(self) -> None:
+        parking, self._parking = self._parking, None
+        if parking is not None:
+            await parking.close()
         while self._gates:
             await self._gates.pop().close()
         while self._servers:

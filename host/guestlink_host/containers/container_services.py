@@ -153,7 +153,7 @@ class ContainerServices:
         guest = Guest(
             container,
             self._containers.directory(name),
-            self._private / f"{number}-garcon",
+            self._private / str(number),
             self._publisher(name),
             partial(self._event, name),
             self._status,

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import logging
 import os
 from collections.abc import Sequence
 from pathlib import Path
@@ -13,12 +12,11 @@ from guestlink.address import Address, TcpAddress, UnixAddress, VsockAddress
 from guestlink.errors import GuestlinkError, reason
 from guestlink.pb import container_guest_pb2 as pb
 from guestlink.rpc import GARCON, RECEIVE_LIMIT, CallFailed, RpcChannel
-from guestlink.sockets import listen, same_user
+from guestlink.sockets import Peer, listen, same_user
 from guestlink.vsock_bridge import Bridge
 from guestlink_host.border.pinned_socket import pin_socket, pinned_address, server_uid
+from guestlink_host.containers.parked_connections import ParkedConnections
 from guestlink_host.names import visible_line
-
-_log = logging.getLogger(__name__)
 
 CALL_TIMEOUT = 60.0
 """Seconds for a call to garcon (chromeos-garcon.md §7.2)."""
@@ -44,40 +42,48 @@ class SessionInfo:
 class GarconLink:
     """One connection to one garcon process; a garcon that registers again gets a new one.
 
+    gRPC's client connects to a Unix or TCP address, or to a private socket of ours, which a bridge connects with
+    garcon.
+
     :param container: the container's name, for messages.
-    :param address: garcon's address.
-    :param private: a path for a socket of our own, used for vsock only.
-    :ivar address: garcon's address.
+    :param way: garcon's address, or the connections that garcon parks here.
+    :param private: a path for the private socket.
+    :ivar way: as above.
     :raises GuestlinkError: there is no socket at a Unix address.
     """
 
-    def __init__(self, container: str, address: Address, private: Path) -> None:
-        self.address = address
-        self._container = container
+    def __init__(self, container: str, way: Address | ParkedConnections, private: Path) -> None:
+        self.way = way
         self._pinned: int | None = None
         self._bridge: Bridge | None = None
-        if isinstance(address, UnixAddress):
+        self._private = private
+        if isinstance(way, UnixAddress):
             try:
-                self._pinned = pin_socket(address.path)
+                self._pinned = pin_socket(way.path)
             except OSError as error:
                 raise GuestlinkError(
-                    f"garcon of {container} has no socket {address.path}: {reason(error)}",
-                    hint="GUESTLINK_GARCON_ADDRESS inside must be garcon.sock in the mounted directory",
+                    f"garcon of {container} has no socket {way.path}: {reason(error)}",
+                    hint="GUESTLINK_GARCON_ADDRESS inside and `guestlink-host add --garcon` must name one socket",
                 ) from error
             target: UnixAddress | TcpAddress = pinned_address(self._pinned)
-        elif isinstance(address, VsockAddress):
-            target = UnixAddress(str(private))
-            self._bridge = Bridge(listen(target), address, same_user())
-            self._bridge.start()
-            self._private = private
+        elif isinstance(way, TcpAddress):
+            target = way
         else:
-            target = address
+            target = UnixAddress(str(private))
+            self._bridge = Bridge(listen(target), way, same_user())
+            self._bridge.start()
         self._channel = RpcChannel(target, GARCON, receive_limit=_RECEIVE_LIMIT)
 
     @property
-    def uid(self) -> int | None:
-        """The host's uid of the garcon process; ``None`` without a Unix socket, or if nobody serves the socket."""
-        return None if self._pinned is None else server_uid(self._pinned)
+    def peer(self) -> Peer:
+        """The garcon process, as far as the kernel reports it."""
+        if isinstance(self.way, ParkedConnections):
+            return self.way.peer
+        if isinstance(self.way, VsockAddress):
+            return Peer(cid=self.way.cid)
+        if isinstance(self.way, TcpAddress):
+            return Peer(host=self.way.host)
+        return Peer(uid=None if self._pinned is None else server_uid(self._pinned))
 
     async def close(self) -> None:
         """Close the connection and cancel its calls."""

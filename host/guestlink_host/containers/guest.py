@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import itertools
 import logging
+import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -22,8 +23,10 @@ from guestlink.errors import GuestlinkError
 from guestlink.rpc import CallFailed
 from guestlink.tasks import TaskOwner
 from guestlink_host.border.url_policy import file_for_container
-from guestlink_host.containers.advice import how_to_register
+from guestlink_host.containers.advice import OUTDATED, how_to_register, how_to_upgrade
 from guestlink_host.containers.garcon_link import GarconLink, SessionInfo
+from guestlink_host.containers.parked_connections import ParkedConnections
+from guestlink_host.containers.parking_sockets import sftp_handover
 from guestlink_host.containers.registry import Container
 from guestlink_host.launchers.icons import BadPicture, Picture, check_picture
 from guestlink_host.launchers.launcher_publisher import LauncherPublisher
@@ -45,10 +48,13 @@ class Guest:
 
     :param container: its stored values.
     :param directory: its directory on the host, which is mounted in it.
-    :param private: a path for a socket that only we use.
+    :param private: the beginning of paths for sockets that only this user can reach.
     :param publisher: keeps its launchers.
     :param event: is called for each event with a word and a detail.
     :param status: returns a container's status at its manager; ``""`` without a manager.
+    :ivar calls: the connections that its garcon parks for our calls.
+    :ivar sftp: those for SFTP.
+    :ivar outdated: how often it has shown that its Guestlink is too old to be called.
     :ivar mime_types: number of file name extensions for which the container has a MIME type.
     """
 
@@ -68,9 +74,12 @@ class Guest:
         self.mime_types = 0
         self.info = SessionInfo()
         self.event = event
+        self.private = private
+        self.calls = ParkedConnections(f"a connection that {container.name} parks for calls")
+        self.sftp = ParkedConnections(f"a connection that {container.name} parks for its files")
+        self.outdated = 0
         self._status = status
         self._directory = directory
-        self._private = private
         self._trouble = ""
         self._link: GarconLink | None = None
         self._tasks = TaskOwner(f"container {container.name}")
@@ -86,6 +95,8 @@ class Guest:
         """Stop the publisher and close the link to garcon; the launchers stay."""
         await self.publisher.stop()
         await self._tasks.close()
+        self.calls.close()
+        self.sftp.close()
 
     @property
     def reachable(self) -> bool:
@@ -95,6 +106,8 @@ class Guest:
     @property
     def sentence(self) -> str:
         """Whether it is registered, and what is wrong, as a text for people."""
+        if self.outdated and not self.reachable:
+            return f"{'' if self.registered else 'not '}registered: {OUTDATED}; upgrade it in the container"
         if not self.registered:
             return "not registered"
         return "registered" if self.reachable or not self._trouble else f"registered, but {self._trouble}"
@@ -106,13 +119,13 @@ class Guest:
 
         :raises GuestlinkError: garcon cannot serve the port that it announces.
         """
-        address = self._garcon_address(garcon_port)
+        way = self._way_to_garcon(garcon_port)
         self.registered = True
         self.pending = 0
         self._trouble = ""
         self.info = SessionInfo(sftp_port=sftp_port)
         # Call garcon after this call, not inside: garcon may be waiting for the answer (chromeos-garcon.md §7.11).
-        self._replace_link(address)
+        self._replace_link(way)
         self.event("registered", "")
 
     def gone(self) -> None:
@@ -120,6 +133,15 @@ class Guest:
         self.registered = False
         self.pending = 0
         self._replace_link(None)
+
+    def found_outdated(self) -> None:
+        """A garcon has tried to listen in the mounted directory, or has registered and parks no connection."""
+        self.outdated += 1
+        if self.outdated == 1:
+            name = self.container.name
+            advice = how_to_upgrade(name, self.container.manager)
+            _log.warning("%s cannot be called: %s; %s", name, OUTDATED, advice)
+            self.event("outdated", OUTDATED)
 
     # -- calls to the container ----------------------------------------------------------------------------------
 
@@ -153,10 +175,11 @@ class Guest:
         :raises GuestlinkError: the container cannot be called, or has no address that it could connect to.
         """
         link = self._reach()
-        if isinstance(link.address, UnixAddress):
-            return {"address": f"unix:{self._directory}/{socket_directory.VSH}", "uid": link.uid}
-        if isinstance(link.address, VsockAddress):
-            return {"address": f"vsock:any:{VSOCK_ANY_PORT}", "cid": link.address.cid}
+        peer = link.peer
+        if peer.uid is not None:
+            return {"address": f"unix:{self._directory}/{socket_directory.VSH}", "uid": peer.uid}
+        if peer.cid is not None:
+            return {"address": f"vsock:any:{VSOCK_ANY_PORT}", "cid": peer.cid}
         listening = parse_address(self.container.listen) if self.container.listen else None
         if not isinstance(listening, TcpAddress):
             name = self.container.name
@@ -167,9 +190,11 @@ class Guest:
         return {"address": str(TcpAddress(listening.host, 0)), "token": self.container.token}
 
     def sftp_endpoint(self) -> dict[str, Any]:
-        """The address where garcon serves SFTP (chromeos-garcon.md §6.12).
+        """Where a process of this user gets a connection for SFTP (chromeos-garcon.md §6.12).
 
-        :returns: ``address``, and ``token`` if the client has to send it first.
+        :returns: ``handover``, the path of a socket that hands over a parked connection
+            (:func:`~guestlink_host.containers.parking_sockets.sftp_handover`); or ``address``, where garcon serves
+            SFTP, and ``token`` if the client has to send it first.
         :raises GuestlinkError: the container cannot be called, or serves no SFTP.
         """
         link = self._reach()
@@ -179,11 +204,14 @@ class Guest:
                 f"{self.container.name} serves no files",
                 hint="its garcon is too old for that; update Guestlink in the container",
             )
-        if isinstance(link.address, UnixAddress):
-            return {"address": f"unix:{self._directory}/{socket_directory.SFTP}"}
-        if isinstance(link.address, VsockAddress):
-            return {"address": str(link.address._replace(port=port))}
-        return {"address": str(link.address._replace(port=port)), "token": self.container.token}
+        way = link.way
+        if isinstance(way, ParkedConnections):
+            return {"handover": sftp_handover(self.private).path}
+        if isinstance(way, UnixAddress):
+            return {"address": f"unix:{os.path.dirname(way.path)}/{socket_directory.SFTP}"}
+        if isinstance(way, VsockAddress):
+            return {"address": str(way._replace(port=port))}
+        return {"address": str(way._replace(port=port)), "token": self.container.token}
 
     async def launch_vshd(self, port: int, features: Sequence[int] = ()) -> None:
         """Let garcon start a vshd that connects to a port of ours.
@@ -225,9 +253,9 @@ class Guest:
 
     # -- the link to garcon --------------------------------------------------------------------------------------
 
-    def _garcon_address(self, port: int) -> Address:
+    def _way_to_garcon(self, port: int) -> Address | ParkedConnections:
         if not self.container.garcon:
-            return UnixAddress(str(self._directory / socket_directory.GARCON))
+            return self.calls
         address = parse_address(self.container.garcon)
         if isinstance(address, UnixAddress) or address.port:
             return address
@@ -240,6 +268,8 @@ class Guest:
 
     def _reach(self) -> GarconLink:
         name = self.container.name
+        if self.outdated and self._link is None:
+            raise self.too_old()
         if not self.registered:
             raise GuestlinkError(
                 f"the container {name} is not registered", hint=how_to_register(name, self._status(self.container))
@@ -251,32 +281,39 @@ class Guest:
             )
         return self._link
 
+    def too_old(self) -> GuestlinkError:
+        """The error for a container that cannot be called because its Guestlink is too old."""
+        name = self.container.name
+        return GuestlinkError(
+            f"the container {name} cannot be called: {OUTDATED}", hint=how_to_upgrade(name, self.container.manager)
+        )
+
     def _unanswered(self, error: CallFailed) -> GuestlinkError:
         return GuestlinkError(
             f"the container {self.container.name} does not answer: {error.message}",
             hint="`guestlink status` inside it shows its state",
         )
 
-    def _replace_link(self, address: Address | None) -> None:
+    def _replace_link(self, way: Address | ParkedConnections | None) -> None:
         if self._link_task is not None:
             self._link_task.cancel()
             self._link_task = None
         self._disconnected()
-        if address is not None:
+        if way is not None:
             self._links += 1
-            private = self._private.with_name(f"{self._private.name}-{self._links}")
-            self._link_task = self._tasks.start(self._keep_link(address, private), name="garcon")
+            private = self.private.with_name(f"{self.private.name}-{self._links}")
+            self._link_task = self._tasks.start(self._keep_link(way, private), name="garcon")
 
     def _disconnected(self) -> None:
         if self._link is not None:
             self._link = None
             self.publisher.connected(None)
 
-    async def _keep_link(self, address: Address, private: Path) -> None:
+    async def _keep_link(self, way: Address | ParkedConnections, private: Path) -> None:
         """Stay connected to one garcon; when garcon ends, the container is no longer registered."""
         name = self.container.name
         try:
-            link = GarconLink(name, address, private)
+            link = GarconLink(name, way, private)
         except GuestlinkError as error:
             self._trouble = error.message
             _log.warning("%s registered, but %s", name, error)
@@ -286,6 +323,7 @@ class Guest:
             while answers:
                 self._link = link
                 self._trouble = ""
+                self.outdated = 0
                 self.publisher.connected(link)
                 await link.lost()
                 self._disconnected()
@@ -307,6 +345,8 @@ class Guest:
                 if error.code == "UNIMPLEMENTED":
                     return True
                 self._trouble = f"its garcon does not answer: {error.message}"
+                if link.way is self.calls and not self.calls.ever_parked and pause >= _FIRST_PAUSES[-2]:
+                    self.found_outdated()
                 if pause == _LAST_PAUSE:
                     _log.warning("%s registered, but %s", self.container.name, self._trouble)
             else:

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import hmac
 import json
 import os
-import shutil
-import stat
 import uuid
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -19,6 +18,7 @@ from guestlink.errors import GuestlinkError, reason
 from guestlink.paths import atomic_write, private_directory
 from guestlink_host.border.policies import is_valid
 from guestlink_host.border.url_policy import Share
+from guestlink_host.containers.mounted_directories import DiscardedDirectories, MountedDirectories
 from guestlink_host.names import check_container_name, is_container_name
 
 CONTAINER_LIMIT = 256
@@ -33,8 +33,8 @@ class Container(NamedTuple):
     :ivar token: proves that a call comes from this container; a secret.
     :ivar policies: its own policies, by their keys in :mod:`guestlink_host.border.policies`.
     :ivar listen: a further address where the host serves its ContainerListener; ``""`` for none.
-    :ivar garcon: garcon's address, where port 0 means the port that garcon announces; ``""`` for the socket in the
-        container's directory.
+    :ivar garcon: garcon's address, where port 0 means the port that garcon announces; ``""`` if it parks
+        connections at the sockets in the container's directory.
     :ivar ip: its IP address, for links to servers inside; ``""`` if it shares the host's network.
     :ivar shares: folders of the host that the container sees.
     :ivar manager: its manager, one of :data:`~guestlink_host.managers.KINDS`; ``""`` if it was added by hand.
@@ -67,14 +67,15 @@ class Containers:
 
     :param state: directory for the registry and the application lists.
     :param runtime: directory for the containers' directories and tokens.
-    :ivar directories: the parent of the containers' directories.
+    :ivar discarded: removes directories of containers that are forgotten.
     :raises GuestlinkError: the registry cannot be read.
     """
 
     def __init__(self, state: Path, runtime: Path) -> None:
         self._path = state / "containers.json"
         self._lists = state / "applications"
-        self.directories = runtime / "containers"
+        self.discarded = DiscardedDirectories(runtime / "discarded")
+        self._directories = MountedDirectories(runtime, self.discarded)
         self._tokens = runtime / "tokens"
         self._known = self._load()
 
@@ -91,12 +92,17 @@ class Containers:
             hint=f"`guestlink-host attach {which}` adds it; {known}",
         )
 
+    @property
+    def directories(self) -> Path:
+        """The parent of the containers' directories."""
+        return self._directories.parent
+
     def directory(self, name: str) -> Path:
         """The directory that is mounted in a container."""
-        return self.directories / name
+        return self._directories.parent / name
 
     def token_file(self, name: str) -> Path:
-        """The token file that a manager mounts; no container can replace it with a link before that."""
+        """The token file that a manager mounts."""
         return self._tokens / name
 
     def list_file(self, name: str) -> Path:
@@ -129,7 +135,8 @@ class Containers:
         self._store({known: value for known, value in self._known.items() if known != name})
         self.list_file(name).unlink(missing_ok=True)
         self.token_file(name).unlink(missing_ok=True)
-        shutil.rmtree(self.directory(name), ignore_errors=True)
+        with contextlib.suppress(OSError):
+            self._directories.remove(name)
 
     def change(self, name: str, **fields: Any) -> Container:
         """Change fields of a container.
@@ -152,12 +159,10 @@ class Containers:
         :returns: whether the directory is new: a running container cannot see a new one.
         :raises GuestlinkError: the directory or a file cannot be written.
         """
-        path = self.directory(container.name)
-        is_new = not path.is_dir()
-        directory = private_directory(path)
-        token_file = private_directory(self._tokens) / container.name
         # The directory's access control list guards the files in it; the token file, mounted alone, has its own.
-        acl.grant(directory, container.users, acl.READ | acl.WRITE | acl.ENTER)
+        is_new = self._directories.prepare(container.name, container.users)
+        directory = self.directory(container.name)
+        token_file = private_directory(self._tokens) / container.name
         for path, text in (
             (token_file, container.token),
             (directory / socket_directory.TOKEN, container.token),
@@ -207,35 +212,14 @@ def new_token() -> str:
 
 
 def write_in_place(path: Path, content: bytes, mode: int) -> None:
-    """Write a small file that the container may have tampered with.
-
-    In place, because the file itself may be bind-mounted, and the container would not see a new one. Never through
-    a link that the container has put there, because it could lead to any file of the user.
-    """
-    flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
-    try:
-        descriptor = os.open(path, flags, mode)
-        status = os.fstat(descriptor)
-        if not stat.S_ISREG(status.st_mode) or status.st_nlink != 1:
-            os.close(descriptor)
-            raise OSError
-    except OSError:
-        clear_path(path)
-        descriptor = os.open(path, flags | os.O_EXCL, mode)
-    with open(descriptor, "r+b", buffering=0) as stream:
+    """Write a small file in place, because it may be bind-mounted, and the container would not see a new one."""
+    flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
+    with open(os.open(path, flags, mode), "r+b", buffering=0) as stream:
         os.fchmod(stream.fileno(), mode)
         if stream.read(len(content) + 1) != content:
             stream.seek(0)
             stream.truncate()
             stream.write(content)
-
-
-def clear_path(path: Path) -> None:
-    """Remove whatever a container has put at a path, without following it."""
-    if path.is_dir() and not path.is_symlink():
-        shutil.rmtree(path)
-    else:
-        path.unlink(missing_ok=True)
 
 
 def _fields(container: Container) -> dict[str, Any]:

@@ -6,6 +6,7 @@ import _thread
 import contextlib
 import os
 import socket
+from collections.abc import Mapping
 
 from guestlink.address import UnixAddress, parse_address
 from guestlink.authentication import authenticate
@@ -16,6 +17,8 @@ from guestlink_host.border.pinned_socket import pin_socket, pinned_address
 from guestlink_host.control.client import daemon, start_and_wait
 
 _CHUNK = 256 * 1024
+_SENTENCE = 1024
+"""Bytes of the daemon's answer instead of a connection."""
 
 
 def run(name: str) -> int:
@@ -25,7 +28,7 @@ def run(name: str) -> int:
     """
     start_and_wait(name)
     endpoint = daemon().call("sftp_endpoint", name=name)
-    with _connected(name, endpoint["address"]) as sock:
+    with _connected(name, endpoint) as sock:
         if "token" in endpoint:
             authenticate(sock, DialerHandshake(str(endpoint["token"]), Purpose.SFTP))
         _thread.start_new_thread(_send, (sock,))
@@ -37,8 +40,10 @@ def run(name: str) -> int:
     os._exit(0)
 
 
-def _connected(name: str, text: str) -> socket.socket:
-    address = parse_address(text)
+def _connected(name: str, endpoint: Mapping[str, object]) -> socket.socket:
+    if "handover" in endpoint:
+        return _handed_over(name, UnixAddress(str(endpoint["handover"])))
+    address = parse_address(str(endpoint["address"]))
     if not isinstance(address, UnixAddress):
         return connect(address)
     try:
@@ -52,6 +57,20 @@ def _connected(name: str, text: str) -> socket.socket:
         return connect(pinned_address(descriptor))
     finally:
         os.close(descriptor)
+
+
+def _handed_over(name: str, address: UnixAddress) -> socket.socket:
+    """A connection that the container has parked."""
+    with connect(address) as asked:
+        said, descriptors, _, _ = socket.recv_fds(asked, _SENTENCE, 1)
+    if not descriptors:
+        raise GuestlinkError(
+            f"{name} serves no files: {said.decode(errors='replace') or 'guestlink-host closed the connection'}",
+            hint="`guestlink status` inside shows whether its garcon runs",
+        )
+    connection = socket.socket(fileno=descriptors[0])
+    connection.setblocking(True)
+    return connection
 
 
 def _send(sock: socket.socket) -> None:

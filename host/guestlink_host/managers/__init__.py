@@ -43,6 +43,7 @@ class Instance(NamedTuple):
     :ivar ids: its map of user ids; empty if they are the host's own.
     :ivar directory: the socket directory that we mount; ``None`` if the container is not attached.
     :ivar started: a text that differs from one start to the next.
+    :ivar read_only: whether that directory is mounted read-only; earlier builds let the container write there.
     :ivar wanted_by: a user id on the host: by profile, that user's guestlink-host attaches it; else ``None``.
     """
 
@@ -53,6 +54,7 @@ class Instance(NamedTuple):
     ids: tuple[IdRange, ...] = ()
     directory: Path | None = None
     started: str = ""
+    read_only: bool = True
     wanted_by: int | None = None
 
     def outside(self, uid: int) -> int:
@@ -74,7 +76,7 @@ class Instance(NamedTuple):
 class Mounts(NamedTuple):
     """The host's paths that are mounted in a container.
 
-    :ivar directory: mounted as :data:`~guestlink.socket_directory.MOUNT_POINT`.
+    :ivar directory: mounted read-only as :data:`~guestlink.socket_directory.MOUNT_POINT`.
     :ivar token: a file, mounted as :data:`~guestlink.token.TOKEN_PATH`.
     :ivar devices: device nodes of the host, each mounted as ``/dev/dri/NAME``.
     """
@@ -131,7 +133,8 @@ class Manager(ABC):
 
     @abstractmethod
     def mount_again(self, instance: Instance, mounts: Mounts) -> bool:
-        """Mount a directory that was created again: a running container still has the old one, or none.
+        """Mount a directory that was created again, or that was mounted for writing: a running container still has
+        the old mount, or none.
 
         :returns: as :meth:`attach`.
         """

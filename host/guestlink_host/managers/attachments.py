@@ -150,9 +150,13 @@ class Attachments:
         if not guest.container.by_profile:  # By profile, cloud-init may still be installing it.
             await asyncio.to_thread(check_installed, manager, instance)
         before: GuestlinkError | None = None
+        outdated = guest.outdated
         deadline = asyncio.get_running_loop().time() + BOOT_LIMIT
         while (left := deadline - asyncio.get_running_loop().time()) > 0:
-            if await _soon(lambda: guest.reachable, min(left, _COMPLAINT_PAUSE if ran else left)):
+            limit = min(left, _COMPLAINT_PAUSE if ran else left)
+            if await _soon(lambda: guest.reachable or guest.outdated > outdated, limit):
+                if not guest.reachable:
+                    raise guest.too_old()
                 return
             found = await asyncio.to_thread(complaint, manager, instance)
             # Raise it only when it repeats: the first may come from a service that is about to start.
@@ -181,7 +185,8 @@ class Attachments:
             return
         try:
             self._change(container, users=_foreign(map(instance.outside, (0, container.uid))))
-            if service.directory_is_new and container.manager and instance.directory is not None:
+            has_old_mount = service.directory_is_new or not instance.read_only
+            if has_old_mount and container.manager and instance.directory is not None:
                 manager, mounts = self._watch.manager(instance), self._mounts(container)
                 if await asyncio.to_thread(manager.mount_again, instance, mounts):
                     service.directory_is_new = False

@@ -42,6 +42,7 @@ _SHOWN = "/run/guestlink-lxc"
 _MOUNTS_LINE = "# carries "
 """Beginning of the hook's line that names our directory; hooks of earlier versions have it too."""
 _PATH = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+_READ_ONLY = "bind,ro"
 _TIMEOUT = 30.0
 _START_TIMEOUT = 120.0
 """Seconds for a query, and for a start."""
@@ -108,7 +109,12 @@ class Lxc(Manager):
         self.detach(instance)
 
     def mount_again(self, instance: Instance, mounts: Mounts) -> bool:
-        """See :class:`Manager`."""
+        """See :class:`Manager`. Only root can change the mounts."""
+        if not instance.read_only:
+            raise ManagerError(
+                f"an earlier build attached {instance.name}, so that it could write in its directory",
+                hint=f"attach it again, as root: `guestlink-host attach {instance.name}`; then restart it",
+            )
         return instance.status == STOPPED
 
     def start(self, instance: Instance) -> None:
@@ -169,6 +175,7 @@ class Lxc(Manager):
             tuple(IdRange(*map(int, numbers)) for numbers in ids),
             _directory_of(directory / _HOOK) if is_attached else None,
             started,
+            not is_attached or f"{MOUNT_POINT[1:]} none {_READ_ONLY}," in self._read(directory / _OURS),
         )
 
     @staticmethod
@@ -253,8 +260,8 @@ def _lines(directory: Path, instance: Instance, mounts: Mounts) -> str:
         f"# Written by guestlink-host attach {instance.name}",
         f"lxc.hook.pre-start = {directory / _HOOK}",
         f"lxc.hook.post-stop = {directory / _HOOK}",
-        f"lxc.mount.entry = {shown}/directory {MOUNT_POINT[1:]} none bind,optional,create=dir 0 0",
-        f"lxc.mount.entry = {shown}/token {TOKEN_PATH[1:]} none bind,ro,optional,create=file 0 0",
+        f"lxc.mount.entry = {shown}/directory {MOUNT_POINT[1:]} none {_READ_ONLY},optional,create=dir 0 0",
+        f"lxc.mount.entry = {shown}/token {TOKEN_PATH[1:]} none {_READ_ONLY},optional,create=file 0 0",
     ]
     for node in mounts.devices:
         lines.append(f"lxc.mount.entry = {node} dev/dri/{node.name} none bind,optional,create=file 0 0")

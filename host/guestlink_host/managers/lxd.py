@@ -137,6 +137,7 @@ class Lxd(Manager):
             _ids(config),
             Path(device.get("source", "")) if device is not None else None,
             str(value.get("last_used_at", "")),
+            device is None or str(device.get("readonly")) == "true",
             int(wanted) if wanted.isdecimal() else None,
         )
 
@@ -323,10 +324,10 @@ def node_devices(nodes: Iterable[Path]) -> dict[str, dict[str, str]]:
 
 def _devices(mounts: Mounts) -> dict[str, dict[str, str]]:
     # "required": "false", so that the container starts while nobody is logged in; mount_again() mounts later.
-    disk = {"type": "disk", "required": "false"}
+    disk = {"type": "disk", "required": "false", "readonly": "true"}
     return {
         _DIRECTORY: disk | {"source": str(mounts.directory), "path": MOUNT_POINT},
-        _TOKEN: disk | {"source": str(mounts.token), "path": TOKEN_PATH, "readonly": "true"},
+        _TOKEN: disk | {"source": str(mounts.token), "path": TOKEN_PATH},
     } | node_devices(mounts.devices)
 
 

@@ -32,7 +32,6 @@ _SILENT_START, _SILENT_FULL = 16, 64
 """Connections that may wait for their proof (:class:`~guestlink.waiting_room.WaitingRoom`)."""
 _BACKLOG = 1024
 """Connections that wait for accept(2) during the call to garcon; over TCP every local user may open some."""
-_TRIES = 8
 _WHO_LISTENS = (
     "check whether a vshd listens there; `systemctl --user start guestlink-vshd.socket` starts one on vsock"
 )
@@ -91,7 +90,7 @@ def _listening(template: str, port: int) -> Iterator[tuple[socket.socket, int]]:
         with listen(address, backlog=_BACKLOG) as listener:
             yield listener, listener.getsockname()[1]
         return
-    # Bind where the container cannot interfere, then rename to a path that the container cannot guess.
+    # Bind at a short path, then rename into the container's directory.
     private = UnixAddress(str(host_runtime_directory() / "private" / f"vsh-{os.getpid()}.sock"))
     # Mode 0666: the directory's access control list decides who may connect, and a mode cannot name the
     # container's users.
@@ -109,17 +108,10 @@ def _listening(template: str, port: int) -> Iterator[tuple[socket.socket, int]]:
 
 
 def _move(private: str, template: str, port: int) -> tuple[str, int]:
-    for attempt in range(_TRIES):
-        number = port or int.from_bytes(os.urandom(4)) or 1
-        path = template.removeprefix("unix:").replace("{port}", str(number))
-        try:
-            os.replace(private, path)
-        except IsADirectoryError:
-            if port or attempt == _TRIES - 1:
-                break
-            continue  # The container has put a directory there.
-        return path, number
-    raise GuestlinkError(f"{path} is a directory", hint="remove it in the container")
+    number = port or int.from_bytes(os.urandom(4)) or 1
+    path = template.removeprefix("unix:").replace("{port}", str(number))
+    os.replace(private, path)
+    return path, number
 
 
 def _accept(listener: socket.socket, name: str, endpoint: dict[str, Any]) -> socket.socket:

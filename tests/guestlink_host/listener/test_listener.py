@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from garcon.host.host_dialer import host_dialer
-from guestlink.address import VSOCK_ANY_PORT, TcpAddress, UnixAddress, VsockAddress
+from guestlink.address import VSOCK_ANY_PORT, TcpAddress, VsockAddress
 from guestlink.errors import GuestlinkError
 from guestlink.pb import container_host_pb2
 from guestlink.rpc import GARCON, CallFailed, RpcServer
@@ -535,50 +535,6 @@ async def test_a_container_whose_garcon_ends_is_not_registered_any_more(host: Ho
     assert await host.events("lost") == [""]
 
 
-async def test_a_link_at_garcons_path_leads_nowhere(host: Host) -> None:
-    """A container must not make the host connect to the host's own sockets."""
-    guest = await host.add()
-    with socket.socket(socket.AF_UNIX) as precious:
-        precious.bind(str(host.root / "precious.sock"))
-        precious.listen()
-        precious.settimeout(0.5)
-        (guest.directory / "garcon.sock").symlink_to(host.root / "precious.sock")
-        await guest.call("ContainerReady", garcon_port=1)
-
-        async def troubled() -> bool:
-            return "socket" in (await host.entry())["state"]
-
-        await host.until(troubled)
-        with pytest.raises(TimeoutError):
-            precious.accept()
-
-
-async def test_what_a_container_puts_into_its_directory_is_never_followed(host: Host) -> None:
-    guest = await host.add()
-    victim = host.root / "victim"
-    victim.write_text("precious")
-    victim.chmod(0o644)
-    await host.stop()
-    token = (guest.directory / "token").read_text()
-    for name in ("token", "listener.sock"):
-        (guest.directory / name).unlink(missing_ok=True)
-        (guest.directory / name).symlink_to(victim)
-    await host.start()
-    assert victim.read_text() == "precious"
-    assert victim.stat().st_mode & 0o777 == 0o644
-    assert not (guest.directory / "token").is_symlink()
-    assert guest.token == token
-    await guest.register()
-    await host.stop()
-    for name in ("token", "listener.sock"):
-        (guest.directory / name).unlink(missing_ok=True)
-        (guest.directory / name).mkdir()
-        (guest.directory / name / "x").write_text("")
-    await host.start()
-    await guest.close()
-    await guest.register()
-
-
 async def test_state_survives_a_restart_but_registration_is_made_anew(host: Host) -> None:
     guest = await host.registered()
     await host.ask("policy", name="demo", url="ask")
@@ -644,19 +600,19 @@ async def test_a_virtual_machines_garcon_is_reached_through_a_private_bridge(
 
     def bridge(listener: socket.socket, target: object, policy: PeerPolicy) -> Bridge:
         dialled.append(target)
-        return Bridge(listener, UnixAddress(str(guest.directory / "garcon.sock")), policy)
+        return Bridge(listener, guest.server_socket, policy)
 
     monkeypatch.setattr(garcon_link, "Bridge", bridge)
     await guest.register(port=10003)
     await host.until(lambda: host._reachable("demo"))
     assert dialled == [VsockAddress(7, 10003)]
     private = host.root / "run/guestlink-host/private"
-    assert len(list(private.glob("*-garcon-*"))) == 1
+    assert (private / "1-1").is_socket()
     await host.ask("launch", name="demo", id="x", files=[])
     place = await host.ask("shell_endpoint", name="demo")
     assert place == {"address": f"vsock:any:{VSOCK_ANY_PORT}", "cid": 7}
     await guest.call("ContainerShutdown")
-    await host.until(lambda: not list(private.glob("*-garcon-*")))
+    await host.until(lambda: not (private / "1-1").exists())
 
 
 async def test_launch_vshd_passes_the_port(host: Host) -> None:
@@ -686,7 +642,8 @@ async def test_a_shell_is_awaited_and_files_are_found_in_the_containers_director
     guest.sftp_port = 1
     await guest.register()
     await host.until(lambda: host.sftp_port("demo"))
-    assert await host.ask("sftp_endpoint", name="demo") == {"address": f"unix:{guest.directory}/sftp.sock"}
+    private = host.root / "run/guestlink-host/private"
+    assert await host.ask("sftp_endpoint", name="demo") == {"handover": f"{private}/1-handover"}
     await guest.call("ContainerShutdown")
     for call in ("shell_endpoint", "sftp_endpoint"):
         with pytest.raises(GuestlinkError, match="not registered"):

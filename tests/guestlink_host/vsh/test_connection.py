@@ -108,26 +108,6 @@ async def test_the_containers_reason_is_told(host: Host) -> None:
     assert not sockets(guest)
 
 
-async def test_what_the_container_puts_in_the_way_is_gone_around(
-    host: Host, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    guest = await host.registered()
-    victim = host.root / "victim"
-    victim.write_text("of the host")
-    (guest.directory / "vsh-1.sock").mkdir()
-    (guest.directory / "vsh-2.sock").symlink_to(victim)
-    numbers = [bytes([0, 0, 0, number]) for number in (2, 1)]
-    real = os.urandom
-    monkeypatch.setattr(connection.os, "urandom", lambda size: numbers.pop() if numbers else real(size))
-    meeting = meet()
-    assert await asked(host, guest) == 2
-    connect(UnixAddress(str(guest.directory / "vsh-2.sock"))).close()
-    (await meeting).close()
-    assert victim.read_text() == "of the host"
-    with pytest.raises(GuestlinkError, match="is a directory"):
-        await meet(port=1)
-
-
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
 async def test_a_client_that_is_ended_while_it_waits_leaves_no_socket(host: Host, number: int) -> None:
     guest = await host.registered()

@@ -1,0 +1,106 @@
+"""How the host reaches garcon's two services, gRPC and SFTP: at an address, or on connections that garcon parks."""
+
+from __future__ import annotations
+
+import functools
+import os
+import socket
+from typing import Protocol
+
+from garcon.host.garcon_server import GarconServer
+from garcon.host.parking import Dial, Parking
+from garcon.host.sftp import SftpStream, sftp_address
+from garcon.settings import parking_address
+from guestlink.address import CID_HOST, Address, UnixAddress, VsockAddress
+from guestlink.errors import GuestlinkError
+from guestlink.socket_directory import CALLS, SFTP
+from guestlink.sockets import ConnectFailed, connect_soon
+
+
+class HostTooOld(GuestlinkError):
+    """The host takes no parked connections, because its guestlink-host is older than this garcon."""
+
+
+class HostCalls(Protocol):
+    """Lets the host call garcon."""
+
+    async def serve(self) -> tuple[int, int]:
+        """Begin to serve, or complete what is missing; called before each registration.
+
+        :returns: garcon's and SFTP's port for ContainerStartupInfo.
+        :raises GuestlinkError: the host cannot call us.
+        """
+
+    async def close(self) -> None:
+        """Stop."""
+
+
+class CallsAtAddress:
+    """garcon listens, and the host connects: ChromeOS, and hosts for which an address is configured.
+
+    :param address: where the Garcon service is served.
+    :param host: the host's address; over vsock only this host may connect.
+    """
+
+    def __init__(self, server: GarconServer, sftp: SftpStream, address: Address, host: Address) -> None:
+        self._server = server
+        self._sftp = sftp
+        self._address = address
+        self._cid = host.cid if isinstance(host, VsockAddress) else CID_HOST
+
+    async def serve(self) -> tuple[int, int]:
+        """See :class:`HostCalls`."""
+        port = await self._server.start(self._address, self._cid)
+        return port, self._sftp.start(sftp_address(self._address), self._cid)
+
+    async def close(self) -> None:
+        """See :class:`HostCalls`; the server and the stream are closed by their owner."""
+
+
+class ParkedCalls:
+    """The host listens, and garcon parks connections there.
+
+    :param dial_calls: connects to the host for calls.
+    :param dial_sftp: connects to the host for SFTP.
+    """
+
+    def __init__(self, server: GarconServer, sftp: SftpStream, dial_calls: Dial, dial_sftp: Dial) -> None:
+        self._server = server
+        self._sftp = sftp
+        self._parkings = (
+            Parking("calls", dial_calls, server.serve),
+            Parking("SFTP", dial_sftp, sftp.serve),
+        )
+
+    async def serve(self) -> tuple[int, int]:
+        """See :class:`HostCalls`."""
+        ports = (await self._server.start(None), self._sftp.start(None))
+        for parking in self._parkings:
+            await parking.park()
+        return ports
+
+    async def close(self) -> None:
+        """See :class:`HostCalls`."""
+        for parking in self._parkings:
+            await parking.close()
+
+
+def calls_parked_at(server: GarconServer, sftp: SftpStream, host: UnixAddress) -> ParkedCalls:
+    """Park connections at a host of this machine.
+
+    :param host: the socket of the host's ContainerListener; those for parked connections are beside it.
+    """
+    dials = (functools.partial(_dial, parking_address(host, name)) for name in (CALLS, SFTP))
+    return ParkedCalls(server, sftp, *dials)
+
+
+async def _dial(address: UnixAddress) -> socket.socket:
+    try:
+        return await connect_soon(address)
+    except ConnectFailed:
+        if os.path.lexists(address.path):
+            raise
+        raise HostTooOld(
+            f"the host is too old for this Guestlink: it has no socket {address.path}",
+            hint="upgrade guestlink-host on the host",
+        ) from None
