@@ -169,7 +169,7 @@ class Containers:
             (directory / socket_directory.NAME, container.name),
         ):
             try:
-                write_in_place(path, text.encode(), 0o600 if path == token_file else 0o644)
+                _write_in_place(path, text.encode(), 0o600 if path == token_file else 0o644)
             except OSError as error:
                 raise GuestlinkError(
                     f"the {path.name} file {path} cannot be written: {reason(error)}",
@@ -211,7 +211,7 @@ def new_token() -> str:
     return str(uuid.uuid4())
 
 
-def write_in_place(path: Path, content: bytes, mode: int) -> None:
+def _write_in_place(path: Path, content: bytes, mode: int) -> None:
     """Write a small file in place, because it may be bind-mounted, and the container would not see a new one."""
     flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
     with open(os.open(path, flags, mode), "r+b", buffering=0) as stream:

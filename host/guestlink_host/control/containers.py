@@ -55,7 +55,7 @@ def _add(arguments: argparse.Namespace) -> int:
     answer = daemon().call("add", name=arguments.name, **options)
     if arguments.json:
         return print_json(answer)
-    print(f"{answer['name']} is added. Mount in the container:")
+    print(f"{answer['name']} is added. Mount in the container, read-only:")
     print(f"  {answer['directory']}  as  {MOUNT_POINT}")
     print(f"  {answer['token_file']}  as  {TOKEN_PATH}")
     return 0
@@ -124,8 +124,8 @@ COMMANDS = (
             argument(
                 "--garcon",
                 metavar="ADDRESS",
-                help="address where this host calls the container's garcon (default: the socket in the mounted "
-                "directory); port 0 means the port that garcon announces",
+                help="address where the container's garcon listens for this host's calls (default: it parks "
+                "connections at the sockets in the mounted directory); port 0 means the port that garcon announces",
             ),
         ),
         json_text="an object as in the array of `list`; mount its `directory` and its `token_file`",
