@@ -19,6 +19,7 @@ from guestlink.address import (
     VsockAddress,
     parse_address,
 )
+from guestlink.command_line import did_you_mean
 from guestlink.errors import GuestlinkError
 from guestlink.rpc import CallFailed
 from guestlink.tasks import TaskOwner
@@ -163,7 +164,8 @@ class Guest:
             self.event("failed", f"{desktop_file_id}: {reason}")
             raise GuestlinkError(
                 f"{desktop_file_id} cannot be started in {name}: {reason}",
-                hint=f"`guestlink-host apps {name}` lists what can; garcon's log in the container says more",
+                hint=f"{self._guess(desktop_file_id)}`guestlink-host apps {name}` lists what can; "
+                "garcon's log in the container says more",
             )
         self.event("launched", desktop_file_id)
 
@@ -240,7 +242,8 @@ class Guest:
         except CallFailed as error:
             raise self._unanswered(error) from error
         if desktop_file_id not in found:
-            hint = f"`guestlink-host apps {self.container.name}` lists the applications"
+            guess = self._guess(desktop_file_id)
+            hint = f"{guess}`guestlink-host apps {self.container.name}` lists the applications"
             raise GuestlinkError(f"{desktop_file_id} has no icon in {self.container.name}", hint=hint)
         is_svg, content = found[desktop_file_id]
         try:
@@ -250,6 +253,14 @@ class Guest:
                 f"the icon of {desktop_file_id} is not used: {error}",
                 hint="it has to be a PNG, or an SVG that refers to nothing outside itself",
             ) from error
+
+    def _guess(self, desktop_file_id: str) -> str:
+        """``did you mean ID? `` for an id that is not on the container's list, or ""."""
+        known = self.publisher.applications
+        if desktop_file_id in known:
+            return ""
+        guess = did_you_mean(desktop_file_id.removesuffix(".desktop"), known)
+        return f"{guess} " if guess else ""
 
     # -- the link to garcon --------------------------------------------------------------------------------------
 

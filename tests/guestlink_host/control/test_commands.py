@@ -139,6 +139,19 @@ async def test_policy_shows_and_sets(host: Host) -> None:
     assert "use allow or deny" in (await run("policy", "demo", "mime", "ask")).stderr
 
 
+async def test_an_application_with_another_id_is_suggested(host: Host) -> None:
+    guest = await host.registered()
+    guest.failure = "Desktop file does not exist"
+    await guest.publish(application("foot"), application("org.gnome.Maps"))
+    await host.until(lambda: len(host.launchers()) == 2)
+    for wrong, right in (("foot.desktop", "foot"), ("org.gnome.maps", "org.gnome.Maps")):
+        for command in ("launch", "icon"):
+            done = await run(command, "demo", wrong)
+            assert done.returncode == 1
+            assert f"did you mean {right}?" in done.stderr
+    assert "did you mean" not in (await run("launch", "demo", "foot")).stderr
+
+
 async def test_the_containers_words_about_a_failure_are_shown_cleaned(host: Host) -> None:
     guest = await host.registered()
     guest.failure = "no \x1b[31msuch\nthing" + "x" * 10_000
