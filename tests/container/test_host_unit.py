@@ -32,7 +32,8 @@ mv "/tmp/$name.new" "/tmp/$name"
 ENDS = {"opener": "exit 0", "terminal": "exec sleep 1000", "dialog": "exit 0", "lxc-start": "exit 0"}
 """How each of the programs that the daemon starts ends."""
 _LXC_INFO = '#!/bin/sh\ncase $* in *" -s "*) echo STOPPED ;; *" -c "*) echo ;; *) echo 1 ;; esac\n'
-_DIRECTORY = "/run/user/1000/guestlink-host/containers/guest"
+_RUNTIME = "/run/user/1000"
+_DIRECTORY = f"{_RUNTIME}/guestlink-host/containers/guest"
 
 
 @pytest.fixture(scope="module", params=SUITES)
@@ -40,7 +41,7 @@ def machine(request: pytest.FixtureRequest, packages: Path) -> Iterator[Machine]
     """A desktop's machine with guestlink-host as a unit, and garcon, which plays the container ``guest`` on it."""
     if missing := missing_tools():
         absent(f"a system container needs {', '.join(missing)}")
-    with Machine(build_rootfs(request.param), [f"--bind-ro={packages}:/packages"]) as made:
+    with Machine(build_rootfs(request.param, "sway"), [f"--bind-ro={packages}:/packages"]) as made:
         done = made.root("sh", "-c", "dpkg -i /packages/guestlink-common*.deb /packages/guestlink-[ghsv]*.deb")
         assert done.returncode == 0, done.stdout + done.stderr
         made.root("install", "-m", "4755", "/usr/bin/id", "/usr/local/bin/setuid-id")
@@ -51,6 +52,7 @@ def machine(request: pytest.FixtureRequest, packages: Path) -> Iterator[Machine]
         settings = "opener = opener\nterminal = terminal -e\nask = dialog\nshell = true\n"
         write(made, f"/home/{USER}/.config/guestlink/guestlink-host.conf", settings)
         made.root("chown", "-R", f"{USER}:{USER}", f"/home/{USER}")
+        _start_desktop(made)
         made.check_user("systemctl", "--user", "start", "guestlink-host")
         made.check_user("guestlink-host", "add", "guest")
         for source, target in ((_DIRECTORY, CARRIED), (f"{_DIRECTORY}/token", TOKEN)):
@@ -60,6 +62,17 @@ def machine(request: pytest.FixtureRequest, packages: Path) -> Iterator[Machine]
         made.check_user("systemctl", "--user", "restart", "guestlink-garcon")
         made.wait("the container is registered", lambda: _registered(made))
         yield made
+
+
+def _start_desktop(machine: Machine) -> None:
+    """Start a compositor without a screen, as a desktop does that runs under systemd."""
+    machine.check_user("systemctl", "--user", "stop", "guestlink-sommelier@0")  # It plays no part here.
+    environ = ("WLR_BACKENDS=headless", "WLR_LIBINPUT_NO_DEVICES=1", "WLR_RENDERER=pixman")
+    switches = [f"--setenv={line}" for line in environ]
+    write(machine, "/etc/sway/plain", "exec true\n")
+    machine.check_user("systemd-run", "--user", "--unit=sway", *switches, "sway", "-c", "/etc/sway/plain")
+    machine.wait("the compositor runs", lambda: machine.user("test", "-S", f"{_RUNTIME}/wayland-1").returncode == 0)
+    machine.check_user("systemctl", "--user", "set-environment", "WAYLAND_DISPLAY=wayland-1")
 
 
 def _registered(machine: Machine) -> bool:
@@ -148,6 +161,20 @@ def test_the_answer_to_a_question_arrives(machine: Machine, end: str, status: in
     assert (done.returncode != 0) == bool(status), done.stderr
     machine.root("rm", "-f", "/tmp/opener")
     machine.check_user("guestlink-host", "policy", "guest", "url", "allow")
+
+
+def test_a_proxy_shows_a_containers_windows_from_within_the_sandbox(machine: Machine) -> None:
+    machine.check_user(
+        "guestlink-host", "policy", "guest", "clipboard", "deny"
+    )  # Without a policy it may be direct.
+    display = f"--setenv=WAYLAND_DISPLAY={CARRIED}/wayland-0"
+    machine.check_user("systemd-run", "--user", "--collect", "--unit=window", display, "foot", "sleep", "1000")
+    tree = ("sh", "-c", "SWAYSOCK=$(ls $XDG_RUNTIME_DIR/sway-ipc*) swaymsg -t get_tree")
+    window = '"app_id": "guestlink-guest-foot"'
+    machine.wait("the window is there", lambda: window in machine.user(*tree).stdout)
+    shown = machine.check_user("systemctl", "--user", "status", "guestlink-host")
+    assert "/usr/lib/guestlink/sommelier --parent --for-container=guest" in shown
+    machine.check_user("systemctl", "--user", "stop", "window")
 
 
 def test_a_container_managers_command_runs_outside_the_sandbox(machine: Machine) -> None:
