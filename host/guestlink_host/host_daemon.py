@@ -10,6 +10,7 @@ from typing import NoReturn
 from guestlink import xdg
 from guestlink.config import Config
 from guestlink.control import ControlServer
+from guestlink.descriptor_limit import raise_limit
 from guestlink.errors import GuestlinkError, report
 from guestlink.logs import setup_logging
 from guestlink.part_stack import PartStack, StartablePart
@@ -39,7 +40,7 @@ from guestlink_host.launchers.host_menu import HostMenu
 from guestlink_host.launchers.host_watch import HostWatch
 from guestlink_host.launchers.launcher_files import LauncherFiles
 from guestlink_host.launchers.launcher_names import LauncherNames
-from guestlink_host.launchers.launcher_publisher import LauncherPublisher
+from guestlink_host.launchers.launcher_publisher import WORKERS, LauncherPublisher
 from guestlink_host.listener import implementations
 from guestlink_host.listener.opening import OPENING_LIMIT, OPENING_WINDOW
 from guestlink_host.managers.attachments import Attachments
@@ -75,6 +76,7 @@ def serve(config: Config, *, replace: bool = False) -> NoReturn:
     """
     try:
         setup_logging(PROGRAM, config[LOG_LEVEL])
+        raise_limit()
         for warning in config.warnings:
             _log.warning("%s", warning)
         status = run(HostDaemon(config, replace=replace).run)
@@ -135,11 +137,13 @@ def assemble(config: Config, notifier: Notifier) -> list[StartablePart]:
     program = suite_program(PROGRAM, "guestlink_host")
     events = EventLog()
 
+    workers = asyncio.Semaphore(WORKERS)
+
     def publisher(name: str) -> LauncherPublisher:
         files = LauncherFiles(name, data_home)
         state, allowed = containers.list_file(name), policies.value(name, "mime") == ALLOW
         return LauncherPublisher(
-            name, files, state, program, names, defaults, databases.request, mime_allowed=allowed
+            name, files, state, program, names, defaults, workers, databases.request, mime_allowed=allowed
         )
 
     def calls(guest: Guest) -> dict[str, tuple[object, ...]]:

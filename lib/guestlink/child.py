@@ -11,9 +11,11 @@ import os
 import subprocess
 from collections.abc import Callable
 
+from guestlink.descriptor_limit import restore_limit
+
 
 class Child:
-    """Watches a process that was just started, and reaps it.
+    """Watches a process that was just started, and reaps it; the process gets the usual limit of descriptors.
 
     Call :meth:`kill` or :meth:`abandon` before the loop ends.
 
@@ -28,6 +30,7 @@ class Child:
         self._ended = ended
         self._exit = asyncio.Event()
         self._descriptor = os.pidfd_open(process.pid)
+        restore_limit(process.pid)
         asyncio.get_running_loop().add_reader(self._descriptor, self._reap)
 
     async def wait(self, limit: float | None = None) -> int | None:

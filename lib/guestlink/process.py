@@ -8,6 +8,7 @@ import os
 import signal
 from collections.abc import Mapping, Sequence
 
+from guestlink.descriptor_limit import restore_limit
 from guestlink.errors import reason
 from guestlink.program import CommandFailed, Completed
 
@@ -43,6 +44,7 @@ async def run(
         )
     except (OSError, ValueError) as error:
         raise CommandFailed(f"cannot run {argv[0]}: {reason(error)}") from error
+    restore_limit(process.pid)
     try:
         async with asyncio.timeout(timeout):
             _, stdout, stderr = await asyncio.gather(

@@ -11,6 +11,7 @@ import subprocess
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
+from guestlink.descriptor_limit import restore_limit
 from guestlink.errors import GuestlinkError, reason
 
 
@@ -83,23 +84,27 @@ def run_program(
     if identity is not None:
         user = {"user": identity.uid, "group": identity.gid, "extra_groups": identity.groups}
     try:
-        done = subprocess.run(
+        with subprocess.Popen(
             argv,
             stdin=stdin,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT if is_merged else subprocess.PIPE,
             env=environ,
-            timeout=timeout,
-            check=False,
             **user,
-        )
+        ) as process:
+            restore_limit(process.pid)
+            try:
+                stdout, stderr = process.communicate(timeout=timeout)
+            except BaseException:
+                process.kill()
+                raise
     except subprocess.TimeoutExpired as error:
         raise CommandFailed(f"{argv[0]} did not end within {timeout:.3g} s") from error
     except FileNotFoundError as error:
         raise ProgramMissing(f"there is no program {argv[0]}") from error
     except (OSError, ValueError, subprocess.SubprocessError) as error:
         raise CommandFailed(f"cannot run {argv[0]}: {reason(error)}") from error
-    return Completed(tuple(argv), done.returncode, done.stdout, done.stderr or b"")
+    return Completed(tuple(argv), process.returncode, stdout, stderr or b"")
 
 
 def signal_name(number: int) -> str:

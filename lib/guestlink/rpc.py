@@ -11,8 +11,9 @@ import contextlib
 import logging
 import os
 import re
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any
+from typing import Any, TypeVar
 from urllib.parse import quote
 
 from google.protobuf.message import DecodeError
@@ -102,6 +103,29 @@ class Refusal(Exception):
         self.code = grpc.StatusCode[code].name
 
 
+_Method = TypeVar("_Method", bound=Callable[..., Any])
+
+
+def accepts(limit: int, *, decode: Callable[[bytes], Any] | None = None) -> Callable[[_Method], _Method]:
+    """Set what a method of an implementation accepts.
+
+    :param limit: bytes of a request; a longer one is answered with RESOURCE_EXHAUSTED before it is decoded.
+    :param decode: makes the request from its bytes instead of protobuf, whose messages can take 80 times as many
+        bytes; raises ValueError if it cannot.
+    """
+
+    def mark(method: _Method) -> _Method:
+        setattr(method, _LIMIT, limit)
+        setattr(method, _DECODE, decode)
+        return method
+
+    return mark
+
+
+_LIMIT, _DECODE = "request_limit", "decode_request"
+"""Attributes of a method that :func:`accepts` has marked."""
+
+
 class RpcServer:
     """Serves one service, or several after :meth:`add`.
 
@@ -113,6 +137,7 @@ class RpcServer:
     :param service: full name, as in :data:`GARCON`.
     :param implementations: each implements some of the service's RPCs.
     :param receive_limit: bytes of a request; a longer one is answered with RESOURCE_EXHAUSTED.
+    :param request_limit: the same for methods without :func:`accepts`.
     :param prepare: is called with each request before the implementation is, and may change the request.
     :raises ValueError: two implementations have the same RPC.
     """
@@ -122,10 +147,13 @@ class RpcServer:
         service: str,
         *implementations: object,
         receive_limit: int = RECEIVE_LIMIT,
+        request_limit: int = RECEIVE_LIMIT,
         prepare: Callable[[Any], None] | None = None,
     ) -> None:
+        self._request_limit = request_limit
         self._prepare = prepare
         self._running = 0
+        self._failures: Counter[str] = Counter()
         self._started = False
         with _variables():
             self._server = grpc.aio.server(
@@ -191,13 +219,18 @@ class RpcServer:
     def _handler(
         self, name: str, request_class: Any, method: Callable[[Any], Any] | None
     ) -> Callable[[Any, Any], Any]:
+        limit = getattr(method, _LIMIT, self._request_limit)
+        decode = getattr(method, _DECODE, None) or request_class.FromString
+
         async def answer(content: bytes) -> bytes:
             if method is None:
                 raise Refusal("UNIMPLEMENTED", f"Guestlink does not implement {name}")
             if self._running > CALLS_LIMIT:
                 raise Refusal("RESOURCE_EXHAUSTED", f"more than {CALLS_LIMIT} calls at a time")
+            if len(content) > limit:
+                raise Refusal("RESOURCE_EXHAUSTED", f"the request of {name} has more than {limit} bytes")
             try:
-                request = request_class.FromString(content)
+                request = decode(content)
             except _UNREADABLE as error:
                 raise Refusal("INVALID_ARGUMENT", f"the request of {name} cannot be read") from error
             if self._prepare is not None:
@@ -214,10 +247,10 @@ class RpcServer:
             except asyncio.CancelledError:
                 if _is_being_cancelled():
                     raise
-                _log.exception("%s was cancelled from within", name)
+                self._log_failure(f"{name} was cancelled from within")
                 status, text = grpc.StatusCode.INTERNAL, f"{name} failed; the log says why"
             except Exception:
-                _log.exception("%s failed", name)
+                self._log_failure(f"{name} failed")
                 status, text = grpc.StatusCode.INTERNAL, f"{name} failed; the log says why"
             finally:
                 self._running -= 1
@@ -225,6 +258,13 @@ class RpcServer:
             raise AssertionError("abort returned")
 
         return handle
+
+    def _log_failure(self, text: str) -> None:
+        """Log the current exception the first time, and then ever more rarely: the peer may cause it at will."""
+        self._failures[text] += 1
+        count = self._failures[text]
+        if count & (count - 1) == 0:
+            _log.exception("%s", text if count == 1 else f"{text}, {count} times so far")
 
 
 class RpcChannel:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-import asyncio
+import contextlib
+import os
 import statistics
 import time
 from collections.abc import Callable, Iterator
@@ -12,12 +13,14 @@ from pathlib import Path
 import psutil
 import pytest
 
-from guestlink.address import UnixAddress
 from guestlink.pb import container_host_pb2 as pb
-from guestlink.rpc import CONTAINER_LISTENER, RECEIVE_LIMIT, CallFailed, RpcChannel
+from guestlink.rpc import RECEIVE_LIMIT
 from guestlink_host.border.gate import CONNECTIONS, SILENT, UNFINISHED
+from guestlink_host.launchers.applications import LIST_LIMIT
+from guestlink_host.launchers.launcher_files import WRITE_BURST
 from support.descriptors import room_for
-from support.http2_attacker import DATA, PING, PREFACE, RST_STREAM, Attacker, frame
+from support.fake_garcon import application
+from support.http2_attacker import DATA, END_STREAM, PING, PREFACE, RST_STREAM, Attacker, frame
 from support.stage import LIMIT, Stage, stage
 
 MEMORY = 64 * 1024 * 1024
@@ -38,7 +41,7 @@ class Border:
         self._memory = 0
         self.ask_good()
         self.base = self.daemon.memory_info().rss
-        self.descriptors = self.daemon.num_fds()
+        self.descriptors = self._open_descriptors()
 
     def directory(self, name: str) -> Path:
         return Path(self.stage.host_environ["XDG_RUNTIME_DIR"], "guestlink-host/containers", name)
@@ -46,27 +49,40 @@ class Border:
     def socket(self, name: str = "bad") -> str:
         return str(self.directory(name) / "listener.sock")
 
+    def _open_descriptors(self) -> list[str]:
+        """What each descriptor of the daemon leads to."""
+        found = []
+        for path in Path(f"/proc/{self.daemon.pid}/fd").iterdir():
+            with contextlib.suppress(FileNotFoundError):
+                found.append(os.readlink(path))
+        return sorted(found)
+
+    @property
+    def applications(self) -> Path:
+        return Path(self.stage.host_environ["XDG_DATA_HOME"], "applications")
+
+    def register(self) -> str:
+        """Register the container ``bad``; returns its token."""
+        token = (self.directory("bad") / "token").read_text()
+
+        with Attacker(self.socket()) as honest:
+            honest.call("ContainerReady", pb.ContainerStartupInfo(token=token).SerializeToString(), LIMIT)
+        return token
+
     def ask_good(self, times: int = 1) -> float:
         """Call as the container ``good``; returns the median of the seconds until the answer."""
 
-        async def calls() -> list[float]:
-            channel = RpcChannel(UnixAddress(self.socket("good")), CONTAINER_LISTENER)
-            token = (self.directory("good") / "token").read_text()
-            seconds = []
+        token = (self.directory("good") / "token").read_text()
+        request = pb.PendingAppListUpdateCount(token=token, count=1).SerializeToString()
+        seconds = []
+        with Attacker(self.socket("good")) as honest:
             for _ in range(times):
                 began = time.monotonic()
-                request = pb.PendingAppListUpdateCount(token=token, count=1)
-                with pytest.raises(CallFailed) as answer:
-                    await channel.call("PendingUpdateApplicationListCalls", request, timeout=LIMIT)
-                # It has not registered; a host that is busy would answer UNAVAILABLE.
-                assert answer.value.code == "FAILED_PRECONDITION"
+                honest.call("PendingUpdateApplicationListCalls", request, LIMIT)
                 seconds.append(time.monotonic() - began)
                 self.note_memory()
-                await asyncio.sleep(0.01)
-            await channel.close()
-            return seconds
-
-        return statistics.median(asyncio.run(calls()))
+                time.sleep(0.01)
+        return statistics.median(seconds)
 
     def note_memory(self) -> None:
         self._memory = max(self._memory, self.daemon.memory_info().rss)
@@ -79,17 +95,24 @@ class Border:
 
     def recovers(self) -> None:
         """What the attack took comes back."""
-        self.wait(lambda: self.daemon.num_fds() <= self.descriptors)
+        self.wait(
+            lambda: len(self._open_descriptors()) <= len(self.descriptors),
+            lambda: f"{self._open_descriptors()}, at first {self.descriptors}",
+        )
         assert self.daemon.memory_info().rss - self.base < MEMORY
         assert self.ask_good(5) < PROMPT
 
     def log(self) -> list[str]:
         return self.stage.log("host").read_text().splitlines()
 
-    def wait(self, condition: Callable[[], bool]) -> None:
+    def wait(self, condition: Callable[[], bool], instead: Callable[[], object] = object) -> None:
+        """Wait for a condition.
+
+        :param instead: tells what there is instead.
+        """
         deadline = time.monotonic() + LIMIT
         while not condition():
-            assert time.monotonic() < deadline
+            assert time.monotonic() < deadline, instead()
             time.sleep(0.05)
 
 
@@ -121,7 +144,7 @@ def test_1500_idle_connections_keep_nobody_out_and_are_a_few_log_lines(border: B
                 attackers.append(attacker)
         border.holds()
         # A connection that is accepted has one descriptor; those that say nothing reach no gRPC.
-        assert border.daemon.num_fds() <= border.descriptors + SILENT + 5
+        assert border.daemon.num_fds() <= len(border.descriptors) + SILENT + 5
     assert len(border.log()) - lines < 10
 
 
@@ -202,6 +225,43 @@ def test_calls_that_are_reset_at_once_slow_down_only_who_sends_them(border: Bord
 def test_a_client_that_does_not_speak_http2_is_disconnected(border: Border, words: bytes) -> None:
     with Attacker(border.socket(), preface=words) as attacker:
         attacker.until_closed(LIMIT)
+
+
+@pytest.mark.parametrize("token", ["", "right"])
+def test_two_million_empty_applications_hold_little_memory(border: Border, token: str) -> None:
+    if token:
+        token = border.register()
+    applications = b"\x12\0" * ((RECEIVE_LIMIT - 100) // 2)
+    content = b"\x0a" + bytes([len(token)]) + token.encode() + applications
+    with Attacker(border.socket()) as attacker:
+        stream = attacker.begin("UpdateApplicationList")
+        assert attacker.message(stream, len(content), content, END_STREAM, limit=LIMIT) == len(content)
+        while stream not in attacker.ended:
+            attacker.read(0.01)
+            border.note_memory()
+            assert not attacker.is_closed
+        border.holds()
+
+
+def test_ever_new_lists_write_little_and_the_container_is_removed_at_once(border: Border) -> None:
+    token = border.register()
+    before = border.daemon.io_counters().write_chars
+
+    with Attacker(border.socket()) as attacker:
+        for number in range(12):
+            applications = [application(f"app{number}-{n}") for n in range(LIST_LIMIT)]
+            request = pb.UpdateApplicationListRequest(token=token, application=applications)
+            attacker.call("UpdateApplicationList", request.SerializeToString(), LIMIT)
+            border.ask_good(10)
+            time.sleep(0.3)
+    border.holds()
+    began = time.monotonic()
+    border.stage.host("remove", "bad")
+    # The command itself takes most of it. It was 36 s.
+    assert time.monotonic() - began < 5
+    assert border.daemon.io_counters().write_chars - before < WRITE_BURST
+    assert not list(border.applications.glob("guestlink-bad-*"))
+    border.stage.host("add", "bad")
 
 
 def test_a_client_that_takes_no_answers_holds_little(border: Border) -> None:

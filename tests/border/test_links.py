@@ -450,7 +450,7 @@ async def _five_failures(host: Host) -> bool:
 async def test_calls_with_a_wrong_token_are_one_line_in_the_log(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr("guestlink_host.listener.token_check._WARNING_PAUSE", 1e6)
+    monkeypatch.setattr("guestlink_host.border.container_log.REPEAT_PAUSE", 1e6)
     async with host_in_test(monkeypatch) as host:
         guest = await host.registered()
         for _ in range(12):

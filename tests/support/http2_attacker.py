@@ -34,7 +34,7 @@ class Attacker:
     """One connection that keeps to HTTP/2's flow control, so that the server takes what the attacker sends.
 
     :ivar is_closed: whether the server has ended the connection.
-    :ivar ended: the streams that the server has ended.
+    :ivar ended: the streams that the server has ended; ``answered`` likewise those that it has not reset.
     """
 
     def __init__(self, path: str, *, preface: bytes = PREFACE + frame(SETTINGS)) -> None:
@@ -42,6 +42,7 @@ class Attacker:
         self.sock.settimeout(1)
         self.is_closed = False
         self.ended: set[int] = set()
+        self.answered: set[int] = set()
         try:
             self.sock.connect(path)
         except OSError:  # Its backlog is full.
@@ -130,8 +131,21 @@ class Attacker:
                     for each in self._windows:
                         self._windows[each] += change if each else 0
             self.send(frame(SETTINGS, ACK))
-        elif kind == RST_STREAM or (kind in (DATA, HEADERS) and flags & END_STREAM):
+        elif kind in (DATA, HEADERS) and flags & END_STREAM:
+            self.answered.add(stream)
             self.ended.add(stream)
+        elif kind == RST_STREAM:
+            self.ended.add(stream)
+
+    def call(self, rpc: str, request: bytes, limit: float) -> None:
+        """Make a whole call, as an honest client does, and wait for the answer, whatever it says."""
+        stream = self.begin(rpc)
+        assert self.message(stream, len(request), request, END_STREAM, limit) == len(request)
+        end = time.monotonic() + limit
+        while stream not in self.answered:
+            assert not self.is_closed, f"the server disconnected at {rpc}"
+            assert time.monotonic() < end, f"no answer to {rpc}"
+            self.read(0.05)
 
     def until_closed(self, limit: float) -> None:
         """Wait until the server has ended the connection."""

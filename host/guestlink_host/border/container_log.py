@@ -10,12 +10,12 @@ from guestlink_host.border.repeat_count import RepeatCount
 
 REPEAT_PAUSE = 60.0
 """Seconds between two lines with the same text."""
-LINES, WINDOW = 60, 60.0
+LINES, WINDOW = 60, 300.0
 """Lines of one container in a window, and the window in seconds."""
 
 
 class ContainerLog:
-    """Writes to a logger for one container.
+    """Writes to a logger for one container; the methods are a logger's.
 
     :param logger: gets the lines.
     :param container: the container's name, for the line that tells how many were left out.
@@ -28,13 +28,17 @@ class ContainerLog:
         self._lines = RateLimit(LINES, WINDOW)
         self._left_out = 0
 
-    def info(self, text: str) -> None:
+    def info(self, text: str, *values: object) -> None:
         """Write a line of level info."""
-        self._write(logging.INFO, text)
+        self._write(logging.INFO, text % values if values else text)
 
-    def warning(self, text: str) -> None:
+    def warning(self, text: str, *values: object) -> None:
         """Write a line of level warning."""
-        self._write(logging.WARNING, text)
+        self._write(logging.WARNING, text % values if values else text)
+
+    def error(self, text: str, *values: object) -> None:
+        """Write a line of level error."""
+        self._write(logging.ERROR, text % values if values else text)
 
     def _write(self, level: int, text: str) -> None:
         now = time.monotonic()

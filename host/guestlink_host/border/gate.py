@@ -39,6 +39,12 @@ STRANGERS_START, STRANGERS = 16, 64
 """The same at an address that others can reach, too, until they have proved that they are the container."""
 GUARANTEED = 2
 """Connections that one container may have, however many the other containers have."""
+CONNECTION_DESCRIPTORS = 3
+"""Descriptors of a connection: the client's, ours to gRPC, and gRPC's."""
+CONTAINER_DESCRIPTORS = 8 + GUARANTEED * CONNECTION_DESCRIPTORS
+"""Descriptors of a container: listening sockets, the link to its garcon, and its guaranteed connections."""
+DESCRIPTOR_RESERVE = 128
+"""Descriptors for everything else: the commands' socket, programs that are started, files, the event loop."""
 ACCEPT_BURST, ACCEPT_RATE = 64, 50
 """Connections that one container may begin at once, and in a second after that."""
 STRANGERS_BURST, STRANGERS_RATE = 256, 500
@@ -72,16 +78,26 @@ of the socket for another purpose, and the gate is done with the connection. The
 class GateTotals:
     """What all containers together have at their gates.
 
-    :param connection_limit: connections of all containers together; :data:`GUARANTEED` of each come on top.
+    :param descriptors: how many this process may open. The gates leave enough of them for everything else, first
+        of all for the socket of the commands.
+    :ivar containers: how many containers have a share.
+    :ivar further: connections beyond the first :data:`GUARANTEED` of each container.
     :ivar unanswered: bytes of all containers' requests that have no answer yet.
     :ivar busy: how many containers have sent such requests.
     """
 
-    def __init__(self, connection_limit: int) -> None:
-        self.connection_limit = connection_limit
-        self.connections = 0
+    def __init__(self, descriptors: int) -> None:
+        self._descriptors = descriptors
+        self.containers = 0
+        self.further = 0
         self.unanswered = 0
         self.busy = 0
+
+    @property
+    def is_full(self) -> bool:
+        """Whether no container may have more than :data:`GUARANTEED` connections now."""
+        left = self._descriptors - DESCRIPTOR_RESERVE - self.containers * CONTAINER_DESCRIPTORS
+        return (self.further + 1) * CONNECTION_DESCRIPTORS > left
 
 
 class GateShare:
@@ -109,6 +125,11 @@ class GateShare:
             self.silent = WaitingRoom(SILENT_START, SILENT)
             self._accepts = Allowance(ACCEPT_BURST, ACCEPT_RATE)
         self._work = Allowance(WORK_BURST, WORK_RATE)
+        totals.containers += 1
+
+    def close(self) -> None:
+        """The container has no gate any more; call this once, after the gates are closed."""
+        self.totals.containers -= 1
 
     def accept_pause(self) -> float:
         """Seconds until the next connection may be accepted, after one has been."""
@@ -122,14 +143,15 @@ class GateShare:
         """Why no further connection may begin; ``""`` if one may."""
         if self.speaking >= CONNECTIONS:
             return f"there are {CONNECTIONS} already"
-        if self._connections >= GUARANTEED and self.totals.connections >= self.totals.connection_limit:
-            return f"all containers together have {self.totals.connection_limit} already"
+        if self._connections >= GUARANTEED and self.totals.is_full:
+            return "all containers together have as many as the host has descriptors for"
         return ""
 
-    def add_connections(self, count: int) -> None:
-        """Connections have begun, or have ended if the count is negative."""
-        self._connections += count
-        self.totals.connections += count
+    def add_connection(self, change: int) -> None:
+        """A connection has begun (1), or has ended (-1)."""
+        further = max(0, self._connections - GUARANTEED)
+        self._connections += change
+        self.totals.further += max(0, self._connections - GUARANTEED) - further
 
     def add(self, calls: int, unfinished: int, unanswered: int) -> None:
         """Open calls, those with an incomplete request, and bytes without an answer have come.
@@ -214,7 +236,7 @@ class Gate:
 
     async def _serve(self, connection: socket.socket) -> None:
         share = self._share
-        share.add_connections(1)
+        share.add_connection(1)
         try:
             if not (beginning := await self._beginning(connection)):
                 return
@@ -227,7 +249,7 @@ class Gate:
             finally:
                 share.speaking -= 1
         finally:
-            share.add_connections(-1)
+            share.add_connection(-1)
 
     async def _beginning(self, connection: socket.socket) -> bytes:
         """Wait until the client speaks HTTP/2.

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import functools
-import logging
 import time
 from collections import defaultdict
 from collections.abc import Awaitable, Callable, Iterable
@@ -17,7 +16,6 @@ from guestlink_host.border.desktop import OUTCOME_TIME, QUESTION_LIMIT, Answer, 
 from guestlink_host.border.opened_copies import OpenedCopies
 from guestlink_host.border.policies import ALLOW, DENY, POLICIES, how_to_allow
 from guestlink_host.border.question_pause import QuestionPause
-from guestlink_host.border.repeat_count import RepeatCount
 from guestlink_host.border.shared_file import open_shared
 from guestlink_host.border.url_policy import Share, file_url, translate_url
 from guestlink_host.border.user_notifications import UserNotifications
@@ -26,14 +24,10 @@ from guestlink_host.containers.guest import Guest
 from guestlink_host.names import visible_line
 from guestlink_host.settings import URL_SCHEMES
 
-_log = logging.getLogger(__name__)
-
 _SHOWN = 300
 """Characters of a URL in an event and a notification."""
 _REFUSED = {"url": "open the link", "terminal": "open the terminal", "microphone": "let it record"}
 """What the user said no to, by the policy's key."""
-REPEAT_PAUSE = 300.0
-"""Seconds between two log lines about one request that fails again and again."""
 
 
 class OpenRequests:
@@ -61,7 +55,6 @@ class OpenRequests:
         self._tasks = TaskOwner("open requests")
         self._policies = policies
         self._asking: set[str] = set()
-        self._repeats = RepeatCount(REPEAT_PAUSE)
         self._pauses: defaultdict[str, QuestionPause] = defaultdict(QuestionPause)
 
     async def start(self) -> None:
@@ -221,8 +214,7 @@ class OpenRequests:
 
     def _warn(self, guest: Guest, what: str, error: GuestlinkError) -> None:
         """Write to the daemon's log that a request came to nothing; a repeated one is counted."""
-        if line := self._repeats.line(f"{guest.container.name} wanted to open {what}: {error}", time.monotonic()):
-            _log.warning("%s", line)
+        guest.log.warning("%s wanted to open %s: %s", guest.container.name, what, error)
 
 
 def _checked_path(url: str, shares: Iterable[Share]) -> str:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections import OrderedDict
 
+REPEAT_PAUSE = 300.0
+"""Seconds between two lines or events with the same text."""
 _MESSAGES = 100
 """Different messages that are remembered; the oldest is forgotten first."""
 
@@ -14,7 +16,7 @@ class RepeatCount:
     :param pause: seconds between two lines with the same message.
     """
 
-    def __init__(self, pause: float) -> None:
+    def __init__(self, pause: float = REPEAT_PAUSE) -> None:
         self._pause = pause
         self._known: OrderedDict[str, tuple[float, int]] = OrderedDict()
 

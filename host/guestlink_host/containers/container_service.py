@@ -24,6 +24,8 @@ from guestlink_host.containers.remote_calls import RemoteCalls
 
 _log = logging.getLogger(__name__)
 
+REQUEST_LIMIT = 256 * 1024
+"""Bytes of a request without a limit of its own (:func:`guestlink.rpc.accepts`): a token and a few short texts."""
 _GRACE = 0.2
 """Seconds that running calls get to finish when the server stops."""
 _RETRY = 10.0
@@ -129,7 +131,8 @@ class ContainerService:
         await server.start()
 
     def _new_server(self, prepare: Callable[[Any], None] | None = None) -> RpcServer:
-        server = RpcServer(CONTAINER_LISTENER, *self._implementations[CONTAINER_LISTENER], prepare=prepare)
+        calls = self._implementations[CONTAINER_LISTENER]
+        server = RpcServer(CONTAINER_LISTENER, *calls, request_limit=REQUEST_LIMIT, prepare=prepare)
         server.add(LINUX_HOST, *self._implementations[LINUX_HOST])
         self._servers.append(server)
         return server
@@ -148,6 +151,8 @@ class ContainerService:
         """Stop serving and close the guest; the container's launchers stay."""
         self._closed = True
         await self._close_server()
+        self._share.close()
+        self._strangers.close()
         with contextlib.suppress(OSError):
             self._socket.unlink()
         await self.guest.close()

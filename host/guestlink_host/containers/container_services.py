@@ -10,6 +10,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from guestlink.descriptor_limit import current_limit
 from guestlink.errors import GuestlinkError
 from guestlink.service import Notifier
 from guestlink.tasks import TaskOwner
@@ -21,9 +22,6 @@ from guestlink_host.containers.registry import Container, Containers
 from guestlink_host.launchers.launcher_publisher import LauncherPublisher
 
 _log = logging.getLogger(__name__)
-
-_CONNECTION_LIMIT = 256
-"""Connections of all containers together; two of each come on top."""
 
 
 class ContainerServices:
@@ -63,7 +61,7 @@ class ContainerServices:
         self._started = started
         self._ended = ended
         self._services: dict[str, ContainerService] = {}
-        self._totals = GateTotals(_CONNECTION_LIMIT)
+        self._totals = GateTotals(current_limit())
         self._changing = asyncio.Lock()
         self._numbers = itertools.count(1)
         self._tasks = TaskOwner("containers")

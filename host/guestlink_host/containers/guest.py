@@ -23,6 +23,7 @@ from guestlink.command_line import did_you_mean
 from guestlink.errors import GuestlinkError
 from guestlink.rpc import CallFailed
 from guestlink.tasks import TaskOwner
+from guestlink_host.border.container_log import ContainerLog
 from guestlink_host.border.url_policy import file_for_container
 from guestlink_host.containers.advice import OUTDATED, how_to_register, how_to_upgrade
 from guestlink_host.containers.garcon_link import GarconLink, SessionInfo
@@ -56,6 +57,7 @@ class Guest:
     :ivar calls: the connections that its garcon parks for our calls.
     :ivar sftp: those for SFTP.
     :ivar outdated: how often it has shown that its Guestlink is too old to be called.
+    :ivar log: gets every line that the container's calls cause.
     :ivar mime_types: number of file name extensions for which the container has a MIME type.
     """
 
@@ -79,6 +81,7 @@ class Guest:
         self.calls = ParkedConnections(f"a connection that {container.name} parks for calls")
         self.sftp = ParkedConnections(f"a connection that {container.name} parks for its files")
         self.outdated = 0
+        self.log = ContainerLog(_log, container.name)
         self._status = status
         self._directory = directory
         self._trouble = ""
@@ -327,7 +330,7 @@ class Guest:
             link = GarconLink(name, way, private)
         except GuestlinkError as error:
             self._trouble = error.message
-            _log.warning("%s registered, but %s", name, error)
+            self.log.warning("%s registered, but %s", name, error)
             return
         try:
             answers = await self._greet(link, first_pauses())
@@ -339,7 +342,7 @@ class Guest:
                 await link.lost()
                 self._disconnected()
                 answers = await self._greet(link, _AGAIN_PAUSES)
-            _log.info("garcon of %s has ended", name)
+            self.log.info("garcon of %s has ended", name)
             self.registered = False
             self.pending = 0
             self.event("lost", "")
@@ -359,7 +362,7 @@ class Guest:
                 if link.way is self.calls and not self.calls.ever_parked and pause >= _FIRST_PAUSES[-2]:
                     self.found_outdated()
                 if pause == _LAST_PAUSE:
-                    _log.warning("%s registered, but %s", self.container.name, self._trouble)
+                    self.log.warning("%s registered, but %s", self.container.name, self._trouble)
             else:
                 return True
         return False

@@ -46,7 +46,7 @@ class RemoteCalls:
 
     def prepare(self, request: Any) -> None:
         """Replace the text that a call carries with the token, or with nothing if it is the wrong text."""
-        if "token" in request.DESCRIPTOR.fields_by_name:
+        if hasattr(request, "token"):
             token = self._guest.container.token
             given = request.token.encode(errors="replace")
             request.token = token if hmac.compare_digest(given, call_token(token).encode()) else ""

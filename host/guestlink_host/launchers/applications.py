@@ -9,8 +9,8 @@ from typing import Any, NamedTuple, TypeAlias
 from guestlink.pb import container_host_pb2
 from guestlink_host.names import is_usable_id, visible_line
 
-LIST_LIMIT = 20_000
-"""Applications per container. A list is at most 4 MiB (gRPC's limit), which cannot hold many more real ones."""
+LIST_LIMIT = 2500
+"""Applications per container; a Debian with every package of a desktop has a few hundred."""
 NAME_LIMIT, COMMENT_LIMIT, WORD_LIMIT = 200, 1000, 200
 LOCALE_LIMIT, WORDS_LIMIT, MIME_LIMIT = 200, 100, 1000
 EXEC_LIMIT = 32768

@@ -14,10 +14,12 @@ import logging
 import os
 import stat
 import threading
+import time
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 
 from guestlink.errors import GuestlinkError, reason
+from guestlink_host.border.allowance import Allowance
 from guestlink_host.launchers.icons import Picture, owner_of
 from guestlink_host.launchers.launcher_plan import OWNER_KEY, diff
 
@@ -25,6 +27,10 @@ _log = logging.getLogger(__name__)
 
 ICON_QUOTA = 64 * 1024 * 1024
 """Bytes of icons that one container may put on the user's disk."""
+WRITE_BURST, WRITE_RATE = 64 * 1024 * 1024, 64 * 1024
+"""Bytes that one container may make the host write at once, and in a second after that."""
+FILE_COST = 4096
+"""Bytes that a file counts beside its content, also when it is removed: it has blocks and a directory entry."""
 _READ_LIMIT = 2 * 1024 * 1024
 """Bytes of the largest file that can be ours: a picture and its mark."""
 _TEMPORARY = ".new"
@@ -55,6 +61,7 @@ class LauncherFiles:
         self._icon_bytes = 0
         self._foreign: set[Path] = set()
         self._over_quota = False
+        self._writes = Allowance(WRITE_BURST, WRITE_RATE)
         self._is_stopped = False
         self._changing = threading.Lock()
 
@@ -62,6 +69,14 @@ class LauncherFiles:
         """Stop the work in other threads; it raises :class:`Stopped`. No file changes after the return."""
         with self._changing:
             self._is_stopped = True
+
+    def pause(self) -> float:
+        """Seconds until the container may make the host write more; 0 if it may now."""
+        return self._writes.spend(0, time.monotonic())
+
+    def count(self, size: int) -> None:
+        """Count a file of this size that is written or removed for the container."""
+        self._writes.spend(size + FILE_COST, time.monotonic())
 
     def scan(self) -> None:
         """Read which icons there are, and remove files that a killed daemon left half-written."""
@@ -81,23 +96,29 @@ class LauncherFiles:
 
         :param wanted: the content of all launchers by file name
             (:func:`guestlink_host.launchers.launcher_plan.plan`).
-        :returns: the numbers of launchers written and removed.
-        :raises DiskProblem: a file could not be written; the next call goes on where this one stopped.
+        :returns: the numbers of launchers written and removed. If :meth:`pause` is not 0 afterwards, the rest
+            waits: the next call goes on where this one stopped.
+        :raises DiskProblem: a file could not be written; the next call goes on likewise.
         """
         present = {p.name: content for p, content in self._ours(self._applications, _owner_of_launcher).items()}
         change = diff(present, wanted)
-        written = 0
+        written = removed = 0
         with self._disk_problems("the launchers", self._applications):
             # Removing first makes room on a full disk.
             for name in change.remove:
+                if self.pause():
+                    return written, removed
                 self._remove(self._applications / name)
+                removed += 1
             stems = {name.removesuffix(".desktop") for name in wanted}
             for stem in [stem for stem in self._icons if stem not in stems]:
                 for path in list(self._icons[stem]):
                     self._remove_icon(path)
             for name in change.write:
+                if self.pause():
+                    break
                 written += self._write(self._applications / name, wanted[name], _owner_of_launcher)
-        return written, len(change.remove)
+        return written, removed
 
     def write_icons(self, pictures: Mapping[str, Sequence[Picture]]) -> int:
         """Replace the icons of some applications.
@@ -131,8 +152,10 @@ class LauncherFiles:
 
         :raises DiskProblem: a file could not be removed.
         """
-        self.scan()
-        self.write_launchers({})
+        with self._disk_problems("the files", self._data_home):
+            for directory in self._icon_directories():
+                self._remove_ours(directory, _owner_of_icon)
+            self._remove_ours(self._applications, _owner_of_launcher)
 
     # -- the disk ----------------------------------------------------------------------------------------------
 
@@ -150,21 +173,35 @@ class LauncherFiles:
                         found[Path(entry)] = content
         return found
 
+    def _remove_ours(self, directory: Path, owner: Callable[[bytes], str | None]) -> None:
+        """Remove our files in a directory, one after the other: together they may have 200 MiB."""
+        with contextlib.suppress(FileNotFoundError, NotADirectoryError):
+            for entry in list(os.scandir(directory)):
+                is_temporary = entry.name.startswith(f".{self._prefix}") and entry.name.endswith(_TEMPORARY)
+                if is_temporary or (entry.name.startswith(self._prefix) and self._is_ours(entry.path, owner)):
+                    with contextlib.suppress(FileNotFoundError):
+                        os.unlink(entry.path)
+
+    def _is_ours(self, path: str, owner: Callable[[bytes], str | None]) -> bool:
+        # A power cut can leave one of our files empty.
+        content = self._read(path)
+        return content is not None and (not content or owner(content) == self._container)
+
     def _icon_directories(self) -> Iterator[Path]:
         with contextlib.suppress(FileNotFoundError, NotADirectoryError, PermissionError):
             yield from (Path(entry, "apps") for entry in os.scandir(self._theme) if entry.is_dir())
 
-    def _read(self, path: Path) -> bytes | None:
+    def _read(self, path: Path | str) -> bytes | None:
         """A regular file's content; ``None`` if the file cannot be ours."""
         try:
             descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK)
         except OSError:
             return None
-        with open(descriptor, "rb") as stream:
+        with open(descriptor, "rb", buffering=0) as stream:
             status = os.fstat(stream.fileno())
             if not stat.S_ISREG(status.st_mode) or status.st_size > _READ_LIMIT:
                 return None
-            return stream.read(_READ_LIMIT)
+            return stream.read(status.st_size)
 
     def _write(self, path: Path, content: bytes, owner: Callable[[bytes], str | None]) -> bool:
         with self._change():
@@ -181,6 +218,7 @@ class LauncherFiles:
         self._foreign.discard(path)
         path.parent.mkdir(parents=True, exist_ok=True)
         # No fsync: 10,000 launchers would take minutes, and every file can be written again.
+        self.count(len(content))
         temporary = path.with_name(f".{path.name}{_TEMPORARY}")
         try:
             temporary.write_bytes(content)
@@ -192,6 +230,7 @@ class LauncherFiles:
         return True
 
     def _remove(self, path: Path) -> None:
+        self.count(0)
         with self._change():
             path.unlink(missing_ok=True)
 
@@ -220,7 +259,7 @@ class LauncherFiles:
             _log.warning(
                 "%s has more than %d MiB of icons; the rest is not stored", self._container, ICON_QUOTA >> 20
             )
-        self._over_quota = not fits
+            self._over_quota = True
         return fits
 
     @contextlib.contextmanager

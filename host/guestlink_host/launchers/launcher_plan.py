@@ -36,6 +36,11 @@ _CATEGORIES = (
 """Categories by MIME type, because the protocol has none and most menus hide an application without a main one."""
 
 
+LAUNCHER_QUOTA = 16 * 1024 * 1024
+"""Bytes of launchers that one container may have on the user's disk. Names that show their container, and encoded
+ids, can be ten times as long as in the list."""
+
+
 class Diff(NamedTuple):
     """The files to write and to remove, so that the present files become the wanted ones."""
 
@@ -66,9 +71,12 @@ def plan(
     :param without_icon: ids of the applications that are known to have no icon.
     :param shows_container: whether a launcher of this name shows its container's name.
     :param mime_types: the types that launchers may carry; ``None`` for all.
+    :returns: the first of them, as far as :data:`LAUNCHER_QUOTA` holds them.
     """
-    return {
-        f"{file_stem(container, application.id)}.desktop": launcher(
+    planned: dict[str, bytes] = {}
+    size = 0
+    for application in applications:
+        content = launcher(
             container,
             application,
             program,
@@ -76,8 +84,11 @@ def plan(
             shows_container=shows_container(application.name),
             mime_types=mime_types,
         )
-        for application in applications
-    }
+        size += len(content)
+        if size > LAUNCHER_QUOTA:
+            break
+        planned[f"{file_stem(container, application.id)}.desktop"] = content
+    return planned
 
 
 def launcher(

@@ -5,14 +5,17 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
+import time
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from guestlink.backoff import backoff
 from guestlink.errors import GuestlinkError, reason
 from guestlink.paths import atomic_write, private_directory
 from guestlink.rpc import CallFailed
+from guestlink_host.border.allowance import Allowance
+from guestlink_host.border.container_log import ContainerLog
 from guestlink_host.containers.garcon_link import ICON_BATCH, GarconLink
 from guestlink_host.launchers.applications import Application, from_json, read_applications, to_json
 from guestlink_host.launchers.host_defaults import HostDefaults
@@ -23,12 +26,19 @@ from guestlink_host.launchers.launcher_plan import plan
 from guestlink_host.names import file_stem
 
 _log = logging.getLogger(__name__)
+_T = TypeVar("_T")
 
 FIRST_RETRY, LAST_RETRY = 2.0, 60.0
 """Seconds until a failed write or icon request is repeated."""
 _PAUSE_LIMIT = 1.0
-"""Longest pause after publishing, in seconds. The pause takes as long as publishing did: no container keeps the
-daemon busy."""
+"""Longest pause after publishing, in seconds. The pause takes as long as publishing did."""
+WORK_BURST, WORK_SHARE = 10.0, 0.05
+"""Seconds of processor time that one container's lists and icons may cost the daemon at once, and in a second after
+that; then its next list waits. The newest list counts, so nothing is lost."""
+WORKERS = 2
+"""Threads that publish at a time, for all containers together."""
+_RESUME = 10.0
+"""Seconds until the host goes on to write what a container's lists have made too many: fewer, larger steps."""
 
 
 class LauncherPublisher:
@@ -43,6 +53,7 @@ class LauncherPublisher:
     :param names: decides which launchers show their container's name.
     :param defaults: knows the MIME types that launchers carry by default.
     :param mime_allowed: whether launchers carry every MIME type, and so may become the host's default applications.
+    :param workers: limits the threads of all publishers together, to :data:`WORKERS`.
     :param changed: is called after files have changed.
     """
 
@@ -54,6 +65,7 @@ class LauncherPublisher:
         program: Sequence[str],
         names: LauncherNames,
         defaults: HostDefaults,
+        workers: asyncio.Semaphore,
         changed: Callable[[], None],
         *,
         mime_allowed: bool = False,
@@ -62,12 +74,16 @@ class LauncherPublisher:
         self.problem = ""
         self.lists = 0
         self._container = container
+        self._log = ContainerLog(_log, container)
         self._files = files
         self._state = state
         self._program = list(program)
         self._names = names
         self._defaults = defaults
         self._mime_allowed = mime_allowed
+        self._workers = workers
+        self._work = Allowance(WORK_BURST, WORK_SHARE)
+        self._cost = 0.0
         self._changed = changed
         self._received: Iterable[Any] | None = None
         self._link: GarconLink | None = None
@@ -86,7 +102,7 @@ class LauncherPublisher:
         except FileNotFoundError:
             pass
         except (OSError, ValueError, RecursionError) as error:
-            _log.warning("%s cannot be used: %s; the container will send its list again", self._state, error)
+            self._log.warning("%s cannot be used: %s; the container will send its list again", self._state, error)
         self._names.join(self._container, self._wanted.set)
         self._note_names()
         self._wanted.set()
@@ -141,17 +157,18 @@ class LauncherPublisher:
             await self._wanted.wait()
             self._wanted.clear()
             began = loop.time()
+            self._cost = 0.0
             try:
                 await self._publish()
             except Stopped:
                 return
             except CallFailed as error:
-                _log.info("icons of %s are requested again: %s", self._container, error)
+                self._log.info("icons of %s are requested again: %s", self._container, error)
                 self.problem = ""  # Everything else is written.
                 self._again()
             except DiskProblem as error:
                 if error.message != self.problem:
-                    _log.error("%s; %s", error, error.hint)
+                    self._log.error("%s; %s", error, error.hint)
                 self.problem = error.message
                 self._again()
             except Exception:
@@ -160,10 +177,21 @@ class LauncherPublisher:
                 self._again()
             else:
                 if self.problem:
-                    _log.info("the launchers of %s are complete again", self._container)
+                    self._log.info("the launchers of %s are complete again", self._container)
                 self.problem = ""
                 self._failures = 0
-            await asyncio.sleep(min(loop.time() - began, _PAUSE_LIMIT))
+            pause = min(loop.time() - began, _PAUSE_LIMIT)
+            if self._files.pause():
+                self._wanted.set()
+                pause = _RESUME
+            await asyncio.sleep(max(pause, self._work.spend(self._cost, loop.time())))
+
+    async def _in_thread(self, work: Callable[..., _T], *arguments: Any) -> _T:
+        """Do work in a thread, and note its processor time."""
+        async with self._workers:
+            result, seconds = await asyncio.to_thread(_timed, work, *arguments)
+        self._cost += seconds
+        return result
 
     def _again(self) -> None:
         self._failures += 1
@@ -173,24 +201,26 @@ class LauncherPublisher:
     async def _publish(self) -> None:
         if (received := self._received) is not None:
             self._received = None
-            applications, faults = await asyncio.to_thread(read_applications, received)
+            applications, faults = await self._in_thread(read_applications, received)
             self._take(applications, faults)
         await self._write_launchers()
-        if self._unsaved:
-            await asyncio.to_thread(self._save)
+        if self._unsaved and not self._files.pause():
+            await self._in_thread(self._save)
             self._unsaved = False
         if self._every_icon:
             self._every_icon = False
             self._icons_wanted |= dict.fromkeys(self.applications)
+        if self._files.pause():
+            return  # Icons that cannot be written are not requested.
         if self._icons_wanted and (link := self._link) is not None:
             await self._fetch_icons(link)
             await self._write_launchers()
 
     def _take(self, applications: dict[str, Application], faults: Sequence[str]) -> None:
         for fault in faults[:10]:
-            _log.info("%s: %s", self._container, fault)
+            self._log.info("%s: %s", self._container, fault)
         if len(faults) > 10:
-            _log.info("%s: %d more entries cannot be shown", self._container, len(faults) - 10)
+            self._log.info("%s: %d more entries cannot be shown", self._container, len(faults) - 10)
         old = self.applications
         self.applications = applications
         self._note_names()
@@ -202,7 +232,7 @@ class LauncherPublisher:
         wanted = dict.fromkeys([*changed, *self._icons_wanted, *applications])
         self._icons_wanted = {name: None for name in wanted if name in applications}
         self._unsaved = self._unsaved or applications != old
-        _log.info("%s has %d applications", self._container, len(applications))
+        self._log.info("%s has %d applications", self._container, len(applications))
 
     def _note_names(self) -> None:
         self._names.update(self._container, [application.name for application in self.applications.values()])
@@ -218,12 +248,15 @@ class LauncherPublisher:
         applications = list(self.applications.values())
         mime_types = None if self._mime_allowed else await asyncio.to_thread(self._defaults.types)
         shows = self._names.shows_container
-        wanted = await asyncio.to_thread(
+        wanted = await self._in_thread(
             plan, self._container, applications, self._program, without_icon, shows, mime_types
         )
-        written, removed = await asyncio.to_thread(self._files.write_launchers, wanted)
+        if len(wanted) < len(applications):
+            text = "only the first %d of %d launchers of %s are written: together they are too large"
+            self._log.warning(text, len(wanted), len(applications), self._container)
+        written, removed = await self._in_thread(self._files.write_launchers, wanted)
         if written or removed:
-            _log.info("%s: %d launchers written, %d removed", self._container, written, removed)
+            self._log.info("%s: %d launchers written, %d removed", self._container, written, removed)
             self._changed()
 
     async def _fetch_icons(self, link: GarconLink) -> None:
@@ -243,14 +276,14 @@ class LauncherPublisher:
                     self._icons_wanted.clear()
                     return
                 raise
-            pictures = await asyncio.to_thread(self._check, batch, answers)
-            if await asyncio.to_thread(self._files.write_icons, pictures):
+            pictures = await self._in_thread(self._check, batch, answers)
+            if await self._in_thread(self._files.write_icons, pictures):
                 self._changed()
             for name in batch:
                 self._icons_wanted.pop(name, None)
             self._new.difference_update(batch)
-            if self._received is not None:
-                return  # A newer list waits; request the rest after it.
+            if self._received is not None or self._files.pause():
+                return  # A newer list waits, or there is too much to write; request the rest after it.
 
     def _check(
         self, ids: Iterable[str], answers: Iterable[dict[str, tuple[bool, bytes]]]
@@ -261,13 +294,14 @@ class LauncherPublisher:
                 try:
                     picture = check_picture(content, is_svg=is_svg, container=self._container)
                 except BadPicture as error:
-                    _log.info("the icon of %s in %s is not used: %s", name, self._container, error)
+                    self._log.info("the icon of %s in %s is not used: %s", name, self._container, error)
                 else:
                     checked[file_stem(self._container, name)].append(picture)
         return checked
 
     def _save(self) -> None:
-        content = json.dumps(to_json(self.applications)).encode()
+        content = json.dumps(to_json(self.applications), ensure_ascii=False).encode()
+        self._files.count(len(content))
         try:
             private_directory(self._state.parent)
             atomic_write(self._state, content, 0o600)
@@ -278,3 +312,9 @@ class LauncherPublisher:
             ) from error
         except GuestlinkError as error:
             raise DiskProblem(error.message, hint=error.hint) from error
+
+
+def _timed(work: Callable[..., _T], *arguments: Any) -> tuple[_T, float]:
+    """The result of work, and the seconds of processor time that the work took this thread."""
+    began = time.thread_time()
+    return work(*arguments), time.thread_time() - began

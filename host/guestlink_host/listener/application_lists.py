@@ -6,17 +6,23 @@ import time
 
 from guestlink.pb import common_pb2
 from guestlink.pb import container_host_pb2 as pb
-from guestlink.rpc import Refusal
+from guestlink.rpc import RECEIVE_LIMIT, Refusal, accepts
 from guestlink_host.border.rate_limit import RateLimit
 from guestlink_host.containers.guest import Guest
+from guestlink_host.listener.packed_list import PackedList, read_packed_list
 from guestlink_host.listener.token_check import TokenCheck
 
 MIME_TYPES_LIMIT = 50_000
 """Entries of a MIME map; Debian 12 has about 1,000 (chromeos-garcon.md §3.10)."""
+MIME_MAP_LIMIT = 1024 * 1024
+"""Bytes of a MIME map; Debian 12's has about 40 KiB."""
 MIME_TEXT_LIMIT = 255
 """Characters of a file name extension, and of a MIME type."""
 LIST_LIMIT, LIST_WINDOW = 50, 5.0
-"""Application lists and MIME maps that one container may send in a window, and the window in seconds."""
+"""Application lists and MIME maps that one container may send in a window, and the window in seconds.
+
+The gate and the publisher bound the work of them (:mod:`guestlink_host.border.gate`,
+:mod:`guestlink_host.launchers.launcher_publisher`)."""
 PENDING_LIMIT = 2
 """The largest count that garcon sends (chromeos-garcon.md §3.8)."""
 
@@ -29,11 +35,12 @@ class ListCalls:
         self._check = check
         self._limit = RateLimit(LIST_LIMIT, LIST_WINDOW)
 
-    async def update_application_list(self, request: pb.UpdateApplicationListRequest) -> common_pb2.EmptyMessage:
+    @accepts(RECEIVE_LIMIT, decode=read_packed_list)
+    async def update_application_list(self, request: PackedList) -> common_pb2.EmptyMessage:
         """Replace the application list."""
         self._check.call(request.token, "UpdateApplicationList")
         self._count("UpdateApplicationList")
-        self._guest.publisher.submit(request.application)
+        self._guest.publisher.submit(request)
         return common_pb2.EmptyMessage()
 
     async def pending_update_application_list_calls(
@@ -44,6 +51,7 @@ class ListCalls:
         self._guest.pending = min(request.count, PENDING_LIMIT)
         return common_pb2.EmptyMessage()
 
+    @accepts(MIME_MAP_LIMIT)
     async def update_mime_types(self, request: pb.UpdateMimeTypesRequest) -> common_pb2.EmptyMessage:
         """Count the file name extensions that have a MIME type; the desktop has no use for the map itself."""
         self._check.call(request.token, "UpdateMimeTypes")

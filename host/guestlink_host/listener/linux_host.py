@@ -5,7 +5,6 @@ The messages are our own (linux_host.proto); ChromeOS has no call for a program 
 
 from __future__ import annotations
 
-import logging
 import time
 from collections.abc import Callable
 
@@ -17,8 +16,6 @@ from guestlink_host.border.rate_limit import RateLimit
 from guestlink_host.containers.guest import Guest
 from guestlink_host.listener.token_check import TokenCheck
 from guestlink_host.names import is_usable_id, visible_line
-
-_log = logging.getLogger(__name__)
 
 FAILURES, FAILURE_WINDOW = 5, 60.0
 """Failures that one container may report in a window, and the window in seconds: each becomes a notification."""
@@ -52,7 +49,7 @@ class LinuxHost:
         if not self._failures.allows(time.monotonic()):
             raise Refusal("RESOURCE_EXHAUSTED", f"more than {FAILURES} failures in {FAILURE_WINDOW:g} s")
         name = guest.container.name
-        _log.info("%s in %s %s", request.desktop_file_id, name, how)
+        guest.log.info("%s in %s %s", request.desktop_file_id, name, how)
         guest.event("failed", f"{request.desktop_file_id}: {how}")
         application = guest.publisher.applications.get(request.desktop_file_id)
         title = application.name if application is not None else request.desktop_file_id

@@ -7,7 +7,7 @@ import time
 from guestlink.errors import GuestlinkError
 from guestlink.pb import common_pb2
 from guestlink.pb import container_host_pb2 as pb
-from guestlink.rpc import Refusal
+from guestlink.rpc import Refusal, accepts
 from guestlink_host.border.desktop import DesktopFailed
 from guestlink_host.border.open_requests import OpenRequests
 from guestlink_host.border.rate_limit import RateLimit
@@ -18,6 +18,8 @@ from guestlink_host.names import visible_line
 
 WORDS_LIMIT, WORDS_LENGTH = 1000, 128 * 1024
 """Words of a terminal's command, and characters of all words together: Linux's limit for one argument."""
+TERMINAL_LIMIT = 640 * 1024
+"""Bytes of OpenTerminal: the characters above, of up to four bytes, and room for the words' lengths."""
 OPENING_LIMIT = 10
 """URLs and terminals that the host opens for all containers together in a window (chromeos-garcon.md §6.15)."""
 CONTAINER_OPENING_LIMIT = 8
@@ -26,8 +28,6 @@ OPENING_WINDOW = 15.0
 """Seconds of the window of both limits."""
 EVENT_LIMIT, EVENT_WINDOW = 10, 15.0
 """Refused requests of one container that become events, and seconds: one container must not fill the event log."""
-REPEAT_PAUSE = 300.0
-"""Seconds between two events about one request that is refused again and again."""
 
 
 class TooManyOpenings(GuestlinkError):
@@ -51,7 +51,7 @@ class OpeningCalls:
         self._limit = limit
         self._own_limit = RateLimit(CONTAINER_OPENING_LIMIT, OPENING_WINDOW)
         self._events = RateLimit(EVENT_LIMIT, EVENT_WINDOW)
-        self._repeats = RepeatCount(REPEAT_PAUSE)
+        self._repeats = RepeatCount()
 
     async def open_url(self, request: pb.OpenUrlRequest) -> common_pb2.EmptyMessage:
         """Open a URL on the desktop, if the policy and the user allow it."""
@@ -62,6 +62,7 @@ class OpeningCalls:
             raise self._not_opened("OpenUrl", visible_line(request.url, 200), error) from error
         return common_pb2.EmptyMessage()
 
+    @accepts(TERMINAL_LIMIT)
     async def open_terminal(self, request: pb.OpenTerminalRequest) -> common_pb2.EmptyMessage:
         """Open a terminal on the desktop that runs a command in the container."""
         self._check.call(request.token, "OpenTerminal")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import time
 
 from guestlink.errors import GuestlinkError
@@ -14,9 +13,7 @@ from guestlink_host.containers.guest import Guest
 from guestlink_host.containers.registry import Containers, new_token
 from guestlink_host.listener.token_check import NOT_REGISTERED, TokenCheck
 
-_log = logging.getLogger(__name__)
-
-REGISTRATION_LIMIT, REGISTRATION_WINDOW = 50, 5.0
+REGISTRATION_LIMIT, REGISTRATION_WINDOW = 50, 60.0
 """Registrations of one container in a window, and its seconds; each makes the host connect and fetch every icon."""
 
 
@@ -41,20 +38,20 @@ class RegistrationCalls:
             self._guest.ready(request.garcon_port, request.sftp_port)
         except GuestlinkError as error:
             raise Refusal("FAILED_PRECONDITION", error.message) from error
-        _log.info("%s registered", self._guest.container.name)
+        self._guest.log.info("%s registered", self._guest.container.name)
         return common_pb2.EmptyMessage()
 
     async def container_shutdown(self, request: pb.ContainerShutdownInfo) -> common_pb2.EmptyMessage:
         """Note that the container stops, and replace its token."""
         self._check.strict_call(request.token)
         guest = self._guest
-        _log.info("%s shut down", guest.container.name)
+        guest.log.info("%s shut down", guest.container.name)
         guest.gone()
         # The old token is invalid from now on, even if the new one cannot be stored.
         guest.container = guest.container._replace(token=new_token())
         try:
             guest.container = self._containers.renew_token(guest.container.name)
         except GuestlinkError as error:
-            _log.error("%s gets no new token: %s", guest.container.name, error)
+            guest.log.error("%s gets no new token: %s", guest.container.name, error)
         guest.event("shut down", "")
         return common_pb2.EmptyMessage()

@@ -2,19 +2,11 @@
 
 from __future__ import annotations
 
-import logging
-import time
-
 from guestlink.rpc import Refusal
-from guestlink_host.border.repeat_count import RepeatCount
 from guestlink_host.containers.guest import Guest
-
-_log = logging.getLogger(__name__)
 
 NOT_REGISTERED = "Cannot find VM for ContainerListener"
 """Cicerone's text for a token that it does not know."""
-_WARNING_PAUSE = 10.0
-"""Seconds between two log lines about wrong tokens of one container."""
 
 
 class TokenCheck:
@@ -22,7 +14,6 @@ class TokenCheck:
 
     def __init__(self, guest: Guest) -> None:
         self._guest = guest
-        self._warnings = RepeatCount(_WARNING_PAUSE)
 
     def call(self, token: str, name: str) -> None:
         """Check a call of a registered container.
@@ -50,7 +41,5 @@ class TokenCheck:
         :raises Refusal: the token is wrong.
         """
         if not self._guest.container.knows(token):
-            message = f"a call on the socket of {self._guest.container.name} has a wrong token"
-            if line := self._warnings.line(message, time.monotonic()):
-                _log.warning("%s", line)
+            self._guest.log.warning("a call on the socket of %s has a wrong token", self._guest.container.name)
             raise Refusal("FAILED_PRECONDITION", text)

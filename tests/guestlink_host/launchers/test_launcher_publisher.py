@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import subprocess
+import time
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -11,6 +13,9 @@ import pytest
 
 from guestlink.errors import GuestlinkError
 from guestlink.rpc import CallFailed, Refusal
+from guestlink_host.launchers import launcher_files, launcher_plan, launcher_publisher
+from guestlink_host.launchers.applications import LIST_LIMIT
+from guestlink_host.launchers.launcher_files import FILE_COST
 from support.fake_garcon import SVG, application, png
 from support.host import Host, fill_disk, host_in_test
 
@@ -167,14 +172,14 @@ async def test_icons_that_did_not_fit_into_an_answer_are_asked_for_again(host: H
 
 
 @pytest.mark.slow
-async def test_ten_thousand_entries(host: Host) -> None:
+async def test_as_many_applications_as_the_host_shows(host: Host) -> None:
     guest = await host.registered()
-    await guest.publish(*(application(f"app{n}", exec="a" * 100, keywords={"": ["k"]}) for n in range(10_000)))
+    await guest.publish(*(application(f"app{n}", exec="a" * 100, keywords={"": ["k"]}) for n in range(LIST_LIMIT)))
 
     def names() -> list[str]:
         return [path.name for path in (host.data / "applications").glob("guestlink-*.desktop")]
 
-    await host.until(lambda: len(names()) == 10_000)
+    await host.until(lambda: len(names()) == LIST_LIMIT)
     await guest.call("PendingUpdateApplicationListCalls", count=0)
     await guest.publish(application("last"))
     await host.until(lambda: names() == ["guestlink-demo-last.desktop"])
@@ -350,3 +355,50 @@ async def test_icons_of_an_unknown_format_or_of_applications_nobody_asked_about_
     await host.until(lambda: "Icon=guestlink-demo-a" in host.launchers().get("guestlink-demo-a.desktop", ""))
     await host.until(lambda: "application-x-executable" in host.launchers()["guestlink-demo-b.desktop"])
     assert host.icons() == ["48x48/apps/guestlink-demo-a.png"]
+
+
+async def test_what_ever_new_lists_make_too_much_is_written_later_and_the_newest_list_wins(
+    host: Host, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    burst, rate, size = 300_000, 100_000, 20
+    monkeypatch.setattr(launcher_files, "WRITE_BURST", burst)
+    monkeypatch.setattr(launcher_files, "WRITE_RATE", rate)
+    monkeypatch.setattr(launcher_publisher, "_RESUME", 0.05)
+    guest = await host.registered()
+    seen: set[str] = set()
+    began = time.monotonic()
+    for number in range(30):
+        await guest.publish(*(application(f"app{number}-{n}") for n in range(size)))
+        seen |= host.launchers().keys()
+        await asyncio.sleep(0.02)
+    # Each launcher counts FILE_COST when it is written, and again when it is removed.
+    allowed = burst + rate * (time.monotonic() - began)
+    assert len(seen) * FILE_COST < allowed < 30 * size * FILE_COST
+    await host.until(
+        lambda: sorted(host.launchers()) == sorted(f"guestlink-demo-app29-{n}.desktop" for n in range(size))
+    )
+    stored = host.root / "state/guestlink-host/applications/demo.json"
+    await host.until(lambda: "app29-0" in stored.read_text())
+
+
+async def test_removing_a_container_does_not_wait_for_what_may_not_be_written_yet(
+    host: Host, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(launcher_files, "WRITE_BURST", 100_000)
+    monkeypatch.setattr(launcher_files, "WRITE_RATE", 1)
+    guest = await host.registered()
+    await guest.publish(*(application(f"app{n}") for n in range(100)))
+    await host.until(lambda: len(host.launchers()) > 10)
+    await host.ask("remove", name="demo")
+    assert not host.launchers()
+
+
+async def test_launchers_that_are_too_large_together_are_not_written(
+    host: Host, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(launcher_plan, "LAUNCHER_QUOTA", 20_000)
+    guest = await host.registered()
+    await guest.publish(*(application(f"app{n}", comments={"": "x" * 900}) for n in range(100)))
+    await host.until(host.launchers)
+    assert sum(map(len, host.launchers().values())) <= 20_000
+    assert "too large" in caplog.text

@@ -15,7 +15,7 @@ from pathlib import Path
 from guestlink.errors import GuestlinkError, reason
 from guestlink.socket_directory import PULSE
 from guestlink.tasks import TaskOwner
-from guestlink_host.border.open_requests import REPEAT_PAUSE, OpenRequests
+from guestlink_host.border.open_requests import OpenRequests
 from guestlink_host.border.policies import ALLOW, ASK, DENY, how_to_allow
 from guestlink_host.border.repeat_count import RepeatCount
 from guestlink_host.border.sound.belongings import Belongings
@@ -59,7 +59,7 @@ class ContainerSound:
         self._questions = questions
         self._belongings = Belongings()
         self._relays: set[SoundRelay] = set()
-        self._repeats = RepeatCount(REPEAT_PAUSE)
+        self._repeats = RepeatCount()
         self._tasks = TaskOwner(f"sound of {self.container}")
         self._loop = asyncio.get_running_loop()
         self._socket: socket.socket | None = None
@@ -141,7 +141,7 @@ class ContainerSound:
         """Write a refusal to the log and the events; a repeated one is counted."""
         hint = how_to_allow(self.container, key) if key else "the host lets no container do that"
         if line := self._repeats.line(f"{self.container} wanted to {what}; {hint}", time.monotonic()):
-            _log.warning("%s", line)
+            self._guest.log.warning("%s", line)
             self._guest.event("refused", line)
 
     def _has_consent(self) -> bool:
@@ -192,8 +192,7 @@ class ContainerSound:
             self._write(f"a connection of {self.container} for sound was closed: {why}")
 
     def _write(self, message: str) -> None:
-        if line := self._repeats.line(message, time.monotonic()):
-            _log.warning("%s", line)
+        self._guest.log.warning("%s", message)
 
 
 class SoundBorder:
