@@ -1,0 +1,71 @@
+"""Programs of the session are child processes where there is no sandbox, and where no user manager answers."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import subprocess
+import sys
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+import pytest_asyncio
+
+from guestlink.program import CommandFailed
+from guestlink.session_bus import SessionBus
+from guestlink_host.border.session_programs import CannotStart, SessionPrograms, is_sandboxed
+
+
+@pytest_asyncio.fixture(params=["no sandbox", "no user manager"])
+async def programs(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[SessionPrograms]:
+    bus = SessionBus(f"unix:path={tmp_path}/none", passes_descriptors=True)
+    made = SessionPrograms(bus if request.param == "no user manager" else None)
+    await made.start()
+    yield made
+    await made.close()
+
+
+async def test_a_program_runs_and_its_exit_is_known(programs: SessionPrograms) -> None:
+    assert await (await programs.launch(["sh", "-c", "exit 3"]))() == 3
+    assert await (await programs.launch(["sh", "-c", "kill -SEGV $$"]))() == -11
+
+
+async def test_a_program_that_cannot_be_started_is_named(programs: SessionPrograms) -> None:
+    with pytest.raises(CannotStart, match="the host cannot start /nonexistent"):
+        await programs.launch(["/nonexistent"])
+    with pytest.raises(CannotStart, match="the host cannot start echo"):
+        await programs.launch(["echo", "a\0b"])
+    with pytest.raises(CommandFailed, match="cannot run /nonexistent"):
+        await programs.run(["/nonexistent"], timeout=60)
+
+
+async def test_output_and_status_come_back(programs: SessionPrograms) -> None:
+    done = await programs.run(["sh", "-c", "echo out; echo err >&2; exit 4"], timeout=60)
+    assert (done.status, done.stdout, done.stderr) == (4, b"out\n", b"err\n")
+
+
+async def test_too_long_means_killed(programs: SessionPrograms) -> None:
+    with pytest.raises(CommandFailed, match=r"did not end within 0\.2 s"):
+        await programs.run(["sleep", "1000"], timeout=0.2)
+
+
+async def test_a_thread_runs_a_program_with_an_input(programs: SessionPrograms, tmp_path: Path) -> None:
+    (tmp_path / "input").write_bytes(b"words")
+    with (tmp_path / "input").open("rb") as stream:
+        done = await asyncio.to_thread(programs.run_from_thread, ["cat"], timeout=60, stdin=stream.fileno())
+    assert done.stdout == b"words"
+
+
+async def test_words_that_are_not_utf_8_arrive(programs: SessionPrograms) -> None:
+    word = os.fsdecode(b"\xff")
+    assert (await programs.run(["printf", "%s", word], timeout=60)).stdout == b"\xff"
+
+
+def test_a_sandbox_is_recognized() -> None:
+    code = "from guestlink_host.border.session_programs import is_sandboxed; print(is_sandboxed())"
+    environ = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)}
+    for prefix, expected in (([], is_sandboxed()), (["setpriv", "--no-new-privs"], True)):
+        argv = [*prefix, sys.executable, "-c", code]
+        done = subprocess.run(argv, env=environ, capture_output=True, text=True, timeout=60, check=True)
+        assert done.stdout == f"{expected}\n"
