@@ -92,6 +92,10 @@ class SoundServer:
         self.stop()
         shutil.rmtree(self.root)
 
+    def pids(self) -> list[int]:
+        """The server's processes."""
+        return [process.pid for process in self._processes]
+
     def pactl(self, *words: str) -> str:
         """Run pactl in the server's own session; returns what it prints."""
         done = self._control(*words)

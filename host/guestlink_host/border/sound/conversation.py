@@ -11,6 +11,7 @@ from __future__ import annotations
 import itertools
 from collections import deque
 from collections.abc import Callable
+from struct import Struct, pack
 from typing import NamedTuple, Protocol
 
 from guestlink_host.border.policies import ALLOW, ASK, DENY
@@ -107,6 +108,8 @@ _REMOVALS = frozenset(
 _NAMINGS = frozenset({Command.SET_PLAYBACK_STREAM_NAME, Command.SET_RECORD_STREAM_NAME})
 _DELETIONS = frozenset({Command.DELETE_PLAYBACK_STREAM, Command.DELETE_RECORD_STREAM})
 _CREATIONS = {Command.CREATE_PLAYBACK_STREAM: "sink-input", Command.CREATE_RECORD_STREAM: "source-output"}
+_REQUEST, _REQUEST_HEAD = Struct(">11sIcI"), b"L" + pack(">I", Command.REQUEST) + b"L" + pack(">I", NONE) + b"L"
+"""The form of the notification REQUEST."""
 _DEFAULT_SOURCE = b"@DEFAULT_SOURCE@"
 
 
@@ -408,6 +411,13 @@ class Conversation:
     # -- the server's answers --------------------------------------------------------------------------------------
 
     def _message(self, payload: bytes) -> None:
+        if len(payload) == _REQUEST.size and self._version:
+            # Most messages ask for more audio data. These have one form, which is compared byte by byte.
+            head, channel, tag, _ = _REQUEST.unpack(payload)
+            if head == _REQUEST_HEAD and tag == b"L":
+                if channel in self._playing:
+                    self.to_client.packet(payload)
+                return
         reader = TagReader(payload)
         number, tag = reader.u32(), reader.u32()
         command = COMMAND_NAMES.get(number)

@@ -46,11 +46,12 @@ class SoundFrameReader:
     :param packet_limit: bytes of the longest packet.
     """
 
-    __slots__ = ("_buffer", "_packet_limit", "_remaining")
+    __slots__ = ("_buffer", "_needed", "_packet_limit", "_remaining")
 
     def __init__(self, packet_limit: int) -> None:
         self._packet_limit = packet_limit
         self._buffer = bytearray()
+        self._needed = HEADER.size
         self._remaining = 0
 
     def feed(self, data: bytes) -> Iterator[FrameEvent]:
@@ -58,43 +59,40 @@ class SoundFrameReader:
 
         :raises MalformedPacket: the bytes are no frames, or a frame is too long or uses shared memory.
         """
+        if self._buffer:
+            self._buffer += data
+            if len(self._buffer) < self._needed:
+                return
+            data = bytes(self._buffer)
+            self._buffer.clear()
         view = memoryview(data)
-        while True:
+        at, end = 0, len(data)
+        while at < end:
             if self._remaining:
-                if not view:
-                    return
-                part = view[: self._remaining]
-                view = view[len(part) :]
+                part = view[at : at + self._remaining]
+                at += len(part)
                 self._remaining -= len(part)
                 yield BlockData(part, not self._remaining)
                 continue
-            view = self._fill(view, HEADER.size)
-            if len(self._buffer) < HEADER.size:
-                return
-            length, channel, _, _, flags = HEADER.unpack_from(self._buffer)
+            start = at + HEADER.size
+            if start > end:
+                self._needed = HEADER.size
+                break
+            length, channel, _, _, flags = HEADER.unpack_from(data, at)
             if channel != NONE:
                 self._check_block(length, flags)
-                header = bytes(self._buffer)
-                self._buffer.clear()
                 self._remaining = length
-                yield BlockStart(channel, header)
+                yield BlockStart(channel, data[at:start])
+                at = start
                 continue
             if flags or not 0 < length <= self._packet_limit:
                 raise MalformedPacket(f"a packet of {length} bytes with flags {flags:#x}")
-            view = self._fill(view, HEADER.size + length)
-            if len(self._buffer) < HEADER.size + length:
-                return
-            packet = bytes(memoryview(self._buffer)[HEADER.size :])
-            self._buffer.clear()
-            yield packet
-
-    def _fill(self, view: memoryview, size: int) -> memoryview:
-        """Buffer bytes up to a size; returns the rest."""
-        missing = size - len(self._buffer)
-        if missing > 0:
-            self._buffer += view[:missing]
-            return view[missing:]
-        return view
+            if start + length > end:
+                self._needed = HEADER.size + length
+                break
+            at = start + length
+            yield data[start:at]
+        self._buffer += view[at:]
 
     @staticmethod
     def _check_block(length: int, flags: int) -> None:

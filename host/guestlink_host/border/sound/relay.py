@@ -23,6 +23,8 @@ STALL_TIME = 10.0
 """Seconds until a client that takes nothing is disconnected, because the server queues events for it."""
 COMMANDS_PER_SECOND, COMMAND_BURST = 1000, 2000
 """Commands of one connection: a music player sends about ten in a second."""
+_READ_COST = 0.25
+"""What one read counts, in commands. Playing with a latency of 10 ms takes up to 400 reads in a second."""
 BYTES_PER_SECOND, BYTE_BURST = 32 << 20, 64 << 20
 """Bytes of one connection: eight channels of floats at 192 kHz are 6 MiB in a second."""
 
@@ -159,7 +161,7 @@ class SoundRelay:
             self.close()
             return
         now = self._loop.time()
-        if pause := max(self._commands.spend(commands, now), self._bytes.spend(len(data), now)):
+        if pause := max(self._commands.spend(commands + _READ_COST, now), self._bytes.spend(len(data), now)):
             self._rest = self._loop.call_later(pause, self._rested)
         self.flush()
 
