@@ -11,7 +11,7 @@ from typing import NoReturn
 from garcon.calls import implementations
 from garcon.calls.commands import CommandCalls
 from garcon.host.garcon_server import GarconServer
-from garcon.host.host_calls import CallsAtAddress, HostCalls, calls_parked_at
+from garcon.host.host_calls import CallsAtAddress, HostCalls, calls_parked_at, calls_parked_with_proof
 from garcon.host.host_connection import HostConnection
 from garcon.host.host_dialer import host_dialer
 from garcon.host.host_search import wait_for_host
@@ -122,7 +122,7 @@ class Daemon:
                 # ChromeOS gets the response as soon as the program runs, and takes no report of a later failure.
                 parts.launcher.report_failures(parts.failures, OUTCOME_TIME)
             server = stack.add(GarconServer(implementations(parts), runtime))
-            calls = stack.add(_host_calls(server, parts.sftp, garcon_address(config, host), host))
+            calls = stack.add(_host_calls(config, server, parts.sftp, host))
             if isinstance(calls, CallsAtAddress):
                 await calls.serve()  # An address that cannot be served ends garcon with one sentence.
             dialer = host_dialer(host, config[TOKEN_FILE], runtime, handshake=has_handshake(config, host))
@@ -156,8 +156,9 @@ class Daemon:
         return with_login_variables(self._environ, await asyncio.to_thread(self._shell.variables))
 
 
-def _host_calls(server: GarconServer, sftp: SftpStream, address: Address | None, host: Address) -> HostCalls:
-    if address is not None:
+def _host_calls(config: Config, server: GarconServer, sftp: SftpStream, host: Address) -> HostCalls:
+    if (address := garcon_address(config, host)) is not None:
         return CallsAtAddress(server, sftp, address, host)
-    assert isinstance(host, UnixAddress)
-    return calls_parked_at(server, sftp, host)
+    if isinstance(host, UnixAddress):
+        return calls_parked_at(server, sftp, host)
+    return calls_parked_with_proof(server, sftp, host, config[TOKEN_FILE])

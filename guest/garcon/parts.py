@@ -80,7 +80,7 @@ def make_parts(
         config[TOKEN_FILE],
         functools.partial(has_handshake, config),
     )
-    sftp = SftpStream(config[SFTP_SERVER], config[SFTP_LIMIT], config[TOKEN_FILE], environ)
+    sftp = SftpStream(config[SFTP_SERVER], config[SFTP_LIMIT], environ)
     return GarconParts(
         config=config,
         environ=environ,

@@ -8,7 +8,16 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from guestlink import socket_directory
-from guestlink.address import CID_ANY, CID_HOST, Address, TcpAddress, UnixAddress, VsockAddress, parse_address
+from guestlink.address import (
+    CID_ANY,
+    CID_HOST,
+    Address,
+    AddressError,
+    TcpAddress,
+    UnixAddress,
+    VsockAddress,
+    parse_address,
+)
 from guestlink.authentication import needs_handshake
 from guestlink.config import Config, Setting, boolean, choice, load, standard_files
 from guestlink.errors import GuestlinkError
@@ -27,6 +36,16 @@ def _count(text: str) -> int:
     return int(text)
 
 
+def _garcon_address(text: str) -> Address:
+    address = parse_address(text)
+    if isinstance(address, TcpAddress):
+        raise AddressError(
+            "garcon does not listen on TCP",
+            hint="leave this setting out: garcon opens the connections to its host at GUESTLINK_HOST_ADDRESS",
+        )
+    return address
+
+
 TOKEN_FILE = Setting("token_file", "GUESTLINK_TOKEN_FILE", TOKEN_PATH, str, "file that holds the token")
 HOST_ADDRESS = Setting[Address | None](
     "host_address", "GUESTLINK_HOST_ADDRESS", None, parse_address, "where the host serves ContainerListener"
@@ -40,7 +59,12 @@ HOST_KIND = Setting(
     "token; auto is linux where a Linux host's directory is mounted",
 )
 GARCON_ADDRESS = Setting[Address | None](
-    "garcon_address", "GUESTLINK_GARCON_ADDRESS", None, parse_address, "where garcon serves the host"
+    "garcon_address",
+    "GUESTLINK_GARCON_ADDRESS",
+    None,
+    _garcon_address,
+    "unix: or vsock: address where garcon listens for its host; ChromeOS needs none, and for a Linux host garcon "
+    "opens the connections itself",
 )
 VSH_ADDRESS = Setting(
     "vsh_address",
@@ -116,11 +140,12 @@ def has_handshake(config: Config, address: Address) -> bool:
 def garcon_address(config: Config, host: Address) -> Address | None:
     """The address that garcon serves: the configured one, else ChromeOS's.
 
-    :returns: ``None`` for a host with a Unix socket: garcon parks connections there.
+    :returns: ``None`` for a Linux host: garcon parks connections there.
     """
     if (address := config[GARCON_ADDRESS]) is not None:
         return address
-    return None if isinstance(host, UnixAddress) else VsockAddress(CID_ANY, GARCON_FIRST_PORT)
+    is_linux = isinstance(host, UnixAddress) or has_handshake(config, host)
+    return None if is_linux else VsockAddress(CID_ANY, GARCON_FIRST_PORT)
 
 
 def parking_address(host: UnixAddress, name: str) -> UnixAddress:

@@ -9,6 +9,10 @@ from guestlink.address import Address, TcpAddress
 from guestlink.errors import reason
 from guestlink.handshake import TIME_LIMIT, Handshake, HandshakeFailed
 
+_KEEPALIVE = {socket.TCP_KEEPIDLE: 60, socket.TCP_KEEPINTVL: 15, socket.TCP_KEEPCNT: 8}
+"""Seconds of silence until the first probe, seconds between two, and probes until a peer is gone (tcp(7)). A parked
+connection is silent for hours."""
+
 
 def needs_handshake(address: Address) -> bool:
     """Whether every connection to this address begins with a handshake. Over vsock it depends on the host: ChromeOS
@@ -29,6 +33,8 @@ def set_tcp_options(sock: socket.socket) -> None:
     if sock.family in (socket.AF_INET, socket.AF_INET6):
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+        for option, value in _KEEPALIVE.items():
+            sock.setsockopt(socket.IPPROTO_TCP, option, value)
 
 
 def authenticate(sock: socket.socket, handshake: Handshake, timeout: float = TIME_LIMIT) -> None:

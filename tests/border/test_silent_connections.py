@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import os
 import socket
@@ -16,11 +15,8 @@ from pathlib import Path
 import psutil
 import pytest
 
-from garcon.host.sftp import SftpStream
-from guestlink.address import TcpAddress
-from guestlink.authentication import authenticate, authenticate_soon
+from guestlink.authentication import authenticate
 from guestlink.handshake import CHALLENGE_SIZE, DialerHandshake, Purpose
-from guestlink.sockets import connect_soon
 from guestlink.vsh import Setup
 from guestlink.waiting_room import FULL
 from support.descriptors import room_for
@@ -141,21 +137,3 @@ def test_a_silent_connection_is_closed_after_its_time(tcp: TcpVshd) -> None:
     with tcp.connect() as silent:
         assert silent.recv(CHALLENGE_SIZE, socket.MSG_WAITALL) != b""
         assert silent.recv(1) == b""
-
-
-async def test_an_honest_client_reads_files_while_1100_sftp_connections_are_silent(tmp_path: Path) -> None:
-    (tmp_path / "token").write_text(TOKEN)
-    stream = SftpStream("/bin/cat", 16, str(tmp_path / "token"), {"HOME": str(tmp_path)})
-    address = TcpAddress("127.0.0.1", stream.start(TcpAddress("127.0.0.1", 0)))
-    loop = asyncio.get_running_loop()
-    try:
-        with ExitStack() as stack:
-            for _ in range(SILENT):
-                stack.enter_context(await connect_soon(address, LIMIT))
-            with await connect_soon(address, LIMIT) as honest:
-                await authenticate_soon(honest, DialerHandshake(TOKEN, Purpose.SFTP), LIMIT)
-                await loop.sock_sendall(honest, b"hello")
-                async with asyncio.timeout(LIMIT):
-                    assert await loop.sock_recv(honest, 5) == b"hello"
-    finally:
-        await stream.close()

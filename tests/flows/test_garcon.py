@@ -643,15 +643,18 @@ async def test_a_wrong_setting_is_one_sentence(rig: Rig, variable: str, value: s
     assert "Traceback" not in done.stderr
 
 
-async def test_a_tcp_port_in_use_is_named(rig: Rig) -> None:
-    with socket.create_server(("127.0.0.1", 0)) as taken:
-        environ = rig.stage.guest_environ | {"GUESTLINK_GARCON_ADDRESS": f"tcp:127.0.0.1:{taken.getsockname()[1]}"}
+async def test_a_socket_in_use_is_named(rig: Rig, tmp_path: Path) -> None:
+    path = tmp_path / "taken.sock"
+    with socket.socket(socket.AF_UNIX) as taken:
+        taken.bind(str(path))
+        taken.listen()
+        environ = rig.stage.guest_environ | {"GUESTLINK_GARCON_ADDRESS": f"unix:{path}"}
         argv = [sys.executable, "-m", "garcon", "--server", "--allow_any_user"]
         done = await asyncio.to_thread(
             subprocess.run, argv, env=environ, capture_output=True, text=True, timeout=LIMIT, check=False
         )
     assert done.returncode == 255
-    assert "cannot listen on tcp:127.0.0.1" in done.stderr
+    assert f"unix:{path} is in use" in done.stderr
     assert "Traceback" not in done.stderr
 
 

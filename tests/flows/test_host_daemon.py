@@ -251,10 +251,10 @@ def test_an_address_that_is_taken_concerns_one_container_only(rig: Stage) -> Non
     rig.start_host()
     address = free_address()
     with socket.create_server((address.host, address.port)):
-        done = rig.host("add", "tcp", "--listen", str(address), "--garcon", "tcp:127.0.0.1:0", check=False)
+        done = rig.host("add", "tcp", "--listen", str(address), check=False)
         assert done.returncode == 1
         assert str(address.port) in done.stderr
-    rig.host("add", "tcp", "--listen", str(address), "--garcon", "tcp:127.0.0.1:0")
+    rig.host("add", "tcp", "--listen", str(address))
     rig.host("add", "other")
     rig.stop("host")
     with socket.create_server((address.host, address.port)):

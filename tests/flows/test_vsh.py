@@ -260,9 +260,9 @@ def far_rig() -> Iterator[Stage]:
     with stage(NAME) as made:
         del made.guest_environ["GUESTLINK_VSH_ADDRESS"]
         made.guest_environ["GUESTLINK_HOST_ADDRESS"] = str(address)
-        made.guest_environ["GUESTLINK_GARCON_ADDRESS"] = "tcp:127.0.0.1:0"
+        made.guest_environ.pop("GUESTLINK_GARCON_ADDRESS", None)
         made.start_host()
-        made.host("add", NAME, "--listen", str(address), "--garcon", "tcp:127.0.0.1:0")
+        made.host("add", NAME, "--listen", str(address))
         made.start_garcon()
         made.wait("the container can be called", lambda: made.host_json("list")[0]["username"])
         yield made
@@ -291,7 +291,7 @@ def test_over_tcp_files_are_there(far_rig: Stage) -> None:
 
 
 def test_over_tcp_strangers_do_not_come_between(far_rig: Stage) -> None:
-    """Every user of the machine can connect to the port; vsh reads only the connection that sends the token."""
+    """Every user of the machine can connect to the port; vsh reads only the connection that proves the token."""
     far_rig.processes["garcon"].send_signal(signal.SIGSTOP)
     strangers: list[socket.socket] = []
     try:

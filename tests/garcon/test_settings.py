@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
-from garcon.settings import load_settings, vsh_address
-from guestlink.address import Address, TcpAddress, UnixAddress, VsockAddress
+from garcon.settings import garcon_address, has_handshake, load_settings, vsh_address
+from guestlink import socket_directory
+from guestlink.address import CID_ANY, Address, TcpAddress, UnixAddress, VsockAddress
 from guestlink.errors import GuestlinkError
 
 
@@ -30,3 +33,34 @@ def test_a_template_takes_the_port() -> None:
 def test_a_number_that_is_no_port_is_refused() -> None:
     with pytest.raises(GuestlinkError, match="port"):
         vsh_address(load_settings({}), TcpAddress("10.0.3.1", 8889), 65536)
+
+
+@pytest.mark.parametrize(
+    ("host", "kind", "mounted", "handshake"),
+    [
+        (TcpAddress("10.0.3.1", 8889), "auto", False, True),
+        (TcpAddress("10.0.3.1", 8889), "chromeos", False, True),
+        (UnixAddress("/dev/.guestlink/listener.sock"), "linux", True, False),
+        (VsockAddress(2, 8889), "auto", False, False),
+        (VsockAddress(2, 8889), "auto", True, True),
+        (VsockAddress(2, 8889), "linux", False, True),
+        (VsockAddress(2, 8889), "chromeos", True, False),
+    ],
+)
+def test_the_settings_and_never_the_host_decide_about_the_handshake(
+    host: Address, kind: str, mounted: bool, handshake: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(socket_directory, "MOUNT_POINT", str(tmp_path if mounted else tmp_path / "missing"))
+    config = load_settings({"GUESTLINK_HOST_KIND": kind})
+    assert has_handshake(config, host) is handshake
+    parks = handshake or isinstance(host, UnixAddress)
+    assert garcon_address(config, host) == (None if parks else VsockAddress(CID_ANY, 10000))
+
+
+def test_garcon_listens_where_the_setting_says_but_not_on_tcp() -> None:
+    config = load_settings({"GUESTLINK_GARCON_ADDRESS": "unix:/run/garcon"})
+    assert garcon_address(config, TcpAddress("10.0.3.1", 8889)) == UnixAddress("/run/garcon")
+    with pytest.raises(GuestlinkError, match="garcon does not listen on TCP") as caught:
+        load_settings({"GUESTLINK_GARCON_ADDRESS": "tcp:127.0.0.1:0"})
+    assert caught.value.exit_code == 78
+    assert "leave this setting out" in caught.value.hint

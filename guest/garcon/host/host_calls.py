@@ -9,10 +9,12 @@ from typing import Protocol
 
 from garcon.host.garcon_server import GarconServer
 from garcon.host.parking import Dial, Parking
+from garcon.host.proven_connection import ProvenConnections
 from garcon.host.sftp import SftpStream, sftp_address
 from garcon.settings import parking_address
 from guestlink.address import CID_HOST, Address, UnixAddress, VsockAddress
 from guestlink.errors import GuestlinkError
+from guestlink.handshake import Purpose
 from guestlink.socket_directory import CALLS, SFTP
 from guestlink.sockets import ConnectFailed, connect_soon
 
@@ -92,6 +94,16 @@ def calls_parked_at(server: GarconServer, sftp: SftpStream, host: UnixAddress) -
     """
     dials = (functools.partial(_dial, parking_address(host, name)) for name in (CALLS, SFTP))
     return ParkedCalls(server, sftp, *dials)
+
+
+def calls_parked_with_proof(server: GarconServer, sftp: SftpStream, host: Address, token_file: str) -> ParkedCalls:
+    """Park connections at a host over TCP or vsock, where both sides prove that they know the token.
+
+    :param host: where the host's ContainerListener is; the same address takes parked connections.
+    :param token_file: the container's token.
+    """
+    purposes = (Purpose.CALLS, Purpose.SFTP)
+    return ParkedCalls(server, sftp, *(ProvenConnections(host, token_file, one).connect for one in purposes))
 
 
 async def _dial(address: UnixAddress) -> socket.socket:

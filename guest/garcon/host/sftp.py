@@ -11,7 +11,6 @@ import asyncio
 import contextlib
 import logging
 import os
-import random
 import shutil
 import socket
 import subprocess
@@ -19,15 +18,11 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from guestlink import socket_directory
-from guestlink.address import CID_ANY, CID_HOST, VSOCK_ANY_PORT, Address, TcpAddress, UnixAddress, VsockAddress
-from guestlink.authentication import authenticate_soon, set_tcp_options
+from guestlink.address import CID_ANY, CID_HOST, VSOCK_ANY_PORT, Address, UnixAddress, VsockAddress
 from guestlink.child import Child
-from guestlink.errors import GuestlinkError, reason
-from guestlink.handshake import TIME_LIMIT, ListenerHandshake, Purpose
+from guestlink.errors import reason
 from guestlink.sockets import PeerPolicy, listen, peer_of
 from guestlink.tasks import TaskOwner
-from guestlink.token import read_token
-from guestlink.waiting_room import WaitingRoom
 
 _log = logging.getLogger(__name__)
 
@@ -42,8 +37,6 @@ SERVERS = (
 """Paths of ``sftp-server`` in distributions; the first that exists is used (chromeos-vsh.md §4.2)."""
 UNIX_PORT = 1
 """The port in ContainerStartupInfo for a Unix socket: 0 would mean "no SFTP" to the host (chromeos-vsh.md §4.1)."""
-_SILENT_START, _SILENT_FULL = 16, 64
-"""TCP connections that may wait for their proof (:class:`WaitingRoom`)."""
 _ACCEPT_PAUSE = 0.2
 """Seconds to wait after a failed accept."""
 _STOP_TIMEOUT = 2.0
@@ -54,8 +47,6 @@ def sftp_address(garcon: Address) -> Address:
     """Where the stream is served: beside garcon's own service, on a port that the kernel chooses."""
     if isinstance(garcon, UnixAddress):
         return UnixAddress(os.path.join(os.path.dirname(garcon.path), socket_directory.SFTP))
-    if isinstance(garcon, TcpAddress):
-        return TcpAddress(garcon.host, 0)
     return VsockAddress(CID_ANY, VSOCK_ANY_PORT)
 
 
@@ -64,20 +55,17 @@ class SftpStream:
 
     :param program: path of ``sftp-server``; ``""`` searches :data:`SERVERS` and ``PATH`` for each connection.
     :param limit: servers at a time; further connections are closed.
-    :param token_file: the container's token; a TCP peer must prove that it knows the token.
     :param environ: the servers' environment; its ``HOME`` is their working directory.
     """
 
-    def __init__(self, program: str, limit: int, token_file: str, environ: Mapping[str, str]) -> None:
+    def __init__(self, program: str, limit: int, environ: Mapping[str, str]) -> None:
         self._program = program
         self._limit = limit
-        self._token_file = token_file
         self._environ = dict(environ)
         self._tasks = TaskOwner("sftp")
         self._listener: socket.socket | None = None
         self._peers = PeerPolicy()
         self._running: set[Child] = set()
-        self._waiting: WaitingRoom[socket.socket] = WaitingRoom(_SILENT_START, _SILENT_FULL)
         self._last_warning = ""
         self.port: int | None = None
 
@@ -103,8 +91,7 @@ class SftpStream:
         :param connection: it is closed.
         """
         with connection:
-            refusal = self._refusal(connection)
-            if refusal:
+            if refusal := self._full():
                 self._warn(f"refused an SFTP connection: {refusal}")
                 return
             server = self._spawn(connection)
@@ -148,41 +135,17 @@ class SftpStream:
                 self._warn(f"refused an SFTP connection: {refusal}")
                 connection.close()
                 continue
-            if connection.family in (socket.AF_INET, socket.AF_INET6):
-                self._waiting.enter(connection)
-                silent = self._waiting.make_room(random.random())
-                if silent is not None:
-                    with contextlib.suppress(OSError):
-                        silent.shutdown(socket.SHUT_RDWR)  # so its task ends
-            self._tasks.start(self._serve_peer(connection), name="serve a connection")
+            self._tasks.start(self.serve(connection), name="serve a connection")
 
     def _refusal(self, connection: socket.socket) -> str | None:
-        if len(self._running) >= self._limit:
-            return f"there are {self._limit} already (setting sftp_limit)"
         try:
-            return self._peers.refusal(peer_of(connection))
+            return self._full() or self._peers.refusal(peer_of(connection))
         except OSError:
             return "it went away"
 
-    async def _serve_peer(self, connection: socket.socket) -> None:
-        with connection:
-            if refusal := await self._tcp_refusal(connection):
-                self._warn(f"refused an SFTP connection: {refusal}")
-                return
-            await self.serve(connection)
-
-    async def _tcp_refusal(self, connection: socket.socket) -> str | None:
-        if connection.family not in (socket.AF_INET, socket.AF_INET6):
-            return None
-        try:
-            connection.setblocking(False)
-            set_tcp_options(connection)
-            handshake = ListenerHandshake(read_token(self._token_file), (Purpose.SFTP,))
-            await authenticate_soon(connection, handshake, TIME_LIMIT)
-        except (GuestlinkError, OSError) as error:
-            return str(error)
-        finally:
-            self._waiting.leave(connection)
+    def _full(self) -> str | None:
+        if len(self._running) >= self._limit:
+            return f"there are {self._limit} already (setting sftp_limit)"
         return None
 
     def _spawn(self, connection: socket.socket) -> Child | None:

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from guestlink.address import Address, TcpAddress, UnixAddress, VsockAddress
+from guestlink.address import UnixAddress, VsockAddress
 from guestlink.errors import GuestlinkError, reason
 from guestlink.pb import container_guest_pb2 as pb
 from guestlink.rpc import GARCON, RECEIVE_LIMIT, CallFailed, RpcChannel
@@ -42,8 +42,7 @@ class SessionInfo:
 class GarconLink:
     """One connection to one garcon process; a garcon that registers again gets a new one.
 
-    gRPC's client connects to a Unix or TCP address, or to a private socket of ours, which a bridge connects with
-    garcon.
+    gRPC's client connects to a Unix address, or to a private socket of ours, which a bridge connects with garcon.
 
     :param container: the container's name, for messages.
     :param way: garcon's address, or the connections that garcon parks here.
@@ -52,7 +51,7 @@ class GarconLink:
     :raises GuestlinkError: there is no socket at a Unix address.
     """
 
-    def __init__(self, container: str, way: Address | ParkedConnections, private: Path) -> None:
+    def __init__(self, container: str, way: UnixAddress | VsockAddress | ParkedConnections, private: Path) -> None:
         self.way = way
         self._pinned: int | None = None
         self._bridge: Bridge | None = None
@@ -65,9 +64,7 @@ class GarconLink:
                     f"garcon of {container} has no socket {way.path}: {reason(error)}",
                     hint="GUESTLINK_GARCON_ADDRESS inside and `guestlink-host add --garcon` must name one socket",
                 ) from error
-            target: UnixAddress | TcpAddress = pinned_address(self._pinned)
-        elif isinstance(way, TcpAddress):
-            target = way
+            target = pinned_address(self._pinned)
         else:
             target = UnixAddress(str(private))
             self._bridge = Bridge(listen(target), way, same_user())
@@ -81,8 +78,6 @@ class GarconLink:
             return self.way.peer
         if isinstance(self.way, VsockAddress):
             return Peer(cid=self.way.cid)
-        if isinstance(self.way, TcpAddress):
-            return Peer(host=self.way.host)
         return Peer(uid=None if self._pinned is None else server_uid(self._pinned))
 
     async def close(self) -> None:

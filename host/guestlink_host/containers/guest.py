@@ -13,7 +13,6 @@ from typing import Any
 from guestlink import socket_directory
 from guestlink.address import (
     VSOCK_ANY_PORT,
-    Address,
     TcpAddress,
     UnixAddress,
     VsockAddress,
@@ -123,7 +122,7 @@ class Guest:
 
         :raises GuestlinkError: garcon cannot serve the port that it announces.
         """
-        way = self._way_to_garcon(garcon_port)
+        way = self._way_to_garcon()
         self.registered = True
         self.pending = 0
         self._trouble = ""
@@ -175,8 +174,8 @@ class Guest:
     def shell_endpoint(self) -> dict[str, Any]:
         """The address where vsh listens for this container's vshd, and the proof that the vshd has to give.
 
-        :returns: ``address``, and one of ``uid``, ``cid`` and ``token``. A Unix address contains ``{port}``, which
-            stands for the port in LaunchVshd.
+        :returns: ``address``, the ``uid`` or ``cid`` that may connect, and ``token`` for a handshake on the
+            connection. A Unix address contains ``{port}``, which stands for the port in LaunchVshd.
         :raises GuestlinkError: the container cannot be called, or has no address that it could connect to.
         """
         link = self._reach()
@@ -184,7 +183,8 @@ class Guest:
         if peer.uid is not None:
             return {"address": f"unix:{self._directory}/{socket_directory.VSH}", "uid": peer.uid}
         if peer.cid is not None:
-            return {"address": f"vsock:any:{VSOCK_ANY_PORT}", "cid": peer.cid}
+            proof = {"token": self.container.token} if isinstance(link.way, ParkedConnections) else {}
+            return {"address": f"vsock:any:{VSOCK_ANY_PORT}", "cid": peer.cid} | proof
         listening = parse_address(self.container.listen) if self.container.listen else None
         if not isinstance(listening, TcpAddress):
             name = self.container.name
@@ -199,7 +199,7 @@ class Guest:
 
         :returns: ``handover``, the path of a socket that hands over a parked connection
             (:func:`~guestlink_host.containers.parking_sockets.sftp_handover`); or ``address``, where garcon serves
-            SFTP, and ``token`` if the client has to send it first.
+            SFTP.
         :raises GuestlinkError: the container cannot be called, or serves no SFTP.
         """
         link = self._reach()
@@ -214,9 +214,7 @@ class Guest:
             return {"handover": sftp_handover(self.private).path}
         if isinstance(way, UnixAddress):
             return {"address": f"unix:{os.path.dirname(way.path)}/{socket_directory.SFTP}"}
-        if isinstance(way, VsockAddress):
-            return {"address": str(way._replace(port=port))}
-        return {"address": str(way._replace(port=port)), "token": self.container.token}
+        return {"address": str(way._replace(port=port))}
 
     async def launch_vshd(self, port: int, features: Sequence[int] = ()) -> None:
         """Let garcon start a vshd that connects to a port of ours.
@@ -267,18 +265,14 @@ class Guest:
 
     # -- the link to garcon --------------------------------------------------------------------------------------
 
-    def _way_to_garcon(self, port: int) -> Address | ParkedConnections:
+    def _way_to_garcon(self) -> UnixAddress | VsockAddress | ParkedConnections:
         if not self.container.garcon:
             return self.calls
         address = parse_address(self.container.garcon)
-        if isinstance(address, UnixAddress) or address.port:
-            return address
-        limit = 65535 if isinstance(address, TcpAddress) else 2**31 - 1
-        if not 0 < port <= limit:
-            raise GuestlinkError(
-                f"garcon cannot serve port {port}", hint=f"it must announce a port from 1 to {limit}"
-            )
-        return address._replace(port=port)
+        # A garcon at the listening address parks its connections there. Older versions stored tcp: addresses.
+        if isinstance(address, TcpAddress) or (isinstance(address, VsockAddress) and not address.port):
+            return self.calls
+        return address
 
     def _reach(self) -> GarconLink:
         name = self.container.name
@@ -308,7 +302,7 @@ class Guest:
             hint="`guestlink status` inside it shows its state",
         )
 
-    def _replace_link(self, way: Address | ParkedConnections | None) -> None:
+    def _replace_link(self, way: UnixAddress | VsockAddress | ParkedConnections | None) -> None:
         if self._link_task is not None:
             self._link_task.cancel()
             self._link_task = None
@@ -323,7 +317,7 @@ class Guest:
             self._link = None
             self.publisher.connected(None)
 
-    async def _keep_link(self, way: Address | ParkedConnections, private: Path) -> None:
+    async def _keep_link(self, way: UnixAddress | VsockAddress | ParkedConnections, private: Path) -> None:
         """Stay connected to one garcon; when garcon ends, the container is no longer registered."""
         name = self.container.name
         try:

@@ -1,5 +1,5 @@
-"""A container's calls over TCP or vsock: the handshake in front of gRPC, and what stands for the token in the calls
-(chromeos-vsh.md §9).
+"""A container's connections over TCP or vsock: the handshake, which tells what a connection is for, and what stands
+for the token in the container's calls (chromeos-vsh.md §9).
 
 The token never crosses such a connection. Both sides prove that they know it, and after that garcon's calls carry a
 text that is derived from the token. Whoever reads the connection gets that text, which proves nothing in a
@@ -30,19 +30,23 @@ class RemoteCalls:
     async def admit(self, connection: socket.socket) -> bool:
         """Perform the handshake on a new connection.
 
-        :returns: whether gRPC follows.
+        :returns: whether gRPC follows; else the connection is parked, for our own calls or for SFTP.
         :raises GuestlinkError: the other side does not know the token.
         :raises OSError: the connection is gone.
         """
         container = self._guest.container
         set_tcp_options(connection)
-        handshake = ListenerHandshake(container.token, (Purpose.LISTENER,))
+        parking = {Purpose.CALLS: self._guest.calls, Purpose.SFTP: self._guest.sftp}
+        handshake = ListenerHandshake(container.token, (Purpose.LISTENER, *parking))
         try:
             await authenticate_soon(connection, handshake)
         except HandshakeFailed as error:
             advice = f"; {error.hint}" if error.hint else ""
             raise GuestlinkError(f"refused a connection for {container.name}: {error.message}{advice}") from error
-        return True
+        parked = parking.get(handshake.purpose or Purpose.LISTENER)
+        if parked is not None:
+            parked.park(connection.dup())
+        return parked is None
 
     def prepare(self, request: Any) -> None:
         """Replace the text that a call carries with the token, or with nothing if it is the wrong text."""

@@ -118,14 +118,14 @@ COMMANDS = (
             argument(
                 "--listen",
                 metavar="ADDRESS",
-                help="address of this host where the container's garcon registers, besides the socket in its "
+                help="address of this host where the container's garcon connects, besides the sockets in its "
                 "directory: tcp:HOST:PORT or vsock:any:PORT",
             ),
             argument(
                 "--garcon",
                 metavar="ADDRESS",
-                help="address where the container's garcon listens for this host's calls (default: it parks "
-                "connections at the sockets in the mounted directory); port 0 means the port that garcon announces",
+                help="vsock:CID:0 for the context id that may connect to --listen vsock:…; or the unix: or vsock: "
+                "address of a garcon that listens for this host's calls (default: garcon parks connections here)",
             ),
         ),
         json_text="an object as in the array of `list`; mount its `directory` and its `token_file`",

@@ -130,11 +130,16 @@ def check_addresses(texts: dict[str, str]) -> None:
         raise GuestlinkError(
             "a container has a Unix socket already, in its directory", hint="--listen takes tcp: and vsock:"
         )
+    if isinstance(garcon, TcpAddress):
+        raise GuestlinkError(
+            "a container's garcon does not listen on TCP",
+            hint="leave --garcon out: garcon opens the connections to the address of --listen",
+        )
     if isinstance(listening, TcpAddress) and listening.port == 0:
         raise GuestlinkError("the listening address needs a port", hint="write tcp:HOST:PORT")
     if isinstance(listening, VsockAddress) and not isinstance(garcon, VsockAddress):
         raise GuestlinkError(
-            "--listen vsock:… needs --garcon vsock:CID:0: guestlink-host accepts calls only from that context id",
+            "--listen vsock:… needs --garcon vsock:CID:0: guestlink-host serves only that context id",
             hint="write the machine's context id instead of CID",
         )
     if "ip" in texts:

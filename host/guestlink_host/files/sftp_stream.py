@@ -9,9 +9,7 @@ import socket
 from collections.abc import Mapping
 
 from guestlink.address import UnixAddress, parse_address
-from guestlink.authentication import authenticate
 from guestlink.errors import GuestlinkError
-from guestlink.handshake import DialerHandshake, Purpose
 from guestlink.sockets import connect
 from guestlink_host.border.pinned_socket import pin_socket, pinned_address
 from guestlink_host.control.client import daemon, start_and_wait
@@ -29,8 +27,6 @@ def run(name: str) -> int:
     start_and_wait(name)
     endpoint = daemon().call("sftp_endpoint", name=name)
     with _connected(name, endpoint) as sock:
-        if "token" in endpoint:
-            authenticate(sock, DialerHandshake(str(endpoint["token"]), Purpose.SFTP))
         _thread.start_new_thread(_send, (sock,))
         buffer = memoryview(bytearray(_CHUNK))
         with contextlib.suppress(ConnectionError, BrokenPipeError):

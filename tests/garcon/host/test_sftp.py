@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import errno
 import logging
 import os
@@ -18,15 +17,12 @@ import pytest
 
 from garcon.host import sftp
 from garcon.host.sftp import SERVERS, UNIX_PORT, SftpStream, sftp_address
-from guestlink.address import CID_ANY, TcpAddress, UnixAddress, VsockAddress
-from guestlink.authentication import authenticate_soon
-from guestlink.handshake import CHALLENGE_SIZE, DialerHandshake, Purpose
+from guestlink.address import CID_ANY, UnixAddress, VsockAddress
 from guestlink.sockets import Peer, connect_soon
 from support.needs import absent
 
 LIMIT = 60.0
 INIT = bytes.fromhex("000000050100000003")
-TOKEN = "8a3f2b1c-0d4e-4f5a-9b6c-7d8e9f0a1b2c"
 
 Make = Callable[..., Awaitable[tuple[SftpStream, UnixAddress]]]
 
@@ -34,12 +30,11 @@ Make = Callable[..., Awaitable[tuple[SftpStream, UnixAddress]]]
 @pytest.fixture
 async def make(tmp_path: Path) -> AsyncIterator[Make]:
     """A function that starts streams on Unix sockets; the fixture closes them."""
-    (tmp_path / "token").write_text(TOKEN)
     streams: list[SftpStream] = []
 
     async def start(program: str = "", limit: int = 16, **variables: str) -> tuple[SftpStream, UnixAddress]:
         environ = {"HOME": str(tmp_path), "PATH": os.environ["PATH"]} | variables
-        stream = SftpStream(program, limit, str(tmp_path / "token"), environ)
+        stream = SftpStream(program, limit, environ)
         streams.append(stream)
         address = UnixAddress(str(tmp_path / f"{len(streams)}.sock"))
         assert stream.start(address) == UNIX_PORT
@@ -82,7 +77,7 @@ async def ask(connection: socket.socket, packet: bytes) -> bytes:
     return await receive(connection)
 
 
-async def greeted(address: UnixAddress | TcpAddress) -> socket.socket:
+async def greeted(address: UnixAddress) -> socket.socket:
     """A connection on which the server has sent its version."""
     connection = await connect_soon(address)
     version = await ask(connection, INIT)
@@ -174,51 +169,6 @@ async def test_a_failing_accept_is_survived(make: Make, monkeypatch: pytest.Monk
     assert not failures
 
 
-@pytest.mark.parametrize(
-    ("said", "sentence"),
-    [
-        (f"{TOKEN}\n".encode(), "sent a token, as older versions"),
-        (INIT, "speaks gRPC"),  # NULs at its beginning, too
-        (b"GUESTLINK\x01" + b"x" * 65, "does not know the container's token"),
-        (b"GUESTLINK", "did not finish its proof"),
-    ],
-    ids=["auth line", "no proof", "wrong proof", "half a proof"],
-)
-async def test_a_tcp_peer_without_a_proof_gets_a_challenge_and_nothing_else(
-    tmp_path: Path, said: bytes, sentence: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
-) -> None:
-    monkeypatch.setattr(sftp, "TIME_LIMIT", 0.2)
-    (tmp_path / "token").write_text(TOKEN)
-    stream = SftpStream("", 16, str(tmp_path / "token"), {})
-    port = stream.start(TcpAddress("127.0.0.1", 0))
-    received = b""
-    loop = asyncio.get_running_loop()
-    try:
-        with await connect_soon(TcpAddress("127.0.0.1", port)) as connection:
-            await loop.sock_sendall(connection, said)
-            with contextlib.suppress(ConnectionError):
-                while part := await loop.sock_recv(connection, 65536):
-                    received += part
-    finally:
-        await stream.close()
-    assert len(received) in (0, CHALLENGE_SIZE)
-    assert f"refused an SFTP connection: the other side {sentence}" in caplog.text
-    assert TOKEN not in caplog.text
-
-
-async def test_a_tcp_peer_proves_that_it_knows_the_token_first(tmp_path: Path) -> None:
-    (tmp_path / "token").write_text(TOKEN)
-    stream = SftpStream("", 16, str(tmp_path / "token"), {"HOME": str(tmp_path)})
-    port = stream.start(TcpAddress("127.0.0.1", 0))
-    assert port == stream.port
-    try:
-        with await connect_soon(TcpAddress("127.0.0.1", port)) as connection:
-            await authenticate_soon(connection, DialerHandshake(TOKEN, Purpose.SFTP))
-            assert (await ask(connection, INIT))[:5] == bytes.fromhex("0200000003")
-    finally:
-        await stream.close()
-
-
 @pytest.mark.parametrize(("cid", "served"), [(2, True), (1, False), (3, False)])
 async def test_of_vsock_peers_the_host_alone_is_served(
     make: Make, cid: int, served: bool, monkeypatch: pytest.MonkeyPatch
@@ -229,12 +179,12 @@ async def test_of_vsock_peers_the_host_alone_is_served(
         assert bool(await ask(connection, INIT)) is served
 
 
-async def test_a_vsock_port_is_the_kernels_choice(tmp_path: Path) -> None:
+async def test_a_vsock_port_is_the_kernels_choice() -> None:
     try:
         socket.socket(socket.AF_VSOCK, socket.SOCK_STREAM).close()
     except OSError:
         pytest.skip("this kernel has no vsock")
-    stream = SftpStream("", 16, str(tmp_path / "token"), {})
+    stream = SftpStream("", 16, {})
     port = stream.start(sftp_address(VsockAddress(CID_ANY, 10000)))
     await stream.close()
     assert port not in (0, UNIX_PORT, 0xFFFFFFFF)
@@ -242,7 +192,6 @@ async def test_a_vsock_port_is_the_kernels_choice(tmp_path: Path) -> None:
 
 def test_the_stream_is_served_beside_garcon() -> None:
     assert sftp_address(UnixAddress("/dev/.guestlink/garcon.sock")) == UnixAddress("/dev/.guestlink/sftp.sock")
-    assert sftp_address(TcpAddress("10.0.3.15", 8888)) == TcpAddress("10.0.3.15", 0)
     assert sftp_address(VsockAddress(CID_ANY, 10000)) == VsockAddress(CID_ANY, 0xFFFFFFFF)
 
 

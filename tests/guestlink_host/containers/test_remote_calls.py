@@ -47,3 +47,13 @@ def test_a_message_without_a_token_stays_as_it_is(guest: Guest) -> None:
     request = container_host_pb2.Application(desktop_file_id="x")
     RemoteCalls(guest).prepare(request)
     assert request.desktop_file_id == "x"
+
+
+@pytest.mark.parametrize(
+    ("garcon", "is_parked"),
+    [("", True), ("tcp:127.0.0.1:7", True), ("vsock:7:0", True), ("vsock:7:10000", False), ("unix:/x", False)],
+)
+def test_a_garcon_parks_connections_unless_it_has_an_address_where_it_listens(garcon: str, is_parked: bool) -> None:
+    """Older versions stored tcp: addresses."""
+    guest = SimpleNamespace(container=Container("demo", TOKEN, garcon=garcon), calls=object())
+    assert (Guest._way_to_garcon(cast(Guest, guest)) is guest.calls) is is_parked

@@ -6,16 +6,20 @@ import os
 import socket
 import uuid
 from collections.abc import AsyncIterator
+from functools import partial
 from itertools import islice
 from pathlib import Path
 
 import pytest
 
+from garcon.host.garcon_server import GarconServer
+from garcon.host.host_calls import calls_parked_with_proof
 from garcon.host.host_dialer import host_dialer
-from guestlink.address import VSOCK_ANY_PORT, TcpAddress, VsockAddress
+from garcon.host.sftp import SftpStream
+from guestlink.address import VSOCK_ANY_PORT, VsockAddress
 from guestlink.errors import GuestlinkError
 from guestlink.pb import container_host_pb2
-from guestlink.rpc import GARCON, CallFailed, RpcServer
+from guestlink.rpc import CallFailed
 from guestlink.sockets import PeerPolicy
 from guestlink.vsock_bridge import Bridge
 from guestlink_host.containers import garcon_link
@@ -557,45 +561,42 @@ async def test_state_survives_a_restart_but_registration_is_made_anew(host: Host
 
 
 async def test_a_container_on_tcp(host: Host) -> None:
-    """The host listens on the address that its user gave, and calls garcon at the port of ContainerReady."""
+    """The host listens on the address that its user gave; garcon registers there, and parks connections there."""
     address = free_address()
-    guest = await host.add(listen=str(address), garcon=f"tcp:{address.host}:0")
-    guest.sftp_port = 4711
-    garcon = RpcServer(GARCON, guest)
-    garcon_port = garcon.bind(TcpAddress(address.host, 0))
-    await garcon.start()
-    dialer = host_dialer(address, str(guest.directory / "token"), host.root, handshake=True)
+    guest = await host.add(listen=str(address))
+    token_file = str(guest.directory / "token")
+    guest.sftp_port = 1
+    dialer = host_dialer(address, token_file, host.root, handshake=True)
+    server = GarconServer([guest], host.root)
+    calls = calls_parked_with_proof(server, SftpStream("/bin/cat", 1, {}), address, token_file)
     await dialer.probe()
     channel = await dialer.dial()
     try:
-        ready = container_host_pb2.ContainerStartupInfo(token="wrong", garcon_port=garcon_port)
+        garcon_port, sftp_port = await calls.serve()
+        ready = partial(container_host_pb2.ContainerStartupInfo, garcon_port=garcon_port, sftp_port=sftp_port)
         with pytest.raises(CallFailed, match="Cannot find VM"):
-            await channel.call("ContainerReady", ready, timeout=30)
-        for bad_port in (0, 65536):
-            ready = container_host_pb2.ContainerStartupInfo(token=guest.token, garcon_port=bad_port)
-            with pytest.raises(CallFailed, match="port"):
-                await channel.call("ContainerReady", ready, timeout=30)
-        ready = container_host_pb2.ContainerStartupInfo(token=guest.token, garcon_port=garcon_port)
-        await channel.call("ContainerReady", ready, timeout=30)
+            await channel.call("ContainerReady", ready(token="wrong"), timeout=30)
+        await channel.call("ContainerReady", ready(token=guest.token), timeout=30)
         await host.until(lambda: host._reachable("demo"))
         await host.ask("launch", name="demo", id="x", files=[])
         assert guest.calls[-1][0] == "launch_application"
-        # The host waits for a shell on the same address, and both channels begin with a proof of the token.
-        token = guest.token
-        assert await host.ask("shell_endpoint", name="demo") == {"address": f"tcp:{address.host}:0", "token": token}
-        sftp = {"address": f"tcp:{address.host}:4711", "token": token}
-        assert await host.ask("sftp_endpoint", name="demo") == sftp
+        # The host waits for a shell on the same address, and its client needs the token for the handshake there.
+        place = {"address": f"tcp:{address.host}:0", "token": guest.token}
+        assert await host.ask("shell_endpoint", name="demo") == place
+        private = host.root / "run/guestlink-host/private"
+        assert await host.ask("sftp_endpoint", name="demo") == {"handover": f"{private}/1-handover"}
     finally:
         await channel.close()
         await dialer.close()
-        await garcon.stop(0)
+        await calls.close()
+        await server.close()
 
 
 async def test_a_virtual_machines_garcon_is_reached_through_a_private_bridge(
     host: Host, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """There is no vsock peer here, so the bridge connects to garcon's Unix socket."""
-    guest = await host.add(garcon="vsock:7:0")
+    guest = await host.add(garcon="vsock:7:10003")
     dialled: list[object] = []
 
     def bridge(listener: socket.socket, target: object, policy: PeerPolicy) -> Bridge:
@@ -603,7 +604,7 @@ async def test_a_virtual_machines_garcon_is_reached_through_a_private_bridge(
         return Bridge(listener, guest.server_socket, policy)
 
     monkeypatch.setattr(garcon_link, "Bridge", bridge)
-    await guest.register(port=10003)
+    await guest.register()
     await host.until(lambda: host._reachable("demo"))
     assert dialled == [VsockAddress(7, 10003)]
     private = host.root / "run/guestlink-host/private"
