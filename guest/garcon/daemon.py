@@ -25,7 +25,7 @@ from garcon.session.early_end import OUTCOME_TIME
 from garcon.session.login_shell import LoginShell, with_login_variables
 from garcon.session.profiles import Profiles
 from garcon.settings import LOG_LEVEL, LOGIN_SHELL, TOKEN_FILE, garcon_address, has_handshake, load_settings
-from guestlink.address import CID_HOST, Address, UnixAddress, VsockAddress
+from guestlink.address import Address, UnixAddress, VsockAddress, is_chromeos
 from guestlink.config import Config
 from guestlink.control import ControlServer
 from guestlink.errors import GuestlinkError, report
@@ -117,8 +117,7 @@ class Daemon:
             # The control socket first: a second garcon fails here, because the socket has a listener.
             control = await stack.start(ControlServer(runtime / "garcon.sock", CommandCalls(parts).handlers))
             host = await wait_for_host(config, no_host)
-            is_chromeos = isinstance(host, VsockAddress) and host.cid == CID_HOST
-            if not is_chromeos:
+            if not is_chromeos(host):
                 # ChromeOS gets the response as soon as the program runs, and takes no report of a later failure.
                 parts.launcher.report_failures(parts.failures, OUTCOME_TIME)
             server = stack.add(GarconServer(implementations(parts), runtime))
@@ -144,7 +143,7 @@ class Daemon:
                 await stack.start(Profiles(self._environ, environ, parts.publisher.environ_changed))
             notifier.ready()
             await stack.start(Registrar(client, needs_address=isinstance(host, VsockAddress)))
-            if not is_chromeos:
+            if not is_chromeos(host):
                 await stack.start(parts.failures)
             stack.add(control)  # Closed first: a command that finds no listener waits for the next garcon.
             await asyncio.Event().wait()

@@ -252,6 +252,7 @@ class _Application:
             "host_asked": self._host.is_asked,
             "chromeos": self._host.is_chromeos,
             "sandboxed": self._host.is_sandboxed,
+            "why": options.why_proxy(self._asked.config),
             "scale": self._asked.config[options.SCALE],
             "direct_scale": self._asked.config[options.DIRECT_SCALE],
             "served": self._server.served,

@@ -136,6 +136,12 @@ SCHEMA: tuple[Setting[Any], ...] = (
     TRACE, PUBLISH, SD_NOTIFY, LOG_LEVEL, IMPLEMENTATION,
 )  # fmt: skip
 
+_OWN_WORK: tuple[Setting[Any], ...] = (
+    SCALE, DPI, DIRECT_SCALE, ACCELERATORS, WINDOWED_ACCELERATORS, CONTAINER, TITLE_PREFIX, CLIPBOARD, ALLOW, DENY,
+    SECURITY_CONTEXT, TRACE,
+)  # fmt: skip
+"""Settings besides the display that only a proxy obeys."""
+
 _FLAGS = ("direct_scale", "stable_scaling", "wayland_socket")
 _PLAIN = ("parent", "noop_driver", "help", "version")
 _DESCRIPTORS = ("client_fd", "listen_fd", "lifeline_fd")
@@ -274,6 +280,18 @@ def socket_path(name: str, environ: Mapping[str, str]) -> str:
     if len(os.fsencode(name)) > 107:
         raise GuestlinkError(f"the path {name} is too long for a socket", hint="use one of up to 107 bytes")
     return name
+
+
+def why_proxy(config: Config) -> str:
+    """The setting for which a container of a Linux host needs a proxy of its own; "" if its programs can use the
+    socket that the host has mounted."""
+    if config[IMPLEMENTATION] == "guestlink":
+        return "implementation = guestlink"
+    usual = (DISPLAY.default, MOUNTED_SOCKET)  # the unit names the mounted socket
+    if config[DISPLAY] not in usual:
+        return "the setting display is set"
+    changed = next((one for one in _OWN_WORK if config[one] != one.default), None)
+    return f"the setting {changed.key} is set" if changed is not None else ""
 
 
 def help_text() -> str:

@@ -1,8 +1,9 @@
 """``sommelier-unit``: the program of the Wayland and X11 user units.
 
 On a host that mounts its own proxy, the unit runs that one with the command line of ChromeOS's units
-(chromeos-sommelier.md §2.3); elsewhere it runs Guestlink's. The setting ``implementation`` of ``[sommelier]``
-overrides the choice.
+(chromeos-sommelier.md §2.3); elsewhere it runs Guestlink's, if a setting needs a proxy in the container. Else
+programs use the socket that a Linux host has mounted, and the unit runs nothing. The setting ``implementation`` of
+``[sommelier]`` overrides the choice.
 """
 
 from __future__ import annotations
@@ -13,13 +14,17 @@ import sys
 from collections.abc import Mapping
 from typing import NamedTuple
 
+from guestlink import socket_directory, xdg
 from guestlink.config import Config, ConfigError
-from guestlink.errors import GuestlinkError, run_command
+from guestlink.errors import GuestlinkError, report, run_command
 from guestlink.token import TokenError, read_token
 from sommelier_shim import options
+from sommelier_shim.direct_display import link_display, unlink_display
 
 NATIVE = "/opt/google/cros-containers/bin/sommelier"
 """ChromeOS's own proxy, in a tree that its host mounts (chromeos-sommelier.md §2.3)."""
+_PUBLISH_TIME = 10.0
+"""Seconds for each command that publishes a variable."""
 _RENDER_NODE = "/dev/dri/renderD128"
 _ACCELERATORS = "Super_L,<Alt>bracketleft,<Alt>bracketright"
 """Keys on which ChromeOS acts when the proxy reports that the client has not handled them
@@ -64,8 +69,12 @@ class UnitCommand(NamedTuple):
 
 
 def main() -> int:
-    """Run ``sommelier-unit [--check] wayland|x INSTANCE``. With ``--check`` only report whether the unit can run a
-    proxy: exit status 0, or 1 with an error message."""
+    """Run ``sommelier-unit [--check|--needed] wayland|x INSTANCE``.
+
+    With ``--check`` only report whether the unit can run a proxy: exit status 0, or 1 with an error message.
+    With ``--needed`` let programs use the mounted socket if that is enough, and exit with 1; 0 means that the unit
+    has to run a proxy.
+    """
     return run_command("sommelier-unit", _main)
 
 
@@ -127,10 +136,12 @@ def plan(
 
 
 def _main(argv: list[str]) -> int:
-    check = argv[:1] == ["--check"]
-    words = argv[1:] if check else argv
+    mode = argv[0] if argv[:1] in (["--check"], ["--needed"]) else ""
+    words = argv[1:] if mode else argv
     if len(words) != 2 or words[0] not in ("wayland", "x") or not words[1].isdecimal():
-        raise GuestlinkError("usage: sommelier-unit [--check] wayland|x INSTANCE", exit_code=2)
+        raise GuestlinkError("usage: sommelier-unit [--check|--needed] wayland|x INSTANCE", exit_code=2)
+    if mode == "--needed":
+        return _needed(f"wayland-{words[1]}", os.environ)
     config = options.parse([]).config
     try:
         token = read_token(config[options.TOKEN_FILE])
@@ -145,14 +156,52 @@ def _main(argv: list[str]) -> int:
         render_node=_is_character_device(_RENDER_NODE),
         token=token,
     )
-    if check:
+    if mode == "--check":
         return 0
     if decided.native:
         _stop_watchdog()
         os.execve(decided.argv[0], decided.argv, os.environ | decided.environ)
+    unlink_display(options.socket_path(f"wayland-{words[1]}", os.environ))
     from sommelier_shim.__main__ import main as serve
 
     return serve(decided.argv)
+
+
+def _needed(display: str, environ: Mapping[str, str]) -> int:
+    """Let programs use the mounted socket, unless a proxy has to run.
+
+    :returns: 0 if the unit has to run a proxy, also after an error, which that proxy then reports; else 1.
+    """
+    try:
+        config = options.parse([]).config
+        native = config[options.IMPLEMENTATION] == "native" or os.access(NATIVE, os.X_OK)
+        why = options.why_proxy(config)
+        if native or why or not os.path.isdir(socket_directory.MOUNT_POINT):
+            return 0
+        link_display(options.socket_path(display, environ), options.MOUNTED_SOCKET)
+    except GuestlinkError as error:
+        report("sommelier-unit", error)
+        return 0
+    _publish(f"{environ.get('WAYLAND_DISPLAY_VAR', 'WAYLAND_DISPLAY')}={display}", environ)
+    print(f"programs use the host's socket {options.MOUNTED_SOCKET} themselves; no setting needs a proxy here")
+    return 1
+
+
+def _publish(variable: str, environ: Mapping[str, str]) -> None:
+    """Set a variable for all programs that the user manager and the session bus start from now on."""
+    import shutil
+    import subprocess
+
+    runtime = xdg.runtime_directory(environ)
+    commands = [(f"{runtime}/systemd/private", ["systemctl", "--user", "set-environment", variable])]
+    # The bus itself starts services without a systemd unit, in its own environment.
+    commands.append((f"{runtime}/bus", ["dbus-update-activation-environment", variable]))
+    for path, argv in commands:
+        if os.path.exists(path) and shutil.which(argv[0]):
+            try:
+                subprocess.run(argv, stdin=subprocess.DEVNULL, timeout=_PUBLISH_TIME, check=True)
+            except (OSError, subprocess.SubprocessError) as error:
+                report("sommelier-unit", GuestlinkError(f"{argv[0]} did not set {variable}: {error}"))
 
 
 def _stop_watchdog() -> None:

@@ -147,7 +147,10 @@ def assemble(config: Config, notifier: Notifier) -> list[StartablePart]:
         )
 
     def calls(guest: Guest) -> dict[str, tuple[object, ...]]:
-        return implementations(guest, containers, requests, openings, notifications)
+        return implementations(guest, containers, requests, openings, notifications, windows)
+
+    def windows(name: str) -> dict[str, str]:
+        return wayland.describe(name)
 
     # Both parts need the services, which call them only later.
     def status(container: Container) -> str:

@@ -56,6 +56,11 @@ class TcpAddress(NamedTuple):
 Address: TypeAlias = VsockAddress | UnixAddress | TcpAddress
 
 
+def is_chromeos(host: Address) -> bool:
+    """Whether a host's address is ChromeOS's: the host of the virtual machine, by vsock."""
+    return isinstance(host, VsockAddress) and host.cid == CID_HOST
+
+
 def parse_address(text: str) -> Address:
     """Turn a text into an address.
 

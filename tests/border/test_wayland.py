@@ -56,7 +56,7 @@ class Border:
         self.ask("attach", manager="lxc", place="/nowhere", uid=1000, users=[INSIDE_ROOT, INSIDE])
 
     def ask(self, call: str, **fields: Any) -> dict[str, Any]:
-        return self.stage._ask_host(call, name=NAME, **fields)
+        return self.stage.ask_host(call, name=NAME, **fields)
 
     def way(self) -> str:
         """By which way the container reaches the compositor; the socket is in place once it is not "none"."""

@@ -259,7 +259,8 @@ def test_no_unit_of_the_user_has_failed(pair: Pair) -> None:
 
 def test_the_units_answer_to_the_originals_names(pair: Pair) -> None:
     for name in ("cros-garcon", "sommelier@0"):
-        assert pair.machine.check_user("systemctl", "--user", "is-active", name) == "active\n", name
+        shown = pair.machine.check_user("systemctl", "--user", "show", "-P", "Id", name)
+        assert shown == f"{name.replace('cros', 'guestlink').replace('somm', 'guestlink-somm')}.service\n"
 
 
 def test_launched_programs_and_the_user_manager_have_the_originals_variables(pair: Pair) -> None:
@@ -375,6 +376,7 @@ def test_a_hanging_daemon_is_restarted_by_the_watchdog(pair: Pair, unit: str) ->
     pair.machine.check_user(
         "sh", "-c", f"mkdir -p {directory}; printf '[Service]\\nWatchdogSec=2\\n' > {directory}/watchdog.conf"
     )
+    write(pair.machine, "/home/user/.config/guestlink/guestlink.conf", "[sommelier]\nimplementation = guestlink\n")
     pair.machine.check_user("systemctl", "--user", "daemon-reload")
     pair.machine.check_user("systemctl", "--user", "restart", unit)
 
@@ -386,7 +388,7 @@ def test_a_hanging_daemon_is_restarted_by_the_watchdog(pair: Pair, unit: str) ->
     pair.machine.root("kill", "-STOP", before)
     pair.machine.wait("systemd starts another one", lambda: main_pid() not in ("0", before))
     pair.machine.wait("it registers", lambda: pair.status().startswith("registered with the host"))
-    pair.machine.check_user("rm", "-r", directory)
+    pair.machine.root("rm", "-r", directory, "/home/user/.config/guestlink")
     pair.machine.check_user("systemctl", "--user", "daemon-reload")
     pair.machine.check_user("systemctl", "--user", "restart", unit)
 
@@ -438,14 +440,32 @@ def test_the_hosts_own_proxy_runs_where_it_is_mounted(pair: Pair) -> None:
 
 
 def test_a_window_of_the_container_is_shown_by_the_hosts_compositor(pair: Pair) -> None:
-    shown = pair.machine.check_user("systemctl", "--user", "show", "-p", "ActiveState", "guestlink-sommelier@0")
-    assert "ActiveState=active" in shown
-    assert "WAYLAND_DISPLAY=wayland-0" in pair.machine.check_user("systemctl", "--user", "show-environment")
-    pair.host("launch", "guest", "foot")
-    pair.machine.wait(
-        "its window is shown", lambda: "guestlink-guest-foot" in [w["app_id"] for w in pair.compositor.windows()]
-    )
-    pair.machine.check_user("systemctl", "--user", "stop", "app-guestlink-foot@*.service")
+    """Without a proxy in the container, and with one when a setting needs it."""
+    unit, settings = "guestlink-sommelier@0", "/home/user/.config/guestlink/guestlink.conf"
+    for state, said in (
+        ("inactive", "windows: programs use the host's socket themselves; a proxy on the host passes them on"),
+        (
+            "active",
+            "windows: programs use a proxy here, because the setting title_prefix is set; a proxy on the host",
+        ),
+        ("inactive", "windows: programs use the host's socket themselves"),
+    ):
+        if state == "active":
+            write(pair.machine, settings, "[sommelier]\ntitle_prefix = prefix\n")
+        pair.machine.check_user("systemctl", "--user", "restart", unit)
+        assert pair.machine.user("systemctl", "--user", "is-active", unit).stdout.strip() == state
+        assert "WAYLAND_DISPLAY=wayland-0" in pair.machine.check_user("systemctl", "--user", "show-environment")
+        assert said in pair.status()
+        assert said in pair.machine.user("guestlink", "doctor").stdout
+        pair.host("launch", "guest", "foot")
+        pair.machine.wait("its window is shown", lambda: _shows_foot(pair))
+        pair.machine.check_user("systemctl", "--user", "stop", "app-guestlink-foot@*.service")
+        pair.machine.wait("its window has gone", lambda: not _shows_foot(pair))
+        pair.machine.root("rm", "-f", settings)
+
+
+def _shows_foot(pair: Pair) -> bool:
+    return "guestlink-guest-foot" in [window["app_id"] for window in pair.compositor.windows()]
 
 
 def test_links_open_on_the_host(pair: Pair) -> None:

@@ -35,8 +35,8 @@ This editor runs in the container.
 The container's own package manager installed it. garcon
 found its desktop file and told the host. guestlink-host
 wrote a launcher and an icon for it. A click there has
-started it here, and sommelier passes its window
-on to the host's compositor.
+started it here, and a proxy on the host passes its
+window on to the host's compositor.
 """
 
 
@@ -82,7 +82,7 @@ def _run(stage: Stage, compositor: Compositor) -> None:
 
     stage.start_host()
     stage.host("add", NAME)
-    stage.start_sommelier()
+    stage.use_mounted_display()
     began = time.monotonic()
     stage.start_garcon()
     entry = stage.wait_registered()
@@ -229,7 +229,7 @@ def _stay(stage: Stage) -> None:
 
 
 def _shut_down(stage: Stage) -> None:
-    guest = stage.stop("garcon") or stage.stop("sommelier")
+    guest = stage.stop("garcon")
     stage.host("remove", NAME)
     host = stage.stop("host")
     if guest or host or stage.launchers():

@@ -3,16 +3,22 @@
 from __future__ import annotations
 
 import os
+import socket
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 import pytest
 
+from guestlink import socket_directory
 from guestlink.config import Config, ConfigError
 from guestlink.errors import GuestlinkError
 from sommelier_shim import options, unit
+from sommelier_shim.daemon.display_socket import DisplaySocket
+from sommelier_shim.direct_display import link_display, unlink_display
 from sommelier_shim.unit import NATIVE, plan
+from support.privileges import unprivileged
 
 CHECKOUT = Path(__file__).resolve().parents[2]
 UNIT = {"WAYLAND_DISPLAY_VAR": "WAYLAND_DISPLAY", "HOME": "/home/user"}
@@ -130,3 +136,107 @@ def test_the_setting_has_three_values() -> None:
         assert options.IMPLEMENTATION.parse(value) == value
     with pytest.raises(ValueError, match="auto"):
         options.IMPLEMENTATION.parse("both")
+
+
+class Session:
+    """A user's session whose user manager is a script that stores what it is told."""
+
+    def __init__(self, root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.run, self.mounted = root / "run", root / "mounted"
+        (self.run / "systemd").mkdir(parents=True)
+        (self.run / "systemd/private").touch()
+        (self.run / "bus").touch()
+        self.mounted.mkdir()
+        (root / "bin").mkdir()
+        self.told = root / "told"
+        for name in ("systemctl", "dbus-update-activation-environment"):
+            program = root / "bin" / name
+            program.write_text(f'#!/bin/sh\necho "${{0##*/}} $*" >> {self.told}\n')
+            program.chmod(0o755)
+        monkeypatch.setenv("PATH", f"{root}/bin:{os.environ['PATH']}")
+        monkeypatch.setenv("XDG_RUNTIME_DIR", str(self.run))
+        monkeypatch.setenv("XDG_CONFIG_HOME", str(root))
+        monkeypatch.setenv("WAYLAND_DISPLAY_VAR", "WAYLAND_DISPLAY")
+        monkeypatch.setattr(socket_directory, "MOUNT_POINT", str(self.mounted))
+        monkeypatch.setattr(options, "MOUNTED_SOCKET", str(self.mounted / "wayland-0"))
+        monkeypatch.setattr(unit, "NATIVE", str(root / "native"))
+        self.display = self.run / "wayland-0"
+        self.settings = root / "guestlink/guestlink.conf"
+        self.settings.parent.mkdir()
+
+    def needed(self) -> bool:
+        """Whether the unit has to run a proxy."""
+        return unit._main(["--needed", "wayland", "0"]) == 0
+
+
+@pytest.fixture
+def session(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Session:
+    return Session(tmp_path, monkeypatch)
+
+
+def test_programs_use_the_mounted_socket_where_no_setting_needs_a_proxy(session: Session) -> None:
+    assert not session.needed()
+    assert session.told.read_text() == (
+        "systemctl --user set-environment WAYLAND_DISPLAY=wayland-0\n"
+        "dbus-update-activation-environment WAYLAND_DISPLAY=wayland-0\n"
+    )
+    with socket.socket(socket.AF_UNIX) as server, socket.socket(socket.AF_UNIX) as client:
+        server.bind(str(session.mounted / "wayland-0"))
+        server.listen()
+        client.connect(str(session.display))
+    assert not session.needed(), "the unit may start again"
+
+
+@pytest.mark.parametrize(
+    "line",
+    ["scale = 0.5", "clipboard = off", "implementation = guestlink", "accelerators = Super_L", "scale = wrong"],
+)
+def test_a_setting_for_a_proxy_needs_one_and_so_does_a_wrong_one(session: Session, line: str) -> None:
+    session.settings.write_text(f"[sommelier]\n{line}\n")
+    assert session.needed()
+    assert not os.path.lexists(session.display)
+    assert not session.told.exists()
+
+
+def test_chromeos_and_a_host_that_mounts_nothing_need_a_proxy(session: Session) -> None:
+    session.mounted.rmdir()
+    assert session.needed()
+    session.mounted.mkdir()
+    Path(unit.NATIVE).write_text("#!/bin/sh\n")
+    Path(unit.NATIVE).chmod(0o755)
+    assert session.needed()
+
+
+def test_a_proxy_takes_the_displays_place_and_gives_it_back(session: Session) -> None:
+    """The user sets a scale, restarts the unit, and takes the setting back."""
+    assert not session.needed()
+    unlink_display(str(session.display))
+    own = DisplaySocket(str(session.display))
+    own.listener.close()
+    own.close()
+    assert not session.needed()
+    assert session.display.is_symlink()
+
+
+def test_another_compositor_on_the_display_stays(session: Session) -> None:
+    own = DisplaySocket(str(session.display))
+    try:
+        assert session.needed(), "the proxy reports that the display is taken"
+        assert not session.display.is_symlink()
+    finally:
+        own.listener.close()
+        own.close()
+
+
+def test_no_nested_compositor_takes_the_links_place() -> None:
+    """libwayland gives up a name whose lock file it cannot open for writing, as DisplaySocket does."""
+    with tempfile.TemporaryDirectory(prefix="guestlink-") as directory:
+        os.chmod(directory, 0o777)  # for the unprivileged user
+        display = f"{directory}/wayland-0"
+        with unprivileged():
+            link_display(display, "/nowhere")
+            with pytest.raises(GuestlinkError, match="permission denied"):
+                DisplaySocket(display)
+            assert os.readlink(display) == "/nowhere"
+            unlink_display(display)
+            assert os.listdir(directory) == []

@@ -127,6 +127,12 @@ class Stage:
         self.wait("the proxy's socket", Path(self.guest_environ["XDG_RUNTIME_DIR"], "wayland-0").exists)
         return process
 
+    def use_mounted_display(self) -> None:
+        """Let guest programs use the mounted Wayland socket, as without a proxy in the container."""
+        display = Path(self.guest_environ["GUESTLINK_TOKEN_FILE"]).with_name("wayland-0")
+        self.guest_environ["WAYLAND_DISPLAY"] = str(display)
+        self.wait("the mounted display", display.exists)
+
     def stop(self, role: str, number: int = signal.SIGTERM) -> int:
         """Stop a process and return its exit status."""
         process = self.processes.pop(role)

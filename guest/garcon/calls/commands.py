@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from garcon.host.listener_client import HostRefused
 from garcon.parts import GarconParts
 from guestlink import __version__
 from guestlink.control import CallHandler
@@ -16,6 +17,8 @@ from guestlink.logs import recent_messages
 
 _SHADER_CACHE_TIMEOUT = 60.0
 """Seconds for an RPC about a shader cache that does not wait for the work to end."""
+_WINDOWS_TIMEOUT = 3.0
+"""Seconds for the host to describe the windows' way: a command waits for it."""
 METRICS_LIMIT = 32
 """Metrics of one report that the host accepts (chromeos-garcon.md §1.4)."""
 _OTHER_VERSION = "the command may be of another version than garcon: systemctl --user restart guestlink-garcon"
@@ -42,6 +45,7 @@ class CommandCalls:
             "select_file": self._select_file,
             "report_metrics": self._report_metrics,
             "shader_cache": self._shader_cache,
+            "windows": self._windows,
         }
 
     async def _status(self, fields: dict[str, Any]) -> dict[str, Any]:
@@ -52,6 +56,15 @@ class CommandCalls:
             "applications": len(self._publisher.current.applications),
             "warnings": [*self._config.warnings, *filter(None, [self._publisher.left_out])],
         }
+
+    async def _windows(self, fields: dict[str, Any]) -> dict[str, Any]:
+        if self._host.is_chromeos:
+            return {}
+        try:
+            answer = await self._host.call("DescribeWindows", _WINDOWS_TIMEOUT)
+        except HostRefused:
+            return {}  # a guestlink-host that does not know the call
+        return {"way": answer.way, "why": answer.why}
 
     async def _log(self, fields: dict[str, Any]) -> dict[str, Any]:
         return {"lines": recent_messages()}

@@ -303,7 +303,14 @@ def _windows(facts: Facts) -> _Problems:
         return
     if facts.chromeos:
         return
-    if not facts.compositor_there:
+    if facts.windows.get("way") == "none":
+        yield (
+            _WARNING,
+            f"the host shows no windows of this container: {facts.windows.get('why', '')}",
+            "on the host: `guestlink-host policy NAME wayland allow` allows them; if they are allowed, start "
+            "guestlink-host inside the desktop's session, or log in to the desktop",
+        )
+    elif not facts.compositor_there:
         yield (
             _WARNING,
             "the host mounts no compositor's socket here, so programs have no windows",

@@ -7,6 +7,7 @@ import os
 import sys
 
 from garcon.client.garcon_client import control_path
+from garcon.client.windows import windows_sentence
 from garcon.diagnosis.checks import CHECKS, run_checks
 from garcon.diagnosis.facts import DESKTOP_UID, Facts
 from garcon.diagnosis.findings import Diagnosis, Severity, status_of
@@ -33,6 +34,7 @@ def doctor(*, as_json: bool, verbose: bool) -> int:
             "user": facts.user,
             "host": facts.host,
             "unchecked": dict(facts.unchecked),
+            "windows": {**facts.windows, "linked": facts.linked},
             "registered": bool((facts.garcon or {}).get("registered")),
         }
         json.dump(answer, sys.stdout, indent=2, ensure_ascii=False)
@@ -59,6 +61,8 @@ def text(facts: Facts, diagnosis: Diagnosis, *, verbose: bool) -> str:
     if not serious:
         sentence = str((facts.garcon or {}).get("sentence", ""))
         lines.append("everything is in order" + (f": {sentence}" if sentence else ""))
+    if sentence := windows_sentence(facts.windows, facts.proxies, linked=facts.linked):
+        lines.append(f"windows: {sentence}")
     return "\n".join(lines)
 
 

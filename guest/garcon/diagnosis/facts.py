@@ -79,6 +79,8 @@ class Facts:
     :ivar free: free bytes and inodes, by directory.
     :ivar garcon: garcon's own status; ``None`` if garcon does not answer.
     :ivar proxies: the status of every Wayland proxy that answers.
+    :ivar windows: the host's ``way`` for this container's windows, and ``why``; empty if it does not tell.
+    :ivar linked: whether programs use the mounted socket themselves.
     :ivar compositor: why a program cannot connect to the mounted socket of the host's compositor.
     :ivar groups_missing: expected groups that do not exist.
     :ivar locale_missing: the locale that is set and does not exist, or "".
@@ -122,6 +124,8 @@ class Facts:
     garcon_trouble: str = ""
     original_garcon: bool = False
     proxies: tuple[Mapping[str, Any], ...] = ()
+    windows: Mapping[str, str] = field(default_factory=dict)
+    linked: bool = False
     compositor: str = ""
     compositor_there: bool = True
     nodes: tuple[Node, ...] = (Node("/dev/dri/renderD128"),)

@@ -15,6 +15,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from garcon.client.garcon_client import control_path, garcon
+from garcon.client.windows import is_linked, windows_on_host
 from garcon.diagnosis.commands import Commands
 from garcon.diagnosis.facts import DESKTOP_UID, EXPECTED_GROUPS, UNITS, Facts, Node, UnitState
 from garcon.diagnosis.stale_environments import stale_environments
@@ -72,7 +73,7 @@ def gather(environ: Mapping[str, str] = os.environ, seconds: float = SECONDS) ->
     known |= _who() | _where() | _session(environ, commands)
     known |= _host(environ)
     known |= _garcon()
-    known |= _libraries(commands) | _units(commands) | _wayland(known["host"])
+    known |= _libraries(commands) | _units(commands) | _wayland(known["host"], environ)
     known |= stale_environments(commands) if known["manager_runs"] else {}
     known |= _accounts() | _system(commands, known["user"])
     known["lingers"] = not os.path.isdir("/var/lib/systemd/linger") or os.path.exists(
@@ -299,7 +300,7 @@ def parse_units(text: str) -> Iterator[tuple[str, UnitState]]:
             )
 
 
-def _wayland(host: str) -> dict[str, Any]:
+def _wayland(host: str, environ: Mapping[str, str]) -> dict[str, Any]:
     path = f"{socket_directory.MOUNT_POINT}/{socket_directory.COMPOSITOR}"
     there = os.path.exists(path)
     proxies = []
@@ -309,6 +310,8 @@ def _wayland(host: str) -> dict[str, Any]:
         except GuestlinkError:
             continue
     return {
+        "windows": windows_on_host(),
+        "linked": is_linked(environ),
         "proxies": tuple(proxies),
         "compositor_there": there or not host.startswith("unix:"),
         "compositor": _connect_trouble(path) if there else "",

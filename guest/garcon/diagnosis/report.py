@@ -8,6 +8,7 @@ import shutil
 from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
 
+from garcon.client.windows import windows_sentence
 from garcon.diagnosis.checks import run_checks
 from garcon.diagnosis.commands import Commands
 from garcon.diagnosis.facts import UNITS, Facts
@@ -139,6 +140,8 @@ def system_text(facts: Facts) -> str:
             f"{name}: {unit.load}, {unit.enabled or '-'}, {unit.active}, result {unit.result}, "
             f"{unit.restarts} restarts{': ' + unit.text if unit.text else ''}"
         )
+    if sentence := windows_sentence(facts.windows, facts.proxies, linked=facts.linked):
+        lines.append(f"windows: {sentence}")
     for proxy in facts.proxies:
         lines.append(
             f"proxy {proxy.get('socket')}: host {proxy.get('host')}, known {proxy.get('host_known')}, "

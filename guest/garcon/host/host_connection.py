@@ -8,7 +8,7 @@ from collections.abc import Callable
 from typing import Any
 
 from garcon.host.listener_client import CALL_TIMEOUT, HostUnavailable, ListenerClient
-from guestlink.address import Address
+from guestlink.address import Address, is_chromeos
 
 _START_TIME = 5.0
 """Seconds that a call of :meth:`HostConnection.call_when_started` waits for the first registration."""
@@ -54,6 +54,11 @@ class HostConnection:
         if self._address is None:
             raise self._unavailable()
         return self._address
+
+    @property
+    def is_chromeos(self) -> bool:
+        """Whether there is a host, and it is ChromeOS: it knows no service of our own."""
+        return self._address is not None and is_chromeos(self._address)
 
     async def call(self, method: str, timeout: float | None = CALL_TIMEOUT, **fields: Any) -> Any:
         """Call an RPC of ContainerListener; see :meth:`ListenerClient.call`, also for the exceptions."""

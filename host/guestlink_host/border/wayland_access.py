@@ -72,7 +72,7 @@ class WaylandAccess:
         environ: Mapping[str, str] = os.environ,
     ) -> None:
         self._display = display
-        self._trouble = absence if display is None else f"the compositor at {display} does not run"
+        self._trouble = absence if display is None else "the compositor does not run"
         self._private = private
         self._policies = policies
         self._rules = rules
@@ -129,13 +129,17 @@ class WaylandAccess:
     # -- the compositor ------------------------------------------------------------------------------------------
 
     async def _follow(self, display: Path) -> None:
+        said = False
         while True:
             try:
                 compositor = await CompositorConnection.open(display)
             except CompositorUnusable as error:
-                self._trouble = error.message
+                if error.message != self._trouble or not said:
+                    _log.warning("no container can show windows: %s; its socket is %s", error.message, display)
+                self._trouble, said = error.message, True
                 await asyncio.sleep(POLL)
                 continue
+            said = False
             _log.info("the compositor at %s runs", display)
             self._compositor, self._obstacle = compositor, ""
             try:
@@ -144,7 +148,7 @@ class WaylandAccess:
             finally:
                 self._compositor = None
                 compositor.close()
-            self._trouble = f"the compositor at {display} does not run"
+            self._trouble = "the compositor does not run"
             _log.info("the compositor at %s has ended", display)
             for container in self._containers.values():
                 # The socket of a security context has died with the compositor. A proxy refuses clients with a
@@ -256,8 +260,8 @@ class WaylandAccess:
         except OSError as error:
             os.unlink(path.path)
             raise GuestlinkError(
-                f"the socket {container.directory / COMPOSITOR} cannot be created: {reason(error)}",
-                hint="remove what is in its place",
+                f"the container's Wayland socket cannot be created: {reason(error)}",
+                hint=f"remove what is in the place of {container.directory / COMPOSITOR}",
             ) from error
 
     def _retire(self, container: _Container) -> None:

@@ -21,17 +21,16 @@ _RECEIVED_AT_ONCE = 16384
 
 
 class CompositorUnusable(GuestlinkError):
-    """The compositor does not run, does not answer, or refuses a request."""
+    """The compositor does not run, does not answer, or refuses a request.
+
+    The message names no path: containers may read it.
+    """
 
 
 class CompositorConnection:
-    """One connection; :meth:`open` makes it.
+    """One connection; :meth:`open` makes it."""
 
-    :ivar path: the compositor's socket.
-    """
-
-    def __init__(self, path: Path, sock: socket.socket) -> None:
-        self.path = path
+    def __init__(self, sock: socket.socket) -> None:
         self._sock = sock
         self._answers = wire.CompositorAnswers()
 
@@ -44,8 +43,8 @@ class CompositorConnection:
         try:
             sock = await connect_soon(UnixAddress(str(path)), ANSWER_TIME)
         except GuestlinkError as error:
-            raise CompositorUnusable(f"the compositor at {path} does not run: {error.message}") from error
-        connection = cls(path, sock)
+            raise CompositorUnusable("the compositor does not run") from error
+        connection = cls(sock)
         try:
             await connection._ask(wire.list_globals(), (), lambda answers: answers.is_listed)
         except BaseException:
@@ -97,22 +96,22 @@ class CompositorConnection:
             # A few hundred bytes fit into the socket, which is empty.
             sent = socket.send_fds(self._sock, [request], descriptors)
             if sent != len(request):
-                raise CompositorUnusable(f"the compositor at {self.path} does not read")
+                raise CompositorUnusable("the compositor does not read")
             async with asyncio.timeout(ANSWER_TIME):
                 while not is_answered(self._answers):
                     await self._receive()
         except TimeoutError as error:
-            raise CompositorUnusable(f"the compositor at {self.path} does not answer") from error
+            raise CompositorUnusable("the compositor does not answer") from error
         except OSError as error:
-            raise CompositorUnusable(f"the compositor at {self.path} is gone: {reason(error)}") from error
+            raise CompositorUnusable(f"the compositor is gone: {reason(error)}") from error
 
     async def _receive(self) -> None:
         try:
             data = await asyncio.get_running_loop().sock_recv(self._sock, _RECEIVED_AT_ONCE)
             if not data:
-                raise CompositorUnusable(f"the compositor at {self.path} has ended the connection")
+                raise CompositorUnusable("the compositor has ended the connection")
             self._answers.feed(data)
         except OSError as error:
-            raise CompositorUnusable(f"the compositor at {self.path} is gone: {reason(error)}") from error
+            raise CompositorUnusable(f"the compositor is gone: {reason(error)}") from error
         except wire.CompositorError as error:
-            raise CompositorUnusable(f"the compositor at {self.path} {error}") from error
+            raise CompositorUnusable(f"the compositor {error}") from error

@@ -6,6 +6,8 @@ the origin of a call is known; the server accepts a call only with that containe
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
+
 from guestlink.rpc import CONTAINER_LISTENER, LINUX_HOST
 from guestlink_host.border.open_requests import OpenRequests
 from guestlink_host.border.rate_limit import RateLimit
@@ -25,6 +27,7 @@ def implementations(
     requests: OpenRequests,
     openings: RateLimit,
     notifications: UserNotifications,
+    windows: Callable[[str], Mapping[str, str]],
 ) -> dict[str, tuple[object, ...]]:
     """The objects that implement the RPCs of each service for one container.
 
@@ -33,6 +36,7 @@ def implementations(
     :param requests: opens URLs and terminals for the container.
     :param openings: limits URLs and terminals, for all containers together.
     :param notifications: show failures to the user.
+    :param windows: describes the way of a container's windows to the compositor.
     :returns: by full name of the service.
     """
     check = TokenCheck(guest)
@@ -42,5 +46,5 @@ def implementations(
             ListCalls(guest, check),
             OpeningCalls(guest, check, requests, openings),
         ),
-        LINUX_HOST: (LinuxHost(guest, check, notifications.show),),
+        LINUX_HOST: (LinuxHost(guest, check, notifications.show, windows),),
     }

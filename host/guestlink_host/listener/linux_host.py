@@ -6,7 +6,7 @@ The messages are our own (linux_host.proto); ChromeOS has no call for a program 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 from guestlink.pb import common_pb2
 from guestlink.pb import linux_host_pb2 as pb
@@ -31,12 +31,20 @@ class LinuxHost:
     :param guest: the container.
     :param check: checks the token of each call.
     :param notify: shows a summary and a text to the user.
+    :param windows: returns the ``way`` of a container's windows and ``why``, by the container's name.
     """
 
-    def __init__(self, guest: Guest, check: TokenCheck, notify: Callable[[str, str], None]) -> None:
+    def __init__(
+        self,
+        guest: Guest,
+        check: TokenCheck,
+        notify: Callable[[str, str], None],
+        windows: Callable[[str], Mapping[str, str]],
+    ) -> None:
         self._guest = guest
         self._check = check
         self._notify = notify
+        self._windows = windows
         self._failures = RateLimit(FAILURES, FAILURE_WINDOW)
 
     async def report_application_failure(self, request: pb.ApplicationFailure) -> common_pb2.EmptyMessage:
@@ -55,6 +63,11 @@ class LinuxHost:
         title = application.name if application is not None else request.desktop_file_id
         self._notify(f"{visible_line(title, DETAIL_LIMIT)} in the container {name} failed", f"It {how}")
         return common_pb2.EmptyMessage()
+
+    async def describe_windows(self, request: pb.WindowsRequest) -> pb.WindowsDescription:
+        """By which way the container's windows reach the compositor, and why."""
+        self._check.call(request.token, "DescribeWindows")
+        return pb.WindowsDescription(**self._windows(self._guest.container.name))
 
 
 def _how(request: pb.ApplicationFailure) -> str:

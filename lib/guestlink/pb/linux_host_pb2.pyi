@@ -9,6 +9,24 @@ from google.protobuf.message import Message
 
 DESCRIPTOR: FileDescriptor
 
+class WindowsRequest(Message):
+    token: str
+    def __init__(
+        self,
+        *,
+        token: str = ...,
+    ) -> None: ...
+
+class WindowsDescription(Message):
+    way: str
+    why: str
+    def __init__(
+        self,
+        *,
+        way: str = ...,
+        why: str = ...,
+    ) -> None: ...
+
 class ApplicationFailure(Message):
     token: str
     desktop_file_id: str

@@ -118,3 +118,12 @@ async def test_without_a_desktop_a_failure_is_an_event_alone(host: Host, monkeyp
     guest = await host.registered()
     await guest.call(METHOD, desktop_file_id="a", exit_status=1)
     assert await host.events("failed") == ["a: ended with status 1"]
+
+
+async def test_a_container_learns_by_which_way_its_windows_are_shown(host: Host) -> None:
+    guest, other = await host.registered("one"), await host.add("two")
+    answer = await guest.call("DescribeWindows")
+    assert (answer.way, answer.why) == ("none", (await host.entry("one"))["wayland"]["why"])
+    assert "/" not in answer.why, "it names no path of the host"
+    with pytest.raises(CallFailed):
+        await guest.call("DescribeWindows", token=other.token)
