@@ -276,6 +276,8 @@ def _registration(facts: Facts) -> _Problems:
             "the host expects another token: restart the container from its host"
             + ("" if facts.chromeos else ", or on the host: guestlink-host attach NAME"),
         )
+    elif garcon.get("phase") == "host too old":
+        yield _ERROR, sentence, "upgrade guestlink-host on the host and restart it, then restart the container"
     else:
         yield _WARNING, sentence, "wait a moment and run guestlink doctor again"
 

@@ -8,19 +8,15 @@ import socket
 from typing import Protocol
 
 from garcon.host.garcon_server import GarconServer
+from garcon.host.listener_client import HostTooOld
 from garcon.host.parking import Dial, Parking
 from garcon.host.proven_connection import ProvenConnections
 from garcon.host.sftp import SftpStream, sftp_address
 from garcon.settings import parking_address
 from guestlink.address import CID_HOST, Address, UnixAddress, VsockAddress
-from guestlink.errors import GuestlinkError
 from guestlink.handshake import Purpose
 from guestlink.socket_directory import CALLS, SFTP
 from guestlink.sockets import ConnectFailed, connect_soon
-
-
-class HostTooOld(GuestlinkError):
-    """The host takes no parked connections, because its guestlink-host is older than this garcon."""
 
 
 class HostCalls(Protocol):
@@ -112,7 +108,4 @@ async def _dial(address: UnixAddress) -> socket.socket:
     except ConnectFailed:
         if os.path.lexists(address.path):
             raise
-        raise HostTooOld(
-            f"the host is too old for this Guestlink: it has no socket {address.path}",
-            hint="upgrade guestlink-host on the host",
-        ) from None
+        raise HostTooOld(f"it has no socket {address.path}", hint="upgrade guestlink-host on the host") from None

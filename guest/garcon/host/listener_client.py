@@ -45,6 +45,10 @@ class HostRefused(GuestlinkError):
     """The host answered a call with an error."""
 
 
+class HostTooOld(GuestlinkError):
+    """The host takes no parked connections, because its guestlink-host is older than this garcon."""
+
+
 class HostChannel(Protocol):
     """One connection to ContainerListener."""
 
@@ -74,7 +78,7 @@ class ListenerClient:
     :param address: where ContainerListener is.
     :param token_file: path of the token.
     :param serve: starts our servers, if they do not run; returns garcon's and SFTP's port for
-        ContainerStartupInfo.
+        ContainerStartupInfo. Raises :class:`HostTooOld` if the host cannot call us.
     :param dialer: connects to the address.
     :param pending_count: returns the number of application lists that are still to be sent.
     :param on_registered: called after each registration, when the host needs every list again.
@@ -219,6 +223,8 @@ class ListenerClient:
                 registration.unreachable(str(error))
             else:
                 registration.rejected(str(error))
+        except HostTooOld as error:
+            registration.host_too_old(error.message)
         except GuestlinkError as error:
             registration.unreachable(error.message)
         finally:

@@ -20,6 +20,7 @@ class RegistrationPhase(enum.Enum):
     NO_HOST = "host not reachable"
     REGISTERING = "registering"
     REJECTED = "rejected"
+    HOST_TOO_OLD = "host too old"
     REGISTERED = "registered"
 
 
@@ -29,6 +30,8 @@ _BACKOFF = {
     RegistrationPhase.NO_HOST: (0.05, 0.8),
     # A host rejects a token again until its token or ours changes; chromeos-garcon.md §2.2 proposes 1 to 30 s.
     RegistrationPhase.REJECTED: (1.0, 30.0),
+    # The host's packages are upgraded rarely.
+    RegistrationPhase.HOST_TOO_OLD: (1.0, 30.0),
 }
 """First and longest delay in seconds before the next attempt."""
 
@@ -63,6 +66,10 @@ class Registration:
             return f"registering with the host at {self._host}"
         if self.phase is RegistrationPhase.REJECTED:
             return f"the host at {self._host} does not accept this container: {self._why}"
+        if self.phase is RegistrationPhase.HOST_TOO_OLD:
+            return (
+                f"the host at {self._host} is too old for this Guestlink: {self._why}; upgrade guestlink-host there"
+            )
         if self.phase is RegistrationPhase.NO_HOST:
             return f"waiting for the host: {self._why}"
         return f"waiting for a token: {self._why}"
@@ -94,6 +101,10 @@ class Registration:
     def rejected(self, why: str) -> None:
         """The host answered, and does not know our token."""
         self._fail(RegistrationPhase.REJECTED, why)
+
+    def host_too_old(self, why: str) -> None:
+        """The host answered, and cannot call us."""
+        self._fail(RegistrationPhase.HOST_TOO_OLD, why)
 
     def accepted(self) -> None:
         """The host registered us."""

@@ -72,6 +72,17 @@ BROKEN: dict[str, tuple[dict[str, Any], str, str]] = {
         "the host does not accept this container",
         "restart the container from its host",
     ),
+    "an older host": (
+        {
+            "garcon": {
+                "registered": False,
+                "phase": "host too old",
+                "sentence": "the host is too old for this Guestlink",
+            }
+        },
+        "the host is too old for this Guestlink",
+        "upgrade guestlink-host",
+    ),
     "no user manager": (
         NO_MANAGER | {"lingers": False},
         "no user manager runs for user",

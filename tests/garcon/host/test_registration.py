@@ -59,6 +59,10 @@ def test_every_state_has_a_sentence_with_its_reason() -> None:
     assert registration.sentence == "waiting for the host: refused"
     registration.rejected("unknown token")
     assert registration.sentence == "the host at vsock:2:8889 does not accept this container: unknown token"
+    registration.host_too_old("it has no socket")
+    assert registration.sentence == (
+        "the host at vsock:2:8889 is too old for this Guestlink: it has no socket; upgrade guestlink-host there"
+    )
     registration.accepted()
     assert registration.sentence == "registered with the host at vsock:2:8889"
     assert registration.registered
@@ -69,6 +73,7 @@ _EVENTS = {
     "attempt": lambda r: r.attempt("t"),
     "unreachable": lambda r: r.unreachable("u"),
     "rejected": lambda r: r.rejected("r"),
+    "too old": lambda r: r.host_too_old("o"),
     "accepted": lambda r: r.accepted(),
     "lost": lambda r: r.lost("l"),
 }
