@@ -20,6 +20,8 @@ from support.needs import need
 from support.stage import LIMIT, Stage
 
 NAME = "demo"
+REMOVAL = 5.0
+"""Seconds for the command `remove`, with the start of its process on a busy machine; it needs 0.5."""
 PROGRAM = [sys.executable, "-m", "guestlink_host"]
 SIZE = 3 * 1024 * 1024 + 17
 
@@ -184,6 +186,31 @@ def test_a_container_that_is_forgotten_is_unmounted() -> None:
         assert os.path.ismount(folder)
         rig.host("remove", NAME)
         assert not folder.exists()
+        wait_until_sshfs_ended(rig)
+
+
+def test_a_container_whose_files_do_not_answer_is_forgotten_in_a_second() -> None:
+    need("sshfs", "fusermount3", packages="sshfs fuse3 openssh-sftp-server")
+    if not os.path.exists("/dev/fuse"):
+        pytest.skip("this machine has no FUSE")
+    with files_stage() as rig:
+        folder = Path(rig.host("files", NAME).stdout.strip())
+        servers = [
+            process
+            for process in psutil.Process(rig.processes["garcon"].pid).children()
+            if "sftp-server" in process.cmdline()[0]
+        ]
+        assert servers
+        for server in servers:
+            server.suspend()
+        try:
+            began = time.monotonic()
+            rig.host("remove", NAME)
+            assert time.monotonic() - began < REMOVAL
+        finally:
+            for server in servers:
+                server.resume()
+        assert str(folder) not in Path("/proc/self/mounts").read_text()
         wait_until_sshfs_ended(rig)
 
 

@@ -70,11 +70,15 @@ class Parking:
 
     async def close(self) -> None:
         """Close the parked connections, and end those that the host uses."""
+        self._close_parked()  # First, because what the host sends now would start a task.
         await self._tasks.close()
-        for connection in self._parked:
+        self._close_parked()
+
+    def _close_parked(self) -> None:
+        while self._parked:
+            connection = self._parked.pop()
             asyncio.get_running_loop().remove_reader(connection)
             connection.close()
-        self._parked.clear()
 
     def _readable(self, connection: socket.socket) -> None:
         asyncio.get_running_loop().remove_reader(connection)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import shlex
 import shutil
 from collections.abc import Mapping, Sequence
@@ -56,7 +57,7 @@ def mount(name: str, inside: str, folder: Path, stream: Sequence[str]) -> None:
         )
     )
     done = run_program(["sshfs", f"{name}:{inside}", str(folder), "-o", options], timeout=_TIMEOUT)
-    if done.status != 0 or not os.path.ismount(folder):
+    if done.status != 0 or not _is_mounted(folder):
         if made:
             _remove_empty(folder)
         problem = done.messages[0] if done.messages else f"sshfs exited with {done.status}"
@@ -108,13 +109,16 @@ def _command(name: str, folder: Path, *switches: str) -> str:
 
 
 def _is_mounted(folder: Path) -> bool:
-    try:
-        folder.lstat()
-    except FileNotFoundError:
-        return False
-    except OSError:
-        return True  # A mount whose sshfs has died fails like this.
-    return os.path.ismount(folder)
+    """Whether something is mounted at a folder, by the kernel's list. A look at the folder itself would ask the
+    container, which may never answer."""
+    place = os.path.join(os.path.realpath(folder.parent), folder.name)
+    with open("/proc/self/mountinfo", encoding="utf-8", errors="surrogateescape") as stream:
+        return any(_unescaped(line.split(" ")[4]) == place for line in stream)
+
+
+def _unescaped(field: str) -> str:
+    """A field of proc_pid_mountinfo(5), in which white space and backslashes are octal numbers."""
+    return re.sub(r"\\([0-7]{3})", lambda found: chr(int(found[1], 8)), field)
 
 
 def _need(program: str, package: str) -> None:
