@@ -298,6 +298,13 @@ def test_a_container_cannot_enter_the_old_directory_any_more(desk: Desk) -> None
     assert status.st_uid == DESKTOP
 
 
+async def test_none_of_its_sockets_can_be_named_as_a_garcon_to_call(host: Host) -> None:
+    guest = await host.add()
+    for path in (guest.directory / "calls.sock", f"{guest.directory}/../x/y.sock"):
+        with pytest.raises(GuestlinkError, match="are this host's own"):
+            await host.ask("add", name="other", garcon=f"unix:{path}")
+
+
 # -- parked connections -------------------------------------------------------------------------------------------
 
 

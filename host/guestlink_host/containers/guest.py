@@ -139,6 +139,8 @@ class Guest:
 
     def found_outdated(self) -> None:
         """A garcon has tried to listen in the mounted directory, or has registered and parks no connection."""
+        if self.reachable:
+            return
         self.outdated += 1
         if self.outdated == 1:
             name = self.container.name

@@ -24,6 +24,8 @@ _BACKLOG = 64
 """Connections that wait for accept(2); a further one waits in connect(2), in the container."""
 _PAUSE = 0.02
 """Seconds between two accepts, so that no container keeps the daemon busy with them."""
+_FAILURE_PAUSE = 10.0
+"""Seconds after a failed accept: mostly too many descriptors are open, and others close some."""
 _OLD_PAUSE = 5.0
 """The same for the socket where only an old garcon connects."""
 
@@ -89,8 +91,13 @@ class ParkingSockets:
     async def _accept(self, listener: socket.socket, use: Callable[[socket.socket], None], pause: float) -> None:
         loop = asyncio.get_running_loop()
         while True:
-            with contextlib.suppress(OSError):  # Mostly too many open descriptors; the next attempt is soon.
-                use((await loop.sock_accept(listener))[0])
+            try:
+                connection, _ = await loop.sock_accept(listener)
+            except OSError as error:
+                _log.warning("cannot accept parked connections: %s", reason(error))
+                await asyncio.sleep(_FAILURE_PAUSE)
+                continue
+            use(connection)
             await asyncio.sleep(pause)
 
     async def _hand_over(self, listener: socket.socket) -> None:
@@ -100,7 +107,7 @@ class ParkingSockets:
                 asker, _ = await loop.sock_accept(listener)
             except OSError as error:
                 _log.warning("cannot hand over connections for SFTP: %s", reason(error))
-                await asyncio.sleep(_PAUSE)
+                await asyncio.sleep(_FAILURE_PAUSE)
                 continue
             self._tasks.start(self._answer(asker), name="hand over a connection")
 

@@ -63,7 +63,7 @@ def _add(arguments: argparse.Namespace) -> int:
 
 async def _serve_add(parts: HostParts, name: str, **addresses: str) -> dict[str, Any]:
     given = {key: address for key, address in addresses.items() if address}
-    check_addresses(given)
+    check_addresses(given, parts.containers.directories)
     return describe(parts, await parts.services.add(name, **given))
 
 

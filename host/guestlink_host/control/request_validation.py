@@ -9,6 +9,7 @@ from __future__ import annotations
 import ipaddress
 import os
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import TypeGuard
 
 from guestlink.address import TcpAddress, UnixAddress, VsockAddress, parse_address
@@ -118,10 +119,11 @@ def files(key: str, value: object) -> list[str]:
     return paths
 
 
-def check_addresses(texts: dict[str, str]) -> None:
+def check_addresses(texts: dict[str, str], own: Path) -> None:
     """Check the addresses of ``add`` before anything is stored.
 
     :param texts: any of ``listen``, ``garcon`` and ``ip``.
+    :param own: the directory with the containers' directories.
     :raises GuestlinkError: an address is wrong.
     """
     listening = parse_address(texts["listen"]) if "listen" in texts else None
@@ -134,6 +136,11 @@ def check_addresses(texts: dict[str, str]) -> None:
         raise GuestlinkError(
             "a container's garcon does not listen on TCP",
             hint="leave --garcon out: garcon opens the connections to the address of --listen",
+        )
+    if isinstance(garcon, UnixAddress) and Path(os.path.normpath(garcon.path)).is_relative_to(own):
+        raise GuestlinkError(
+            f"the sockets below {own} are this host's own",
+            hint="leave --garcon out: the container's garcon parks connections in the mounted directory",
         )
     if isinstance(listening, TcpAddress) and listening.port == 0:
         raise GuestlinkError("the listening address needs a port", hint="write tcp:HOST:PORT")

@@ -16,10 +16,10 @@ from garcon.host.garcon_server import GarconServer
 from garcon.host.host_calls import calls_parked_with_proof
 from garcon.host.host_dialer import host_dialer
 from garcon.host.sftp import SftpStream
-from guestlink.address import VSOCK_ANY_PORT, VsockAddress
+from guestlink.address import VSOCK_ANY_PORT, UnixAddress, VsockAddress
 from guestlink.errors import GuestlinkError
 from guestlink.pb import container_host_pb2
-from guestlink.rpc import CallFailed
+from guestlink.rpc import GARCON, CallFailed, RpcServer
 from guestlink.sockets import PeerPolicy
 from guestlink.vsock_bridge import Bridge
 from guestlink_host.containers import garcon_link
@@ -590,6 +590,43 @@ async def test_a_container_on_tcp(host: Host) -> None:
         await dialer.close()
         await calls.close()
         await server.close()
+
+
+async def test_a_garcon_that_listens_at_a_socket_of_its_own_is_called_there(host: Host) -> None:
+    address = UnixAddress(str(host.root / "garcon.sock"))
+    guest = await host.add(garcon=str(address))
+    guest.sftp_port = 1
+    garcon = RpcServer(GARCON, guest)
+    garcon.bind(address)
+    await garcon.start()
+    try:
+        await guest.call("ContainerReady", garcon_port=1, sftp_port=1)
+        await host.until(lambda: host._reachable("demo"))
+        await host.ask("launch", name="demo", id="x", files=[])
+        assert guest.calls[-1][0] == "launch_application"
+        assert await host.ask("sftp_endpoint", name="demo") == {"address": f"unix:{host.root}/sftp.sock"}
+        place = await host.ask("shell_endpoint", name="demo")
+        assert place == {"address": f"unix:{guest.directory}/vsh-{{port}}.sock", "uid": os.getuid()}
+    finally:
+        await garcon.stop(0)
+
+
+async def test_a_link_in_the_place_of_such_a_socket_leads_nowhere(host: Host) -> None:
+    """A container must not make the host connect to the host's own sockets."""
+    guest = await host.add(garcon=f"unix:{host.root}/garcon.sock")
+    with socket.socket(socket.AF_UNIX) as precious:
+        precious.bind(str(host.root / "precious.sock"))
+        precious.listen()
+        precious.settimeout(0.5)
+        (host.root / "garcon.sock").symlink_to(host.root / "precious.sock")
+        await guest.call("ContainerReady", garcon_port=1)
+
+        async def troubled() -> bool:
+            return "socket" in (await host.entry())["state"]
+
+        await host.until(troubled)
+        with pytest.raises(TimeoutError):
+            precious.accept()
 
 
 async def test_a_virtual_machines_garcon_is_reached_through_a_private_bridge(
