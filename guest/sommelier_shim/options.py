@@ -49,7 +49,13 @@ def _patterns(text: str) -> tuple[str, ...]:
     return tuple(word for word in text.replace(",", " ").split() if word)
 
 
-SOCKET = Setting("socket", "", "wayland-0", str, "name of the socket for clients, in XDG_RUNTIME_DIR")
+def _socket_name(text: str) -> str:
+    if os.path.basename(text) in ("", ".", ".."):
+        raise ValueError("use a name such as wayland-0, or an absolute path")
+    return text
+
+
+SOCKET = Setting("socket", "", "wayland-0", _socket_name, "name of the socket for clients, in XDG_RUNTIME_DIR")
 DISPLAY = Setting("display", "SOMMELIER_DISPLAY", "", str, "the host's compositor: a path, or a name")
 SCALE = Setting(
     "scale",

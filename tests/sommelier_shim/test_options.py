@@ -52,6 +52,9 @@ def test_unknown_switches_are_reported_and_passed_over() -> None:
 @pytest.mark.parametrize(
     ("words", "said"),
     [
+        (["--socket="], "socket cannot be ''"),
+        (["--socket=a/"], "socket cannot be 'a/'"),
+        (["--socket=/tmp/.."], "socket cannot be '/tmp/..'"),
         (["--scale=big"], "scale cannot be 'big'"),
         (["--scale=11"], "scale cannot be '11'"),
         (["--scale=0.05"], "scale cannot be '0.05'"),
