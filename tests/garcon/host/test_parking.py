@@ -142,7 +142,7 @@ async def test_garcon_listens_nowhere_and_names_a_host_that_is_too_old(tmp_path:
     directory = tmp_path / "mounted"
     directory.mkdir()
     server = GarconServer([], tmp_path)
-    stream = SftpStream("/bin/true", 1, str(tmp_path / "token"), {})
+    stream = SftpStream("/bin/true", 1, {})
     calls = calls_parked_at(server, stream, UnixAddress(str(directory / "listener.sock")))
     hosts = [Host(directory / "calls.sock"), Host(directory / "sftp.sock")]
     try:
