@@ -136,6 +136,9 @@ class Guest:
         self.registered = False
         self.pending = 0
         self._replace_link(None)
+        # Who has parked these may know a token that is worthless soon; a garcon that runs parks new ones.
+        self.calls.close()
+        self.sftp.close()
 
     def found_outdated(self) -> None:
         """A garcon has tried to listen in the mounted directory, or has registered and parks no connection."""
@@ -185,7 +188,7 @@ class Guest:
         if peer.uid is not None:
             return {"address": f"unix:{self._directory}/{socket_directory.VSH}", "uid": peer.uid}
         if peer.cid is not None:
-            proof = {"token": self.container.token} if isinstance(link.way, ParkedConnections) else {}
+            proof = {"token": self.container.token} if self.container.listen else {}
             return {"address": f"vsock:any:{VSOCK_ANY_PORT}", "cid": peer.cid} | proof
         listening = parse_address(self.container.listen) if self.container.listen else None
         if not isinstance(listening, TcpAddress):

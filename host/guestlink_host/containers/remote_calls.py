@@ -43,6 +43,8 @@ class RemoteCalls:
         except HandshakeFailed as error:
             advice = f"; {error.hint}" if error.hint else ""
             raise GuestlinkError(f"refused a connection for {container.name}: {error.message}{advice}") from error
+        if self._guest.container.token != container.token:
+            raise GuestlinkError(f"refused a connection for {container.name}: its token has just been replaced")
         parked = parking.get(handshake.purpose or Purpose.LISTENER)
         if parked is not None:
             parked.park(connection.dup())
