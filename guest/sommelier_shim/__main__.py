@@ -64,6 +64,8 @@ def _main(argv: list[str]) -> int:
     setup_logging("sommelier", asked.config[options.LOG_LEVEL])
     for warning in asked.warnings:
         _log.warning("%s", warning)
+    if asked.x11:
+        return _serve_x11(asked)
     if not (asked.parent or asked.program or asked.client_fd >= 0):
         raise GuestlinkError("nothing to do", hint="give a program to run, or --parent to serve a socket")
     raise_descriptor_limit()
@@ -75,6 +77,17 @@ def _main(argv: list[str]) -> int:
         return application.run()
     finally:
         application.close()
+
+
+def _serve_x11(asked: options.Options) -> int:
+    from sommelier_shim.xwayland.x11_proxy import X11Proxy  # imported late: only the X11 unit uses it
+
+    raise_descriptor_limit()
+    proxy = X11Proxy(asked, os.environ)
+    try:
+        return proxy.run()
+    finally:
+        proxy.close()
 
 
 class _Application:

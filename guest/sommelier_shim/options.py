@@ -8,6 +8,7 @@ of the program to run.
 from __future__ import annotations
 
 import os
+import shlex
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -43,6 +44,16 @@ def _densities(text: str) -> tuple[int, ...]:
     if not all(DPI_MIN <= value <= DPI_MAX for value in values):
         raise ValueError(f"use numbers from {DPI_MIN} to {DPI_MAX}")
     return values
+
+
+def _display_number(text: str) -> int:
+    if not text.isdecimal() or int(text) >= 1000:
+        raise ValueError("use a number such as 0")
+    return int(text)
+
+
+def _words(text: str) -> tuple[str, ...]:
+    return tuple(shlex.split(text))
 
 
 def _patterns(text: str) -> tuple[str, ...]:
@@ -133,13 +144,35 @@ IMPLEMENTATION = Setting(
     choice("auto", "guestlink", "native"),
     "proxy that the user units run: auto, guestlink or native (the host's)",
 )
+X_DISPLAY = Setting(
+    "x_display", "", -1, _display_number, "with -X: number of the X display (default: the first free one)"
+)
+X_AUTH = Setting("x_auth", "SOMMELIER_XAUTH_PATH", "", str, "with -X: Xwayland's file of cookies (-auth)")
+X_FONT_PATH = Setting(
+    "x_font_path", "SOMMELIER_XFONT_PATH", "", str, "with -X: Xwayland's directories of fonts (-fp)"
+)
+XWAYLAND_PATH = Setting("xwayland_path", "SOMMELIER_XWAYLAND_PATH", "Xwayland", str, "with -X: the X server")
+XWAYLAND_CMD_PREFIX = Setting[Sequence[str]](
+    "xwayland_cmd_prefix", "SOMMELIER_XWAYLAND_CMD_PREFIX", (), _words, "with -X: words before Xwayland's path"
+)
+XWAYLAND_GL_DRIVER_PATH = Setting(
+    "xwayland_gl_driver_path",
+    "SOMMELIER_XWAYLAND_GL_DRIVER_PATH",
+    "",
+    str,
+    "with -X: LIBGL_DRIVERS_PATH for Xwayland",
+)
+GLAMOR = Setting(
+    "glamor", "SOMMELIER_GLAMOR", False, boolean, "with -X: let Xwayland draw with the GPU (default: in memory)"
+)
 SD_NOTIFY = Setting("sd_notify", "", "", str, "message to send to systemd when the proxy is ready")
 LOG_LEVEL = Setting("log_level", "GUESTLINK_LOG", "info", str, "debug, info, warning or error")
 
 SCHEMA: tuple[Setting[Any], ...] = (
     SOCKET, DISPLAY, SCALE, DPI, DIRECT_SCALE, STABLE_SCALING, ACCELERATORS, WINDOWED_ACCELERATORS,
     VM_IDENTIFIER, TOKEN_FILE, CONTAINER, TITLE_PREFIX, CLIPBOARD, ALLOW, DENY, SECURITY_CONTEXT, WAYLAND_SOCKET,
-    TRACE, PUBLISH, SD_NOTIFY, LOG_LEVEL, IMPLEMENTATION,
+    TRACE, PUBLISH, SD_NOTIFY, LOG_LEVEL, IMPLEMENTATION, X_DISPLAY, X_AUTH, X_FONT_PATH, XWAYLAND_PATH,
+    XWAYLAND_CMD_PREFIX, XWAYLAND_GL_DRIVER_PATH, GLAMOR,
 )  # fmt: skip
 
 _OWN_WORK: tuple[Setting[Any], ...] = (
@@ -148,17 +181,16 @@ _OWN_WORK: tuple[Setting[Any], ...] = (
 )  # fmt: skip
 """Settings besides the display that only a proxy obeys."""
 
-_FLAGS = ("direct_scale", "stable_scaling", "wayland_socket")
-_PLAIN = ("parent", "noop_driver", "help", "version")
+_FLAGS = ("direct_scale", "stable_scaling", "wayland_socket", "glamor")
+_PLAIN = ("parent", "noop_driver", "help", "version", "x", "no_exit_with_child")
 _DESCRIPTORS = ("client_fd", "listen_fd", "lifeline_fd")
 _OF_OTHERS = frozenset(
     "allow_xwayland_emulate_screen_pos_size application_id application_id_x11_property dark_frame_color "
     "data_driver drm_device enable_linux_dmabuf enable_x11_move_windows enable_xshape explicit_fence "
-    "force_drm_device frame_color fullscreen_mode glamor ignore_stateless_toplevel_configure master "
-    "no_clipboard_manager no_exit_with_child no_support_damage_buffer only_client_can_exit_fullscreen "
-    "peer_cmd_prefix peer_pid print_enabled_features quirks_config shm_driver stats_log stats_summary "
-    "stats_timer timing_filename trace_filename trace_system viewport_resize virtwl_device x_auth x_font_path "
-    "xwayland_cmd_prefix xwayland_gl_driver_path xwayland_path".split()
+    "force_drm_device frame_color fullscreen_mode ignore_stateless_toplevel_configure master "
+    "no_clipboard_manager no_support_damage_buffer only_client_can_exit_fullscreen peer_cmd_prefix peer_pid "
+    "print_enabled_features quirks_config shm_driver stats_log stats_summary stats_timer timing_filename "
+    "trace_filename trace_system viewport_resize virtwl_device".split()
 )
 """Switches of ChromeOS's sommelier that have no effect here: they concern X11, GPU memory, one process per client,
 or older versions."""
@@ -169,6 +201,8 @@ class Options(NamedTuple):
     """The parsed command line with all settings.
 
     :ivar parent: whether to serve a socket (``--parent``).
+    :ivar x11: whether to serve an X display (``-X``).
+    :ivar exits_with_program: whether the X display ends with the program.
     :ivar program: command line of the program to run with the proxy as its display, or ().
     :ivar client_fd: descriptor of a connected client to serve, or -1.
     :ivar listen_fd: descriptor of a listening socket to serve instead of ``--socket``, or -1.
@@ -179,6 +213,8 @@ class Options(NamedTuple):
 
     config: Config
     parent: bool
+    x11: bool
+    exits_with_program: bool
     program: tuple[str, ...]
     client_fd: int
     listen_fd: int
@@ -223,10 +259,6 @@ def parse(argv: Sequence[str], environ: Mapping[str, str] = os.environ) -> Optio
             if not equals:
                 raise GuestlinkError(f"{word} needs a value", hint=f"write {word}=VALUE")
             switches[name] = _LEVELS.get(value, value) if name == "log_level" else value
-        elif name in ("x", "x_display"):
-            raise GuestlinkError(
-                "X11 applications are not supported yet", hint="start the proxy without -X and --x-display"
-            )
         elif name == "virtgpu_channel":
             raise GuestlinkError(
                 "the virtio-gpu channel is not supported yet", hint="name the host's socket with --display"
@@ -245,8 +277,9 @@ def parse(argv: Sequence[str], environ: Mapping[str, str] = os.environ) -> Optio
         switches=switches,
     )
     return Options(
-        config, "parent" in plain, tuple(rest), **descriptors, for_container=for_container, help="help" in plain,
-        version="version" in plain, warnings=(*warnings, *config.warnings),
+        config, "parent" in plain, "x" in plain or config[X_DISPLAY] >= 0, "no_exit_with_child" not in plain,
+        tuple(rest), **descriptors, for_container=for_container, help="help" in plain, version="version" in plain,
+        warnings=(*warnings, *config.warnings),
     )  # fmt: skip
 
 

@@ -85,6 +85,7 @@ def plan(
     environ: Mapping[str, str],
     *,
     native_there: bool,
+    xwayland_there: bool = False,
     render_node: bool = False,
     token: str = "",
 ) -> UnitCommand:
@@ -96,7 +97,8 @@ def plan(
     :param render_node: whether the container has a GPU node.
     :param token: the container's token, or "".
     :raises ConfigError: ``implementation = native``, and the host's proxy does not exist.
-    :raises GuestlinkError: the unit is for X11, and the host's proxy is not used.
+    :param xwayland_there: whether the X server that ours starts is installed.
+    :raises GuestlinkError: the unit is for X11, and nothing here can show X11 programs.
     """
     implementation = config[options.IMPLEMENTATION]
     if implementation == "native" and not native_there:
@@ -106,11 +108,7 @@ def plan(
         )
     if implementation == "guestlink" or not native_there:
         if kind == "x":
-            raise GuestlinkError(
-                "Guestlink's sommelier cannot show X11 programs yet; "
-                "only the host's own sommelier can, and that one is not in use",
-                hint="run programs with Wayland, or set implementation = auto where the host has a proxy",
-            )
+            return _own_x11(instance, config, environ, native_there=native_there, xwayland_there=xwayland_there)
         argv = ["--parent", f"--socket=wayland-{instance}", f"--publish={environ.get('WAYLAND_DISPLAY_VAR', '')}"]
         if not config[options.DISPLAY]:
             argv.append(f"--display={options.MOUNTED_SOCKET}")  # the proxy waits until the socket appears
@@ -135,6 +133,34 @@ def plan(
     return UnitCommand(True, [*argv, "/bin/sh", "-c", _X11_IS_UP], additions)
 
 
+def _own_x11(
+    instance: int, config: Config, environ: Mapping[str, str], *, native_there: bool, xwayland_there: bool
+) -> UnitCommand:
+    """The command of the X11 unit with our own proxy.
+
+    :raises GuestlinkError: it can show no X11 programs here.
+    """
+    if native_there:
+        raise GuestlinkError(
+            "Guestlink's sommelier cannot show X11 programs on ChromeOS yet; only the host's own sommelier can",
+            hint="set implementation = auto in the section [sommelier] of guestlink.conf",
+        )
+    if instance:
+        raise GuestlinkError(
+            f"there is no X display {instance}: Guestlink's sommelier has no low density for X11 programs",
+            hint="guestlink-sommelier-x@0.service serves all of them",
+        )
+    if not xwayland_there:
+        raise GuestlinkError(
+            f"X11 programs need the X server {config[options.XWAYLAND_PATH]}, which is not installed",
+            hint="install the package xwayland (Fedora: xorg-x11-server-Xwayland, Arch: xorg-xwayland)",
+        )
+    argv = ["-X", f"--publish={environ.get('DISPLAY_VAR', '')}"]
+    if not config[options.DISPLAY]:
+        argv.append(f"--display={options.MOUNTED_SOCKET}")
+    return UnitCommand(False, argv, {})
+
+
 def _main(argv: list[str]) -> int:
     mode = argv[0] if argv[:1] in (["--check"], ["--needed"]) else ""
     words = argv[1:] if mode else argv
@@ -153,6 +179,7 @@ def _main(argv: list[str]) -> int:
         config,
         os.environ,
         native_there=os.access(NATIVE, os.X_OK),
+        xwayland_there=_is_program(config[options.XWAYLAND_PATH]),
         render_node=_is_character_device(_RENDER_NODE),
         token=token,
     )
@@ -211,6 +238,11 @@ def _stop_watchdog() -> None:
     NotifySocket(keeps_variable=True).send("WATCHDOG_USEC=0")
     for name in ("WATCHDOG_USEC", "WATCHDOG_PID"):
         os.environ.pop(name, None)
+
+
+def _is_program(name: str) -> bool:
+    directories = [""] if "/" in name else os.environ.get("PATH", os.defpath).split(":")
+    return any(os.access(os.path.join(directory, name), os.X_OK) for directory in directories)
 
 
 def _is_character_device(path: str) -> bool:

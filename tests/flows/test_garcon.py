@@ -302,7 +302,7 @@ async def test_a_program_that_fails_right_after_its_start_is_not_called_launched
     assert reasons == {
         "fails": "sh ended with status 3 right after its start",
         "dies": "sh was killed by SIGSEGV right after its start",
-        "x11": "xterm needs X11, and this container has no X server: Guestlink shows Wayland programs",
+        "x11": "xterm needs X11, and this container has no X server: install the package xwayland in it",
         "ends": "",
         "goes-on": "",
     }

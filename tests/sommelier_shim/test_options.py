@@ -61,7 +61,7 @@ def test_unknown_switches_are_reported_and_passed_over() -> None:
         (["--dpi=96,1"], "dpi cannot be '96,1'"),
         (["--scale"], "--scale needs a value"),
         (["--clipboard=maybe"], "clipboard cannot be 'maybe'"),
-        (["-X"], "X11 applications are not supported yet"),
+        (["--x-display=first"], "x_display cannot be 'first'"),
         (["--virtgpu-channel"], "virtio-gpu channel is not supported"),
         (["--client-fd=x"], "--client-fd cannot be 'x'"),
     ],

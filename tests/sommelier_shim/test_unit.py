@@ -65,8 +65,15 @@ def test_the_hosts_own_proxy_serves_x11() -> None:
 
 def test_ours_runs_beside_the_hosts_own_when_it_is_set() -> None:
     assert not plan("wayland", 0, _config(implementation="guestlink"), UNIT, native_there=True).native
-    with pytest.raises(GuestlinkError, match="X11"):
-        plan("x", 0, _config(implementation="guestlink"), UNIT, native_there=True)
+    with pytest.raises(GuestlinkError, match="X11 programs on ChromeOS"):
+        plan("x", 0, _config(implementation="guestlink"), UNIT, native_there=True, xwayland_there=True)
+
+
+def test_ours_serves_one_x_display_where_xwayland_is() -> None:
+    decided = plan("x", 0, _config(), UNIT | {"DISPLAY_VAR": "DISPLAY"}, native_there=False, xwayland_there=True)
+    assert decided.argv == ["-X", "--publish=DISPLAY", "--display=/dev/.guestlink/wayland-0"]
+    with pytest.raises(GuestlinkError, match="no low density"):
+        plan("x", 1, _config(), UNIT, native_there=False, xwayland_there=True)
 
 
 def test_keys_are_kept_for_chromeos_alone_and_the_setting_wins() -> None:
@@ -111,10 +118,13 @@ def test_the_hosts_program_is_executed_and_systemd_expects_no_signs_of_life_of_i
     assert done.stdout.rstrip().endswith("none")
 
 
-def test_x11_without_the_hosts_program_is_a_sentence(tmp_path: Path) -> None:
-    done = _run(tmp_path, "--check", "x", "0", native=str(tmp_path / "missing"))
+def test_x11_without_an_x_server_is_a_sentence(tmp_path: Path) -> None:
+    missing = str(tmp_path / "missing")
+    done = _run(tmp_path, "--check", "x", "0", native=missing, SOMMELIER_XWAYLAND_PATH=missing)
     assert done.returncode == 1
-    assert done.stderr.startswith("sommelier-unit: Guestlink's sommelier cannot show X11 programs yet")
+    assert done.stderr.startswith(
+        f"sommelier-unit: X11 programs need the X server {missing}, which is not installed"
+    )
 
 
 def test_the_setting_is_read_from_the_users_file(tmp_path: Path) -> None:

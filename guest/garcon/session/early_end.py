@@ -69,7 +69,7 @@ def why_ended(
     has_x11, misses_display = environ.get("DISPLAY"), any(map(_NO_DISPLAY.search, said))
     no_display = not environ.get("WAYLAND_DISPLAY") or (misses_display and not _answers(environ))
     if not has_x11 and (needs_x11(_behind_env(argv, environ)) or (misses_display and not no_display)):
-        return f"{program} needs X11, and this container has no X server: Guestlink shows Wayland programs"
+        return f"{program} needs X11, and this container has no X server: install the package xwayland in it"
     killed = f"was killed by {signal_name(-status)}"
     sentence = f"{program} {killed if status < 0 else f'ended with status {status}'} right after its start"
     if not has_x11 and no_display:

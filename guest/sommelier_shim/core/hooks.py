@@ -164,16 +164,19 @@ class Hooks(MessageHooks):
         super().__init__()
         self.at_start: list[Callable[[Relay], None]] = []
         self.own_handlers: dict[str, dict[str, Hook]] = {}
+        self.descriptor_takers: set[tuple[str, str]] = set()
         self.at_bind: dict[str, list[Callable[[Flow, int, int, int], None]]] = {}
         self.at_own_global: dict[str, Callable[[Flow, int, int], None]] = {}
         self.at_own_removal: list[Callable[[Flow, int], bytes]] = []
         self.at_outputs_moved: list[Callable[[Relay], None]] = []
         self.checks: list[Callable[[MessageHooks], None]] = []
 
-    def on_own_event(self, interface: str, name: str, handler: Hook) -> None:
+    def on_own_event(self, interface: str, name: str, handler: Hook, *, takes_descriptors: bool = False) -> None:
         """Call a handler for an event of the proxy's own objects; the relay drops their other events. The handler
         gets the host id, and returns events for the client, with client ids.
 
+        :param takes_descriptors: whether the handler takes the event's descriptors out of ``flow.received``; else
+            the relay closes them.
         :raises KeyError: the tables do not have the event.
         :raises ValueError: the event has a handler.
         """
@@ -182,6 +185,8 @@ class Hooks(MessageHooks):
         if name in handlers:
             raise ValueError(f"{interface}.{name} of the proxy's own objects has a handler")
         handlers[name] = handler
+        if takes_descriptors:
+            self.descriptor_takers.add((interface, name))
 
     def on_own_global(self, interface: str, function: Callable[[Flow, int, int], None]) -> None:
         """Call a function when the proxy's own registry receives a global: with the flow of events, the global's

@@ -72,6 +72,13 @@ class TranslatingRelay(Relay):
         self._own.discard(host_id)
         self.events.objects.put(host_id, self.routes.dropped(interface))
 
+    def adopt(self, host_id: int, interface: str) -> None:
+        """Take an object that the host creates in an event of an object of the proxy's own.
+
+        :raises WireError: the id is invalid.
+        """
+        self._add_event_object(host_id, self.routes.own_entries(interface))
+
     def add(self, object_id: int, requests: Entries, events: Entries) -> int:
         """See :meth:`Relay.add`."""
         self._check_new(object_id)
@@ -182,7 +189,11 @@ class TranslatingRoutes(Routes):
         handlers: Mapping[str, Hook] = self.hooks.own_handlers.get(interface, {})
         return self.variant(
             "own", interface, interface_layout(interface).events,
-            lambda message: _own_entry(message, handlers.get(message.name)),
+            lambda message: _own_entry(
+                message,
+                handlers.get(message.name),
+                takes_descriptors=(interface, message.name) in self.hooks.descriptor_takers,
+            ),
         )  # fmt: skip
 
     def _entry(self, layout: MessageLayout, hooks: Iterable[Hook], *, is_request: bool) -> Entry:
@@ -227,11 +238,14 @@ class TranslatingRoutes(Routes):
         return translate
 
 
-def _own_entry(layout: MessageLayout, handler: Hook | None) -> Hook:
+def _own_entry(layout: MessageLayout, handler: Hook | None, *, takes_descriptors: bool) -> Hook:
     def take(flow: Flow, object_id: int, at: int, stop: int) -> Buffer:
         if stop - at < layout.min_size:
             raise WireError(f"{layout.name} of object {object_id} is too short", IMPLEMENTATION)
-        flow.drop_descriptors(layout.descriptors, object_id, layout.name)
+        if not takes_descriptors:
+            flow.drop_descriptors(layout.descriptors, object_id, layout.name)
+        elif len(flow.received) < layout.descriptors:
+            raise WireError(f"{layout.name} of object {object_id} came without its file descriptor", IMPLEMENTATION)
         return (handler(flow, object_id, at, stop) or b"") if handler is not None else b""
 
     return take

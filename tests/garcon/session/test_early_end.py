@@ -89,7 +89,7 @@ PRINTED = [
 @pytest.mark.parametrize("line", PRINTED, ids=range(len(PRINTED)))
 def test_what_programs_print_without_an_x_server_is_known(wayland: dict[str, str], line: str) -> None:
     said = why_ended(["/usr/bin/python3", "x.py"], 1, wayland, "u", ["starting", line, "Aborted"])
-    assert said == "python3 needs X11, and this container has no X server: Guestlink shows Wayland programs"
+    assert said == "python3 needs X11, and this container has no X server: install the package xwayland in it"
     assert "needs X11" not in why_ended(["/bin/a"], 1, {**wayland, "DISPLAY": ":0"}, "u", [line])
 
 

@@ -50,6 +50,11 @@ from sommelier_shim.xwayland.x11.messages import (
     MapWindow,
     PropertyNotify,
     PropMode,
+    RandRGetMonitors,
+    RandRGetMonitorsReply,
+    RandRNotifyMask,
+    RandRScreenChangeNotify,
+    RandRSelectInput,
     ReparentNotify,
     SendEvent,
     SetInputFocus,
@@ -79,15 +84,16 @@ class WindowManager:
     """Manages the windows of one X server.
 
     :param x: the connection to the server.
+    :ivar atoms: the server's atoms.
     :ivar actions: what the Wayland side has to do, in this order; the caller empties the list.
     """
 
     def __init__(self, x: X11Connection) -> None:
         self.actions: list[Action] = []
         self._x = x
-        self._atoms = Atoms()
+        self.atoms = Atoms()
         self._root: RootWindow | None = None
-        self._areas: Sequence[Rectangle] = (Rectangle(0, 0, 1024, 768),)
+        self._areas: tuple[Rectangle, ...] = (Rectangle(0, 0, 1024, 768),)
         self._windows: dict[int, Window] = {}
         self._by_surface: dict[int, Window] = {}
         self._by_serial: dict[int, int] = {}
@@ -96,6 +102,16 @@ class WindowManager:
         self._focused: int | None = None
         self._replies: dict[int, Callable[[Message], None]] = {}
         self._take_over = 0
+
+    @property
+    def is_ready(self) -> bool:
+        """Whether it has begun to manage windows."""
+        return self._root is not None
+
+    @property
+    def root(self) -> int:
+        """The root window; 0 before it is ready."""
+        return self._root.number if self._root is not None else 0
 
     # -- the X server --------------------------------------------------------------------------------------------
 
@@ -123,11 +139,14 @@ class WindowManager:
     def _learn(self, name: str) -> Callable[[Message], None]:
         def learn(reply: Message) -> None:
             if isinstance(reply, InternAtomReply):
-                self._atoms.add(name, reply.atom)
-            if self._root is None and self._atoms.are_known and self._x.setup is not None:
-                self._root = RootWindow(self._x, self._atoms, self._x.setup.roots[0].root)
+                self.atoms.add(name, reply.atom)
+            if self._root is None and self.atoms.are_known and self._x.setup is not None:
+                self._root = RootWindow(self._x, self.atoms, self._x.setup.roots[0].root)
                 self._take_over = self._root.manage()
                 self._root.set_area(self._desktop())
+                if self._x.has("RANDR"):
+                    self._x.request(RandRSelectInput(self._root.number, RandRNotifyMask.SCREEN_CHANGE))
+                    self._look_at_outputs(self._root)
 
         return learn
 
@@ -160,18 +179,19 @@ class WindowManager:
                 self._configured(window, event)
             case PropertyNotify() if (window := self._windows.get(event.window)) is not None:
                 # A program that wants another state after it is mapped sends a message (EWMH, _NET_WM_STATE).
-                if (name := self._atoms.name(event.atom)) in READ and name != "_NET_WM_STATE":
+                if (name := self.atoms.name(event.atom)) in READ and name != "_NET_WM_STATE":
                     self._read(window, (name,), self._changed)
             case ClientMessage():
                 self._message(event)
+            case RandRScreenChangeNotify():
+                self._look_at_outputs(root)
             case _:
                 pass
 
     def _created(self, number: int, place: Rectangle, *, is_override_redirect: bool) -> None:
         if len(self._windows) < WINDOW_LIMIT and not self._is_ours(number):
             self._windows[number] = Window(number, place, is_override_redirect=is_override_redirect)
-            mask = EventMask.PROPERTY_CHANGE | EventMask.FOCUS_CHANGE
-            self._x.request(ChangeWindowAttributes(number, {"event_mask": mask}))
+            self._x.request(ChangeWindowAttributes(number, {"event_mask": EventMask.PROPERTY_CHANGE}))
 
     def _is_ours(self, number: int) -> bool:
         setup = self._x.setup
@@ -191,8 +211,8 @@ class WindowManager:
         def keep(name: str) -> Callable[[Message], None]:
             def found(reply: Message) -> None:
                 if isinstance(reply, GetPropertyReply) and self._windows.get(window.number) is window:
-                    value = Property(self._atoms.name(reply.type), reply.format, reply.value)
-                    atoms = frozenset(map(self._atoms.name, value.numbers("ATOM")))
+                    value = Property(self.atoms.name(reply.type), reply.format, reply.value)
+                    atoms = frozenset(map(self.atoms.name, value.numbers("ATOM")))
                     window.set_property(name, value, atoms)
                     left.discard(name)
                     if not left:
@@ -201,7 +221,7 @@ class WindowManager:
             return found
 
         for name in names:
-            self._ask(GetProperty(False, window.number, self._atoms[name], 0, 0, PROPERTY_WORDS), keep(name))
+            self._ask(GetProperty(False, window.number, self.atoms[name], 0, 0, PROPERTY_WORDS), keep(name))
 
     def _changed(self, window: Window) -> None:
         if window.role == "toplevel" and window.shown != (shown := self._toplevel(window)):
@@ -223,7 +243,7 @@ class WindowManager:
 
     def _map(self, window: Window) -> None:
         """Let the server map a managed window; its surface comes then."""
-        names = set(map(self._atoms.name, window.wanted_states))
+        names = set(map(self.atoms.name, window.wanted_states))
         window.states = {state for state, atom in STATES.items() if atom in names and state != "focused"}
         self._place(window)
         self._set_wm_state(window, _NORMAL)
@@ -341,11 +361,16 @@ class WindowManager:
 
     # -- geometry ------------------------------------------------------------------------------------------------
 
-    def outputs_changed(self, areas: Sequence[Rectangle]) -> None:
-        """Take the places and sizes of the outputs, in X's units; the first one gets new windows."""
-        self._areas = tuple(areas) or self._areas
-        if self._root is not None:
-            self._root.set_area(self._desktop())
+    def _look_at_outputs(self, root: RootWindow) -> None:
+        """Ask the server for the places of its outputs."""
+
+        def found(reply: Message) -> None:
+            if isinstance(reply, RandRGetMonitorsReply) and reply.monitors:
+                by_rank = sorted(reply.monitors, key=lambda monitor: not monitor.primary)
+                self._areas = tuple(Rectangle(one.x, one.y, one.width, one.height) for one in by_rank)
+                root.set_area(self._desktop())
+
+        self._ask(RandRGetMonitors(root.number, True), found)
 
     def _desktop(self) -> Rectangle:
         left, top = min(area.x for area in self._areas), min(area.y for area in self._areas)
@@ -468,7 +493,7 @@ class WindowManager:
     def _message(self, event: ClientMessage) -> None:
         if event.format != 32:
             return
-        kind, numbers = self._atoms.name(event.type), struct.unpack("<5I", event.data)
+        kind, numbers = self.atoms.name(event.type), struct.unpack("<5I", event.data)
         window = self._windows.get(event.window)
         if window is None:
             return
@@ -503,7 +528,7 @@ class WindowManager:
 
     def _state_message(self, window: Window, numbers: tuple[int, ...]) -> None:
         """Ask the host for states; it answers with a configure event. What the host does not know, we keep."""
-        named = {self._atoms.name(atom) for atom in numbers[1:3]}
+        named = {self.atoms.name(atom) for atom in numbers[1:3]}
         wanted = {state for state, atom in STATES.items() if atom in named} - {"focused", "hidden"}
         before = set(window.states)
         if numbers[0] == _ADD:
@@ -531,8 +556,8 @@ class WindowManager:
 
     def _protocol(self, window: Window, name: str) -> None:
         """Send a message of WM_PROTOCOLS (ICCCM §4.2.8)."""
-        data = struct.pack("<5I", self._atoms[name], 0, 0, 0, 0)
-        message = ClientMessage(32, window.number, self._atoms["WM_PROTOCOLS"], data)
+        data = struct.pack("<5I", self.atoms[name], 0, 0, 0, 0)
+        message = ClientMessage(32, window.number, self.atoms["WM_PROTOCOLS"], data)
         self._send(window.number, EventMask.NO_EVENT, message)
 
     def _send(self, window: int, mask: int, event: Message) -> None:
@@ -541,12 +566,12 @@ class WindowManager:
         self._x.request(SendEvent(False, window, mask, packet.ljust(32, b"\0")))
 
     def _set_wm_state(self, window: Window, state: int) -> None:
-        data, atom = struct.pack("<2I", state, 0), self._atoms["WM_STATE"]
+        data, atom = struct.pack("<2I", state, 0), self.atoms["WM_STATE"]
         self._x.request(ChangeProperty(PropMode.REPLACE, window.number, atom, atom, 32, 2, data))
 
     def _write_states(self, window: Window) -> None:
         if self._root is not None:
-            atoms = [self._atoms[atom] for state, atom in STATES.items() if state in window.states]
+            atoms = [self.atoms[atom] for state, atom in STATES.items() if state in window.states]
             self._root.set_numbers("_NET_WM_STATE", "ATOM", atoms, window.number)
 
     def _set_frame(self, window: Window) -> None:

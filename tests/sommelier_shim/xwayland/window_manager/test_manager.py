@@ -146,13 +146,13 @@ def test_xterm_becomes_a_toplevel_with_its_title_and_class(screen: ManagedScreen
 
 
 def test_a_window_without_a_place_of_its_own_is_centered(screen: ManagedScreen, program: XClient) -> None:
-    screen.apply([Rectangle(100, 50, 600, 400)], call=screen.manager.outputs_changed)
     window = _window(program)
     _map(program, screen, window)
-    assert screen.windows()[window].place == Rectangle(300, 200, 200, 100)
+    assert screen.windows()[window].place == Rectangle(300, 250, 200, 100)
     read = _tool(screen, "xwininfo", "-id", hex(window))
     assert "upper-left X:  300" in read
     assert "Border width: 0" in read
+    assert "_NET_WORKAREA(CARDINAL) = 0, 0, 800, 600" in _tool(screen, "xprop", "-root", "_NET_WORKAREA")
 
 
 def test_a_menu_is_a_popup_at_its_place_in_its_window(screen: ManagedScreen, program: XClient) -> None:

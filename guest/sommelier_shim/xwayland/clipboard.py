@@ -1,0 +1,379 @@
+"""The host's clipboard and the selections of X programs: objects on Xwayland's connection, and pipes."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from typing import NamedTuple
+
+from sommelier_shim.core.hooks import Hooks
+from sommelier_shim.core.layouts import event, request
+from sommelier_shim.core.relay import Flow, Relay
+from sommelier_shim.core.translation import TranslatingRelay, translating
+from sommelier_shim.daemon.loop import READABLE, WRITABLE, Loop, Timer
+from sommelier_shim.features.own_globals import OWN_GLOBALS
+from sommelier_shim.xwayland.selections import (
+    PIECE,
+    TYPE_LIMIT,
+    EndTransfer,
+    Offer,
+    Receive,
+    WriteData,
+    XSelection,
+)
+from sommelier_shim.xwayland.window_manager.atoms import Atoms
+from sommelier_shim.xwayland.x11.connection import Error, Event, Ready, Reply, X11Connection
+from sommelier_shim.xwayland.x11.messages import (
+    CreateWindow,
+    EventMask,
+    PropertyNotify,
+    SelectionNotify,
+    SelectionRequest,
+    WindowClass,
+    XFixesSelectionEventMask,
+    XFixesSelectionNotify,
+    XFixesSelectSelectionInput,
+)
+
+TRANSFER_TIME = 30.0
+"""Seconds that a transfer may stand still."""
+_DELETED = 1
+"""PropertyNotify's state of a property that was deleted."""
+
+
+class Protocol(NamedTuple):
+    """The interfaces of one of the host's selections.
+
+    :ivar selection: the X selection.
+    """
+
+    selection: str
+    manager: str
+    device: str
+    source: str
+    offer: str
+
+
+CLIPBOARD = Protocol("CLIPBOARD", "wl_data_device_manager", "wl_data_device", "wl_data_source", "wl_data_offer")
+PRIMARY = Protocol(
+    "PRIMARY",
+    "zwp_primary_selection_device_manager_v1",
+    "zwp_primary_selection_device_v1",
+    "zwp_primary_selection_source_v1",
+    "zwp_primary_selection_offer_v1",
+)
+WANTED = {"wl_seat": 1, CLIPBOARD.manager: 1, PRIMARY.manager: 1}
+"""The host's globals that this module uses."""
+
+
+class Clipboard:
+    """One selection of one Xwayland.
+
+    :param protocol: the host's side.
+    :param serial: returns the serial of the last input event.
+    :param flush: sends what the X connection has to say.
+    """
+
+    def __init__(
+        self, loop: Loop, x: X11Connection, protocol: Protocol, serial: Callable[[], int], flush: Callable[[], None]
+    ) -> None:
+        self._loop = loop
+        self._x = x
+        self._protocol = protocol
+        self._serial = serial
+        self._flush = flush
+        self._selection: XSelection | None = None
+        self._relay: TranslatingRelay | None = None
+        self._device = self._source = self._offer = 0
+        self._types: dict[int, list[str]] = {}
+        self._readers: dict[int, _Pipe] = {}
+        self._writers: dict[int, _Pipe] = {}
+        self._numbers = 0
+
+    # -- the X server --------------------------------------------------------------------------------------------
+
+    def start(self, atoms: Atoms, root: int) -> None:
+        """Watch the selection; the atoms are known."""
+        window = self._x.new_id()
+        mask = {"event_mask": EventMask.PROPERTY_CHANGE}
+        self._x.request(CreateWindow(0, window, root, -1, -1, 1, 1, 0, WindowClass.INPUT_ONLY, 0, mask))
+        self._selection = XSelection(self._x, atoms, self._protocol.selection, window)
+        watched = (
+            XFixesSelectionEventMask.SET_SELECTION_OWNER
+            | XFixesSelectionEventMask.SELECTION_WINDOW_DESTROY
+            | XFixesSelectionEventMask.SELECTION_CLIENT_CLOSE
+        )
+        self._x.request(XFixesSelectSelectionInput(window, atoms[self._protocol.selection], watched))
+
+    def receive(self, message: Ready | Reply | Event | Error) -> None:
+        """Take a message of the X server; other parts get the same one."""
+        selection = self._selection
+        if selection is None or isinstance(message, Ready):
+            return
+        if isinstance(message, Reply):
+            selection.reply(message.number, message.message)
+        elif isinstance(message, Error):
+            selection.reply(message.number, None)
+        else:
+            match message.message:
+                case XFixesSelectionNotify(window=selection.window) as changed:
+                    selection.owner_changed(changed.owner, changed.selection_timestamp)
+                case SelectionNotify() as notified:
+                    selection.notified(notified)
+                case SelectionRequest(owner=selection.window) as requested:
+                    selection.requested(requested)
+                case PropertyNotify() as changed:
+                    is_deleted = changed.state == _DELETED
+                    selection.property_changed(changed.atom, is_deleted=is_deleted, window=changed.window)
+                case _:
+                    pass
+
+    def apply(self) -> None:
+        """Do what the selection wants, while no message is being handled."""
+        selection = self._selection
+        if selection is None or self._relay is None:
+            return
+        self._make_device(self._relay)
+        while selection.actions:
+            actions, selection.actions = selection.actions, []
+            for action in actions:
+                match action:
+                    case Offer(types=types):
+                        self._offer_types(self._relay, types)
+                    case Receive():
+                        self._receive(self._relay, action)
+                    case WriteData(transfer=transfer, data=data):
+                        if (pipe := self._writers.get(transfer)) is not None:
+                            pipe.write(data)
+                    case EndTransfer(transfer=transfer):
+                        if (pipe := self._writers.get(transfer)) is not None:
+                            pipe.end()
+        for transfer, pipe in list(self._readers.items()):
+            pipe.read_on(selection.wants(transfer))
+
+    def close(self) -> None:
+        """Close the pipes."""
+        for pipe in [*self._readers.values(), *self._writers.values()]:
+            pipe.close()
+
+    # -- the host ------------------------------------------------------------------------------------------------
+
+    def install(self, hooks: Hooks) -> None:
+        """Install the hooks on Xwayland's connection."""
+        protocol = self._protocol
+        hooks.at_start.append(self._start)
+        hooks.on_own_event(protocol.device, "data_offer", self._data_offer)
+        hooks.on_own_event(protocol.device, "selection", self._selected)
+        hooks.on_own_event(protocol.offer, "offer", self._offered)
+        hooks.on_own_event(protocol.source, "send", self._send, takes_descriptors=True)
+        hooks.on_own_event(protocol.source, "cancelled", self._cancelled)
+        self._read_data_offer = event(protocol.device, "data_offer").reader(
+            event(protocol.device, "data_offer").arguments[0]
+        )
+        self._read_selection = event(protocol.device, "selection").reader("id")
+        self._read_offer = event(protocol.offer, "offer").decoder("mime_type")
+        self._read_send = event(protocol.source, "send").decoder("mime_type")
+
+    def _start(self, relay: Relay) -> None:
+        self._relay = translating(relay)
+
+    def _make_device(self, relay: TranslatingRelay) -> None:
+        bound = OWN_GLOBALS.of(relay).bound
+        manager, seat = bound.get(self._protocol.manager, 0), bound.get("wl_seat", 0)
+        if manager and seat and not self._device:
+            self._device = relay.add_own(self._protocol.device)
+            get = "get_data_device" if self._protocol is CLIPBOARD else "get_device"
+            relay.to_host(request(self._protocol.manager, get).encode(manager, self._device, seat), None)
+
+    def _data_offer(self, flow: Flow, object_id: int, at: int, stop: int) -> None:
+        (offer,) = self._read_data_offer(flow.buffer, at)
+        translating(flow.relay).adopt(offer, self._protocol.offer)
+        self._types[offer] = []
+
+    def _offered(self, flow: Flow, object_id: int, at: int, stop: int) -> None:
+        (raw,) = self._read_offer(flow.buffer, at, stop)
+        types = self._types.get(object_id)
+        if types is not None and len(types) < TYPE_LIMIT and raw:
+            types.append(raw.decode("ascii", "replace"))
+
+    def _selected(self, flow: Flow, object_id: int, at: int, stop: int) -> None:
+        (offer,) = self._read_selection(flow.buffer, at)
+        for old in [one for one in self._types if one != offer]:
+            flow.relay.to_host(request(self._protocol.offer, "destroy").encode(old), None)
+            flow.relay.events.objects.remove(old)
+            del self._types[old]
+        self._offer = offer
+        # The host tells us about our own source, too; its X owner keeps the selection.
+        if self._selection is not None and not self._source:
+            self._selection.host_offers(tuple(self._types.get(offer, ())))
+            self._flush()
+
+    def _send(self, flow: Flow, object_id: int, at: int, stop: int) -> None:
+        descriptor = flow.received.popleft()
+        (raw,) = self._read_send(flow.buffer, at, stop)
+        if self._selection is None or object_id != self._source:
+            os.close(descriptor)
+            return
+        self._numbers += 1
+        transfer = self._numbers
+        os.set_blocking(descriptor, False)
+        self._writers[transfer] = _Pipe(self._loop, descriptor, self, transfer, is_reader=False)
+        self._selection.send(transfer, (raw or b"").decode("ascii", "replace"))
+        self._loop.call_later(0, self._after)
+
+    def _cancelled(self, flow: Flow, object_id: int, at: int, stop: int) -> None:
+        """Another program has taken the host's clipboard."""
+        flow.relay.to_host(request(self._protocol.source, "destroy").encode(object_id), None)
+        translating(flow.relay).disown(object_id, self._protocol.source)
+        if object_id == self._source:
+            # The X program keeps the selection until the host tells of the new contents, with the next focus.
+            self._source = 0
+
+    # -- actions -------------------------------------------------------------------------------------------------
+
+    def _offer_types(self, relay: TranslatingRelay, types: tuple[str, ...]) -> None:
+        manager, serial = OWN_GLOBALS.of(relay).bound.get(self._protocol.manager, 0), self._serial()
+        set_selection = request(self._protocol.device, "set_selection")
+        if not manager or not self._device:
+            return
+        before, self._source = self._source, 0
+        requests = b""
+        if types:
+            create = "create_data_source" if self._protocol is CLIPBOARD else "create_source"
+            self._source = relay.add_own(self._protocol.source)
+            requests += request(self._protocol.manager, create).encode(manager, self._source)
+            for one in types:
+                requests += request(self._protocol.source, "offer").encode(self._source, one.encode())
+        if types or before:
+            requests += set_selection.encode(self._device, self._source, serial)
+        relay.to_host(requests, None)
+
+    def _receive(self, relay: TranslatingRelay, action: Receive) -> None:
+        assert self._selection is not None
+        if not self._offer:
+            self._selection.cancel(action.transfer)
+            return
+        ours, theirs = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
+        os.set_blocking(theirs, True)
+        self._readers[action.transfer] = _Pipe(self._loop, ours, self, action.transfer, is_reader=True)
+        receive = request(self._protocol.offer, "receive")
+        relay.to_host(receive.encode(self._offer, action.type.encode()), [theirs])
+
+    def _after(self) -> None:
+        """A pipe has moved: do what follows, and tell the X server."""
+        self.apply()
+        self._flush()
+
+    def has_read(self, transfer: int, data: bytes) -> None:
+        """A pipe of the host's has given data; none is the end."""
+        if self._selection is not None:
+            self._selection.data(transfer, data)
+        self._after()
+
+    def has_written(self, transfer: int) -> None:
+        """A pipe to the host has taken what it was given."""
+        if self._selection is not None:
+            self._selection.written(transfer)
+        self._after()
+
+    def forget(self, transfer: int, *, is_broken: bool) -> None:
+        """A pipe is closed."""
+        self._readers.pop(transfer, None)
+        self._writers.pop(transfer, None)
+        if is_broken and self._selection is not None:
+            self._selection.cancel(transfer)
+            self._flush()
+
+
+class _Pipe:
+    """One end of a pipe, which the host has the other end of."""
+
+    def __init__(
+        self, loop: Loop, descriptor: int, clipboard: Clipboard, transfer: int, *, is_reader: bool
+    ) -> None:
+        self._loop = loop
+        self._descriptor = descriptor
+        self._clipboard = clipboard
+        self._transfer = transfer
+        self._is_reader = is_reader
+        self._data = b""
+        self._is_ending = False
+        self._is_watched = False
+        self._timer: Timer | None = None
+        self._moved()
+        if is_reader:
+            self._watch(wanted=True)
+
+    def read_on(self, wanted: bool) -> None:
+        """Read, or wait until the X program has taken what was read."""
+        if self._descriptor >= 0:
+            self._watch(wanted=wanted)
+
+    def write(self, data: bytes) -> None:
+        """Write data; :meth:`Clipboard.has_written` follows."""
+        self._data += data
+        self._push()
+
+    def end(self) -> None:
+        """Close when everything is written."""
+        self._is_ending = True
+        if not self._data:
+            self.close()
+
+    def close(self, *, is_broken: bool = False) -> None:
+        """Close at once."""
+        if self._descriptor < 0:
+            return
+        self._watch(wanted=False)
+        os.close(self._descriptor)
+        self._descriptor = -1
+        if self._timer is not None:
+            self._timer.cancel()
+        self._clipboard.forget(self._transfer, is_broken=is_broken)
+
+    def _moved(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+        self._timer = self._loop.call_later(TRANSFER_TIME, lambda: self.close(is_broken=True))
+
+    def _watch(self, *, wanted: bool) -> None:
+        if wanted and not self._is_watched:
+            self._loop.add(self._descriptor, READABLE if self._is_reader else WRITABLE, lambda _: self._ready())
+        elif not wanted and self._is_watched:
+            self._loop.remove(self._descriptor)
+        self._is_watched = wanted
+
+    def _ready(self) -> None:
+        if not self._is_reader:
+            self._push()
+            return
+        try:
+            data = os.read(self._descriptor, PIECE)
+        except BlockingIOError:
+            return
+        except OSError:
+            data = b""
+        self._moved()
+        transfer = self._transfer
+        if not data:
+            self.close()
+        self._clipboard.has_read(transfer, data)
+
+    def _push(self) -> None:
+        try:
+            written = os.write(self._descriptor, self._data) if self._data else 0
+        except BlockingIOError:
+            written = 0
+        except OSError:
+            self.close(is_broken=True)
+            return
+        if written:
+            self._moved()
+        self._data = self._data[written:]
+        self._watch(wanted=bool(self._data))
+        if self._data:
+            return
+        if self._is_ending:
+            self.close()
+        else:
+            self._loop.call_later(0, lambda: self._clipboard.has_written(self._transfer))

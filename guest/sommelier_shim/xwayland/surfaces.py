@@ -1,0 +1,460 @@
+"""Xwayland's surfaces on the host: the roles that the window manager gives them.
+
+Xwayland makes a surface for each mapped window and commits it at once. The window manager learns on another
+connection which window the surface belongs to. The host gets no commit of a surface before it has its role and the
+host's first configure event. Objects for roles are the proxy's own, on Xwayland's connection (chromeos-sommelier.md
+§2.9, §2.10).
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Callable, Sequence
+from typing import Protocol
+
+from sommelier_shim.core.hooks import Hooks, Phase
+from sommelier_shim.core.layouts import event, request
+from sommelier_shim.core.relay import Flow, Relay
+from sommelier_shim.core.translation import TranslatingRelay, translating
+from sommelier_shim.core.wire import Buffer
+from sommelier_shim.features.own_globals import OWN_GLOBALS
+from sommelier_shim.xwayland.window_manager.actions import (
+    Accept,
+    Action,
+    ChangeToplevel,
+    Hide,
+    MovePopup,
+    RequestState,
+    ShowPopup,
+    ShowToplevel,
+    Toplevel,
+)
+
+WANTED = {"xdg_wm_base": 3, "zxdg_decoration_manager_v1": 1, "xdg_activation_v1": 1}
+"""The host's globals that this module uses, and their highest versions."""
+
+_ATTACH = request("wl_surface", "attach")
+_COMMIT = request("wl_surface", "commit")
+_DAMAGE = request("wl_surface", "damage")
+_read_attach = _ATTACH.reader("buffer", "x", "y")
+_read_new_surface = request("wl_compositor", "create_surface").reader("id")
+_read_shm_buffer = request("wl_shm_pool", "create_buffer").reader("id", "offset", "width", "height")
+_read_dmabuf = request("zwp_linux_buffer_params_v1", "create_immed").reader("buffer_id", "width", "height")
+_read_pool_free = request("wl_pointer", "set_cursor").reader("serial", "surface")
+_read_button = event("wl_pointer", "button").reader("serial")
+_read_key = event("wl_keyboard", "key").reader("serial")
+_read_enter = event("wl_keyboard", "enter").reader("serial")
+_read_down = event("wl_touch", "down").reader("serial")
+_read_ping = event("xdg_wm_base", "ping").reader("serial")
+_read_serial = event("xdg_surface", "configure").reader("serial")
+_read_toplevel = event("xdg_toplevel", "configure").decoder("width", "height", "states")
+
+_PONG = request("xdg_wm_base", "pong")
+_GET_XDG_SURFACE = request("xdg_wm_base", "get_xdg_surface")
+_CREATE_POSITIONER = request("xdg_wm_base", "create_positioner")
+_ACK = request("xdg_surface", "ack_configure")
+_GET_TOPLEVEL = request("xdg_surface", "get_toplevel")
+_GET_POPUP = request("xdg_surface", "get_popup")
+_SET_PARENT = request("xdg_toplevel", "set_parent")
+_SET_TITLE = request("xdg_toplevel", "set_title")
+_SET_APP_ID = request("xdg_toplevel", "set_app_id")
+_SET_MIN = request("xdg_toplevel", "set_min_size")
+_SET_MAX = request("xdg_toplevel", "set_max_size")
+_MOVE = request("xdg_toplevel", "move")
+_RESIZE = request("xdg_toplevel", "resize")
+_SET_FULLSCREEN = request("xdg_toplevel", "set_fullscreen")
+_GET_DECORATION = request("zxdg_decoration_manager_v1", "get_toplevel_decoration")
+_SET_MODE = request("zxdg_toplevel_decoration_v1", "set_mode")
+_REPOSITION = request("xdg_popup", "reposition")
+
+_STATES = {1: "maximized", 2: "fullscreen", 3: "resizing", 4: "activated"}
+"""Numbers of xdg_toplevel.state."""
+_EVERYTHING = 0x7FFFFFFF
+_TOP_LEFT, _BOTTOM_RIGHT = 5, 8
+"""An anchor and a gravity of xdg_positioner: from the parent's corner, to the right and down."""
+_CLIENT_SIDE, _SERVER_SIDE = 1, 2
+
+
+class Windows(Protocol):
+    """What the surfaces tell the window manager."""
+
+    actions: list[Action]
+
+    def surface_created(self, surface: int, /) -> None:
+        """Xwayland has created a surface."""
+
+    def surface_destroyed(self, surface: int, /) -> None:
+        """Xwayland has destroyed a surface."""
+
+    def toplevel_configured(self, surface: int, width: int, height: int, states: frozenset[str], /) -> None:
+        """The host gives a toplevel a size and states."""
+
+    def close(self, surface: int, /) -> None:
+        """The user closes a window."""
+
+
+class _Surface:
+    """One of Xwayland's surfaces.
+
+    :ivar held: the buffer that the host has not got yet, and its place; a client id, 0 for none.
+    :ivar contents: the size of the last buffer.
+    :ivar is_cursor: whether it is a cursor's; the host gets all of it.
+    :ivar objects: host ids of its role, and their interfaces, the inner one last.
+    :ivar is_configured: whether the host has sent the first configure event.
+    :ivar serial: of the configure event that awaits its acknowledgement, 0 for none.
+    :ivar size: the size that the next contents must have before that, ``None`` for any.
+    :ivar is_accepted: whether the window has taken the last configure event's size.
+    """
+
+    def __init__(self, number: int) -> None:
+        self.number = number
+        self.held: tuple[int, int, int] | None = None
+        self.contents = (0, 0)
+        self.is_cursor = False
+        self.objects: list[tuple[int, str]] = []
+        self.is_configured = False
+        self.serial = 0
+        self.size: tuple[int, int] | None = None
+        self.is_accepted = False
+        self.is_committed = False
+
+    def object(self, interface: str) -> int:
+        """The host id of one of its role's objects, 0 for none."""
+        return next((number for number, one in self.objects if one == interface), 0)
+
+
+class Surfaces:
+    """All surfaces of one Xwayland.
+
+    :param windows: the window manager.
+    :param name: makes the application id of a class.
+    """
+
+    def __init__(self, windows: Windows, name: Callable[[str], str]) -> None:
+        self._windows = windows
+        self._name = name
+        self._relay: TranslatingRelay | None = None
+        self._surfaces: dict[int, _Surface] = {}
+        self._by_object: dict[int, _Surface] = {}
+        self._buffers: dict[int, tuple[int, int]] = {}
+        self._seat = 0
+        self._input_serial = 0
+        self._selection_serial = 0
+        self._pending: tuple[int, int, frozenset[str]] = (0, 0, frozenset())
+
+    def install(self, hooks: Hooks) -> None:
+        """Install the hooks on Xwayland's connection."""
+        hooks.at_start.append(self._start)
+        hooks.on_bind("wl_seat", self._seat_bound)
+        for interface, name, hook in (
+            ("wl_compositor", "create_surface", self._created),
+            ("wl_surface", "attach", self._attached),
+            ("wl_surface", "commit", self._committed),
+            ("wl_surface", "destroy", self._destroyed),
+            ("wl_buffer", "destroy", self._buffer_destroyed),
+            ("wl_shm_pool", "create_buffer", self._shm_buffer),
+            ("zwp_linux_buffer_params_v1", "create_immed", self._dmabuf),
+            ("wl_pointer", "set_cursor", self._cursor),
+        ):
+            hooks.on_request(interface, name, hook, Phase.REPLACE)
+        for interface, name, read in (
+            ("wl_pointer", "button", _read_button),
+            ("wl_keyboard", "key", _read_key),
+            ("wl_touch", "down", _read_down),
+        ):
+            hooks.on_event(interface, name, self._input(read), Phase.OBSERVE)
+        hooks.on_event("wl_keyboard", "enter", self._entered, Phase.OBSERVE)
+        for interface, name, hook in (
+            ("xdg_wm_base", "ping", self._ping),
+            ("xdg_toplevel", "configure", self._toplevel_configure),
+            ("xdg_toplevel", "close", self._close),
+            ("xdg_surface", "configure", self._configure),
+            ("xdg_popup", "popup_done", self._popup_done),
+        ):
+            hooks.on_own_event(interface, name, hook)
+
+    @property
+    def selection_serial(self) -> int:
+        """The serial of the last event with which the user has chosen Xwayland: hosts demand it for selections."""
+        return self._selection_serial
+
+    def apply(self) -> None:
+        """Do what the window manager wants, while no message of Xwayland or the host is being handled."""
+        if self._relay is not None and (data := self._do()):
+            self._relay.to_host(data, None)
+
+    # -- what Xwayland does --------------------------------------------------------------------------------------
+
+    def _start(self, relay: Relay) -> None:
+        self._relay = translating(relay)
+
+    def _seat_bound(self, flow: Flow, name: int, version: int, new: int) -> None:
+        self._seat = self._seat or new
+
+    def _created(self, flow: Flow, object_id: int, at: int, stop: int) -> None:
+        (new,) = _read_new_surface(flow.buffer, at)
+        self._surfaces[new] = _Surface(new)
+
+        def later() -> bytes:
+            self._windows.surface_created(new)
+            return self._do()
+
+        flow.deferred_suffix = later
+
+    def _attached(self, flow: Flow, object_id: int, at: int, stop: int) -> Buffer | None:
+        if (surface := self._surfaces.get(object_id)) is None:
+            return None
+        buffer, x, y = _read_attach(flow.buffer, at)
+        surface.contents = self._buffers.get(buffer, (0, 0))
+        if surface.is_configured or surface.is_cursor:
+            return None
+        surface.held = (buffer, x, y)
+        return b""
+
+    def _committed(self, flow: Flow, object_id: int, at: int, stop: int) -> Buffer | None:
+        surface = self._surfaces.get(object_id)
+        if surface is None or surface.is_cursor:
+            return None
+        surface.is_committed = True
+        if not surface.is_configured:
+            return b""
+        flow.prefix += self._acknowledgement(surface)
+        return None
+
+    def _destroyed(self, flow: Flow, object_id: int, at: int, stop: int) -> None:
+        if object_id in self._surfaces:
+            self._windows.surface_destroyed(object_id)
+            flow.prefix += self._do()
+            del self._surfaces[object_id]
+
+    def _shm_buffer(self, flow: Flow, object_id: int, at: int, stop: int) -> None:
+        new, _, width, height = _read_shm_buffer(flow.buffer, at)
+        self._buffers[new] = (width, height)
+
+    def _dmabuf(self, flow: Flow, object_id: int, at: int, stop: int) -> None:
+        new, width, height = _read_dmabuf(flow.buffer, at)
+        self._buffers[new] = (width, height)
+
+    def _buffer_destroyed(self, flow: Flow, object_id: int, at: int, stop: int) -> None:
+        self._buffers.pop(object_id, None)
+        for surface in self._surfaces.values():
+            if surface.held is not None and surface.held[0] == object_id:
+                surface.held = None
+
+    def _cursor(self, flow: Flow, object_id: int, at: int, stop: int) -> None:
+        _, number = _read_pool_free(flow.buffer, at)
+        surface = self._surfaces.get(number)
+        if surface is not None and not surface.is_cursor and not surface.objects:
+            surface.is_cursor = True
+            flow.suffix += self._release(surface)
+
+    def _input(self, read: Callable[[Buffer, int], tuple[int, ...]]) -> Callable[[Flow, int, int, int], None]:
+        def observe(flow: Flow, object_id: int, at: int, stop: int) -> None:
+            (self._input_serial,) = read(flow.buffer, at)
+            self._selection_serial = self._input_serial
+
+        return observe
+
+    def _entered(self, flow: Flow, object_id: int, at: int, stop: int) -> None:
+        (self._selection_serial,) = _read_enter(flow.buffer, at)
+
+    # -- what the host says --------------------------------------------------------------------------------------
+
+    def _ping(self, flow: Flow, object_id: int, at: int, stop: int) -> None:
+        (serial,) = _read_ping(flow.buffer, at)
+        flow.relay.to_host(_PONG.encode(object_id, serial), None)
+
+    def _toplevel_configure(self, flow: Flow, object_id: int, at: int, stop: int) -> None:
+        width, height, raw = _read_toplevel(flow.buffer, at, stop)
+        numbers = struct.unpack(f"={len(raw) // 4}I", raw[: len(raw) // 4 * 4])
+        states = frozenset(_STATES[number] for number in numbers if number in _STATES)
+        self._pending = (width, height, states)
+
+    def _configure(self, flow: Flow, object_id: int, at: int, stop: int) -> None:
+        (serial,) = _read_serial(flow.buffer, at)
+        if (surface := self._by_object.get(object_id)) is None:
+            return
+        surface.serial = serial
+        if surface.object("xdg_toplevel"):
+            (width, height, states), self._pending = self._pending, (0, 0, frozenset())
+            # A maximized or fullscreen window must have exactly this size, or the host ends the connection.
+            is_strict = bool(states & {"maximized", "fullscreen"}) and width > 0 and height > 0
+            surface.size = (width, height) if is_strict else None
+            surface.is_accepted = False
+            self._windows.toplevel_configured(surface.number, width, height, states)
+        else:
+            surface.size, surface.is_accepted = None, True
+        requests = self._do()
+        if not surface.is_configured:
+            surface.is_configured = True
+            if surface.is_committed:
+                requests += self._acknowledgement(surface, is_first=True) + self._release(surface)
+        flow.relay.to_host(requests, None)
+
+    def _close(self, flow: Flow, object_id: int, at: int, stop: int) -> None:
+        if (surface := self._by_object.get(object_id)) is not None:
+            self._windows.close(surface.number)
+            flow.relay.to_host(self._do(), None)
+
+    def _popup_done(self, flow: Flow, object_id: int, at: int, stop: int) -> None:
+        """The host has dismissed a popup. Its window stays mapped until the program closes it, and is not seen."""
+
+    # -- roles ---------------------------------------------------------------------------------------------------
+
+    def _do(self) -> bytes:
+        """The requests for the window manager's actions."""
+        requests = bytearray()
+        actions, self._windows.actions = self._windows.actions, []
+        for action in actions:
+            surface = self._surfaces.get(action.surface)
+            if surface is None or self._relay is None:
+                continue
+            match action:
+                case ShowToplevel():
+                    requests += self._show_toplevel(self._relay, surface, action)
+                case ShowPopup():
+                    requests += self._show_popup(self._relay, surface, action)
+                case ChangeToplevel(toplevel=toplevel):
+                    requests += self._describe(surface, toplevel)
+                case MovePopup():
+                    requests += self._move_popup(self._relay, surface, action)
+                case Hide():
+                    requests += self._hide(self._relay, surface)
+                case Accept():
+                    requests += self._accept(surface)
+                case RequestState():
+                    requests += self._request(self._relay, surface, action)
+        return bytes(requests)
+
+    def _own(self, relay: TranslatingRelay, surface: _Surface, interface: str) -> int:
+        number = relay.add_own(interface)
+        surface.objects.append((number, interface))
+        self._by_object[number] = surface
+        return number
+
+    def _xdg_surface(self, relay: TranslatingRelay, surface: _Surface) -> tuple[int, bytes]:
+        base = OWN_GLOBALS.of(relay).bound.get("xdg_wm_base", 0)
+        if not base or surface.objects or surface.is_cursor:
+            return 0, b""
+        number = self._own(relay, surface, "xdg_surface")
+        return number, _GET_XDG_SURFACE.encode(base, number, relay.host_id(surface.number))
+
+    def _show_toplevel(self, relay: TranslatingRelay, surface: _Surface, action: ShowToplevel) -> bytes:
+        shell, requests = self._xdg_surface(relay, surface)
+        if not shell:
+            return b""
+        number = self._own(relay, surface, "xdg_toplevel")
+        requests += _GET_TOPLEVEL.encode(shell, number)
+        if manager := OWN_GLOBALS.of(relay).bound.get("zxdg_decoration_manager_v1", 0):
+            decoration = self._own(relay, surface, "zxdg_toplevel_decoration_v1")
+            requests += _GET_DECORATION.encode(manager, decoration, number)
+        requests += self._describe(surface, action.toplevel)
+        if action.is_maximized:
+            requests += request("xdg_toplevel", "set_maximized").encode(number)
+        if action.is_fullscreen:
+            requests += _SET_FULLSCREEN.encode(number, 0)
+        return requests + _COMMIT.encode(relay.host_id(surface.number))
+
+    def _describe(self, surface: _Surface, toplevel: Toplevel) -> bytes:
+        number = surface.object("xdg_toplevel")
+        parent = self._surfaces.get(toplevel.parent)
+        requests = _SET_PARENT.encode(number, parent.object("xdg_toplevel") if parent is not None else 0)
+        requests += _SET_TITLE.encode(number, toplevel.title.encode())
+        if toplevel.application:
+            requests += _SET_APP_ID.encode(number, self._name(toplevel.application).encode())
+        requests += _SET_MIN.encode(number, *toplevel.minimum) + _SET_MAX.encode(number, *toplevel.maximum)
+        if decoration := surface.object("zxdg_toplevel_decoration_v1"):
+            requests += _SET_MODE.encode(decoration, _SERVER_SIDE if toplevel.is_decorated else _CLIENT_SIDE)
+        return requests
+
+    def _show_popup(self, relay: TranslatingRelay, surface: _Surface, action: ShowPopup) -> bytes:
+        parent = self._surfaces.get(action.parent)
+        if parent is None or not parent.object("xdg_surface"):
+            return b""
+        shell, requests = self._xdg_surface(relay, surface)
+        if not shell:
+            return b""
+        # The host allows no gap in new ids, so they are taken in the order of the requests.
+        place, positioner = self._positioner(relay, action)
+        number = self._own(relay, surface, "xdg_popup")
+        requests += place + _GET_POPUP.encode(shell, number, parent.object("xdg_surface"), positioner)
+        requests += request("xdg_positioner", "destroy").encode(positioner)
+        return requests + _COMMIT.encode(relay.host_id(surface.number))
+
+    def _move_popup(self, relay: TranslatingRelay, surface: _Surface, action: MovePopup) -> bytes:
+        number = surface.object("xdg_popup")
+        if not number or OWN_GLOBALS.of(relay).versions.get("xdg_wm_base", 0) < 3:
+            return b""
+        place, positioner = self._positioner(relay, action)
+        requests = place + _REPOSITION.encode(number, positioner, 0)
+        return requests + request("xdg_positioner", "destroy").encode(positioner)
+
+    def _positioner(self, relay: TranslatingRelay, action: ShowPopup | MovePopup) -> tuple[bytes, int]:
+        """A positioner for a place relative to the parent's corner, which the host may not change."""
+        number = relay.add_own("xdg_positioner")
+        relay.disown(number, "xdg_positioner")
+        words: Sequence[tuple[str, tuple[int, ...]]] = (
+            ("set_size", (max(action.width, 1), max(action.height, 1))),
+            ("set_anchor_rect", (0, 0, 1, 1)),
+            ("set_anchor", (_TOP_LEFT,)),
+            ("set_gravity", (_BOTTOM_RIGHT,)),
+            ("set_offset", (action.x, action.y)),
+        )
+        requests = _CREATE_POSITIONER.encode(OWN_GLOBALS.of(relay).bound["xdg_wm_base"], number)
+        for name, numbers in words:
+            requests += request("xdg_positioner", name).encode(number, *numbers)
+        return requests, number
+
+    def _hide(self, relay: TranslatingRelay, surface: _Surface) -> bytes:
+        requests = b""
+        # The decoration goes before its toplevel, and the xdg_surface last.
+        for number, interface in reversed(surface.objects):
+            requests += request(interface, "destroy").encode(number)
+            relay.disown(number, interface)
+            del self._by_object[number]
+        surface.objects.clear()
+        surface.is_configured = surface.is_committed = False
+        surface.serial = 0
+        return requests
+
+    def _request(self, relay: TranslatingRelay, surface: _Surface, action: RequestState) -> bytes:
+        number, seat = surface.object("xdg_toplevel"), relay.host_id(self._seat)
+        if not number:
+            return b""
+        if action.what == "move":
+            return _MOVE.encode(number, seat, self._input_serial) if seat else b""
+        if action.what == "resize":
+            return _RESIZE.encode(number, seat, self._input_serial, action.edge) if seat else b""
+        if action.what == "set_fullscreen":
+            return _SET_FULLSCREEN.encode(number, 0)
+        if action.what in ("unset_fullscreen", "set_maximized", "unset_maximized", "set_minimized"):
+            return request("xdg_toplevel", action.what).encode(number)
+        return b""
+
+    # -- contents ------------------------------------------------------------------------------------------------
+
+    def _accept(self, surface: _Surface) -> bytes:
+        surface.is_accepted = True
+        if not surface.is_configured or surface.size not in (None, surface.contents) or self._relay is None:
+            return b""
+        acknowledged = self._acknowledgement(surface)
+        return acknowledged + _COMMIT.encode(self._relay.host_id(surface.number)) if acknowledged else b""
+
+    def _acknowledgement(self, surface: _Surface, *, is_first: bool = False) -> bytes:
+        """The acknowledgement of the last configure event, if the contents are those that the host wants."""
+        is_right = surface.is_accepted and surface.size in (None, surface.contents)
+        if not surface.serial or not (is_right or is_first):
+            return b""
+        serial, surface.serial = surface.serial, 0
+        return _ACK.encode(surface.object("xdg_surface"), serial)
+
+    def _release(self, surface: _Surface) -> bytes:
+        """Give the host the contents that it has not got."""
+        if self._relay is None:
+            return b""
+        number, requests = self._relay.host_id(surface.number), b""
+        if surface.held is not None:
+            (buffer, x, y), surface.held = surface.held, None
+            requests += _ATTACH.encode(number, self._relay.host_id(buffer), x, y)
+            requests += _DAMAGE.encode(number, 0, 0, _EVERYTHING, _EVERYTHING)
+        return requests + _COMMIT.encode(number)

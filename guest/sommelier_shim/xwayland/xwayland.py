@@ -1,0 +1,162 @@
+"""Runs Xwayland with its window manager: the process, its connection to the host, and the X connection."""
+
+from __future__ import annotations
+
+import logging
+import os
+import socket
+from collections.abc import Callable, Mapping, Sequence
+from typing import NamedTuple
+
+from sommelier_shim.daemon.children import RunningProgram, start_program
+from sommelier_shim.daemon.loop import READABLE, WRITABLE, Loop
+from sommelier_shim.daemon.proxy_server import ProxyServer
+from sommelier_shim.xwayland.clipboard import Clipboard
+from sommelier_shim.xwayland.display import XDisplay
+from sommelier_shim.xwayland.surfaces import Surfaces
+from sommelier_shim.xwayland.window_manager.manager import AnotherWindowManager, WindowManager
+from sommelier_shim.xwayland.x11.connection import X11Connection
+from sommelier_shim.xwayland.x11.layout import X11WireError
+
+_log = logging.getLogger(__name__)
+
+_RECEIVE_SIZE = 65536
+_OF_DISPLAYS = ("WAYLAND_DISPLAY", "WAYLAND_SOCKET", "DISPLAY")
+
+
+class XwaylandSettings(NamedTuple):
+    """How Xwayland is started.
+
+    :ivar program: the words that start it.
+    :ivar switches: further arguments.
+    :ivar environ: its environment.
+    """
+
+    program: tuple[str, ...]
+    switches: tuple[str, ...]
+    environ: Mapping[str, str]
+
+
+class Xwayland:
+    """One run of Xwayland.
+
+    :param display: its display.
+    :param server: serves its Wayland connection, with the hooks of ``surfaces``.
+    :param surfaces: makes roles of its windows.
+    :param manager: its window manager, on ``x``.
+    :param clipboards: its selections.
+    :param ended: called once with the exit status when Xwayland has ended.
+    :raises GuestlinkError: Xwayland cannot be started.
+    """
+
+    def __init__(
+        self,
+        loop: Loop,
+        display: XDisplay,
+        server: ProxyServer,
+        surfaces: Surfaces,
+        manager: WindowManager,
+        clipboards: Sequence[Clipboard],
+        x: X11Connection,
+        settings: XwaylandSettings,
+        ended: Callable[[int], None],
+    ) -> None:
+        self._loop = loop
+        self._surfaces = surfaces
+        self._manager = manager
+        self._clipboards = clipboards
+        self._x = x
+        self._ended = ended
+        wayland, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)
+        self._socket, wm = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)
+        self._socket.setblocking(False)
+        inherited = [theirs.fileno(), wm.fileno(), *(one.fileno() for one in display.listeners)]
+        argv = [*settings.program, display.name, "-rootless", "-nolisten", "tcp", *settings.switches]
+        argv += ["-wm", str(wm.fileno())]
+        for listener in display.listeners:
+            argv += ["-listenfd", str(listener.fileno())]
+        for descriptor in inherited:
+            os.set_inheritable(descriptor, True)
+        variables = {key: value for key, value in settings.environ.items() if key not in _OF_DISPLAYS}
+        try:
+            with theirs, wm:
+                variables["WAYLAND_SOCKET"] = str(theirs.fileno())
+                self._child: RunningProgram = start_program(loop, argv, variables, self._gone)
+        except BaseException:
+            wayland.close()
+            self._socket.close()
+            raise
+        finally:
+            for listener in display.listeners:
+                os.set_inheritable(listener.fileno(), False)
+        server.serve(wayland, pid=self._child.pid)
+        self._output = b""
+        self._watched = READABLE
+        loop.add(self._socket.fileno(), READABLE, self._ready)
+        self.flush()
+
+    def close(self) -> None:
+        """End Xwayland."""
+        for clipboard in self._clipboards:
+            clipboard.close()
+        self._disconnect()
+        self._child.close()
+
+    def flush(self) -> None:
+        """Send the window manager's requests, to the X server and to the host."""
+        self._surfaces.apply()
+        for clipboard in self._clipboards:
+            clipboard.apply()
+        if self._socket.fileno() >= 0 and (data := self._x.data_to_send()):
+            self._output += data
+            self._send()
+
+    def _send(self) -> None:
+        try:
+            sent = self._socket.send(self._output)
+        except BlockingIOError:
+            sent = 0
+        except OSError:
+            return  # The process ends, too.
+        self._output = self._output[sent:]
+        wanted = READABLE | (WRITABLE if self._output else 0)
+        if wanted != self._watched:
+            self._loop.change(self._socket.fileno(), wanted)
+            self._watched = wanted
+
+    def _ready(self, events: int) -> None:
+        if events & WRITABLE:
+            self._send()
+        try:
+            data = self._socket.recv(_RECEIVE_SIZE)
+        except BlockingIOError:
+            return
+        except OSError:
+            data = b""
+        if not data:
+            self._disconnect()
+            return
+        try:
+            for message in self._x.receive(data):
+                was_ready = self._manager.is_ready
+                self._manager.receive(message)
+                for clipboard in self._clipboards:
+                    if self._manager.is_ready and not was_ready:
+                        clipboard.start(self._manager.atoms, self._manager.root)
+                    clipboard.receive(message)
+        except (X11WireError, AnotherWindowManager) as error:
+            _log.error("Xwayland's windows cannot be managed: %s", error)
+            self.close()
+            return
+        self.flush()
+
+    def _disconnect(self) -> None:
+        if self._socket.fileno() >= 0:
+            self._loop.remove(self._socket.fileno())
+            self._socket.close()
+
+    def _gone(self, status: int) -> None:
+        for clipboard in self._clipboards:
+            clipboard.close()
+        self._disconnect()
+        self._ended(status)
