@@ -16,8 +16,10 @@ from support.compositor import Compositor, is_available
 from support.stage import Stage, StageError
 
 NAME = "demo"
-EDITOR, CALCULATOR = "org.xfce.mousepad", "galculator"
-"""Real GTK applications from Debian whose windows the demo shows."""
+EDITOR, CALCULATOR, X_TERMINAL = "org.xfce.mousepad", "galculator", "debian-xterm"
+"""Real applications from Debian whose windows the demo shows: two by Wayland, and one that knows only X11."""
+PLACES = {EDITOR: "360 px 40 px", CALCULATOR: "660 px 330 px", X_TERMINAL: "340 px 420 px"}
+"""Where their windows are in the picture."""
 MENU = (
     "wofi",
     "--show=drun",
@@ -83,6 +85,7 @@ def _run(stage: Stage, compositor: Compositor) -> None:
     stage.start_host()
     stage.host("add", NAME)
     stage.use_mounted_display()
+    stage.start_x11()
     began = time.monotonic()
     stage.start_garcon()
     entry = stage.wait_registered()
@@ -148,8 +151,11 @@ def _show_windows(stage: Stage, compositor: Compositor) -> None:
     launched = time.monotonic() - began
     _click(stage, _command_of(_launcher(stage, CALCULATOR)))
     compositor.wait("two windows", lambda: len(compositor.windows()) == 2)
+    _click(stage, _command_of(_launcher(stage, X_TERMINAL)))
+    compositor.wait("three windows", lambda: len(compositor.windows()) == 3)
     for window in compositor.windows():
-        place = "360 px 40 px" if "Mousepad" in window["name"] else "560 px 330 px"
+        name = window["app_id"].lower()
+        place = next(PLACES[one] for one in PLACES if one in name or name in one)
         compositor.sway(f"[con_id={window['id']}] move position {place}")
     environ = stage.host_environ | {"XDG_DATA_DIRS": str(_without_programs(stage))}
     with subprocess.Popen(MENU, env=environ, stdin=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as menu:
@@ -161,7 +167,7 @@ def _show_windows(stage: Stage, compositor: Compositor) -> None:
         "A click in the launcher starts the application in the container",
         shlex.join(argv),
         f"answered after {launched * 1000:.0f} ms",
-        f"its window, another one, and the host's menu with the container's programs: {screenshot}",
+        f"its window, a second one, an X11 program's, and the host's menu: {screenshot}",
     )
 
 
@@ -229,7 +235,7 @@ def _stay(stage: Stage) -> None:
 
 
 def _shut_down(stage: Stage) -> None:
-    guest = stage.stop("garcon")
+    guest = stage.stop("garcon") or stage.stop("x11")
     stage.host("remove", NAME)
     host = stage.stop("host")
     if guest or host or stage.launchers():

@@ -133,6 +133,17 @@ class Stage:
         self.guest_environ["WAYLAND_DISPLAY"] = str(display)
         self.wait("the mounted display", display.exists)
 
+    def start_x11(self) -> subprocess.Popen[bytes]:
+        """Start the X11 proxy, as its unit does, and let guest programs use its display."""
+        named = self.root / "x11-display"
+        argv = [sys.executable, "-m", "sommelier_shim", "-X", "--no-exit-with-child"]
+        argv += [f"--display={self.guest_environ['WAYLAND_DISPLAY']}", "sh", "-c"]
+        script = f"echo $DISPLAY $XAUTHORITY > {named}.new; mv {named}.new {named}"
+        process = self.start("x11", [*argv, script], self.guest_environ)
+        self.wait("the X display", named.exists)
+        self.guest_environ["DISPLAY"], self.guest_environ["XAUTHORITY"] = named.read_text().split()
+        return process
+
     def stop(self, role: str, number: int = signal.SIGTERM) -> int:
         """Stop a process and return its exit status."""
         process = self.processes.pop(role)
