@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import struct
 
-from sommelier_shim.xwayland.x11.connection import X11Connection
+from sommelier_shim.xwayland.x11.connection import Error, Event, Ready, Reply, X11Connection
 from sommelier_shim.xwayland.x11.layout import encode
 from sommelier_shim.xwayland.x11.messages import LAYOUTS, QueryExtensionReply, Screen, ServerSetup
 
@@ -56,3 +56,22 @@ def _begin() -> bytes:
 
 
 BEGIN = _begin()
+
+
+def meet(client: X11Connection) -> list[Ready | Reply | Event | Error]:
+    """Be a server with every extension until a client is ready; returns what the client has received."""
+    client.data_to_send()
+    found = client.receive(setup())
+    number, opcode = 0, 130
+    while sent := client.data_to_send():
+        place = 0
+        while place < len(sent):
+            number += 1
+            if sent[place] == 98:
+                answer = bytes(encode(QueryExtensionReply(True, opcode, opcode - 60, 0), LAYOUTS))
+                opcode += 1
+            else:
+                answer = struct.pack("<xI", 4_000_000)
+            found += client.receive(reply(number, answer))
+            place += 4 * int.from_bytes(sent[place + 2 : place + 4], "little")
+    return found

@@ -30,7 +30,7 @@ from sommelier_shim.xwayland.window_manager.actions import (
     Toplevel,
 )
 
-WANTED = {"xdg_wm_base": 3, "zxdg_decoration_manager_v1": 1, "xdg_activation_v1": 1}
+WANTED = {"xdg_wm_base": 3, "zxdg_decoration_manager_v1": 1}
 """The host's globals that this module uses, and their highest versions."""
 
 _ATTACH = request("wl_surface", "attach")
