@@ -302,11 +302,21 @@ class RpcChannel:
             for name, (_, response) in service_methods(service).items()
         }
 
-    async def call(self, method: str, request: Any, *, timeout: float | None) -> Any:
+    async def call(
+        self,
+        method: str,
+        request: Any,
+        *,
+        timeout: float | None,
+        limit: int | None = None,
+        decode: Callable[[bytes], Any] | None = None,
+    ) -> Any:
         """Call an RPC and return the response.
 
         :param method: the RPC's name, as in the service.
         :param timeout: seconds; ``None`` waits for ever.
+        :param limit: bytes of the response; ``None`` for the channel's limit.
+        :param decode: makes the response from its bytes instead of protobuf; raises ValueError if it cannot.
         :raises CallFailed: the status is not OK, the answer is not the expected message, or the channel is closed.
         """
         rpc, response = self._methods[method]
@@ -321,8 +331,10 @@ class RpcChannel:
                 raise
             # gRPC cancels the calls of a channel that is closed; that must not cancel the callers.
             raise CallFailed("CANCELLED", "the connection was closed during the call") from None
+        if limit is not None and len(answer) > limit:
+            raise CallFailed("RESOURCE_EXHAUSTED", f"the answer to {method} has more than {limit} bytes")
         try:
-            return response.FromString(answer)
+            return (decode or response.FromString)(answer)
         except _UNREADABLE as error:
             raise CallFailed("INTERNAL", f"the answer to {method} cannot be read") from error
 

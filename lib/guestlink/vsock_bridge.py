@@ -9,12 +9,13 @@ from __future__ import annotations
 
 import logging
 import socket
+from collections.abc import Callable
 from typing import Protocol
 
 from guestlink.acceptor import Acceptor
 from guestlink.address import Address, TcpAddress, UnixAddress, VsockAddress
 from guestlink.errors import GuestlinkError
-from guestlink.relay import relay
+from guestlink.relay import Inspect, relay
 from guestlink.sockets import AddressInUse, PeerPolicy, connect_soon, listen, peer_of
 
 CONNECTION_LIMIT = 128
@@ -44,10 +45,19 @@ class Bridge:
     :param listener: a listening, non-blocking socket; the bridge closes it.
     :param target: where each accepted connection is relayed to.
     :param policy: who may connect.
+    :param from_target: makes what inspects the bytes of one connection from the target.
     """
 
-    def __init__(self, listener: socket.socket, target: Address | BridgeTarget, policy: PeerPolicy) -> None:
+    def __init__(
+        self,
+        listener: socket.socket,
+        target: Address | BridgeTarget,
+        policy: PeerPolicy,
+        *,
+        from_target: Callable[[], Inspect] | None = None,
+    ) -> None:
         self._target = target
+        self._from_target = from_target
         self._policy = policy
         self._acceptor = Acceptor(listener, str(target), self._carry, refusal=self._refusal)
 
@@ -80,7 +90,8 @@ class Bridge:
             return
         with target:
             self._acceptor.forget_warnings()
-            await relay(connection, target)
+            inspect = self._from_target() if self._from_target is not None else None
+            await relay(connection, target, from_server=inspect)
 
     async def _connect(self) -> socket.socket:
         if isinstance(self._target, UnixAddress | VsockAddress | TcpAddress):

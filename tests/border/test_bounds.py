@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import os
+import resource
 import statistics
+import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
@@ -13,6 +15,7 @@ from pathlib import Path
 import psutil
 import pytest
 
+from guestlink.descriptor_limit import ENOUGH
 from guestlink.pb import container_host_pb2 as pb
 from guestlink.rpc import RECEIVE_LIMIT
 from guestlink_host.border.gate import CONNECTIONS, SILENT, UNFINISHED
@@ -20,9 +23,11 @@ from guestlink_host.launchers.applications import LIST_LIMIT
 from guestlink_host.launchers.launcher_files import WRITE_BURST
 from support.descriptors import room_for
 from support.fake_garcon import application
-from support.http2_attacker import DATA, END_STREAM, PING, PREFACE, RST_STREAM, Attacker, frame
+from support.http2_attacker import DATA, END_STREAM, PING, PREFACE, RST_STREAM, SETTINGS, Attacker, frame
 from support.stage import LIMIT, Stage, stage
 
+CROWD = 8
+"""Containers that attack together."""
 MEMORY = 64 * 1024 * 1024
 """Bytes by which an attack may make the daemon grow (the aim of the issue about the border)."""
 PROMPT = 0.1
@@ -34,7 +39,9 @@ class Border:
 
     def __init__(self, running: Stage) -> None:
         self.stage = running
-        running.start_host()
+        if "host" not in running.processes:
+            running.start_host()
+        self.wait(Path(running.host_environ["XDG_RUNTIME_DIR"], "guestlink-host/control.sock").exists)
         for name in ("good", "bad"):
             running.host("add", name)
         self.daemon = psutil.Process(running.processes["host"].pid)
@@ -163,6 +170,35 @@ def _open(attackers: list[Attacker]) -> int:
     return sum(not each.is_closed for each in attackers)
 
 
+def test_no_container_takes_the_descriptors_that_the_commands_need(short_of_descriptors: Border) -> None:
+    border = short_of_descriptors
+    with ExitStack() as stack:
+        for number in range(CROWD):
+            for preface in [b""] * 20 + [PREFACE + frame(SETTINGS)] * 20:
+                stack.enter_context(Attacker(border.socket(f"bad{number}"), preface=preface))
+        for _ in range(5):
+            time.sleep(0.3)
+            assert len(border.stage.host_json("list")) == CROWD + 2
+            assert border.ask_good() < LIMIT
+    assert not [line for line in border.log() if "too many open files" in line.lower()]
+
+
+@pytest.fixture
+def short_of_descriptors() -> Iterator[Border]:
+    with stage("bad") as running:
+        argv = ["sh", "-c", 'ulimit -n 400 && exec "$@"', "sh", sys.executable, "-m", "guestlink_host", "serve"]
+        running.start("host", argv, running.host_environ)
+        border = Border(running)
+        for number in range(CROWD):
+            running.host("add", f"bad{number}")
+        yield border
+
+
+def test_the_daemon_raises_its_limit_of_descriptors(border: Border) -> None:
+    soft, hard = resource.prlimit(border.daemon.pid, resource.RLIMIT_NOFILE)
+    assert soft == (ENOUGH if hard == resource.RLIM_INFINITY else min(hard, ENOUGH))
+
+
 def test_unfinished_requests_of_4_mib_hold_little_memory(border: Border) -> None:
     with ExitStack() as stack:
         for _ in range(4):
@@ -241,6 +277,8 @@ def test_two_million_empty_applications_hold_little_memory(border: Border, token
             border.note_memory()
             assert not attacker.is_closed
         border.holds()
+        if token:
+            attacker.call("ContainerShutdown", pb.ContainerShutdownInfo(token=token).SerializeToString(), LIMIT)
 
 
 def test_ever_new_lists_write_little_and_the_container_is_removed_at_once(border: Border) -> None:

@@ -18,21 +18,24 @@ _END_STREAM = 0x1
 _REQUEST_FRAMES = frozenset({_DATA, _HEADERS, _CONTINUATION})
 
 
-class _Frame(NamedTuple):
+class Frame(NamedTuple):
+    """The header of a frame."""
+
     length: int
     kind: int
     flags: int
     stream: int
 
 
-class _Frames:
+class Frames:
     """Finds the headers of frames in one direction of a connection, in pieces of any length."""
 
     def __init__(self) -> None:
         self._header = bytearray()
         self._payload_left = 0
 
-    def feed(self, data: memoryview) -> Iterator[_Frame]:
+    def feed(self, data: memoryview) -> Iterator[Frame]:
+        """The frames whose headers end in the next piece."""
         position, end = 0, len(data)
         while position < end:
             skipped = min(self._payload_left, end - position)
@@ -46,7 +49,7 @@ class _Frames:
                 self._header.clear()
                 self._payload_left = int.from_bytes(header[:3], "big")
                 stream = int.from_bytes(header[5:], "big") & 0x7FFFFFFF
-                yield _Frame(self._payload_left, header[3], header[4], stream)
+                yield Frame(self._payload_left, header[3], header[4], stream)
 
 
 class CallMeter:
@@ -60,8 +63,8 @@ class CallMeter:
         self.unanswered = 0
         self.frames = 0
         self.calls = 0
-        self._from_client = _Frames()
-        self._from_server = _Frames()
+        self._from_client = Frames()
+        self._from_server = Frames()
         self._open: dict[int, int] = {}
         self._unfinished: dict[int, float] = {}
 

@@ -41,8 +41,9 @@ GUARANTEED = 2
 """Connections that one container may have, however many the other containers have."""
 CONNECTION_DESCRIPTORS = 3
 """Descriptors of a connection: the client's, ours to gRPC, and gRPC's."""
-CONTAINER_DESCRIPTORS = 8 + GUARANTEED * CONNECTION_DESCRIPTORS
-"""Descriptors of a container: listening sockets, the link to its garcon, and its guaranteed connections."""
+CONTAINER_DESCRIPTORS = 32 + GUARANTEED * CONNECTION_DESCRIPTORS
+"""Descriptors of a container: listening sockets, parked connections, the link to its garcon, and its guaranteed
+connections."""
 DESCRIPTOR_RESERVE = 128
 """Descriptors for everything else: the commands' socket, programs that are started, files, the event loop."""
 ACCEPT_BURST, ACCEPT_RATE = 64, 50

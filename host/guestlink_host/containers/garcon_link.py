@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 from guestlink.address import UnixAddress, VsockAddress
 from guestlink.errors import GuestlinkError, reason
 from guestlink.pb import container_guest_pb2 as pb
-from guestlink.rpc import GARCON, RECEIVE_LIMIT, CallFailed, RpcChannel
+from guestlink.rpc import GARCON, CallFailed, RpcChannel
 from guestlink.sockets import Peer, listen, same_user
 from guestlink.vsock_bridge import Bridge
+from guestlink_host.border.answer_pace import AnswerPace
+from guestlink_host.border.packed_fields import packed_fields
 from guestlink_host.border.pinned_socket import pin_socket, pinned_address, server_uid
 from guestlink_host.containers.parked_connections import ParkedConnections
 from guestlink_host.names import visible_line
@@ -24,10 +26,12 @@ ICON_BATCH = 16
 """Icons requested in one call."""
 _REASON_LIMIT = 300
 """Characters of a container's explanation that are shown."""
-_RECEIVE_LIMIT = (ICON_BATCH + 2) * 1024 * 1024
-"""Bytes of a response: each icon of a batch may have 1 MiB."""
-_FULL_RESPONSE = RECEIVE_LIMIT - (1024 + 128) * 1024
-"""Bytes of icons from which a response may be full: garcon sends no more than gRPC's default limit."""
+_ICONS_LIMIT, _RESPONSE_LIMIT = 2 * 1024 * 1024 + 256 * 1024, 256 * 1024
+"""Bytes of a response with icons, which are up to 1 MiB each, and of another response. If a batch of icons is
+larger, the host asks again for half of the batch."""
+
+
+_DESKTOP_ICONS = pb.IconResponse.DESCRIPTOR.fields_by_name["desktop_icons"].number
 
 
 class SessionInfo:
@@ -42,20 +46,27 @@ class SessionInfo:
 class GarconLink:
     """One connection to one garcon process; a garcon that registers again gets a new one.
 
-    gRPC's client connects to a Unix address, or to a private socket of ours, which a bridge connects with garcon.
+    gRPC's client connects to a private socket of ours, which a bridge connects with garcon.
 
     :param container: the container's name, for messages.
     :param way: garcon's address, or the connections that garcon parks here.
     :param private: a path for the private socket.
+    :param pace: how fast the container may send.
     :ivar way: as above.
     :raises GuestlinkError: there is no socket at a Unix address.
     """
 
-    def __init__(self, container: str, way: UnixAddress | VsockAddress | ParkedConnections, private: Path) -> None:
+    def __init__(
+        self,
+        container: str,
+        way: UnixAddress | VsockAddress | ParkedConnections,
+        private: Path,
+        pace: AnswerPace,
+    ) -> None:
         self.way = way
         self._pinned: int | None = None
-        self._bridge: Bridge | None = None
         self._private = private
+        target: UnixAddress | VsockAddress | ParkedConnections = way
         if isinstance(way, UnixAddress):
             try:
                 self._pinned = pin_socket(way.path)
@@ -65,11 +76,10 @@ class GarconLink:
                     hint="GUESTLINK_GARCON_ADDRESS inside and `guestlink-host add --garcon` must name one socket",
                 ) from error
             target = pinned_address(self._pinned)
-        else:
-            target = UnixAddress(str(private))
-            self._bridge = Bridge(listen(target), way, same_user())
-            self._bridge.start()
-        self._channel = RpcChannel(target, GARCON, receive_limit=_RECEIVE_LIMIT)
+        ours = UnixAddress(str(private))
+        self._bridge = Bridge(listen(ours), target, same_user(), from_target=pace.connection)
+        self._bridge.start()
+        self._channel = RpcChannel(ours, GARCON, receive_limit=_ICONS_LIMIT)
 
     @property
     def peer(self) -> Peer:
@@ -86,22 +96,30 @@ class GarconLink:
         if self._pinned is not None:
             os.close(self._pinned)
             self._pinned = None
-        if self._bridge is not None:
-            await self._bridge.close()
-            with contextlib.suppress(FileNotFoundError):
-                self._private.unlink()
+        await self._bridge.close()
+        with contextlib.suppress(FileNotFoundError):
+            self._private.unlink()
 
     async def lost(self) -> str:
         """Wait until the connection of an earlier call is lost; return a sentence that reports it."""
         return await self._channel.lost()
 
-    async def call(self, method: str, request: Any) -> Any:
+    async def call(
+        self,
+        method: str,
+        request: Any,
+        *,
+        limit: int = _RESPONSE_LIMIT,
+        decode: Callable[[bytes], Any] | None = None,
+    ) -> Any:
         """Call an RPC of garcon.
 
+        :param limit: bytes of the response.
+        :param decode: as for :meth:`RpcChannel.call <guestlink.rpc.RpcChannel.call>`.
         :raises CallFailed: the status is not OK.
         """
         try:
-            return await self._channel.call(method, request, timeout=CALL_TIMEOUT)
+            return await self._channel.call(method, request, timeout=CALL_TIMEOUT, limit=limit, decode=decode)
         except CallFailed as error:
             # The message comes from the container, and terminals will show it.
             raise CallFailed(error.code, visible_line(error.message, _REASON_LIMIT)) from error
@@ -141,7 +159,7 @@ class GarconLink:
         """
         request = pb.IconRequest(desktop_file_ids=ids, icon_size=size, scale=scale)
         try:
-            response = await self.call("GetIcon", request)
+            icons = await self.call("GetIcon", request, limit=_ICONS_LIMIT, decode=read_icons)
         except CallFailed as error:
             if error.code != "RESOURCE_EXHAUSTED":
                 raise
@@ -150,16 +168,25 @@ class GarconLink:
             half = len(ids) // 2
             return await self.icons(ids[:half], size, scale) | await self.icons(ids[half:], size, scale)
         kinds = {pb.DesktopIcon.PNG: False, pb.DesktopIcon.SVG: True}
-        found = {
+        return {
             icon.desktop_file_id: (kinds[icon.format], icon.icon)
-            for icon in response.desktop_icons
+            for icon in icons
             if icon.format in kinds and icon.desktop_file_id in ids
         }
-        missing = [name for name in ids if name not in found]
-        if missing and found and sum(len(content) for _, content in found.values()) > _FULL_RESPONSE:
-            # garcon leaves out icons that did not fit, just as ids without an icon.
-            return found | await self.icons(missing, size, scale)
-        return found
+
+
+def read_icons(content: bytes) -> list[pb.DesktopIcon]:
+    """The icons of a GetIcon response.
+
+    :raises ValueError: it is none, or has more icons than the host ever requests.
+    """
+    packed = []
+    for number, field in packed_fields(content):
+        if number == _DESKTOP_ICONS:
+            packed.append(field)
+            if len(packed) > ICON_BATCH:
+                raise ValueError("there are too many icons")
+    return [pb.DesktopIcon.FromString(field) for field in packed]
 
 
 def _reason(text: str) -> str:

@@ -22,6 +22,7 @@ from guestlink.command_line import did_you_mean
 from guestlink.errors import GuestlinkError
 from guestlink.rpc import CallFailed
 from guestlink.tasks import TaskOwner
+from guestlink_host.border.answer_pace import AnswerPace
 from guestlink_host.border.container_log import ContainerLog
 from guestlink_host.border.url_policy import file_for_container
 from guestlink_host.containers.advice import OUTDATED, how_to_register, how_to_upgrade
@@ -80,6 +81,7 @@ class Guest:
         self.calls = ParkedConnections(f"a connection that {container.name} parks for calls")
         self.sftp = ParkedConnections(f"a connection that {container.name} parks for its files")
         self.outdated = 0
+        self._pace = AnswerPace()
         self.log = ContainerLog(_log, container.name)
         self._status = status
         self._directory = directory
@@ -326,7 +328,7 @@ class Guest:
         """Stay connected to one garcon; when garcon ends, the container is no longer registered."""
         name = self.container.name
         try:
-            link = GarconLink(name, way, private)
+            link = GarconLink(name, way, private, self._pace)
         except GuestlinkError as error:
             self._trouble = error.message
             self.log.warning("%s registered, but %s", name, error)

@@ -20,6 +20,9 @@ SETTLE = 0.3
 """Seconds to wait for more changes before the tools run, so that a list and its icons are one refresh."""
 FIRST_RETRY, LAST_RETRY = 2.0, 60.0
 """Seconds until a tool that failed runs again."""
+REST, LONGEST_REST = 10.0, 60.0
+"""Times as long as a refresh took, and seconds at most, until the next one: containers that always change launchers
+keep the tools running a tenth of the time."""
 _TIMEOUT = 60.0
 
 
@@ -50,13 +53,16 @@ class DesktopDatabases:
 
     async def _run(self) -> None:
         failures = 0
+        loop = asyncio.get_running_loop()
         while True:
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(backoff(FIRST_RETRY, LAST_RETRY, failures) if failures else None):
                     await self._requested.wait()
             await asyncio.sleep(SETTLE)
             self._requested.clear()
+            began = loop.time()
             failures = 0 if await self.refresh() else failures + 1
+            await asyncio.sleep(min((loop.time() - began) * REST, LONGEST_REST))
 
     async def refresh(self) -> bool:
         """Refresh now. A tool that is not installed is skipped: no desktop here needs it.

@@ -13,6 +13,7 @@ from typing import Any
 from google.protobuf.message import DecodeError
 
 from guestlink.pb import container_host_pb2 as pb
+from guestlink_host.border.packed_fields import packed_fields
 from guestlink_host.launchers.applications import LIST_LIMIT
 
 ENTRY_LIMIT = 256 * 1024
@@ -20,9 +21,6 @@ ENTRY_LIMIT = 256 * 1024
 
 _FIELDS = pb.UpdateApplicationListRequest.DESCRIPTOR.fields_by_name
 _TOKEN, _APPLICATION = _FIELDS["token"].number, _FIELDS["application"].number
-_VARINT, _FIXED_64, _LENGTH, _FIXED_32 = 0, 1, 2, 5
-"""Wire types (protobuf's encoding guide); the others belong to groups, which proto3 has not."""
-_VARINT_BYTES = 10
 
 
 class PackedList:
@@ -56,34 +54,11 @@ def read_packed_list(content: bytes) -> PackedList:
     """
     token = b""
     entries: list[bytes] = []
-    position, end = 0, len(content)
-    while position < end and len(entries) <= LIST_LIMIT:
-        key, position = _varint(content, position)
-        kind = key & 7
-        if kind == _LENGTH:
-            length, position = _varint(content, position)
-            field = content[position : position + length]
-            position += length
-            if key >> 3 == _APPLICATION:
-                entries.append(field)
-            elif key >> 3 == _TOKEN:
-                token = field
-        elif kind == _VARINT:
-            _, position = _varint(content, position)
-        elif kind in (_FIXED_32, _FIXED_64):
-            position += 4 if kind == _FIXED_32 else 8
-        else:
-            raise ValueError("there is no such kind of field")
-        if key >> 3 == 0 or position > end:
-            raise ValueError("the request is cut off")
+    for number, field in packed_fields(content):
+        if number == _TOKEN:
+            token = field
+        elif number == _APPLICATION:
+            entries.append(field)
+            if len(entries) > LIST_LIMIT:
+                break
     return PackedList(token.decode(), entries)
-
-
-def _varint(content: bytes, position: int) -> tuple[int, int]:
-    """A number and the position after it."""
-    number = 0
-    for index, byte in enumerate(content[position : position + _VARINT_BYTES]):
-        number |= (byte & 0x7F) << 7 * index
-        if byte < 0x80:
-            return number, position + index + 1
-    raise ValueError("a number is cut off")

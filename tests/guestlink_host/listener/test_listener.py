@@ -9,6 +9,7 @@ from collections.abc import AsyncIterator
 from functools import partial
 from itertools import islice
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -636,9 +637,9 @@ async def test_a_virtual_machines_garcon_is_reached_through_a_private_bridge(
     guest = await host.add(garcon="vsock:7:10003")
     dialled: list[object] = []
 
-    def bridge(listener: socket.socket, target: object, policy: PeerPolicy) -> Bridge:
+    def bridge(listener: socket.socket, target: object, policy: PeerPolicy, **more: Any) -> Bridge:
         dialled.append(target)
-        return Bridge(listener, guest.server_socket, policy)
+        return Bridge(listener, guest.server_socket, policy, **more)
 
     monkeypatch.setattr(garcon_link, "Bridge", bridge)
     await guest.register()
