@@ -289,6 +289,19 @@ def test_what_is_reflected_opens_nothing(rig: Stage, address: TcpAddress) -> Non
         assert received(first) == received(second) == b""
 
 
+def test_a_proof_that_is_cut_at_any_byte_opens_nothing(rig: Stage, address: TcpAddress) -> None:
+    token, before = token_of(rig), events(rig)
+    for size in range(RESPONSE_SIZE):
+        with socket.create_connection(address, LIMIT) as cut:
+            dialer = DialerHandshake(token, Purpose.CALLS)
+            response = dialer.receive(cut.recv(CHALLENGE_SIZE, socket.MSG_WAITALL))
+            cut.sendall(response[:size])
+            cut.shutdown(socket.SHUT_WR)
+            assert received(cut) == b""
+    assert events(rig) == before
+    assert rig.vsh(NAME, "--", "echo", "still served").stdout == "still served\n"
+
+
 # -- who holds the host's port first -------------------------------------------------------------------------------
 
 

@@ -9,9 +9,13 @@ from garcon.host.listener_client import HostChannel
 from garcon.host.proven_connection import ProvenConnections
 from guestlink.address import Address, UnixAddress, VsockAddress
 from guestlink.handshake import Purpose, call_token
-from guestlink.rpc import CONTAINER_LISTENER, LINUX_HOST, RpcChannel
+from guestlink.rpc import CONTAINER_LISTENER, LINUX_HOST, CallFailed, RpcChannel
 from guestlink.sockets import connect_soon, listen, same_user
 from guestlink.vsock_bridge import Bridge
+
+_NOT_CHROMEOS = (
+    "the host does not speak as ChromeOS does; if it is guestlink-host, set host_kind = linux in guestlink.conf"
+)
 
 
 class HostDialer:
@@ -46,7 +50,7 @@ class HostDialer:
             self._bridge = Bridge(listen(private), self._proven or self._address, same_user())
             self._bridge.start()
         channel = RpcChannel(private, CONTAINER_LISTENER, LINUX_HOST)
-        return channel if self._proven is None else _TokenlessChannel(channel)
+        return _VsockChannel(channel) if self._proven is None else _TokenlessChannel(channel)
 
     async def close(self) -> None:
         """Close the bridge."""
@@ -55,16 +59,11 @@ class HostDialer:
             Path(self._bridge_path).unlink(missing_ok=True)
 
 
-class _TokenlessChannel:
-    """A channel whose calls do not carry the token, but a text that is worthless without a handshake."""
+class _WrappedChannel:
+    """A channel of which a subclass changes the calls."""
 
     def __init__(self, channel: RpcChannel) -> None:
         self._channel = channel
-
-    async def call(self, method: str, request: Any, *, timeout: float | None) -> Any:
-        """See :class:`~garcon.host.listener_client.HostChannel`."""
-        request.token = call_token(request.token)
-        return await self._channel.call(method, request, timeout=timeout)
 
     async def lost(self) -> str:
         """See :class:`~garcon.host.listener_client.HostChannel`."""
@@ -73,6 +72,28 @@ class _TokenlessChannel:
     async def close(self) -> None:
         """See :class:`~garcon.host.listener_client.HostChannel`."""
         await self._channel.close()
+
+
+class _VsockChannel(_WrappedChannel):
+    """A channel to a host that is taken for ChromeOS."""
+
+    async def call(self, method: str, request: Any, *, timeout: float | None) -> Any:
+        """See :class:`~garcon.host.listener_client.HostChannel`."""
+        try:
+            return await self._channel.call(method, request, timeout=timeout)
+        except CallFailed as error:
+            if "HTTP/2" in error.message:  # gRPC got something else, such as guestlink-host's challenge.
+                raise CallFailed(error.code, _NOT_CHROMEOS) from error
+            raise
+
+
+class _TokenlessChannel(_WrappedChannel):
+    """A channel whose calls do not carry the token, but a text that is worthless without a handshake."""
+
+    async def call(self, method: str, request: Any, *, timeout: float | None) -> Any:
+        """See :class:`~garcon.host.listener_client.HostChannel`."""
+        request.token = call_token(request.token)
+        return await self._channel.call(method, request, timeout=timeout)
 
 
 def host_dialer(address: Address, token_file: str, runtime: Path, *, handshake: bool) -> HostDialer:

@@ -12,11 +12,14 @@ import pytest
 
 from garcon.host.host_dialer import host_dialer
 from garcon.host.proven_connection import ProvenConnections
-from guestlink.address import TcpAddress
+from guestlink import vsock_bridge
+from guestlink.address import Address, TcpAddress, VsockAddress
 from guestlink.authentication import authenticate_soon
 from guestlink.errors import GuestlinkError
 from guestlink.handshake import HandshakeFailed, ListenerHandshake, Purpose
-from guestlink.sockets import listen
+from guestlink.pb import container_host_pb2
+from guestlink.rpc import CallFailed
+from guestlink.sockets import connect_soon, listen
 from guestlink.tasks import TaskOwner
 
 TOKEN = "8a3f2b1c-0d4e-4f5a-9b6c-7d8e9f0a1b2c"
@@ -91,3 +94,29 @@ async def test_without_a_token_nobody_is_dialed(tmp_path: Path) -> None:
 async def test_a_missing_host_is_named(token: str) -> None:
     with pytest.raises(GuestlinkError, match=r"cannot connect to tcp:127\.0\.0\.1:1"):
         await ProvenConnections(TcpAddress("127.0.0.1", 1), token, Purpose.SFTP).connect()
+
+
+async def test_a_linux_host_that_is_taken_for_chromeos_is_named_with_the_setting(
+    token: str, runtime: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """There is no vsock peer here, so the bridge connects to TCP."""
+
+    async def serve(connection: socket.socket) -> None:
+        with pytest.raises(HandshakeFailed, match="speaks gRPC without a handshake"):
+            await authenticate_soon(connection, ListenerHandshake(TOKEN, set(Purpose)))
+
+    async def use(address: TcpAddress) -> None:
+        async def connect(vsock: Address) -> socket.socket:
+            assert vsock == VsockAddress(2, 8889)
+            return await connect_soon(address)
+
+        monkeypatch.setattr(vsock_bridge, "connect_soon", connect)
+        dialer = host_dialer(VsockAddress(2, 8889), token, runtime, handshake=False)
+        channel = await dialer.dial()
+        request = container_host_pb2.ContainerStartupInfo(token=TOKEN)
+        with pytest.raises(CallFailed, match="set host_kind = linux"):
+            await channel.call("ContainerReady", request, timeout=LIMIT)
+        await channel.close()
+        await dialer.close()
+
+    await with_host(serve, use)
