@@ -21,6 +21,7 @@ from guestlink.suite_program import suite_program
 from guestlink_host.border.desktop import Desktop
 from guestlink_host.border.open_requests import OpenRequests
 from guestlink_host.border.opened_copies import OpenedCopies
+from guestlink_host.border.pictures.renderer import DRAWINGS_LIMIT, Renderer
 from guestlink_host.border.policies import ALLOW
 from guestlink_host.border.rate_limit import RateLimit
 from guestlink_host.border.session_programs import SessionPrograms, is_sandboxed
@@ -136,6 +137,7 @@ def assemble(config: Config, notifier: Notifier) -> list[StartablePart]:
     openings = RateLimit(OPENING_LIMIT, OPENING_WINDOW)
     program = suite_program(PROGRAM, "guestlink_host")
     events = EventLog()
+    slots = asyncio.Semaphore(DRAWINGS_LIMIT)
 
     workers = asyncio.Semaphore(WORKERS)
 
@@ -143,7 +145,16 @@ def assemble(config: Config, notifier: Notifier) -> list[StartablePart]:
         files = LauncherFiles(name, data_home)
         state, allowed = containers.list_file(name), policies.value(name, "mime") == ALLOW
         return LauncherPublisher(
-            name, files, state, program, names, defaults, workers, databases.request, mime_allowed=allowed
+            name,
+            files,
+            Renderer(name, slots),
+            state,
+            program,
+            names,
+            defaults,
+            workers,
+            databases.request,
+            mime_allowed=allowed,
         )
 
     def calls(guest: Guest) -> dict[str, tuple[object, ...]]:

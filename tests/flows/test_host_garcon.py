@@ -209,11 +209,11 @@ def test_an_icon_goes_all_the_way(rig: Stage) -> None:
     directory.mkdir(parents=True)
     (directory / "picture.svg").write_text('<svg xmlns="http://www.w3.org/2000/svg"><path d="M0 0"/></svg>')
     rig.add_application("org.example.Icon", Icon="picture")
-    icon = Path(
-        rig.host_environ["XDG_DATA_HOME"], "icons/hicolor/scalable/apps/guestlink-demo-org.example.Icon.svg"
-    )
+    theme = Path(rig.host_environ["XDG_DATA_HOME"], "icons/hicolor")
+    icon = theme / "256x256/apps/guestlink-demo-org.example.Icon.png"
     rig.wait("the icon arrives", icon.exists)
-    assert "<path" in icon.read_text()
+    assert icon.read_bytes().startswith(b"\x89PNG")
+    assert not list(theme.rglob("*.svg"))
 
 
 def report(what: str, whom: str, before: dict[str, int], after: dict[str, int], times: list[float]) -> None:

@@ -24,13 +24,15 @@ from guestlink.rpc import CallFailed
 from guestlink.tasks import TaskOwner
 from guestlink_host.border.answer_pace import AnswerPace
 from guestlink_host.border.container_log import ContainerLog
+from guestlink_host.border.pictures.draw_protocol import ReceivedPicture
+from guestlink_host.border.pictures.png import BadPicture, Square, encode
+from guestlink_host.border.pictures.png import size as png_size
 from guestlink_host.border.url_policy import file_for_container
 from guestlink_host.containers.advice import OUTDATED, how_to_register, how_to_upgrade
 from guestlink_host.containers.garcon_link import GarconLink, SessionInfo
 from guestlink_host.containers.parked_connections import ParkedConnections
 from guestlink_host.containers.parking_sockets import sftp_handover
 from guestlink_host.containers.registry import Container
-from guestlink_host.launchers.icons import BadPicture, Picture, check_picture
 from guestlink_host.launchers.launcher_publisher import LauncherPublisher
 
 _log = logging.getLogger(__name__)
@@ -41,6 +43,8 @@ _AGAIN_PAUSES = (0.0, 0.2)
 """Seconds before each attempt to call a garcon whose connection broke; if all fail, garcon has ended."""
 
 
+_ICON_LIMIT = 1024
+"""Pixels of an icon's side; four times the largest size that themes have."""
 _EXECUTION = "Failure in execution of application: "
 """The beginning of garcon's reason if the program itself failed (chromeos-garcon.md §5.4)."""
 
@@ -102,6 +106,7 @@ class Guest:
         await self._tasks.close()
         self.calls.close()
         self.sftp.close()
+        await self.publisher.close()
 
     @property
     def reachable(self) -> bool:
@@ -239,9 +244,11 @@ class Guest:
                 hint="garcon's log in the container says more: `journalctl --user -u guestlink-garcon`",
             )
 
-    async def icon(self, desktop_file_id: str, size: int, scale: int) -> Picture:
-        """Fetch one icon.
+    async def icon(self, desktop_file_id: str, size: int, scale: int) -> bytes:
+        """Fetch one icon as a square PNG.
 
+        :param size: its side in logical pixels; a picture with fewer pixels keeps them.
+        :param scale: pixels per logical pixel.
         :raises GuestlinkError: the application has no icon, or none that can be shown.
         """
         link = self._reach()
@@ -253,13 +260,13 @@ class Guest:
             guess = self._guess(desktop_file_id)
             hint = f"{guess}`guestlink-host apps {self.container.name}` lists the applications"
             raise GuestlinkError(f"{desktop_file_id} has no icon in {self.container.name}", hint=hint)
-        is_svg, content = found[desktop_file_id]
+        picture = ReceivedPicture(*found[desktop_file_id])
         try:
-            return check_picture(content, is_svg=is_svg, container=self.container.name)
+            return encode(await self._drawn(picture, min(size * scale, _ICON_LIMIT)))
         except BadPicture as error:
             raise GuestlinkError(
                 f"the icon of {desktop_file_id} is not used: {error}",
-                hint="it has to be a PNG, or an SVG that refers to nothing outside itself",
+                hint="it has to be a PNG or an SVG that librsvg can draw in a few seconds",
             ) from error
 
     def _guess(self, desktop_file_id: str) -> str:
@@ -269,6 +276,12 @@ class Guest:
             return ""
         guess = did_you_mean(desktop_file_id.removesuffix(".desktop"), known)
         return f"{guess} " if guess else ""
+
+    async def _drawn(self, picture: ReceivedPicture, side: int) -> Square:
+        if not picture.is_svg:
+            side = max(1, min(side, max(png_size(picture.content))))
+        (square,) = await self.publisher.renderer.draw(picture, (side,))
+        return square
 
     # -- the link to garcon --------------------------------------------------------------------------------------
 

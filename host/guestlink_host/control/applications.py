@@ -100,18 +100,17 @@ def _write_icon(arguments: argparse.Namespace) -> int:
     if arguments.output == "-":
         sys.stdout.buffer.write(content)
         return 0
-    path = arguments.output or os.path.basename(arguments.id) + answer["suffix"]
+    path = arguments.output or f"{os.path.basename(arguments.id)}.png"
     with open(path, "wb") as stream:
         stream.write(content)
     if arguments.json:
-        return print_json({"path": path, "format": answer["suffix"][1:], "bytes": len(content)})
+        return print_json({"path": path, "format": "png", "bytes": len(content)})
     print(path)
     return 0
 
 
 async def _serve_icon(parts: HostParts, name: str, id: str, size: int, scale: int) -> dict[str, Any]:
-    picture = await parts.services.guest(name).icon(id, size, scale)
-    return {"suffix": picture.suffix, "content": base64.b64encode(picture.content).decode()}
+    return {"content": base64.b64encode(await parts.services.guest(name).icon(id, size, scale)).decode()}
 
 
 _ID = argument("id", metavar="ID", completes="applications")
@@ -155,7 +154,7 @@ COMMANDS = (
     ),
     Command(
         "icon",
-        "fetch an application's icon",
+        "fetch an application's icon as a PNG",
         section=APPLICATIONS,
         example="icon work gedit --size 128 -o gedit.png",
         arguments=(
@@ -172,7 +171,7 @@ COMMANDS = (
                 "-o",
                 "--output",
                 metavar="FILE",
-                help="file to write; - is standard output (default: ID.png or ID.svg in the current directory)",
+                help="file to write; - is standard output (default: ID.png in the current directory)",
             ),
         ),
         json_text="an object with `path`, `format` and `bytes`",

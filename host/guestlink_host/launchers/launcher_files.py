@@ -20,7 +20,8 @@ from pathlib import Path
 
 from guestlink.errors import GuestlinkError, reason
 from guestlink_host.border.allowance import Allowance
-from guestlink_host.launchers.icons import Picture, owner_of
+from guestlink_host.border.pictures.draw_protocol import ReceivedPicture
+from guestlink_host.launchers.icons import SUFFIX, IconFile, are_from, is_drawn, owner_of
 from guestlink_host.launchers.launcher_plan import OWNER_KEY, diff
 
 _log = logging.getLogger(__name__)
@@ -31,6 +32,8 @@ WRITE_BURST, WRITE_RATE = 64 * 1024 * 1024, 64 * 1024
 """Bytes that one container may make the host write at once, and in a second after that."""
 FILE_COST = 4096
 """Bytes that a file counts beside its content, also when it is removed: it has blocks and a directory entry."""
+_BLOCK = 4096
+"""Bytes that the smallest file takes on the disk."""
 _READ_LIMIT = 2 * 1024 * 1024
 """Bytes of the largest file that can be ours: a picture and its mark."""
 _TEMPORARY = ".new"
@@ -59,6 +62,7 @@ class LauncherFiles:
         self._theme = data_home / "icons" / "hicolor"
         self._icons: dict[str, dict[Path, int]] = {}
         self._icon_bytes = 0
+        self._old_icons: set[Path] = set()
         self._foreign: set[Path] = set()
         self._over_quota = False
         self._writes = Allowance(WRITE_BURST, WRITE_RATE)
@@ -82,9 +86,12 @@ class LauncherFiles:
         """Read which icons there are, and remove files that a killed daemon left half-written."""
         self._icons = {}
         self._icon_bytes = 0
+        self._old_icons.clear()
         for directory in self._icon_directories():
             for path, content in self._ours(directory, _owner_of_icon).items():
                 self._count(path, len(content))
+                if not is_drawn(content):
+                    self._old_icons.add(path)
         self._ours(self._applications, _owner_of_launcher)
 
     def icon_stems(self) -> Collection[str]:
@@ -120,31 +127,41 @@ class LauncherFiles:
                 written += self._write(self._applications / name, wanted[name], _owner_of_launcher)
         return written, removed
 
-    def write_icons(self, pictures: Mapping[str, Sequence[Picture]]) -> int:
-        """Replace the icons of some applications.
+    def old_icons(self) -> dict[str, list[ReceivedPicture]]:
+        """The icons by stem that :meth:`scan` found as the container had encoded them, in an earlier version."""
+        return {
+            stem: [ReceivedPicture(path.suffix != SUFFIX, self._read(path) or b"") for path in sorted(old)]
+            for stem, paths in self._icons.items()
+            if (old := self._old_icons & paths.keys())
+        }
 
-        :param pictures: by stem; an empty list removes the application's icons.
+    def has_icon(self, stem: str, source: str) -> bool:
+        """Whether the files of an icon are on the disk, all of them and as we have written them.
+
+        :param source: the icon's fingerprint (:func:`guestlink_host.launchers.icons.fingerprint`).
+        """
+        return are_from([self._read(path) or b"" for path in self._icons.get(stem, ())], source)
+
+    def write_icon(self, stem: str, wanted: Sequence[IconFile]) -> int:
+        """Replace the icon of one application.
+
+        :param wanted: its files; an empty list removes the icon.
         :returns: the number of files changed.
         :raises DiskProblem: a file could not be written.
         """
         changed = 0
         with self._disk_problems("the icons", self._theme):
-            for stem, wanted in pictures.items():
-                # Of two pictures for one directory keep the first: its request had the smaller, more exact size.
-                contents = {
-                    self._theme / picture.directory / f"{stem}{picture.suffix}": picture.content
-                    for picture in reversed(wanted)
-                }
-                for path in [path for path in self._icons.get(stem, ()) if path not in contents]:
-                    self._remove_icon(path)
-                    changed += 1
-                for path, content in contents.items():
-                    if not self._fits(path, len(content)):
-                        continue
-                    if self._read(path) != content:
-                        changed += self._write(path, content, _owner_of_icon)
-                    if path not in self._foreign:
-                        self._count(path, len(content))
+            contents = {self._theme / file.directory / f"{stem}{SUFFIX}": file.content for file in wanted}
+            for path in [path for path in self._icons.get(stem, ()) if path not in contents]:
+                self._remove_icon(path)
+                changed += 1
+            for path, content in contents.items():
+                if not self._fits(path, len(content)):
+                    continue
+                if self._read(path) != content:
+                    changed += self._write(path, content, _owner_of_icon)
+                if path not in self._foreign:
+                    self._count(path, len(content))
         return changed
 
     def remove_all(self) -> None:
@@ -248,13 +265,15 @@ class LauncherFiles:
         if not sizes:
             del self._icons[path.stem]
 
-    def _count(self, path: Path, size: int) -> None:
+    def _count(self, path: Path, length: int) -> None:
+        size = _size_on_disk(length)
         sizes = self._icons.setdefault(path.stem, {})
         self._icon_bytes += size - sizes.get(path, 0)
         sizes[path] = size
 
-    def _fits(self, path: Path, size: int) -> bool:
-        fits = self._icon_bytes - self._icons.get(path.stem, {}).get(path, 0) + size <= ICON_QUOTA
+    def _fits(self, path: Path, length: int) -> bool:
+        old = self._icons.get(path.stem, {}).get(path, 0)
+        fits = self._icon_bytes - old + _size_on_disk(length) <= ICON_QUOTA
         if not fits and not self._over_quota:
             _log.warning(
                 "%s has more than %d MiB of icons; the rest is not stored", self._container, ICON_QUOTA >> 20
@@ -274,6 +293,10 @@ class LauncherFiles:
                 if full
                 else f"make {error.filename or directory} writable; guestlink-host tries again by itself",
             ) from error
+
+
+def _size_on_disk(length: int) -> int:
+    return -(-length // _BLOCK) * _BLOCK
 
 
 def _owner_of_icon(content: bytes) -> str | None:

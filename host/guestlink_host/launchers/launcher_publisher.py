@@ -6,7 +6,7 @@ import asyncio
 import json
 import logging
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -16,10 +16,13 @@ from guestlink.paths import atomic_write, private_directory
 from guestlink.rpc import CallFailed
 from guestlink_host.border.allowance import Allowance
 from guestlink_host.border.container_log import ContainerLog
+from guestlink_host.border.pictures.draw_protocol import ReceivedPicture
+from guestlink_host.border.pictures.renderer import NoRenderer, Renderer, RendererFailed
 from guestlink_host.containers.garcon_link import ICON_BATCH, GarconLink
 from guestlink_host.launchers.applications import Application, from_json, read_applications, to_json
 from guestlink_host.launchers.host_defaults import HostDefaults
-from guestlink_host.launchers.icons import REQUESTS, BadPicture, Picture, check_picture
+from guestlink_host.launchers.icon_updates import DrawingTimeUsedUp, IconUpdates
+from guestlink_host.launchers.icons import REQUESTS
 from guestlink_host.launchers.launcher_files import DiskProblem, LauncherFiles, Stopped
 from guestlink_host.launchers.launcher_names import LauncherNames
 from guestlink_host.launchers.launcher_plan import plan
@@ -48,6 +51,7 @@ class LauncherPublisher:
 
     :param container: its checked name.
     :param files: its files.
+    :param renderer: draws its icons; closed with the publisher.
     :param state: the file that keeps its list over restarts.
     :param program: the words that start guestlink-host, for launchers.
     :param names: decides which launchers show their container's name.
@@ -61,6 +65,7 @@ class LauncherPublisher:
         self,
         container: str,
         files: LauncherFiles,
+        renderer: Renderer,
         state: Path,
         program: Sequence[str],
         names: LauncherNames,
@@ -71,11 +76,12 @@ class LauncherPublisher:
         mime_allowed: bool = False,
     ) -> None:
         self.applications: dict[str, Application] = {}
-        self.problem = ""
         self.lists = 0
+        self.renderer = renderer
         self._container = container
         self._log = ContainerLog(_log, container)
         self._files = files
+        self._disk_problem = ""
         self._state = state
         self._program = list(program)
         self._names = names
@@ -84,6 +90,7 @@ class LauncherPublisher:
         self._workers = workers
         self._work = Allowance(WORK_BURST, WORK_SHARE)
         self._cost = 0.0
+        self._icons = IconUpdates(container, files, renderer, self._in_thread, self._log)
         self._changed = changed
         self._received: Iterable[Any] | None = None
         self._link: GarconLink | None = None
@@ -91,9 +98,15 @@ class LauncherPublisher:
         self._icons_wanted: dict[str, None] = {}
         """Ids whose icons to request, in this order."""
         self._every_icon = False
+        self._has_old_icons = True
         self._unsaved = False
         self._failures = 0
         self._wanted = asyncio.Event()
+
+    @property
+    def problem(self) -> str:
+        """Why launchers or icons are missing, as a sentence; ``""`` if none is."""
+        return self._disk_problem or self.renderer.problem
 
     def restore(self) -> None:
         """Read the list of an earlier run from the disk."""
@@ -136,6 +149,10 @@ class LauncherPublisher:
         """Stop the work in other threads; no file changes after this."""
         await asyncio.to_thread(self._files.stop)
 
+    async def close(self) -> None:
+        """End the renderer. Call it after :meth:`run` has been cancelled."""
+        await self.renderer.close()
+
     def leave(self) -> None:
         """Forget the container's names: the container is no longer in the registry."""
         self._names.forget(self._container)
@@ -162,23 +179,26 @@ class LauncherPublisher:
                 await self._publish()
             except Stopped:
                 return
-            except CallFailed as error:
+            except (CallFailed, RendererFailed) as error:
                 self._log.info("icons of %s are requested again: %s", self._container, error)
-                self.problem = ""  # Everything else is written.
+                self._disk_problem = ""  # Everything else is written.
                 self._again()
+            except DrawingTimeUsedUp as error:
+                self._log.info("%s", error)
+                loop.call_later(error.delay, self._wanted.set)
             except DiskProblem as error:
-                if error.message != self.problem:
+                if error.message != self._disk_problem:
                     self._log.error("%s; %s", error, error.hint)
-                self.problem = error.message
+                self._disk_problem = error.message
                 self._again()
             except Exception:
                 # Whatever a container has broken, its launchers stay.
                 _log.exception("publishing the applications of %s failed", self._container)
                 self._again()
             else:
-                if self.problem:
+                if self._disk_problem:
                     self._log.info("the launchers of %s are complete again", self._container)
-                self.problem = ""
+                self._disk_problem = ""
                 self._failures = 0
             pause = min(loop.time() - began, _PAUSE_LIMIT)
             if self._files.pause():
@@ -204,6 +224,11 @@ class LauncherPublisher:
             applications, faults = await self._in_thread(read_applications, received)
             self._take(applications, faults)
         await self._write_launchers()
+        if self._has_old_icons:
+            if await self._icons.replace_old():
+                self._changed()
+                await self._write_launchers()
+            self._has_old_icons = False
         if self._unsaved and not self._files.pause():
             await self._in_thread(self._save)
             self._unsaved = False
@@ -260,9 +285,11 @@ class LauncherPublisher:
             self._changed()
 
     async def _fetch_icons(self, link: GarconLink) -> None:
-        """Request the wanted icons and write them.
+        """Request the wanted icons and write them. After an error the rest stays wanted.
 
-        :raises CallFailed: the container did not answer; the rest stays wanted.
+        :raises CallFailed: the container did not answer.
+        :raises DrawingTimeUsedUp: the next picture has to wait.
+        :raises RendererFailed: the renderer could not be started this time.
         """
         ids = list(self._icons_wanted)
         for start in range(0, len(ids), ICON_BATCH):
@@ -276,28 +303,31 @@ class LauncherPublisher:
                     self._icons_wanted.clear()
                     return
                 raise
-            pictures = await self._in_thread(self._check, batch, answers)
-            if await self._in_thread(self._files.write_icons, pictures):
-                self._changed()
-            for name in batch:
-                self._icons_wanted.pop(name, None)
-            self._new.difference_update(batch)
-            if self._received is not None or self._files.pause():
+            try:
+                has_more = await self._update_icons(batch, answers)
+            except NoRenderer as error:
+                self._log.warning("%s; %s", error, error.hint)
+                self._icons_wanted.clear()
+                self._new.clear()
+                return
+            if has_more:
                 return  # A newer list waits, or there is too much to write; request the rest after it.
 
-    def _check(
-        self, ids: Iterable[str], answers: Iterable[dict[str, tuple[bool, bytes]]]
-    ) -> dict[str, list[Picture]]:
-        checked: dict[str, list[Picture]] = {file_stem(self._container, name): [] for name in ids}
-        for answer in answers:
-            for name, (is_svg, content) in answer.items():
-                try:
-                    picture = check_picture(content, is_svg=is_svg, container=self._container)
-                except BadPicture as error:
-                    self._log.info("the icon of %s in %s is not used: %s", name, self._container, error)
-                else:
-                    checked[file_stem(self._container, name)].append(picture)
-        return checked
+    async def _update_icons(self, ids: Iterable[str], answers: Sequence[Mapping[str, tuple[bool, bytes]]]) -> bool:
+        """Update icons from a container's answers; returns whether something else has to come before the rest."""
+        has_changed = False
+        try:
+            for name in ids:
+                if self._received is not None or self._files.pause():
+                    return True
+                pictures = [ReceivedPicture(*answer[name]) for answer in answers if name in answer]
+                has_changed |= await self._icons.update(file_stem(self._container, name), pictures)
+                self._icons_wanted.pop(name, None)
+                self._new.discard(name)
+        finally:
+            if has_changed:
+                self._changed()
+        return self._received is not None or self._files.pause() > 0
 
     def _save(self) -> None:
         content = json.dumps(to_json(self.applications), ensure_ascii=False).encode()

@@ -11,12 +11,13 @@ from pathlib import Path
 
 import pytest
 
+from guestlink_host.border.pictures.png import Square
 from guestlink_host.launchers import launcher_files
 from guestlink_host.launchers.applications import read_applications
-from guestlink_host.launchers.icons import Picture, check_picture
+from guestlink_host.launchers.icons import IconFile, icon_files
 from guestlink_host.launchers.launcher_files import DiskProblem, LauncherFiles, Stopped
 from guestlink_host.launchers.launcher_plan import plan
-from support.fake_garcon import SVG, application, png
+from support.fake_garcon import SVG, application, chunk, png
 from support.host import fill_disk
 
 
@@ -25,8 +26,9 @@ def launchers(*names: str, container: str = "demo") -> dict[str, bytes]:
     return plan(container, applications.values(), ["/usr/bin/guestlink-host"])
 
 
-def picture(side: int = 48, container: str = "demo") -> Picture:
-    return check_picture(png(side), is_svg=False, container=container)
+def icon(*sides: int, container: str = "demo", source: str = "x") -> list[IconFile]:
+    squares = [Square(side, 6, (b"\0" + b"\x40\x80\xc0\xff" * side) * side) for side in sides or (48,)]
+    return icon_files(squares, container, source)
 
 
 def everything(root: Path) -> dict[str, bytes]:
@@ -37,9 +39,10 @@ def test_files_follow_the_list(tmp_path: Path) -> None:
     files = LauncherFiles("demo", tmp_path)
     files.scan()
     assert files.write_launchers(launchers("a", "b")) == (2, 0)
-    assert files.write_icons({"guestlink-demo-a": [picture(48), picture(128)], "guestlink-demo-b": []}) == 2
+    assert files.write_icon("guestlink-demo-a", icon(48, 128)) == 2
+    assert files.write_icon("guestlink-demo-b", []) == 0
     assert files.write_launchers(launchers("a", "b")) == (0, 0)
-    assert files.write_icons({"guestlink-demo-a": [picture(48)]}) == 1
+    assert files.write_icon("guestlink-demo-a", icon(48, source="y")) == 2
     assert set(everything(tmp_path)) == {
         "applications/guestlink-demo-a.desktop",
         "applications/guestlink-demo-b.desktop",
@@ -54,17 +57,62 @@ def test_files_follow_the_list(tmp_path: Path) -> None:
     assert everything(tmp_path) == {}
 
 
-def test_an_svg_replaces_pngs(tmp_path: Path) -> None:
+def old_icon(content: bytes, container: str = "demo") -> bytes:
+    """An icon as an earlier version stored it: the container's picture with a mark."""
+    if content == SVG:
+        return content + f"\n<!-- Guestlink-Container: {container} -->\n".encode()
+    return content[:33] + chunk(b"tEXt", b"Guestlink-Container\0" + container.encode()) + content[33:]
+
+
+def test_icons_that_the_container_encoded_are_found_and_replaced(tmp_path: Path) -> None:
+    theme = tmp_path / "icons/hicolor"
+    contents = {
+        "scalable/apps/guestlink-demo-a.svg": old_icon(SVG),
+        "48x48/apps/guestlink-demo-a.png": old_icon(png(48)),
+        "48x48/apps/guestlink-demo-b.png": icon(48)[0].content,
+        "scalable/apps/guestlink-demo-c.svg": old_icon(SVG, "other"),
+    }
+    for name, content in contents.items():
+        (theme / name).parent.mkdir(parents=True, exist_ok=True)
+        (theme / name).write_bytes(content)
     files = LauncherFiles("demo", tmp_path)
-    files.write_icons({"guestlink-demo-a": [picture(48), picture(128)]})
-    files.write_icons({"guestlink-demo-a": [check_picture(SVG, is_svg=True, container="demo")]})
-    assert list(everything(tmp_path)) == ["icons/hicolor/scalable/apps/guestlink-demo-a.svg"]
+    files.scan()
+    old = files.old_icons()
+    assert list(old) == ["guestlink-demo-a"]
+    assert {(picture.is_svg, picture.content) for picture in old["guestlink-demo-a"]} == {
+        (True, old_icon(SVG)),
+        (False, old_icon(png(48))),
+    }
+    files.write_icon("guestlink-demo-a", icon(16))
+    assert set(everything(theme)) == {
+        "16x16/apps/guestlink-demo-a.png",
+        "48x48/apps/guestlink-demo-b.png",
+        "scalable/apps/guestlink-demo-c.svg",
+    }
+    files.scan()
+    assert not files.old_icons()
+
+
+def test_an_icon_is_there_if_all_its_files_are(tmp_path: Path) -> None:
+    files = LauncherFiles("demo", tmp_path)
+    files.write_icon("guestlink-demo-a", icon(48, 128, source="x"))
+    assert files.has_icon("guestlink-demo-a", "x")
+    assert not files.has_icon("guestlink-demo-a", "y")
+    assert not files.has_icon("guestlink-demo-b", "x")
+    later = LauncherFiles("demo", tmp_path)
+    later.scan()
+    assert later.has_icon("guestlink-demo-a", "x")
+    (tmp_path / "icons/hicolor/48x48/apps/guestlink-demo-a.png").unlink()
+    assert not files.has_icon("guestlink-demo-a", "x")
+    later.scan()
+    assert not later.has_icon("guestlink-demo-a", "x")
 
 
 def test_a_later_run_knows_the_files_of_an_earlier_one(tmp_path: Path) -> None:
     first = LauncherFiles("demo", tmp_path)
     first.write_launchers(launchers("a", "b"))
-    first.write_icons({"guestlink-demo-a": [picture()], "guestlink-demo-b": [picture()]})
+    first.write_icon("guestlink-demo-a", icon())
+    first.write_icon("guestlink-demo-b", icon())
     second = LauncherFiles("demo", tmp_path)
     second.scan()
     assert set(second.icon_stems()) == {"guestlink-demo-a", "guestlink-demo-b"}
@@ -83,7 +131,7 @@ def foreign_files(root: Path) -> dict[str, bytes]:
         "applications/guestlink-demo-kept.desktop": b"[Desktop Entry]\nX-Guestlink-Container=other\n",
         "applications/guestlink-demo-binary.desktop": b"\xff\xfe\0",
         "icons/hicolor/48x48/apps/guestlink-demo-a.png": png(),
-        "icons/hicolor/48x48/apps/guestlink-demo-gone.png": picture(container="other").content,
+        "icons/hicolor/48x48/apps/guestlink-demo-gone.png": icon(container="other")[0].content,
         "icons/hicolor/48x48/apps/mine.png": b"x",
     }
     for name, content in contents.items():
@@ -98,7 +146,7 @@ def test_files_that_are_not_ours_are_never_touched(tmp_path: Path) -> None:
     files = LauncherFiles("demo", tmp_path)
     files.scan()
     files.write_launchers(launchers("a", "b"))
-    files.write_icons({"guestlink-demo-a": [picture(48), picture(128)]})
+    files.write_icon("guestlink-demo-a", icon(48, 128))
     assert {name: content for name, content in everything(tmp_path).items() if name in foreign} == foreign
     files.write_launchers({})
     files.remove_all()
@@ -124,7 +172,7 @@ def test_containers_whose_names_begin_alike_keep_their_files(tmp_path: Path) -> 
     one, two = LauncherFiles("a", tmp_path), LauncherFiles("a-b", tmp_path)
     one.write_launchers(launchers("b-c", "c", container="a"))
     two.write_launchers(launchers("c", container="a-b"))
-    one.write_icons({"guestlink-a-c": [picture(container="a")]})
+    one.write_icon("guestlink-a-c", icon(container="a"))
     one.remove_all()
     assert [name for name in everything(tmp_path) if name.startswith("applications/guestlink-a-b-c_")]
     assert len(everything(tmp_path)) == 1
@@ -157,12 +205,13 @@ def test_a_directory_that_cannot_be_written_is_named(tmp_path: Path) -> None:
 
 
 def test_icons_have_a_quota(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(launcher_files, "ICON_QUOTA", 3 * len(picture().content))
+    monkeypatch.setattr(launcher_files, "ICON_QUOTA", 3 * 4096)  # Each file takes a block of the disk.
     files = LauncherFiles("demo", tmp_path)
-    files.write_icons({f"guestlink-demo-{n}": [picture()] for n in range(10)})
+    for n in range(10):
+        files.write_icon(f"guestlink-demo-{n}", icon())
     assert len(everything(tmp_path)) == 3
-    files.write_icons({"guestlink-demo-0": []})
-    files.write_icons({"guestlink-demo-9": [picture()]})
+    files.write_icon("guestlink-demo-0", [])
+    files.write_icon("guestlink-demo-9", icon())
     assert len(everything(tmp_path)) == 3
 
 
@@ -237,9 +286,9 @@ def test_on_a_full_disk_nothing_is_lost_or_half_written_and_it_goes_on_later(sma
     assert {name: present[name] for name in old} == old
     assert all(content == wanted[name] for name, content in present.items())
     with pytest.raises(DiskProblem):
-        files.write_icons({"guestlink-demo-a": [picture(128)]})
+        files.write_icon("guestlink-demo-a", icon(128))
     assert not list(small_disk.rglob(".*"))
     ballast.unlink()
     files.write_launchers(wanted)
-    files.write_icons({"guestlink-demo-a": [picture(128)]})
+    files.write_icon("guestlink-demo-a", icon(128))
     assert everything(small_disk / "applications") == wanted
