@@ -471,18 +471,24 @@ async def test_whatever_is_changed_in_a_picture_the_next_one_is_drawn(renderer: 
 # -- containers do not delay each other ----------------------------------------------------------------------------
 
 
-async def test_slow_pictures_of_containers_delay_no_other_container(host: Host) -> None:
-    """More slow containers than pictures are drawn at once, each with pictures for minutes."""
+@pytest.mark.parametrize(("slots", "attackers"), [(DRAWINGS_LIMIT, 3), (1, 1)], ids=["at once", "in turn"])
+async def test_slow_pictures_of_containers_delay_no_other_container(
+    monkeypatch: pytest.MonkeyPatch, slots: int, attackers: int
+) -> None:
+    """The others have pictures for minutes; also where no second picture may be drawn at the same time."""
+    monkeypatch.setattr("guestlink_host.host_daemon.DRAWINGS_LIMIT", slots)
+    monkeypatch.setattr(Renderer.__init__, "__defaults__", (hostile("cpu_limit=1"),))
     slow = EXPENSIVE["nested use"]()
-    for number in range(DRAWINGS_LIMIT + 1):
-        guest = await host.registered(f"slow{number}")
-        guest.icons = {f"a{n}": (True, slow + b" " * n) for n in range(100)}
-        await guest.publish(*(application(name) for name in guest.icons))
-    quick = await host.registered("quick")
-    quick.icons = {"a": (True, SVG), "b": (False, png())}
-    await quick.publish(application("a"), application("b"))
-    await host.until(lambda: len([name for name in host.icons() if "-quick-" in name]) == len(SIDES) + 1)
-    await host.until(lambda: len(host.launchers()) == 100 * (DRAWINGS_LIMIT + 1) + 2)
+    async with host_in_test(monkeypatch) as host:
+        for number in range(attackers):
+            guest = await host.registered(f"slow{number}")
+            guest.icons = {f"a{n}": (True, slow + b" " * n) for n in range(100)}
+            await guest.publish(*(application(name) for name in guest.icons))
+        quick = await host.registered("quick")
+        quick.icons = {"a": (True, SVG), "b": (True, SVG + b" ")}
+        await quick.publish(application("a"), application("b"))
+        await host.until(lambda: len([name for name in host.icons() if "-quick-" in name]) == 2 * len(SIDES))
+        await host.until(lambda: len(host.launchers()) == 100 * attackers + 2)
 
 
 async def test_a_container_whose_pictures_took_too_much_time_waits_and_its_launchers_stay_up_to_date(

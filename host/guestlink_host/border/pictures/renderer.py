@@ -28,8 +28,8 @@ _log = logging.getLogger(__name__)
 
 CONTENT_LIMIT = 1024 * 1024
 """Bytes of one picture (chromeos-garcon.md §4)."""
-DRAWINGS_LIMIT = 3
-"""Pictures that are drawn at the same time, each of another container."""
+DRAWINGS_LIMIT = 8
+"""Pictures that are drawn at the same time, each of another container: together they have 2 GiB of memory."""
 TIME_LIMIT = 60.0
 """Seconds for a picture; long, because the renderer's own limit counts processor time."""
 START_LIMIT = 60.0
@@ -67,7 +67,8 @@ class Renderer:
     """Draws the pictures of one container, one after the other.
 
     :param container: its name, for messages.
-    :param slots: shared by all renderers; a container takes one slot for each picture, so it delays no other.
+    :param slots: shared by all renderers, :data:`DRAWINGS_LIMIT`. A renderer takes one for each picture, so that
+        containers that wait take turns.
     :param program: the command of the renderer.
     :ivar problem: a sentence that says why no picture can be drawn; ``""`` if pictures can be drawn.
     """
