@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import asyncio
+import time
 from collections.abc import Callable, Sequence
 from typing import Any, Protocol, TypeVar
 
@@ -99,17 +99,16 @@ class IconUpdates:
         return source, was_tried or self._files.has_icon(stem, source)
 
     async def _draw(self, stem: str, picture: ReceivedPicture) -> list[Square]:
-        loop = asyncio.get_running_loop()
-        if delay := self._time.spend(0, loop.time()):
+        if delay := self._time.spend(0, time.monotonic()):
             raise DrawingTimeUsedUp(self._container, delay)
-        began = loop.time()
+        before = self._renderer.spent
         try:
             return await self._renderer.draw(picture, sides(picture))
         except BadPicture as error:
             self._report(stem, error)
             return []
         finally:
-            self._time.spend(loop.time() - began, loop.time())
+            self._time.spend(self._renderer.spent - before, time.monotonic())
 
     def _write(self, stem: str, squares: Sequence[Square], source: str) -> bool:
         try:

@@ -70,11 +70,13 @@ class Renderer:
     :param slots: shared by all renderers, :data:`DRAWINGS_LIMIT`. A renderer takes one for each picture, so that
         containers that wait take turns.
     :param program: the command of the renderer.
+    :ivar spent: seconds that its pictures have taken, without waiting for a slot.
     :ivar problem: a sentence that says why no picture can be drawn; ``""`` if pictures can be drawn.
     """
 
     def __init__(self, container: str, slots: asyncio.Semaphore, program: Sequence[str] = _PROGRAM) -> None:
         self.problem = ""
+        self.spent = 0.0
         self._container = container
         self._slots = slots
         self._program = program
@@ -131,6 +133,8 @@ class Renderer:
         :raises EOFError: the renderer has ended.
         """
         assert process.stdin is not None
+        loop = asyncio.get_running_loop()
+        began = loop.time()
         try:
             async with asyncio.timeout(TIME_LIMIT):
                 process.stdin.write(request.pack())
@@ -141,6 +145,8 @@ class Renderer:
             raise BadPicture(f"it takes more than {TIME_LIMIT:g} seconds") from error
         except ValueError as error:
             raise BadPicture("its renderer sent no answer") from error
+        finally:
+            self.spent += loop.time() - began
 
     async def _start(self) -> asyncio.subprocess.Process:
         try:
