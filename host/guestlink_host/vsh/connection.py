@@ -12,24 +12,22 @@ from collections.abc import Iterator
 from typing import Any
 
 from guestlink.address import Address, TcpAddress, UnixAddress, VsockAddress, parse_address
-from guestlink.authentication import authenticate, set_tcp_options
+from guestlink.authentication import authenticate, preload, set_tcp_options
 from guestlink.errors import GuestlinkError
-from guestlink.handshake import DialerHandshake, HandshakeFailed, ListenerHandshake, Purpose
+from guestlink.handshake import DialerHandshake, HandshakeFailed, Purpose
 from guestlink.progress import PATIENCE, Progress
 from guestlink.sockets import ConnectFailed, PeerPolicy, connect, listen, peer_of
 from guestlink.token import read_token
-from guestlink.waiting_room import WaitingRoom
 from guestlink_host.control.client import daemon, start_and_wait
 from guestlink_host.settings import host_runtime_directory
 from guestlink_host.vsh.options import VshOptions
+from guestlink_host.vsh.strangers import Strangers
 
 VSHD_PORT = 9001
 """The vsock port on which a machine's vshd listens (chromeos-vsh.md §1.2)."""
 ACCEPT_TIMEOUT = 10.0
 """Seconds to wait for the container's connection after garcon has answered; ChromeOS's vsh waits 5
 (chromeos-vsh.md §2.2)."""
-_SILENT_START, _SILENT_FULL = 16, 64
-"""Connections that may wait for their proof (:class:`~guestlink.waiting_room.WaitingRoom`)."""
 _BACKLOG = 1024
 """Connections that wait for accept(2) during the call to garcon; over TCP every local user may open some."""
 _WHO_LISTENS = (
@@ -62,8 +60,12 @@ def _directly(arguments: VshOptions) -> socket.socket:
         )
     token = read_token(arguments.token_file)
     connection = connect(address)
-    authenticate(connection, DialerHandshake(token, Purpose.VSHD))
-    set_tcp_options(connection)
+    try:
+        authenticate(connection, DialerHandshake(token, Purpose.VSHD))
+        set_tcp_options(connection)
+    except HandshakeFailed as error:
+        connection.close()
+        raise GuestlinkError(f"the vshd at {address}: {error.message}", hint=error.hint) from error
     return connection
 
 
@@ -126,7 +128,9 @@ def _accept(listener: socket.socket, name: str, endpoint: dict[str, Any]) -> soc
     deadline = began + ACCEPT_TIMEOUT
     poller = select.poll()
     poller.register(listener, select.POLLIN)
-    strangers = _Strangers(endpoint.get("token", ""), poller)
+    if "token" in endpoint:
+        preload()  # while the container connects
+    strangers = Strangers(endpoint.get("token", ""), poller)
     progress = Progress()
     try:
         while (left := deadline - time.monotonic()) > 0:
@@ -149,81 +153,6 @@ def _accept(listener: socket.socket, name: str, endpoint: dict[str, Any]) -> soc
         f"{name} did not connect within {ACCEPT_TIMEOUT:g} s{refused}",
         hint=(strangers.refusal.hint if strangers.refusal else "") or hint,
     )
-
-
-class _Strangers:
-    """Connections that have not proved yet that they come from the container.
-
-    :param token: the container's token.
-    :param poller: polls their sockets.
-    :ivar refusal: why the last one was refused that said something.
-    """
-
-    def __init__(self, token: str, poller: select.poll) -> None:
-        self._token = token
-        self._poller = poller
-        self.refusal: HandshakeFailed | None = None
-        self._waiting: WaitingRoom[int] = WaitingRoom(_SILENT_START, _SILENT_FULL)
-        self._connections: dict[int, tuple[socket.socket, ListenerHandshake]] = {}
-
-    def enter(self, connection: socket.socket) -> None:
-        """Send a new connection its challenge; close another one if there are too many."""
-        handshake = ListenerHandshake(self._token, (Purpose.VSH,))
-        descriptor = connection.fileno()
-        self._connections[descriptor] = (connection, handshake)
-        self._poller.register(connection, select.POLLIN)
-        self._waiting.enter(descriptor)
-        if not _sent(connection, handshake.begin()):
-            self._drop(descriptor)
-        elif (gone := self._waiting.make_room(int.from_bytes(os.urandom(4)) / (1 << 32))) is not None:
-            self._drop(gone)
-
-    def receive(self, descriptor: int) -> socket.socket | None:
-        """Receive from a connection; returns it once it has proved that it comes from the container."""
-        if descriptor not in self._connections:
-            return None  # Closed in this round.
-        connection, handshake = self._connections[descriptor]
-        try:
-            received = connection.recv(handshake.wanted)
-        except BlockingIOError:
-            return None
-        except OSError:
-            received = b""
-        try:
-            proof = handshake.receive(received) if received else b""
-        except HandshakeFailed as error:
-            self.refusal = error
-            received = b""
-        if not received or (proof and not _sent(connection, proof)):
-            self._drop(descriptor)
-            return None
-        if not handshake.complete:
-            return None
-        self._forget(descriptor)
-        return connection
-
-    def close(self) -> None:
-        """Close all of them."""
-        for descriptor in list(self._connections):
-            self._drop(descriptor)
-
-    def _drop(self, descriptor: int) -> None:
-        connection, _ = self._connections[descriptor]
-        self._forget(descriptor)
-        connection.close()
-
-    def _forget(self, descriptor: int) -> None:
-        self._poller.unregister(descriptor)
-        self._waiting.leave(descriptor)
-        del self._connections[descriptor]
-
-
-def _sent(connection: socket.socket, content: bytes) -> bool:
-    """Send some bytes; a connection that does not take so few at once is none of the container's."""
-    try:
-        return connection.send(content) == len(content)
-    except OSError:
-        return False
 
 
 def _new(listener: socket.socket, policy: PeerPolicy) -> socket.socket | None:

@@ -261,3 +261,18 @@ def test_over_tcp_silent_connections_make_room_for_the_containers(
         peer = stack.enter_context(connect(address))
         authenticate(peer, DialerHandshake(TOKEN, Purpose.VSH))
         accepting.result().close()
+
+
+def test_a_vshd_with_another_token_is_named_in_one_sentence(
+    place: tuple[socket.socket, TcpAddress], tmp_path: Path
+) -> None:
+    listener, address = place
+    listener.setblocking(True)
+    (tmp_path / "token").write_text(TOKEN)
+    with ThreadPoolExecutor() as pool:
+        options = VshOptions(connect=str(address), token_file=str(tmp_path / "token"))
+        connecting = pool.submit(connection.connected, options)
+        with listener.accept()[0] as vshd, pytest.raises(HandshakeFailed):
+            authenticate(vshd, ListenerHandshake("another token", [Purpose.VSHD]))
+        with pytest.raises(GuestlinkError, match=f"the vshd at {address}: the other side did not accept our proof"):
+            connecting.result()
