@@ -1,4 +1,8 @@
-"""The Wayland proxy beside a direct connection and waypipe: every figure of performance.md §2 that applies.
+"""The ways from a program to the compositor beside a direct connection and waypipe.
+
+``context``: the socket that guestlink-host lets the compositor serve in a security context, without a proxy.
+``sommelier``: the proxy in the container. ``on host``: the proxy as guestlink-host starts it for a container; its
+memory is what a container costs there. Figures are those of performance.md §2 that apply.
 
 ``./dev bench wayland [ROUNDS [SECONDS [TEST…]]]``: medians of interleaved rounds (five of 0.4 seconds a figure).
 The client, the proxy and a compositor that shows nothing share one CPU, so a figure is the sum of their path
@@ -8,6 +12,7 @@ compiler, libwayland-dev and waypipe; the proxy runs in the distribution's inter
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import shlex
@@ -23,6 +28,10 @@ from pathlib import Path
 from typing import NamedTuple
 
 import psutil
+
+from guestlink import sockets
+from guestlink.address import UnixAddress
+from guestlink_host.border.wayland_compositor import CompositorConnection
 
 HERE = Path(__file__).parent
 CHECKOUT = HERE.parent
@@ -70,6 +79,9 @@ TESTS = (
 LESS_IS_BETTER = ("p50", "p99")
 PSS_AIM, CLIENT_AIM = 10.0, 300.0
 """MB when idle, and KB for each idle client with its process."""
+CONTEXT_AIM, ON_HOST_AIM = 1.02, 1.05
+"""Round trips in a security context, compared with the compositor's own socket; and through the proxy on the host,
+compared with the same proxy in the container."""
 
 
 class Way:
@@ -120,7 +132,7 @@ def main() -> int:
     figures: dict[str, dict[str, list[float]]] = {}
     lost: dict[str, int] = {}
     with tempfile.TemporaryDirectory() as scratch, run_compositor(compositor, Path(scratch)) as host:
-        ways = ["direct", "sommelier", *(["waypipe"] if shutil.which("waypipe") else [])]
+        ways = ["direct", "context", "sommelier", "on host", *(["waypipe"] if shutil.which("waypipe") else [])]
         for number in range(rounds):
             for name in ways:
                 directory = Path(scratch) / f"{name}{number}"
@@ -263,7 +275,12 @@ def open_way(name: str, host: Path, directory: Path, python: str = "") -> Iterat
     if name == "direct":
         yield Way(name, host, []), 0.0
         return
+    if name == "context":
+        with _security_context(host, socket) as took:
+            yield Way(name, socket, []), took
+        return
     link = directory / "link"
+    listener = sockets.listen(UnixAddress(str(socket))) if name == "on host" else None
     proxy = [
         python or _distribution_python(),
         "-m",
@@ -274,6 +291,7 @@ def open_way(name: str, host: Path, directory: Path, python: str = "") -> Iterat
     ]
     commands = {
         "sommelier": [proxy],
+        "on host": [[*proxy, "--for-container=bench", f"--listen-fd={listener.fileno() if listener else -1}"]],
         "sommelier --scale=2": [[*proxy, "--scale=2"]],
         "waypipe": [
             ["waypipe", "-c", "none", "-s", str(link), "client"],
@@ -307,11 +325,18 @@ def open_way(name: str, host: Path, directory: Path, python: str = "") -> Iterat
             for number, argv in enumerate(commands):
                 processes.append(
                     subprocess.Popen(
-                        _pinned(argv), env=environ, stdin=subprocess.DEVNULL, stdout=output, stderr=output
+                        _pinned(argv),
+                        env=environ,
+                        stdin=subprocess.DEVNULL,
+                        stdout=output,
+                        stderr=output,
+                        pass_fds=[listener.fileno()] if listener else [],
                     )
                 )
                 _wait(link if number + 1 < len(commands) else socket, processes[-1], log)
             took = time.perf_counter() - start
+        if listener is not None:
+            listener.close()
         time.sleep(0.3)  # let it finish its own exchange with the compositor
         yield Way(name, socket, processes), took
     finally:
@@ -324,6 +349,26 @@ def open_way(name: str, host: Path, directory: Path, python: str = "") -> Iterat
         for child in below:
             with suppress(psutil.NoSuchProcess):
                 child.kill()
+
+
+@contextmanager
+def _security_context(host: Path, socket: Path) -> Iterator[float]:
+    """Let the compositor serve a socket, as guestlink-host does; yields the seconds that it took."""
+
+    async def create() -> int:
+        with sockets.listen(UnixAddress(str(socket))) as listener:
+            connection = await CompositorConnection.open(host)
+            try:
+                return await connection.create_security_context(listener, "bench")
+            finally:
+                connection.close()
+
+    start = time.perf_counter()
+    keep_open = asyncio.run(create())
+    try:
+        yield time.perf_counter() - start
+    finally:
+        os.close(keep_open)
 
 
 def _wait(path: Path, process: subprocess.Popen[bytes], log: Path) -> None:
@@ -364,6 +409,7 @@ def _report(figures: dict[str, dict[str, list[float]]], lost: dict[str, int], ro
         way: {row: statistics.median(values) for row, values in rows.items()} for way, rows in figures.items()
     }
     ours, theirs = medians["sommelier"], medians.get("waypipe", {})
+    trips = "sync round trip p50, us"
     aims: dict[str, tuple[float, bool]] = {}
     for test in TESTS:
         less = test.key in LESS_IS_BETTER
@@ -389,6 +435,13 @@ def _report(figures: dict[str, dict[str, list[float]]], lost: dict[str, int], ro
             if ours[row] > aim:
                 missed.append(row)
         print(f"{row:50}{cells}{text}")
+    for way, peer, aim in (("context", "direct", CONTEXT_AIM), ("on host", "sommelier", ON_HOST_AIM)):
+        if trips in medians[way]:
+            ratio = medians[way][trips] / medians[peer][trips]
+            text = f"{way} / {peer}, {trips}"
+            print(f"{text:50}{ratio:12.3f}   <= {aim} {'met' if ratio <= aim else 'MISSED'}")
+            if ratio > aim:
+                missed.append(text)
     print(f"{'clients lost':50}" + "".join(f"{lost.get(way, 0):12d}" for way in medians))
     return 1 if missed or lost.get("sommelier") else 0
 

@@ -105,6 +105,59 @@ static void bind(struct wl_client *client, void *data, uint32_t version, uint32_
 	wl_resource_set_implementation(resource, &compositor_requests, NULL, NULL);
 }
 
+/* wp_security_context_v1: a listening socket becomes one of the display's, and its clients are served as all. */
+static const struct wl_interface context_interface;
+static const struct wl_interface *listener_types[] = {&context_interface, NULL, NULL};
+static const struct wl_message manager_messages[] = {{"destroy", "", NULL}, {"create_listener", "nhh", listener_types}};
+static const struct wl_interface *no_types[] = {NULL};
+static const struct wl_message context_messages[] = {
+	{"destroy", "", NULL},		  {"set_sandbox_engine", "s", no_types}, {"set_app_id", "s", no_types},
+	{"set_instance_id", "s", no_types}, {"commit", "", NULL},
+};
+static const struct wl_interface manager_interface = {
+	"wp_security_context_manager_v1", 1, 2, manager_messages, 0, NULL};
+static const struct wl_interface context_interface = {"wp_security_context_v1", 1, 5, context_messages, 0, NULL};
+
+static void text(struct wl_client *client, struct wl_resource *resource, const char *value) {}
+
+static void commit_context(struct wl_client *client, struct wl_resource *resource)
+{
+	int listener = (int)(intptr_t)wl_resource_get_user_data(resource);
+	if (wl_display_add_socket_fd(wl_client_get_display(client), listener) != 0)
+		abort();
+}
+
+static const struct {
+	void (*destroy)(struct wl_client *, struct wl_resource *);
+	void (*engine)(struct wl_client *, struct wl_resource *, const char *);
+	void (*app_id)(struct wl_client *, struct wl_resource *, const char *);
+	void (*instance_id)(struct wl_client *, struct wl_resource *, const char *);
+	void (*commit)(struct wl_client *, struct wl_resource *);
+} context_requests = {destroy, text, text, text, commit_context};
+
+static void create_listener(struct wl_client *client, struct wl_resource *manager, uint32_t id, int32_t listener,
+			    int32_t keep_open)
+{
+	struct wl_resource *resource = wl_resource_create(client, &context_interface, 1, id);
+	if (!resource)
+		abort();
+	close(keep_open); /* a measurement does not end a context before its compositor */
+	wl_resource_set_implementation(resource, &context_requests, (void *)(intptr_t)listener, NULL);
+}
+
+static const struct {
+	void (*destroy)(struct wl_client *, struct wl_resource *);
+	void (*create_listener)(struct wl_client *, struct wl_resource *, uint32_t, int32_t, int32_t);
+} manager_requests = {destroy, create_listener};
+
+static void bind_manager(struct wl_client *client, void *data, uint32_t version, uint32_t id)
+{
+	struct wl_resource *resource = wl_resource_create(client, &manager_interface, version, id);
+	if (!resource)
+		abort();
+	wl_resource_set_implementation(resource, &manager_requests, NULL, NULL);
+}
+
 static int input_ended(int descriptor, uint32_t mask, void *data)
 {
 	wl_display_terminate(data);
@@ -116,7 +169,8 @@ int main(int argc, char **argv)
 	struct wl_display *display = wl_display_create();
 	if (argc != 2 || !display || wl_display_add_socket(display, argv[1]) != 0 ||
 	    wl_display_init_shm(display) != 0 ||
-	    !wl_global_create(display, &wl_compositor_interface, 4, NULL, bind)) {
+	    !wl_global_create(display, &wl_compositor_interface, 4, NULL, bind) ||
+	    !wl_global_create(display, &manager_interface, 1, NULL, bind_manager)) {
 		fprintf(stderr, "usage: null_compositor SOCKET\n");
 		return 1;
 	}
