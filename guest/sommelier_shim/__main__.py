@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import logging
+import math
 import os
 import signal
 import socket
@@ -24,7 +25,7 @@ from sommelier_shim.daemon.connectors import Connectors, connect_directly
 from sommelier_shim.daemon.display_socket import DisplaySocket, is_socket
 from sommelier_shim.daemon.host_link import HostLink
 from sommelier_shim.daemon.log_limit import LogLimit
-from sommelier_shim.daemon.loop import READABLE, Loop
+from sommelier_shim.daemon.loop import READABLE, Loop, Timer
 from sommelier_shim.daemon.proxy import Proxy
 from sommelier_shim.daemon.proxy_server import (
     CLIENT_LIMIT,
@@ -133,6 +134,7 @@ class _Application:
         self._own_socket: DisplaySocket | None = None
         self._child: RunningProgram | None = None
         self._wrapper: Wrapper | None = None
+        self._idle: Timer | None = None
         self._result = 0
 
     def run(self) -> int:
@@ -188,11 +190,24 @@ class _Application:
         else:
             self._server.when_empty = self._loop.stop
 
+    def _became_idle(self) -> None:
+        """Exit after a while without clients; clients that wait at the socket are the next process's."""
+        if self._idle is not None:
+            self._idle.cancel()
+        if self._asked.idle_time < math.inf:
+            self._idle = self._loop.call_later(self._asked.idle_time, self._exit_if_idle)
+
+    def _exit_if_idle(self) -> None:
+        if self._server.is_empty:
+            self._loop.stop()
+
     def _start_parent(self) -> None:
         if self._asked.listen_fd >= 0:
             listener = _adopted(self._asked.listen_fd, "listening", "--listen-fd")
             listener.setblocking(False)
             self._server.listen(listener)
+            self._server.when_empty = self._became_idle
+            self._became_idle()
             self._manager.ready()
             return
         name = self._asked.config[options.SOCKET]

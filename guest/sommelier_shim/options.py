@@ -7,6 +7,7 @@ of the program to run.
 
 from __future__ import annotations
 
+import math
 import os
 import shlex
 from collections.abc import Callable, Mapping, Sequence
@@ -208,6 +209,7 @@ class Options(NamedTuple):
     :ivar listen_fd: descriptor of a listening socket to serve instead of ``--socket``, or -1.
     :ivar lifeline_fd: descriptor of a pipe; when its other end closes, the proxy accepts no more clients, and exits
         after the last one. -1 for none.
+    :ivar idle_time: seconds without clients after which the proxy exits; infinite by default.
     :ivar for_container: name of the container that this proxy serves from the host's side, or "".
     """
 
@@ -219,6 +221,7 @@ class Options(NamedTuple):
     client_fd: int
     listen_fd: int
     lifeline_fd: int
+    idle_time: float
     for_container: str
     help: bool
     version: bool
@@ -235,6 +238,7 @@ def parse(argv: Sequence[str], environ: Mapping[str, str] = os.environ) -> Optio
     warnings: list[str] = []
     descriptors = dict.fromkeys(_DESCRIPTORS, -1)
     for_container = ""
+    idle_time = math.inf
     keys = {setting.key for setting in SCHEMA} - set(_FLAGS)
     rest: list[str] = []
     for index, word in enumerate(argv):
@@ -251,6 +255,8 @@ def parse(argv: Sequence[str], environ: Mapping[str, str] = os.environ) -> Optio
             plain.add(name)
         elif name in descriptors:
             descriptors[name] = _descriptor(word, value)
+        elif name == "idle_time":
+            idle_time = _seconds(value)
         elif name == "for_container" and value:
             for_container = switches["container"] = value
         elif name == "trace" and not equals:
@@ -278,8 +284,8 @@ def parse(argv: Sequence[str], environ: Mapping[str, str] = os.environ) -> Optio
     )
     return Options(
         config, "parent" in plain, "x" in plain or config[X_DISPLAY] >= 0, "no_exit_with_child" not in plain,
-        tuple(rest), **descriptors, for_container=for_container, help="help" in plain, version="version" in plain,
-        warnings=(*warnings, *config.warnings),
+        tuple(rest), **descriptors, idle_time=idle_time, for_container=for_container, help="help" in plain,
+        version="version" in plain, warnings=(*warnings, *config.warnings),
     )  # fmt: skip
 
 
@@ -360,6 +366,12 @@ def _descriptor(word: str, text: str) -> int:
         switch = word.partition("=")[0]
         raise GuestlinkError(f"{switch} cannot be {text!r}", hint="use the number of an open descriptor")
     return int(text)
+
+
+def _seconds(text: str) -> float:
+    if not text.replace(".", "", 1).isdecimal():
+        raise GuestlinkError(f"--idle-time cannot be {text!r}", hint="use a number of seconds")
+    return float(text)
 
 
 def container_name(config: Config) -> str:

@@ -188,7 +188,8 @@ def _main(argv: list[str]) -> int:
     if decided.native:
         _stop_watchdog()
         os.execve(decided.argv[0], decided.argv, os.environ | decided.environ)
-    unlink_display(options.socket_path(f"wayland-{words[1]}", os.environ))
+    if words[0] == "wayland":
+        unlink_display(options.socket_path(f"wayland-{words[1]}", os.environ))
     from sommelier_shim.__main__ import main as serve
 
     return serve(decided.argv)

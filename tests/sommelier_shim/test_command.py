@@ -105,6 +105,59 @@ def test_systemd_hands_over_a_listening_socket(program: Program) -> None:
     assert path.exists(), "the socket belongs to systemd"
 
 
+def _listening(program: Program, *switches: str) -> tuple[socket.socket, subprocess.Popen[bytes], int]:
+    """A listening socket, the proxy that serves it for a container, and the proxy's lifeline."""
+    listener = socket.socket(socket.AF_UNIX)
+    listener.bind(str(program.runtime / "listening"))
+    listener.listen()
+    theirs, ours = os.pipe()
+    words = [f"--listen-fd={listener.fileno()}", f"--lifeline-fd={theirs}", *switches]
+    host = f"--display={program.host.path}"
+    process = program.start("--parent", "--for-container=work", host, *words, pass_fds=(listener.fileno(), theirs))
+    os.close(theirs)
+    return listener, process, ours
+
+
+def test_for_a_container_it_serves_a_socket_that_it_is_given_and_leaves_no_file(program: Program) -> None:
+    before = sorted(program.runtime.iterdir())
+    listener, process, lifeline = _listening(program)
+    with listener, program.connect("listening") as client:
+        client.start()
+        assert "wl_compositor" in client.names
+    assert sorted(program.runtime.iterdir()) == sorted([*before, program.runtime / "listening"])
+    os.close(lifeline)
+    assert process.wait(LIMIT) == 0
+
+
+def test_when_its_lifeline_ends_it_serves_its_clients_to_the_end_and_no_others(program: Program) -> None:
+    listener, process, lifeline = _listening(program)
+    with program.connect("listening") as client:
+        client.start()
+        listener.close()
+        os.close(lifeline)
+        Program.wait("it no longer listens", lambda: not _connects(program.runtime / "listening"))
+        client.sync()
+        assert process.poll() is None
+    assert process.wait(LIMIT) == 0
+
+
+def test_without_clients_it_exits_after_its_idle_time_and_leaves_the_next_one_to_its_starter(
+    program: Program,
+) -> None:
+    listener, process, lifeline = _listening(program, "--idle-time=0.2")
+    with listener:
+        with program.connect("listening") as client:
+            client.start()
+        assert process.wait(LIMIT) == 0
+        assert _connects(program.runtime / "listening")
+    os.close(lifeline)
+
+
+def _connects(path: Path) -> bool:
+    with socket.socket(socket.AF_UNIX) as sock:
+        return sock.connect_ex(str(path)) == 0
+
+
 @contextmanager
 def _notified(program: Program) -> Iterator[socket.socket]:
     """The socket that gets the sd_notify messages of programs started inside this block."""

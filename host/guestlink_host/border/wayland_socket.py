@@ -22,6 +22,8 @@ _log = logging.getLogger(__name__)
 
 FIRST_PAUSE, LONGEST_PAUSE = 0.2, 10.0
 """Seconds until a proxy that has exited may be started again; clients wait for that long at most."""
+IDLE_TIME = 60.0
+"""Seconds without clients after which a proxy exits."""
 _STEADY = 60.0
 """Seconds after which a proxy that exits counts as one that has worked."""
 _OF_DAEMON = ("NOTIFY_SOCKET", "WATCHDOG_USEC", "WATCHDOG_PID", "LISTEN_PID", "LISTEN_FDS", "LISTEN_FDNAMES")
@@ -45,8 +47,8 @@ class SandboxedSocket:
 
 
 class ProxiedSocket:
-    """A socket that a ``sommelier`` serves. The first client starts the process: a container without windows costs
-    nothing.
+    """A socket that a ``sommelier`` serves. A client starts the process, and a minute without clients ends it: a
+    container without windows costs nothing.
 
     :param listener: listens; this object owns it.
     :param argv: the proxy's command line, without the descriptors.
@@ -102,7 +104,12 @@ class ProxiedSocket:
         descriptors = (self._listener.fileno(), theirs)
         try:
             process = subprocess.Popen(
-                [*self._argv, f"--listen-fd={descriptors[0]}", f"--lifeline-fd={theirs}"],
+                [
+                    *self._argv,
+                    f"--listen-fd={descriptors[0]}",
+                    f"--lifeline-fd={theirs}",
+                    f"--idle-time={IDLE_TIME:g}",
+                ],
                 env=self._environ,
                 stdin=subprocess.DEVNULL,
                 pass_fds=descriptors,
@@ -122,6 +129,9 @@ class ProxiedSocket:
         self._process = None
         self._end_lifeline()
         if self._is_closed:
+            return
+        if process.status == 0:  # it was idle
+            self._wait_for_client()
             return
         if self._loop.time() - self._started > _STEADY:
             self._failures = 0
