@@ -104,6 +104,21 @@ def test_the_daemon_runs_and_its_sandbox_holds(machine: Machine) -> None:
     )
     assert "ActiveState=active" in shown
     assert "NRestarts=0" in shown
+    bounds = (
+        "systemctl",
+        "--user",
+        "show",
+        "-p",
+        "MemoryMax,TasksMax,LimitNOFILE,LimitNOFILESoft",
+        "guestlink-host",
+    )
+    values = dict(line.split("=") for line in machine.check_user(*bounds).splitlines())
+    assert values == {
+        "MemoryMax": str(2 << 30),
+        "TasksMax": "4096",
+        "LimitNOFILE": "65536",
+        "LimitNOFILESoft": "1024",
+    }
     pid = dict(line.split("=") for line in shown.splitlines())["MainPID"]
     status = machine.root("cat", f"/proc/{pid}/status").stdout
     assert "NoNewPrivs:\t1" in status

@@ -1,8 +1,9 @@
-"""Programs of the session are child processes where there is no sandbox, and where no user manager answers."""
+"""Programs of the session are services of the user manager in a sandbox, and child processes elsewhere."""
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import subprocess
 import sys
@@ -15,15 +16,21 @@ import pytest_asyncio
 from guestlink.program import CommandFailed
 from guestlink.session_bus import SessionBus
 from guestlink_host.border.session_programs import CannotStart, SessionPrograms, is_sandboxed
+from support.fake_user_manager import fake_user_manager, session_bus
 
 
-@pytest_asyncio.fixture(params=["no sandbox", "no user manager"])
+@pytest_asyncio.fixture(params=["no sandbox", "no user manager", "user manager"])
 async def programs(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[SessionPrograms]:
-    bus = SessionBus(f"unix:path={tmp_path}/none", passes_descriptors=True)
-    made = SessionPrograms(bus if request.param == "no user manager" else None)
-    await made.start()
-    yield made
-    await made.close()
+    async with contextlib.AsyncExitStack() as stack:
+        address = f"unix:path={tmp_path}/none"
+        if request.param == "user manager":
+            address = stack.enter_context(session_bus(tmp_path))
+            await stack.enter_async_context(fake_user_manager(address))
+        bus = SessionBus(address, passes_descriptors=True)
+        made = SessionPrograms(None if request.param == "no sandbox" else bus)
+        await made.start()
+        yield made
+        await made.close()
 
 
 async def test_a_program_runs_and_its_exit_is_known(programs: SessionPrograms) -> None:
@@ -60,6 +67,40 @@ async def test_a_thread_runs_a_program_with_an_input(programs: SessionPrograms, 
 async def test_words_that_are_not_utf_8_arrive(programs: SessionPrograms) -> None:
     word = os.fsdecode(b"\xff")
     assert (await programs.run(["printf", "%s", word], timeout=60)).stdout == b"\xff"
+
+
+async def test_a_service_gets_its_words_as_they_are_and_its_name_says_who_started_it(tmp_path: Path) -> None:
+    with session_bus(tmp_path) as address:
+        async with fake_user_manager(address) as manager:
+            bus = SessionBus(address, passes_descriptors=True)
+            programs = SessionPrograms(bus)
+            words = ["$HOME", "${HOME}", "$$", "%h", "é", "", "a b"]
+            done = await programs.run(["printf", "[%s]", *words], timeout=60)
+            await programs.close()
+    assert done.output == "".join(f"[{word}]" for word in words)
+    [(unit, properties)] = manager.started.items()
+    assert unit.startswith("app-guestlinkhost-printf@")
+    assert properties["Environment"] == []
+
+
+async def test_a_dialog_that_is_cancelled_is_killed(tmp_path: Path) -> None:
+    with session_bus(tmp_path) as address:
+        async with fake_user_manager(address):
+            bus = SessionBus(address, passes_descriptors=True)
+            programs = SessionPrograms(bus)
+            mark = tmp_path / "started"
+            asked = asyncio.create_task(
+                programs.run(["sh", "-c", f"echo $$ > {mark}; exec sleep 1000"], timeout=600)
+            )
+            async with asyncio.timeout(60):
+                while not (mark.exists() and mark.read_text()):
+                    await asyncio.sleep(0.01)
+            asked.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await asked
+            with pytest.raises(ProcessLookupError):
+                os.kill(int(mark.read_text()), 0)
+            await programs.close()
 
 
 def test_a_sandbox_is_recognized() -> None:
