@@ -25,6 +25,7 @@ from guestlink.sockets import (
     PeerPolicy,
     activated_sockets,
     connect,
+    connect_soon,
     listen,
     network_reason,
     peer_of,
@@ -250,3 +251,17 @@ def test_the_first_process_and_ourselves_get_no_signal(monkeypatch: pytest.Monke
     with ours, theirs:
         for pid in (0, 1, os.getpid()):
             terminate_peer(ours, pid, time.clock_gettime(time.CLOCK_BOOTTIME))
+
+
+async def test_a_full_queue_is_no_connection(tmp_path: Path) -> None:
+    address = UnixAddress(str(tmp_path / "full"))
+    with listen(address, backlog=1):
+        made = [socket.socket(socket.AF_UNIX) for _ in range(10)]
+        for sock in made:
+            sock.setblocking(False)
+        # backlog + 1 connections wait in the queue (unix(7)).
+        assert sorted(sock.connect_ex(address.path) for sock in made) == [0] * 2 + [errno.EAGAIN] * 8
+        with pytest.raises(ConnectFailed, match="temporarily unavailable"):
+            await connect_soon(address)
+        for sock in made:
+            sock.close()

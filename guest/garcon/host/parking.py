@@ -35,7 +35,7 @@ class Parking:
 
     :param purpose: what the host uses them for, for the log.
     :param dial: connects to the host.
-    :param serve: serves a connection on which the host has sent its first bytes, and closes it.
+    :param serve: serves a connection on which the host has sent its first bytes; it is closed afterwards.
     """
 
     def __init__(
@@ -47,6 +47,7 @@ class Parking:
         self._dial = dial
         self._serve = serve
         self._parked: set[socket.socket] = set()
+        self._used: set[socket.socket] = set()
         self._filling = asyncio.Lock()
         self._losses = 0
         self._refilling: asyncio.Task[None] | None = None
@@ -73,6 +74,8 @@ class Parking:
         self._close_parked()  # First, because what the host sends now would start a task.
         await self._tasks.close()
         self._close_parked()
+        while self._used:  # Connections of tasks that were cancelled before they ran.
+            self._used.pop().close()
 
     def _close_parked(self) -> None:
         while self._parked:
@@ -80,12 +83,20 @@ class Parking:
             asyncio.get_running_loop().remove_reader(connection)
             connection.close()
 
+    async def _use(self, connection: socket.socket) -> None:
+        try:
+            await self._serve(connection)
+        finally:
+            self._used.discard(connection)
+            connection.close()
+
     def _readable(self, connection: socket.socket) -> None:
         asyncio.get_running_loop().remove_reader(connection)
         self._parked.discard(connection)
         if _has_bytes(connection):
             self._losses = 0
-            self._tasks.start(self._serve(connection), name="serve the host")
+            self._used.add(connection)
+            self._tasks.start(self._use(connection), name="serve the host")
         else:
             self._losses += 1
             connection.close()

@@ -11,6 +11,7 @@ import socket
 from collections.abc import Callable
 from pathlib import Path
 
+from guestlink.acceptor import Acceptor
 from guestlink.address import UnixAddress
 from guestlink.errors import GuestlinkError, reason
 from guestlink.socket_directory import CALLS, OLD_GARCON, SFTP
@@ -59,6 +60,7 @@ class ParkingSockets:
         self._uses = {CALLS: calls.park, SFTP: sftp.park, OLD_GARCON: found_old}
         self._tasks = TaskOwner("parked connections")
         self._listeners: list[socket.socket] = []
+        self._handover: Acceptor | None = None
 
     def start(self) -> None:
         """Begin to listen.
@@ -75,12 +77,14 @@ class ParkingSockets:
             _move(private, self._directory / name)
             pause = _OLD_PAUSE if name == OLD_GARCON else _PAUSE
             self._tasks.start(self._accept(listener, use, pause), name=f"accept at {name}")
-        listener = listen(sftp_handover(self._private))
-        self._listeners.append(listener)
-        self._tasks.start(self._hand_over(listener), name="hand over connections for SFTP")
+        address = sftp_handover(self._private)
+        self._handover = Acceptor(listen(address), str(address), self._hand_over, refusal=_refusal)
+        self._handover.start()
 
     async def close(self) -> None:
         """Stop listening and remove the sockets."""
+        if self._handover is not None:
+            await self._handover.close()
         await self._tasks.close()
         while self._listeners:
             self._listeners.pop().close()
@@ -100,21 +104,8 @@ class ParkingSockets:
             use(connection)
             await asyncio.sleep(pause)
 
-    async def _hand_over(self, listener: socket.socket) -> None:
-        loop = asyncio.get_running_loop()
-        while True:
-            try:
-                asker, _ = await loop.sock_accept(listener)
-            except OSError as error:
-                _log.warning("cannot hand over connections for SFTP: %s", reason(error))
-                await asyncio.sleep(_FAILURE_PAUSE)
-                continue
-            self._tasks.start(self._answer(asker), name="hand over a connection")
-
-    async def _answer(self, asker: socket.socket) -> None:
-        with asker, contextlib.suppress(OSError):
-            if same_user().refusal(peer_of(asker)) is not None:
-                return
+    async def _hand_over(self, asker: socket.socket) -> None:
+        with contextlib.suppress(OSError):
             try:
                 connection = await self._sftp.connect()
             except GuestlinkError as error:
@@ -131,6 +122,13 @@ def sftp_handover(private: Path) -> UnixAddress:
     :param private: as for :class:`ParkingSockets`.
     """
     return UnixAddress(f"{private}-handover")
+
+
+def _refusal(asker: socket.socket) -> str:
+    try:
+        return same_user().refusal(peer_of(asker)) or ""
+    except OSError:
+        return "it went away"
 
 
 def _move(private: Path, path: Path) -> None:
