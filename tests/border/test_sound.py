@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import ctypes
 import os
 import random
 import socket
@@ -18,8 +19,9 @@ from guestlink_host.border.sound.belongings import STREAM_LIMIT
 from guestlink_host.border.sound.commands import NONE, Command, ErrorCode
 from guestlink_host.border.sound.frames import HEADER
 from guestlink_host.border.sound.layouts import REQUESTS
-from guestlink_host.border.sound.sound_border import CONNECTION_LIMIT
+from guestlink_host.border.sound.sound_border import CONNECTIONS
 from support.host import LIMIT, Host, host_in_test
+from support.needs import absent
 from support.raw_pulse import RECORD, RawPulse, Refused, numbers, texts
 from support.sound_server import FRAME, RATE, SoundServer, sound_server
 
@@ -105,7 +107,11 @@ class Sound:
 
     async def host_client(self) -> RawPulse:
         """A client of the host, at the server itself."""
-        client = await RawPulse.connect(self.server.address.removeprefix("unix:"), name="host", memory=False)
+        cookie = bytes(255) + b"1"
+        if self.server.kind == "pulseaudio":
+            cookie = (self.server.root / "pulse/cookie").read_bytes()
+        path = self.server.address.removeprefix("unix:")
+        client = await RawPulse.connect(path, name="host", cookie=cookie)
         self._raw.append(client)
         return client
 
@@ -196,6 +202,35 @@ async def test_a_container_sees_the_sinks_and_changes_its_own_volume(sound: Soun
     # A second connection of the container sees the stream as its own, a mixer for example.
     mixer = await sound.raw()
     assert [entry["index"] for entry in (await mixer.ask(Command.GET_SINK_INPUT_INFO_LIST))["entries"]] == [index]
+
+
+SDL = """
+import ctypes
+
+class Spec(ctypes.Structure):
+    _fields_ = [("rate", ctypes.c_int), ("format", ctypes.c_uint16), ("channels", ctypes.c_uint8),
+                ("silence", ctypes.c_uint8), ("samples", ctypes.c_uint16), ("padding", ctypes.c_uint16),
+                ("size", ctypes.c_uint32), ("callback", ctypes.c_void_p), ("data", ctypes.c_void_p)]
+
+sdl = ctypes.CDLL("libSDL2-2.0.so.0")
+sdl.SDL_GetAudioDeviceName.restype = sdl.SDL_GetError.restype = ctypes.c_char_p
+assert sdl.SDL_Init(0x10) == 0, sdl.SDL_GetError()
+wanted = Spec(48000, 0x8010, 2, 0, 1024)
+assert sdl.SDL_OpenAudioDevice(None, 0, ctypes.byref(wanted), None, 0), sdl.SDL_GetError()
+print([sdl.SDL_GetAudioDeviceName(number, 0) for number in range(sdl.SDL_GetNumAudioDevices(0))])
+sdl.SDL_Quit()
+"""
+
+
+async def test_a_program_of_sdl_opens_a_sink_although_it_sees_no_microphone(sound: Sound) -> None:
+    """SDL 2.26 crashes if the default source has no name."""
+    try:
+        ctypes.CDLL("libSDL2-2.0.so.0")
+    except OSError:
+        absent("SDL is missing: apt install libsdl2-2.0-0")
+    done = await sound.run("env", "SDL_AUDIODRIVER=pulseaudio", "/usr/bin/python3", "-c", SDL)
+    assert done.returncode == 0, done.stderr
+    assert "ull Output" in done.stdout or "speakers" in done.stdout
 
 
 # -- what it may not ---------------------------------------------------------------------------------------------
@@ -359,7 +394,7 @@ async def test_a_container_does_not_record_until_its_policy_allows_it(sound: Sou
     assert done.stdout == ""
     client = await sound.raw()
     assert (await client.ask(Command.GET_SOURCE_INFO_LIST))["entries"] == []
-    assert (await client.ask(Command.GET_SERVER_INFO))["default_source"] is None
+    assert (await client.ask(Command.GET_SERVER_INFO))["default_source"] == b"@DEFAULT_SOURCE@"
     await sound.policy(microphone="allow")
     assert b"mic" in {entry["name"] for entry in (await client.ask(Command.GET_SOURCE_INFO_LIST))["entries"]}
     await client.ask(Command.CREATE_RECORD_STREAM, **RECORD)
@@ -464,7 +499,7 @@ async def test_a_removed_container_has_no_connection_left(sound: Sound) -> None:
 
 
 async def test_connections_of_a_container_are_bounded(sound: Sound) -> None:
-    for _ in range(CONNECTION_LIMIT):
+    for _ in range(CONNECTIONS):
         await sound.raw()
     with pytest.raises((ConnectionError, asyncio.IncompleteReadError)):
         await RawPulse.connect(sound.socket)

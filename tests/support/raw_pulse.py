@@ -45,15 +45,17 @@ class RawPulse:
 
     @classmethod
     async def connect(
-        cls, path: str, version: int = NEWEST_VERSION, name: str = "raw", *, memory: bool = True
+        cls, path: str, version: int = NEWEST_VERSION, name: str = "raw", *, cookie: bytes = b""
     ) -> RawPulse:
         """Connect, authenticate and give a name.
 
-        :param memory: offer shared memory, which the server must not take.
+        :param cookie: the server's own; the filter needs none, and must not take the shared memory that is offered.
         """
         client = cls(*await asyncio.open_unix_connection(path))
         client.version = 0
-        answer = await client.ask(Command.AUTH, version=version | (0xC0000000 if memory else 0), cookie=bytes(256))
+        answer = await client.ask(
+            Command.AUTH, version=version | (0 if cookie else 0xC0000000), cookie=cookie or bytes(256)
+        )
         assert answer["version"] >> 16 == 0, "shared memory is on"
         client.version = min(answer["version"], version)
         await client.ask(Command.SET_CLIENT_NAME, properties={b"application.name": name.encode() + b"\0"})

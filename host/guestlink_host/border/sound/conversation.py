@@ -47,7 +47,13 @@ from guestlink_host.border.sound.properties import (
     of_device,
     plain_formats,
 )
-from guestlink_host.border.sound.tagstruct import MalformedPacket, Properties, TagReader, put_u32
+from guestlink_host.border.sound.tagstruct import (
+    PROPERTY_COUNT_LIMIT,
+    MalformedPacket,
+    Properties,
+    TagReader,
+    put_u32,
+)
 from guestlink_host.names import visible_line
 
 CLIENT_PACKET_LIMIT = 256 * 1024
@@ -254,7 +260,7 @@ class Conversation:
     # -- commands of the client ------------------------------------------------------------------------------------
 
     def _request(self, payload: bytes) -> None:
-        reader = TagReader(payload)
+        reader = TagReader(payload, PROPERTY_COUNT_LIMIT)
         number, tag = reader.u32(), reader.u32()
         command = COMMAND_NAMES.get(number)
         if not self._version:
@@ -507,7 +513,7 @@ class Conversation:
                 values["monitor"] != NONE or self._rules.microphone() == DENY
             ):
                 return False
-            values.update(module=NONE, card=NONE, monitor=NONE, monitor_name=None)
+            values.update(module=NONE, card=NONE, monitor=NONE)
             values["properties"] = of_device(values["properties"])
             return True
         values.update(module=NONE, properties=for_client(values["properties"]))
@@ -517,7 +523,8 @@ class Conversation:
         values.update(user=b"guestlink", host=self._rules.container.encode(), cookie=0)
         source = values["default_source"]
         if self._rules.microphone() == DENY or (source is not None and source.endswith(b".monitor")):
-            values["default_source"] = None
+            # Some programs crash without a name (SDL 2.26). PipeWire sends this one if there is no source.
+            values["default_source"] = _DEFAULT_SOURCE
 
     def _notification(self, command: Command, values: PacketValues) -> None:
         if command is Command.SUBSCRIBE_EVENT:

@@ -10,6 +10,7 @@ from collections.abc import Callable
 
 from guestlink.backlog import Backlog
 from guestlink.errors import GuestlinkError, reason
+from guestlink_host.border.allowance import Allowance
 from guestlink_host.border.sound.belongings import Belongings
 from guestlink_host.border.sound.conversation import Conversation, SoundRules
 from guestlink_host.border.sound.session_server import SessionServer
@@ -21,26 +22,14 @@ FULL = 256 * 1024
 """Bytes that one side has not taken; above that, nothing more is read for it."""
 STALL_TIME = 10.0
 """Seconds until a client that takes nothing is disconnected, because the server queues events for it."""
-COMMANDS_PER_SECOND, COMMAND_BURST = 1000, 2000
-"""Commands of one connection: a music player sends about ten in a second."""
-_READ_COST = 0.25
+COMMAND_BURST, COMMAND_RATE = 2000, 1000
+"""Commands of one connection at once, and in a second after that: a music player sends about ten in a second."""
+READ_COST = 0.25
 """What one read counts, in commands. Playing with a latency of 10 ms takes up to 400 reads in a second."""
-BYTES_PER_SECOND, BYTE_BURST = 32 << 20, 64 << 20
-"""Bytes of one connection: eight channels of floats at 192 kHz are 6 MiB in a second."""
-
-
-class _Budget:
-    """How much a client may send: it fills up with time."""
-
-    def __init__(self, rate: float, burst: float, now: float) -> None:
-        self._rate, self._burst = rate, burst
-        self._left, self._then = burst, now
-
-    def spend(self, amount: float, now: float) -> float:
-        """Use up an amount; returns the seconds until there is something left."""
-        self._left = min(self._burst, self._left + (now - self._then) * self._rate) - amount
-        self._then = now
-        return max(0.0, -self._left / self._rate)
+BYTE_BURST, BYTE_RATE = 64 << 20, 32 << 20
+"""Bytes of one connection likewise: eight channels of floats at 192 kHz are 6 MiB in a second."""
+WORK_BURST, WORK_RATE = 0.5, 0.2
+"""Seconds that guestlink-host may spend on the packets of one container at once, and in a second after that."""
 
 
 class SoundRelay:
@@ -50,6 +39,7 @@ class SoundRelay:
     :param server: the session's server, to which the relay connects when there is something to send.
     :param rules: the container's.
     :param belongings: the container's.
+    :param work: the container's: seconds of guestlink-host's time.
     :param ended: is called once, with the reason if the client broke the protocol or there is no server.
     """
 
@@ -59,6 +49,7 @@ class SoundRelay:
         server: SessionServer,
         rules: SoundRules,
         belongings: Belongings,
+        work: Allowance,
         ended: Callable[[SoundRelay, str], None],
     ) -> None:
         self._loop = asyncio.get_running_loop()
@@ -68,9 +59,9 @@ class SoundRelay:
         self._ended = ended
         self._to_client, self._to_server = Backlog(), Backlog()
         self.conversation = Conversation(rules, belongings, server.cookie)
-        now = self._loop.time()
-        self._commands = _Budget(COMMANDS_PER_SECOND, COMMAND_BURST, now)
-        self._bytes = _Budget(BYTES_PER_SECOND, BYTE_BURST, now)
+        self._work = work
+        self._commands = Allowance(COMMAND_BURST, COMMAND_RATE)
+        self._bytes = Allowance(BYTE_BURST, BYTE_RATE)
         self._rest: asyncio.TimerHandle | None = None
         self._stall: asyncio.TimerHandle | None = None
         self._reads_client = self._reads_server = False
@@ -149,6 +140,7 @@ class SoundRelay:
         if not data:
             self.close()
             return
+        began = self._loop.time()
         try:
             commands = self.conversation.from_client(data)
             if self._server is None and self.conversation.to_server.pieces:
@@ -160,10 +152,16 @@ class SoundRelay:
         except OSError:
             self.close()
             return
-        now = self._loop.time()
-        if pause := max(self._commands.spend(commands + _READ_COST, now), self._bytes.spend(len(data), now)):
-            self._rest = self._loop.call_later(pause, self._rested)
         self.flush()
+        now = self._loop.time()
+        pause = max(
+            self._commands.spend(commands + READ_COST, now),
+            self._bytes.spend(len(data), now),
+            self._work.spend(now - began, now),
+        )
+        if pause and not self._closed:
+            self._rest = self._loop.call_later(pause, self._rested)
+            self._set_reading()
 
     def _introduce(self, server: socket.socket, data: bytes) -> None:
         """Send the first bytes with our credentials.

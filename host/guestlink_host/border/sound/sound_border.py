@@ -15,19 +15,24 @@ from pathlib import Path
 from guestlink.errors import GuestlinkError, reason
 from guestlink.socket_directory import PULSE
 from guestlink.tasks import TaskOwner
+from guestlink_host.border.allowance import Allowance
 from guestlink_host.border.open_requests import OpenRequests
 from guestlink_host.border.policies import ALLOW, ASK, DENY, how_to_allow
 from guestlink_host.border.repeat_count import RepeatCount
 from guestlink_host.border.sound.belongings import Belongings
-from guestlink_host.border.sound.relay import SoundRelay
+from guestlink_host.border.sound.relay import WORK_BURST, WORK_RATE, SoundRelay
 from guestlink_host.border.sound.session_server import SessionServer
 from guestlink_host.containers.container_policies import ContainerPolicies
 from guestlink_host.containers.guest import Guest
 
 _log = logging.getLogger(__name__)
 
-CONNECTION_LIMIT = 16
-"""Connections of one container; PulseAudio accepts 64, of all programs together."""
+CONNECTIONS = 16
+"""Connections of one container."""
+ALL_CONNECTIONS, GUARANTEED = 40, 4
+"""Connections of all containers, above which each has only a few; PulseAudio accepts 64, the host's included."""
+ACCEPT_BURST, ACCEPT_RATE = 32, 10
+"""Connections that one container may begin at once, and in a second after that."""
 ANSWER_TIME = 25.0
 """Seconds that a recording waits for the user; programs wait 30 for the server (pulse/internal.h)."""
 CONSENT_TIME = 60.0
@@ -40,6 +45,16 @@ NO_PIPEWIRE = (
 )
 
 
+class SoundTotals:
+    """What all containers have together.
+
+    :ivar connections: their connections.
+    """
+
+    def __init__(self) -> None:
+        self.connections = 0
+
+
 class ContainerSound:
     """One container's sound. Implements :class:`~guestlink_host.border.sound.conversation.SoundRules`.
 
@@ -47,16 +62,25 @@ class ContainerSound:
     :param server: the session's sound server.
     :param policies: has ``sound`` and ``microphone``.
     :param questions: asks the user.
+    :param totals: what all containers have.
     """
 
     def __init__(
-        self, guest: Guest, server: SessionServer, policies: ContainerPolicies, questions: OpenRequests
+        self,
+        guest: Guest,
+        server: SessionServer,
+        policies: ContainerPolicies,
+        questions: OpenRequests,
+        totals: SoundTotals,
     ) -> None:
         self.container = guest.container.name
         self._guest = guest
         self._server = server
         self._policies = policies
         self._questions = questions
+        self._totals = totals
+        self._work = Allowance(WORK_BURST, WORK_RATE)
+        self._accepts = Allowance(ACCEPT_BURST, ACCEPT_RATE)
         self._belongings = Belongings()
         self._relays: set[SoundRelay] = set()
         self._repeats = RepeatCount()
@@ -80,7 +104,7 @@ class ContainerSound:
             self._socket.bind(str(private))
             # The directory's access control list decides who may connect.
             private.chmod(0o666)
-            self._socket.listen(CONNECTION_LIMIT)
+            self._socket.listen(CONNECTIONS)
             private.replace(path)
         except OSError as error:
             with contextlib.suppress(OSError):
@@ -176,18 +200,28 @@ class ContainerSound:
             return
         except OSError as error:
             self._write(f"a connection of {self.container} for sound cannot be accepted: {reason(error)}")
-            self._loop.remove_reader(self._socket)
-            self._pause = self._loop.call_later(_ACCEPT_PAUSE, self._loop.add_reader, self._socket, self._accept)
+            self._wait(_ACCEPT_PAUSE)
+            return
+        if pause := self._accepts.spend(1, time.monotonic()):
+            self._wait(pause)
+        count = len(self._relays)
+        if count >= CONNECTIONS or (count >= GUARANTEED and self._totals.connections >= ALL_CONNECTIONS):
+            client.close()
+            self._write(f"{self.container} has {count} connections for sound and gets no more")
             return
         client.setblocking(False)
-        if len(self._relays) >= CONNECTION_LIMIT:
-            client.close()
-            self._write(f"{self.container} has {CONNECTION_LIMIT} connections for sound and gets no more")
-            return
-        self._relays.add(SoundRelay(client, self._server, self, self._belongings, self._ended))
+        self._totals.connections += 1
+        self._relays.add(SoundRelay(client, self._server, self, self._belongings, self._work, self._ended))
+
+    def _wait(self, pause: float) -> None:
+        """Accept nothing for some seconds."""
+        assert self._socket is not None
+        self._loop.remove_reader(self._socket)
+        self._pause = self._loop.call_later(pause, self._loop.add_reader, self._socket, self._accept)
 
     def _ended(self, relay: SoundRelay, why: str) -> None:
         self._relays.discard(relay)
+        self._totals.connections -= 1
         if why:
             self._write(f"a connection of {self.container} for sound was closed: {why}")
 
@@ -218,6 +252,7 @@ class SoundBorder:
         self._policies = policies
         self._questions = questions
         self._server = SessionServer(environ)
+        self._totals = SoundTotals()
         self._containers: dict[str, ContainerSound] = {}
         self._problems: dict[str, str] = {}
         self._tasks = TaskOwner("sound")
@@ -246,7 +281,7 @@ class SoundBorder:
             return
         name = guest.container.name
         self.remove(name)
-        container = ContainerSound(guest, self._server, self._policies, self._questions)
+        container = ContainerSound(guest, self._server, self._policies, self._questions, self._totals)
         try:
             container.listen(directory, self._private / f"sound-{len(self._containers)}")
         except GuestlinkError as error:

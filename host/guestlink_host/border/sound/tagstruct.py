@@ -11,7 +11,9 @@ CHANNEL_LIMIT = 32
 PROPERTY_LIMIT = 64 * 1024
 """Bytes of one property's value (MAX_TAG_SIZE)."""
 PROPERTY_COUNT_LIMIT = 256
-"""Properties of one object. PulseAudio has no limit; its own objects have up to 60."""
+"""Properties of one packet of a client, and keys. PulseAudio has no limit; its own clients send up to 30."""
+SERVER_PROPERTY_COUNT_LIMIT = 16 * 1024
+"""Properties of one packet of the server; a device has up to 60."""
 COOKIE_SIZE = 256
 
 _U32, _U64, _S64 = Struct(">I"), Struct(">Q"), Struct(">q")
@@ -41,13 +43,17 @@ class FormatInfo(NamedTuple):
 
 
 class TagReader:
-    """Reads values from a packet's payload, strictly in order."""
+    """Reads values from a packet's payload, strictly in order.
 
-    __slots__ = ("_at", "_data")
+    :param properties: how many properties the packet may have.
+    """
 
-    def __init__(self, data: bytes) -> None:
+    __slots__ = ("_at", "_data", "_properties")
+
+    def __init__(self, data: bytes, properties: int = SERVER_PROPERTY_COUNT_LIMIT) -> None:
         self._data = data
         self._at = 0
+        self._properties = properties
 
     @property
     def at_end(self) -> bool:
@@ -94,15 +100,15 @@ class TagReader:
         """A property list. A key that is sent twice has its last value."""
         self.expect(b"P")
         found: Properties = {}
-        for _ in range(PROPERTY_COUNT_LIMIT + 1):
-            key = self.string()
-            if key is None:
-                return found
+        while (key := self.string()) is not None:
+            if not self._properties:
+                raise MalformedPacket("too many properties")
+            self._properties -= 1
             length = self.u32()
             if length > PROPERTY_LIMIT:
                 raise MalformedPacket(f"a property of {length} bytes")
             found[key] = self.arbitrary(length)
-        raise MalformedPacket(f"more than {PROPERTY_COUNT_LIMIT} properties")
+        return found
 
     def arbitrary(self, length: int) -> bytes:
         """Bytes whose length is known already."""

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from guestlink_host.border.allowance import Allowance
 from guestlink_host.border.policies import DENY
 from guestlink_host.border.sound import relay
 from guestlink_host.border.sound.belongings import Belongings
@@ -59,7 +60,8 @@ class Ends:
         self.ended: list[str] = []
         self._loop = asyncio.get_running_loop()
         server = SessionServer({"PULSE_SERVER": str(directory / "native"), "PULSE_COOKIE": "/nonexistent"})
-        self.relay = SoundRelay(inner, server, Rules(), Belongings(), lambda _, why: self.ended.append(why))
+        work = Allowance(relay.WORK_BURST, relay.WORK_RATE)
+        self.relay = SoundRelay(inner, server, Rules(), Belongings(), work, lambda _, why: self.ended.append(why))
 
     async def authenticate(self) -> socket.socket:
         """Authenticate; returns the server's end."""
@@ -177,17 +179,17 @@ async def test_a_client_that_does_not_read_stops_the_server_and_is_disconnected(
 
 
 async def test_commands_are_slowed_down_to_their_rate(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(relay, "COMMAND_BURST", 10)
-    monkeypatch.setattr(relay, "COMMANDS_PER_SECOND", 50)
+    monkeypatch.setattr(relay, "COMMAND_BURST", 40)
+    monkeypatch.setattr(relay, "COMMAND_RATE", 50)
     ends = Ends(tmp_path)
     server = await ends.authenticate()
     began = asyncio.get_running_loop().time()
     one = packet_frame(numbers(Command.GET_SERVER_INFO, 5))
-    for _ in range(2):  # the second read has to wait for the first one's debt
+    for _ in range(3):  # the second 40 commands are too many, and the third have to wait for that
         await ends.send(one * 40)
         await ends.received(server, 40 * len(one))
     ends.close()
-    assert asyncio.get_running_loop().time() - began > 0.4
+    assert asyncio.get_running_loop().time() - began > 0.6
 
 
 @pytest.mark.parametrize("side", ["client", "server"])
