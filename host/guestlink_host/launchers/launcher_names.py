@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable
 
+RENAMINGS = 1000
+"""How many launchers of others a container may let lose their container's name again. Each namesake that comes and
+goes makes the host write the other's launcher twice; after that the launchers keep the name."""
 AUTO, ALWAYS, NEVER = "auto", "always", "never"
 HOST = ""
 """Key for this machine's own applications, beside the containers' names."""
@@ -24,6 +27,9 @@ class LauncherNames:
         self._setting = setting
         self._names: dict[str, set[str]] = {}
         self._holders: dict[str, set[str]] = defaultdict(set)
+        self._kept: set[str] = set()
+        """Names that show their container although their namesake has gone."""
+        self._renamings: Counter[str] = Counter()
         self._changed: dict[str, Callable[[], None]] = {}
 
     def join(self, container: str, changed: Callable[[], None]) -> None:
@@ -40,23 +46,42 @@ class LauncherNames:
         affected: set[str] = set()
         for name in old ^ new:
             others = self._holders[name] - {container}
-            if len(others) == 1:  # The other one has gained or lost a namesake.
-                affected |= others
+            if len(others) == 1 and self._must_rename(container, name, is_lost=name in old):
+                affected |= others  # The other one has gained or lost a namesake.
             if holders := others | ({container} if name in new else set()):
                 self._holders[name] = holders
             else:
                 del self._holders[name]
+                self._kept.discard(name)
         for other in affected & self._changed.keys():
             self._changed[other]()
 
+    def _must_rename(self, container: str, name: str, *, is_lost: bool) -> bool:
+        """Whether the only other holder of a name has to hear that a container has got or lost the name."""
+        if is_lost:
+            self._renamings[container] += container != HOST
+            if self._renamings[container] > RENAMINGS:
+                self._kept.add(name)
+                return False
+            return True
+        if name in self._kept:
+            self._kept.discard(name)
+            return False
+        return True
+
     def forget(self, container: str) -> None:
-        """Forget a container and its names."""
+        """Forget a container and its names: the user has removed it, so every namesake gets its own name back."""
         self._changed.pop(container, None)
+        kept, self._kept = self._kept, set()
+        del self._renamings[container]
         self.update(container, ())
         del self._names[container]
+        del self._renamings[container]
+        for other in {holder for name in kept for holder in self._holders.get(name, ())} & self._changed.keys():
+            self._changed[other]()
 
     def shows_container(self, name: str) -> bool:
         """Whether a launcher of this name shows its container's name."""
         if self._setting == AUTO:
-            return len(self._holders.get(name.casefold(), ())) > 1
+            return len(self._holders.get(name.casefold(), ())) > 1 or name.casefold() in self._kept
         return self._setting == ALWAYS

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from guestlink_host.launchers.host_menu import HostMenu
-from guestlink_host.launchers.launcher_names import HOST, LauncherNames
+from guestlink_host.launchers.launcher_names import HOST, RENAMINGS, LauncherNames
 from support.fake_garcon import application
 from support.host import Host, host_in_test
 
@@ -33,6 +33,26 @@ def test_whoever_gets_or_loses_a_namesake_hears_of_it_and_nobody_else(steps: lis
             assert names.shows_container(name) == (sum(name in own for own in folded.values()) > 1)
         after = {each: {name for name in shown[each] if names.shows_container(name)} for each in CONTAINERS}
         assert sorted(heard) == sorted(each for each in CONTAINERS if each != who and before[each] != after[each])
+
+
+def test_a_container_whose_names_come_and_go_renames_the_launchers_of_others_a_bounded_number_of_times() -> None:
+    names = LauncherNames()
+    heard: list[str] = []
+    names.join("honest", lambda: heard.append("honest"))
+    names.update("honest", ["editor"])
+    for _ in range(10 * RENAMINGS):
+        names.update("bad", ["editor"])
+        assert names.shows_container("editor")
+        names.update("bad", [])
+    assert len(heard) == 2 * RENAMINGS + 1
+    assert names.shows_container("editor")
+    heard.clear()
+    names.forget("bad")  # The user removes it.
+    assert heard == ["honest"]
+    assert not names.shows_container("editor")
+    names.update("honest", [])
+    names.update("honest", ["editor"])
+    assert not names.shows_container("editor")
 
 
 def names_shown(host: Host) -> dict[str, str]:
