@@ -22,6 +22,10 @@ def _shows(compositor: Compositor, title: str) -> bool:
     return _titles(compositor) == [title]
 
 
+def _shows_nothing(compositor: Compositor) -> bool:
+    return _titles(compositor) == []
+
+
 def _titles(compositor: Compositor) -> list[str]:
     return [window["name"] for window in compositor.windows()]
 
@@ -76,6 +80,33 @@ def test_a_menu_opens_where_the_program_put_it(short: Path) -> None:
             return menu == (window[0] + menu_x - x, window[1] + menu_y - y, width, height)
 
         compositor.wait("the menu in its place", is_there)
+
+
+def test_a_program_of_the_user_changes_states(short: Path) -> None:
+    """wmctrl and xdotool, which scripts use, find a window manager that they know."""
+    need("sway", "Xwayland", "xterm", "wmctrl", "xdotool", packages="sway xwayland xterm wmctrl xdotool")
+    with Compositor(short / "compositor") as compositor, X11Proxied(compositor, short / "container") as proxied:
+
+        def tool(*argv: str) -> str:
+            done = subprocess.run(
+                argv, env=proxied.variables(), capture_output=True, text=True, timeout=LIMIT, check=True
+            )
+            return done.stdout
+
+        def size() -> str:
+            return tool("xdotool", "search", "--name", "states", "getwindowgeometry").split("Geometry: ")[1].strip()
+
+        def becomes(mode: int, wanted: str) -> bool:
+            return (compositor.windows()[0]["fullscreen_mode"], size()) == (mode, wanted)
+
+        proxied.program("xterm", "-title", "states")
+        compositor.wait("xterm's window", partial(_shows, compositor, "states"))
+        before = size()
+        for action, mode, wanted in (("add", 1, "1024x768"), ("remove", 0, before)):
+            tool("wmctrl", "-r", "states", "-b", f"{action},fullscreen")
+            compositor.wait(f"{action} fullscreen", partial(becomes, mode, wanted))
+        tool("wmctrl", "-c", "states")
+        compositor.wait("no window", partial(_shows_nothing, compositor))
 
 
 def test_xwayland_dies_and_the_next_program_starts_it_again(short: Path) -> None:

@@ -71,17 +71,17 @@ class Clipboard:
 
     :param protocol: the host's side.
     :param serial: returns the serial of the last input event.
-    :param flush: sends what the X connection has to say.
+    :param send: sends the selection's requests to the X server.
     """
 
     def __init__(
-        self, loop: Loop, x: X11Connection, protocol: Protocol, serial: Callable[[], int], flush: Callable[[], None]
+        self, loop: Loop, x: X11Connection, protocol: Protocol, serial: Callable[[], int], send: Callable[[], None]
     ) -> None:
         self._loop = loop
         self._x = x
         self._protocol = protocol
         self._serial = serial
-        self._flush = flush
+        self._send_requests = send
         self._selection: XSelection | None = None
         self._relay: TranslatingRelay | None = None
         self._device = self._source = self._offer = 0
@@ -206,7 +206,7 @@ class Clipboard:
         # The host tells us about our own source, too; its X owner keeps the selection.
         if self._selection is not None and not self._source:
             self._selection.host_offers(tuple(self._types.get(offer, ())))
-            self._flush()
+            self._send_requests()
 
     def _send(self, flow: Flow, object_id: int, at: int, stop: int) -> None:
         descriptor = flow.received.popleft()
@@ -262,7 +262,7 @@ class Clipboard:
     def _after(self) -> None:
         """A pipe has moved: do what follows, and tell the X server."""
         self.apply()
-        self._flush()
+        self._send_requests()
 
     def has_read(self, transfer: int, data: bytes) -> None:
         """A pipe of the host's has given data; none is the end."""
@@ -282,7 +282,7 @@ class Clipboard:
         self._writers.pop(transfer, None)
         if is_broken and self._selection is not None:
             self._selection.cancel(transfer)
-            self._flush()
+            self._send_requests()
 
 
 class _Pipe:

@@ -128,10 +128,12 @@ class Surfaces:
 
     :param windows: the window manager.
     :param name: makes the application id of a class.
+    :param send: sends the window manager's requests to the X server.
     """
 
-    def __init__(self, windows: Windows, name: Callable[[str], str]) -> None:
+    def __init__(self, windows: Windows, name: Callable[[str], str], send: Callable[[], None]) -> None:
         self._windows = windows
+        self._send = send
         self._name = name
         self._relay: TranslatingRelay | None = None
         self._surfaces: dict[int, _Surface] = {}
@@ -304,6 +306,7 @@ class Surfaces:
     def _do(self) -> bytes:
         """The requests for the window manager's actions."""
         requests = bytearray()
+        self._send()
         actions, self._windows.actions = self._windows.actions, []
         for action in actions:
             surface = self._surfaces.get(action.surface)

@@ -91,9 +91,9 @@ class X11Service:
         self.starts += 1
         x = X11Connection()
         manager = self._manager = WindowManager(x)
-        surfaces = Surfaces(manager, self._name)
+        surfaces = Surfaces(manager, self._name, self._send)
         clipboards = [
-            Clipboard(self._loop, x, protocol, lambda: surfaces.selection_serial, self._flush)
+            Clipboard(self._loop, x, protocol, lambda: surfaces.selection_serial, self._send)
             for protocol in (CLIPBOARD, PRIMARY)
         ]
 
@@ -124,9 +124,9 @@ class X11Service:
             self._stop()
             self._rest()
 
-    def _flush(self) -> None:
+    def _send(self) -> None:
         if self._xwayland is not None:
-            self._xwayland.flush()
+            self._xwayland.send()
 
     def _failed(self, session: ProxySession, text: str) -> None:
         _log.error("Xwayland is disconnected: %s", text)

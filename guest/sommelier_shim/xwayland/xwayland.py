@@ -107,6 +107,10 @@ class Xwayland:
         self._surfaces.apply()
         for clipboard in self._clipboards:
             clipboard.apply()
+        self.send()
+
+    def send(self) -> None:
+        """Send the window manager's requests to the X server."""
         if self._socket.fileno() >= 0 and (data := self._x.data_to_send()):
             self._output += data
             self._send()

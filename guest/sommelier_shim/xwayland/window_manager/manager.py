@@ -412,7 +412,8 @@ class WindowManager:
             if (parent := self._by_surface.get(window.parent)) is not None:
                 self.actions.append(MovePopup(window.surface, *self._within(window, parent)))
         window.place = place
-        if window.awaits == (place.width, place.height):
+        window.size = (place.width, place.height)
+        if window.awaits == window.size:
             window.awaits = None
             self.actions.append(Accept(window.surface))
 
@@ -440,16 +441,31 @@ class WindowManager:
             self._focus(window)
         elif self._focused == window.number:
             self._focus(None)
-        size = (
-            min(width, PIXEL_LIMIT) if width > 0 else window.place.width,
-            min(height, PIXEL_LIMIT) if height > 0 else window.place.height,
+        wanted = self._expanded(window) if {"fullscreen", "maximized"} & states else self._restored(window)
+        wanted = wanted._replace(
+            width=min(width, PIXEL_LIMIT) if width > 0 else wanted.width,
+            height=min(height, PIXEL_LIMIT) if height > 0 else wanted.height,
         )
-        if size == (window.place.width, window.place.height):
+        if wanted != window.place:
+            self._configure(window, wanted)
+        if (wanted.width, wanted.height) == window.size:
             window.awaits = None
             self.actions.append(Accept(surface))
         else:
-            window.awaits = size
-            self._configure(window, window.place._replace(width=size[0], height=size[1]))
+            window.awaits = (wanted.width, wanted.height)
+
+    def _expanded(self, window: Window) -> Rectangle:
+        """The place of a window that becomes fullscreen or maximized: its output's corner."""
+        if window.restored is None:
+            window.restored = window.place
+        middle = window.place.x + window.place.width // 2, window.place.y + window.place.height // 2
+        area = next((area for area in self._areas if area.contains(*middle)), self._areas[0])
+        return window.place._replace(x=area.x, y=area.y)
+
+    def _restored(self, window: Window) -> Rectangle:
+        """The place of a window that is neither: the one that it had before."""
+        restored, window.restored = window.restored, None
+        return restored if restored is not None else window.place
 
     def close(self, surface: int) -> None:
         """The user closes a window."""

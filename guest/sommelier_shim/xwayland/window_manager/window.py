@@ -41,6 +41,10 @@ class Rectangle(NamedTuple):
     width: int
     height: int
 
+    def contains(self, x: int, y: int) -> bool:
+        """Whether a point is in it."""
+        return self.x <= x < self.x + self.width and self.y <= y < self.y + self.height
+
 
 class Window:
     """A child of the root window.
@@ -55,12 +59,16 @@ class Window:
     :ivar parent: the surface that the popup belongs to.
     :ivar shown: what the host knows of the toplevel.
     :ivar states: of :data:`~sommelier_shim.xwayland.window_manager.atoms.STATES`.
+    :ivar size: the size that the server has told last.
+    :ivar restored: its place before it became fullscreen or maximized, ``None`` if it is neither.
     :ivar awaits: the size that the host has given it and that it does not have yet.
     """
 
     def __init__(self, number: int, place: Rectangle, *, is_override_redirect: bool) -> None:
         self.number = number
         self.place = place
+        self.size = (place.width, place.height)
+        self.restored: Rectangle | None = None
         self.is_override_redirect = is_override_redirect
         self.is_managed = False
         self.is_mapped = False

@@ -243,6 +243,19 @@ def test_the_host_resizes_a_window_and_gets_its_acceptance(screen: ManagedScreen
     assert screen.windows()[window].place.width == 640
 
 
+def test_a_window_returns_to_its_size_and_place(screen: ManagedScreen, program: XClient) -> None:
+    window = _window(program)
+    surface = _map(program, screen, window)
+    before = screen.windows()[window].place
+    for state in ("fullscreen", "maximized"):
+        screen.apply(surface, 800, 600, frozenset({state}), call=screen.manager.toplevel_configured)
+        screen.until(lambda: screen.windows()[window].size == (800, 600))
+        assert screen.windows()[window].place == Rectangle(0, 0, 800, 600)
+    screen.apply(surface, 0, 0, frozenset(), call=screen.manager.toplevel_configured)
+    screen.until(lambda: screen.windows()[window].size == (200, 100))
+    assert screen.windows()[window].place == before
+
+
 def test_the_focus_follows_the_host(screen: ManagedScreen, program: XClient) -> None:
     first, second = _window(program), _window(program)
     one, other = _map(program, screen, first), _map(program, screen, second)
