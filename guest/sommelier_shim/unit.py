@@ -86,6 +86,7 @@ def plan(
     *,
     native_there: bool,
     xwayland_there: bool = False,
+    mounted_there: bool = True,
     render_node: bool = False,
     token: str = "",
 ) -> UnitCommand:
@@ -96,8 +97,9 @@ def plan(
     :param native_there: whether the host's proxy exists.
     :param render_node: whether the container has a GPU node.
     :param token: the container's token, or "".
-    :raises ConfigError: ``implementation = native``, and the host's proxy does not exist.
+    :param mounted_there: whether a Linux host has mounted its directory.
     :param xwayland_there: whether the X server that ours starts is installed.
+    :raises ConfigError: ``implementation = native``, and the host's proxy does not exist.
     :raises GuestlinkError: the unit is for X11, and nothing here can show X11 programs.
     """
     implementation = config[options.IMPLEMENTATION]
@@ -108,6 +110,11 @@ def plan(
         )
     if implementation == "guestlink" or not native_there:
         if kind == "x":
+            if not (config[options.DISPLAY] or mounted_there):
+                raise GuestlinkError(
+                    "X11 programs cannot be shown: no Linux host has mounted a compositor's socket",
+                    hint="on a Chromebook ChromeOS's own sommelier shows them, if it is mounted",
+                )
             return _own_x11(instance, config, environ, native_there=native_there, xwayland_there=xwayland_there)
         argv = ["--parent", f"--socket=wayland-{instance}", f"--publish={environ.get('WAYLAND_DISPLAY_VAR', '')}"]
         if not config[options.DISPLAY]:
@@ -180,6 +187,7 @@ def _main(argv: list[str]) -> int:
         os.environ,
         native_there=os.access(NATIVE, os.X_OK),
         xwayland_there=_is_program(config[options.XWAYLAND_PATH]),
+        mounted_there=os.path.isdir(socket_directory.MOUNT_POINT),
         render_node=_is_character_device(_RENDER_NODE),
         token=token,
     )

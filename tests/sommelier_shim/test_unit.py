@@ -72,6 +72,8 @@ def test_ours_runs_beside_the_hosts_own_when_it_is_set() -> None:
 def test_ours_serves_one_x_display_where_xwayland_is() -> None:
     decided = plan("x", 0, _config(), UNIT | {"DISPLAY_VAR": "DISPLAY"}, native_there=False, xwayland_there=True)
     assert decided.argv == ["-X", "--publish=DISPLAY", "--display=/dev/.guestlink/wayland-0"]
+    with pytest.raises(GuestlinkError, match="no Linux host has mounted"):
+        plan("x", 0, _config(), UNIT, native_there=False, xwayland_there=True, mounted_there=False)
     with pytest.raises(GuestlinkError, match="no low density"):
         plan("x", 1, _config(), UNIT, native_there=False, xwayland_there=True)
 
@@ -118,13 +120,15 @@ def test_the_hosts_program_is_executed_and_systemd_expects_no_signs_of_life_of_i
     assert done.stdout.rstrip().endswith("none")
 
 
-def test_x11_without_an_x_server_is_a_sentence(tmp_path: Path) -> None:
+def test_x11_without_a_host_or_an_x_server_is_a_sentence(tmp_path: Path) -> None:
     missing = str(tmp_path / "missing")
-    done = _run(tmp_path, "--check", "x", "0", native=missing, SOMMELIER_XWAYLAND_PATH=missing)
-    assert done.returncode == 1
-    assert done.stderr.startswith(
-        f"sommelier-unit: X11 programs need the X server {missing}, which is not installed"
-    )
+    for variables, said in (
+        ({}, "X11 programs cannot be shown: no Linux host has mounted a compositor's socket"),
+        ({"SOMMELIER_DISPLAY": "wayland-9"}, f"X11 programs need the X server {missing}, which is not installed"),
+    ):
+        done = _run(tmp_path, "--check", "x", "0", native=missing, SOMMELIER_XWAYLAND_PATH=missing, **variables)
+        assert done.returncode == 1
+        assert done.stderr.startswith(f"sommelier-unit: {said}")
 
 
 def test_the_setting_is_read_from_the_users_file(tmp_path: Path) -> None:
