@@ -198,7 +198,12 @@ def assemble(config: Config, notifier: Notifier) -> list[StartablePart]:
     rules = WaylandRules(config[TITLE_PREFIX], config[WAYLAND_ALLOW], config[WAYLAND_DENY])
     proxy = suite_program("sommelier", "sommelier_shim")
     wayland = WaylandAccess(
-        *compositor_socket(config[COMPOSITOR]), private, policies.values, rules=rules, proxy=proxy
+        *compositor_socket(config[COMPOSITOR]),
+        private,
+        host_runtime_directory() / "wayland",
+        policies.values,
+        rules=rules,
+        proxy=proxy,
     )
     for key in ("wayland", "clipboard"):
         policies.watch(key, lambda name, value: wayland.update(name))

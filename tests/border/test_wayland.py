@@ -400,3 +400,35 @@ def test_nobody_but_the_container_reaches_its_socket(any_way: Border) -> None:
     assert any_way.run("wayland-info", uid=INSIDE_ROOT).stdout
     for uid in (ANOTHER, INSIDE + 1):
         assert not any_way.run("wayland-info", uid=uid).stdout
+
+
+@pytest.mark.parametrize("kind", [OLD, NEW], ids=["sway 1.7", "sway 1.10"])
+def test_what_the_user_sets_for_all_containers_holds(kind: type[Compositor]) -> None:
+    """A user may give containers screenshots; nothing else comes with them."""
+    with border(kind) as made:
+        made.stage.host_environ |= {
+            "GUESTLINK_HOST_WAYLAND_ALLOW": "zwlr_screencopy_*",
+            "GUESTLINK_HOST_WAYLAND_DENY": "zwp_primary_selection_*",
+            "GUESTLINK_HOST_TITLE_PREFIX": "[{name}] ",
+        }
+        made.start()
+        made.wait_for("proxy")
+        offered = made.interfaces()
+        assert offered - FOR_APPLICATIONS == {"zwlr_screencopy_manager_v1"}
+        assert "zwp_primary_selection_device_manager_v1" not in offered
+        made.window("one")
+        assert isinstance(made.compositor, Compositor)
+        made.stage.wait("its title", lambda: made.compositor.windows()[0]["name"].startswith(f"[{NAME}] "))
+
+
+def test_a_killed_proxy_leaves_nothing_in_the_sessions_directory(direct: Border) -> None:
+    direct.stage.host("policy", NAME, "wayland", "proxy")
+    direct.wait_for("proxy")
+    run = direct.stage.root / "host/run"
+    before = sorted(run.iterdir())
+    for _ in range(3):
+        assert direct.interfaces()
+        for proxy in direct.proxies():
+            os.kill(proxy, 9)
+        direct.stage.wait("its directory is gone", lambda: not list((run / "guestlink-host/wayland").iterdir()))
+    assert sorted(run.iterdir()) == before

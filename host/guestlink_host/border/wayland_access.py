@@ -11,6 +11,7 @@ import contextlib
 import itertools
 import logging
 import os
+import shutil
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TypeAlias
@@ -30,6 +31,9 @@ _log = logging.getLogger(__name__)
 POLL = 1.0
 """Seconds between two attempts to reach a compositor that does not run. One that runs is not polled."""
 
+RETRY = 10.0
+"""Seconds until a failed attempt to make a container's socket is repeated."""
+
 _Behind: TypeAlias = SandboxedSocket | ProxiedSocket
 
 
@@ -38,6 +42,7 @@ class _Container:
 
     :ivar directory: the container's directory.
     :ivar plan: what is in force; :ivar behind: what serves its socket, ``None`` if nothing does.
+    :ivar is_retrying: whether a failed attempt will be repeated.
     :ivar changing: held while the socket is replaced.
     """
 
@@ -45,6 +50,7 @@ class _Container:
         self.directory = directory
         self.plan = WaylandPlan(NONE, "guestlink-host has only just started")
         self.behind: _Behind | None = None
+        self.is_retrying = False
         self.changing = asyncio.Lock()
 
 
@@ -54,6 +60,7 @@ class WaylandAccess:
     :param display: the compositor's socket; ``None`` for none.
     :param absence: why there is none, as a sentence.
     :param private: a directory for new sockets, which no container sees.
+    :param directories: a directory for the proxies' own directories, made here.
     :param policies: returns the policies of a container.
     :param rules: the settings for all containers.
     :param proxy: the command line of the proxy; empty if it is not installed.
@@ -65,6 +72,7 @@ class WaylandAccess:
         display: Path | None,
         absence: str,
         private: Path,
+        directories: Path,
         policies: Callable[[str], Mapping[str, str]],
         *,
         rules: WaylandRules = WaylandRules(),  # noqa: B008  # immutable
@@ -74,6 +82,7 @@ class WaylandAccess:
         self._display = display
         self._trouble = absence if display is None else "the compositor does not run"
         self._private = private
+        self._directories = directories
         self._policies = policies
         self._rules = rules
         self._proxy = list(proxy)
@@ -87,6 +96,8 @@ class WaylandAccess:
 
     async def start(self) -> None:
         """Begin to follow the compositor."""
+        # Proxies of an earlier daemon that still have clients need no path any more.
+        shutil.rmtree(self._directories, ignore_errors=True)
         if self._display is not None:
             self._tasks.start(self._follow(self._display), name="compositor")
 
@@ -159,17 +170,28 @@ class WaylandAccess:
     # -- one container -------------------------------------------------------------------------------------------
 
     async def _apply(self, name: str) -> None:
-        container = self._containers[name]
+        container = self._containers.get(name)
+        if container is None:
+            return
         async with container.changing:
             if self._containers.get(name) is not container:
                 return
             try:
                 await self._replace(name, container)
-            except GuestlinkError as error:
+            except (GuestlinkError, OSError) as error:
                 self._retire(container)
                 self._remove_file(container)
-                container.plan = WaylandPlan(NONE, error.message)
-                _log.warning("windows of %s cannot be shown: %s", name, error.message)
+                why = error.message if isinstance(error, GuestlinkError) else reason(error)
+                container.plan = WaylandPlan(NONE, why)
+                _log.warning("windows of %s cannot be shown: %s", name, why)
+                if not container.is_retrying:
+                    container.is_retrying = True
+                    self._tasks.start(self._retry(name, container), name=f"{name} again")
+
+    async def _retry(self, name: str, container: _Container) -> None:
+        await asyncio.sleep(RETRY)
+        container.is_retrying = False
+        await self._apply(name)
 
     async def _replace(self, name: str, container: _Container) -> None:
         """Put the socket in place that the policies and the compositor ask for.
@@ -245,10 +267,14 @@ class WaylandAccess:
         except BaseException:
             listener.close()
             raise
-        return ProxiedSocket(listener, argv, self._environ, name)
+        return ProxiedSocket(listener, argv, self._environ, name, self._private_directory())
 
     def _new_path(self) -> UnixAddress:
         return UnixAddress(str(self._private / f"wayland-{next(self._numbers)}"))
+
+    def _private_directory(self) -> Path:
+        """A directory for one proxy, whose name is short enough for a socket's path below it."""
+        return self._directories / str(next(self._numbers))
 
     def _place(self, path: UnixAddress, container: _Container) -> None:
         """Move a new socket into the container's directory.
@@ -258,7 +284,8 @@ class WaylandAccess:
         try:
             os.replace(path.path, container.directory / COMPOSITOR)
         except OSError as error:
-            os.unlink(path.path)
+            with contextlib.suppress(FileNotFoundError):
+                os.unlink(path.path)
             raise GuestlinkError(
                 f"the container's Wayland socket cannot be created: {reason(error)}",
                 hint=f"remove what is in the place of {container.directory / COMPOSITOR}",

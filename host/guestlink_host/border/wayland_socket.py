@@ -10,9 +10,11 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
+import shutil
 import socket
 import subprocess
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 
 from guestlink.backoff import backoff
 from guestlink.child import Child
@@ -54,14 +56,23 @@ class ProxiedSocket:
     :param argv: the proxy's command line, without the descriptors.
     :param environ: variables for the process.
     :param container: the container's name, for the log.
+    :param directory: made for each process as its ``XDG_RUNTIME_DIR``, and removed with it, because a process that
+        is killed leaves files there.
     """
 
     def __init__(
-        self, listener: socket.socket, argv: Sequence[str], environ: Mapping[str, str], container: str
+        self,
+        listener: socket.socket,
+        argv: Sequence[str],
+        environ: Mapping[str, str],
+        container: str,
+        directory: Path,
     ) -> None:
         self._listener = listener
         self._argv = list(argv)
         self._environ = {key: value for key, value in environ.items() if key not in _OF_DAEMON}
+        self._environ["XDG_RUNTIME_DIR"] = str(directory)
+        self._directory = directory
         self._container = container
         self._loop = asyncio.get_running_loop()
         self._lifeline = -1
@@ -103,6 +114,7 @@ class ProxiedSocket:
         theirs, ours = os.pipe2(os.O_CLOEXEC)
         descriptors = (self._listener.fileno(), theirs)
         try:
+            self._directory.mkdir(mode=0o700, parents=True, exist_ok=True)
             process = subprocess.Popen(
                 [
                     *self._argv,
@@ -128,6 +140,7 @@ class ProxiedSocket:
     def _ended(self, process: Child) -> None:
         self._process = None
         self._end_lifeline()
+        shutil.rmtree(self._directory, ignore_errors=True)
         if self._is_closed:
             return
         if process.status == 0:  # it was idle

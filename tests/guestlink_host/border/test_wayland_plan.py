@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from guestlink.wayland_globals import FOR_APPLICATIONS, SECURITY_CONTEXT
 from guestlink_host.border.policies import POLICIES
+from guestlink_host.border.wayland_access import compositor_socket
 from guestlink_host.border.wayland_plan import CLIPBOARD_SWITCH, DIRECT, NONE, PROXIED, WaylandRules, leak, plan
 
 _WITH, _WITHOUT = {"wl_compositor", SECURITY_CONTEXT}, {"wl_compositor"}
@@ -52,3 +55,12 @@ def test_an_interface_that_nobody_has_listed_is_a_leak() -> None:
     assert leak(FOR_APPLICATIONS) == ""
     found = leak({"wl_shm", "zwlr_a", "zwlr_b", "zwlr_c", "zwlr_d"})
     assert found == "the compositor offers zwlr_a, zwlr_b, zwlr_c and 1 more also in a security context"
+
+
+def test_the_compositor_is_the_sessions_or_the_one_that_is_set_or_none() -> None:
+    environ = {"XDG_RUNTIME_DIR": "/run/user/7", "WAYLAND_DISPLAY": "wayland-1"}
+    assert compositor_socket("auto", environ) == (Path("/run/user/7/wayland-1"), "")
+    assert compositor_socket("auto", environ | {"WAYLAND_DISPLAY": "/elsewhere"})[0] == Path("/elsewhere")
+    assert compositor_socket("/set", environ)[0] == Path("/set")
+    assert compositor_socket("off", environ) == (None, "the setting compositor is off")
+    assert compositor_socket("auto", {"XDG_RUNTIME_DIR": "/run/user/7"})[0] is None

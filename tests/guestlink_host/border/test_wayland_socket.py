@@ -17,6 +17,8 @@ _PROXY = """
 import os, socket, sys
 words = dict(word.split("=") for word in sys.argv[2:])
 open(sys.argv[1], "a").write("started\\n")
+assert "NOTIFY_SOCKET" not in os.environ
+open(os.environ["XDG_RUNTIME_DIR"] + "/left", "x")
 listener = socket.socket(fileno=int(words["--listen-fd"]))
 client, _ = listener.accept()
 answer = client.recv(1)
@@ -35,7 +37,8 @@ class Made:
         listener.bind(str(self.path))
         listener.listen()
         argv = [sys.executable, "-c", _PROXY, str(self.record)]
-        self.socket = ProxiedSocket(listener, argv, {"NOTIFY_SOCKET": "/daemons"}, "work")
+        self.directory = directory / "proxies/1"
+        self.socket = ProxiedSocket(listener, argv, {"NOTIFY_SOCKET": "/daemons"}, "work", self.directory)
 
     @property
     def starts(self) -> int:
@@ -70,6 +73,7 @@ async def test_the_first_client_starts_it_and_an_idle_one_is_started_again_at_on
         assert await made.client(b"0") == b"0"
         assert made.starts == number
         await _until(lambda: not made.socket.is_running)
+        assert not made.directory.exists()
 
 
 async def test_one_that_fails_is_started_again_after_a_pause_that_grows(
