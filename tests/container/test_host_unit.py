@@ -41,7 +41,9 @@ def machine(request: pytest.FixtureRequest, packages: Path) -> Iterator[Machine]
     """A desktop's machine with guestlink-host as a unit, and garcon, which plays the container ``guest`` on it."""
     if missing := missing_tools():
         absent(f"a system container needs {', '.join(missing)}")
-    with Machine(build_rootfs(request.param, "sway"), [f"--bind-ro={packages}:/packages"]) as made:
+    with Machine(
+        build_rootfs(request.param, "librsvg2-2,libseccomp2,sway"), [f"--bind-ro={packages}:/packages"]
+    ) as made:
         done = made.root("sh", "-c", "dpkg -i /packages/guestlink-common*.deb /packages/guestlink-[ghsv]*.deb")
         assert done.returncode == 0, done.stdout + done.stderr
         made.root("install", "-m", "4755", "/usr/bin/id", "/usr/local/bin/setuid-id")
@@ -190,6 +192,15 @@ def test_a_proxy_shows_a_containers_windows_from_within_the_sandbox(machine: Mac
     shown = machine.check_user("systemctl", "--user", "status", "guestlink-host")
     assert "/usr/lib/guestlink/sommelier --parent --for-container=guest" in shown
     machine.check_user("systemctl", "--user", "stop", "window")
+
+
+def test_a_picture_is_drawn_within_the_sandbox(machine: Machine) -> None:
+    svg = '<svg xmlns="http://www.w3.org/2000/svg" width="9" height="9"><rect width="9" height="9"/></svg>'
+    write(machine, "/usr/share/icons/hicolor/scalable/apps/square.svg", svg)
+    entry = "[Desktop Entry]\nType=Application\nName=Square\nExec=true\nIcon=square\n"
+    write(machine, "/usr/share/applications/org.example.Square.desktop", entry)
+    find = ("find", f"/home/{USER}/.local/share/icons", "-name", "guestlink-guest-org.example.Square*.png")
+    machine.wait("the icon is there", lambda: machine.user(*find).stdout)
 
 
 def test_a_container_managers_command_runs_outside_the_sandbox(machine: Machine) -> None:
