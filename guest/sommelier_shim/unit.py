@@ -42,6 +42,7 @@ systemctl --user import-environment SOMMELIER_VERSION
 _WAYLAND_IS_UP = f"""\
 set -- "$WAYLAND_DISPLAY_VAR=$WAYLAND_DISPLAY"
 {_PUBLISH}"""
+_HOOKS = "[ ! -r /etc/sommelierrc ] || . /etc/sommelierrc\n"
 _X11_IS_UP = f"""\
 set -- "$DISPLAY_VAR=$DISPLAY" "$XCURSOR_SIZE_VAR=$XCURSOR_SIZE"
 {_PUBLISH}\
@@ -50,9 +51,9 @@ if command -v xauth > /dev/null; then
     cookie=$(od -An -N16 -tx1 /dev/urandom | tr -d ' \\n')
     echo "add $(uname -n)$DISPLAY . $cookie" | xauth -q -f "$HOME/.Xauthority" source -
 fi
-[ ! -r /etc/sommelierrc ] || . /etc/sommelierrc
-"""
-"""Shell scripts that the host's proxy runs when programs can connect; their output goes to the unit's log."""
+{_HOOKS}"""
+"""Shell scripts that the host's proxy runs when programs can connect; their output goes to the unit's log. Ours runs
+:data:`_HOOKS`: the administrator's file, which may run the user's (chromeos-sommelier.md §2.3)."""
 
 
 class UnitCommand(NamedTuple):
@@ -165,7 +166,7 @@ def _own_x11(
     argv = ["-X", f"--publish={environ.get('DISPLAY_VAR', '')}"]
     if not config[options.DISPLAY]:
         argv.append(f"--display={options.MOUNTED_SOCKET}")
-    return UnitCommand(False, argv, {})
+    return UnitCommand(False, [*argv, "--no-exit-with-child", "/bin/sh", "-c", _HOOKS], {})
 
 
 def _main(argv: list[str]) -> int:

@@ -71,7 +71,14 @@ def test_ours_runs_beside_the_hosts_own_when_it_is_set() -> None:
 
 def test_ours_serves_one_x_display_where_xwayland_is() -> None:
     decided = plan("x", 0, _config(), UNIT | {"DISPLAY_VAR": "DISPLAY"}, native_there=False, xwayland_there=True)
-    assert decided.argv == ["-X", "--publish=DISPLAY", "--display=/dev/.guestlink/wayland-0"]
+    assert decided.argv[:4] == [
+        "-X",
+        "--publish=DISPLAY",
+        "--display=/dev/.guestlink/wayland-0",
+        "--no-exit-with-child",
+    ]
+    assert decided.argv[4:6] == ["/bin/sh", "-c"]
+    assert "/etc/sommelierrc" in decided.argv[6]
     with pytest.raises(GuestlinkError, match="no Linux host has mounted"):
         plan("x", 0, _config(), UNIT, native_there=False, xwayland_there=True, mounted_there=False)
     with pytest.raises(GuestlinkError, match="no low density"):
@@ -140,7 +147,7 @@ def test_the_setting_is_read_from_the_users_file(tmp_path: Path) -> None:
 
 
 def test_scripts_for_the_hosts_program_are_valid_shell() -> None:
-    for script in (unit._WAYLAND_IS_UP, unit._X11_IS_UP):
+    for script in (unit._WAYLAND_IS_UP, unit._X11_IS_UP, unit._HOOKS):
         done = subprocess.run(["sh", "-n"], input=script, text=True, capture_output=True, timeout=60, check=False)
         assert done.returncode == 0, done.stderr
 
