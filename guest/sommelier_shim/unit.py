@@ -52,8 +52,8 @@ if command -v xauth > /dev/null; then
     echo "add $(uname -n)$DISPLAY . $cookie" | xauth -q -f "$HOME/.Xauthority" source -
 fi
 {_HOOKS}"""
-"""Shell scripts that the host's proxy runs when programs can connect; their output goes to the unit's log. Ours runs
-:data:`_HOOKS`: the administrator's file, which may run the user's (chromeos-sommelier.md §2.3)."""
+"""Shell scripts that the host's proxy runs when programs can connect; their output goes to the unit's log. With our
+own X display only :data:`_HOOKS` runs: the administrator's file (chromeos-sommelier.md §2.3)."""
 
 
 class UnitCommand(NamedTuple):
