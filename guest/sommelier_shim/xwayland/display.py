@@ -49,7 +49,8 @@ def open_display(wanted: int | None = None, directory: Path = SOCKETS) -> XDispl
     :raises GuestlinkError: the display is in use, or none is free.
     """
     with contextlib.suppress(FileExistsError):
-        directory.mkdir(mode=0o1777)
+        directory.mkdir()
+        directory.chmod(0o1777)  # As systemd-tmpfiles makes it: other users' servers have their sockets there, too.
     trouble = "in use"
     for number in [wanted] if wanted is not None else range(DISPLAY_LIMIT):
         stack = ExitStack()
