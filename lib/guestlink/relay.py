@@ -17,6 +17,10 @@ Inspect: TypeAlias = Callable[[memoryview], Awaitable[None]]
 """Gets each piece before the relay passes the piece on; may wait; raises GuestlinkError to end the connection."""
 
 
+class ClientStalled(GuestlinkError):
+    """A client has not taken an answer in time."""
+
+
 async def relay(
     client: socket.socket,
     server: socket.socket,
@@ -34,8 +38,8 @@ async def relay(
     :param client: a connected, non-blocking socket; ``server`` likewise.
     :param from_client: inspects the client's bytes; ``from_server`` likewise.
     :param client_time: seconds within which the client has to take each piece; ``None`` waits for ever.
-    :raises GuestlinkError: an inspection ended the connection, or the client took too long; nothing more is sent to
-        either side.
+    :raises ClientStalled: the client took too long; nothing more is sent to either side.
+    :raises GuestlinkError: an inspection ended the connection, likewise.
     """
     if from_client is None and from_server is None and client_time is None:
         await _relay_unseen(client, server)
@@ -75,7 +79,7 @@ async def _send(sink: socket.socket, piece: memoryview, sink_time: float | None)
         async with asyncio.timeout(sink_time):
             await asyncio.get_running_loop().sock_sendall(sink, piece)
     except TimeoutError:
-        raise GuestlinkError(f"a client took no answer for {sink_time:g} s; disconnected") from None
+        raise ClientStalled(f"a client took no answer for {sink_time:g} s; disconnected") from None
 
 
 def _shut_down(sock: socket.socket, direction: int) -> None:

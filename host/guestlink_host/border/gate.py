@@ -18,7 +18,8 @@ from typing import TypeAlias
 from guestlink.acceptor import Acceptor
 from guestlink.address import UnixAddress
 from guestlink.errors import GuestlinkError
-from guestlink.relay import relay
+from guestlink.memory import give_back_memory
+from guestlink.relay import ClientStalled, relay
 from guestlink.sockets import PeerPolicy, connect_soon, peer_of
 from guestlink.waiting_room import WaitingRoom
 from guestlink_host.border.allowance import Allowance
@@ -56,6 +57,8 @@ UNANSWERED = 9 * MIB
 """Bytes of one container's requests that have no answer yet: two of the largest requests."""
 ALL_UNANSWERED = 32 * MIB
 """The same for all containers together; above it each that has any may have an equal share."""
+KEPT, KEPT_TIME = 4 * MIB, 2.0
+"""Bytes of requests after which malloc gives back what it has kept for them, and seconds until then."""
 REQUEST_TIME = 60.0
 """Seconds that a request may take from its first byte to its last one."""
 ANSWER_TIME = 30.0
@@ -93,6 +96,20 @@ class GateTotals:
         self.further = 0
         self.unanswered = 0
         self.busy = 0
+        self._peak = 0
+        self._giving_back: asyncio.TimerHandle | None = None
+
+    def add_unanswered(self, size: int) -> None:
+        """Bytes of requests have come, or have gone if the number is negative."""
+        self.unanswered += size
+        self._peak = max(self._peak, self.unanswered)
+        if self.unanswered == 0 and self._peak >= KEPT and self._giving_back is None:
+            self._giving_back = asyncio.get_running_loop().call_later(KEPT_TIME, self._give_back)
+
+    def _give_back(self) -> None:
+        self._giving_back = None
+        self._peak = self.unanswered
+        asyncio.get_running_loop().run_in_executor(None, give_back_memory)
 
     @property
     def is_full(self) -> bool:
@@ -165,7 +182,7 @@ class GateShare:
         self.calls += calls
         self.unfinished += unfinished
         self.unanswered += unanswered
-        self.totals.unanswered += unanswered
+        self.totals.add_unanswered(unanswered)
         self.totals.busy += (self.unanswered > 0) - was_busy
         if self.calls > CALLS and calls > 0:
             raise self._breach(f"it has more than {CALLS} calls at a time")
@@ -289,6 +306,8 @@ class Gate:
                 await relay(
                     connection, target, from_client=meter.received, from_server=meter.sent, client_time=ANSWER_TIME
                 )
+            except ClientStalled:
+                raise GuestlinkError(f"disconnected {self._share.container}: it takes no answers") from None
             finally:
                 meter.close()
 
