@@ -132,7 +132,8 @@ class UserManager:
             ["WorkingDirectory", Variant("s", directory)],
             ["CollectMode", Variant("s", "inactive-or-failed")],
             ["Slice", Variant("s", "app.slice")],
-            *([["OOMPolicy", Variant("s", "continue")]] if is_shared else []),
+            # Otherwise systemd kills what a program has left in the background: xdg-open its browser, for example.
+            *([["OOMPolicy", Variant("s", "continue")]] if is_shared else [["ExitType", Variant("s", "cgroup")]]),
             *([name, Variant("h", index)] for index, name in enumerate(_STREAMS[: len(streams)])),
         ]
         try:

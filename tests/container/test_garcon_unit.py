@@ -153,6 +153,22 @@ os.kill(int(pid), signal.SIGKILL)
 containers of a test machine may lack, the kernel's own killing goes unnoticed by systemd."""
 
 
+def test_what_a_program_leaves_in_the_background_goes_on(pair: Pair) -> None:
+    """Editors and wrappers start a process and exit."""
+    machine = pair.machine
+    write(machine, "/usr/local/bin/forks", "#!/bin/sh\nsleep 4321 &\necho $! > /tmp/background\n")
+    machine.root("chmod", "755", "/usr/local/bin/forks")
+    entry = "[Desktop Entry]\nType=Application\nName=Forks\nExec=forks\n"
+    write(machine, "/usr/share/applications/org.example.Forks.desktop", entry)
+    pair.host("launch", "guest", "org.example.Forks")
+    pid = machine.root("cat", "/tmp/background").stdout.strip()
+    show = ("systemctl", "--user", "show", "-p", "ExecMainCode", "app-guestlink-org.example.Forks@*")
+    machine.wait("systemd knows that it has exited", lambda: "ExecMainCode=1" in machine.check_user(*show))
+    assert machine.root("cat", f"/proc/{pid}/cmdline").stdout == "sleep\0004321\0"
+    assert machine.root("kill", pid).returncode == 0
+    machine.root("rm", "/usr/share/applications/org.example.Forks.desktop")
+
+
 def test_a_program_in_a_shell_that_is_killed_for_memory_ends_no_other(pair: Pair) -> None:
     pair.stage.vsh("guest", "true")  # The vshd of all shells runs now, if it did not before.
     for unit in ("guestlink-garcon.service", "guestlink-vshd.service", "app-guestlink-vshd@*.service"):

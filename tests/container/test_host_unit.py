@@ -140,6 +140,18 @@ def test_an_opener_runs_outside_the_sandbox(machine: Machine) -> None:
     assert report.endswith("[https://example.org/?a=$HOME&b=%h]")
 
 
+def test_what_an_opener_leaves_in_the_background_goes_on(machine: Machine) -> None:
+    """xdg-open starts a browser and exits, and so does lxc-start with a container."""
+    write(machine, "/usr/local/bin/opener", "#!/bin/sh\nsleep 1234 &\necho $! > /tmp/background\n")
+    machine.check_user("guestlink", "open", "https://example.org/")
+    write(machine, "/usr/local/bin/opener", f"{_REPORT}exit 0\n")
+    pid = machine.root("cat", "/tmp/background").stdout.strip()
+    units = ("systemctl", "--user", "show", "-p", "ExecMainCode,ActiveState", "app-guestlinkhost-opener@*")
+    machine.wait("systemd knows that it has exited", lambda: "ExecMainCode=1" in machine.check_user(*units))
+    assert machine.root("cat", f"/proc/{pid}/cmdline").stdout == "sleep\0001234\0"
+    assert machine.root("kill", pid).returncode == 0
+
+
 @pytest.mark.parametrize(("end", "said"), [("exit 3", "failed with 3"), ("kill -SEGV $$", "killed by SIGSEGV")])
 def test_an_opener_that_fails_at_once_is_the_callers_error(machine: Machine, end: str, said: str) -> None:
     write(machine, "/usr/local/bin/opener", f"#!/bin/sh\n{end}\n")
