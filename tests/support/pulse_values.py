@@ -51,3 +51,48 @@ def values(layout: PacketLayout) -> st.SearchStrategy[PacketValues]:
             for field in layout
         }
     )
+
+
+_PLAIN: dict[TagKind, object] = {
+    tagstruct.STRING: b"name",
+    tagstruct.BOOL: False,
+    tagstruct.COOKIE: bytes(256),
+    tagstruct.SPEC: SampleSpec(3, 2, 48000),
+    tagstruct.MAP: b"\1\2",
+    tagstruct.VOLUMES: bytes(8),
+    tagstruct.TIMEVAL: bytes(8),
+    tagstruct.PROPERTIES: {},
+    tagstruct.STRINGS: [],
+    tagstruct.FORMAT: FormatInfo(1, {}),
+    tagstruct.FORMATS: [],
+}
+CHANGES: st.SearchStrategy[PacketValues] = st.fixed_dictionaries(
+    {},
+    optional={
+        "channel": st.integers(0, 3),
+        "index": st.integers(0, 3),
+        "device": st.sampled_from([0, 1, NONE]),
+        "device_name": TEXT,
+        "name": TEXT,
+        "properties": PROPERTIES,
+        "keys": st.lists(KEY, max_size=3),
+        "formats": st.lists(FORMAT, max_size=2),
+        "monitor": st.sampled_from([NONE, NONE, 1]),
+        "direct_on_input": st.sampled_from([NONE, NONE, 1]),
+        "mask": U32,
+        "event": U32,
+    },
+)
+"""Values of the fields on which the filter decides."""
+
+
+def plain(layout: PacketLayout, changes: PacketValues) -> PacketValues:
+    """Values for every field of a layout: the changes, and the same ones always for the others."""
+    found: PacketValues = {}
+    for field in layout:
+        if not isinstance(field.kind, TagKind):
+            found[field.name] = []
+            continue
+        number = NONE if field.name in ("device", "monitor", "direct_on_input") else 0
+        found[field.name] = changes.get(field.name, _PLAIN.get(field.kind, number))
+    return found

@@ -60,8 +60,9 @@ CLIENT_PACKET_LIMIT = 256 * 1024
 """Bytes of a client's longest packet; a property with a picture has up to 64 KiB."""
 SERVER_PACKET_LIMIT = 1 << 20
 """Bytes of the server's longest packet: a list of devices."""
-PENDING_LIMIT = 1024
-"""Commands of a connection without a reply."""
+PENDING_PAUSE, PENDING_LIMIT = 64, 256
+"""Commands of a connection without a reply: above the first number the client has to wait, and above the second its
+commands fail. The server keeps the replies that are not read, and lists of devices have tens of kilobytes."""
 _REMEMBERED = 1024
 """A connection's streams that have ended, whose events still reach the client."""
 _NAME_LIMIT = 256
@@ -185,14 +186,9 @@ class Conversation:
         self._objects: deque[tuple[str, int]] = deque()
 
     @property
-    def records(self) -> bool:
-        """Whether a recording stream exists."""
-        return bool(self._recording)
-
-    @property
     def pending(self) -> int:
-        """Commands without a reply, those that wait for the user included."""
-        return len(self._pending) + len(self._held)
+        """Commands that the server has not answered."""
+        return len(self._pending)
 
     def from_client(self, data: bytes) -> int:
         """Process bytes of the client.
@@ -278,7 +274,7 @@ class Conversation:
             self._refuse(command, tag)
             return
         values = read_all(layout, self._version, reader)
-        if len(self._pending) + len(self._held) >= PENDING_LIMIT:
+        if len(self._pending) >= PENDING_LIMIT:
             self._error(tag, ErrorCode.BUSY)
         elif command is Command.CREATE_PLAYBACK_STREAM:
             self._create_playback(tag, values)

@@ -12,7 +12,7 @@ from guestlink.backlog import Backlog
 from guestlink.errors import GuestlinkError, reason
 from guestlink_host.border.allowance import Allowance
 from guestlink_host.border.sound.belongings import Belongings
-from guestlink_host.border.sound.conversation import Conversation, SoundRules
+from guestlink_host.border.sound.conversation import PENDING_PAUSE, Conversation, SoundRules
 from guestlink_host.border.sound.session_server import SessionServer
 from guestlink_host.border.sound.tagstruct import MalformedPacket
 
@@ -112,7 +112,8 @@ class SoundRelay:
             return
         client_full = self._to_client.size > FULL
         room = not client_full and self._to_server.size <= FULL
-        if (reads := room and self._rest is None) != self._reads_client:
+        reads = room and self._rest is None and self.conversation.pending <= PENDING_PAUSE
+        if reads != self._reads_client:
             self._reads_client = reads
             if reads:
                 self._loop.add_reader(self._client, self._client_readable)

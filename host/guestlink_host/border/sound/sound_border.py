@@ -36,7 +36,7 @@ ACCEPT_BURST, ACCEPT_RATE = 32, 10
 ANSWER_TIME = 25.0
 """Seconds that a recording waits for the user; programs wait 30 for the server (pulse/internal.h)."""
 CONSENT_TIME = 60.0
-"""Seconds after the user's yes, and after the last recording, in which the container may record again."""
+"""Seconds after the user's yes in which the container may begin to record."""
 _ACCEPT_PAUSE = 1.0
 """Seconds without new connections after one could not be accepted, for lack of descriptors for example."""
 NO_PIPEWIRE = (
@@ -153,7 +153,7 @@ class ContainerSound:
     def microphone(self) -> str:
         """The policy in force; ``allow`` for a while after the user's yes."""
         policy = self._policies.value(self.container, "microphone")
-        return ALLOW if policy == ASK and self._has_consent() else policy
+        return ALLOW if policy == ASK and time.monotonic() < self._consent_until else policy
 
     def ask(self) -> None:
         """Ask the user whether the container may record; requests that come meanwhile wait for the same answer."""
@@ -167,12 +167,6 @@ class ContainerSound:
         if line := self._repeats.line(f"{self.container} wanted to {what}; {hint}", time.monotonic()):
             self._guest.log.warning("%s", line)
             self._guest.event("refused", line)
-
-    def _has_consent(self) -> bool:
-        now = time.monotonic()
-        if now < self._consent_until and any(relay.conversation.records for relay in self._relays):
-            self._consent_until = now + CONSENT_TIME
-        return now < self._consent_until
 
     async def _ask(self) -> None:
         question = f"Let the container {self.container} record with the microphone?"

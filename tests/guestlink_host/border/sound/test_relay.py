@@ -15,6 +15,7 @@ from guestlink_host.border.policies import DENY
 from guestlink_host.border.sound import relay
 from guestlink_host.border.sound.belongings import Belongings
 from guestlink_host.border.sound.commands import NONE, Command
+from guestlink_host.border.sound.conversation import PENDING_LIMIT
 from guestlink_host.border.sound.frames import HEADER, packet_frame
 from guestlink_host.border.sound.layouts import REPLIES, REQUESTS, put
 from guestlink_host.border.sound.relay import FULL, SoundRelay
@@ -179,17 +180,25 @@ async def test_a_client_that_does_not_read_stops_the_server_and_is_disconnected(
 
 
 async def test_commands_are_slowed_down_to_their_rate(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(relay, "COMMAND_BURST", 40)
-    monkeypatch.setattr(relay, "COMMAND_RATE", 50)
+    monkeypatch.setattr(relay, "COMMAND_BURST", 20)
+    monkeypatch.setattr(relay, "COMMAND_RATE", 25)
     ends = Ends(tmp_path)
     server = await ends.authenticate()
     began = asyncio.get_running_loop().time()
     one = packet_frame(numbers(Command.GET_SERVER_INFO, 5))
-    for _ in range(3):  # the second 40 commands are too many, and the third have to wait for that
-        await ends.send(one * 40)
-        await ends.received(server, 40 * len(one))
+    for _ in range(3):  # the second 20 commands are too many, and the third have to wait for that
+        await ends.send(one * 20)
+        await ends.received(server, 20 * len(one))
     ends.close()
     assert asyncio.get_running_loop().time() - began > 0.6
+
+
+async def test_a_client_waits_while_the_server_owes_it_replies(ends: Ends) -> None:
+    await ends.authenticate()
+    commands = packet_frame(numbers(Command.GET_SERVER_INFO, 5))
+    sent = await _filled(ends.client, commands)
+    assert sent < KERNEL
+    assert ends.relay.conversation.pending <= PENDING_LIMIT
 
 
 @pytest.mark.parametrize("side", ["client", "server"])
