@@ -8,6 +8,7 @@ limits. A daemon without a sandbox starts child processes.
 from __future__ import annotations
 
 import asyncio
+import concurrent.futures
 import contextlib
 import functools
 import logging
@@ -122,7 +123,7 @@ class SessionPrograms:
         running = asyncio.run_coroutine_threadsafe(self.run(argv, timeout=timeout, stdin=stdin), self._loop)
         try:
             return running.result(timeout + _START_TIME)
-        except (TimeoutError, asyncio.CancelledError) as error:
+        except (TimeoutError, concurrent.futures.CancelledError) as error:
             running.cancel()
             raise CommandFailed(f"{argv[0]} did not end within {timeout:g} s") from error
 

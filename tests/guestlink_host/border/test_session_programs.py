@@ -8,6 +8,7 @@ import os
 import subprocess
 import sys
 from collections.abc import AsyncIterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -62,6 +63,24 @@ async def test_a_thread_runs_a_program_with_an_input(programs: SessionPrograms, 
     with (tmp_path / "input").open("rb") as stream:
         done = await asyncio.to_thread(programs.run_from_thread, ["cat"], timeout=60, stdin=stream.fileno())
     assert done.stdout == b"words"
+
+
+def test_a_thread_is_not_held_up_by_a_daemon_that_exits(tmp_path: Path) -> None:
+    """The loop ends while the thread waits for its program."""
+    with ThreadPoolExecutor(1) as threads, session_bus(tmp_path) as address:
+
+        async def daemon() -> Future[object]:
+            async with fake_user_manager(address) as manager:
+                programs = SessionPrograms(SessionBus(address, passes_descriptors=True))
+                await programs.start()
+                waiting = threads.submit(programs.run_from_thread, ["sleep", "1000"], timeout=600)
+                async with asyncio.timeout(60):
+                    while not manager.started:
+                        await asyncio.sleep(0.01)
+                return waiting
+
+        with pytest.raises(CommandFailed):
+            asyncio.run(daemon()).result(60)
 
 
 async def test_words_that_are_not_utf_8_arrive(programs: SessionPrograms) -> None:
