@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import shutil
@@ -18,6 +19,7 @@ from typing import NamedTuple
 
 import pytest
 
+from guestlink import acl
 from support.desk import CLOUD, NODE, PROFILE, Desk, running_desk
 from support.lxd import GUEST, Incus, Lxd, LxdContainer
 from support.machine import UID, USER
@@ -187,6 +189,28 @@ def test_it_comes_back_after_a_restart_of_the_host_and_after_a_new_login(desk: D
     desk.host("launch", "work", "foot")
     desk.work.wait("its window is shown", lambda: "guestlink-work-foot" in desk.windows())
     desk.work.check_user("systemctl", "--user", "stop", "app-guestlink-foot@*.service")
+
+
+def test_the_directory_of_an_earlier_build_is_exchanged_for_one_that_is_read_only(desk: Desk) -> None:
+    runtime = desk.stage.root / "host/run/guestlink-host"
+    directory = runtime / "containers/work"
+    desk.stage.stop("host")
+    # An earlier build let the container write there.
+    desk.lxd.client("config", "device", "unset", "work", "guestlink", "readonly")
+    (runtime / "made/work").unlink()
+    registry = desk.stage.root / "host/home/.local/state/guestlink-host/containers.json"
+    users = json.loads(registry.read_text())["containers"]["work"]["users"]
+    acl.grant(directory, users, acl.READ | acl.WRITE | acl.ENTER)
+    left = desk.work.root("sh", "-c", "cd /dev/.guestlink && mkdir -m 700 -p left/in && echo x > left/in/x")
+    assert left.returncode == 0, left.stderr
+    desk.stage.start_host()
+    desk.wait_for("work", "running", True)
+    assert desk.lxd.devices("work")["guestlink"]["readonly"] == "true"
+    assert "left" not in desk.work.root("ls", "/dev/.guestlink").stdout
+    for command in ("touch /dev/.guestlink/x", "rm /dev/.guestlink/token", "chmod 777 /dev/.guestlink"):
+        refused = desk.work.root("sh", "-c", command)
+        assert "Read-only file system" in refused.stderr, refused
+    assert desk.stage.vsh("work", "--", "id", "-un").stdout.strip() == USER
 
 
 def test_containers_do_not_mix_even_when_one_is_a_copy(desk: Desk) -> None:

@@ -6,6 +6,7 @@ import re
 import signal
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -191,6 +192,25 @@ def test_garcon_is_killed_in_the_middle_of_its_lists(rig: Stage) -> None:
         rig.stop("garcon", signal.SIGKILL)
         rig.start_garcon()
     wait_complete(rig, [*APPLICATIONS, *(f"org.example.More{number}" for number in range(10))])
+
+
+def test_a_container_that_was_frozen_is_called_again_also_by_a_host_that_has_restarted(
+    rig: Stage,
+) -> None:
+    garcon = psutil.Process(rig.processes["garcon"].pid)
+    garcon.suspend()
+    try:
+        with ThreadPoolExecutor() as pool:
+            asked = pool.submit(rig.host, "launch", "demo", APPLICATIONS[0])
+            garcon.resume()
+            asked.result()
+        garcon.suspend()
+        rig.stop("host")
+        rig.start_host()
+    finally:
+        garcon.resume()
+    wait_complete(rig, APPLICATIONS)
+    rig.host("launch", "demo", APPLICATIONS[0])
 
 
 def test_launching_through_both_daemons(rig: Stage) -> None:

@@ -259,7 +259,8 @@ def _listener(facts: Facts) -> _Problems:
         advice = (
             "restart the container from the host"
             if facts.chromeos
-            else "on the host: systemctl --user start guestlink-host, and guestlink-host status"
+            else "on the host: systemctl --user start guestlink-host, and guestlink-host status; "
+            "if it runs, restart the container, in which an older directory of the host's may be mounted"
         )
         yield _ERROR, f"the host does not answer: {facts.listener_trouble}", advice
 
