@@ -29,6 +29,11 @@ def state_home(environ: Mapping[str, str] = os.environ) -> str:
     return _base("XDG_STATE_HOME", ".local/state", environ)
 
 
+def cache_home(environ: Mapping[str, str] = os.environ) -> str:
+    """``$XDG_CACHE_HOME``."""
+    return _base("XDG_CACHE_HOME", ".cache", environ)
+
+
 def data_dirs(environ: Mapping[str, str] = os.environ) -> list[str]:
     """The directories of ``$XDG_DATA_DIRS``, the most important first; :func:`data_home` comes before them."""
     return _listed("XDG_DATA_DIRS", "/usr/local/share:/usr/share", environ)

@@ -12,6 +12,7 @@ def test_relative_and_missing_variables_give_the_defaults() -> None:
     assert xdg.data_home(environ) == "/home/u/.local/share"
     assert xdg.config_home(environ) == "/home/u/.config"
     assert xdg.state_home(environ) == "/s"
+    assert xdg.cache_home(environ) == "/home/u/.cache"
     assert xdg.home({}) == os.path.expanduser("~")
 
 

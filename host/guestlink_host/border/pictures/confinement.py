@@ -14,6 +14,7 @@ import errno
 import os
 import resource
 import signal
+import struct
 from collections.abc import Iterable, Sequence
 
 MEMORY_LIMIT = 256 * 1024 * 1024
@@ -100,11 +101,6 @@ class _RulesetAttributes(ctypes.Structure):
     _fields_ = (("files", ctypes.c_uint64), ("net", ctypes.c_uint64), ("scopes", ctypes.c_uint64))
 
 
-class _PathBeneath(ctypes.Structure):
-    _pack_ = 1
-    _fields_ = (("rights", ctypes.c_uint64), ("directory", ctypes.c_int32))
-
-
 def landlock_version() -> int:
     """The kernel's version of Landlock; below 1 without it."""
     return int(_libc.syscall(_CREATE_RULESET, None, ctypes.c_size_t(0), ctypes.c_uint32(_VERSION_FLAG)))
@@ -139,8 +135,8 @@ def _allow_reading(ruleset: int, path: str) -> None:
         directory = os.open(path, os.O_PATH | os.O_CLOEXEC)
     except OSError:
         return
-    rule = _PathBeneath(rights=_READ_FILE | _READ_DIR, directory=directory)
-    _libc.syscall(_ADD_RULE, ruleset, _PATH_BENEATH, ctypes.byref(rule), ctypes.c_uint32(0))
+    rule = struct.pack("=Qi", _READ_FILE | _READ_DIR, directory)  # struct landlock_path_beneath_attr
+    _libc.syscall(_ADD_RULE, ruleset, _PATH_BENEATH, rule, ctypes.c_uint32(0))
     os.close(directory)
 
 
@@ -149,6 +145,8 @@ def _allow_reading(ruleset: int, path: str) -> None:
 _ALLOW, _ERRNO = 0x7FFF0000, 0x00050000
 _EQUAL, _MASKED_EQUAL = 4, 7
 _CLONE_THREAD = 0x00010000
+_CLONE_NAMESPACES = 0x7E020080
+"""The flags of clone(2) that begin with CLONE_NEW."""
 _PROT_EXEC = 4
 _WRITING = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_TMPFILE & ~os.O_DIRECTORY
 _FCNTL_COMMANDS = (1, 2, 3, 1030)
@@ -237,7 +235,7 @@ def _common_filter(*, may_open: bool) -> SystemCallFilter:
     calls.allow("mmap", "mmap2", "mprotect", condition=_masked(2, _PROT_EXEC, 0))
     for command in _FCNTL_COMMANDS:
         calls.allow("fcntl", "fcntl64", condition=_Condition(1, _EQUAL, command, 0))
-    calls.allow("clone", condition=_masked(0, _CLONE_THREAD, _CLONE_THREAD))
+    calls.allow("clone", condition=_masked(0, _CLONE_THREAD | _CLONE_NAMESPACES, _CLONE_THREAD))
     if may_open:
         calls.allow(*_FILES)
         calls.allow("open", condition=_masked(1, _WRITING, 0))
@@ -256,7 +254,7 @@ def confine(readable: Sequence[str]) -> SystemCallFilter:
     narrow = _common_filter(may_open=version > 0)
     calls = _common_filter(may_open=version > 0)
     calls.allow(*_SERVER)
-    calls.allow("clone", condition=_masked(0, _CLONE_THREAD, 0))
+    calls.allow("clone", condition=_masked(0, _CLONE_THREAD | _CLONE_NAMESPACES, 0))
     limit_resources()
     leave_namespaces()
     if version > 0:

@@ -8,9 +8,11 @@ import logging
 import os
 import signal
 import sys
+import time
 from collections.abc import Sequence
 from pathlib import Path
 
+from guestlink import xdg
 from guestlink.errors import GuestlinkError, reason
 from guestlink_host.border.pictures.draw_protocol import (
     ANSWER_HEADER,
@@ -70,7 +72,7 @@ class Renderer:
     :param slots: shared by all renderers, :data:`DRAWINGS_LIMIT`. A renderer takes one for each picture, so that
         containers that wait take turns.
     :param program: the command of the renderer.
-    :ivar spent: seconds that its pictures have taken, without waiting for a slot.
+    :ivar spent: seconds that it has worked, without waiting for a slot.
     :ivar problem: a sentence that says why no picture can be drawn; ``""`` if pictures can be drawn.
     """
 
@@ -97,6 +99,7 @@ class Renderer:
         request = DrawRequest(picture, tuple(sides))
         async with self._drawing, self._slots:
             self._stay()
+            began = time.monotonic()
             try:
                 answer = await self._ask(request)
                 squares = split_squares(answer.content, sides) if answer.verdict == Verdict.DONE else None
@@ -104,6 +107,8 @@ class Renderer:
                 # It may still be busy with this picture, or does not keep to the protocol.
                 await self._kill()
                 raise
+            finally:
+                self.spent += time.monotonic() - began
             self._leave_soon()
         if squares is None:
             raise BadPicture(visible_line(answer.reason, _REASON_LIMIT))
@@ -133,8 +138,6 @@ class Renderer:
         :raises EOFError: the renderer has ended.
         """
         assert process.stdin is not None
-        loop = asyncio.get_running_loop()
-        began = loop.time()
         try:
             async with asyncio.timeout(TIME_LIMIT):
                 process.stdin.write(request.pack())
@@ -145,8 +148,6 @@ class Renderer:
             raise BadPicture(f"it takes more than {TIME_LIMIT:g} seconds") from error
         except ValueError as error:
             raise BadPicture("its renderer sent no answer") from error
-        finally:
-            self.spent += loop.time() - began
 
     async def _start(self) -> asyncio.subprocess.Process:
         try:
@@ -156,7 +157,9 @@ class Renderer:
                 stdout=asyncio.subprocess.PIPE,
                 stderr=asyncio.subprocess.DEVNULL,
                 cwd="/",
-                env=_ENVIRONMENT,
+                # fontconfig's cache is in the user's directory if the system has none. The renderer reads it before
+                # it confines itself.
+                env=_ENVIRONMENT | {"XDG_CACHE_HOME": xdg.cache_home()},
                 start_new_session=True,
             )
         except OSError as error:

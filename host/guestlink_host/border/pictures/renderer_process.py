@@ -80,7 +80,7 @@ def _answer(request: DrawRequest, drawing: Draw, narrow: SystemCallFilter) -> Dr
         return DrawAnswer(Verdict.REFUSED, content[:TEXT_LIMIT])
     if status == -signal.SIGKILL:
         return refusal("it takes too much processor time or memory")
-    return refusal(f"its renderer ended with status {status}")
+    return refusal(f"drawing it ended with status {status}")
 
 
 def _draw_and_exit(request: DrawRequest, drawing: Draw, narrow: SystemCallFilter, output: int) -> None:
