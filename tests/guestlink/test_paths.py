@@ -10,6 +10,7 @@ import pytest
 
 from guestlink.errors import GuestlinkError
 from guestlink.paths import atomic_write, private_directory, runtime_dir
+from guestlink.private_directory import make_temporary_directory
 
 
 def test_the_runtime_directory_is_private(tmp_path: Path) -> None:
@@ -49,3 +50,16 @@ def test_a_file_is_replaced_whole_or_not_at_all(tmp_path: Path) -> None:
     with pytest.raises(OSError):
         atomic_write(path, b"three")
     assert os.listdir(tmp_path) == ["f"]
+
+
+def test_a_temporary_directory_is_new_and_private(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    names = iter((b"same", b"same", b"next"))
+    monkeypatch.setattr(os, "urandom", lambda count: next(names))
+    first, second = (make_temporary_directory(str(tmp_path), "x-") for _ in range(2))
+    assert [first, second] == [f"{tmp_path}/x-{name.hex()}" for name in (b"same", b"next")]
+    assert stat.S_IMODE(os.stat(second).st_mode) == 0o700
+
+
+def test_a_temporary_directory_needs_its_parent(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError):
+        make_temporary_directory(f"{tmp_path}/missing", "x-")

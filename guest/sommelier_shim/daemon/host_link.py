@@ -15,6 +15,7 @@ import os
 import socket
 from collections.abc import Callable
 
+from guestlink.private_directory import make_temporary_directory
 from guestlink.wayland_globals import SANDBOX_ENGINE, SECURITY_CONTEXT
 from sommelier_shim.channel import CompositorChannel, HostBusy, HostUnreachable
 from sommelier_shim.channel.unix_socket import SocketChannel
@@ -284,10 +285,8 @@ class HostLink:
         The last requests destroy the manager and the context object; the security context itself lives until
         ``_keep_open`` is closed.
         """
-        import tempfile  # imported late: it is slow to import, and few hosts have security contexts
-
         name = next(name for name, (interface, _) in self.globals.items() if interface == SECURITY_CONTEXT)
-        self._directory = tempfile.mkdtemp(prefix="guestlink-", dir=os.environ.get("XDG_RUNTIME_DIR") or None)
+        self._directory = make_temporary_directory(os.environ.get("XDG_RUNTIME_DIR") or "/tmp", "guestlink-")
         listener = self._listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
         listener.bind(f"{self._directory}/wayland")
         listener.listen(128)
