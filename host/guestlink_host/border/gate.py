@@ -300,12 +300,14 @@ class Gate:
     async def _speak(self, connection: socket.socket, beginning: bytes) -> None:
         await asyncio.sleep(self._share.pause(CONNECTION_WORK))
         with await connect_soon(self._target) as target:
-            await asyncio.get_running_loop().sock_sendall(target, beginning)
             meter = _ConnectionMeter(self._share, connection)
             try:
+                await asyncio.get_running_loop().sock_sendall(target, beginning)
                 await relay(
                     connection, target, from_client=meter.received, from_server=meter.sent, client_time=ANSWER_TIME
                 )
+            except OSError:
+                pass  # gRPC's server has just stopped.
             except ClientStalled:
                 raise GuestlinkError(f"disconnected {self._share.container}: it takes no answers") from None
             finally:

@@ -55,6 +55,7 @@ class OpenRequests:
         self._tasks = TaskOwner("open requests")
         self._policies = policies
         self._asking: set[str] = set()
+        self._checks: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
         self._pauses: defaultdict[str, QuestionPause] = defaultdict(QuestionPause)
 
     async def start(self) -> None:
@@ -77,7 +78,9 @@ class OpenRequests:
         url = translate_url(text, schemes=schemes, ip=container.ip, shares=container.shares, name=container.name)
         is_file = url.startswith("file:")
         if is_file:
-            path = await asyncio.to_thread(_checked_path, url, container.shares)
+            # One at a time: the folder may be a mount that does not answer, and then each check keeps a thread.
+            async with self._checks[container.name]:
+                path = await asyncio.to_thread(_checked_path, url, container.shares)
             url = file_url(path, url)
         question = f"Open this link from the container {guest.container.name}?\n\n{url[:QUESTION_LIMIT]}"
         shown = visible_line(url, _SHOWN)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import sys
 from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple, TypeAlias
 
@@ -11,6 +12,9 @@ from guestlink_host.names import is_usable_id, visible_line
 
 LIST_LIMIT = 2500
 """Applications per container; a Debian with every package of a desktop has a few hundred."""
+TEXTS_LIMIT = 60_000
+"""Names, comments, keywords and MIME types of one container, in all languages: the daemon keeps them in memory. The
+applications after these have a name and a comment in the default language alone."""
 NAME_LIMIT, COMMENT_LIMIT, WORD_LIMIT = 200, 1000, 200
 LOCALE_LIMIT, WORDS_LIMIT, MIME_LIMIT = 200, 100, 1000
 EXEC_LIMIT = 32768
@@ -64,6 +68,7 @@ def read_applications(messages: Iterable[Any]) -> tuple[dict[str, Application], 
     """
     found: dict[str, Application] = {}
     faults: list[str] = []
+    texts = 0
     for number, message in enumerate(messages):
         if number >= LIST_LIMIT:
             faults.append(f"only the first {LIST_LIMIT} applications are shown")
@@ -71,25 +76,31 @@ def read_applications(messages: Iterable[Any]) -> tuple[dict[str, Application], 
         if not is_usable_id(message.desktop_file_id):
             faults.append(f"entry {number} has no usable id: {message.desktop_file_id[:80]!a}")
             continue
-        application = _application(message)
+        application = _application(message, is_complete=texts < TEXTS_LIMIT)
         if application is None:
             faults.append(f"{message.desktop_file_id} has no name that can be shown")
         else:
+            texts += len(application.names) + len(application.comments) + len(application.mime_types)
+            texts += sum(len(words) for _, words in application.keywords)
             found.pop(application.id, None)
             found[application.id] = application
     return found, faults
 
 
-def _application(message: Any) -> Application | None:
-    names = _texts(message.name.values, NAME_LIMIT)
+def _application(message: Any, *, is_complete: bool) -> Application | None:
+    name, comment = (
+        [value for value in field.values[:LOCALE_LIMIT] if is_complete or not value.locale]
+        for field in (message.name, message.comment)
+    )
+    names = _texts(name, NAME_LIMIT)
     if not names or names[0][0]:
         return None
     return Application(
         id=message.desktop_file_id,
         names=names,
-        comments=_with_default(_texts(message.comment.values, COMMENT_LIMIT)),
-        keywords=_with_default(_keywords(message.keywords.values)),
-        mime_types=_mime_types(message.mime_types),
+        comments=_with_default(_texts(comment, COMMENT_LIMIT)),
+        keywords=_with_default(_keywords(message.keywords.values)) if is_complete else (),
+        mime_types=_mime_types(message.mime_types) if is_complete else (),
         no_display=message.no_display,
         startup_wm_class=_window_class(message.startup_wm_class),
         startup_notify=message.startup_notify,
@@ -102,7 +113,7 @@ def _application(message: Any) -> Application | None:
 
 def _texts(values: Iterable[Any], limit: int) -> Texts:
     found: dict[str, str] = {}
-    for value in list(values)[:LOCALE_LIMIT]:
+    for value in values:
         if (locale := _locale(value.locale)) is not None and (text := visible_line(value.value, limit)):
             found[locale] = text
     return tuple(sorted(found.items()))
@@ -127,7 +138,7 @@ def _locale(text: str) -> str | None:
     """The locale as desktop files write it, without its encoding (all text is UTF-8); ``None`` if it is invalid."""
     language, at, modifier = text.partition("@")
     locale = language.partition(".")[0].replace("-", "_") + at + modifier
-    return locale if not locale or _LOCALE.fullmatch(locale) else None
+    return sys.intern(locale) if not locale or _LOCALE.fullmatch(locale) else None
 
 
 def _mime_types(texts: Iterable[str]) -> tuple[str, ...]:

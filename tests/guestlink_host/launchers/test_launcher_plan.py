@@ -18,6 +18,7 @@ from xdg.DesktopEntry import DesktopEntry
 
 from guestlink.pb import container_host_pb2
 from guestlink_host.control.parser import argument_parser
+from guestlink_host.launchers import applications as applications_of_lists
 from guestlink_host.launchers.applications import from_json, read_applications, to_json
 from guestlink_host.launchers.launcher_plan import diff, plan, takes_files
 from support.fake_garcon import application
@@ -339,6 +340,23 @@ def test_the_validator_accepts_every_launcher_and_nothing_is_injected(
         needed = "\n\u200b\u200c\u200d\u200e\u200f\u061c"
         assert all(c.isprintable() or c in needed or unicodedata.category(c) == "Zs" for c in text)
     assert not files or validate(files) == ""
+
+
+def test_the_texts_of_all_applications_together_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(applications_of_lists, "TEXTS_LIMIT", 250)
+    names = {"": "Editor"} | {f"a{letter}": "text" for letter in "abcdefghijklmnopqrstuvwxyz"}
+    texts = {"names": names, "comments": {"": "default", "de": "x"}, "keywords": {"": ["k"] * 9 + ["l"]}}
+    messages = [application(f"app{n}", mime_types=["text/x"], **texts) for n in range(100)]
+    applications, faults = read_applications(messages)
+    assert not faults
+    assert len(applications) == 100
+    assert len(applications["app0"].names) == 27
+    last = applications["app99"]
+    assert (last.names, last.comments, last.keywords, last.mime_types) == (
+        (("", "Editor"),), (("", "default"),), (), (),
+    )  # fmt: skip
+    held = sum(len(each.names) + len(each.comments) for each in applications.values())
+    assert held < 250 + 2 * 100 + 40
 
 
 @given(st.lists(APPLICATIONS, max_size=8))
