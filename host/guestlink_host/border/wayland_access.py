@@ -30,7 +30,6 @@ _log = logging.getLogger(__name__)
 
 POLL = 1.0
 """Seconds between two attempts to reach a compositor that does not run. One that runs is not polled."""
-
 RETRY = 10.0
 """Seconds until a failed attempt to make a container's socket is repeated."""
 
@@ -42,6 +41,7 @@ class _Container:
 
     :ivar directory: the container's directory.
     :ivar plan: what is in force; :ivar behind: what serves its socket, ``None`` if nothing does.
+    :ivar compositor: the compositor's connection when that was decided.
     :ivar is_retrying: whether a failed attempt will be repeated.
     :ivar changing: held while the socket is replaced.
     """
@@ -50,6 +50,7 @@ class _Container:
         self.directory = directory
         self.plan = WaylandPlan(NONE, "guestlink-host has only just started")
         self.behind: _Behind | None = None
+        self.compositor: CompositorConnection | None = None
         self.is_retrying = False
         self.changing = asyncio.Lock()
 
@@ -198,8 +199,10 @@ class WaylandAccess:
 
         :raises GuestlinkError: the socket cannot be made.
         """
-        wanted = self._plan(name)
-        if wanted.way == container.plan.way != NONE and wanted.switches == container.plan.switches:
+        wanted, compositor = self._plan(name), self._compositor
+        is_same = wanted.way == container.plan.way != NONE and wanted.switches == container.plan.switches
+        # A security context dies with its compositor, perhaps while it was made; a proxy outlives a restart.
+        if is_same and (wanted.way == PROXIED or container.compositor is compositor):
             container.plan = wanted
             return
         behind: _Behind | None = None
@@ -212,7 +215,7 @@ class WaylandAccess:
         if wanted.way == PROXIED:
             behind = self._proxied(name, container, wanted)
         self._retire(container)
-        container.plan, container.behind = wanted, behind
+        container.plan, container.behind, container.compositor = wanted, behind, compositor
         if behind is None:
             self._remove_file(container)
         _log.info("windows of %s: %s, because %s", name, wanted.way, wanted.why)
