@@ -323,6 +323,17 @@ async def test_other_programs_streams_are_out_of_reach(sound: Sound) -> None:
     assert (seen["muted"], seen["volume"]) == (False, bytes((0, 1, 0, 0)) * 2)
 
 
+async def test_a_container_plays_into_no_other_programs_stream(sound: Sound) -> None:
+    """PipeWire takes any node as the target of a stream that is named."""
+    host = await sound.host_client()
+    await host.ask(Command.CREATE_RECORD_STREAM, **RECORD | {"properties": {b"node.name": b"victim\0"}})
+    client = await sound.raw()
+    for name in (b"victim", b"mic", b"raw"):
+        with pytest.raises(Refused):
+            await client.stream(device_name=name)
+    assert (await client.stream(device_name=b"other"))["device_name"] == b"other"
+
+
 async def test_events_about_other_programs_do_not_reach_the_container(sound: Sound) -> None:
     client = await sound.raw()
     await client.ask(Command.SUBSCRIBE, mask=0x02FF)

@@ -227,11 +227,17 @@ class Conversation:
                 self._end_stream()
                 self._error(tag, ErrorCode.ACCESS)
 
-    def end_recording(self) -> None:
-        """Stop every recording, because the policy has changed."""
+    def end_recording(self) -> bool:
+        """Stop every recording, because the policy has changed.
+
+        :returns: whether the server has been asked; if not, because the client has not completed a block, the
+            connection has to be closed.
+        """
         self.answered(False)
-        for channel in tuple(self._recording):
+        channels = tuple(self._recording)
+        for channel in channels:
             self._kill_recording(channel)
+        return not (channels and self.to_server.waiting)
 
     def close(self) -> None:
         """The connection has closed, and so the server has removed its objects."""
@@ -319,8 +325,25 @@ class Conversation:
             self._error(tag, ErrorCode.TOOLARGE)
         else:
             properties = self._stream_properties(values["properties"], "sink-input")
-            values.update(formats=formats, passthrough=False, properties=properties)
-            self._forward(Command.CREATE_PLAYBACK_STREAM, tag, values)
+            # The host's user may move every stream.
+            values.update(formats=formats, passthrough=False, no_move=False, properties=properties)
+            if values["device"] == NONE and values["device_name"] is None:
+                self._forward(Command.CREATE_PLAYBACK_STREAM, tag, values)
+            else:
+                self._find_sink(tag, values)
+
+    def _find_sink(self, tag: int, wanted: PacketValues) -> None:
+        """Ask the server which sink the client means: PipeWire would also play into other programs' streams."""
+
+        def found(sink: PacketValues | None) -> None:
+            if sink is None:
+                self._end_stream()
+                self._error(tag, ErrorCode.NOENTITY)
+            else:
+                self._forward(Command.CREATE_PLAYBACK_STREAM, tag, wanted | _exactly(sink))
+
+        query = {"index": wanted["device"], "name": wanted["device_name"]}
+        self._forward(Command.GET_SINK_INFO, None, query, found)
 
     def _create_record(self, tag: int, values: PacketValues) -> None:
         policy = self._rules.microphone()
@@ -360,8 +383,7 @@ class Conversation:
                 self._end_stream()
                 self._deny(tag, "record", "microphone")
             else:
-                exact = {"device": source["index"], "device_name": None}
-                self._forward(Command.CREATE_RECORD_STREAM, tag, wanted | exact)
+                self._forward(Command.CREATE_RECORD_STREAM, tag, wanted | _exactly(source))
 
         self._forward(Command.GET_SOURCE_INFO, None, query, found)
 
@@ -629,3 +651,8 @@ class Conversation:
         put_u32(out, tag)
         put_u32(out, code)
         self.to_client.packet(out)
+
+
+def _exactly(device: PacketValues) -> PacketValues:
+    """The fields of a stream that name this device."""
+    return {"device": device["index"], "device_name": None}

@@ -120,6 +120,11 @@ class SoundFrameWriter:
         self._later: list[bytes] = []
         self._in_block = False
 
+    @property
+    def waiting(self) -> int:
+        """Packets that wait for the end of a block."""
+        return len(self._later)
+
     def packet(self, payload: bytes | bytearray) -> None:
         """Append a packet."""
         (self._later if self._in_block else self.pieces).append(packet_frame(payload))

@@ -107,21 +107,21 @@ class SoundRelay:
             self._loop.remove_writer(sock)
 
     def _set_reading(self) -> None:
-        """Read a side only while both sides take what that brings: a command's reply goes back to its sender."""
+        """Read a side while the other one takes what it sends; a client has to take its replies, too."""
         if self._closed:
             return
         client_full = self._to_client.size > FULL
-        room = not client_full and self._to_server.size <= FULL
-        reads = room and self._rest is None and self.conversation.pending <= PENDING_PAUSE
+        waiting = max(self.conversation.pending, self.conversation.to_client.waiting)
+        reads = not client_full and self._to_server.size <= FULL and self._rest is None and waiting <= PENDING_PAUSE
         if reads != self._reads_client:
             self._reads_client = reads
             if reads:
                 self._loop.add_reader(self._client, self._client_readable)
             else:
                 self._loop.remove_reader(self._client)
-        if self._server is not None and room != self._reads_server:
-            self._reads_server = room
-            if room:
+        if self._server is not None and client_full == self._reads_server:
+            self._reads_server = not client_full
+            if self._reads_server:
                 self._loop.add_reader(self._server, self._server_readable)
             else:
                 self._loop.remove_reader(self._server)

@@ -141,8 +141,10 @@ class ContainerSound:
     def end_recording(self) -> None:
         """End every recording."""
         for relay in tuple(self._relays):
-            relay.conversation.end_recording()
-            relay.flush()
+            if relay.conversation.end_recording():
+                relay.flush()
+            else:
+                relay.close()
 
     # -- SoundRules ------------------------------------------------------------------------------------------------
 

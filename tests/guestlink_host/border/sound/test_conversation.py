@@ -302,6 +302,34 @@ def test_a_recording_that_moves_passes_nothing_until_its_source_is_known() -> No
     assert talk.at_server()[0] is Command.DELETE_RECORD_STREAM
 
 
+def test_a_recording_ends_although_the_client_does_not_complete_a_block() -> None:
+    talk = Talk()
+    talk.rules.policy = ALLOW
+    talk.play(channel=0)
+    talk.record(channel=0)
+    assert talk.core.end_recording()
+    assert talk.at_server()[0] is Command.DELETE_RECORD_STREAM
+    talk.record(channel=1)
+    talk.core.from_client(HEADER.pack(100, 0, 0, 0, 0) + b"data")
+    assert not talk.core.end_recording()
+
+
+def test_a_sink_is_one_of_the_servers_before_a_stream_plays_on_it() -> None:
+    talk = Talk()
+    for known in (True, False):
+        tag = talk.ask(Command.CREATE_PLAYBACK_STREAM, **PLAYBACK | {"device_name": b"x", "no_move": True})
+        command, number, values = talk.at_server()
+        assert (command, values) == (Command.GET_SINK_INFO, {"index": NONE, "name": b"x"})
+        if known:
+            talk.reply(command, number, **SOURCE | {"index": 6})
+            _, _, values = talk.at_server()
+            assert (values["device"], values["device_name"], values["no_move"]) == (6, None, False)
+        else:
+            talk.fail(number, ErrorCode.INVALID)
+            assert talk.error(tag) == ErrorCode.NOENTITY
+    assert talk.belongings.streams == 1
+
+
 def test_a_stream_counts_until_it_has_ended_however_it_ends() -> None:
     talk = Talk()
     for index in range(5):
