@@ -32,8 +32,12 @@ from support.stage import Stage
 
 DESKTOP = 4501
 NAME = "demo"
-REMOVAL = 1.0
-"""Seconds that `remove` may take, whatever an earlier build has left."""
+REMOVAL = 5.0
+"""Seconds for `remove` on a busy machine, whatever an earlier build has left; it needs less than one."""
+FILES = 5_000
+"""Files that a container has left, and as many in a directory; 200,000 make no difference."""
+ANSWERS = (b"", b"\0" * 100_000, b"HTTP/1.1 400 Bad Request\r\n\r\n", bytes(range(256)) * 20)
+"""What a container may answer instead of HTTP/2."""
 needs_root = pytest.mark.skipif(os.getuid() != 0, reason="only root can be several users")
 
 
@@ -203,7 +207,7 @@ def _deep(path: Path, depth: int = 1500) -> None:
 
 
 def _leave_a_deep_tree(directory: Path) -> None:
-    for name in ("token", "listener.sock", "name", "pulse-cookie", "calls.sock", "sftp.sock"):
+    for name in ("token", "calls.sock"):
         _deep(directory / name)
 
 
@@ -211,7 +215,7 @@ def _leave_many_files(directory: Path) -> None:
     (directory / "token").mkdir()
     for parent in (directory, directory / "token"):
         here = os.open(parent, os.O_RDONLY)
-        for number in range(20_000):
+        for number in range(FILES):
             os.mknod(f"{number}", dir_fd=here)
         os.close(here)
 
@@ -333,6 +337,39 @@ async def test_a_parked_connection_on_which_the_container_speaks_first_is_closed
         sock.settimeout(60)
         with contextlib.suppress(ConnectionResetError):  # the host has not read what was sent
             assert await asyncio.to_thread(sock.recv, 1) == b""
+
+
+@pytest.mark.parametrize("answer", ANSWERS, ids=range(len(ANSWERS)))
+async def test_a_container_that_answers_nonsense_there_harms_only_itself(host: Host, answer: bytes) -> None:
+    other = await host.registered("other")
+    guest = await host.add()
+    address = UnixAddress(str(guest.directory / "calls.sock"))
+    connections = [await asyncio.to_thread(connect, address) for _ in range(3)]
+    await guest.call("ContainerReady", garcon_port=1)
+    for sock in connections:
+        sock.setblocking(False)
+    loop = asyncio.get_running_loop()
+    used = {asyncio.ensure_future(loop.sock_recv(sock, 24)): sock for sock in connections}
+    async with asyncio.timeout(60):
+        done, _ = await asyncio.wait(used, return_when=asyncio.FIRST_COMPLETED)
+    for task in done:
+        assert task.result().startswith(b"PRI * HTTP/2.0")
+        with contextlib.suppress(OSError):
+            await loop.sock_sendall(used[task], answer)
+        used[task].close()
+
+    async def troubled() -> bool:
+        return "does not answer" in (await host.entry())["state"]
+
+    await host.until(troubled)
+    for task in used:
+        task.cancel()
+    for sock in connections:
+        sock.close()
+    with pytest.raises(GuestlinkError, match="cannot be reached"):
+        await host.ask("launch", name=NAME, id="x", files=[])
+    await host.ask("launch", name="other", id="x", files=[])
+    assert other.calls[-1][0] == "launch_application"
 
 
 async def test_nobody_but_the_user_gets_a_parked_connection(host: Host) -> None:

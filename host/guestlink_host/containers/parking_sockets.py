@@ -22,7 +22,7 @@ from guestlink_host.containers.parked_connections import ParkedConnections
 _log = logging.getLogger(__name__)
 
 _BACKLOG = 64
-"""Connections that wait for accept(2); a further one waits in connect(2), in the container."""
+"""Connections that wait for accept(2); a further one waits in connect(2) or fails, in the container."""
 _PAUSE = 0.02
 """Seconds between two accepts, so that no container keeps the daemon busy with them."""
 _FAILURE_PAUSE = 10.0
@@ -98,7 +98,7 @@ class ParkingSockets:
             try:
                 connection, _ = await loop.sock_accept(listener)
             except OSError as error:
-                _log.warning("cannot accept parked connections: %s", reason(error))
+                _log.warning("%s cannot park connections: %s", self._directory.name, reason(error))
                 await asyncio.sleep(_FAILURE_PAUSE)
                 continue
             use(connection)
