@@ -15,6 +15,7 @@ import struct
 import subprocess
 import sys
 import threading
+import time
 import zlib
 from collections.abc import AsyncIterator, Callable, Iterator
 from http.server import BaseHTTPRequestHandler, HTTPServer
@@ -601,6 +602,37 @@ async def test_it_cannot_wait_for_ever(taken: Renderer, monkeypatch: pytest.Monk
     assert psutil.Process().children(recursive=True) == []
     monkeypatch.undo()
     assert await taken.draw(ReceivedPicture(True, SVG), (16,))
+
+
+async def test_closing_does_not_wait_for_it(taken: Renderer) -> None:
+    drawing = asyncio.ensure_future(taken.draw(ReceivedPicture(False, b"deaf:"), (16,)))
+    while len(psutil.Process().children(recursive=True)) < 2:
+        await asyncio.sleep(0.01)
+    await taken.close()
+    with pytest.raises((BadPicture, RendererFailed)):
+        await drawing
+    assert psutil.Process().children(recursive=True) == []
+    with pytest.raises(RendererFailed):
+        await taken.draw(ReceivedPicture(True, SVG), (16,))
+
+
+def test_it_ends_with_its_daemon() -> None:
+    """Also if the kernel kills the daemon, and a service manager would let children go on."""
+    start = f"""
+import asyncio, sys
+sys.path[:0] = {[str(CHECKOUT / "host"), str(CHECKOUT / "lib")]!r}
+from guestlink_host.border.pictures.draw_protocol import ReceivedPicture
+from guestlink_host.border.pictures.renderer import Renderer
+renderer = Renderer("demo", asyncio.Semaphore(1), {hostile()!r})
+asyncio.run(renderer.draw(ReceivedPicture(False, b"deaf:"), (16,)))
+"""
+    with subprocess.Popen([sys.executable, "-c", start]) as daemon:
+        processes = psutil.Process(daemon.pid)
+        while len(children := processes.children(recursive=True)) < 2:
+            time.sleep(0.01)
+        daemon.kill()
+    psutil.wait_procs(children, timeout=60)
+    assert [process for process in children if process.is_running()] == []
 
 
 @pytest.mark.parametrize("wrong", ["longer", "shorter", "none", "PNG"])

@@ -147,6 +147,8 @@ _EQUAL, _MASKED_EQUAL = 4, 7
 _CLONE_THREAD = 0x00010000
 _CLONE_NAMESPACES = 0x7E020080
 """The flags of clone(2) that begin with CLONE_NEW."""
+_CLONE_FLAGS = 1 if os.uname().machine.startswith("s390") else 0
+"""The argument of clone(2) that has the flags."""
 _PROT_EXEC = 4
 _WRITING = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_TMPFILE & ~os.O_DIRECTORY
 _FCNTL_COMMANDS = (1, 2, 3, 1030)
@@ -235,7 +237,7 @@ def _common_filter(*, may_open: bool) -> SystemCallFilter:
     calls.allow("mmap", "mmap2", "mprotect", condition=_masked(2, _PROT_EXEC, 0))
     for command in _FCNTL_COMMANDS:
         calls.allow("fcntl", "fcntl64", condition=_Condition(1, _EQUAL, command, 0))
-    calls.allow("clone", condition=_masked(0, _CLONE_THREAD | _CLONE_NAMESPACES, _CLONE_THREAD))
+    calls.allow("clone", condition=_masked(_CLONE_FLAGS, _CLONE_THREAD | _CLONE_NAMESPACES, _CLONE_THREAD))
     if may_open:
         calls.allow(*_FILES)
         calls.allow("open", condition=_masked(1, _WRITING, 0))
@@ -254,7 +256,7 @@ def confine(readable: Sequence[str]) -> SystemCallFilter:
     narrow = _common_filter(may_open=version > 0)
     calls = _common_filter(may_open=version > 0)
     calls.allow(*_SERVER)
-    calls.allow("clone", condition=_masked(0, _CLONE_THREAD | _CLONE_NAMESPACES, 0))
+    calls.allow("clone", condition=_masked(_CLONE_FLAGS, _CLONE_THREAD | _CLONE_NAMESPACES, 0))
     limit_resources()
     leave_namespaces()
     if version > 0:

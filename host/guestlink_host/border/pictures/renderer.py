@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import logging
 import os
 import signal
 import sys
@@ -26,13 +25,11 @@ from guestlink_host.border.pictures.draw_protocol import (
 from guestlink_host.border.pictures.png import BadPicture, Square
 from guestlink_host.names import visible_line
 
-_log = logging.getLogger(__name__)
-
 CONTENT_LIMIT = 1024 * 1024
 """Bytes of one picture (chromeos-garcon.md §4)."""
 DRAWINGS_LIMIT = 8
 """Pictures that are drawn at the same time, each of another container: together they have 2 GiB of memory."""
-TIME_LIMIT = 60.0
+TIME_LIMIT = 30.0
 """Seconds for a picture; long, because the renderer's own limit counts processor time."""
 START_LIMIT = 60.0
 """Seconds for a renderer's start, which takes 0.1 on an idle machine."""
@@ -85,6 +82,7 @@ class Renderer:
         self._process: asyncio.subprocess.Process | None = None
         self._drawing = asyncio.Lock()
         self._idle: asyncio.TimerHandle | None = None
+        self._is_closed = False
 
     async def draw(self, picture: ReceivedPicture, sides: Sequence[int]) -> list[Square]:
         """Draw a picture in squares.
@@ -115,10 +113,10 @@ class Renderer:
         return squares
 
     async def close(self) -> None:
-        """End the renderer."""
+        """End the renderer at once; a picture that it draws fails, and so do later ones."""
+        self._is_closed = True
         self._stay()
-        async with self._drawing:
-            await self._kill()
+        await self._kill()
 
     async def _ask(self, request: DrawRequest) -> DrawAnswer:
         if self._process is not None:
@@ -150,6 +148,8 @@ class Renderer:
             raise BadPicture("its renderer sent no answer") from error
 
     async def _start(self) -> asyncio.subprocess.Process:
+        if self._is_closed:
+            raise self._failed("guestlink-host stops or forgets the container")
         try:
             process = await asyncio.create_subprocess_exec(
                 *self._program,
@@ -172,7 +172,8 @@ class Renderer:
             raise self._failed("the renderer does not start") from error
         if answer.verdict != Verdict.DONE:
             self.problem = f"icons cannot be drawn: {visible_line(answer.reason, _REASON_LIMIT)}"
-            raise NoRenderer(self.problem, hint="docs/host.md names the packages; then restart guestlink-host")
+            hint = "install librsvg (Debian: librsvg2-2) and libseccomp (libseccomp2), and restart guestlink-host"
+            raise NoRenderer(self.problem, hint=hint)
         self.problem = ""
         return process
 

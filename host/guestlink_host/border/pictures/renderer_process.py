@@ -51,10 +51,10 @@ def main(load: Callable[[], Draw] = Drawing) -> None:
 
     :param load: loads what draws.
     """
-    end_with_parent()
     try:
         drawing = load()
         narrow = confine(READABLE)
+        end_with_parent()  # After a change of credentials, which may lift it.
     except (LibrariesMissing, CannotConfine) as error:
         _send(refusal(str(error), Verdict.UNAVAILABLE))
         return
