@@ -165,6 +165,8 @@ class Renderer:
         except OSError as error:
             raise self._failed(reason(error)) from error
         self._process = process
+        if self._is_closed:
+            raise self._failed("guestlink-host stops or forgets the container")
         try:
             async with asyncio.timeout(START_LIMIT):
                 answer = await _read_answer(process, 0)
