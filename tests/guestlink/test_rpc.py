@@ -34,6 +34,7 @@ from guestlink.rpc import (
     Refusal,
     RpcChannel,
     RpcServer,
+    accepts,
     target_of,
 )
 from guestlink.sockets import AddressInUse
@@ -491,3 +492,64 @@ async def test_a_service_may_have_several_implementations(tmp_path: Path) -> Non
 async def test_two_implementations_of_one_rpc_are_a_mistake() -> None:
     with pytest.raises(ValueError, match="launch_vshd is implemented by _Shells and _Shells"):
         RpcServer(GARCON, _Shells(), _Shells())
+
+
+class Picky:
+    """A service that accepts only small requests, and reads one kind by itself."""
+
+    def __init__(self) -> None:
+        self.read: list[bytes] = []
+
+    @accepts(10)
+    async def get_icon(self, request: pb.IconRequest) -> pb.IconResponse:
+        return pb.IconResponse()
+
+    @accepts(1000, decode=lambda content: content[:5] if content[:1] == b"\x0a" else int("none"))
+    async def launch_application(self, request: bytes) -> pb.LaunchApplicationResponse:
+        self.read.append(request)
+        return pb.LaunchApplicationResponse(failure_reason="x" * 500)
+
+    async def launch_vshd(self, request: pb.LaunchVshdRequest) -> pb.LaunchVshdResponse:
+        raise RuntimeError
+
+
+async def test_a_method_has_a_limit_of_its_own(tmp_path: Path) -> None:
+    async with served(tmp_path / "s", Picky()) as channel:
+        await channel.call("GetIcon", pb.IconRequest(desktop_file_ids=["12345678"]), timeout=LIMIT)
+        with pytest.raises(CallFailed) as caught:
+            await channel.call("GetIcon", pb.IconRequest(desktop_file_ids=["123456789"]), timeout=LIMIT)
+        assert caught.value.code == "RESOURCE_EXHAUSTED"
+
+
+async def test_a_method_may_read_its_requests_itself(tmp_path: Path) -> None:
+    picky = Picky()
+    async with served(tmp_path / "s", picky) as channel:
+        await channel.call(
+            "LaunchApplication", pb.LaunchApplicationRequest(desktop_file_id="abcdefgh"), timeout=LIMIT
+        )
+        assert picky.read == [b"\x0a\x08abc"]
+        with pytest.raises(CallFailed) as caught:
+            await channel.call("LaunchApplication", pb.LaunchApplicationRequest(files=["x"]), timeout=LIMIT)
+        assert caught.value.code == "INVALID_ARGUMENT"
+
+
+async def test_an_answer_has_the_callers_limit(tmp_path: Path) -> None:
+    request = pb.LaunchApplicationRequest(desktop_file_id="a")
+    async with served(tmp_path / "s", Picky()) as channel:
+        assert await channel.call("LaunchApplication", request, timeout=LIMIT, decode=len) > 500
+        with pytest.raises(CallFailed) as caught:
+            await channel.call("LaunchApplication", request, timeout=LIMIT, limit=500)
+        assert caught.value.code == "RESOURCE_EXHAUSTED"
+
+
+@pytest.mark.expects_fault
+async def test_a_method_that_keeps_failing_is_logged_ever_more_rarely(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with served(tmp_path / "s", Picky()) as channel:
+        for _ in range(9):
+            with pytest.raises(CallFailed):
+                await channel.call("LaunchVshd", pb.LaunchVshdRequest(), timeout=LIMIT)
+    logged = list(caplog.messages)
+    caplog.clear()  # A stored traceback keeps the call, and in old versions of gRPC the connection.
+    assert logged == ["LaunchVshd failed"] + [f"LaunchVshd failed, {n} times so far" for n in (2, 4, 8)]
