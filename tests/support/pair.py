@@ -78,18 +78,24 @@ def outside() -> Iterator[Outside]:
         stage.close()
 
 
-def guest_rootfs(suite: str) -> Path:
-    """The containers' root file system: the dependencies of our packages, a terminal and fonts."""
-    return build_rootfs(suite)
+def guest_rootfs(suite: str, extra: str = "") -> Path:
+    """The containers' root file system: the dependencies of our packages, a terminal and fonts.
+
+    :param extra: comma-separated packages besides these.
+    """
+    return build_rootfs(suite, extra)
 
 
 @contextmanager
-def booted_pair(suite: str, packages: Path) -> Iterator[Pair]:
-    """A container of systemd-nspawn; dpkg installs the packages while it runs."""
+def booted_pair(suite: str, packages: Path, extra: str = "") -> Iterator[Pair]:
+    """A container of systemd-nspawn; dpkg installs the packages while it runs.
+
+    :param extra: as for :func:`guest_rootfs`.
+    """
     with outside() as made:
         binds = [f"--bind-ro={made.carried}:{CARRIED}", f"--bind-ro={made.carried}/token:{TOKEN}"]
         binds.append(f"--bind-ro={packages}:/packages")
-        with Machine(guest_rootfs(suite), binds) as machine:
+        with Machine(guest_rootfs(suite, extra), binds) as machine:
             yield Pair(made, machine)
 
 
