@@ -150,9 +150,7 @@ class SessionBus:
         with contextlib.suppress(Exception):  # Versions differ in what they raise after our own disconnect().
             ended: Awaitable[None] = getattr(bus, "wait_for_disconnect")()  # noqa: B009  (untyped in the library)
             await asyncio.wait_for(ended, _CLOSE_TIMEOUT)
-        for name in ("_stream", "_sock"):  # dbus-fast before 2 leaves both to the garbage collector.
-            if (held := getattr(bus, name, None)) is not None:
-                held.close()
+        _close_socket(bus)
 
     async def _connected(self) -> MessageBus:
         async with self._lock:
@@ -167,6 +165,7 @@ class SessionBus:
                 async with asyncio.timeout(_CONNECT_TIMEOUT):
                     await bus.connect()
             except Exception as error:
+                _close_socket(bus)
                 # dbus-fast versions differ: they raise their own exceptions, OSError or ValueError.
                 raise NoBus(f"cannot connect to the session bus: {error}") from error
             for rule, handler in self._handlers:
@@ -192,6 +191,13 @@ class SessionBus:
                 body=[rule],
             )
         )
+
+
+def _close_socket(bus: MessageBus) -> None:
+    """Close the socket of a connection, which dbus-fast before 2 leaves to the garbage collector."""
+    for name in ("_stream", "_sock"):
+        if (held := getattr(bus, name, None)) is not None:
+            held.close()
 
 
 def session_bus_address() -> str | None:

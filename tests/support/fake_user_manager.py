@@ -36,8 +36,10 @@ def session_bus(directory: Path) -> Iterator[str]:
     argv = ["dbus-daemon", f"--config-file={directory}/session.conf", "--nofork", "--print-address"]
     with subprocess.Popen(argv, stdout=subprocess.PIPE, text=True) as daemon:
         assert daemon.stdout is not None
-        yield daemon.stdout.readline().strip()
-        daemon.send_signal(signal.SIGTERM)
+        try:
+            yield daemon.stdout.readline().strip()
+        finally:
+            daemon.send_signal(signal.SIGTERM)
 
 
 class FakeUserManager:

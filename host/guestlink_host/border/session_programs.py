@@ -135,7 +135,14 @@ class SessionPrograms:
             if stdin == subprocess.DEVNULL:
                 stdin = os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC)
                 pipes.callback(os.close, stdin)
-            unit = await manager.start_service(*_service(argv), (stdin, out.written, err.written))
+            streams = (stdin, out.written, err.written)
+            starting = asyncio.ensure_future(manager.start_service(*_service(argv), streams))
+            try:
+                unit = await asyncio.shield(starting)
+            except asyncio.CancelledError:
+                with contextlib.suppress(StartFailed, ManagerAbsent):
+                    await manager.kill(await starting)
+                raise
             out.close_written()
             err.close_written()
             status = None
@@ -201,7 +208,9 @@ def _fits_bus(argv: Sequence[str]) -> bool:
 
 
 def _warn_of_sandbox(argv: Sequence[str], error: ManagerAbsent) -> None:
-    _log.warning("%s starts in guestlink-host's own sandbox, because no user manager answers: %s", argv[0], error)
+    _log.warning(
+        "%s starts in guestlink-host's own sandbox, because no user manager answers: %s", argv[0], str(error)
+    )
 
 
 async def _wait(child: Child) -> int | None:
