@@ -24,8 +24,11 @@ OPENING_LIMIT = 10
 """URLs and terminals that the host opens for all containers together in a window (chromeos-garcon.md §6.15)."""
 CONTAINER_OPENING_LIMIT = 8
 """URLs and terminals that the host opens for one container in a window: one container leaves some to the others."""
+GUARANTEED_OPENINGS = 1
+"""URLs and terminals that one container may open in a window however many the others have opened: two containers
+that open as much as they may leave something to a third."""
 OPENING_WINDOW = 15.0
-"""Seconds of the window of both limits."""
+"""Seconds of the window of these limits."""
 EVENT_LIMIT, EVENT_WINDOW = 10, 15.0
 """Refused requests of one container that become events, and seconds: one container must not fill the event log."""
 
@@ -49,6 +52,7 @@ class OpeningCalls:
         self._check = check
         self._requests = requests
         self._limit = limit
+        self._guaranteed = RateLimit(GUARANTEED_OPENINGS, OPENING_WINDOW)
         self._own_limit = RateLimit(CONTAINER_OPENING_LIMIT, OPENING_WINDOW)
         self._events = RateLimit(EVENT_LIMIT, EVENT_WINDOW)
         self._repeats = RepeatCount()
@@ -95,12 +99,15 @@ class OpeningCalls:
         :raises TooManyOpenings: a limit is reached.
         """
         now = time.monotonic()
-        for limit, count, whose in (
-            (self._own_limit, CONTAINER_OPENING_LIMIT, "of one container"),
-            (self._limit, OPENING_LIMIT, "of all containers together"),
-        ):
-            if not limit.allows(now):
-                raise TooManyOpenings(
-                    f"the host opens at most {count} links and terminals {whose} in {OPENING_WINDOW:g} s",
-                    hint="try again in a few seconds",
-                )
+        if not self._own_limit.allows(now):
+            raise self._too_many(CONTAINER_OPENING_LIMIT, "of one container")
+        is_guaranteed = self._guaranteed.allows(now)
+        if not self._limit.allows(now) and not is_guaranteed:
+            raise self._too_many(OPENING_LIMIT, "of all containers together")
+
+    @staticmethod
+    def _too_many(count: int, whose: str) -> TooManyOpenings:
+        return TooManyOpenings(
+            f"the host opens at most {count} links and terminals {whose} in {OPENING_WINDOW:g} s",
+            hint="try again in a few seconds",
+        )

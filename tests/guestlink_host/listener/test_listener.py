@@ -198,6 +198,24 @@ async def test_one_container_leaves_openings_to_the_others(host: Host) -> None:
     await two.call("OpenUrl", url="https://example.org/")
 
 
+async def _opens(guest: FakeGarcon) -> bool:
+    try:
+        await guest.call("OpenUrl", url="https://example.org/")
+    except CallFailed:
+        return False
+    return True
+
+
+@pytest.mark.usefixtures("endless_windows")
+async def test_two_containers_that_open_all_they_may_leave_something_to_a_third(host: Host) -> None:
+    one, two, three = [await host.registered(name) for name in ("one", "two", "three")]
+    for guest in (one, two):
+        while await _opens(guest):
+            pass
+    await three.call("OpenUrl", url="https://example.org/")
+    assert (await refused(three, "OpenUrl", url="https://example.org/"))[0] == "RESOURCE_EXHAUSTED"
+
+
 async def test_refused_requests_of_one_container_do_not_fill_the_event_log(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
