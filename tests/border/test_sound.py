@@ -19,7 +19,7 @@ from guestlink_host.border.sound.belongings import STREAM_LIMIT
 from guestlink_host.border.sound.commands import NONE, Command, ErrorCode
 from guestlink_host.border.sound.frames import HEADER
 from guestlink_host.border.sound.layouts import REQUESTS
-from guestlink_host.border.sound.sound_border import CONNECTIONS
+from guestlink_host.border.sound.sound_border import ALL_CONNECTIONS, CONNECTIONS, GUARANTEED
 from support.host import LIMIT, Host, host_in_test
 from support.needs import absent
 from support.raw_pulse import RECORD, RawPulse, Refused, numbers, texts
@@ -515,6 +515,25 @@ async def test_connections_of_a_container_are_bounded(sound: Sound) -> None:
     with pytest.raises((ConnectionError, asyncio.IncompleteReadError)):
         await RawPulse.connect(sound.socket)
     assert (await asyncio.to_thread(sound.server.pactl, "info")) != ""
+
+
+async def test_containers_together_leave_the_server_room_and_each_keeps_a_few_connections(sound: Sound) -> None:
+    clients = []
+    try:
+        for number in range(ALL_CONNECTIONS // CONNECTIONS + 1):
+            path = Path((await sound.host.ask("add", name=f"greedy{number}"))["directory"], "pulse")
+            with contextlib.suppress(ConnectionError, asyncio.IncompleteReadError):
+                while True:
+                    clients.append(await RawPulse.connect(str(path)))
+        assert len(clients) == ALL_CONNECTIONS
+        for _ in range(GUARANTEED):
+            await sound.raw()
+        with pytest.raises((ConnectionError, asyncio.IncompleteReadError)):
+            await RawPulse.connect(sound.socket)
+        assert await asyncio.to_thread(sound.server.pactl, "info")
+    finally:
+        for client in clients:
+            await client.close()
 
 
 async def test_streams_of_a_container_are_bounded(sound: Sound) -> None:
