@@ -41,13 +41,19 @@ async def relay(
     :raises ClientStalled: the client took too long; nothing more is sent to either side.
     :raises GuestlinkError: an inspection ended the connection, likewise.
     """
-    if from_client is None and from_server is None and client_time is None:
-        await _relay_unseen(client, server)
-        return
-    directions = (_copy(client, server, from_client), _copy(server, client, from_server, client_time))
+    directions = (_one_way(client, server, from_client), _one_way(server, client, from_server, client_time))
     for ending in await asyncio.gather(*directions, return_exceptions=True):
         if isinstance(ending, BaseException):
             raise ending
+
+
+async def _one_way(
+    source: socket.socket, sink: socket.socket, inspect: Inspect | None, sink_time: float | None = None
+) -> None:
+    if inspect is None and sink_time is None:
+        await _UnseenBytes(source, sink).relay()
+    else:
+        await _copy(source, sink, inspect, sink_time)
 
 
 async def _copy(
@@ -87,26 +93,10 @@ def _shut_down(sock: socket.socket, direction: int) -> None:
         sock.shutdown(direction)
 
 
-async def _relay_unseen(client: socket.socket, server: socket.socket) -> None:
-    """Relay bytes that nobody inspects; each direction stays registered in the event loop.
+class _UnseenBytes:
+    """One direction of bytes that nobody inspects, which ends as in :func:`_copy`.
 
-    A call through two such relays takes a fifth less time than through two that wait anew for each piece.
-    """
-    directions = (_Direction(client, server), _Direction(server, client))
-    try:
-        for direction in directions:
-            direction.start()
-        for direction in directions:
-            await direction.ended
-    finally:
-        for direction in directions:
-            direction.stop()
-
-
-class _Direction:
-    """One direction between two sockets, which ends as in :func:`_copy`.
-
-    :ivar ended: is done when the direction has ended.
+    It stays registered in the event loop, and so takes half the time of a direction that waits anew for each piece.
     """
 
     def __init__(self, source: socket.socket, sink: socket.socket) -> None:
@@ -115,17 +105,16 @@ class _Direction:
         self._sink = sink
         self._buffer = memoryview(bytearray(CHUNK))
         self._rest = self._buffer[:0]
-        self.ended: asyncio.Future[None] = self._loop.create_future()
+        self._ended: asyncio.Future[None] = self._loop.create_future()
 
-    def start(self) -> None:
-        """Begin."""
+    async def relay(self) -> None:
+        """Relay until the direction has ended."""
         self._loop.add_reader(self._source, self._readable)
-
-    def stop(self) -> None:
-        """Leave the event loop, without a word to either side."""
-        self._loop.remove_reader(self._source)
-        self._loop.remove_writer(self._sink)
-        self.ended.cancel()
+        try:
+            await self._ended
+        finally:
+            self._loop.remove_reader(self._source)
+            self._loop.remove_writer(self._sink)
 
     def _readable(self) -> None:
         try:
@@ -163,5 +152,5 @@ class _Direction:
         self._loop.remove_writer(self._sink)
         _shut_down(self._sink, socket.SHUT_WR)
         _shut_down(self._source, socket.SHUT_RD)
-        if not self.ended.done():
-            self.ended.set_result(None)
+        if not self._ended.done():
+            self._ended.set_result(None)
