@@ -24,6 +24,7 @@ from guestlink.errors import GuestlinkError, reason
 from guestlink.process import OUTPUT_LIMIT
 from guestlink.program import CommandFailed, Completed, run_program
 from guestlink.session_bus import SessionBus
+from guestlink.tasks import TaskOwner
 from guestlink.user_manager import HOST_LAUNCHER, ManagerAbsent, StartFailed, UserManager
 
 _log = logging.getLogger(__name__)
@@ -58,6 +59,7 @@ class SessionPrograms:
         self._bus = bus
         self._manager = None if bus is None else UserManager(bus, HOST_LAUNCHER)
         self._loop: asyncio.AbstractEventLoop | None = None
+        self._tasks = TaskOwner("session programs")
 
     async def start(self) -> None:
         """Keep the loop for :meth:`run_from_thread`."""
@@ -66,6 +68,7 @@ class SessionPrograms:
     async def close(self) -> None:
         """Leave the bus; the programs go on."""
         self._loop = None
+        await self._tasks.close()
         if self._bus is not None:
             await self._bus.close()
 
@@ -135,14 +138,18 @@ class SessionPrograms:
             if stdin == subprocess.DEVNULL:
                 stdin = os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC)
                 pipes.callback(os.close, stdin)
-            streams = (stdin, out.written, err.written)
-            starting = asyncio.ensure_future(manager.start_service(*_service(argv), streams))
+            starting = self._tasks.start(
+                _start_service(manager, argv, (stdin, out.written, err.written)), name=f"start {argv[0]}"
+            )
             try:
                 unit = await asyncio.shield(starting)
             except asyncio.CancelledError:
-                with contextlib.suppress(StartFailed, ManagerAbsent):
-                    await manager.kill(await starting)
+                if isinstance(unit := await starting, str):
+                    with contextlib.suppress(ManagerAbsent):
+                        await manager.kill(unit)
                 raise
+            if not isinstance(unit, str):
+                raise unit
             out.close_written()
             err.close_written()
             status = None
@@ -186,6 +193,16 @@ class _Output:
             return await process.read_bounded(reader, OUTPUT_LIMIT)
         finally:
             transport.close()
+
+
+async def _start_service(
+    manager: UserManager, argv: Sequence[str], streams: Sequence[int]
+) -> str | StartFailed | ManagerAbsent:
+    """Start a program as a service; returns its unit, or why it could not be started."""
+    try:
+        return await manager.start_service(*_service(argv), streams)
+    except (StartFailed, ManagerAbsent) as error:
+        return error
 
 
 def _service(argv: Sequence[str]) -> tuple[str, Sequence[str], Mapping[str, str], str]:
