@@ -12,6 +12,7 @@ import contextlib
 import ctypes
 import errno
 import os
+import re
 import resource
 import signal
 import struct
@@ -78,8 +79,15 @@ def leave_namespaces() -> bool:
         return False
     header = (ctypes.c_uint32 * 2)(_CAPABILITY_VERSION, 0)
     _libc.capset(ctypes.byref(header), ctypes.byref((ctypes.c_uint32 * 6)()))
-    resource.setrlimit(resource.RLIMIT_NPROC, (_TASK_LIMIT, _TASK_LIMIT))
+    if _counts_tasks_by_namespace(os.uname().release):
+        resource.setrlimit(resource.RLIMIT_NPROC, (_TASK_LIMIT, _TASK_LIMIT))
     return True
+
+
+def _counts_tasks_by_namespace(release: str) -> bool:
+    """Whether the limit counts the tasks in our namespace; before Linux 5.14 it counts all tasks of the user."""
+    version = re.match(r"(\d+)\.(\d+)", release)
+    return version is not None and (int(version[1]), int(version[2])) >= (5, 14)
 
 
 # -- files (linux/landlock.h) --------------------------------------------------------------------------------------
