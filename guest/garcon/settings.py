@@ -43,6 +43,11 @@ def _garcon_address(text: str) -> Address:
             "garcon does not listen on TCP",
             hint="leave this setting out: garcon opens the connections to its host at GUESTLINK_HOST_ADDRESS",
         )
+    if isinstance(address, UnixAddress) and os.path.dirname(address.path) == socket_directory.MOUNT_POINT:
+        raise AddressError(
+            f"garcon does not listen in {socket_directory.MOUNT_POINT}, which is the host's",
+            hint="leave this setting out: garcon parks connections there",
+        )
     return address
 
 

@@ -24,7 +24,7 @@ from guestlink.control import ControlClient
 from guestlink.errors import GuestlinkError
 from guestlink.sockets import connect
 from guestlink_host.containers.parked_connections import LIMIT as PARKED_LIMIT
-from guestlink_host.managers import Instance, Mounts, lxc, lxd
+from guestlink_host.managers import Instance, ManagerError, Mounts, lxc, lxd
 from support.dead_mount import dead_mount
 from support.host import Host, host_in_test
 from support.inside import FIRST, ROOT, USER, run_inside
@@ -189,6 +189,20 @@ def test_managers_mount_it_read_only() -> None:
     lines = lxc._lines(Path("/var/lib/lxc/work"), Instance("lxc", "/var/lib/lxc", "work", "stopped"), mounts)
     [entry] = [line for line in lines.splitlines() if " dev/.guestlink " in line]
     assert "none bind,ro," in entry
+
+
+def test_a_mount_of_an_earlier_build_is_noticed_and_only_root_can_change_it_for_lxc(tmp_path: Path) -> None:
+    mounts = Mounts(Path("/run/user/1000/guestlink-host/containers/work"), Path("/run/t"), ())
+    stopped = Instance("lxc", str(tmp_path), "work", "stopped")
+    ours = tmp_path / "guestlink.conf"
+    lines = lxc._lines(tmp_path, stopped, mounts)
+    for text, is_read_only in ((lines, True), (lines.replace("bind,ro,", "bind,"), False)):
+        ours.write_text(text)
+        assert lxc._mounts_read_only(ours) is is_read_only
+    assert not lxc._mounts_read_only(tmp_path / "missing")
+    with pytest.raises(ManagerError, match="attach it again as root"):
+        lxc.Lxc(tmp_path).mount_again(stopped._replace(read_only=False), mounts)
+    assert lxc.Lxc(tmp_path).mount_again(stopped, mounts)
 
 
 # -- what an earlier build let it leave there ---------------------------------------------------------------------

@@ -64,3 +64,5 @@ def test_garcon_listens_where_the_setting_says_but_not_on_tcp() -> None:
         load_settings({"GUESTLINK_GARCON_ADDRESS": "tcp:127.0.0.1:0"})
     assert caught.value.exit_code == 78
     assert "leave this setting out" in caught.value.hint
+    with pytest.raises(GuestlinkError, match=r"does not listen in /dev/\.guestlink"):
+        load_settings({"GUESTLINK_GARCON_ADDRESS": "unix:/dev/.guestlink/garcon.sock"})

@@ -85,7 +85,7 @@ class DiscardedDirectories:
 
     async def _remove(self, path: Path) -> None:
         # rm follows no link and has no limit of depth. Its messages could be as many as the files.
-        argv = ["sh", "-c", 'exec rm -rf --one-file-system -- "$1" 2> /dev/null', "rm", str(path)]
+        argv = ["sh", "-c", 'exec rm -rf -- "$1" 2> /dev/null', "rm", str(path)]
         try:
             status = (await run(argv, timeout=_REMOVAL_LIMIT)).status
         except CommandFailed as error:

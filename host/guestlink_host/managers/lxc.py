@@ -112,8 +112,8 @@ class Lxc(Manager):
         """See :class:`Manager`. Only root can change the mounts."""
         if not instance.read_only:
             raise ManagerError(
-                f"an earlier build attached {instance.name}, so that it could write in its directory",
-                hint=f"attach it again, as root: `guestlink-host attach {instance.name}`; then restart it",
+                f"an earlier build attached {instance.name}: attach it again as root, and then restart it",
+                hint=f"`sudo XDG_RUNTIME_DIR=$XDG_RUNTIME_DIR guestlink-host attach {instance.name}`",
             )
         return instance.status == STOPPED
 
@@ -175,7 +175,7 @@ class Lxc(Manager):
             tuple(IdRange(*map(int, numbers)) for numbers in ids),
             _directory_of(directory / _HOOK) if is_attached else None,
             started,
-            not is_attached or f"{MOUNT_POINT[1:]} none {_READ_ONLY}," in self._read(directory / _OURS),
+            not is_attached or _mounts_read_only(directory / _OURS),
         )
 
     @staticmethod
@@ -270,6 +270,14 @@ def _lines(directory: Path, instance: Instance, mounts: Mounts) -> str:
             allowed = f"c {os.major(number)}:{os.minor(number)} rw"
             lines += [f"lxc.cgroup.devices.allow = {allowed}", f"lxc.cgroup2.devices.allow = {allowed}"]
     return "\n".join(lines) + "\n"
+
+
+def _mounts_read_only(ours: Path) -> bool:
+    """Whether the file that the container's configuration includes is of this build, or of a later one."""
+    try:
+        return f"{MOUNT_POINT[1:]} none {_READ_ONLY}," in ours.read_text(errors="surrogateescape")
+    except OSError:
+        return False
 
 
 def _directory_of(hook: Path) -> Path | None:
