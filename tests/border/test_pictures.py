@@ -31,12 +31,17 @@ from guestlink_host.border.pictures.png import BadPicture, encode
 from guestlink_host.border.pictures.renderer import DRAWINGS_LIMIT, NoRenderer, Renderer, RendererFailed
 from support.fake_garcon import SVG, application, chunk, png
 from support.host import Host, host_in_test
-from support.needs import absent, need
+from support.needs import absent, need, need_renderer
 from support.pixels import alpha_range, difference, pixels
 from support.stage import CHECKOUT
 
 SIGNATURE = b"\x89PNG\r\n\x1a\n"
 SIDES = (16, 22, 24, 32, 48, 64, 96, 128, 256)
+
+
+@pytest.fixture(autouse=True)
+def _needs() -> None:
+    need_renderer()
 
 
 @pytest.fixture

@@ -14,6 +14,7 @@ import psutil
 import pytest
 
 from support.fake_garcon import png
+from support.needs import need_renderer
 from support.stage import Stage, StageError, stage
 from support.vsh_peer import names_of_children
 from vshd.fork_server import SPARE_NAME
@@ -141,6 +142,7 @@ def test_the_host_is_killed_and_restarted_again_and_again_under_a_running_garcon
 
 
 def test_a_picture_that_is_replaced_or_goes_is_another_one_in_the_hosts_menu(rig: Stage) -> None:
+    need_renderer()
     name = APPLICATIONS[0]
     theme = rig.guest_share / "icons/hicolor/48x48/apps"
     shown = Path(rig.host_environ["XDG_DATA_HOME"], f"icons/hicolor/48x48/apps/guestlink-demo-{name}.png")
@@ -225,6 +227,7 @@ def test_launching_through_both_daemons(rig: Stage) -> None:
 
 
 def test_an_icon_goes_all_the_way(rig: Stage) -> None:
+    need_renderer()
     directory = rig.guest_share / "icons/hicolor/scalable/apps"
     directory.mkdir(parents=True)
     (directory / "picture.svg").write_text('<svg xmlns="http://www.w3.org/2000/svg"><path d="M0 0"/></svg>')

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import os
 import shutil
 import subprocess
@@ -16,6 +17,15 @@ def need(*programs: str, packages: str) -> None:
     """
     if missing := [program for program in programs if shutil.which(program) is None]:
         absent(f"{', '.join(missing)} missing: apt install {packages}")
+
+
+def need_renderer() -> None:
+    """Continue only if guestlink-host can draw icons here."""
+    for library, package in (("librsvg-2.so.2", "librsvg2-2"), ("libseccomp.so.2", "libseccomp2")):
+        try:
+            ctypes.CDLL(library)
+        except OSError:
+            absent(f"{library} missing: apt install {package}")
 
 
 def need_status_0(*argv: str, packages: str) -> None:

@@ -18,10 +18,12 @@ from guestlink_host.launchers.applications import LIST_LIMIT
 from guestlink_host.launchers.launcher_files import FILE_COST
 from support.fake_garcon import SVG, application, png
 from support.host import Host, fill_disk, host_in_test
+from support.needs import need_renderer
 
 
 @pytest.fixture
 async def host(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Host]:
+    need_renderer()
     async with host_in_test(monkeypatch) as running:
         yield running
 
