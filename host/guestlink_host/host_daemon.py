@@ -19,6 +19,7 @@ from guestlink.service import Notifier, leave, run
 from guestlink.session_bus import SessionBus
 from guestlink.suite_program import suite_program
 from guestlink_host.border.desktop import Desktop
+from guestlink_host.border.folder_threads import FolderThreads
 from guestlink_host.border.open_requests import OpenRequests
 from guestlink_host.border.opened_copies import OpenedCopies
 from guestlink_host.border.pictures.renderer import DRAWINGS_LIMIT, Renderer
@@ -132,8 +133,9 @@ def assemble(config: Config, notifier: Notifier) -> list[StartablePart]:
     desktop = Desktop(config[OPENER], config[TERMINAL], config[ASK], shell, programs)
     notifications = UserNotifications()
 
-    copies = OpenedCopies(host_runtime_directory() / "opened")
-    requests = OpenRequests(config, desktop, copies, notifications, policies)
+    threads = FolderThreads()
+    copies = OpenedCopies(host_runtime_directory() / "opened", threads)
+    requests = OpenRequests(config, desktop, copies, threads, notifications, policies)
     openings = RateLimit(OPENING_LIMIT, OPENING_WINDOW)
     program = suite_program(PROGRAM, "guestlink_host")
     events = EventLog()

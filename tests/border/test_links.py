@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import socket
+import threading
 from collections.abc import AsyncIterator
 from pathlib import Path
 from types import SimpleNamespace
@@ -12,6 +14,7 @@ from urllib.parse import quote, unquote, urlsplit
 import pytest
 
 from guestlink.rpc import CallFailed
+from guestlink.tasks import TaskOwner
 from guestlink_host.border import shared_file
 from guestlink_host.border.desktop import Answer, Desktop
 from guestlink_host.border.document_types import is_document
@@ -19,6 +22,7 @@ from guestlink_host.border.question_pause import QuestionPause
 from guestlink_host.border.repeat_count import RepeatCount
 from guestlink_host.border.shared_file import check_document
 from guestlink_host.border.url_policy import translate_url
+from support.dead_mount import dead_mount
 from support.fake_garcon import FakeGarcon
 from support.host import LIMIT, Host, host_in_test
 
@@ -306,6 +310,32 @@ async def test_copies_disappear_after_a_while_and_when_the_daemon_starts(
     await folder.host.stop()
     await folder.host.start()
     assert not kept.parent.exists()
+
+
+@pytest.mark.skipif(os.getuid() != 0, reason="only root can mount a file system that does not answer")
+async def test_a_shared_folder_that_does_not_answer_keeps_one_thread_and_delays_no_other_container(
+    folder: Folder, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr("guestlink_host.border.open_requests.PATIENCE", 0.2)
+    other = await folder.host.registered("other")
+    await folder.host.ask("share", name="other", host=str(folder.path), inside="/home/u")
+    with dead_mount(tmp_path) as dead:
+        await folder.host.ask("share", name="demo", host=str(dead), inside="/mnt/dead")
+        threads = threading.active_count()
+        for _ in range(20):  # The container ends each call at once; the daemon's thread does not end with it.
+            tasks = TaskOwner("impatient calls")
+            tasks.start(folder.guest.call("OpenUrl", url="file:///mnt/dead/a.txt"), name="call")
+            await asyncio.sleep(0.02)
+            await tasks.close()
+        assert "a shared folder does not answer" in await refusal(folder.guest, "file:///mnt/dead/a.txt")
+        assert threading.active_count() - threads <= 2
+        async with asyncio.timeout(LIMIT / 4):
+            await asyncio.gather(*(asyncio.to_thread(int) for _ in range(8)))
+            await other.call("OpenUrl", url="file:///home/u/a.txt")
+        await folder.host.ask("policy", name="demo", url="deny")
+        assert "policy does not let" in await refusal(folder.guest, "file:///mnt/dead/a.txt")
+        await folder.host.ask("policy", name="demo", url="allow")
+    assert (await folder.open("a.txt")).read_text() == "harmless"
 
 
 async def test_empty_files_make_no_endless_number_of_copies(

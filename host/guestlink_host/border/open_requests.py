@@ -13,6 +13,7 @@ from guestlink.config import Config
 from guestlink.errors import GuestlinkError
 from guestlink.tasks import TaskOwner
 from guestlink_host.border.desktop import OUTCOME_TIME, QUESTION_LIMIT, Answer, Desktop, DesktopFailed
+from guestlink_host.border.folder_threads import PATIENCE, FolderThreads
 from guestlink_host.border.opened_copies import OpenedCopies
 from guestlink_host.border.policies import ALLOW, DENY, POLICIES, how_to_allow
 from guestlink_host.border.question_pause import QuestionPause
@@ -36,6 +37,7 @@ class OpenRequests:
     :param config: the settings.
     :param desktop: opens the URLs and terminals.
     :param copies: of shared documents are what it opens.
+    :param threads: touch the shared folders.
     :param notifications: show failures that come after the answer to the container.
     :param policies: decide what a container may open.
     """
@@ -45,6 +47,7 @@ class OpenRequests:
         config: Config,
         desktop: Desktop,
         copies: OpenedCopies,
+        threads: FolderThreads,
         notifications: UserNotifications,
         policies: ContainerPolicies,
     ) -> None:
@@ -52,10 +55,10 @@ class OpenRequests:
         self._config = config
         self._desktop = desktop
         self._copies = copies
+        self._threads = threads
         self._tasks = TaskOwner("open requests")
         self._policies = policies
         self._asking: set[str] = set()
-        self._checks: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
         self._pauses: defaultdict[str, QuestionPause] = defaultdict(QuestionPause)
 
     async def start(self) -> None:
@@ -77,10 +80,11 @@ class OpenRequests:
         schemes: frozenset[str] = self._config[URL_SCHEMES]
         url = translate_url(text, schemes=schemes, ip=container.ip, shares=container.shares, name=container.name)
         is_file = url.startswith("file:")
+        self._check_policy(guest, "url")
         if is_file:
-            # One at a time: the folder may be a mount that does not answer, and then each check keeps a thread.
-            async with self._checks[container.name]:
-                path = await asyncio.to_thread(_checked_path, url, container.shares)
+            path = await self._threads.run(
+                container.name, lambda: _checked_path(url, container.shares), patience=PATIENCE
+            )
             url = file_url(path, url)
         question = f"Open this link from the container {guest.container.name}?\n\n{url[:QUESTION_LIMIT]}"
         shown = visible_line(url, _SHOWN)
@@ -127,6 +131,18 @@ class OpenRequests:
         if (error := await self._ask(guest, key, question, act, ("allowed", key))) is not None:
             raise error
 
+    def _check_policy(self, guest: Guest, kind: str) -> str:
+        """The value of a policy.
+
+        :raises GuestlinkError: it refuses the request.
+        """
+        if (policy := self._policies.value(guest.container.name, kind)) == DENY:
+            raise GuestlinkError(
+                f"the host's policy does not let this container {POLICIES[kind].about}",
+                hint=how_to_allow(guest.container.name, kind),
+            )
+        return policy
+
     def _check_question(self, guest: Guest) -> None:
         """Refuse a question that would come too early after another.
 
@@ -153,16 +169,10 @@ class OpenRequests:
         done: tuple[str, str],
         count: Callable[[], None],
     ) -> None:
-        policy = self._policies.value(guest.container.name, kind)
-        if policy == ALLOW:
+        if self._check_policy(guest, kind) == ALLOW:
             count()
             await act()
             guest.event(*done)
-        elif policy == DENY:
-            raise GuestlinkError(
-                f"the host's policy does not let this container {POLICIES[kind].about}",
-                hint=how_to_allow(guest.container.name, kind),
-            )
         else:
             self._check_question(guest)
             count()

@@ -11,12 +11,12 @@ import contextlib
 import os
 import shutil
 import tempfile
-import threading
 from pathlib import Path
 
 from guestlink.errors import reason
 from guestlink.paths import private_directory
 from guestlink.tasks import TaskOwner
+from guestlink_host.border.folder_threads import PATIENCE, FolderThreads
 from guestlink_host.border.shared_file import SharedFile, open_shared, read_shared
 from guestlink_host.border.url_policy import UrlRefused
 from guestlink_host.containers.registry import Container
@@ -35,12 +35,13 @@ class OpenedCopies:
     """Makes the copies, each in a directory of its own below its container's.
 
     :param directory: nobody else may reach it; a part of the daemon that starts removes everything in it.
+    :param threads: touch the shared folders and a container's copies, one after the other.
     """
 
-    def __init__(self, directory: Path) -> None:
+    def __init__(self, directory: Path, threads: FolderThreads) -> None:
         self._directory = directory
+        self._threads = threads
         self._tasks = TaskOwner("opened copies")
-        self._one_at_a_time = threading.Lock()
 
     async def start(self) -> None:
         """Remove what an earlier daemon left."""
@@ -62,27 +63,24 @@ class OpenedCopies:
         :param path: a path of the host.
         :param container: shares the file.
         :raises UrlRefused: as :func:`~guestlink_host.border.shared_file.open_shared`, or the file is too large, or
-            cannot be read.
+            cannot be read, or its folder does not answer.
         """
-        found, is_folder = await asyncio.to_thread(self._open, path, container)
+        found, is_folder = await self._threads.run(
+            container.name, lambda: self._open(path, container), patience=PATIENCE
+        )
         if not is_folder:
-            self._tasks.start(self._remove_later(Path(found).parent), name="remove a copy")
+            self._tasks.start(self._remove_later(container.name, Path(found).parent), name="remove a copy")
         return found
 
-    async def _remove_later(self, directory: Path) -> None:
+    async def _remove_later(self, container: str, directory: Path) -> None:
         await asyncio.sleep(KEPT)
-        await asyncio.to_thread(self._remove, directory)
-
-    def _remove(self, directory: Path) -> None:
-        with self._one_at_a_time:
-            _remove(directory)
+        await self._threads.run(container, lambda: _remove(directory))
 
     def _open(self, path: str, container: Container) -> tuple[str, bool]:
         with open_shared(path, container.shares) as file:
             if file.is_folder:
                 return file.path, True
-            with self._one_at_a_time:
-                return str(self._copy(file, container.name)), False
+            return str(self._copy(file, container.name)), False
 
     def _copy(self, file: SharedFile, container: str) -> Path:
         if file.size > SIZE_LIMIT:
