@@ -2,16 +2,28 @@
 
 from __future__ import annotations
 
+import struct
 import subprocess
 from functools import partial
 from pathlib import Path
 
 import pytest
 
+from sommelier_shim.xwayland.x11.messages import (
+    CreateWindow,
+    DestroyWindow,
+    EventMask,
+    InternAtom,
+    InternAtomReply,
+    MapWindow,
+    SendEvent,
+    WindowClass,
+)
 from support.compositor import LIMIT, Compositor
 from support.needs import need, need_status_0
 from support.virtual_input import WlrootsInput
 from support.x11_proxied import X11Proxied
+from support.x_server import XClient
 
 pytestmark = pytest.mark.interop
 RED, GREEN = b"\xff\0\0", b"\0\xff\0"
@@ -45,6 +57,37 @@ def test_xterm_hears_the_keyboard_and_has_its_title(short: Path) -> None:
                 return written.exists() and written.read_text() == "a-line\n"
 
             proxied.wait("what was typed", typed)
+
+
+def test_a_title_that_is_too_long_for_wayland_is_cut(short: Path) -> None:
+    need("sway", "grim", "Xwayland", "xterm", packages="sway grim xwayland xterm")
+    with Compositor(short / "compositor") as compositor, X11Proxied(compositor, short / "container") as proxied:
+        proxied.program("xterm", "-title", "x" * 5000, "-e", "sh")
+        compositor.wait("xterm's window", lambda: _titles(compositor) == ["x" * 4000])
+
+
+def test_lies_about_surfaces_end_nobodys_windows(short: Path) -> None:
+    """Any program can tell the window manager which surface belongs to which window."""
+    need("sway", "grim", "Xwayland", "xterm", packages="sway grim xwayland xterm")
+    with Compositor(short / "compositor") as compositor, X11Proxied(compositor, short / "container") as proxied:
+        proxied.program("xterm", "-title", "honest", "-e", "sh")
+        compositor.wait("xterm's window", lambda: _titles(compositor) == ["honest"])
+        liar = XClient(proxied.display, Path(proxied.authority).read_bytes()[-16:])
+        atom = liar.call(InternAtom(False, b"WL_SURFACE_ID"), InternAtomReply).atom
+        for surface in range(1, 100):
+            window = liar.wire.new_id()
+            create = CreateWindow(0, window, liar.root, 0, 0, 10, 10, 0, WindowClass.INPUT_OUTPUT, 0, {})
+            liar.wire.request(create)
+            said = struct.pack("<BBHII5I", 33, 32, 0, window, atom, surface, 0, 0, 0, 0)
+            mask = EventMask.SUBSTRUCTURE_NOTIFY | EventMask.SUBSTRUCTURE_REDIRECT
+            liar.wire.request(SendEvent(False, liar.root, mask, said))
+            liar.wire.request(MapWindow(window))
+            assert liar.sync() == []
+            if surface % 2:
+                liar.wire.request(DestroyWindow(window))
+        assert liar.sync() == []
+        liar.close()
+        compositor.wait("xterm's window alone", lambda: _titles(compositor) == ["honest"])
 
 
 def test_who_has_no_cookie_is_refused(short: Path) -> None:

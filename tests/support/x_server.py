@@ -46,11 +46,12 @@ class XClient:
     """A client; made ready.
 
     :param display: the server's.
+    :param cookie: the display's; empty for a server that demands none.
     :ivar wire: its conversation.
     """
 
-    def __init__(self, display: str) -> None:
-        self.wire = X11Connection()
+    def __init__(self, display: str, cookie: bytes = b"") -> None:
+        self.wire = X11Connection((b"MIT-MAGIC-COOKIE-1", cookie) if cookie else (b"", b""))
         self.errors: list[Error] = []
         self.events: list[Event] = []
         self._replies: dict[int, Message] = {}

@@ -104,6 +104,8 @@ class _Surface:
     :ivar serial: of the configure event that awaits its acknowledgement, 0 for none.
     :ivar size: the size that the next contents must have before that, ``None`` for any.
     :ivar is_accepted: whether the window has taken the last configure event's size.
+    :ivar is_spent: whether it has lost its role. It gets no other: the host has its contents, and ends the
+        connection if a surface with contents gets a role. Xwayland makes new surfaces for windows that come back.
     """
 
     def __init__(self, number: int) -> None:
@@ -117,6 +119,7 @@ class _Surface:
         self.size: tuple[int, int] | None = None
         self.is_accepted = False
         self.is_committed = False
+        self.is_spent = False
 
     def object(self, interface: str) -> int:
         """The host id of one of its role's objects, 0 for none."""
@@ -337,7 +340,7 @@ class Surfaces:
 
     def _xdg_surface(self, relay: TranslatingRelay, surface: _Surface) -> tuple[int, bytes]:
         base = OWN_GLOBALS.of(relay).bound.get("xdg_wm_base", 0)
-        if not base or surface.objects or surface.is_cursor:
+        if not base or surface.objects or surface.is_cursor or surface.is_spent:
             return 0, b""
         number = self._own(relay, surface, "xdg_surface")
         return number, _GET_XDG_SURFACE.encode(base, number, relay.host_id(surface.number))
@@ -360,6 +363,8 @@ class Surfaces:
 
     def _describe(self, surface: _Surface, toplevel: Toplevel) -> bytes:
         number = surface.object("xdg_toplevel")
+        if not number:
+            return b""
         parent = self._surfaces.get(toplevel.parent)
         requests = _SET_PARENT.encode(number, parent.object("xdg_toplevel") if parent is not None else 0)
         requests += _SET_TITLE.encode(number, toplevel.title.encode())
@@ -415,6 +420,7 @@ class Surfaces:
             requests += request(interface, "destroy").encode(number)
             relay.disown(number, interface)
             del self._by_object[number]
+            surface.is_spent = True
         surface.objects.clear()
         surface.is_configured = surface.is_committed = False
         surface.serial = 0

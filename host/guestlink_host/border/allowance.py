@@ -6,12 +6,14 @@ from __future__ import annotations
 class Allowance:
     """A token bucket: work is spent from it, and who has overspent it waits.
 
-    :param burst: the largest amount, with which it begins; also the most that can be overspent.
+    :param burst: the largest amount, with which it begins.
     :param rate: what is added in a second.
+    :param debt: the most that can be overspent; by default the burst.
     """
 
-    def __init__(self, burst: float, rate: float) -> None:
+    def __init__(self, burst: float, rate: float, debt: float | None = None) -> None:
         self._burst = burst
+        self._debt = burst if debt is None else debt
         self._rate = rate
         self._left = burst
         self._at = float("-inf")
@@ -24,5 +26,5 @@ class Allowance:
         if now > self._at:
             self._left = min(self._burst, self._left + (now - self._at) * self._rate)
             self._at = now
-        self._left = max(self._left - amount, -self._burst)
+        self._left = max(self._left - amount, -self._debt)
         return max(0.0, -self._left / self._rate)

@@ -230,14 +230,25 @@ class WindowManager:
 
     def _toplevel(self, window: Window) -> Toplevel:
         parent = self._windows.get(window.transient_for)
+        has_parent = parent is not None and parent.role == "toplevel" and not self._is_own_ancestor(window)
         return Toplevel(
             window.title,
             window.class_.name,
-            parent.surface if parent is not None and parent.role == "toplevel" and parent is not window else 0,
+            parent.surface if parent is not None and has_parent else 0,
             window.sizes.minimum,
             window.sizes.maximum,
             window.is_decorated,
         )
+
+    def _is_own_ancestor(self, window: Window) -> bool:
+        """Whether windows name each other in a ring: hosts end the connection for a parent from it (xdg-shell.xml,
+        xdg_toplevel.set_parent)."""
+        seen: set[int] = set()
+        one: Window | None = window
+        while one is not None and one.number not in seen:
+            seen.add(one.number)
+            one = self._windows.get(one.transient_for)
+        return one is not None
 
     # -- mapping -------------------------------------------------------------------------------------------------
 
@@ -265,7 +276,9 @@ class WindowManager:
 
     def _show(self, window: Window) -> None:
         """Give a mapped window that has its surface a role on the host."""
-        if not window.surface or window.role or not (window.is_mapped or window.is_managed):
+        if window.role or self._by_surface.get(window.surface) is not window:
+            return
+        if not (window.is_mapped or window.is_managed):
             return
         if window.is_popup and (parent := self._parent_of(window)) is not None:
             window.role, window.parent = "popup", parent.surface
@@ -283,6 +296,10 @@ class WindowManager:
             )
         )
         self._raise(window)
+        self._tell_dialogs(window)
+
+    def _tell_dialogs(self, window: Window) -> None:
+        """Tell the host the parents of a window's dialogs again: the window has come or gone."""
         for each in self._windows.values():
             if each.role == "toplevel" and each.transient_for == window.number:
                 self._changed(each)
@@ -308,12 +325,15 @@ class WindowManager:
                 if each.role == "popup" and each.parent == window.surface:
                     self.actions.insert(len(self.actions) - 1, Hide(each.surface))
                     each.role, each.parent = "", 0
-        was_managed = window.is_managed
-        self._by_surface.pop(window.surface, None)
+        was_managed, had_role = window.is_managed, window.role
+        if self._by_surface.get(window.surface) is window:
+            del self._by_surface[window.surface]
         if window.serial:
             self._by_serial.pop(window.serial, None)
         window.role, window.parent, window.surface, window.serial, window.awaits = "", 0, 0, 0, None
         window.is_mapped = window.is_managed = False
+        if had_role == "toplevel":
+            self._tell_dialogs(window)
         if window.number in self._stacking:
             self._stacking.remove(window.number)
         if self._focused == window.number:
@@ -351,6 +371,8 @@ class WindowManager:
                 window.role, window.parent, window.surface, window.serial = "", 0, 0, 0
 
     def _pair(self, window: Window, surface: int) -> None:
+        if self._by_surface.get(surface, window) is not window:
+            return  # Any client can send the message, and name another window's surface.
         window.surface = surface
         self._by_surface[surface] = window
         if window.is_override_redirect:
@@ -494,14 +516,17 @@ class WindowManager:
 
     def _raise(self, window: Window) -> None:
         """Put a window and its dialogs above the others: Xwayland gives the pointer to the highest one."""
-        raised = [window.number]
+        dialogs: dict[int, list[int]] = {}
+        for number in self._stacking:
+            dialogs.setdefault(self._windows[number].transient_for, []).append(number)
+        raised, known = [window.number], {window.number}
         for number in raised:  # It grows: dialogs have dialogs.
-            for each in self._stacking:
-                if each not in raised and self._windows[each].transient_for == number:
-                    raised.append(each)
+            new = [each for each in dialogs.get(number, ()) if each not in known]
+            raised += new
+            known.update(new)
         for number in raised:
             self._x.request(ConfigureWindow(number, {"stack_mode": StackMode.ABOVE}))
-        self._stacking = [number for number in self._stacking if number not in raised] + raised
+        self._stacking = [number for number in self._stacking if number not in known] + raised
         self._list_windows()
 
     # -- messages of programs ------------------------------------------------------------------------------------
@@ -597,5 +622,6 @@ class WindowManager:
     def _list_windows(self) -> None:
         if self._root is not None:
             managed = [window.number for window in self._windows.values() if window.is_managed]
-            stacked = [number for number in self._stacking if number in managed]
+            known = set(managed)
+            stacked = [number for number in self._stacking if number in known]
             self._root.set_windows(managed, stacked)

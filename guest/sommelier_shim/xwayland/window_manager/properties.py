@@ -9,8 +9,8 @@ from __future__ import annotations
 import struct
 from typing import NamedTuple
 
-TEXT_LIMIT = 4096
-"""Characters of a title that we pass on."""
+TEXT_LIMIT = 4000
+"""Bytes of a title that we pass on, in UTF-8: a message of Wayland has at most 4096, or libwayland disconnects."""
 NAME_LIMIT = 255
 """Characters of a window class."""
 ATOM_LIMIT = 128
@@ -57,7 +57,8 @@ def text(utf8: Property, other: Property = MISSING) -> str:
                 decoded = raw.decode("utf-8", "replace")
             else:
                 decoded = raw.decode("latin-1")
-            return "".join(letter if letter.isprintable() else " " for letter in decoded[:TEXT_LIMIT])
+            shown = "".join(letter if letter.isprintable() else " " for letter in decoded[:TEXT_LIMIT])
+            return shown.encode()[:TEXT_LIMIT].decode(errors="ignore")
     return ""
 
 

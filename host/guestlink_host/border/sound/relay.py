@@ -6,6 +6,7 @@ import asyncio
 import os
 import socket
 import struct
+import time
 from collections.abc import Callable
 
 from guestlink.backlog import Backlog
@@ -29,7 +30,10 @@ READ_COST = 0.25
 BYTE_BURST, BYTE_RATE = 64 << 20, 32 << 20
 """Bytes of one connection likewise: eight channels of floats at 192 kHz are 6 MiB in a second."""
 WORK_BURST, WORK_RATE = 0.5, 0.2
-"""Seconds that guestlink-host may spend on the packets of one container at once, and in a second after that."""
+"""Processor seconds that guestlink-host may spend on the commands of one container and the replies to them: at
+once, and in a second after that."""
+WORK_DEBT = 10.0
+"""Processor seconds that a container may have overspent: all its connections may do some work before they pause."""
 
 
 class SoundRelay:
@@ -141,7 +145,7 @@ class SoundRelay:
         if not data:
             self.close()
             return
-        began = self._loop.time()
+        began = time.thread_time()
         try:
             commands = self.conversation.from_client(data)
             if self._server is None and self.conversation.to_server.pieces:
@@ -155,14 +159,22 @@ class SoundRelay:
             return
         self.flush()
         now = self._loop.time()
-        pause = max(
-            self._commands.spend(commands + READ_COST, now),
-            self._bytes.spend(len(data), now),
-            self._work.spend(now - began, now),
+        self._pause(
+            max(
+                self._commands.spend(commands + READ_COST, now),
+                self._bytes.spend(len(data), now),
+                self._work.spend(time.thread_time() - began, now),
+            )
         )
-        if pause and not self._closed:
-            self._rest = self._loop.call_later(pause, self._rested)
-            self._set_reading()
+
+    def _pause(self, seconds: float) -> None:
+        """Read nothing of the client for some time from now on."""
+        if not seconds or self._closed:
+            return
+        if self._rest is not None:
+            self._rest.cancel()
+        self._rest = self._loop.call_later(seconds, self._rested)
+        self._set_reading()
 
     def _introduce(self, server: socket.socket, data: bytes) -> None:
         """Send the first bytes with our credentials.
@@ -190,12 +202,15 @@ class SoundRelay:
         if not data:
             self.close()
             return
+        has_asked, began = self.conversation.pending > 0, time.thread_time()
         try:
             self.conversation.from_server(data)
         except MalformedPacket as error:
             self._give_up(f"the sound server sent what the filter does not understand: {error}")
             return
         self.flush()
+        if has_asked:  # A short command may have a reply of many kilobytes, which is work, too.
+            self._pause(self._work.spend(time.thread_time() - began, self._loop.time()))
 
     def _give_up(self, why: str) -> None:
         """Close, after the error replies that are ready."""

@@ -20,7 +20,7 @@ from guestlink_host.border.open_requests import OpenRequests
 from guestlink_host.border.policies import ALLOW, ASK, DENY, how_to_allow
 from guestlink_host.border.repeat_count import RepeatCount
 from guestlink_host.border.sound.belongings import Belongings
-from guestlink_host.border.sound.relay import WORK_BURST, WORK_RATE, SoundRelay
+from guestlink_host.border.sound.relay import WORK_BURST, WORK_DEBT, WORK_RATE, SoundRelay
 from guestlink_host.border.sound.session_server import SessionServer
 from guestlink_host.containers.container_policies import ContainerPolicies
 from guestlink_host.containers.guest import Guest
@@ -79,7 +79,7 @@ class ContainerSound:
         self._policies = policies
         self._questions = questions
         self._totals = totals
-        self._work = Allowance(WORK_BURST, WORK_RATE)
+        self._work = Allowance(WORK_BURST, WORK_RATE, WORK_DEBT)
         self._accepts = Allowance(ACCEPT_BURST, ACCEPT_RATE)
         self._belongings = Belongings()
         self._relays: set[SoundRelay] = set()

@@ -61,7 +61,7 @@ class Ends:
         self.ended: list[str] = []
         self._loop = asyncio.get_running_loop()
         server = SessionServer({"PULSE_SERVER": str(directory / "native"), "PULSE_COOKIE": "/nonexistent"})
-        work = Allowance(relay.WORK_BURST, relay.WORK_RATE)
+        work = Allowance(relay.WORK_BURST, relay.WORK_RATE, relay.WORK_DEBT)
         self.relay = SoundRelay(inner, server, Rules(), Belongings(), work, lambda _, why: self.ended.append(why))
 
     async def authenticate(self) -> socket.socket:
@@ -191,6 +191,33 @@ async def test_commands_are_slowed_down_to_their_rate(tmp_path: Path, monkeypatc
         await ends.received(server, 20 * len(one))
     ends.close()
     assert asyncio.get_running_loop().time() - began > 0.6
+
+
+async def test_a_reply_is_work_of_the_container_that_asked(ends: Ends) -> None:
+    """A short command may have a reply of many kilobytes; what the server sends unasked is not its work."""
+    server = await ends.authenticate()
+    await ends.play()
+    spent: list[float] = []
+
+    class Work(Allowance):
+        def spend(self, amount: float, now: float) -> float:
+            spent.append(amount)
+            return 3600.0 if len(spent) == 2 else 0.0
+
+    ends.relay._work = Work(1, 1)
+    request = packet_frame(numbers(Command.REQUEST, NONE, 0, 4096))
+    await asyncio.get_running_loop().sock_sendall(server, request)
+    await ends.received(ends.client, len(request))
+    assert spent == []
+    await ends.send(one := packet_frame(numbers(Command.GET_SINK_INFO_LIST, 5)))
+    await ends.received(server, len(one))
+    await asyncio.get_running_loop().sock_sendall(server, packet_frame(numbers(Command.REPLY, 2)))
+    await ends.until(lambda: len(spent) == 2)
+    await ends.send(one)  # The client waits now.
+    server.setblocking(False)
+    await asyncio.sleep(0.1)
+    with pytest.raises(BlockingIOError):
+        server.recv(1)
 
 
 async def test_a_client_waits_while_the_server_owes_it_replies(ends: Ends) -> None:

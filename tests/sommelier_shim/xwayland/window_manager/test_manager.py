@@ -209,6 +209,38 @@ def test_windows_that_are_dialogs_of_each_other_do_no_harm(screen: ManagedScreen
     for surface in (one, other, one):
         screen.apply(surface, 0, 0, frozenset({"activated"}), call=screen.manager.toplevel_configured)
     screen.settle()
+    parents: dict[int, int] = {}
+    for action in screen.done:
+        if isinstance(action, ShowToplevel | ChangeToplevel):
+            parents[action.surface] = action.toplevel.parent
+            assert parents.get(parents[action.surface]) != action.surface, "each is the parent of the other"
+
+
+def test_a_dialog_whose_window_is_gone_has_no_parent(screen: ManagedScreen, program: XClient) -> None:
+    parent, dialog = _window(program), _window(program)
+    _set(program, dialog, "WM_TRANSIENT_FOR", "WINDOW", parent)
+    _map(program, screen, parent)
+    surface = _map(program, screen, dialog)
+    program.wire.request(DestroyWindow(parent))
+    assert program.sync() == []
+    screen.until(lambda: parent not in screen.windows())
+    last = screen.actions(ChangeToplevel)[-1]
+    assert isinstance(last, ChangeToplevel)
+    assert (last.surface, last.toplevel.parent) == (surface, 0)
+
+
+def test_no_window_takes_the_surface_of_another(screen: ManagedScreen, program: XClient) -> None:
+    window, liar = _window(program), _window(program)
+    surface = _map(program, screen, window)
+    _tell(program, screen, liar, "WL_SURFACE_ID", surface)
+    screen.apply(surface, 0, 0, frozenset({"activated"}), call=screen.manager.toplevel_configured)
+    assert "focused" in screen.windows()[window].states
+    program.wire.request(DestroyWindow(liar))
+    assert program.sync() == []
+    screen.settle()
+    screen.apply(surface, 0, 0, frozenset(), call=screen.manager.toplevel_configured)
+    assert "focused" not in screen.windows()[window].states
+    assert screen.actions(Hide) == []
 
 
 def test_a_new_title_reaches_the_host(screen: ManagedScreen, program: XClient) -> None:

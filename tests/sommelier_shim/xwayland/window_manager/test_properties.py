@@ -67,7 +67,8 @@ TEXTS = [
     (MISSING, _utf8("日本".encode()), "日本"),
     (Property("UTF8_STRING", 32, b"wide"), Property("STRING", 8, b"old"), "old"),
     (MISSING, Property("INTEGER", 8, b"no text"), ""),
-    (_utf8(b"x" * 100_000), MISSING, "x" * 4096),
+    (_utf8(b"x" * 100_000), MISSING, "x" * 4000),
+    (_utf8("日本".encode() * 4000), MISSING, "日本" * 666 + "日"),
 ]
 
 
