@@ -10,10 +10,7 @@ from collections.abc import Mapping, Sequence
 
 from guestlink.descriptor_limit import restore_limit
 from guestlink.errors import reason
-from guestlink.program import CommandFailed, Completed
-
-OUTPUT_LIMIT = 4 * 1024 * 1024
-"""Bytes kept of each output stream of a helper command; the rest is read and dropped."""
+from guestlink.program import OUTPUT_LIMIT, CommandFailed, Completed
 
 
 async def run(

@@ -6,13 +6,20 @@ programs from an event loop.
 
 from __future__ import annotations
 
+import os
+import selectors
 import signal
 import subprocess
+import time
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 from guestlink.descriptor_limit import restore_limit
 from guestlink.errors import GuestlinkError, reason
+
+OUTPUT_LIMIT = 4 * 1024 * 1024
+"""Bytes kept of each output stream of a program; the rest is read and dropped. Programs of containers are among
+them."""
 
 
 class CommandFailed(GuestlinkError):
@@ -70,7 +77,7 @@ def run_program(
     identity: Identity | None = None,
     is_merged: bool = False,
 ) -> Completed:
-    """Run a program and wait for its exit; kill it at the time limit.
+    """Run a program and wait for its exit; kill it at the time limit. Of long output the beginning is kept.
 
     :param timeout: seconds.
     :param stdin: a descriptor to read from; by default the input is empty.
@@ -94,7 +101,9 @@ def run_program(
         ) as process:
             restore_limit(process.pid)
             try:
-                stdout, stderr = process.communicate(timeout=timeout)
+                deadline = time.monotonic() + timeout
+                stdout, stderr = _read(process, deadline)
+                process.wait(max(deadline - time.monotonic(), 0))
             except BaseException:
                 process.kill()
                 raise
@@ -104,7 +113,28 @@ def run_program(
         raise ProgramMissing(f"there is no program {argv[0]}") from error
     except (OSError, ValueError, subprocess.SubprocessError) as error:
         raise CommandFailed(f"cannot run {argv[0]}: {reason(error)}") from error
-    return Completed(tuple(argv), process.returncode, stdout, stderr or b"")
+    return Completed(tuple(argv), process.returncode, stdout, stderr)
+
+
+def _read(process: subprocess.Popen[bytes], deadline: float) -> tuple[bytes, bytes]:
+    """Read both output streams to their ends; at most :data:`OUTPUT_LIMIT` bytes of each are kept.
+
+    :raises subprocess.TimeoutExpired: the deadline has passed.
+    """
+    out, err = bytearray(), bytearray()
+    with selectors.DefaultSelector() as selector:
+        for stream, kept in ((process.stdout, out), (process.stderr, err)):
+            if stream is not None:
+                selector.register(stream, selectors.EVENT_READ, kept)
+        while selector.get_map():
+            if (left := deadline - time.monotonic()) <= 0:
+                raise subprocess.TimeoutExpired(process.args, 0)
+            for key, _ in selector.select(left):
+                chunk = os.read(key.fd, 65536)
+                if not chunk:
+                    selector.unregister(key.fileobj)
+                key.data.extend(chunk[: OUTPUT_LIMIT - len(key.data)])
+    return bytes(out), bytes(err)
 
 
 def signal_name(number: int) -> str:

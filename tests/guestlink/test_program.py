@@ -8,7 +8,7 @@ import sys
 
 import pytest
 
-from guestlink.program import CommandFailed, Identity, ProgramMissing, run_program
+from guestlink.program import OUTPUT_LIMIT, CommandFailed, Identity, ProgramMissing, run_program
 
 
 def test_output_and_status_come_back() -> None:
@@ -44,6 +44,18 @@ def test_a_program_that_cannot_run_is_named_with_the_reason() -> None:
 def test_too_long_means_killed() -> None:
     with pytest.raises(CommandFailed, match=r"sleep did not end within 0\.2 s"):
         run_program(["sleep", "1000"], timeout=0.2)
+
+
+def test_of_long_output_the_beginning_is_kept_and_the_program_ends_as_usual() -> None:
+    script = f"echo begin; head -c {3 * OUTPUT_LIMIT} /dev/zero; echo end >&2; exit 3"
+    done = run_program(["sh", "-c", script], timeout=60)
+    assert done.stdout.startswith(b"begin\n")
+    assert (done.status, len(done.stdout), done.stderr) == (3, OUTPUT_LIMIT, b"end\n")
+
+
+def test_endless_output_ends_at_the_time_limit() -> None:
+    with pytest.raises(CommandFailed, match=r"yes did not end within 0\.2 s"):
+        run_program(["yes"], timeout=0.2)
 
 
 @pytest.mark.skipif(os.getuid() != 0, reason="only root changes its identity")

@@ -21,8 +21,7 @@ from typing import TypeAlias
 from guestlink import process, xdg
 from guestlink.child import Child
 from guestlink.errors import GuestlinkError, reason
-from guestlink.process import OUTPUT_LIMIT
-from guestlink.program import CommandFailed, Completed, run_program
+from guestlink.program import OUTPUT_LIMIT, CommandFailed, Completed, run_program
 from guestlink.session_bus import SessionBus
 from guestlink.tasks import TaskOwner
 from guestlink.user_manager import HOST_LAUNCHER, ManagerAbsent, StartFailed, UserManager
@@ -184,7 +183,7 @@ class _Output:
         self._write.close()
 
     async def read(self) -> bytes:
-        """Read to the end of the stream; at most :data:`~guestlink.process.OUTPUT_LIMIT` bytes are kept."""
+        """Read to the end of the stream; at most :data:`~guestlink.program.OUTPUT_LIMIT` bytes are kept."""
         reader = asyncio.StreamReader()
         transport, _ = await asyncio.get_running_loop().connect_read_pipe(
             lambda: asyncio.StreamReaderProtocol(reader), self._read

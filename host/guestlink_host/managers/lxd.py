@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, BinaryIO
 from urllib.parse import quote, urlencode
 
+from guestlink.program import OUTPUT_LIMIT
 from guestlink.socket_directory import MOUNT_POINT
 from guestlink.token import TOKEN_PATH
 from guestlink_host.managers import (
@@ -101,7 +102,7 @@ class Lxd(Manager):
         outputs = {}
         for number, url in (ended.get("output") or {}).items():
             path = f"{url}?{urlencode(_project(instance))}"
-            outputs[number] = self._transfer("GET", path).decode(errors="replace")
+            outputs[number] = self._transfer("GET", path, limit=OUTPUT_LIMIT).decode(errors="replace")
             self._transfer("DELETE", path)
         return Ran(int(ended.get("return", -1)), outputs.get("1", ""), outputs.get("2", ""))
 
@@ -190,15 +191,20 @@ class Lxd(Manager):
             return operation, tag
 
     def _transfer(
-        self, method: str, url: str, source: Path | None = None, headers: Mapping[str, str] | None = None
+        self,
+        method: str,
+        url: str,
+        source: Path | None = None,
+        headers: Mapping[str, str] | None = None,
+        limit: int = _ANSWER_LIMIT,
     ) -> bytes:
-        """Make one call about a file: send ``source``, or return the file's content."""
+        """Make one call about a file: send ``source``, or return at most ``limit`` bytes of the file's content."""
         with self._explained(), contextlib.ExitStack() as files:
             body = files.enter_context(source.open("rb")) if source is not None else None
             sent = {"Content-Type": "application/octet-stream", **(headers or {})}
             if source is not None:
                 sent["Content-Length"] = str(source.stat().st_size)
-            status, content, _ = self._exchange(method, url, body, sent, _BACKGROUND)
+            status, content, _ = self._exchange(method, url, body, sent, _BACKGROUND, limit)
             if status >= http.client.BAD_REQUEST:
                 raise _Refused(str(json.loads(content).get("error")))
             return content
@@ -241,14 +247,20 @@ class Lxd(Manager):
         return answer, new_tag
 
     def _exchange(
-        self, method: str, url: str, body: str | BinaryIO | None, headers: Mapping[str, str], timeout: float
+        self,
+        method: str,
+        url: str,
+        body: str | BinaryIO | None,
+        headers: Mapping[str, str],
+        timeout: float,
+        limit: int = _ANSWER_LIMIT,
     ) -> tuple[int, bytes, str]:
-        """Send a request; returns the response's status, content and ETag."""
+        """Send a request; returns the response's status, at most ``limit`` bytes of its content, and its ETag."""
         common = {"Host": "localhost", "User-Agent": "guestlink-host"}
         with contextlib.closing(_Connection(self._path, timeout)) as connection:
             connection.request(method, url, body, {**common, **headers})
             response = connection.getresponse()
-            return response.status, response.read(_ANSWER_LIMIT), response.headers.get("ETag", "")
+            return response.status, response.read(limit), response.headers.get("ETag", "")
 
     def _group(self) -> str:
         return "incus-admin" if self.kind == "incus" else "lxd"
