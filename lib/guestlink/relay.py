@@ -81,6 +81,9 @@ async def _copy(
 
 
 async def _send(sink: socket.socket, piece: memoryview, sink_time: float | None) -> None:
+    if sink_time is None:
+        await asyncio.get_running_loop().sock_sendall(sink, piece)
+        return
     try:
         async with asyncio.timeout(sink_time):
             await asyncio.get_running_loop().sock_sendall(sink, piece)
