@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-OUTDATED = "its Guestlink is older than this machine's, which cannot call it"
+OUTDATED = "its Guestlink is older than this machine's"
 """What is wrong with a container whose garcon parks no connection."""
 
 
