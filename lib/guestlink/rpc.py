@@ -11,6 +11,7 @@ import contextlib
 import logging
 import os
 import re
+import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, TypeVar
@@ -65,6 +66,9 @@ CALLS_LIMIT = 100
 
 We do not use gRPC's own option: newer versions abort calls within its limit.
 """
+LARGE = 64 * 1024
+"""Bytes of a request that takes the event loop noticeable time to decode: a client's large requests are decoded one
+after the other, with a pause as long as the work, so that other clients' calls come in between."""
 TEXT_LIMIT = 1000
 """Characters of a status message: gRPC refuses a response whose headers exceed 8 KiB."""
 _RECONNECT_FIRST, _RECONNECT_LAST = 100, 2000
@@ -153,6 +157,7 @@ class RpcServer:
         self._request_limit = request_limit
         self._prepare = prepare
         self._running = 0
+        self._decoding = asyncio.Lock()
         self._failures: Counter[str] = Counter()
         self._started = False
         with _variables():
@@ -230,7 +235,7 @@ class RpcServer:
             if len(content) > limit:
                 raise Refusal("RESOURCE_EXHAUSTED", f"the request of {name} has more than {limit} bytes")
             try:
-                request = decode(content)
+                request = decode(content) if len(content) <= LARGE else await self._in_turn(decode, content)
             except _UNREADABLE as error:
                 raise Refusal("INVALID_ARGUMENT", f"the request of {name} cannot be read") from error
             if self._prepare is not None:
@@ -258,6 +263,14 @@ class RpcServer:
             raise AssertionError("abort returned")
 
         return handle
+
+    async def _in_turn(self, decode: Callable[[bytes], Any], content: bytes) -> Any:
+        async with self._decoding:
+            began = time.monotonic()
+            try:
+                return decode(content)
+            finally:
+                await asyncio.sleep(time.monotonic() - began)
 
     def _log_failure(self, text: str) -> None:
         """Log the current exception the first time, and then ever more rarely: the peer may cause it at will."""

@@ -7,8 +7,10 @@ import logging
 import os
 import subprocess
 import sys
+import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +29,7 @@ from guestlink.rpc import (
     CALLS_LIMIT,
     CONTAINER_LISTENER,
     GARCON,
+    LARGE,
     LINUX_HOST,
     RECEIVE_LIMIT,
     TEXT_LIMIT,
@@ -519,6 +522,34 @@ async def test_a_method_has_a_limit_of_its_own(tmp_path: Path) -> None:
         with pytest.raises(CallFailed) as caught:
             await channel.call("GetIcon", pb.IconRequest(desktop_file_ids=["123456789"]), timeout=LIMIT)
         assert caught.value.code == "RESOURCE_EXHAUSTED"
+
+
+async def test_between_large_requests_of_one_client_the_others_have_their_turn(tmp_path: Path) -> None:
+    """A request of 1 MiB takes 0.05 s, and a client can complete eight of them at the same moment."""
+    turns, decoded = 0, []
+
+    def decode(content: bytes) -> pb.IconRequest:
+        decoded.append(turns)
+        time.sleep(0.05)
+        return pb.IconRequest.FromString(content)
+
+    class Slow:
+        @accepts(RECEIVE_LIMIT, decode=decode)
+        async def get_icon(self, request: pb.IconRequest) -> pb.IconResponse:
+            return pb.IconResponse()
+
+    async with served(tmp_path / "s", Slow()) as channel:
+
+        async def take_turns() -> None:
+            nonlocal turns
+            while len(decoded) < 6:
+                turns += 1
+                await asyncio.sleep(0.001)
+
+        large = pb.IconRequest(desktop_file_ids=["x" * LARGE])
+        calls = (channel.call("GetIcon", large, timeout=LIMIT) for _ in range(6))
+        await asyncio.gather(take_turns(), *calls)
+    assert min(later - earlier for earlier, later in pairwise(decoded)) >= 3
 
 
 async def test_a_method_may_read_its_requests_itself(tmp_path: Path) -> None:
