@@ -20,7 +20,11 @@ from sommelier_shim.xwayland.x11.layout import X11WireError
 
 _log = logging.getLogger(__name__)
 
-_RECEIVE_SIZE = 65536
+_RECEIVE_SIZE = 4096
+"""Bytes of one read from the X server. While we handle them, nobody reads Xwayland's Wayland connection, and
+Xwayland exits when that has no room for a descriptor: a program that opens 900 windows at once fills it."""
+_SEND_BUFFER = 1 << 20
+"""Bytes of that socket's buffer; the kernel may give less (socket(7), wmem_max)."""
 _OF_DISPLAYS = ("WAYLAND_DISPLAY", "WAYLAND_SOCKET", "DISPLAY")
 
 
@@ -68,6 +72,7 @@ class Xwayland:
         self._x = x
         self._ended = ended
         wayland, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)
+        theirs.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, _SEND_BUFFER)
         self._socket, wm = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)
         self._socket.setblocking(False)
         inherited = [theirs.fileno(), wm.fileno(), *(one.fileno() for one in display.listeners)]
