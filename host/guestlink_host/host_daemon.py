@@ -139,24 +139,20 @@ def assemble(config: Config, notifier: Notifier) -> list[StartablePart]:
     openings = RateLimit(OPENING_LIMIT, OPENING_WINDOW)
     program = suite_program(PROGRAM, "guestlink_host")
     events = EventLog()
-    slots = asyncio.Semaphore(DRAWINGS_LIMIT)
-
-    workers = asyncio.Semaphore(WORKERS)
+    slots, workers = asyncio.Semaphore(DRAWINGS_LIMIT), asyncio.Semaphore(WORKERS)
 
     def publisher(name: str) -> LauncherPublisher:
-        files = LauncherFiles(name, data_home)
-        state, allowed = containers.list_file(name), policies.value(name, "mime") == ALLOW
         return LauncherPublisher(
             name,
-            files,
+            LauncherFiles(name, data_home),
             Renderer(name, slots),
-            state,
+            containers.list_file(name),
             program,
             names,
             defaults,
             workers,
             databases.request,
-            mime_allowed=allowed,
+            mime_allowed=policies.value(name, "mime") == ALLOW,
         )
 
     def calls(guest: Guest) -> dict[str, tuple[object, ...]]:
@@ -197,18 +193,7 @@ def assemble(config: Config, notifier: Notifier) -> list[StartablePart]:
         ended=ended,
     )
     attachments = Attachments(config[MANAGERS], config[GPU], containers, services, programs.run_from_thread)
-    rules = WaylandRules(config[TITLE_PREFIX], config[WAYLAND_ALLOW], config[WAYLAND_DENY])
-    proxy = suite_program("sommelier", "sommelier_shim")
-    wayland = WaylandAccess(
-        *compositor_socket(config[COMPOSITOR]),
-        private,
-        host_runtime_directory() / "wayland",
-        policies.values,
-        rules=rules,
-        proxy=proxy,
-    )
-    for key in ("wayland", "clipboard"):
-        policies.watch(key, lambda name, value: wayland.update(name))
+    wayland = _wayland_access(config, private, policies)
     sound = SoundBorder(config[SOUND], private, policies, requests)
     parts = HostParts(config, containers, policies, services, attachments, wayland, sound, events, notifier)
     return [
@@ -226,6 +211,21 @@ def assemble(config: Config, notifier: Notifier) -> list[StartablePart]:
         attachments,
         ControlServer(control_socket(), handlers(parts)),
     ]
+
+
+def _wayland_access(config: Config, private: Path, policies: ContainerPolicies) -> WaylandAccess:
+    """The containers' Wayland sockets, which follow the policies."""
+    wayland = WaylandAccess(
+        *compositor_socket(config[COMPOSITOR]),
+        private,
+        host_runtime_directory() / "wayland",
+        policies.values,
+        rules=WaylandRules(config[TITLE_PREFIX], config[WAYLAND_ALLOW], config[WAYLAND_DENY]),
+        proxy=suite_program("sommelier", "sommelier_shim"),
+    )
+    for key in ("wayland", "clipboard"):
+        policies.watch(key, lambda name, value: wayland.update(name))
+    return wayland
 
 
 def _emptied(directory: Path) -> Path:
