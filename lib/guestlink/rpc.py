@@ -158,6 +158,7 @@ class RpcServer:
         self._prepare = prepare
         self._running = 0
         self._decoding = asyncio.Lock()
+        self._decoding_pause = 0.0
         self._failures: Counter[str] = Counter()
         self._started = False
         with _variables():
@@ -266,11 +267,13 @@ class RpcServer:
 
     async def _in_turn(self, decode: Callable[[bytes], Any], content: bytes) -> Any:
         async with self._decoding:
+            # Before the work, not after it: a decoded request may take much memory, and its call ends soon.
+            await asyncio.sleep(self._decoding_pause)
             began = time.monotonic()
             try:
                 return decode(content)
             finally:
-                await asyncio.sleep(time.monotonic() - began)
+                self._decoding_pause = time.monotonic() - began
 
     def _log_failure(self, text: str) -> None:
         """Log the current exception the first time, and then ever more rarely: the peer may cause it at will."""
