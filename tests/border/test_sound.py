@@ -412,12 +412,13 @@ async def test_a_container_does_not_record_until_its_policy_allows_it(sound: Sou
     assert len(await client.block()) > 0
 
 
-async def test_a_recording_ends_when_its_policy_does(sound: Sound) -> None:
+@pytest.mark.parametrize("value", ["deny", "ask"])
+async def test_a_recording_ends_when_its_policy_does(sound: Sound, value: str) -> None:
     await sound.policy(microphone="allow")
     client = await sound.raw()
     await client.ask(Command.CREATE_RECORD_STREAM, **RECORD)
     await client.block()
-    await sound.policy(microphone="deny")
+    await sound.policy(microphone=value)
     while not any(kind == Command.RECORD_STREAM_KILLED for kind, _ in client.notifications):
         kind, _, reader = await client.message()
         client.notifications.append((kind, reader))

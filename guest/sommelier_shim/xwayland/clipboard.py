@@ -246,6 +246,10 @@ class Clipboard:
                 requests += request(self._protocol.source, "offer").encode(self._source, one.encode())
         if types or before:
             requests += set_selection.encode(self._device, self._source, serial)
+        if before:
+            # A host that refuses the new source may never cancel the old one.
+            requests += request(self._protocol.source, "destroy").encode(before)
+            relay.disown(before, self._protocol.source)
         relay.to_host(requests, None)
 
     def _receive(self, relay: TranslatingRelay, action: Receive) -> None:

@@ -40,6 +40,8 @@ TYPE_LIMIT = 128
 """MIME types of a selection that are passed on."""
 NAME_LIMIT = 200
 """Characters of a MIME type."""
+NAMES_LIMIT = 4096
+"""Names of atoms that are remembered."""
 TRANSFER_LIMIT = 32
 """Transfers at a time in each direction; further ones are refused."""
 PIECE = 256 * 1024
@@ -258,6 +260,8 @@ class XSelection:
 
     def _listed(self, reply: GetPropertyReply) -> None:
         count = min(len(reply.value) // 4, TYPE_LIMIT) if reply.format == 32 else 0
+        if len(self._names) > NAMES_LIMIT:
+            self._names.clear()
         self._listing = list(struct.unpack(f"<{count}I", reply.value[: 4 * count]))
         for atom in self._listing:
             if atom not in self._names:

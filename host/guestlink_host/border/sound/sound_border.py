@@ -17,7 +17,7 @@ from guestlink.socket_directory import PULSE
 from guestlink.tasks import TaskOwner
 from guestlink_host.border.allowance import Allowance
 from guestlink_host.border.open_requests import OpenRequests
-from guestlink_host.border.policies import ALLOW, ASK, DENY, how_to_allow
+from guestlink_host.border.policies import ALLOW, ASK, how_to_allow
 from guestlink_host.border.repeat_count import RepeatCount
 from guestlink_host.border.sound.belongings import Belongings
 from guestlink_host.border.sound.relay import WORK_BURST, WORK_DEBT, WORK_RATE, SoundRelay
@@ -311,5 +311,5 @@ class SoundBorder:
     def _microphone_changed(self, name: str, value: str) -> None:
         if container := self._containers.get(name):
             container.end_consent()
-            if value == DENY:
+            if value != ALLOW:
                 container.end_recording()

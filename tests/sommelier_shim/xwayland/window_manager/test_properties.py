@@ -186,7 +186,7 @@ def test_any_bytes_say_something_or_nothing(kind: str, form: int, value: bytes) 
 
 _READ = ("WM_NORMAL_HINTS", "WM_CLASS", "WM_NAME", "WM_HINTS")
 PROGRAMS = {
-    "xterm": ["xterm", "-geometry", "70x20+5+6", "-title", "Shell"],
+    "xterm": ["xterm", "-geometry", "70x20+5+6", "-title", "Shell", "-e", "sleep", "1000"],
     "xclock": ["xclock", "-geometry", "200x150", "-name", "clock"],
     "xcalc": ["xcalc"],
 }
