@@ -27,7 +27,7 @@ def start_services(root: GuestRoot, user: PasswdEntry) -> Outcome:
     if not Path("/run/systemd/system").is_dir():
         return Outcome("failed", "systemd does not run here", "start the container with its init system")
     if _garcon_state(root, user) in _RUNNING:
-        return Outcome("ok", f"they run for {user.name}", _next(user))
+        return _mounted_for_another(root, user) or Outcome("ok", f"they run for {user.name}", _next(user))
     if root.dry_run:
         return Outcome("made", f"they run for {user.name}")
     with waiting("starting the services"):
@@ -51,6 +51,8 @@ def _start(root: GuestRoot, user: PasswdEntry) -> Outcome:
         root.call(["systemctl", "--user", "start", _GARCON], user=user)
     if (state := _garcon_state(root, user)) not in _RUNNING:
         return _not_running(root, user, state)
+    if (failed := _mounted_for_another(root, user)) is not None:
+        return failed
     groups = f"; systemctl restart user@{user.uid}.service applies the new groups and ends the user's programs"
     return Outcome("made", f"they run for {user.name}" + (groups if stale else ""), _next(user))
 
@@ -82,6 +84,20 @@ def _not_running(root: GuestRoot, user: PasswdEntry, state: str) -> Outcome:
         "failed",
         f"garcon does not run for {user.name}: its unit is {state} ({found.get('Result', 'no result')})",
         f"journalctl _UID={user.uid} -n 50 shows why",
+    )
+
+
+def _mounted_for_another(root: GuestRoot, user: PasswdEntry) -> Outcome | None:
+    """The outcome if a Linux host has mounted its directory for another user of the container; else ``None``."""
+    if not os.path.exists(socket_directory.MOUNT_POINT):
+        return None
+    with suppress(GuestlinkError):
+        root.call(["test", "-r", f"{socket_directory.MOUNT_POINT}/{socket_directory.TOKEN}"], user=user)
+        return None
+    return Outcome(
+        "failed",
+        f"they run for {user.name}, but the host lets another user use {socket_directory.MOUNT_POINT}",
+        f"on the host: guestlink-host attach NAME --uid {user.uid}",
     )
 
 
