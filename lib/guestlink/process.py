@@ -56,9 +56,10 @@ async def run(
         if process.returncode is None:
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(process.pid, signal.SIGKILL)
-            await process.wait()
-        # After a kill the pipes' transports stay open until they read an end of file; close them here.
+        # After a kill asyncio waits until the transports of the pipes have read an end of file. It does not read from
+        # a pipe whose buffer is full.
         getattr(process, "_transport").close()  # noqa: B009
+        await process.wait()
     return Completed(tuple(argv), status, stdout, stderr)
 
 

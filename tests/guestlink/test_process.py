@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import signal
 import sys
 
@@ -26,6 +27,14 @@ async def test_a_missing_program_is_named() -> None:
 async def test_too_long_means_killed_with_all_children() -> None:
     with pytest.raises(CommandFailed, match=r"did not end within 0\.2 s"):
         await run(["sh", "-c", "sleep 1000 & sleep 1000"], timeout=0.2)
+
+
+@pytest.mark.parametrize("script", ["exec yes", "yes & yes >&2", "setsid yes & sleep 1000"])
+async def test_too_long_means_killed_while_it_prints(script: str) -> None:
+    """asyncio reads a pipe no more while its buffer is full, so its end may never be seen."""
+    async with asyncio.timeout(60):
+        with pytest.raises(CommandFailed, match=r"did not end within 0\.5 s"):
+            await run(["sh", "-c", script], timeout=0.5)
 
 
 async def test_output_is_bounded() -> None:

@@ -110,7 +110,8 @@ def test_bash_completes_commands_switches_and_values(usr: Path, daemon_that_answ
     assert _bash(usr, "guestlink", "do") == {"doctor"}
     assert "--dry-run" in _bash(usr, "guestlink", "adopt", "--")
     assert "root" in _bash(usr, "guestlink", "adopt", "--user", "")
-    assert _bash(usr, "guestlink-host", "policy", "work", "url", "") == {"allow", "ask", "deny"}
+    values = {"allow", "ask", "deny", "proxy", "to-host", "to-container"}  # Of all policies together.
+    assert _bash(usr, "guestlink-host", "policy", "work", "url", "") == values
     # A switch's value must not count as a positional word.
     assert _bash(usr, "guestlink-host", "events", "--json", "policy") == set()
     assert "--user=" in _bash(usr, "vsh", "--u")

@@ -12,9 +12,9 @@ from guestlink_host.containers.guest import Guest
 from guestlink_host.listener.packed_list import PackedList, read_packed_list
 from guestlink_host.listener.token_check import TokenCheck
 
-MIME_TYPES_LIMIT = 50_000
+MIME_TYPES_LIMIT = 10_000
 """Entries of a MIME map; Debian 12 has about 1,000 (chromeos-garcon.md §3.10)."""
-MIME_MAP_LIMIT = 1024 * 1024
+MIME_MAP_LIMIT = 256 * 1024
 """Bytes of a MIME map; Debian 12's has about 40 KiB."""
 MIME_TEXT_LIMIT = 255
 """Characters of a file name extension, and of a MIME type."""
