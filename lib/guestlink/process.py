@@ -56,8 +56,7 @@ async def run(
         if process.returncode is None:
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(process.pid, signal.SIGKILL)
-        # After a kill asyncio waits until the transports of the pipes have read an end of file. It does not read from
-        # a pipe whose buffer is full.
+        # After a kill asyncio waits for the end of the pipes, and does not read those whose buffers are full.
         getattr(process, "_transport").close()  # noqa: B009
         await process.wait()
     return Completed(tuple(argv), status, stdout, stderr)
