@@ -41,6 +41,8 @@ async def test_garcon_speaks_to_a_host_in_cpp(stage: Stage) -> None:
     carried.mkdir(parents=True)
     (carried / "token").write_text(TOKEN)
     mark = stage.root / "mark"
+    # The host in C++ dials, as ChromeOS's does; guestlink-host has garcon park connections instead.
+    address = stage.guest_environ["GUESTLINK_GARCON_ADDRESS"] = f"unix:{stage.root}/garcon.sock"
     stage.add_application("org.example.One", Name="One", Exec=f"touch {mark}", MimeType="text/plain;")
 
     def converse() -> None:
@@ -60,7 +62,7 @@ async def test_garcon_speaks_to_a_host_in_cpp(stage: Stage) -> None:
             stage.add_application("org.example.Two")
             assert _hear(host, "PendingUpdateApplicationListCalls")["count"] == 1
             assert len(_hear(host, "UpdateApplicationList")["application"]) == 2
-            _call_garcon(carried)
+            _call_garcon(address)
             stage.stop("garcon")
 
     await asyncio.to_thread(converse)
@@ -83,8 +85,8 @@ def _ask_for_the_rest(stage: Stage, host: CppPeer) -> None:
     assert _hear(host, "UnmountShaderCache")["wait"] is True
 
 
-def _call_garcon(carried: Path) -> None:
-    with CppPeer("call", f"unix:{carried}/garcon.sock") as client:
+def _call_garcon(address: str) -> None:
+    with CppPeer("call", address) as client:
         launched = client.call("LaunchApplication", {"desktop_file_id": "org.example.One"})
         assert (launched["code"], launched["response"]["success"]) == (OK, True)
         refused = client.call("LaunchApplication", {"desktop_file_id": "unknown"})

@@ -9,6 +9,7 @@ import os
 import shutil
 import subprocess
 import tempfile
+import threading
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from types import TracebackType
@@ -23,6 +24,8 @@ PROTOS = Path(generate.__file__).parent
 CACHE = CHECKOUT / ".cache/grpc_cpp"
 TOOLS = ("protoc", "grpc_cpp_plugin", "g++", "pkg-config")
 LIMIT = 60.0
+SILENCE = 120.0
+"""Seconds that a peer may print nothing while a test waits for a line."""
 
 
 def build() -> Path:
@@ -102,9 +105,18 @@ class CppPeer:
             self._process.stdout.close()
 
     def line(self) -> Any:
-        """The next line that the peer prints, decoded. Blocks; the peer's calls have a deadline of a minute."""
+        """The next line that the peer prints, decoded; the peer's calls have a deadline of a minute.
+
+        A peer that prints nothing for :data:`SILENCE` seconds is killed.
+        """
         assert self._process.stdout is not None
-        text = self._process.stdout.readline()
+        silent = threading.Timer(SILENCE, self._process.kill)
+        silent.start()
+        try:
+            text = self._process.stdout.readline()
+        finally:
+            silent.cancel()
+            silent.join()
         assert text, f"the peer ended with {self._process.poll()}"
         return json.loads(text)
 

@@ -11,8 +11,9 @@ import struct
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Iterator
-from contextlib import ExitStack, closing, contextmanager, suppress
+from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
 
 import pytest
@@ -240,8 +241,10 @@ def test_without_processes_clients_are_served_all_the_same(limit: int) -> None:
 
 
 def _start_without_processes(program: Program, limit: int) -> subprocess.Popen[bytes]:
-    for _ in range(10):
-        uid = random.choice(FREE_UIDS)
+    # Not the module's own generator: Hypothesis gives every test the same numbers of it.
+    choose, errors = random.SystemRandom().choice, list[str]()
+    for _ in range(40):
+        uid = choose(FREE_UIDS)
         for path in (program.runtime, program.host.path):
             os.chown(path, uid, uid)
 
@@ -251,9 +254,12 @@ def _start_without_processes(program: Program, limit: int) -> subprocess.Popen[b
             os.setresgid(uid, uid, uid)
             os.setresuid(uid, uid, uid)
 
-        with suppress(BlockingIOError):  # The kernel has counted processes of this user already.
+        try:
             return program.start("--parent", preexec_fn=restrict)
-    pytest.fail("no user without processes was found")
+        except BlockingIOError as error:  # The kernel has counted processes of this user already.
+            errors.append(f"{uid}: {error}")
+            time.sleep(0.1)
+    pytest.fail(f"no user without processes was found: {errors}")
 
 
 def _use_without_processes(program: Program, process: subprocess.Popen[bytes]) -> None:
