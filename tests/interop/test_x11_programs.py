@@ -142,8 +142,13 @@ def test_a_program_of_the_user_changes_states(short: Path) -> None:
         def becomes(mode: int, wanted: str) -> bool:
             return (compositor.windows()[0]["fullscreen_mode"], size()) == (mode, wanted)
 
+        def is_tiled() -> bool:
+            tile = compositor.windows()[0]["window_rect"]
+            return size() == f"{tile['width']}x{tile['height']}"
+
         proxied.program("xterm", "-title", "states")
         compositor.wait("xterm's window", partial(_shows, compositor, "states"))
+        compositor.wait("xterm's window has its tile's size", is_tiled)
         before = size()
         for action, mode, wanted in (("add", 1, "1024x768"), ("remove", 0, before)):
             tool("wmctrl", "-r", "states", "-b", f"{action},fullscreen")

@@ -23,6 +23,19 @@ _ORDER = ("container/test_lx", "matrix", "container", "packaging", "flows", "int
 """The beginnings of units that take minutes, the longest first."""
 
 
+_ALWAYS_THE_SAME = ("checks", "fuzz", "golden", "matrix")
+"""Directories whose tests depend on nothing but the code."""
+
+
+def may_repeat(nodeid: str) -> bool:
+    """Whether continuous integration runs a test a second time after a failure.
+
+    Most tests drive compositors, desktop programs, managers of containers or the kernel. A run of thousands of them
+    on a busy machine meets races that no test alone shows. The report lists each with its first failure.
+    """
+    return not nodeid.startswith(tuple(f"tests/{directory}/" for directory in _ALWAYS_THE_SAME))
+
+
 def unit(nodeid: str) -> str:
     """The name of a test's unit: the tests that run in one process, one after the other.
 

@@ -231,7 +231,12 @@ def _pictures(
             last.append(compositor.picture())
             return empty not in last and len(last) == 8 and len(set(last)) <= 2
 
-        proxied.wait("it stands still", still, 4 * LIMIT)
+        try:
+            proxied.wait("it stands still", still, 4 * LIMIT)
+        except AssertionError:
+            # A program that did not start and one that never rests are different faults.
+            print(f"the last 8 pictures: {len(set(last))} different ones, the empty screen among them: {empty in last}")
+            raise
         return set(last)
 
 
