@@ -235,7 +235,7 @@ def _pictures(
             proxied.wait("it stands still", still, 4 * LIMIT)
         except AssertionError:
             # A program that did not start and one that never rests are different faults.
-            print(f"the last 8 pictures: {len(set(last))} different ones, the empty screen among them: {empty in last}")
+            print(f"the last 8 pictures: {len(set(last))} different ones, with the empty screen: {empty in last}")
             raise
         return set(last)
 
