@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,6 +13,8 @@ from garcon.desktop.icon_lookup import IconLookup
 from garcon.desktop.published_entries import PublishedEntries
 from garcon.host.host_connection import HostConnection
 from garcon.host.sftp import SftpStream
+from garcon.services.disk_space import DiskSpace
+from garcon.services.file_watches import FileWatches
 from garcon.session.failures import ApplicationFailure, FailureWatch
 from garcon.session.launcher import Launcher
 from garcon.session.programs import Programs
@@ -53,6 +56,7 @@ class GarconParts:
     icons: IconLookup
     shells: Shells
     sftp: SftpStream
+    file_watches: FileWatches
     startable: tuple[StartablePart, ...]
 
 
@@ -81,6 +85,10 @@ def make_parts(
         functools.partial(has_handshake, config),
     )
     sftp = SftpStream(config[SFTP_SERVER], config[SFTP_LIMIT], environ)
+    file_watches = FileWatches(
+        environ.get("HOME") or os.path.expanduser("~"), lambda path: host.call("FileWatchTriggered", path=path)
+    )
+    disk_space = DiskSpace(lambda free: host.call("LowDiskSpaceTriggered", free_bytes=free))
     return GarconParts(
         config=config,
         environ=environ,
@@ -93,7 +101,8 @@ def make_parts(
         icons=IconLookup(environ, config[ICON_THEME]),
         shells=shells,
         sftp=stack.add(sftp),
-        startable=(publisher, shells),
+        file_watches=file_watches,
+        startable=(publisher, shells, file_watches, disk_space),
     )
 
 

@@ -48,6 +48,16 @@ class DirectoryWatch:
         """Watch a path from :meth:`start` on; the parameters are those of :class:`Watched`."""
         self._watches.append(Watched(os.path.normpath(path), changed, depth, matters))
 
+    @property
+    def problem(self) -> str:
+        """Why not every path is watched; ``""`` if all are."""
+        return self._problem
+
+    @property
+    def is_running(self) -> bool:
+        """Whether anything is watched."""
+        return self._inotify is not None
+
     def start(self) -> None:
         """Begin to watch."""
         try:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import re
 import signal
+import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -248,3 +250,33 @@ def report(what: str, whom: str, before: dict[str, int], after: dict[str, int], 
         f"registered again after a median of {times[len(times) // 2] * 1000:.0f} ms, "
         f"at most {times[-1] * 1000:.0f} ms"
     )
+
+
+def test_a_directory_of_the_container_is_watched_from_the_host(rig: Stage) -> None:
+    """`guestlink-host watch` prints a line when the directory is watched and one for each change, also after garcon
+    has been killed and started again."""
+    home = Path(rig.guest_environ["HOME"])
+    watch = subprocess.Popen(
+        [sys.executable, "-m", "guestlink_host", "watch", "demo", "Docs"],
+        env=rig.host_environ,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    try:
+        assert watch.stdout is not None
+        assert watch.stdout.readline() == "Docs\n"
+        (home / "Docs").mkdir()
+        assert watch.stdout.readline() == "Docs\n"
+        garcon = rig.processes["garcon"]
+        garcon.kill()
+        garcon.wait()
+        assert watch.stdout.readline() == "Docs\n", "nobody reports what changes now"
+    finally:
+        watch.kill()
+        watch.wait()
+        if watch.stdout is not None:
+            watch.stdout.close()
+    for bad in ("/etc", "a/../b"):
+        refused = rig.host("watch", "demo", bad, check=False)
+        assert refused.returncode == 1
+        assert "is not below the home directory" in refused.stderr

@@ -19,6 +19,16 @@ pytestmark = pytest.mark.interop
 
 TOKEN = "8a3f2b1c-0d4e-4f5a-9b6c-7d8e9f0a1b2c"
 OK, INVALID_ARGUMENT, FAILED_PRECONDITION, UNIMPLEMENTED = 0, 3, 9, 12
+FILE_WATCHES = [
+    ("AddFileWatch", "", "SUCCEEDED", ""),
+    ("AddFileWatch", "Docs", "SUCCEEDED", ""),
+    ("AddFileWatch", "Docs", "FAILED", "already watching path"),
+    ("AddFileWatch", "/x", "FAILED", "invalid path"),
+    ("AddFileWatch", "a/../b", "FAILED", "invalid path"),
+    ("RemoveFileWatch", "Docs", "SUCCEEDED", ""),
+    ("RemoveFileWatch", "Docs", "FAILED", "not watching path"),
+]
+"""The conformance cases W1 and W2 of chromeos-garcon.md §9.7."""
 
 
 @pytest.fixture
@@ -100,9 +110,14 @@ def _call_garcon(address: str) -> None:
         assert report["code"] == OK
         assert "Installed Crostini Packages:" in report["response"]["debug_information"]
         implemented = {"LaunchApplication", "GetIcon", "GetGarconSessionInfo", "GetDebugInformation"}
+        implemented |= {"AddFileWatch", "RemoveFileWatch"}
         assert client.call("LaunchVshd", {})["code"] == INVALID_ARGUMENT
         shell = client.call("LaunchVshd", {"port": 2254857830})
         assert (shell["code"], shell["response"]["success"]) == (OK, True)
+        for method, path, status, reason in FILE_WATCHES:
+            answer = client.call(method, {"path": path})
+            expected = {"status": status, "failure_reason": reason}
+            assert (answer["code"], answer["response"]) == (OK, expected), (method, path)
         for method in service_methods(GARCON).keys() - implemented - {"LaunchVshd"}:
             assert client.call(method, {})["code"] == UNIMPLEMENTED, method
 
@@ -130,6 +145,9 @@ async def test_guestlink_host_serves_a_container_in_cpp(stage: Stage) -> None:
             assert call("PendingUpdateApplicationListCalls", "", count=1) == INVALID_ARGUMENT
             assert call("PendingUpdateApplicationListCalls", token, count=1) == OK
             assert call("OpenUrl", token, url="file:///etc/passwd") == FAILED_PRECONDITION
+            assert call("FileWatchTriggered", token, path="Docs") == OK
+            assert call("FileWatchTriggered", "wrong", path="Docs") == FAILED_PRECONDITION
+            assert call("LowDiskSpaceTriggered", token, free_bytes="5") == OK
             assert call("ReportMetrics", token) == UNIMPLEMENTED
             stage.wait("the launcher", stage.launchers)
             assert call("ContainerShutdown", token) == OK

@@ -11,6 +11,7 @@ from collections.abc import Callable
 
 from garcon.calls.applications import ApplicationCalls
 from garcon.calls.diagnosis import DiagnosisCalls
+from garcon.calls.file_watches import FileWatchCalls
 from garcon.calls.icons import IconCalls
 from garcon.calls.session_info import SessionInfoCalls
 from garcon.calls.shells import ShellCalls
@@ -22,6 +23,7 @@ FAMILIES: tuple[Callable[[GarconParts], object], ...] = (
     IconCalls,
     SessionInfoCalls,
     DiagnosisCalls,
+    FileWatchCalls,
 )
 """Every family that garcon serves."""
 

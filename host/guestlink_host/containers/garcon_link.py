@@ -24,6 +24,8 @@ CALL_TIMEOUT = 60.0
 """Seconds for a call to garcon (chromeos-garcon.md §7.2)."""
 ICON_BATCH = 16
 """Icons requested in one call."""
+_ALREADY_WATCHING = "already watching path"
+"""garcon's reason for a directory that it watches, perhaps for an earlier daemon (chromeos-garcon.md §6.5)."""
 _REASON_LIMIT = 300
 """Characters of a container's explanation that are shown."""
 _ICONS_LIMIT, _RESPONSE_LIMIT = 2 * 1024 * 1024 + 256 * 1024, 256 * 1024
@@ -150,6 +152,19 @@ class GarconLink:
         """Let garcon start a vshd that connects to a port of ours; returns a reason as :meth:`launch` does."""
         response = await self.call("LaunchVshd", pb.LaunchVshdRequest(port=port, container_features=features))
         return "" if response.success else _reason(response.failure_reason)
+
+    async def add_file_watch(self, path: str) -> str:
+        """Let garcon report changes of a directory; returns a reason as :meth:`launch` does."""
+        response = await self.call("AddFileWatch", pb.AddFileWatchRequest(path=path))
+        if response.status == pb.AddFileWatchResponse.SUCCEEDED or response.failure_reason == _ALREADY_WATCHING:
+            return ""
+        return _reason(response.failure_reason)
+
+    async def remove_file_watch(self, path: str) -> str:
+        """Let garcon report them no more; returns a reason as :meth:`launch` does."""
+        response = await self.call("RemoveFileWatch", pb.RemoveFileWatchRequest(path=path))
+        succeeded = response.status == pb.RemoveFileWatchResponse.SUCCEEDED
+        return "" if succeeded else _reason(response.failure_reason)
 
     async def icons(self, ids: Sequence[str], size: int, scale: int) -> dict[str, tuple[bool, bytes]]:
         """Fetch icons, at most :data:`ICON_BATCH`.

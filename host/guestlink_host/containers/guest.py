@@ -33,6 +33,7 @@ from guestlink_host.containers.garcon_link import GarconLink, SessionInfo
 from guestlink_host.containers.parked_connections import ParkedConnections
 from guestlink_host.containers.parking_sockets import sftp_handover
 from guestlink_host.containers.registry import Container
+from guestlink_host.containers.watched_directories import WatchedDirectories
 from guestlink_host.launchers.launcher_publisher import LauncherPublisher
 
 _log = logging.getLogger(__name__)
@@ -62,6 +63,7 @@ class Guest:
     :ivar sftp: those for SFTP.
     :ivar outdated: how often it has shown that its Guestlink is too old to be called.
     :ivar log: gets every line that the container's calls cause.
+    :ivar watched_directories: those whose changes its garcon reports.
     :ivar mime_types: number of file name extensions for which the container has a MIME type.
     """
 
@@ -94,6 +96,9 @@ class Guest:
         self._tasks = TaskOwner(f"container {container.name}")
         self._link_task: asyncio.Task[None] | None = None
         self._links = 0
+        self.watched_directories = WatchedDirectories(
+            container.name, self._add_file_watch, self._remove_file_watch, self._tasks
+        )
 
     def start(self) -> None:
         """Begin to keep launchers up to date."""
@@ -269,6 +274,23 @@ class Guest:
                 hint="it has to be a PNG or an SVG that librsvg can draw in a few seconds",
             ) from error
 
+    async def _add_file_watch(self, path: str) -> None:
+        try:
+            reason = await self._reach().add_file_watch(path)
+        except CallFailed as error:
+            raise self._unanswered(error) from error
+        if reason:
+            raise GuestlinkError(
+                f"{path or 'the home directory'} of {self.container.name} cannot be watched: {reason}",
+                hint="name a directory below the home directory of the container's user",
+            )
+
+    async def _remove_file_watch(self, path: str) -> None:
+        try:
+            await self._reach().remove_file_watch(path)
+        except CallFailed as error:
+            raise self._unanswered(error) from error
+
     def _guess(self, desktop_file_id: str) -> str:
         """``did you mean ID? `` for an id that is not on the container's list, or ""."""
         known = self.publisher.applications
@@ -336,6 +358,7 @@ class Guest:
         if self._link is not None:
             self._link = None
             self.publisher.connected(None)
+            self.watched_directories.forgotten()
 
     async def _keep_link(self, way: UnixAddress | VsockAddress | ParkedConnections, private: Path) -> None:
         """Stay connected to one garcon; when garcon ends, the container is no longer registered."""

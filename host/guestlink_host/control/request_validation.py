@@ -155,3 +155,25 @@ def check_addresses(texts: dict[str, str], own: Path) -> None:
         except ValueError:
             reason = f"{texts['ip']!r:.80} is not an IP address"
             raise GuestlinkError(reason, hint="for example 10.0.3.15") from None
+
+
+def path_below_home(path: str, home: str) -> str:
+    """A directory of a container as garcon spells it: relative to the home directory, ``""`` for itself.
+
+    :param path: relative to the home directory, or absolute.
+    :param home: the home directory in the container; ``""`` if it is not known.
+    :raises GuestlinkError: the directory is not below the home directory.
+    """
+    parts = [part for part in path.split("/") if part not in ("", ".")]
+    if path.startswith("/"):
+        above = [part for part in home.split("/") if part]
+        below = bool(above) and parts[: len(above)] == above
+        parts = parts[len(above) :]
+    else:
+        below = True
+    if not below or ".." in parts or "\0" in path:
+        raise GuestlinkError(
+            f"{path!r:.200} is not below the home directory {home or 'of the container'}",
+            hint="name a directory relative to it, as in Downloads",
+        )
+    return "/".join(parts)

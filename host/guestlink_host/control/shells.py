@@ -12,7 +12,7 @@ from guestlink.suite_program import suite_program
 from guestlink_host.containers.advice import how_to_register
 from guestlink_host.control.client import daemon, start_and_wait
 from guestlink_host.control.command import NAME, SHELLS, Call, Command, Field, argument
-from guestlink_host.control.request_validation import number, numbers, text
+from guestlink_host.control.request_validation import number, numbers, path_below_home, text
 from guestlink_host.settings import PROGRAM
 
 if TYPE_CHECKING:
@@ -48,6 +48,22 @@ def _sftp_stream(words: list[str]) -> int:
             "the container's name is missing", hint="write `guestlink-host sftp-stream NAME`", exit_code=EX_USAGE
         )
     return sftp_stream.run(words[0])
+
+
+def _watch(arguments: argparse.Namespace) -> int:
+    start_and_wait(arguments.name)
+    seen = -1
+    while True:
+        changes = daemon().call("watch", name=arguments.name, path=arguments.path, seen=seen)["changes"]
+        if changes != seen:
+            print(arguments.path or "~", flush=True)
+        seen = changes
+
+
+async def _serve_watch(parts: HostParts, name: str, path: str, seen: int) -> dict[str, Any]:
+    guest = parts.services.guest(name)
+    relative = path_below_home(path, guest.info.homedir)
+    return {"changes": await guest.watched_directories.wait(relative, seen)}
 
 
 def _ssh_config(arguments: argparse.Namespace) -> int:
@@ -129,6 +145,31 @@ COMMANDS = (
             argument("--prompt", action="store_true", group="action", help="open a prompt of sftp(1) instead"),
         ),
         run=_files,
+    ),
+    Command(
+        "watch",
+        "print a line for each change in a container's directory",
+        section=SHELLS,
+        details="The line is the directory, and the first line tells that it is watched. Files below "
+        "subdirectories do not count, and changes within three seconds give one line. The directory need not exist "
+        "yet. The command ends with Ctrl-C, or when nobody reads its output.",
+        example="watch work Downloads",
+        arguments=(
+            NAME,
+            argument(
+                "path",
+                nargs="?",
+                metavar="DIRECTORY",
+                default="",
+                help="below the home directory of the container's user (default: the home directory)",
+            ),
+        ),
+        run=_watch,
+        call=Call(
+            _serve_watch,
+            (Field("name", text), Field("path", text), Field("seen", number(-1, 2**53))),
+            text="wait up to 20 s for a change of a directory in a container; `seen` is the last answer, or -1",
+        ),
     ),
     Command(
         "ssh-config",

@@ -18,6 +18,7 @@ from guestlink_host.listener.application_lists import ListCalls
 from guestlink_host.listener.linux_host import LinuxHost
 from guestlink_host.listener.opening import OpeningCalls
 from guestlink_host.listener.registration import RegistrationCalls
+from guestlink_host.listener.reports import ReportCalls
 from guestlink_host.listener.token_check import TokenCheck
 
 
@@ -35,7 +36,7 @@ def implementations(
     :param containers: the registry, which renews the token of a container that has shut down.
     :param requests: opens URLs and terminals for the container.
     :param openings: limits URLs and terminals, for all containers together.
-    :param notifications: show failures to the user.
+    :param notifications: show failures and a full disk to the user.
     :param windows: describes the way of a container's windows to the compositor.
     :returns: by full name of the service.
     """
@@ -45,6 +46,7 @@ def implementations(
             RegistrationCalls(guest, check, containers),
             ListCalls(guest, check),
             OpeningCalls(guest, check, requests, openings),
+            ReportCalls(guest, check, notifications.show),
         ),
         LINUX_HOST: (LinuxHost(guest, check, notifications.show, windows),),
     }

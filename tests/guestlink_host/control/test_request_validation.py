@@ -9,7 +9,7 @@ import pytest
 
 from guestlink.control import ONE_VERSION
 from guestlink.errors import GuestlinkError
-from guestlink_host.control.request_validation import flag, number, numbers
+from guestlink_host.control.request_validation import flag, number, numbers, path_below_home
 from support.host import Host, host_in_test
 
 
@@ -61,3 +61,26 @@ async def test_only_a_changed_list_of_shared_folders_is_stored(host: Host) -> No
     assert state() == before
     assert (await host.ask("share", name="demo", forget="/usr"))["shares"] == []
     assert state() != before
+
+
+@pytest.mark.parametrize(
+    ("path", "home", "relative"),
+    [
+        ("", "/home/u", ""),
+        ("Docs/./a//", "/home/u", "Docs/a"),
+        ("/home/u", "/home/u", ""),
+        ("/home//u/Docs", "/home/u/", "Docs"),
+        ("Docs", "", "Docs"),
+    ],
+)
+def test_a_directory_of_a_container_is_relative_to_its_home(path: str, home: str, relative: str) -> None:
+    assert path_below_home(path, home) == relative
+
+
+@pytest.mark.parametrize(
+    ("path", "home"),
+    [("/home/us", "/home/u"), ("/etc", "/home/u"), ("/etc", ""), ("..", "/home/u"), ("/home/u/../x", "/home/u")],
+)
+def test_a_directory_elsewhere_is_refused(path: str, home: str) -> None:
+    with pytest.raises(GuestlinkError, match="is not below the home directory"):
+        path_below_home(path, home)
