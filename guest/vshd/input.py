@@ -25,21 +25,17 @@ class Input:
     """The target's input, with a queue for bytes that the target has not taken yet.
 
     :param target: its ``stdin`` is written, and closed after the last byte.
+    :ivar backlog: bytes that the target has not taken yet.
     """
 
-    __slots__ = ("_backlog", "_ends", "_is_wide", "_target", "_unechoed")
+    __slots__ = ("_ends", "_is_wide", "_target", "_unechoed", "backlog")
 
     def __init__(self, target: Target) -> None:
         self._target = target
-        self._backlog = Backlog()
+        self.backlog = Backlog()
         self._ends = False
         self._is_wide = False
         self._unechoed = 0
-
-    @property
-    def waiting(self) -> int:
-        """Bytes that the target has not taken yet."""
-        return self._backlog.size
 
     @property
     def awaits_echo(self) -> bool:
@@ -52,9 +48,9 @@ class Input:
         if target.stdin < 0 or self._ends:
             return
         if data:
-            self._backlog.add(data)
+            self.backlog.add(data)
         elif target.terminal >= 0:
-            self._backlog.add(_END_OF_FILE)
+            self.backlog.add(_END_OF_FILE)
         else:
             self._ends = True
 
@@ -63,9 +59,9 @@ class Input:
         target = self._target
         if data and target.terminal < 0 <= target.stdin and not self._ends:
             self._widen()
-            if not self._backlog.size:
+            if not self.backlog.size:
                 try:
-                    self._backlog.write(target.stdin, [data])
+                    self.backlog.write(target.stdin, [data])
                 except OSError:
                     self._give_up()
                 return
@@ -85,25 +81,25 @@ class Input:
             target.close_stdin()
             return
         if taken < len(keys):
-            self._backlog.add(keys[taken:])
+            self.backlog.add(keys[taken:])
 
     def takes(self) -> bool:
         """Whether :meth:`write` may be called once the target is writable."""
-        return self._target.stdin >= 0 and not self.awaits_echo
+        return self._target.stdin >= 0 and self._unechoed < _PASTE
 
     def write(self) -> None:
         """Write the queue, as far as the target takes it."""
         target = self._target
         try:
-            waiting = self._backlog.size
+            waiting = self.backlog.size
             if target.terminal >= 0 and waiting > _PASTE and target.echoes():
-                self._backlog.write(target.stdin, limit=_PASTE)
-                self._unechoed += waiting - self._backlog.size
+                self.backlog.write(target.stdin, limit=_PASTE)
+                self._unechoed += waiting - self.backlog.size
             else:
-                self._backlog.write(target.stdin)
+                self.backlog.write(target.stdin)
         except OSError:
             self._give_up()
-        if self._ends and not self._backlog.size:
+        if self._ends and not self.backlog.size:
             target.close_stdin()
 
     def echoed(self, count: int) -> None:
@@ -121,11 +117,11 @@ class Input:
 
     def drop(self) -> None:
         """Drop the queue."""
-        self._backlog.clear()
+        self.backlog.clear()
 
     def _give_up(self) -> None:
         """The target has closed its input: drop the queue, and continue the session."""
-        self._backlog.clear()
+        self.backlog.clear()
         self._ends = True
 
     def _widen(self) -> None:

@@ -39,16 +39,15 @@ class Output:
         self._blocks: dict[int, OutgoingBlock] = {}
         self._flooding: set[int] = set()
 
-    def floods(self, descriptor: int) -> bool:
-        """Whether to call :meth:`pass_much`: the descriptor is in a flood, or the client is slow."""
-        return descriptor in self._flooding or self._backlog.size > 0
-
     def pass_little(self, descriptor: int) -> int:
         """Read and send up to one frame in as few steps as possible.
 
-        :returns: how many bytes; 0 at the end or after an error, which :meth:`pass_much` handles.
+        :returns: how many bytes; 0 in a flood, while the client is slow, at the end and after an error:
+            :meth:`pass_much` handles all of these.
         :raises OSError: the client has disconnected.
         """
+        if descriptor in self._flooding or self._backlog.size:
+            return 0
         try:
             data = os.read(descriptor, DATA_LIMIT)
         except OSError:

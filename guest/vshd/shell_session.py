@@ -143,7 +143,7 @@ class ShellSession:
             is_plain = timeout is None
             for descriptor, events in ready:
                 handler = self._handlers.get(descriptor)
-                if handler is not None and descriptor in self._polled and not handler(events):
+                if handler is not None and descriptor in self._polled.events and not handler(events):
                     is_plain = False
             if not is_plain:
                 return
@@ -155,7 +155,8 @@ class ShellSession:
         if self._running is None:
             return sizes
         target, given, _ = self._running
-        inward = (given.waiting > 0, given.waiting < INPUT_MARK, given.waiting < INPUT_LIMIT, given.awaits_echo)
+        waiting = given.backlog.size
+        inward = (waiting > 0, waiting < INPUT_MARK, waiting < INPUT_LIMIT, given.awaits_echo)
         child = -1 if self._child is None else self._child.pidfd
         return (sizes, inward, target.report, target.stdin, len(target.outputs), self._ending is None, child)
 
@@ -164,7 +165,8 @@ class ShellSession:
         client, running = self._client.fileno(), self._running
         if running is not None and running.target.report >= 0:
             return {client: 0, running.target.report: select.POLLIN}
-        waiting_out, waiting_in = self._client.backlog.size, running.input.waiting if running is not None else 0
+        waiting_out = self._client.backlog.size
+        waiting_in = running.input.backlog.size if running is not None else 0
         # While the client reads nothing, more of its input is queued: it may write before it reads.
         may_read_client = waiting_in < (INPUT_LIMIT if waiting_out else INPUT_MARK)
         events = select.POLLIN if may_read_client else 0
@@ -228,7 +230,7 @@ class ShellSession:
             self._received_lent(received)
             return False
         if (running := self._running) is not None and self._typed(running, received):
-            return not running.input.waiting
+            return not running.input.backlog.size
         for event in self._client.events(received):
             self._said(event)
         self._write_input()
@@ -236,7 +238,7 @@ class ShellSession:
 
     def _typed(self, running: _Running, data: bytes) -> bool:
         """Fast path: write a person's keys to the target; returns whether that was possible."""
-        if running.input.waiting or self._early is not None or self._ending is not None:
+        if running.input.backlog.size or self._early is not None or self._ending is not None:
             return False
         if not self._may_write(running) or not (keys := self._client.keys(data)):
             return False
@@ -357,8 +359,7 @@ class ShellSession:
         target, given, output = running
         ending = self._ending
         try:
-            is_little = ending is None and not output.floods(descriptor)
-            if is_little and (count := output.pass_little(descriptor)):
+            if ending is None and (count := output.pass_little(descriptor)):
                 given.echoed(count)
                 return not self._client.backlog.size
             passed = output.pass_much(descriptor)

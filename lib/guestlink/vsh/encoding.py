@@ -63,18 +63,12 @@ def encode_much_data(stream: int, data: Bytes) -> list[Bytes]:
     return buffers
 
 
+@lru_cache(256)
 def data_header(stream: int, size: int) -> bytes:
     """The part of a frame before ``size`` bytes of data: length, field, and length again; 10 to 12 bytes.
 
     :raises FrameTooLong: there are more than 4088 bytes.
     """
-    if size == DATA_LIMIT and stream in _FULL_HEADERS:
-        return _FULL_HEADERS[stream]
-    return _data_header(stream, size)
-
-
-@lru_cache(256)
-def _data_header(stream: int, size: int) -> bytes:
     inner = int_field(1, stream) + (b"\x12" + varint(size) if size else b"")
     outer = b"\x0a" + varint(len(inner) + size) + inner
     if len(outer) + size > MESSAGE_LIMIT:
@@ -104,7 +98,6 @@ def _cut(description: str) -> bytes:
     return description.encode(errors="replace")[:2048].decode(errors="ignore").encode()
 
 
-_FULL_HEADERS: dict[int, bytes] = {int(stream): _data_header(stream, DATA_LIMIT) for stream in Stream if stream}
-SMALL_STDIN_HEADERS: dict[int, bytes] = {size: _data_header(Stream.STDIN, size) for size in range(1, 124)}
+SMALL_STDIN_HEADERS: dict[int, bytes] = {size: data_header(Stream.STDIN, size) for size in range(1, 124)}
 """Headers of input frames with a few keystrokes, by the size of the data. Up to 123 bytes of data both lengths in a
 header take one byte, so that every header has 10 bytes."""
