@@ -13,6 +13,7 @@ from garcon.desktop.icon_lookup import IconLookup
 from garcon.desktop.published_entries import PublishedEntries
 from garcon.host.host_connection import HostConnection
 from garcon.host.sftp import SftpStream
+from garcon.services.chunnels import Chunnels
 from garcon.services.disk_space import DiskSpace
 from garcon.services.file_watches import FileWatches
 from garcon.session.failures import ApplicationFailure, FailureWatch
@@ -29,6 +30,7 @@ from garcon.settings import (
     has_handshake,
     vsh_address,
 )
+from guestlink.address import Address
 from guestlink.config import Config
 from guestlink.part_stack import PartStack, StartablePart
 from guestlink.session_bus import SessionBus
@@ -56,6 +58,7 @@ class GarconParts:
     icons: IconLookup
     shells: Shells
     sftp: SftpStream
+    chunnels: Chunnels
     file_watches: FileWatches
     startable: tuple[StartablePart, ...]
 
@@ -65,8 +68,8 @@ def make_parts(
 ) -> GarconParts:
     """Make every part and start none.
 
-    The stack closes the bus, the programs, the launcher and the SFTP stream. The daemon adds the other parts to the
-    stack when it starts them.
+    The stack closes the bus, the programs, the launcher, the SFTP stream and the chunnels. The daemon adds the
+    other parts to the stack when it starts them.
 
     :param runtime: our private directory.
     """
@@ -77,13 +80,12 @@ def make_parts(
     entries = PublishedEntries(lambda: publisher.current, lambda: publisher.directories)
     launcher = Launcher(entries, programs, bus, terminal=config[TERMINAL], startup_notify=config[STARTUP_NOTIFY])
     failures = FailureWatch(manager, entries.find, functools.partial(_report, host))
-    shells = Shells(
-        programs,
-        runtime,
-        lambda port: vsh_address(config, host.address, port),
-        config[TOKEN_FILE],
-        functools.partial(has_handshake, config),
-    )
+    handshake = functools.partial(has_handshake, config)
+
+    def address(port: int) -> Address:
+        return vsh_address(config, host.address, port)
+
+    shells = Shells(programs, runtime, address, config[TOKEN_FILE], handshake)
     sftp = SftpStream(config[SFTP_SERVER], config[SFTP_LIMIT], environ)
     file_watches = FileWatches(
         environ.get("HOME") or os.path.expanduser("~"), lambda path: host.call("FileWatchTriggered", path=path)
@@ -101,6 +103,7 @@ def make_parts(
         icons=IconLookup(environ, config[ICON_THEME]),
         shells=shells,
         sftp=stack.add(sftp),
+        chunnels=stack.add(Chunnels(address, config[TOKEN_FILE], handshake)),
         file_watches=file_watches,
         startable=(publisher, shells, file_watches, disk_space),
     )

@@ -48,6 +48,8 @@ class Purpose(IntEnum):
     """A shell, on a connection from vshd to vsh."""
     VSHD = 5
     """A shell, on a connection from vsh to a vshd that listens."""
+    CHUNNEL = 6
+    """Bytes of one TCP connection to a server in the container, on a connection that garcon has opened."""
 
 
 class HandshakeFailed(GuestlinkError):

@@ -13,6 +13,7 @@ from garcon.calls.applications import ApplicationCalls
 from garcon.calls.diagnosis import DiagnosisCalls
 from garcon.calls.file_watches import FileWatchCalls
 from garcon.calls.icons import IconCalls
+from garcon.calls.ports import PortCalls
 from garcon.calls.session_info import SessionInfoCalls
 from garcon.calls.shells import ShellCalls
 from garcon.parts import GarconParts
@@ -24,6 +25,7 @@ FAMILIES: tuple[Callable[[GarconParts], object], ...] = (
     SessionInfoCalls,
     DiagnosisCalls,
     FileWatchCalls,
+    PortCalls,
 )
 """Every family that garcon serves."""
 
