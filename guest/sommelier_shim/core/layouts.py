@@ -255,10 +255,10 @@ def messages_with(interface: str, *, is_request: bool) -> Iterator[tuple[Message
 
     :returns: each message and the name of the first such argument.
     """
-    for name, known in INTERFACES.items():
+    for known in INTERFACES.mentioning(interface):
         for index, message in enumerate(known.requests if is_request else known.events):
             if interface in message.interfaces:
-                found = interface_layout(name)
+                found = interface_layout(known.name)
                 layout = (found.requests if is_request else found.events)[index]
                 argument = layout.argument_of(interface)
                 if argument:

@@ -31,6 +31,7 @@ _HEAD = '''\
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping
 from typing import NamedTuple
 
 
@@ -64,40 +65,69 @@ class Interface(NamedTuple):
 
 _TAIL = """
 
-def _messages(raw: _Messages) -> tuple[Message, ...]:
-    return tuple(Message(*message) for message in raw)
+class _Interfaces(Mapping[str, Interface]):
+    # Parses an interface each time that it is looked up: a process needs a fifth of them, once each. All of them
+    # together would take a twentieth of the proxy's memory.
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(_TEXTS)
+
+    def __len__(self) -> int:
+        return len(_TEXTS)
+
+    def __contains__(self, name: object) -> bool:
+        return name in _TEXTS
+
+    def __getitem__(self, name: str) -> Interface:
+        version, requests, events = _TEXTS[name].split("/")
+        return Interface(name, int(version), _messages(requests), _messages(events))
+
+    def mentioning(self, interface: str) -> Iterator[Interface]:
+        \"\"\"Interfaces that may have messages with an object of ``interface``; no others are parsed.\"\"\"
+        return (self[name] for name, text in _TEXTS.items() if f":{interface}" in text)
 
 
-INTERFACES = {
-    name: Interface(name, version, _messages(requests), _messages(events))
-    for name, version, requests, events in _RAW
-}
-del _RAW
+INTERFACES = _Interfaces()
+
+
+def _messages(text: str) -> tuple[Message, ...]:
+    return tuple(_message(*words) for words in map(str.split, text.split(";")) if words)
+
+
+def _message(head: str, *arguments: str) -> Message:
+    name, _, since = head.rstrip("!").partition("@")
+    words = [argument.split(":") for argument in arguments]
+    return Message(
+        name,
+        "".join(word[1] for word in words),
+        int(since or 1),
+        head.endswith("!"),
+        tuple(word[2] if len(word) > 2 else None for word in words),
+        tuple(word[0] for word in words),
+    )
 """
 
 
 def generate() -> str:
     """The text of the tables module."""
-    interfaces: dict[str, tuple[Any, ...]] = {}
+    interfaces: dict[str, tuple[int, str]] = {}
     for path in sorted(_HERE.rglob("*.xml")):
         for interface in Protocol.parse_file(str(path)).interface:
             version = int(interface.version)
             known = interfaces.get(interface.name)
-            if known is None or known[1] < version:
+            if known is None or known[0] < version:
                 destructors = _destructor_events(path, interface.name)
                 requests = _messages(
                     interface.request, {message.name for message in interface.request if message.type}
                 )
                 events = _messages(interface.event, destructors)
-                interfaces[interface.name] = (interface.name, version, requests, events)
+                interfaces[interface.name] = (version, f"{version} /{requests} /{events}")
     lines = [
-        "_Messages = tuple[tuple[str, str, int, bool, tuple[str | None, ...], tuple[str, ...]], ...]",
-        "",
-        "# fmt: off",
-        "_RAW: tuple[tuple[str, int, _Messages, _Messages], ...] = (",
-        *(f"    {interfaces[name]!r}," for name in sorted(interfaces)),
-        ")",
-        "# fmt: on",
+        "# VERSION / REQUESTS / EVENTS; a message is NAME, @ and the version that added it (if not 1), ! if it",
+        "# destroys the object, and its arguments: NAME:LETTER, and :INTERFACE of an object.",
+        "_TEXTS = {",
+        *(f'    "{name}": "{interfaces[name][1]}",' for name in sorted(interfaces)),
+        "}",
     ]
     return _HEAD + "\n".join(lines) + "\n" + _TAIL
 
@@ -108,18 +138,14 @@ def _destructor_events(path: Path, interface: str) -> set[str]:
     return {event.attrib["name"] for event in found}
 
 
-def _messages(messages: Any, destructors: set[str]) -> tuple[tuple[Any, ...], ...]:
-    return tuple(
-        (
-            _name(message.name),
-            "".join(_signature(argument) for argument in message.arg),
-            int(message.since or 1),
-            message.name in destructors,
-            tuple(name for argument in message.arg for name in _interfaces(argument)),
-            tuple(name for argument in message.arg for name in _argument_names(argument)),
-        )
-        for message in messages
-    )
+def _messages(messages: Any, destructors: set[str]) -> str:
+    return ";".join(_message(message, is_destructor=message.name in destructors) for message in messages)
+
+
+def _message(message: Any, *, is_destructor: bool) -> str:
+    since = int(message.since or 1)
+    head = _name(message.name) + (f"@{since}" if since > 1 else "") + "!" * is_destructor
+    return "".join(f" {word}" for word in (head, *map(_argument, message.arg)))
 
 
 def _name(name: str) -> str:
@@ -127,23 +153,13 @@ def _name(name: str) -> str:
     return name[:-1] if name.endswith("_") and keyword.iskeyword(name[:-1]) else name
 
 
-def _signature(argument: Any) -> str:
-    if argument.type is ArgumentType.NewId and argument.interface is None:
-        return "sun"
-    return ("?" if argument.allow_null else "") + _LETTERS[argument.type]
-
-
-def _interfaces(argument: Any) -> tuple[str | None, ...]:
-    if argument.type is ArgumentType.NewId and argument.interface is None:
-        return (None, None, None)
-    return (argument.interface if argument.type in (ArgumentType.Object, ArgumentType.NewId) else None,)
-
-
-def _argument_names(argument: Any) -> tuple[str, ...]:
+def _argument(argument: Any) -> str:
     name = _name(argument.name)
+    is_object = argument.type in (ArgumentType.Object, ArgumentType.NewId)
     if argument.type is ArgumentType.NewId and argument.interface is None:
-        return ("interface", "version", name)
-    return (name,)
+        return f"interface:s version:u {name}:n"
+    interface = f":{argument.interface}" if is_object and argument.interface else ""
+    return f"{name}:{'?' * bool(argument.allow_null)}{_LETTERS[argument.type]}{interface}"
 
 
 if __name__ == "__main__":
