@@ -67,8 +67,8 @@ _GET_DECORATION = request("zxdg_decoration_manager_v1", "get_toplevel_decoration
 _SET_MODE = request("zxdg_toplevel_decoration_v1", "set_mode")
 _REPOSITION = request("xdg_popup", "reposition")
 
-_STATES = {1: "maximized", 2: "fullscreen", 3: "resizing", 4: "activated"}
-"""Numbers of xdg_toplevel.state."""
+_STATES = {1: "maximized", 2: "fullscreen", 3: "resizing", 4: "activated", **dict.fromkeys(range(5, 9), "tiled")}
+"""Numbers of xdg_toplevel.state; a window is tiled if one of its four edges is."""
 _EVERYTHING = 0x7FFFFFFF
 _TOP_LEFT, _BOTTOM_RIGHT = 5, 8
 """An anchor and a gravity of xdg_positioner: from the parent's corner, to the right and down."""

@@ -22,14 +22,15 @@ from sommelier_shim.xwayland.window_manager.actions import (
     Toplevel,
 )
 from sommelier_shim.xwayland.window_manager.atoms import NAMES, STATES, Atoms
+from sommelier_shim.xwayland.window_manager.client_messages import send_event, send_protocol
+from sommelier_shim.xwayland.window_manager.focus import Focus
 from sommelier_shim.xwayland.window_manager.properties import PIXEL_LIMIT, Property
-from sommelier_shim.xwayland.window_manager.root_window import RootWindow
+from sommelier_shim.xwayland.window_manager.root_window import TIME_PROPERTY, RootWindow
+from sommelier_shim.xwayland.window_manager.size_constraints import constrained
 from sommelier_shim.xwayland.window_manager.window import READ, Rectangle, Window
 from sommelier_shim.xwayland.x11.connection import Error, Event, Ready, Reply, X11Connection
-from sommelier_shim.xwayland.x11.layout import Message, encode
+from sommelier_shim.xwayland.x11.layout import Message
 from sommelier_shim.xwayland.x11.messages import (
-    EVENTS,
-    LAYOUTS,
     ChangeProperty,
     ChangeWindowAttributes,
     ClientMessage,
@@ -37,11 +38,11 @@ from sommelier_shim.xwayland.x11.messages import (
     ConfigureRequest,
     ConfigureWindow,
     CreateNotify,
+    DeleteProperty,
     DestroyNotify,
     EventMask,
     GetProperty,
     GetPropertyReply,
-    InputFocus,
     InternAtom,
     InternAtomReply,
     KillClient,
@@ -56,8 +57,6 @@ from sommelier_shim.xwayland.x11.messages import (
     RandRScreenChangeNotify,
     RandRSelectInput,
     ReparentNotify,
-    SendEvent,
-    SetInputFocus,
     StackMode,
     UnmapNotify,
 )
@@ -71,9 +70,10 @@ _NORMAL, _ICONIC, _WITHDRAWN = 1, 3, 0
 _REMOVE, _ADD, _TOGGLE = 0, 1, 2
 """Actions of the message _NET_WM_STATE."""
 _MOVE, _CANCEL = 8, 11
+_FARTHEST = 32767
+"""The largest coordinate of a window."""
 _EDGES = (5, 1, 9, 8, 10, 2, 6, 4)
 """xdg_toplevel's edges by the directions of _NET_WM_MOVERESIZE: top left, top, top right and so on, clockwise."""
-_POINTER_ROOT, _PARENT_WINDOW = 1, 2
 
 
 class AnotherWindowManager(Exception):
@@ -99,7 +99,7 @@ class WindowManager:
         self._by_serial: dict[int, int] = {}
         self._surfaces: set[int] = set()
         self._stacking: list[int] = []
-        self._focused: int | None = None
+        self._focus = Focus(x)
         self._replies: dict[int, Callable[[Message], None]] = {}
         self._take_over = 0
 
@@ -177,6 +177,9 @@ class WindowManager:
                 self._configure_request(window, event)
             case ConfigureNotify() if (window := self._windows.get(event.window)) is not None:
                 self._configured(window, event)
+            case PropertyNotify(window=root.check):
+                if self.atoms.name(event.atom) == TIME_PROPERTY:
+                    self._focus.timed(root, event.time)
             case PropertyNotify() if (window := self._windows.get(event.window)) is not None:
                 # A program that wants another state after it is mapped sends a message (EWMH, _NET_WM_STATE).
                 if (name := self.atoms.name(event.atom)) in READ and name != "_NET_WM_STATE":
@@ -229,7 +232,7 @@ class WindowManager:
             self.actions.append(ChangeToplevel(window.surface, shown))
 
     def _toplevel(self, window: Window) -> Toplevel:
-        parent = self._windows.get(window.transient_for)
+        parent = self._windows.get(window.owner)
         has_parent = parent is not None and parent.role == "toplevel" and not self._is_own_ancestor(window)
         return Toplevel(
             window.title,
@@ -247,8 +250,19 @@ class WindowManager:
         one: Window | None = window
         while one is not None and one.number not in seen:
             seen.add(one.number)
-            one = self._windows.get(one.transient_for)
+            one = self._windows.get(one.owner)
         return one is not None
+
+    def _group_parent(self, window: Window) -> int:
+        """The window of the same group that a dialog of the whole group belongs to: the one that was used last
+        (EWMH, WM_TRANSIENT_FOR for a group); 0 for none."""
+        if not window.group or not (window.names_group or window.transient_for == self.root):
+            return 0
+        for number in reversed(self._stacking):
+            other = self._windows[number]
+            if number != window.number and other.group == window.group and other.role == "toplevel":
+                return number if other.owner != window.number else 0
+        return 0
 
     # -- mapping -------------------------------------------------------------------------------------------------
 
@@ -256,6 +270,7 @@ class WindowManager:
         """Let the server map a managed window; its surface comes then."""
         names = set(map(self.atoms.name, window.wanted_states))
         window.states = {state for state, atom in STATES.items() if atom in names and state != "focused"}
+        window.group_parent = self._group_parent(window)
         self._place(window)
         self._set_wm_state(window, _NORMAL)
         self._write_states(window)
@@ -267,7 +282,7 @@ class WindowManager:
         sizes, place = window.sizes, window.place
         if sizes.is_user_position or sizes.is_program_position or window.is_popup:
             return
-        parent = self._windows.get(window.transient_for)
+        parent = self._windows.get(window.owner)
         around = parent.place if parent is not None else self._areas[0]
         x = max(around.x + (around.width - place.width) // 2, self._areas[0].x)
         y = max(around.y + (around.height - place.height) // 2, self._areas[0].y)
@@ -297,19 +312,21 @@ class WindowManager:
         )
         self._raise(window)
         self._tell_dialogs(window)
+        if window.hints.is_iconic or "hidden" in window.states:
+            self._minimize(window)
 
     def _tell_dialogs(self, window: Window) -> None:
         """Tell the host the parents of a window's dialogs again: the window has come or gone."""
         for each in self._windows.values():
-            if each.role == "toplevel" and each.transient_for == window.number:
+            if each.role == "toplevel" and each.owner == window.number:
                 self._changed(each)
 
     def _parent_of(self, window: Window) -> Window | None:
         """The toplevel that a popup belongs to: the one it names, the focused one, or the highest one."""
-        named = self._windows.get(window.transient_for)
+        named = self._windows.get(window.owner)
         if named is not None and named.role == "popup":
             named = self._by_surface.get(named.parent)
-        focused = self._windows.get(self._focused or 0)
+        focused = self._windows.get(self._focus.window or 0)
         stacked = [self._windows[number] for number in reversed(self._stacking) if number in self._windows]
         candidates = (named, focused, *stacked)
         return next((one for one in candidates if one is not None and one.role == "toplevel"), None)
@@ -336,11 +353,12 @@ class WindowManager:
             self._tell_dialogs(window)
         if window.number in self._stacking:
             self._stacking.remove(window.number)
-        if self._focused == window.number:
-            self._focus(None)
+        if self._focus.window == window.number:
+            self._move_focus(None)
         if was_managed:
             if not is_gone:
                 self._set_wm_state(window, _WITHDRAWN)
+                self._x.request(DeleteProperty(window.number, self.atoms["_NET_WM_STATE"]))
             self._list_windows()
 
     # -- surfaces ------------------------------------------------------------------------------------------------
@@ -402,16 +420,18 @@ class WindowManager:
 
     def _configure_request(self, window: Window, event: ConfigureRequest) -> None:
         """Grant what the program wants, but no other size to a window whose size the host decides."""
-        place, mask = window.place, event.value_mask
-        wanted = Rectangle(
-            event.x if mask & 1 else place.x,
-            event.y if mask & 2 else place.y,
-            event.width if mask & 4 else place.width,
-            event.height if mask & 8 else place.height,
+        self._resize(window, event.value_mask, (event.x, event.y, event.width, event.height))
+
+    def _resize(self, window: Window, mask: int, asked: tuple[int, int, int, int]) -> None:
+        """Grant those parts of a place whose bits a mask has: 1 is x, 8 the height."""
+        x, y, width, height = (
+            new if mask & 1 << bit else old for bit, (new, old) in enumerate(zip(asked, window.place, strict=True))
         )
         if window.is_managed and window.role == "toplevel" and self._host_decides(window):
-            wanted = wanted._replace(width=place.width, height=place.height)
-        self._configure(window, wanted)
+            width, height = window.place.width, window.place.height
+        width, height = (min(max(size, 1), PIXEL_LIMIT) for size in (width, height))
+        x, y = (min(max(at, -_FARTHEST), _FARTHEST) for at in (x, y))
+        self._configure(window, Rectangle(x, y, width, height))
 
     def _host_decides(self, window: Window) -> bool:
         return bool(window.states & {"fullscreen", "maximized_vertically", "maximized_horizontally"})
@@ -424,7 +444,7 @@ class WindowManager:
         self._x.request(ConfigureWindow(window.number, values))
         if keeps_size:
             notify = ConfigureNotify(window.number, window.number, 0, *wanted, 0, window.is_override_redirect)
-            self._send(window.number, EventMask.STRUCTURE_NOTIFY, notify)
+            send_event(self._x, window.number, EventMask.STRUCTURE_NOTIFY, notify)
 
     def _configured(self, window: Window, event: ConfigureNotify) -> None:
         window.is_override_redirect = event.override_redirect
@@ -445,25 +465,29 @@ class WindowManager:
         """The host gives a toplevel a size and states.
 
         :param width: 0 lets the window decide; likewise ``height``.
-        :param states: of ``fullscreen``, ``maximized``, ``resizing`` and ``activated``.
+        :param states: of ``fullscreen``, ``maximized``, ``tiled``, ``resizing`` and ``activated``.
         """
         if (window := self._by_surface.get(surface)) is None or window.role != "toplevel":
             return
-        kept = window.states - {"fullscreen", "maximized_vertically", "maximized_horizontally", "focused", "hidden"}
+        kept = window.states - {"fullscreen", "maximized_vertically", "maximized_horizontally", "focused"}
         if "fullscreen" in states:
             kept.add("fullscreen")
         if "maximized" in states:
             kept |= {"maximized_vertically", "maximized_horizontally"}
         if "activated" in states:
             kept.add("focused")
+            kept.discard("attention")
+        kept = self._hidden(window, kept, is_active="activated" in states)
         if kept != window.states:
             window.states = kept
             self._write_states(window)
         if "activated" in states:
-            self._focus(window)
-        elif self._focused == window.number:
-            self._focus(None)
+            self._move_focus(window)
+        elif self._focus.window == window.number:
+            self._move_focus(None)
         wanted = self._expanded(window) if {"fullscreen", "maximized"} & states else self._restored(window)
+        if width > 0 and height > 0 and not {"fullscreen", "maximized", "tiled"} & states:
+            width, height = constrained(window.sizes, width, height)
         wanted = wanted._replace(
             width=min(width, PIXEL_LIMIT) if width > 0 else wanted.width,
             height=min(height, PIXEL_LIMIT) if height > 0 else wanted.height,
@@ -475,6 +499,22 @@ class WindowManager:
             self.actions.append(Accept(surface))
         else:
             window.awaits = (wanted.width, wanted.height)
+
+    def _minimize(self, window: Window) -> None:
+        """Ask the host to minimize a window. The window is iconic when the host has deactivated it."""
+        window.is_minimizing = True
+        self._request(window, "set_minimized")
+        if "focused" not in window.states:
+            window.states = self._hidden(window, window.states, is_active=False)
+            self._write_states(window)
+
+    def _hidden(self, window: Window, states: set[str], *, is_active: bool) -> set[str]:
+        """The states with or without ``hidden``, of a window that the host activates or deactivates."""
+        is_hidden = not is_active and (window.is_minimizing or "hidden" in states)
+        if is_hidden != ("hidden" in window.states) or (window.is_minimizing and is_hidden):
+            self._set_wm_state(window, _ICONIC if is_hidden else _NORMAL)
+        window.is_minimizing = window.is_minimizing and is_active
+        return states | {"hidden"} if is_hidden else states - {"hidden"}
 
     def _expanded(self, window: Window) -> Rectangle:
         """The place of a window that becomes fullscreen or maximized: its output's corner."""
@@ -494,31 +534,23 @@ class WindowManager:
         if (window := self._by_surface.get(surface)) is None:
             return
         if window.speaks("WM_DELETE_WINDOW"):
-            self._protocol(window, "WM_DELETE_WINDOW")
+            send_protocol(self._x, self.atoms, window.number, "WM_DELETE_WINDOW")
         else:
             self._x.request(KillClient(window.number))
 
-    def _focus(self, window: Window | None) -> None:
-        """Move the focus, by the window's input model (ICCCM §4.1.7)."""
-        number = window.number if window is not None else None
-        if number == self._focused or self._root is None:
+    def _move_focus(self, window: Window | None) -> None:
+        """Give the focus to the window that the host has activated."""
+        if self._root is None or self._focus.window == (window.number if window is not None else None):
             return
-        self._focused = number
-        self._root.set_active(number or 0)
-        if window is None:
-            self._x.request(SetInputFocus(InputFocus.NONE, 0, 0))
-            return
-        self._raise(window)
-        if window.hints.takes_input:
-            self._x.request(SetInputFocus(_PARENT_WINDOW, window.number, 0))
-        if window.speaks("WM_TAKE_FOCUS"):
-            self._protocol(window, "WM_TAKE_FOCUS")
+        self._focus.move(self._root, window)
+        if window is not None:
+            self._raise(window)
 
     def _raise(self, window: Window) -> None:
         """Put a window and its dialogs above the others: Xwayland gives the pointer to the highest one."""
         dialogs: dict[int, list[int]] = {}
         for number in self._stacking:
-            dialogs.setdefault(self._windows[number].transient_for, []).append(number)
+            dialogs.setdefault(self._windows[number].owner, []).append(number)
         raised, known = [window.number], {window.number}
         for number in raised:  # It grows: dialogs have dialogs.
             new = [each for each in dialogs.get(number, ()) if each not in known]
@@ -557,13 +589,14 @@ class WindowManager:
         elif kind == "_NET_CLOSE_WINDOW":
             self.close(window.surface)
         elif kind == "WM_CHANGE_STATE" and numbers[0] == _ICONIC:
-            window.states.add("hidden")
-            self._write_states(window)
-            self._request(window, "set_minimized")
+            self._minimize(window)
         elif kind == "_NET_WM_MOVERESIZE" and numbers[2] == _MOVE:
             self._request(window, "move")
         elif kind == "_NET_WM_MOVERESIZE" and numbers[2] < len(_EDGES):
             self.actions.append(RequestState(window.surface, "resize", _EDGES[numbers[2]]))
+        elif kind == "_NET_MOVERESIZE_WINDOW":
+            x, y = (number - (number >> 31 << 32) for number in numbers[1:3])
+            self._resize(window, numbers[0] >> 8 & 15, (x, y, numbers[3], numbers[4]))
         elif kind == "_NET_WM_STATE":
             self._state_message(window, numbers)
 
@@ -594,17 +627,6 @@ class WindowManager:
         self.actions.append(RequestState(window.surface, what))
 
     # -- what we write -------------------------------------------------------------------------------------------
-
-    def _protocol(self, window: Window, name: str) -> None:
-        """Send a message of WM_PROTOCOLS (ICCCM §4.2.8)."""
-        data = struct.pack("<5I", self.atoms[name], 0, 0, 0, 0)
-        message = ClientMessage(32, window.number, self.atoms["WM_PROTOCOLS"], data)
-        self._send(window.number, EventMask.NO_EVENT, message)
-
-    def _send(self, window: int, mask: int, event: Message) -> None:
-        body = bytes(encode(event, LAYOUTS))
-        packet = bytes([EVENTS[type(event)].code]) + body[:1] + bytes(2) + body[1:]
-        self._x.request(SendEvent(False, window, mask, packet.ljust(32, b"\0")))
 
     def _set_wm_state(self, window: Window, state: int) -> None:
         data, atom = struct.pack("<2I", state, 0), self.atoms["WM_STATE"]

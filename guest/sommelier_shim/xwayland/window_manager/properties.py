@@ -86,6 +86,7 @@ class SizeHints(NamedTuple):
     :ivar minimum: width and height; ``maximum``, ``increment``, ``base`` likewise.
     :ivar aspect: the least and the greatest ratio, each as two numbers.
     :ivar gravity: which point of the window stays where it is (1 is NorthWest, 10 Static).
+    :ivar has_base: whether the base size is a hint of its own; otherwise it is the minimum.
     """
 
     is_user_position: bool = False
@@ -96,6 +97,7 @@ class SizeHints(NamedTuple):
     base: tuple[int, int] = (0, 0)
     aspect: tuple[tuple[int, int], tuple[int, int]] = ((0, 0), (0, 0))
     gravity: int = 1
+    has_base: bool = False
 
     @property
     def is_fixed(self) -> bool:
@@ -140,6 +142,7 @@ def size_hints(found: Property) -> SizeHints:
         base if flags & _P_BASE else minimum,
         aspect,
         gravity,
+        bool(flags & _P_BASE),
     )
 
 

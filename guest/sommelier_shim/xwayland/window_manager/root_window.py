@@ -24,6 +24,8 @@ from sommelier_shim.xwayland.x11.messages import (
 
 NAME = "LG3D"
 """Java knows from this name that windows are not put into frames (chromeos-sommelier.md §2.7 has another name)."""
+TIME_PROPERTY = "_GUESTLINK_TIME"
+"""The property whose change brings the server's time."""
 _MASK = EventMask.STRUCTURE_NOTIFY | EventMask.SUBSTRUCTURE_NOTIFY | EventMask.SUBSTRUCTURE_REDIRECT
 
 
@@ -33,12 +35,14 @@ class RootWindow:
     :param x: the connection, which is ready.
     :param atoms: are known.
     :ivar number: the root window.
+    :ivar check: the window manager's own window, which owns its selections; 0 before :meth:`manage`.
     """
 
     def __init__(self, x: X11Connection, atoms: Atoms, number: int) -> None:
         self.number = number
+        self.atoms = atoms
+        self.check = 0
         self._x = x
-        self._atoms = atoms
 
     def manage(self) -> int:
         """Become the window manager.
@@ -47,18 +51,21 @@ class RootWindow:
         """
         request = self._x.request(ChangeWindowAttributes(self.number, {"event_mask": _MASK}))
         self._x.request(CompositeRedirectSubwindows(self.number, CompositeRedirect.MANUAL))
-        check = self._x.new_id()
-        self._x.request(CreateWindow(0, check, self.number, -1, -1, 1, 1, 0, WindowClass.INPUT_ONLY, 0, {}))
+        check = self.check = self._x.new_id()
+        values = {"event_mask": EventMask.PROPERTY_CHANGE}
+        self._x.request(CreateWindow(0, check, self.number, -1, -1, 1, 1, 0, WindowClass.INPUT_ONLY, 0, values))
         for window in (check, self.number):
             self.set_numbers("_NET_SUPPORTING_WM_CHECK", "WINDOW", [check], window)
         self.set_text("_NET_WM_NAME", NAME, check)
-        self.set_numbers("_NET_SUPPORTED", "ATOM", [self._atoms[name] for name in SUPPORTED])
+        self.set_numbers("_NET_SUPPORTED", "ATOM", [self.atoms[name] for name in SUPPORTED])
         self.set_numbers("_NET_NUMBER_OF_DESKTOPS", "CARDINAL", [1])
         self.set_numbers("_NET_CURRENT_DESKTOP", "CARDINAL", [0])
         self.set_numbers("_NET_DESKTOP_VIEWPORT", "CARDINAL", [0, 0])
         self.set_windows([], [])
         self.set_active(0)
-        self._x.request(SetSelectionOwner(check, self._atoms["WM_S0"], 0))
+        # The host composes all windows with their transparency, so programs find a compositing manager (EWMH).
+        for selection in ("WM_S0", "_NET_WM_CM_S0"):
+            self._x.request(SetSelectionOwner(check, self.atoms[selection], 0))
         self._x.request(SetInputFocus(InputFocus.NONE, 0, 0))
         return request
 
@@ -76,16 +83,20 @@ class RootWindow:
         self.set_numbers("_NET_DESKTOP_GEOMETRY", "CARDINAL", [area.width, area.height])
         self.set_numbers("_NET_WORKAREA", "CARDINAL", area)
 
+    def ask_time(self) -> None:
+        """Let the server send a PropertyNotify event of :attr:`check` with its time."""
+        self._change(self.check, TIME_PROPERTY, self.atoms["CARDINAL"], 32, 0, b"")
+
     def set_numbers(self, name: str, kind: str, numbers: Sequence[int], window: int = 0) -> None:
         """Write a property of 32-bit numbers, by default of the root window."""
         data = struct.pack(f"<{len(numbers)}I", *(number & 0xFFFFFFFF for number in numbers))
-        self._change(window, name, self._atoms[kind], 32, len(numbers), data)
+        self._change(window, name, self.atoms[kind], 32, len(numbers), data)
 
     def set_text(self, name: str, text: str, window: int = 0) -> None:
         """Write a property of UTF-8, by default of the root window."""
         data = text.encode()
-        self._change(window, name, self._atoms["UTF8_STRING"], 8, len(data), data)
+        self._change(window, name, self.atoms["UTF8_STRING"], 8, len(data), data)
 
     def _change(self, window: int, name: str, kind: int, form: int, count: int, data: bytes) -> None:
         target = window or self.number
-        self._x.request(ChangeProperty(PropMode.REPLACE, target, self._atoms[name], kind, form, count, data))
+        self._x.request(ChangeProperty(PropMode.REPLACE, target, self.atoms[name], kind, form, count, data))

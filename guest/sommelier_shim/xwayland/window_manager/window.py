@@ -30,7 +30,9 @@ _POPUP_TYPES = {
     "_NET_WM_WINDOW_TYPE_DROPDOWN_MENU", "_NET_WM_WINDOW_TYPE_POPUP_MENU", "_NET_WM_WINDOW_TYPE_TOOLTIP",
     "_NET_WM_WINDOW_TYPE_COMBO", "_NET_WM_WINDOW_TYPE_DND", "_NET_WM_WINDOW_TYPE_NOTIFICATION",
 }  # fmt: skip
-_UNDECORATED_TYPES = {"_NET_WM_WINDOW_TYPE_SPLASH"}
+_UNDECORATED_TYPES = {
+    "_NET_WM_WINDOW_TYPE_SPLASH", "_NET_WM_WINDOW_TYPE_DOCK", "_NET_WM_WINDOW_TYPE_DESKTOP",
+}  # fmt: skip
 
 
 class Rectangle(NamedTuple):
@@ -61,6 +63,8 @@ class Window:
     :ivar states: of :data:`~sommelier_shim.xwayland.window_manager.atoms.STATES`.
     :ivar size: the size that the server has told last.
     :ivar restored: its place before it became fullscreen or maximized, ``None`` if it is neither.
+    :ivar group_parent: the window of its group that it is a dialog of, if it names none itself; 0 for none.
+    :ivar is_minimizing: whether the host has been asked to minimize it, and has not answered.
     :ivar awaits: the size that the host has given it and that it does not have yet.
     """
 
@@ -78,6 +82,8 @@ class Window:
         self.parent = 0
         self.shown = Toplevel()
         self.states: set[str] = set()
+        self.group_parent = 0
+        self.is_minimizing = False
         self.awaits: tuple[int, int] | None = None
         self._properties: dict[str, Property] = {}
         self._types: frozenset[str] = frozenset()
@@ -118,6 +124,22 @@ class Window:
     def transient_for(self) -> int:
         """The window that it is a dialog of, 0 for none."""
         return window(self._properties.get("WM_TRANSIENT_FOR", MISSING))
+
+    @property
+    def names_group(self) -> bool:
+        """Whether it is a dialog of its whole group: WM_TRANSIENT_FOR is there and names no window."""
+        return self._properties.get("WM_TRANSIENT_FOR", MISSING).kind == "WINDOW" and not self.transient_for
+
+    @property
+    def group(self) -> int:
+        """What the windows of its program have in common: the leader of its group, else WM_CLIENT_LEADER; 0 if
+        the program has named neither."""
+        return self.hints.group or window(self._properties.get("WM_CLIENT_LEADER", MISSING))
+
+    @property
+    def owner(self) -> int:
+        """The window that it is a dialog of, 0 for none."""
+        return self.group_parent or self.transient_for
 
     @property
     def is_decorated(self) -> bool:

@@ -100,7 +100,7 @@ SIZES = [
     ("too short", _sizes(0x3FF, count=14, _5=10), SizeHints()),
     ("flags decide", _sizes(0, _5=10, _6=20, _7=30, _8=40), SizeHints()),
     ("minimum", _sizes(16, _5=10, _6=20), SizeHints(minimum=(10, 20), base=(10, 20))),
-    ("base for minimum", _sizes(256, _15=3, _16=4), SizeHints(minimum=(3, 4), base=(3, 4))),
+    ("base for minimum", _sizes(256, _15=3, _16=4), SizeHints(minimum=(3, 4), base=(3, 4), has_base=True)),
     ("before base and gravity", _sizes(0x3FF & ~128, count=15, _5=5, _6=6, _7=7, _8=8, _9=1, _10=2),
      SizeHints(True, True, (5, 6), (7, 8), (1, 2), (5, 6))),
     ("maximum below minimum", _sizes(48, _5=10, _6=20, _7=30, _8=5), SizeHints(minimum=(10, 20), base=(10, 20))),
