@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import NoReturn
 
 from guestlink import xdg
+from guestlink.bus import SessionBus
 from guestlink.config import Config
 from guestlink.control import ControlServer
 from guestlink.descriptor_limit import raise_limit
@@ -16,7 +17,6 @@ from guestlink.logs import setup_logging
 from guestlink.part_stack import PartStack, StartablePart
 from guestlink.paths import private_directory
 from guestlink.service import Notifier, leave, run
-from guestlink.session_bus import SessionBus
 from guestlink.suite_program import suite_program
 from guestlink_host.border.desktop import Desktop
 from guestlink_host.border.folder_threads import FolderThreads

@@ -15,7 +15,7 @@ from collections import OrderedDict
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from guestlink.session_bus import BusError, NoAnswer, SessionBus
+from guestlink.bus import BusError, NoAnswer, SessionBus
 
 if TYPE_CHECKING:
     from dbus_fast import Message

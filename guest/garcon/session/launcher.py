@@ -15,7 +15,7 @@ from garcon.session.failures import FailureWatch, has_own_status
 from garcon.session.launch_plan import CannotLaunch, LaunchPlan, plan_launch
 from garcon.session.programs import Programs, StartedProgram, find_program, interpreter_of
 from garcon.session.terminal_command import in_directory, with_environ
-from guestlink.session_bus import BusError, NoAnswer, SessionBus
+from guestlink.bus import BusError, NoAnswer, SessionBus
 from guestlink.tasks import TaskOwner
 from guestlink.terminal_program import find_terminal, without_variables
 from guestlink.user_manager import StartFailed

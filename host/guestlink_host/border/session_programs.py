@@ -19,10 +19,10 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import TypeAlias
 
 from guestlink import process, xdg
+from guestlink.bus import SessionBus
 from guestlink.child import Child
 from guestlink.errors import GuestlinkError, reason
 from guestlink.program import OUTPUT_LIMIT, CommandFailed, Completed, run_program
-from guestlink.session_bus import SessionBus
 from guestlink.tasks import TaskOwner
 from guestlink.user_manager import HOST_LAUNCHER, ManagerAbsent, StartFailed, UserManager
 

@@ -21,7 +21,7 @@ from garcon.session.launch_plan import CannotLaunch
 from garcon.session.launcher import Launcher
 from garcon.session.programs import Programs
 from guestlink import bus_strings, user_manager
-from guestlink.session_bus import BusError, SessionBus
+from guestlink.bus import BusError, SessionBus
 from guestlink.user_manager import UserManager
 from support.needs import need
 

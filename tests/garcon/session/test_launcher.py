@@ -12,7 +12,7 @@ import pytest
 from garcon.desktop.desktop_entry import DesktopEntry, parse_desktop_entry
 from garcon.session.launcher import Launcher
 from garcon.session.programs import Programs
-from guestlink.session_bus import SessionBus
+from guestlink.bus import SessionBus
 from guestlink.user_manager import UserManager, unit_name
 
 TELLER = """#!/usr/bin/python3

@@ -22,9 +22,9 @@ from garcon.session.programs import Programs
 from garcon.session.shells import Shells
 from guestlink.address import Address, UnixAddress
 from guestlink.authentication import authenticate
+from guestlink.bus import SessionBus
 from guestlink.errors import GuestlinkError
 from guestlink.handshake import ListenerHandshake, Purpose
-from guestlink.session_bus import SessionBus
 from guestlink.user_manager import UserManager
 from guestlink.vsh import ClientProtocol, Data, Setup, StatusChange, encode_setup
 from support.stage import CHECKOUT, LIMIT

@@ -15,8 +15,8 @@ from pathlib import Path
 import pytest
 import pytest_asyncio
 
+from guestlink.bus import SessionBus
 from guestlink.program import CommandFailed
-from guestlink.session_bus import SessionBus
 from guestlink_host.border.session_programs import CannotStart, SessionPrograms, is_sandboxed
 from support.fake_user_manager import fake_user_manager, session_bus
 

@@ -1,4 +1,4 @@
-"""The session's D-Bus: connects on first use, and again after the connection was lost.
+"""D-Bus, the session's and the system's: connects on first use, and again after the connection was lost.
 
 dbus-fast is imported on first use, because few calls need it and no daemon's start must wait for the import.
 """
@@ -43,7 +43,7 @@ class BusError(Exception):
 
 
 class NoBus(BusError):
-    """There is no session bus, or it accepts no connection."""
+    """There is no bus, or it accepts no connection."""
 
     def __init__(self, text: str) -> None:
         super().__init__("", text)
@@ -62,18 +62,21 @@ class NoAnswer(BusError):
 
 _ERROR = "org.freedesktop.DBus.Error"
 _NOBODY = (f"{_ERROR}.ServiceUnknown", f"{_ERROR}.NameHasNoOwner")
+_SYSTEM_BUS = "unix:path=/var/run/dbus/system_bus_socket"
 _CONNECT_TIMEOUT, _CLOSE_TIMEOUT = 15.0, 2.0
 
 
-class SessionBus:
-    """Calls on the session bus.
+class Bus:
+    """Calls on a bus.
 
-    :param address: ``DBUS_SESSION_BUS_ADDRESS``, else the socket ``bus`` in XDG_RUNTIME_DIR.
+    :param name: ``session`` or ``system``, for messages.
+    :param address: the bus's address; ``None`` if there is no bus.
     :param passes_descriptors: whether calls may contain file descriptors.
     """
 
-    def __init__(self, address: str | None = None, *, passes_descriptors: bool = False) -> None:
-        self._address = address or session_bus_address()
+    def __init__(self, name: str, address: str | None, *, passes_descriptors: bool = False) -> None:
+        self._name = name
+        self._address = address
         self._passes_descriptors = passes_descriptors
         self._bus: MessageBus | None = None
         self._lock = asyncio.Lock()
@@ -127,14 +130,14 @@ class SessionBus:
             async with asyncio.timeout_at(deadline):
                 bus = await self._connected()
         except (OSError, EOFError) as error:  # TimeoutError is an OSError.
-            raise NoBus(f"the session bus takes no connection: {error}") from error
+            raise NoBus(f"the {self._name} bus takes no connection: {error}") from error
         try:
             async with asyncio.timeout_at(deadline):
                 reply = await bus.call(message)
         except TimeoutError as error:
             raise NoAnswer(f"{destination} did not answer within {timeout:g} s") from error
         except (OSError, EOFError) as error:
-            raise NoAnswer(f"the session bus broke off: {error}") from error
+            raise NoAnswer(f"the {self._name} bus broke off: {error}") from error
         if reply is None:
             raise NoAnswer(f"{destination} sent no answer")
         if reply.message_type is MessageType.ERROR:
@@ -157,7 +160,7 @@ class SessionBus:
             if self._bus is not None and self._bus.connected:
                 return self._bus
             if self._address is None:
-                raise NoBus("there is no session bus")
+                raise NoBus(f"there is no {self._name} bus")
             from dbus_fast.aio import MessageBus
 
             bus = MessageBus(bus_address=self._address, negotiate_unix_fd=self._passes_descriptors)
@@ -167,7 +170,7 @@ class SessionBus:
             except Exception as error:
                 _close_socket(bus)
                 # dbus-fast versions differ: they raise their own exceptions, OSError or ValueError.
-                raise NoBus(f"cannot connect to the session bus: {error}") from error
+                raise NoBus(f"cannot connect to the {self._name} bus: {error}") from error
             for rule, handler in self._handlers:
                 await self._add_match(bus, rule, handler)
             self._bus = bus
@@ -191,6 +194,24 @@ class SessionBus:
                 body=[rule],
             )
         )
+
+
+class SessionBus(Bus):
+    """The session's bus.
+
+    :param address: ``None`` for ``DBUS_SESSION_BUS_ADDRESS``, else the socket ``bus`` in XDG_RUNTIME_DIR.
+    :param passes_descriptors: as for :class:`Bus`.
+    """
+
+    def __init__(self, address: str | None = None, *, passes_descriptors: bool = False) -> None:
+        super().__init__("session", address or session_bus_address(), passes_descriptors=passes_descriptors)
+
+
+class SystemBus(Bus):
+    """The system's bus, at ``DBUS_SYSTEM_BUS_ADDRESS`` or where the D-Bus specification has it."""
+
+    def __init__(self) -> None:
+        super().__init__("system", os.environ.get("DBUS_SYSTEM_BUS_ADDRESS") or _SYSTEM_BUS)
 
 
 def _close_socket(bus: MessageBus) -> None:
