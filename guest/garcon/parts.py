@@ -16,6 +16,9 @@ from garcon.host.sftp import SftpStream
 from garcon.services.chunnels import Chunnels
 from garcon.services.disk_space import DiskSpace
 from garcon.services.file_watches import FileWatches
+from garcon.services.package_owner import PackageOwners, installed_backend
+from garcon.services.packagekit import PackageKit
+from garcon.services.packages import Packages
 from garcon.session.failures import ApplicationFailure, FailureWatch
 from garcon.session.launcher import Launcher
 from garcon.session.programs import Programs
@@ -31,9 +34,9 @@ from garcon.settings import (
     vsh_address,
 )
 from guestlink.address import Address
+from guestlink.bus import SessionBus, SystemBus
 from guestlink.config import Config
 from guestlink.part_stack import PartStack, StartablePart
-from guestlink.session_bus import SessionBus
 from guestlink.user_manager import UserManager
 
 
@@ -60,6 +63,7 @@ class GarconParts:
     sftp: SftpStream
     chunnels: Chunnels
     file_watches: FileWatches
+    packages: Packages
     startable: tuple[StartablePart, ...]
 
 
@@ -76,7 +80,8 @@ def make_parts(
     bus = stack.add(SessionBus())
     manager = UserManager(bus)
     programs = stack.add(Programs(manager, environ))
-    publisher = ApplicationPublisher(environ, host, config[ICON_THEME])
+    kit, owners = PackageKit(stack.add(SystemBus())), PackageOwners(installed_backend())
+    publisher = ApplicationPublisher(environ, host, config[ICON_THEME], owners, kit.is_there)
     entries = PublishedEntries(lambda: publisher.current, lambda: publisher.directories)
     launcher = Launcher(entries, programs, bus, terminal=config[TERMINAL], startup_notify=config[STARTUP_NOTIFY])
     failures = FailureWatch(manager, entries.find, functools.partial(_report, host))
@@ -105,6 +110,7 @@ def make_parts(
         sftp=stack.add(sftp),
         chunnels=stack.add(Chunnels(address, config[TOKEN_FILE], handshake)),
         file_watches=file_watches,
+        packages=stack.add(Packages(kit, owners, host.call)),
         startable=(publisher, shells, file_watches, disk_space),
     )
 

@@ -11,6 +11,8 @@ from guestlink.errors import GuestlinkError
 
 EX_USAGE = 2
 """Exit status for an invalid command line, as in argparse and most programs."""
+EX_UNAVAILABLE = 69
+"""Exit status if another program that is needed is missing, as in sysexits.h."""
 _REQUIRED = "the following arguments are required: "
 
 

@@ -460,12 +460,35 @@ async def test_rpcs_of_later_say_that_they_are_not_there(rig: Rig) -> None:
     await rig.start_host()
     rig.stage.start_garcon()
     await rig.registered()
-    implemented = {"LaunchApplication", "GetIcon", "GetGarconSessionInfo", "GetDebugInformation"}
-    implemented |= {"AddFileWatch", "RemoveFileWatch"}
-    for method in service_methods(GARCON).keys() - implemented - {"LaunchVshd", "ConnectChunnel"}:
+    for method in ("ApplyAnsiblePlaybook", "ConfigureForArcSideload"):
         with pytest.raises(CallFailed, match=method) as caught:
             await rig.call(method)
         assert caught.value.code == "UNIMPLEMENTED"
+
+
+async def test_package_calls_check_their_requests_and_name_a_missing_packagekit(rig: Rig) -> None:
+    """P5; there is no system bus in this session."""
+    package = rig.stage.root / "a.deb"
+    package.write_text("")
+    await rig.start_host()
+    rig.stage.start_garcon()
+    await rig.registered()
+    for method, fields in (
+        ("GetLinuxPackageInfo", {}),
+        ("GetLinuxPackageInfo", {"file_path": "/nonexistent.deb"}),
+        ("InstallLinuxPackage", {}),
+        ("InstallLinuxPackage", {"file_path": "a.deb", "package_id": "a;1;all;x"}),
+        ("UninstallPackageOwningFile", {}),
+        ("UninstallPackageOwningFile", {"desktop_file_id": "unknown"}),
+    ):
+        with pytest.raises(CallFailed) as caught:
+            await rig.call(method, **fields)
+        assert caught.value.code == "INVALID_ARGUMENT", (method, fields)
+    info = await rig.call("GetLinuxPackageInfo", file_path=str(package))
+    assert (info.success, info.failure_reason.partition(":")[0]) == (False, "the container has no system bus")
+    install = await rig.call("InstallLinuxPackage", file_path=str(package))
+    assert install.status == guest_pb.InstallLinuxPackageResponse.FAILED
+    assert install.failure_reason == "PackageKit is not installed in the container"
 
 
 async def test_a_feedback_report_is_answered_without_names_and_secrets(rig: Rig) -> None:

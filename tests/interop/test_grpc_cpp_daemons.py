@@ -10,8 +10,6 @@ from typing import Any
 
 import pytest
 
-from guestlink.pb import service_methods
-from guestlink.rpc import GARCON
 from support.grpc_cpp import CppPeer
 from support.stage import Stage
 
@@ -109,8 +107,6 @@ def _call_garcon(address: str) -> None:
         report = client.call("GetDebugInformation", {})
         assert report["code"] == OK
         assert "Installed Crostini Packages:" in report["response"]["debug_information"]
-        implemented = {"LaunchApplication", "GetIcon", "GetGarconSessionInfo", "GetDebugInformation"}
-        implemented |= {"AddFileWatch", "RemoveFileWatch"}
         assert client.call("LaunchVshd", {})["code"] == INVALID_ARGUMENT
         shell = client.call("LaunchVshd", {"port": 2254857830})
         assert (shell["code"], shell["response"]["success"]) == (OK, True)
@@ -118,7 +114,9 @@ def _call_garcon(address: str) -> None:
             answer = client.call(method, {"path": path})
             expected = {"status": status, "failure_reason": reason}
             assert (answer["code"], answer["response"]) == (OK, expected), (method, path)
-        for method in service_methods(GARCON).keys() - implemented - {"LaunchVshd", "ConnectChunnel"}:
+        for method in ("GetLinuxPackageInfo", "InstallLinuxPackage", "UninstallPackageOwningFile"):
+            assert client.call(method, {})["code"] == INVALID_ARGUMENT, method
+        for method in ("ApplyAnsiblePlaybook", "ConfigureForArcSideload"):
             assert client.call(method, {})["code"] == UNIMPLEMENTED, method
 
 
@@ -148,6 +146,8 @@ async def test_guestlink_host_serves_a_container_in_cpp(stage: Stage) -> None:
             assert call("FileWatchTriggered", token, path="Docs") == OK
             assert call("FileWatchTriggered", "wrong", path="Docs") == FAILED_PRECONDITION
             assert call("LowDiskSpaceTriggered", token, free_bytes="5") == OK
+            assert call("InstallLinuxPackageProgress", token, status="SUCCEEDED", command_uuid="unknown") == OK
+            assert call("UninstallPackageProgress", token, status="FAILED", failure_details="unknown") == OK
             assert call("ReportMetrics", token) == UNIMPLEMENTED
             stage.wait("the launcher", stage.launchers)
             assert call("ContainerShutdown", token) == OK

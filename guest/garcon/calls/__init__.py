@@ -13,6 +13,7 @@ from garcon.calls.applications import ApplicationCalls
 from garcon.calls.diagnosis import DiagnosisCalls
 from garcon.calls.file_watches import FileWatchCalls
 from garcon.calls.icons import IconCalls
+from garcon.calls.packages import PackageCalls
 from garcon.calls.ports import PortCalls
 from garcon.calls.session_info import SessionInfoCalls
 from garcon.calls.shells import ShellCalls
@@ -26,6 +27,7 @@ FAMILIES: tuple[Callable[[GarconParts], object], ...] = (
     DiagnosisCalls,
     FileWatchCalls,
     PortCalls,
+    PackageCalls,
 )
 """Every family that garcon serves."""
 

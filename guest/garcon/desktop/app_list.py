@@ -33,8 +33,8 @@ class FoundEntry(NamedTuple):
 class PublishedApplication(NamedTuple):
     """An application as it is published.
 
-    :ivar package_id: the package that owns it (:mod:`garcon.services.package_owner`); empty while garcon cannot
-        remove packages.
+    :ivar package_id: the package that owns it (:mod:`garcon.services.package_owner`); empty if garcon cannot remove
+        it, or does not know it yet.
     """
 
     desktop_file_id: str

@@ -5,10 +5,10 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any, Protocol
 
-from garcon.desktop.app_list import AppList
+from garcon.desktop.app_list import AppList, PublishedApplication
 from garcon.desktop.app_messages import fit_list
 from garcon.desktop.app_scanner import DEPTH_LIMIT, AppScanner
 from garcon.desktop.coalesce import Coalescer
@@ -17,6 +17,7 @@ from garcon.desktop.icon_lookup import IconLookup, picture_names
 from garcon.desktop.mime_cache import SIZE_LIMIT as MIME_CACHE_LIMIT
 from garcon.desktop.mime_cache import BrokenMimeCache, merge_mime_maps, parse_mime_cache
 from garcon.host.listener_client import HostRefused, HostUnavailable, NotRegistered
+from garcon.services.package_owner import PackageOwners
 from garcon.watch import DirectoryWatch
 from garcon.watch_plan import Watched
 from guestlink.backoff import backoff
@@ -60,10 +61,21 @@ class ApplicationPublisher:
     :param environ: the session's environment; after a change in it call :meth:`environ_changed`.
     :param host: the host that gets the lists.
     :param icon_theme: the configured theme, as for :class:`IconLookup`.
+    :param owners: finds the packages of applications.
+    :param can_uninstall: returns whether packages can be removed; only then are they published.
     """
 
-    def __init__(self, environ: Mapping[str, str], host: Host, icon_theme: str = "") -> None:
+    def __init__(
+        self,
+        environ: Mapping[str, str],
+        host: Host,
+        icon_theme: str = "",
+        owners: PackageOwners | None = None,
+        can_uninstall: Callable[[], Awaitable[bool]] | None = None,
+    ) -> None:
         self._environ = environ
+        self._owners = owners
+        self._can_uninstall = can_uninstall
         self._host = host
         self._scanner = AppScanner(environ)
         self._apps = _Publication(self._send_applications)
@@ -72,6 +84,7 @@ class ApplicationPublisher:
         self._changed = asyncio.Event()
         self._tasks = TaskOwner("publisher")
         self._scanning = asyncio.Lock()
+        self._looking_up = asyncio.Lock()
         self._watch = DirectoryWatch()
         self._icons = IconLookup(environ, icon_theme)
         self._icon_watch = DirectoryWatch()
@@ -200,12 +213,29 @@ class ApplicationPublisher:
         current = await self.rescan()
         # Watch before sending: hosts request icons after the list, and no later change of an icon may be missed.
         await self._icon_watch.replace(await asyncio.to_thread(self._icon_paths, current))
-        fitted = await asyncio.to_thread(fit_list, current.applications)
+        fitted = await asyncio.to_thread(fit_list, self._with_owners(current.applications))
         if fitted.left_out and fitted.left_out != self._left_out:
             _log.warning("%s", fitted.left_out)
         self._left_out = fitted.left_out
         await self._host.call("UpdateApplicationList", LIST_TIMEOUT, application=fitted.messages)
         _log.info("published %d applications", len(fitted.messages))
+        self._tasks.start(self._find_owners(current.applications), name="find the packages of applications")
+
+    def _with_owners(self, applications: Sequence[PublishedApplication]) -> list[PublishedApplication]:
+        """The applications with the packages that are known; the list does not wait for the others."""
+        if self._owners is None:
+            return list(applications)
+        return [one._replace(package_id=self._owners.known(one.path)) for one in applications]
+
+    async def _find_owners(self, applications: Sequence[PublishedApplication]) -> None:
+        """Look the packages up, and publish again if that brings news."""
+        if self._owners is None or self._can_uninstall is None:
+            return
+        async with self._looking_up:
+            paths = [one.path for one in applications] if await self._can_uninstall() else []
+            if await self._owners.look_up(paths):
+                self._apps.coalescer.again(asyncio.get_running_loop().time())
+                self._changed.set()
 
     def _icon_paths(self, current: AppList) -> list[Watched]:
         """The paths where a change may mean another icon of an application.

@@ -1,6 +1,6 @@
 """Finds the package that owns a desktop file: hosts offer "Uninstall" for owned files (chromeos-garcon.md §3.7).
 
-We publish no owners yet, because UninstallPackageOwningFile is not implemented and "Uninstall" would fail.
+An owner is published only while PackageKit can remove packages, so that "Uninstall" is not offered in vain.
 
 This module queries the package manager's own database in batches. An owner is the PackageKit id
 ``name;version;architecture;installed``; ``""`` means that no package owns the file.
@@ -60,6 +60,11 @@ class PackageOwners:
     def __init__(self, backend: Backend | None) -> None:
         self._backend = backend
         self._answers: dict[str, _Answer] = {}
+
+    @property
+    def paths(self) -> list[str]:
+        """The files whose owners are cached."""
+        return list(self._answers)
 
     def known(self, path: str) -> str:
         """The cached owner; ``""`` if there is none."""
