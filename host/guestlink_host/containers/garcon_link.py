@@ -26,6 +26,8 @@ ICON_BATCH = 16
 """Icons requested in one call."""
 _ALREADY_WATCHING = "already watching path"
 """garcon's reason for a directory that it watches, perhaps for an earlier daemon (chromeos-garcon.md §6.5)."""
+_DESCRIPTION_LIMIT = 2000
+"""Characters of each text about a package that are shown."""
 _REASON_LIMIT = 300
 """Characters of a container's explanation that are shown."""
 _ICONS_LIMIT, _RESPONSE_LIMIT = 2 * 1024 * 1024 + 256 * 1024, 256 * 1024
@@ -165,6 +167,31 @@ class GarconLink:
         response = await self.call("RemoveFileWatch", pb.RemoveFileWatchRequest(path=path))
         succeeded = response.status == pb.RemoveFileWatchResponse.SUCCEEDED
         return "" if succeeded else _reason(response.failure_reason)
+
+    async def package_info(self, file: str, package: str) -> tuple[str, dict[str, Any]]:
+        """Describe a package file, or a package by its name.
+
+        :returns: a reason as :meth:`launch` does, and the response's texts and size by the name of the field.
+        """
+        request = pb.LinuxPackageInfoRequest(file_path=file, package_name=package)
+        response = await self.call("GetLinuxPackageInfo", request)
+        texts = ("package_id", "license", "description", "project_url", "summary")
+        described = {name: visible_line(getattr(response, name), _DESCRIPTION_LIMIT) for name in texts}
+        return "" if response.success else _reason(response.failure_reason), described | {"size": response.size}
+
+    async def install_package(self, file: str, package_id: str, command_uuid: str) -> str:
+        """Begin to install a package file or a package; returns a reason as :meth:`launch` does."""
+        request = pb.InstallLinuxPackageRequest(file_path=file, package_id=package_id, command_uuid=command_uuid)
+        response = await self.call("InstallLinuxPackage", request)
+        started = response.status == pb.InstallLinuxPackageResponse.STARTED
+        return "" if started else _reason(response.failure_reason)
+
+    async def uninstall_package(self, desktop_file_id: str) -> str:
+        """Begin to remove an application's package; returns a reason as :meth:`launch` does."""
+        request = pb.UninstallPackageOwningFileRequest(desktop_file_id=desktop_file_id)
+        response = await self.call("UninstallPackageOwningFile", request)
+        started = response.status == pb.UninstallPackageOwningFileResponse.STARTED
+        return "" if started else _reason(response.failure_reason)
 
     async def icons(self, ids: Sequence[str], size: int, scale: int) -> dict[str, tuple[bool, bytes]]:
         """Fetch icons, at most :data:`ICON_BATCH`.

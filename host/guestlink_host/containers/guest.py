@@ -18,8 +18,9 @@ from guestlink.address import (
     VsockAddress,
     parse_address,
 )
-from guestlink.command_line import did_you_mean
+from guestlink.command_line import EX_UNAVAILABLE, did_you_mean
 from guestlink.errors import GuestlinkError
+from guestlink.package_texts import NO_PACKAGEKIT
 from guestlink.rpc import CallFailed
 from guestlink.tasks import TaskOwner
 from guestlink_host.border.answer_pace import AnswerPace
@@ -30,6 +31,7 @@ from guestlink_host.border.pictures.png import size as png_size
 from guestlink_host.border.url_policy import file_for_container
 from guestlink_host.containers.advice import OUTDATED, how_to_register, how_to_upgrade
 from guestlink_host.containers.garcon_link import GarconLink, SessionInfo
+from guestlink_host.containers.package_operations import REMOVAL, PackageOperations
 from guestlink_host.containers.parked_connections import ParkedConnections
 from guestlink_host.containers.parking_sockets import sftp_handover
 from guestlink_host.containers.registry import Container
@@ -63,6 +65,7 @@ class Guest:
     :ivar sftp: those for SFTP.
     :ivar outdated: how often it has shown that its Guestlink is too old to be called.
     :ivar log: gets every line that the container's calls cause.
+    :ivar package_operations: the installations and removals that it was asked for.
     :ivar watched_directories: those whose changes its garcon reports.
     :ivar mime_types: number of file name extensions for which the container has a MIME type.
     """
@@ -96,6 +99,7 @@ class Guest:
         self._tasks = TaskOwner(f"container {container.name}")
         self._link_task: asyncio.Task[None] | None = None
         self._links = 0
+        self.package_operations = PackageOperations()
         self.watched_directories = WatchedDirectories(
             container.name, self._add_file_watch, self._remove_file_watch, self._tasks
         )
@@ -147,6 +151,7 @@ class Guest:
         """The container has shut down, or its garcon ended."""
         self.registered = False
         self.pending = 0
+        self.package_operations.forgotten()
         self._replace_link(None)
         # Who has parked these may know a token that is worthless soon; a garcon that runs parks new ones.
         self.calls.close()
@@ -274,6 +279,67 @@ class Guest:
                 hint="it has to be a PNG or an SVG that librsvg can draw in a few seconds",
             ) from error
 
+    async def package_info(self, file: str, package: str) -> dict[str, Any]:
+        """Describe a package of the container.
+
+        :param file: the path of a package file inside, or ``""``.
+        :param package: a package's name, if there is no file.
+        :returns: LinuxPackageInfoResponse's fields.
+        :raises GuestlinkError: with the container's reason.
+        """
+        try:
+            reason, info = await self._reach().package_info(file, package)
+        except CallFailed as error:
+            raise self._unanswered(error) from error
+        if reason:
+            raise self._package_error(f"{file or package} cannot be installed", reason)
+        return info
+
+    async def install_package(self, file: str, package_id: str) -> str:
+        """Begin an installation; returns its id in :attr:`package_operations`.
+
+        :raises GuestlinkError: with the container's reason.
+        """
+        operation = self.package_operations.new()
+        try:
+            reason = await self._reach().install_package(file, package_id, operation)
+        except CallFailed as error:
+            raise self._unanswered(error) from error
+        if reason:
+            raise self._package_error("the package cannot be installed", reason)
+        return operation
+
+    async def uninstall_package(self, desktop_file_id: str) -> str:
+        """Begin to remove an application's package; returns the removal's id.
+
+        :raises GuestlinkError: with the container's reason.
+        """
+        link = self._reach()
+        operation = self.package_operations.new(REMOVAL)
+        try:
+            reason = await link.uninstall_package(desktop_file_id)
+        except CallFailed as error:
+            self.package_operations.end(operation, error.message)
+            if error.code == "INVALID_ARGUMENT":
+                hint = f"{self._guess(desktop_file_id)}`guestlink-host apps {self.container.name}` lists them"
+                raise GuestlinkError(
+                    f"{self.container.name} has no application {desktop_file_id}", hint=hint
+                ) from error
+            raise self._unanswered(error) from error
+        if reason:
+            self.package_operations.end(operation, reason)
+            raise self._package_error(f"{desktop_file_id} cannot be uninstalled", reason)
+        return operation
+
+    def _package_error(self, what: str, reason: str) -> GuestlinkError:
+        if reason == NO_PACKAGEKIT:
+            shell = f"guestlink-host shell {self.container.name} -- sudo"
+            hint = f"`{shell} apt install packagekit` installs it on Debian and Ubuntu"
+            return GuestlinkError(f"{what}: {reason}", hint=hint, exit_code=EX_UNAVAILABLE)
+        return GuestlinkError(
+            f"{what} in {self.container.name}: {reason}", hint="garcon's log in the container may say more"
+        )
+
     async def _add_file_watch(self, path: str) -> None:
         try:
             reason = await self._reach().add_file_watch(path)
@@ -380,6 +446,7 @@ class Guest:
                 self._disconnected()
                 answers = await self._greet(link, _AGAIN_PAUSES)
             self.log.info("garcon of %s has ended", name)
+            self.package_operations.forgotten()
             self.registered = False
             self.pending = 0
             self.event("lost", "")

@@ -12,7 +12,16 @@ from typing import TYPE_CHECKING, Any
 
 from guestlink.control import ONE_VERSION
 from guestlink.errors import GuestlinkError
-from guestlink_host.control import applications, attaching, candidates, containers, rights, serving, shells
+from guestlink_host.control import (
+    applications,
+    attaching,
+    candidates,
+    containers,
+    packages,
+    rights,
+    serving,
+    shells,
+)
 from guestlink_host.control.command import Call, Command
 
 if TYPE_CHECKING:
@@ -22,6 +31,7 @@ COMMANDS: tuple[Command, ...] = (
     *attaching.COMMANDS,
     *containers.COMMANDS,
     *applications.COMMANDS,
+    *packages.COMMANDS,
     *rights.COMMANDS,
     *shells.COMMANDS,
     *serving.COMMANDS,

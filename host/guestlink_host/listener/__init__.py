@@ -17,6 +17,7 @@ from guestlink_host.containers.registry import Containers
 from guestlink_host.listener.application_lists import ListCalls
 from guestlink_host.listener.linux_host import LinuxHost
 from guestlink_host.listener.opening import OpeningCalls
+from guestlink_host.listener.package_progress import PackageProgressCalls
 from guestlink_host.listener.registration import RegistrationCalls
 from guestlink_host.listener.reports import ReportCalls
 from guestlink_host.listener.token_check import TokenCheck
@@ -47,6 +48,7 @@ def implementations(
             ListCalls(guest, check),
             OpeningCalls(guest, check, requests, openings),
             ReportCalls(guest, check, notifications.show),
+            PackageProgressCalls(guest, check),
         ),
         LINUX_HOST: (LinuxHost(guest, check, notifications.show, windows),),
     }

@@ -15,6 +15,7 @@ from guestlink.errors import GuestlinkError
 from guestlink.handshake import DialerHandshake, Purpose, call_token
 from guestlink.pb import container_host_pb2
 from guestlink_host.containers.guest import Guest
+from guestlink_host.containers.package_operations import PackageOperations
 from guestlink_host.containers.parked_connections import ParkedConnections
 from guestlink_host.containers.registry import Container
 from guestlink_host.containers.remote_calls import RemoteCalls
@@ -26,7 +27,12 @@ TOKEN = "8a3f2b1c-0d4e-4f5a-9b6c-7d8e9f0a1b2c"
 async def guest() -> AsyncIterator[Guest]:
     parked = {name: ParkedConnections(name) for name in ("calls", "sftp")}
     made = SimpleNamespace(
-        container=Container("demo", TOKEN), registered=True, pending=0, _replace_link=lambda way: None, **parked
+        container=Container("demo", TOKEN),
+        registered=True,
+        pending=0,
+        _replace_link=lambda way: None,
+        package_operations=PackageOperations(),
+        **parked,
     )
     yield cast(Guest, made)
     for connections in parked.values():
