@@ -148,8 +148,7 @@ async def test_an_empty_token_is_an_invalid_argument_where_cicerone_says_so(host
 
 
 LATER = [
-    "InstallLinuxPackageProgress", "UninstallPackageProgress", "ApplyAnsiblePlaybookProgress", "FileWatchTriggered",
-    "LowDiskSpaceTriggered", "SelectFile", "ReportMetrics", "InstallShaderCache", "UninstallShaderCache",
+    "ApplyAnsiblePlaybookProgress", "SelectFile", "ReportMetrics", "InstallShaderCache", "UninstallShaderCache",
     "UnmountShaderCache", "InhibitScreensaver", "UninhibitScreensaver",
 ]  # fmt: skip
 
