@@ -40,11 +40,13 @@ _read_attach = _ATTACH.reader("buffer", "x", "y")
 _read_new_surface = request("wl_compositor", "create_surface").reader("id")
 _read_shm_buffer = request("wl_shm_pool", "create_buffer").reader("id", "offset", "width", "height")
 _read_dmabuf = request("zwp_linux_buffer_params_v1", "create_immed").reader("buffer_id", "width", "height")
-_read_pool_free = request("wl_pointer", "set_cursor").reader("serial", "surface")
+_read_cursor = request("wl_pointer", "set_cursor").reader("serial", "surface")
 _read_button = event("wl_pointer", "button").reader("serial")
 _read_key = event("wl_keyboard", "key").reader("serial")
-_read_enter = event("wl_keyboard", "enter").reader("serial")
-_read_down = event("wl_touch", "down").reader("serial")
+_read_down = event("wl_touch", "down").reader("serial", "time", "surface")
+_read_pointed = event("wl_pointer", "enter").reader("serial", "surface")
+_read_typed = event("wl_keyboard", "enter").reader("serial", "surface")
+_read_place = event("xdg_popup", "configure").reader("x", "y")
 _read_ping = event("xdg_wm_base", "ping").reader("serial")
 _read_serial = event("xdg_surface", "configure").reader("serial")
 _read_toplevel = event("xdg_toplevel", "configure").decoder("width", "height", "states")
@@ -72,6 +74,8 @@ _STATES = {1: "maximized", 2: "fullscreen", 3: "resizing", 4: "activated", **dic
 _EVERYTHING = 0x7FFFFFFF
 _TOP_LEFT, _BOTTOM_RIGHT = 5, 8
 """An anchor and a gravity of xdg_positioner: from the parent's corner, to the right and down."""
+_SLIDE = 1 | 2
+"""xdg_positioner.constraint_adjustment: the host may move the popup along both axes."""
 _CLIENT_SIDE, _SERVER_SIDE = 1, 2
 
 
@@ -89,6 +93,12 @@ class Windows(Protocol):
     def toplevel_configured(self, surface: int, width: int, height: int, states: frozenset[str], /) -> None:
         """The host gives a toplevel a size and states."""
 
+    def popup_configured(self, surface: int, x: int, y: int, /) -> None:
+        """The host puts a popup at a place relative to its parent."""
+
+    def touched(self, surface: int, /) -> None:
+        """The user does something with a window."""
+
     def close(self, surface: int, /) -> None:
         """The user closes a window."""
 
@@ -103,6 +113,7 @@ class _Surface:
     :ivar is_configured: whether the host has sent the first configure event.
     :ivar serial: of the configure event that awaits its acknowledgement, 0 for none.
     :ivar size: the size that the next contents must have before that, ``None`` for any.
+    :ivar place: where the host has put the popup.
     :ivar is_accepted: whether the window has taken the last configure event's size.
     :ivar is_spent: whether it has lost its role. It gets no other: the host has its contents, and ends the
         connection if a surface with contents gets a role. Xwayland makes new surfaces for windows that come back.
@@ -117,6 +128,7 @@ class _Surface:
         self.is_configured = False
         self.serial = 0
         self.size: tuple[int, int] | None = None
+        self.place = (0, 0)
         self.is_accepted = False
         self.is_committed = False
         self.is_spent = False
@@ -144,6 +156,7 @@ class Surfaces:
         self._buffers: dict[int, tuple[int, int]] = {}
         self._seat = 0
         self._input_serial = 0
+        self._pointed = self._typed = 0
         self._selection_serial = 0
         self._pending: tuple[int, int, frozenset[str]] = (0, 0, frozenset())
 
@@ -162,18 +175,20 @@ class Surfaces:
             ("wl_pointer", "set_cursor", self._cursor),
         ):
             hooks.on_request(interface, name, hook, Phase.REPLACE)
-        for interface, name, read in (
-            ("wl_pointer", "button", _read_button),
-            ("wl_keyboard", "key", _read_key),
-            ("wl_touch", "down", _read_down),
+        for interface, name, hook in (
+            ("wl_pointer", "button", self._button),
+            ("wl_keyboard", "key", self._key),
+            ("wl_touch", "down", self._down),
         ):
-            hooks.on_event(interface, name, self._input(read), Phase.OBSERVE)
-        hooks.on_event("wl_keyboard", "enter", self._entered, Phase.OBSERVE)
+            hooks.on_event(interface, name, hook, Phase.OBSERVE)
+        hooks.on_event("wl_keyboard", "enter", self._keyboard_entered, Phase.OBSERVE)
+        hooks.on_event("wl_pointer", "enter", self._pointer_entered, Phase.OBSERVE)
         for interface, name, hook in (
             ("xdg_wm_base", "ping", self._ping),
             ("xdg_toplevel", "configure", self._toplevel_configure),
             ("xdg_toplevel", "close", self._close),
             ("xdg_surface", "configure", self._configure),
+            ("xdg_popup", "configure", self._popup_configure),
             ("xdg_popup", "popup_done", self._popup_done),
         ):
             hooks.on_own_event(interface, name, hook)
@@ -247,21 +262,40 @@ class Surfaces:
                 surface.held = None
 
     def _cursor(self, flow: Flow, object_id: int, at: int, stop: int) -> None:
-        _, number = _read_pool_free(flow.buffer, at)
+        _, number = _read_cursor(flow.buffer, at)
         surface = self._surfaces.get(number)
         if surface is not None and not surface.is_cursor and not surface.objects:
             surface.is_cursor = True
             flow.suffix += self._release(surface)
 
-    def _input(self, read: Callable[[Buffer, int], tuple[int, ...]]) -> Callable[[Flow, int, int, int], None]:
-        def observe(flow: Flow, object_id: int, at: int, stop: int) -> None:
-            (self._input_serial,) = read(flow.buffer, at)
-            self._selection_serial = self._input_serial
+    def _button(self, flow: Flow, object_id: int, at: int, stop: int) -> None:
+        (serial,) = _read_button(flow.buffer, at)
+        self._input(serial, self._pointed)
 
-        return observe
+    def _key(self, flow: Flow, object_id: int, at: int, stop: int) -> None:
+        (serial,) = _read_key(flow.buffer, at)
+        self._input(serial, self._typed)
 
-    def _entered(self, flow: Flow, object_id: int, at: int, stop: int) -> None:
-        (self._selection_serial,) = _read_enter(flow.buffer, at)
+    def _down(self, flow: Flow, object_id: int, at: int, stop: int) -> None:
+        serial, _, surface = _read_down(flow.buffer, at)
+        self._input(serial, flow.relay.client_id(surface))
+
+    def _input(self, serial: int, surface: int) -> None:
+        self._input_serial = self._selection_serial = serial
+        self._touch(surface)
+
+    def _pointer_entered(self, flow: Flow, object_id: int, at: int, stop: int) -> None:
+        _, surface = _read_pointed(flow.buffer, at)
+        self._pointed = flow.relay.client_id(surface)
+        self._touch(self._pointed)
+
+    def _keyboard_entered(self, flow: Flow, object_id: int, at: int, stop: int) -> None:
+        self._selection_serial, surface = _read_typed(flow.buffer, at)
+        self._typed = flow.relay.client_id(surface)
+
+    def _touch(self, surface: int) -> None:
+        self._windows.touched(surface)
+        self._send()
 
     # -- what the host says --------------------------------------------------------------------------------------
 
@@ -289,7 +323,11 @@ class Surfaces:
             self._windows.toplevel_configured(surface.number, width, height, states)
         else:
             surface.size, surface.is_accepted = None, True
+            self._windows.popup_configured(surface.number, *surface.place)
         requests = self._do()
+        if surface.is_configured and surface.object("xdg_popup"):
+            # The program does not draw a popup again because it has moved.
+            requests += self._accept(surface)
         if not surface.is_configured:
             surface.is_configured = True
             if surface.is_committed:
@@ -300,6 +338,11 @@ class Surfaces:
         if (surface := self._by_object.get(object_id)) is not None:
             self._windows.close(surface.number)
             flow.relay.to_host(self._do(), None)
+
+    def _popup_configure(self, flow: Flow, object_id: int, at: int, stop: int) -> None:
+        if (surface := self._by_object.get(object_id)) is not None:
+            x, y = _read_place(flow.buffer, at)
+            surface.place = x, y
 
     def _popup_done(self, flow: Flow, object_id: int, at: int, stop: int) -> None:
         """The host has dismissed a popup. Its window stays mapped until the program closes it, and is not seen."""
@@ -407,6 +450,7 @@ class Surfaces:
             ("set_anchor", (_TOP_LEFT,)),
             ("set_gravity", (_BOTTOM_RIGHT,)),
             ("set_offset", (action.x, action.y)),
+            ("set_constraint_adjustment", (_SLIDE if action.is_movable else 0,)),
         )
         requests = _CREATE_POSITIONER.encode(OWN_GLOBALS.of(relay).bound["xdg_wm_base"], number)
         for name, numbers in words:

@@ -40,7 +40,10 @@ class ChangeToplevel(NamedTuple):
 
 
 class ShowPopup(NamedTuple):
-    """Make a popup of a surface, at a place relative to its parent."""
+    """Make a popup of a surface, at a place relative to its parent.
+
+    :ivar is_movable: whether the host may move it into the output, if a part would be outside.
+    """
 
     surface: int
     parent: int
@@ -48,16 +51,18 @@ class ShowPopup(NamedTuple):
     y: int
     width: int
     height: int
+    is_movable: bool = False
 
 
 class MovePopup(NamedTuple):
-    """Move a popup, or give it another size."""
+    """Move a popup, or give it another size; the fields are as of :class:`ShowPopup`."""
 
     surface: int
     x: int
     y: int
     width: int
     height: int
+    is_movable: bool = False
 
 
 class Hide(NamedTuple):

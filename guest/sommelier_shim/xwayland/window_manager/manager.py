@@ -100,6 +100,7 @@ class WindowManager:
         self._surfaces: set[int] = set()
         self._stacking: list[int] = []
         self._focus = Focus(x)
+        self._touched = 0
         self._replies: dict[int, Callable[[Message], None]] = {}
         self._take_over = 0
 
@@ -155,6 +156,8 @@ class WindowManager:
             case CreateNotify(parent=root.number):
                 place = Rectangle(event.x, event.y, event.width, event.height)
                 self._created(event.window, place, is_override_redirect=event.override_redirect)
+                if (window := self._windows.get(event.window)) is not None:
+                    window.border = event.border_width
             case ReparentNotify(parent=root.number) if event.window not in self._windows:
                 self._created(
                     event.window, Rectangle(event.x, event.y, 1, 1), is_override_redirect=event.override_redirect
@@ -297,8 +300,9 @@ class WindowManager:
             return
         if window.is_popup and (parent := self._parent_of(window)) is not None:
             window.role, window.parent = "popup", parent.surface
-            x, y, width, height = self._within(window, parent)
-            self.actions.append(ShowPopup(window.surface, parent.surface, x, y, width, height))
+            window.refused = None
+            place = self._within(window, parent)
+            self.actions.append(ShowPopup(window.surface, parent.surface, *place, self._is_movable(window)))
             self._raise(window)
             return
         window.role, window.shown = "toplevel", self._toplevel(window)
@@ -322,18 +326,41 @@ class WindowManager:
                 self._changed(each)
 
     def _parent_of(self, window: Window) -> Window | None:
-        """The toplevel that a popup belongs to: the one it names, the focused one, or the highest one."""
-        named = self._windows.get(window.owner)
-        if named is not None and named.role == "popup":
-            named = self._by_surface.get(named.parent)
+        """The toplevel that a popup belongs to: the one that it names, else one of the same program, else any.
+
+        Among several it is the one that the user has touched last, else the focused one, else the highest one.
+        """
+        touched = self._windows.get(self._touched)
         focused = self._windows.get(self._focus.window or 0)
         stacked = [self._windows[number] for number in reversed(self._stacking) if number in self._windows]
-        candidates = (named, focused, *stacked)
-        return next((one for one in candidates if one is not None and one.role == "toplevel"), None)
+        candidates = [one for one in (touched, focused, *stacked) if one is not None]
+        same = [one for one in candidates if self._program_of(one.number) == self._program_of(window.number)]
+        named = self._windows.get(window.owner)
+        for one in (*([named] if named is not None else []), *same, *candidates):
+            toplevel = self._by_surface.get(one.parent) if one.role == "popup" else one
+            if toplevel is not None and toplevel.role == "toplevel" and one is not window:
+                return toplevel
+        return None
+
+    def _program_of(self, number: int) -> int:
+        """The X client that has made a window: the resource ids of each have the same first bits."""
+        return number & ~self._x.setup.resource_id_mask if self._x.setup is not None else 0
 
     def _within(self, window: Window, parent: Window) -> Rectangle:
-        place = window.place
-        return place._replace(x=place.x - parent.place.x, y=place.y - parent.place.y)
+        x, y, width, height = window.place
+        both = 2 * window.border
+        return Rectangle(x - parent.place.x, y - parent.place.y, width + both, height + both)
+
+    def _is_movable(self, window: Window) -> bool:
+        """Whether the host may move a popup into the output: it is no drag icon, is not hidden outside on purpose,
+        and its program does not insist on the place."""
+        is_seen = any(area.meets(window.place) for area in self._areas)
+        return is_seen and not window.is_dragged and window.refused != window.place[:2]
+
+    def _move_popup(self, window: Window) -> None:
+        if (parent := self._by_surface.get(window.parent)) is not None:
+            movable = self._is_movable(window)
+            self.actions.append(MovePopup(window.surface, *self._within(window, parent), movable))
 
     def _unmapped(self, window: Window, *, is_gone: bool = False) -> None:
         if window.role:
@@ -439,7 +466,10 @@ class WindowManager:
     def _configure(self, window: Window, wanted: Rectangle) -> None:
         """Move and resize a window. A window that keeps its size learns its place by a message (ICCCM §4.1.5)."""
         keeps_size = (wanted.width, wanted.height) == (window.place.width, window.place.height)
+        has_moved = wanted[:2] != window.place[:2]
         window.place = wanted
+        if has_moved and window.role == "toplevel":
+            self._keep_popups(window)
         values = {"x": wanted.x, "y": wanted.y, "width": wanted.width, "height": wanted.height, "border_width": 0}
         self._x.request(ConfigureWindow(window.number, values))
         if keeps_size:
@@ -448,16 +478,20 @@ class WindowManager:
 
     def _configured(self, window: Window, event: ConfigureNotify) -> None:
         window.is_override_redirect = event.override_redirect
-        place = Rectangle(event.x, event.y, event.width, event.height)
-        if window.role == "popup" and place != window.place:
-            window.place = place
-            if (parent := self._by_surface.get(window.parent)) is not None:
-                self.actions.append(MovePopup(window.surface, *self._within(window, parent)))
-        window.place = place
-        window.size = (place.width, place.height)
+        before, window.border = (window.place, window.border), event.border_width
+        window.place = Rectangle(event.x, event.y, event.width, event.height)
+        if window.role == "popup" and before != (window.place, window.border):
+            self._move_popup(window)
+        window.size = (event.width, event.height)
         if window.awaits == window.size:
             window.awaits = None
             self.actions.append(Accept(window.surface))
+
+    def _keep_popups(self, window: Window) -> None:
+        """Tell the host where the popups of a toplevel are: they have not moved with it."""
+        for each in self._windows.values():
+            if each.role == "popup" and each.parent == window.surface:
+                self._move_popup(each)
 
     # -- the host ------------------------------------------------------------------------------------------------
 
@@ -529,6 +563,30 @@ class WindowManager:
         restored, window.restored = window.restored, None
         return restored if restored is not None else window.place
 
+    def popup_configured(self, surface: int, x: int, y: int) -> None:
+        """The host has put a popup somewhere, relative to its parent. The X server has to know, for the pointer and
+        for the menus that open beside it."""
+        window = self._by_surface.get(surface)
+        parent = self._by_surface.get(window.parent) if window is not None else None
+        if window is None or parent is None or window.role != "popup" or not self._is_movable(window):
+            return
+        moved = window.place._replace(x=parent.place.x + x, y=parent.place.y + y)
+        if moved != window.place:
+            window.refused, window.place = (window.place.x, window.place.y), moved
+            self._x.request(ConfigureWindow(window.number, {"x": moved.x, "y": moved.y}))
+
+    def touched(self, surface: int) -> None:
+        """The user has pointed at a window, clicked on it, touched it, or typed into it."""
+        if (window := self._by_surface.get(surface)) is None:
+            return
+        self._touched = window.number
+        top = self._by_surface.get(window.parent, window) if window.role == "popup" else window
+        # The host lets windows overlap in other ways than the server does, which gives the pointer to the highest.
+        group = {top.number, *self._dependents(top)}
+        above = self._stacking[self._stacking.index(window.number) + 1 :] if window.number in self._stacking else []
+        if any(number not in group and self._windows[number].place.meets(window.place) for number in above):
+            self._raise(top)
+
     def close(self, surface: int) -> None:
         """The user closes a window."""
         if (window := self._by_surface.get(surface)) is None:
@@ -542,24 +600,34 @@ class WindowManager:
         """Give the focus to the window that the host has activated."""
         if self._root is None or self._focus.window == (window.number if window is not None else None):
             return
+        if window is not None and window.is_override_redirect:
+            return  # It wants no window manager, and takes the focus itself.
         self._focus.move(self._root, window)
         if window is not None:
             self._raise(window)
 
     def _raise(self, window: Window) -> None:
-        """Put a window and its dialogs above the others: Xwayland gives the pointer to the highest one."""
-        dialogs: dict[int, list[int]] = {}
-        for number in self._stacking:
-            dialogs.setdefault(self._windows[number].owner, []).append(number)
-        raised, known = [window.number], {window.number}
-        for number in raised:  # It grows: dialogs have dialogs.
-            new = [each for each in dialogs.get(number, ()) if each not in known]
-            raised += new
-            known.update(new)
+        """Put a window, its dialogs and its popups above the others: Xwayland gives the highest the pointer."""
+        raised = [window.number, *self._dependents(window)]
         for number in raised:
             self._x.request(ConfigureWindow(number, {"stack_mode": StackMode.ABOVE}))
+        known = set(raised)
         self._stacking = [number for number in self._stacking if number not in known] + raised
         self._list_windows()
+
+    def _dependents(self, window: Window) -> list[int]:
+        """The dialogs and popups of a window, and theirs, the lowest first."""
+        by_parent: dict[int, list[int]] = {}
+        for number in self._stacking:
+            one = self._windows[number]
+            parent = self._by_surface.get(one.parent) if one.role == "popup" else None
+            by_parent.setdefault(parent.number if parent is not None else one.owner, []).append(number)
+        found, known = [window.number], {window.number}
+        for number in found:  # It grows: dialogs have dialogs.
+            new = [each for each in by_parent.get(number, ()) if each not in known]
+            found += new
+            known.update(new)
+        return found[1:]
 
     # -- messages of programs ------------------------------------------------------------------------------------
 

@@ -47,11 +47,17 @@ class Rectangle(NamedTuple):
         """Whether a point is in it."""
         return self.x <= x < self.x + self.width and self.y <= y < self.y + self.height
 
+    def meets(self, other: Rectangle) -> bool:
+        """Whether the two have a point in common."""
+        across = self.x < other.x + other.width and other.x < self.x + self.width
+        return across and self.y < other.y + other.height and other.y < self.y + self.height
+
 
 class Window:
     """A child of the root window.
 
-    :ivar place: where it is, without its border.
+    :ivar place: where its outer corner is, and its size without its border.
+    :ivar border: the width of its border.
     :ivar is_override_redirect: whether it wants no window manager: menus, tooltips.
     :ivar is_managed: whether the program has asked the window manager to map it.
     :ivar is_mapped: whether the server has mapped it.
@@ -59,6 +65,7 @@ class Window:
     :ivar serial: xwayland_shell_v1's number of the surface that it waits for, 0 for none.
     :ivar role: what the host has made of it: ``""``, ``toplevel`` or ``popup``.
     :ivar parent: the surface that the popup belongs to.
+    :ivar refused: where the program wanted the popup, if the host has put it somewhere else.
     :ivar shown: what the host knows of the toplevel.
     :ivar states: of :data:`~sommelier_shim.xwayland.window_manager.atoms.STATES`.
     :ivar size: the size that the server has told last.
@@ -80,6 +87,8 @@ class Window:
         self.serial = 0
         self.role = ""
         self.parent = 0
+        self.border = 0
+        self.refused: tuple[int, int] | None = None
         self.shown = Toplevel()
         self.states: set[str] = set()
         self.group_parent = 0
@@ -152,6 +161,11 @@ class Window:
     def is_popup(self) -> bool:
         """Whether it is a menu, a tooltip or the like: shown at its place, without focus."""
         return self.is_override_redirect or bool(self._types & _POPUP_TYPES)
+
+    @property
+    def is_dragged(self) -> bool:
+        """Whether it shows what the user drags: it follows the pointer out of every output."""
+        return "_NET_WM_WINDOW_TYPE_DND" in self._types
 
     def speaks(self, protocol: str) -> bool:
         """Whether it has a protocol in WM_PROTOCOLS."""

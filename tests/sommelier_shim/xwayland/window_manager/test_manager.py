@@ -161,15 +161,98 @@ def test_a_menu_is_a_popup_at_its_place_in_its_window(screen: ManagedScreen, pro
     place = screen.windows()[parent].place
     menu = _window(program, place.x + 7, place.y - 9, 50, 60, override_redirect=1)
     popup = _map(program, screen, menu)
-    assert screen.done[-1] == ShowPopup(popup, surface, 7, -9, 50, 60)
+    assert screen.done[-1] == ShowPopup(popup, surface, 7, -9, 56, 66, True)
     program.wire.request(ConfigureWindow(menu, {"x": place.x + 70, "height": 80}))
     assert program.sync() == []
     screen.until(lambda: bool(screen.actions(MovePopup)))
-    assert screen.actions(MovePopup) == [MovePopup(popup, 70, -9, 50, 80)]
+    assert screen.actions(MovePopup) == [MovePopup(popup, 70, -9, 56, 86, True)]
     program.wire.request(UnmapWindow(menu))
     assert program.sync() == []
     screen.until(lambda: bool(screen.actions(Hide)))
     assert screen.actions(Hide) == [Hide(popup)]
+
+
+def test_a_popup_belongs_to_the_window_of_its_program_that_the_user_has_touched(
+    screen: ManagedScreen, program: XClient, display: str
+) -> None:
+    first, second = _map(program, screen, _window(program)), _map(program, screen, _window(program))
+    with contextlib.closing(XClient(display)) as other:
+        theirs = _map(other, screen, _window(other))
+        screen.apply(theirs, 0, 0, frozenset({"activated"}), call=screen.manager.toplevel_configured)
+        for touched, expected in ((first, first), (second, second), (theirs, second)):
+            screen.apply(touched, call=screen.manager.touched)
+            screen.settle()
+            _map(program, screen, menu := _window(program, override_redirect=1))
+            [*_, shown] = screen.actions(ShowPopup)
+            assert isinstance(shown, ShowPopup)
+            assert shown.parent == expected
+            submenu = _map(program, screen, _window(program, override_redirect=1))
+            screen.apply(submenu, call=screen.manager.touched)
+            _set(program, tooltip := _window(program, override_redirect=1), "WM_TRANSIENT_FOR", "WINDOW", menu)
+            _map(program, screen, tooltip)
+            [*_, shown] = screen.actions(ShowPopup)
+            assert isinstance(shown, ShowPopup)
+            assert shown.parent == expected
+
+
+def test_a_popup_without_any_window_is_a_toplevel_without_the_focus(
+    screen: ManagedScreen, program: XClient
+) -> None:
+    alone = _map(program, screen, menu := _window(program, override_redirect=1))
+    assert [action.surface for action in screen.actions(ShowToplevel)] == [alone]
+    screen.apply(alone, 0, 0, frozenset({"activated"}), call=screen.manager.toplevel_configured)
+    assert program.call(GetInputFocus(), GetInputFocusReply).focus != menu
+
+
+def test_the_server_learns_where_the_host_has_moved_a_popup(screen: ManagedScreen, program: XClient) -> None:
+    _map(program, screen, parent := _window(program))
+    place = screen.windows()[parent].place
+    menu = _window(program, place.x + 190, place.y + 90, 50, 60, override_redirect=1)
+    popup = _map(program, screen, menu)
+    screen.apply(popup, 150, 80, call=screen.manager.popup_configured)
+    wanted = (menu, place.x + 150, place.y + 80)
+    while ((told := program.event(ConfigureNotify)).window, told.x, told.y) != wanted:
+        pass
+    screen.settle()
+    assert screen.actions(MovePopup) == []
+    # A program that insists gets its place.
+    program.wire.request(ConfigureWindow(menu, {"x": place.x + 190, "y": place.y + 90}))
+    assert program.sync() == []
+    screen.settle()
+    assert screen.actions(MovePopup) == [MovePopup(popup, 190, 90, 56, 66, False)]
+
+
+def test_a_window_that_is_hidden_outside_and_a_drag_icon_stay_where_they_are(
+    screen: ManagedScreen, program: XClient
+) -> None:
+    _map(program, screen, _window(program))
+    _map(program, screen, _window(program, -100, -100, 10, 10, override_redirect=1))
+    icon = _window(program, override_redirect=1)
+    _set(program, icon, "_NET_WM_WINDOW_TYPE", "ATOM", _atom(program, "_NET_WM_WINDOW_TYPE_DND"))
+    _map(program, screen, icon)
+    shown = screen.actions(ShowPopup)
+    assert [one.is_movable for one in shown if isinstance(one, ShowPopup)] == [False, False]
+
+
+def test_a_popup_stays_where_it_is_when_its_window_moves(screen: ManagedScreen, program: XClient) -> None:
+    _map(program, screen, parent := _window(program))
+    place = screen.windows()[parent].place
+    popup = _map(program, screen, _window(program, place.x + 7, place.y + 9, 50, 60, override_redirect=1))
+    program.wire.request(ConfigureWindow(parent, {"x": place.x - 10, "y": place.y - 20}))
+    assert program.sync() == []
+    screen.settle()
+    assert screen.actions(MovePopup) == [MovePopup(popup, 17, 29, 56, 66, True)]
+
+
+def test_the_window_under_the_pointer_is_above_those_that_the_server_sees_there(
+    screen: ManagedScreen, program: XClient
+) -> None:
+    lower = _map(program, screen, first := _window(program))
+    _map(program, screen, second := _window(program))
+    _map(program, screen, menu := _window(program, override_redirect=1))
+    assert screen.manager._stacking[:2] == [first, second]
+    screen.apply(lower, call=screen.manager.touched)
+    assert screen.manager._stacking == [second, menu, first]
 
 
 def test_popups_disappear_before_their_window(screen: ManagedScreen, program: XClient) -> None:
