@@ -108,6 +108,7 @@ class _Surface:
 
     :ivar held: the buffer that the host has not got yet, and its place; a client id, 0 for none.
     :ivar contents: the size of the last buffer.
+    :ivar limits: the least and the greatest size that the host knows.
     :ivar is_cursor: whether it is a cursor's; the host gets all of it.
     :ivar objects: host ids of its role, and their interfaces, the inner one last.
     :ivar is_configured: whether the host has sent the first configure event.
@@ -123,6 +124,7 @@ class _Surface:
         self.number = number
         self.held: tuple[int, int, int] | None = None
         self.contents = (0, 0)
+        self.limits = ((0, 0), (0, 0))
         self.is_cursor = False
         self.objects: list[tuple[int, str]] = []
         self.is_configured = False
@@ -364,7 +366,11 @@ class Surfaces:
                 case ShowPopup():
                     requests += self._show_popup(self._relay, surface, action)
                 case ChangeToplevel(toplevel=toplevel):
+                    before = surface.limits
                     requests += self._describe(surface, toplevel)
+                    if surface.is_configured and surface.limits != before:
+                        # They count from the next commit; the next request may be one for another state.
+                        requests += _COMMIT.encode(self._relay.host_id(surface.number))
                 case MovePopup():
                     requests += self._move_popup(self._relay, surface, action)
                 case Hide():
@@ -414,6 +420,7 @@ class Surfaces:
         if toplevel.application:
             requests += _SET_APP_ID.encode(number, self._name(toplevel.application).encode())
         requests += _SET_MIN.encode(number, *toplevel.minimum) + _SET_MAX.encode(number, *toplevel.maximum)
+        surface.limits = (toplevel.minimum, toplevel.maximum)
         if decoration := surface.object("zxdg_toplevel_decoration_v1"):
             requests += _SET_MODE.encode(decoration, _SERVER_SIDE if toplevel.is_decorated else _CLIENT_SIDE)
         return requests

@@ -69,6 +69,8 @@ _NORMAL, _ICONIC, _WITHDRAWN = 1, 3, 0
 """Values of WM_STATE (ICCCM §4.1.3.1)."""
 _REMOVE, _ADD, _TOGGLE = 0, 1, 2
 """Actions of the message _NET_WM_STATE."""
+_FILLING = frozenset({"fullscreen", "maximized_vertically", "maximized_horizontally"})
+"""States in which the host decides the size."""
 _MOVE, _CANCEL = 8, 11
 _FARTHEST = 32767
 """The largest coordinate of a window."""
@@ -241,8 +243,9 @@ class WindowManager:
             window.title,
             window.class_.name,
             parent.surface if parent is not None and has_parent else 0,
-            window.sizes.minimum,
-            window.sizes.maximum,
+            # Mutter shows a fullscreen window in the greatest size that it may have.
+            (0, 0) if window.fills_output else window.sizes.minimum,
+            (0, 0) if window.fills_output else window.sizes.maximum,
             window.is_decorated,
         )
 
@@ -274,6 +277,7 @@ class WindowManager:
         names = set(map(self.atoms.name, window.wanted_states))
         window.states = {state for state, atom in STATES.items() if atom in names and state != "focused"}
         window.group_parent = self._group_parent(window)
+        window.fills_output = bool(window.states & _FILLING)
         self._place(window)
         self._set_wm_state(window, _NORMAL)
         self._write_states(window)
@@ -461,7 +465,7 @@ class WindowManager:
         self._configure(window, Rectangle(x, y, width, height))
 
     def _host_decides(self, window: Window) -> bool:
-        return bool(window.states & {"fullscreen", "maximized_vertically", "maximized_horizontally"})
+        return bool(window.states & _FILLING)
 
     def _configure(self, window: Window, wanted: Rectangle) -> None:
         """Move and resize a window. A window that keeps its size learns its place by a message (ICCCM §4.1.5)."""
@@ -503,11 +507,14 @@ class WindowManager:
         """
         if (window := self._by_surface.get(surface)) is None or window.role != "toplevel":
             return
-        kept = window.states - {"fullscreen", "maximized_vertically", "maximized_horizontally", "focused"}
+        kept = window.states - _FILLING - {"focused"}
         if "fullscreen" in states:
             kept.add("fullscreen")
         if "maximized" in states:
             kept |= {"maximized_vertically", "maximized_horizontally"}
+        if window.fills_output and window.states & _FILLING and not kept & _FILLING:
+            window.fills_output = False
+            self._changed(window)
         if "activated" in states:
             kept.add("focused")
             kept.discard("attention")
@@ -681,9 +688,12 @@ class WindowManager:
             after = before ^ wanted
         else:
             return
+        both = {"maximized_vertically", "maximized_horizontally"}
+        if not window.fills_output and ("fullscreen" in after or both <= after):
+            window.fills_output = True
+            self._changed(window)
         if ("fullscreen" in after) != ("fullscreen" in before):
             self._request(window, "set_fullscreen" if "fullscreen" in after else "unset_fullscreen")
-        both = {"maximized_vertically", "maximized_horizontally"}
         if (both <= after) != (both <= before):
             self._request(window, "set_maximized" if both <= after else "unset_maximized")
         if "attention" in after - before:

@@ -446,6 +446,27 @@ def test_a_program_asks_for_a_state(
     ]
 
 
+def test_a_window_of_one_size_has_no_limits_while_it_is_fullscreen(screen: ManagedScreen, program: XClient) -> None:
+    """Mutter shows a fullscreen window in the greatest size that it may have."""
+    window = _window(program)
+    minimum_and_maximum, unused = 16 | 32, (0,) * 9
+    hints = (minimum_and_maximum, *unused[:4], 200, 100, 200, 100, *unused)
+    _set(program, window, "WM_NORMAL_HINTS", "WM_SIZE_HINTS", *hints)
+    surface = _map(program, screen, window)
+
+    def limits() -> list[tuple[int, int]]:
+        return [one.toplevel.maximum for one in screen.done if isinstance(one, (ShowToplevel, ChangeToplevel))]
+
+    assert limits() == [(200, 100)]
+    _tell(program, screen, window, "_NET_WM_STATE", 1, _atom(program, "_NET_WM_STATE_FULLSCREEN"))
+    assert limits() == [(200, 100), (0, 0)]
+    assert isinstance(screen.done[-1], RequestState)
+    fullscreen, restored = (800, 600, frozenset({"fullscreen"})), (0, 0, frozenset[str]())
+    for configured in (restored, fullscreen, restored):
+        screen.apply(surface, *configured, call=screen.manager.toplevel_configured)
+    assert limits() == [(200, 100), (0, 0), (200, 100)]
+
+
 def test_every_edge_of_a_resize(screen: ManagedScreen, program: XClient) -> None:
     window = _window(program)
     _map(program, screen, window)
