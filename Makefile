@@ -106,7 +106,9 @@ install-host:
 	$(call python,host,guestlink_host)
 	$(call launcher,bin/guestlink-host,guestlink_host.__main__)
 	$(call launcher,bin/vsh,guestlink_host.vsh.__main__)
-	$(call files,host/systemd-units/guestlink-host.service,$(units))
+	$(call launcher,lib/guestlink/host-access,guestlink_host.containers.access_service)
+	$(call files,$(wildcard host/systemd-units/guestlink-host*.s*),$(units))
+	$(call programs,host/systemd-units/user-generators/guestlink-host,lib/systemd/user-generators)
 	$(call files,host/guestlink_host/data/org.guestlink.guestlink_host.metainfo.xml,share/metainfo)
 	[ -z "$(HOMEPAGE)" ] || sed -i -e '/<!-- homepage/d' -e '/^  -->/d' -e 's|@HOMEPAGE@|$(HOMEPAGE:%/=%)|' \
 	    $(usr)/share/metainfo/org.guestlink.guestlink_host.metainfo.xml

@@ -11,7 +11,7 @@ import contextlib
 import json
 import os
 import socket
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 from guestlink.address import UnixAddress
@@ -40,7 +40,8 @@ class ControlClient:
     """A command's side of the socket. Blocking; one connection per call.
 
     :param path: the daemon's control socket.
-    :param server: the user id that must serve the socket; ``None`` accepts any.
+    :param server: the user id that must serve the socket; ``None`` accepts any. Root connects as this user, because
+        a daemon in a sandbox with a user namespace of its own cannot tell root from a stranger.
     :param daemon: the daemon's name and :param hint: how to start it, for the message when it is not running.
     """
 
@@ -65,7 +66,8 @@ class ControlClient:
         :raises GuestlinkError: the daemon refused, did not answer in time, or closed the connection.
         """
         try:
-            sock = connect(UnixAddress(self._path), timeout=10)
+            with _acting_as(self._server):
+                sock = connect(UnixAddress(self._path), timeout=10)
         except ConnectFailed as error:
             raise DaemonNotRunning(f"{self._daemon} is not running", hint=self._hint) from error
         with sock:
@@ -93,6 +95,19 @@ class ControlClient:
             )
         result = answer.get("ok")
         return result if isinstance(result, dict) else {}
+
+
+@contextlib.contextmanager
+def _acting_as(uid: int | None) -> Iterator[None]:
+    """Have another user's rights for a moment, if we are root and one is named."""
+    if uid is None or os.geteuid() != 0:
+        yield
+        return
+    os.seteuid(uid)
+    try:
+        yield
+    finally:
+        os.seteuid(0)
 
 
 def _read_line(sock: socket.socket, daemon: str) -> bytes:

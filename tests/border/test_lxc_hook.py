@@ -289,6 +289,7 @@ def test_root_talks_to_no_daemon_of_another_user(machine: Machine) -> None:
     path = session_directory().control_socket
     with socket.socket(socket.AF_UNIX) as listener:
         listener.bind(str(path))
+        path.chmod(0o666)  # Root connects as the session's user.
         listener.listen()  # as root, who is not the session's user
         with pytest.raises(GuestlinkError, match=f"served by the user 0 instead of {DESKTOP}"):
             ControlClient(path, server=DESKTOP).call("list")

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from support.machine import USER, Machine, build_rootfs, missing_tools
+from support.machine import UID, USER, Machine, build_rootfs, missing_tools
 from support.needs import absent
 from support.pair import CARRIED, SUITES, TOKEN, write
 from support.pixels import alpha_range
@@ -127,11 +127,74 @@ def test_the_daemon_runs_and_its_sandbox_holds(machine: Machine) -> None:
     status = machine.root("cat", f"/proc/{pid}/status").stdout
     assert "NoNewPrivs:\t1" in status
     assert "Seccomp:\t2" in status
+    assert "CapBnd:\t0000000000000000" in status
+    assert machine.root("cat", f"/proc/{pid}/uid_map").stdout.split() == [str(UID), str(UID), "1"]
+    groups = [line.split() for line in machine.root("cat", f"/proc/{pid}/mountinfo").stdout.splitlines()]
+    assert any(line[4].startswith("/sys/fs/cgroup") and "ro" in line[5].split(",") for line in groups), groups
     journal = machine.user("journalctl", "--user", "-o", "cat", "--no-pager", "-u", "guestlink-host").stdout
     assert "Traceback" not in journal, journal
     assert "own sandbox" not in journal, journal
     complaints = machine.user("journalctl", "--user", "-o", "cat", "--no-pager", "-t", "systemd").stdout
     assert "guestlink-host.service:" not in complaints, complaints
+
+
+_ATTACH = (
+    "import sys; sys.path.insert(0, '/usr/share/guestlink')\n"
+    "from pathlib import Path; from guestlink.control import ControlClient\n"
+    f"client = ControlClient(Path('{_RUNTIME}/guestlink-host/control.sock'), daemon='guestlink-host')\n"
+)
+_USERS_OF = (
+    "import os, struct, sys\n"
+    "for path in sys.argv[1:]:\n"
+    "    entries = struct.iter_unpack('<HHI', os.getxattr(path, 'system.posix_acl_access')[4:])\n"
+    "    print(sorted(uid for tag, permissions, uid in entries if tag == 2 and permissions))\n"
+)
+"""Prints the users whom the access control lists of files name."""
+
+
+def test_users_of_an_id_mapped_container_get_into_its_directory(machine: Machine) -> None:
+    """The daemon has no ids for them; the service that names them exits afterwards."""
+    call = f"client.call('attach', name='mapped', manager='lxc', place='{_RUNTIME}', uid=1000, users=[{{}}])\n"
+    mounted = [f"{_RUNTIME}/guestlink-host/{kind}/mapped" for kind in ("containers", "tokens")]
+    for users in ("100000, 101000", "200000"):
+        machine.check_user("python3", "-c", _ATTACH + call.format(users))
+        assert machine.root("python3", "-c", _USERS_OF, *mounted).stdout == f"[{users}]\n" * 2
+    machine.check_user("systemctl", "--user", "restart", "guestlink-host")
+    machine.wait("the daemon serves", lambda: machine.user("guestlink-host", "list").returncode == 0)
+    assert machine.root("python3", "-c", _USERS_OF, *mounted).stdout == "[200000]\n" * 2
+    # A container of another user is a stranger, and a user of the container is not.
+    for uid, admitted in ((200000, True), (101000, False)):
+        become = ("setpriv", f"--reuid={uid}", f"--regid={uid}", "--clear-groups")
+        machine.root("sh", "-c", f"mkdir -p /tmp/mapped && mount --bind {mounted[0]} /tmp/mapped")
+        done = machine.root(*become, "ls", "/tmp/mapped")
+        machine.root("umount", "/tmp/mapped")
+        assert (done.returncode == 0) is admitted, done
+    machine.check_user("guestlink-host", "remove", "mapped")
+    units = ("systemctl", "--user", "list-units", "--all", "--plain", "--no-legend", "guestlink-host-access@*")
+    machine.wait("the service has exited", lambda: machine.check_user(*units) == "")
+    machine.wait("the container is registered again", lambda: _registered(machine))
+
+
+def test_root_talks_to_the_daemon_in_its_sandbox(machine: Machine) -> None:
+    done = machine.root("env", f"XDG_RUNTIME_DIR={_RUNTIME}", "guestlink-host", "list")
+    assert done.returncode == 0, done.stderr
+    assert "guest" in done.stdout
+
+
+def test_where_no_user_may_make_a_namespace_the_daemon_runs_without(machine: Machine) -> None:
+    write(machine, "/usr/local/bin/unshare", "#!/bin/sh\nexit 1\n")
+    machine.root("chmod", "755", "/usr/local/bin/unshare")
+
+    def ids() -> list[str]:
+        machine.check_user("systemctl", "--user", "daemon-reload")
+        machine.check_user("systemctl", "--user", "restart", "guestlink-host")
+        pid = machine.check_user("systemctl", "--user", "show", "-P", "MainPID", "guestlink-host").strip()
+        return machine.root("cat", f"/proc/{pid}/uid_map").stdout.split()
+
+    assert ids() == machine.root("cat", "/proc/1/uid_map").stdout.split()
+    machine.root("rm", "/usr/local/bin/unshare")
+    assert ids() == [str(UID), str(UID), "1"]
+    machine.wait("the container is registered again", lambda: _registered(machine))
 
 
 def test_a_picture_is_drawn_within_the_sandbox(machine: Machine) -> None:
@@ -233,10 +296,7 @@ def test_a_container_managers_command_runs_outside_the_sandbox(machine: Machine)
     machine.check_user("mkdir", "-p", f"{place}/work")
     machine.check_user("touch", f"{place}/work/config")
     call = (
-        "import sys; sys.path.insert(0, '/usr/share/guestlink')\n"
-        "from pathlib import Path; from guestlink.control import ControlClient\n"
-        "client = ControlClient(Path('/run/user/1000/guestlink-host/control.sock'), daemon='guestlink-host')\n"
-        f"client.call('attach', name='work', manager='lxc', place='{place}', uid=1000, users=[])\n"
+        f"{_ATTACH}client.call('attach', name='work', manager='lxc', place='{place}', uid=1000, users=[])\n"
         "client.call('start_and_wait', name='work', first=True)\n"
     )
     machine.check_user("python3", "-c", call)

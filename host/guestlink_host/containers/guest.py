@@ -23,6 +23,7 @@ from guestlink.errors import GuestlinkError
 from guestlink.package_texts import NO_PACKAGEKIT
 from guestlink.rpc import CallFailed
 from guestlink.tasks import TaskOwner
+from guestlink.user_namespace import has_id
 from guestlink_host.border.answer_pace import AnswerPace
 from guestlink_host.border.container_log import ContainerLog
 from guestlink_host.border.pictures.draw_protocol import ReceivedPicture
@@ -196,14 +197,14 @@ class Guest:
     def shell_endpoint(self) -> dict[str, Any]:
         """The address where vsh listens for this container's vshd, and the proof that the vshd has to give.
 
-        :returns: ``address``, the ``uid`` or ``cid`` that may connect, and ``token`` for a handshake on the
+        :returns: ``address``, the ``uids`` or the ``cid`` that may connect, and ``token`` for a handshake on the
             connection. A Unix address contains ``{port}``, which stands for the port in LaunchVshd.
         :raises GuestlinkError: the container cannot be called, or has no address that it could connect to.
         """
         link = self._reach()
         peer = link.peer
         if peer.uid is not None:
-            return {"address": f"unix:{self._directory}/{socket_directory.VSH}", "uid": peer.uid}
+            return {"address": f"unix:{self._directory}/{socket_directory.VSH}", "uids": self._uids_of(peer.uid)}
         if peer.cid is not None:
             proof = {"token": self.container.token} if self.container.listen else {}
             return {"address": f"vsock:any:{VSOCK_ANY_PORT}", "cid": peer.cid} | proof
@@ -215,6 +216,11 @@ class Guest:
                 hint=f"`guestlink-host remove {name}`, then `guestlink-host add {name} --listen tcp:HOST:PORT …`",
             )
         return {"address": str(TcpAddress(listening.host, 0)), "token": self.container.token}
+
+    def _uids_of(self, seen: int) -> list[int]:
+        """The ids on this host of a container's user, of whom the daemon in its sandbox may see an overflow uid."""
+        users = [*self.container.users] or [0]
+        return [seen] if has_id(seen) else users
 
     def sftp_endpoint(self) -> dict[str, Any]:
         """Where a process of this user gets a connection for SFTP (chromeos-garcon.md §6.12).

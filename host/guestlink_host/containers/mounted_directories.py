@@ -13,7 +13,6 @@ import itertools
 import logging
 import os
 import stat
-from collections.abc import Collection
 from pathlib import Path
 
 from guestlink import acl
@@ -22,6 +21,7 @@ from guestlink.paths import private_directory
 from guestlink.process import run
 from guestlink.program import CommandFailed
 from guestlink.tasks import TaskOwner
+from guestlink_host.containers.access_lists import directories
 
 _log = logging.getLogger(__name__)
 
@@ -108,14 +108,13 @@ class MountedDirectories:
     """
 
     def __init__(self, runtime: Path, discarded: DiscardedDirectories) -> None:
-        self.parent = runtime / "containers"
+        self.parent = directories(runtime)
         self._made = runtime / "made"
         self._discarded = discarded
 
-    def prepare(self, name: str, users: Collection[int]) -> bool:
-        """Make a container's directory, and let its users read and enter it.
+    def prepare(self, name: str) -> bool:
+        """Make a container's directory.
 
-        :param users: their ids on this host, without our own.
         :returns: whether the directory is new: a running container cannot see a new one.
         :raises GuestlinkError: the directory cannot be made.
         """
@@ -131,7 +130,6 @@ class MountedDirectories:
                 f"the directory {path} cannot be made: {reason(error)}",
                 hint="make room there, or remove what is in its place",
             ) from error
-        acl.grant(path, users, acl.READ | acl.ENTER)
         return is_new
 
     def remove(self, name: str) -> None:

@@ -13,11 +13,12 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
-from guestlink import acl, socket_directory
+from guestlink import socket_directory
 from guestlink.errors import GuestlinkError, reason
 from guestlink.paths import atomic_write, private_directory
 from guestlink_host.border.policies import is_valid
 from guestlink_host.border.url_policy import Share
+from guestlink_host.containers.access_lists import AccessLists, tokens
 from guestlink_host.containers.mounted_directories import DiscardedDirectories, MountedDirectories
 from guestlink_host.names import check_container_name, is_container_name
 
@@ -76,7 +77,8 @@ class Containers:
         self._lists = state / "applications"
         self.discarded = DiscardedDirectories(runtime / "discarded")
         self._directories = MountedDirectories(runtime, self.discarded)
-        self._tokens = runtime / "tokens"
+        self._tokens = tokens(runtime)
+        self._access = AccessLists(runtime)
         self._known = self._load()
 
     def __iter__(self) -> Iterator[Container]:
@@ -159,8 +161,7 @@ class Containers:
         :returns: whether the directory is new: a running container cannot see a new one.
         :raises GuestlinkError: the directory or a file cannot be written.
         """
-        # The directory's access control list guards the files in it; the token file, mounted alone, has its own.
-        is_new = self._directories.prepare(container.name, container.users)
+        is_new = self._directories.prepare(container.name)
         directory = self.directory(container.name)
         token_file = private_directory(self._tokens) / container.name
         for path, text in (
@@ -175,7 +176,8 @@ class Containers:
                     f"the {path.name} file {path} cannot be written: {reason(error)}",
                     hint="make room on the disk, or remove what is in its place",
                 ) from error
-        acl.grant(token_file, container.users, acl.READ)
+        # The directory's access control list guards the files in it; the token file, mounted alone, has its own.
+        self._access.grant(container.name, container.users)
         return is_new
 
     def _load(self) -> dict[str, Container]:

@@ -122,8 +122,8 @@ def _accept(listener: socket.socket, name: str, endpoint: dict[str, Any]) -> soc
     :param endpoint: which peers may connect, and the token that they have to know.
     :raises GuestlinkError: it did not come in time.
     """
-    uid, cid = endpoint.get("uid"), endpoint.get("cid")
-    policy = PeerPolicy(None if uid is None else {uid}, None if cid is None else {cid})
+    uids, cid = endpoint.get("uids"), endpoint.get("cid")
+    policy = PeerPolicy(None if uids is None else set(uids), None if cid is None else {cid})
     began = time.monotonic()
     deadline = began + ACCEPT_TIMEOUT
     poller = select.poll()

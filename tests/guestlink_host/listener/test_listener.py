@@ -624,7 +624,7 @@ async def test_a_garcon_that_listens_at_a_socket_of_its_own_is_called_there(host
         assert guest.calls[-1][0] == "launch_application"
         assert await host.ask("sftp_endpoint", name="demo") == {"address": f"unix:{host.root}/sftp.sock"}
         place = await host.ask("shell_endpoint", name="demo")
-        assert place == {"address": f"unix:{guest.directory}/vsh-{{port}}.sock", "uid": os.getuid()}
+        assert place == {"address": f"unix:{guest.directory}/vsh-{{port}}.sock", "uids": [os.getuid()]}
     finally:
         await garcon.stop(0)
 
@@ -692,7 +692,7 @@ async def test_launch_vshd_passes_the_port(host: Host) -> None:
 async def test_a_shell_is_awaited_and_files_are_found_in_the_containers_directory(host: Host) -> None:
     guest = await host.registered()
     place = await host.ask("shell_endpoint", name="demo")
-    assert place == {"address": f"unix:{guest.directory}/vsh-{{port}}.sock", "uid": os.getuid()}
+    assert place == {"address": f"unix:{guest.directory}/vsh-{{port}}.sock", "uids": [os.getuid()]}
     with pytest.raises(GuestlinkError, match="serves no files"):
         await host.ask("sftp_endpoint", name="demo")
     guest.sftp_port = 1

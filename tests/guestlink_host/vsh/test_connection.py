@@ -189,9 +189,10 @@ def accepted(listener: socket.socket, place: dict[str, Any]) -> bool:
 def test_a_peer_with_another_uid_is_not_taken(tmp_path: Path) -> None:
     address = UnixAddress(str(tmp_path / "socket"))
     with listen(address) as listener:
-        for uid, taken in ((os.getuid() + 1, False), (os.getuid(), True), (None, True)):
+        own = os.getuid()
+        for uids, taken in (([own + 1], False), ([own + 1, own], True), ([], False), (None, True)):
             with connect(address):
-                assert accepted(listener, {"uid": uid}) is taken
+                assert accepted(listener, {"uids": uids}) is taken
 
 
 @pytest.fixture
