@@ -60,6 +60,7 @@ from guestlink_host.settings import (
     SOUND,
     TERMINAL,
     TITLE_PREFIX,
+    UNINSTALL_ACTION,
     WAYLAND_ALLOW,
     WAYLAND_DENY,
     control_socket,
@@ -153,6 +154,7 @@ def assemble(config: Config, notifier: Notifier) -> list[StartablePart]:
             workers,
             databases.request,
             mime_allowed=policies.value(name, "mime") == ALLOW,
+            offers_uninstall=config[UNINSTALL_ACTION],
         )
 
     def calls(guest: Guest) -> dict[str, tuple[object, ...]]:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from guestlink import xdg
-from guestlink.config import Config, Setting, choice, load, standard_files
+from guestlink.config import Config, Setting, boolean, choice, load, standard_files
 from guestlink.paths import runtime_dir
 from guestlink_host.managers import KINDS
 
@@ -94,6 +94,13 @@ LAUNCHER_NAMES = Setting(
     choice("auto", "always", "never"),
     "which launchers show their container's name: auto (those that share their own name), always or never",
 )
+UNINSTALL_ACTION = Setting(
+    "uninstall_action",
+    "GUESTLINK_HOST_UNINSTALL_ACTION",
+    False,
+    boolean,
+    "whether launchers of applications whose packages can be removed offer Uninstall",
+)
 COMPOSITOR = Setting(
     "compositor",
     "GUESTLINK_HOST_COMPOSITOR",
@@ -154,8 +161,8 @@ PACKAGES = Setting(
 LOG_LEVEL = Setting("log_level", "GUESTLINK_LOG", "info", str, "debug, info, warning or error")
 
 SCHEMA: tuple[Setting[Any], ...] = (
-    OPENER, TERMINAL, ASK, SHELL, URL_POLICY, TERMINAL_POLICY, URL_SCHEMES, LAUNCHER_NAMES, COMPOSITOR,
-    TITLE_PREFIX, WAYLAND_ALLOW, WAYLAND_DENY, SOUND, GPU, MANAGERS, APT, DNF, KEY, PACKAGES, LOG_LEVEL,
+    OPENER, TERMINAL, ASK, SHELL, URL_POLICY, TERMINAL_POLICY, URL_SCHEMES, LAUNCHER_NAMES, UNINSTALL_ACTION,
+    COMPOSITOR, TITLE_PREFIX, WAYLAND_ALLOW, WAYLAND_DENY, SOUND, GPU, MANAGERS, APT, DNF, KEY, PACKAGES, LOG_LEVEL,
 )  # fmt: skip
 
 

@@ -55,11 +55,7 @@ async def _serve_apps(parts: HostParts, name: str) -> dict[str, Any]:
 
 
 def _launch(arguments: argparse.Namespace) -> int:
-    name = arguments.id
-    if arguments.percent_encoded:
-        from urllib.parse import unquote
-
-        name = unquote(name, errors="surrogateescape")
+    name = decoded_id(arguments)
     paths = [_absolute(file) for file in arguments.files]
     try:
         start_and_wait(arguments.name, None if sys.stderr.isatty() else _notify_of_a_start)
@@ -70,6 +66,15 @@ def _launch(arguments: argparse.Namespace) -> int:
             notify(error.message, error.hint)  # Started by a click: nobody reads standard error.
         raise
     return 0
+
+
+def decoded_id(arguments: argparse.Namespace) -> str:
+    """The application's id of a command line, without its percent-encoding."""
+    if not arguments.percent_encoded:
+        return str(arguments.id)
+    from urllib.parse import unquote
+
+    return unquote(arguments.id, errors="surrogateescape")
 
 
 def _notify_of_a_start(step: str) -> None:
@@ -113,7 +118,10 @@ async def _serve_icon(parts: HostParts, name: str, id: str, size: int, scale: in
     return {"content": base64.b64encode(await parts.services.guest(name).icon(id, size, scale)).decode()}
 
 
-_ID = argument("id", metavar="ID", completes="applications")
+APPLICATION = argument("id", metavar="ID", completes="applications")
+"""The operand that names an application of the container before it."""
+PERCENT_ENCODED = argument("--percent-encoded", action="store_true", help="the id is percent-encoded, as in a URL")
+"""For launchers, whose commands are ASCII."""
 
 COMMANDS = (
     Command(
@@ -137,9 +145,9 @@ COMMANDS = (
         details="If its manager has stopped the container, the command first starts the container.",
         example="launch work gedit ~/Documents/a.txt",
         arguments=(
-            argument("--percent-encoded", action="store_true", help="the id is percent-encoded, as in a URL"),
+            PERCENT_ENCODED,
             NAME,
-            _ID,
+            APPLICATION,
             argument(
                 "files",
                 nargs="*",
@@ -159,7 +167,7 @@ COMMANDS = (
         example="icon work gedit --size 128 -o gedit.png",
         arguments=(
             NAME,
-            _ID,
+            APPLICATION,
             argument("--size", type=number_type(*_SIZES), default=48, help="size in logical pixels (default: 48)"),
             argument(
                 "--scale",

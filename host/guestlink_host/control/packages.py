@@ -16,7 +16,9 @@ from guestlink.command_line import EX_UNAVAILABLE
 from guestlink.errors import GuestlinkError, reason
 from guestlink.progress import Progress, waiting
 from guestlink.suite_program import suite_program
+from guestlink_host.border.notification import notify
 from guestlink_host.border.url_policy import file_for_container
+from guestlink_host.control.applications import APPLICATION, PERCENT_ENCODED, decoded_id
 from guestlink_host.control.client import daemon, start_and_wait
 from guestlink_host.control.command import APPLICATIONS, NAME, Call, Command, Field, argument
 from guestlink_host.control.request_validation import application_id, number, text
@@ -64,11 +66,33 @@ def _install(arguments: argparse.Namespace) -> int:
 
 
 def _uninstall(arguments: argparse.Namespace) -> int:
-    start_and_wait(arguments.name)
-    answer = daemon().call("uninstall", name=arguments.name, id=arguments.id)
-    _follow(arguments.name, answer, arguments.id)
-    print(f"{arguments.id} is uninstalled in {arguments.name}")
+    name, application = arguments.name, decoded_id(arguments)
+    if arguments.ask and not _is_wanted(name, application):
+        return 0
+    done = f"{application} is uninstalled in {name}"
+    try:
+        start_and_wait(name)
+        _follow(name, daemon().call("uninstall", name=name, id=application), application)
+    except GuestlinkError as error:
+        if arguments.ask:
+            notify(error.message, error.hint)  # Started by a click: nobody reads standard error.
+        raise
+    if arguments.ask:
+        notify(done, "")
+    print(done)
     return 0
+
+
+def _is_wanted(name: str, application: str) -> bool:
+    """Whether the user confirms a removal in the desktop's dialog."""
+    import asyncio
+
+    from guestlink_host.border.desktop import QUESTION_LIMIT, Answer, Desktop
+    from guestlink_host.names import visible_line
+    from guestlink_host.settings import ASK, load_settings
+
+    question = f"Uninstall {visible_line(application, QUESTION_LIMIT)} from the container {name}?"
+    return asyncio.run(Desktop([], [], load_settings()[ASK], []).ask(question)) is Answer.YES
 
 
 def _follow(name: str, answer: dict[str, Any], what: str) -> None:
@@ -196,7 +220,12 @@ COMMANDS = (
         details="The package that owns the application's desktop file is removed, and with it the packages that "
         "were installed only for it; a package that another one needs stays. The container needs PackageKit.",
         example="uninstall work gedit",
-        arguments=(NAME, argument("id", metavar="ID", completes="applications")),
+        arguments=(
+            argument("--ask", action="store_true", help="ask in a dialog first, and report by a notification"),
+            PERCENT_ENCODED,
+            NAME,
+            APPLICATION,
+        ),
         run=_uninstall,
         call=Call(
             _serve_uninstall,

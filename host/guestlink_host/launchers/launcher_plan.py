@@ -63,6 +63,8 @@ def plan(
     without_icon: Collection[str] = (),
     shows_container: Callable[[str], bool] = lambda name: False,
     mime_types: Collection[str] | None = None,
+    *,
+    offers_uninstall: bool = False,
 ) -> dict[str, bytes]:
     """The launchers of a container: content by file name.
 
@@ -71,6 +73,7 @@ def plan(
     :param without_icon: ids of the applications that are known to have no icon.
     :param shows_container: whether a launcher of this name shows its container's name.
     :param mime_types: the types that launchers may carry; ``None`` for all.
+    :param offers_uninstall: whether launchers of applications that can be uninstalled offer that.
     :returns: the first of them, as far as :data:`LAUNCHER_QUOTA` holds them.
     """
     planned: dict[str, bytes] = {}
@@ -83,6 +86,7 @@ def plan(
             has_icon=application.id not in without_icon,
             shows_container=shows_container(application.name),
             mime_types=mime_types,
+            offers_uninstall=offers_uninstall and bool(application.package_id),
         )
         size += len(content)
         if size > LAUNCHER_QUOTA:
@@ -99,6 +103,7 @@ def launcher(
     has_icon: bool,
     shows_container: bool,
     mime_types: Collection[str] | None,
+    offers_uninstall: bool,
 ) -> bytes:
     """The content of one launcher file."""
     stem = file_stem(container, application.id)
@@ -107,7 +112,7 @@ def launcher(
     lines += _texts("Name", ((locale, name + suffix) for locale, name in application.names))
     lines += _texts("Comment", _comments(application))
     lines += [
-        f"Exec={_escape(_command(container, application, program))}",
+        f"Exec={_escape(_launch_command(container, application, program))}",
         f"TryExec={_escape(program[0])}",
         f"Icon={stem if has_icon else NO_ICON}",
         "Terminal=false",
@@ -122,6 +127,15 @@ def launcher(
     # The app id of a Wayland window is usually the id of its own desktop file, which is not this file's name.
     lines.append(f"StartupWMClass={_escape(application.startup_wm_class or application.id)}")
     lines += [f"{OWNER_KEY}={container}", f"{ID_KEY}={_escape(application.id)}"]
+    if offers_uninstall:
+        command = _command(container, application, [*program, "uninstall", "--ask"])
+        lines += [
+            "Actions=uninstall;",
+            "",
+            "[Desktop Action uninstall]",
+            "Name=Uninstall",
+            f"Exec={_escape(command)}",
+        ]
     return ("\n".join(lines) + "\n").encode()
 
 
@@ -141,16 +155,20 @@ def takes_files(command: str) -> bool:
     return _TAKES_FILES.match(command) is not None
 
 
-def _command(container: str, application: Application, program: Sequence[str]) -> str:
-    words = [*program, "launch"]
+def _launch_command(container: str, application: Application, program: Sequence[str]) -> str:
+    command = _command(container, application, [*program, "launch"])
+    return f"{command} %U" if takes_files(application.exec) else command
+
+
+def _command(container: str, application: Application, beginning: Sequence[str]) -> str:
+    """The value of an Exec key: words, the container's name, and the application's id."""
     # The Exec key is ASCII, and an id with a leading hyphen looks like an option: percent-encode these ids.
     if application.id.isascii() and not application.id.startswith("-"):
-        words += [container, application.id]
+        words = [*beginning, container, application.id]
     else:
         encoded = quote(application.id, safe="")
-        words += ["--percent-encoded", container, re.sub("^-", "%2D", encoded)]
-    command = " ".join(_quote(word) for word in words)
-    return f"{command} %U" if takes_files(application.exec) else command
+        words = [*beginning, "--percent-encoded", container, re.sub("^-", "%2D", encoded)]
+    return " ".join(_quote(word) for word in words)
 
 
 def _quote(word: str) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 import json
 import logging
 import time
@@ -57,6 +58,7 @@ class LauncherPublisher:
     :param names: decides which launchers show their container's name.
     :param defaults: knows the MIME types that launchers carry by default.
     :param mime_allowed: whether launchers carry every MIME type, and so may become the host's default applications.
+    :param offers_uninstall: whether launchers offer to uninstall, where that is possible.
     :param workers: limits the threads of all publishers together, to :data:`WORKERS`.
     :param changed: is called after files have changed.
     """
@@ -74,6 +76,7 @@ class LauncherPublisher:
         changed: Callable[[], None],
         *,
         mime_allowed: bool = False,
+        offers_uninstall: bool = False,
     ) -> None:
         self.applications: dict[str, Application] = {}
         self.lists = 0
@@ -87,6 +90,7 @@ class LauncherPublisher:
         self._names = names
         self._defaults = defaults
         self._mime_allowed = mime_allowed
+        self._offers_uninstall = offers_uninstall
         self._workers = workers
         self._work = Allowance(WORK_BURST, WORK_SHARE)
         self._cost = 0.0
@@ -274,8 +278,9 @@ class LauncherPublisher:
         mime_types = None if self._mime_allowed else await asyncio.to_thread(self._defaults.types)
         shows = self._names.shows_container
         wanted = await self._in_thread(
-            plan, self._container, applications, self._program, without_icon, shows, mime_types
-        )
+            functools.partial(plan, offers_uninstall=self._offers_uninstall),
+            self._container, applications, self._program, without_icon, shows, mime_types,
+        )  # fmt: skip
         if len(wanted) < len(applications):
             text = "only the first %d of %d launchers of %s are written: together they are too large"
             self._log.warning(text, len(wanted), len(applications), self._container)

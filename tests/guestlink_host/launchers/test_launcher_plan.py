@@ -388,3 +388,19 @@ def test_a_broken_list_on_the_disk_is_no_list(value: object) -> None:
 def test_the_category_follows_from_the_file_types(mime_types: list[str], category: str) -> None:
     text = the_launcher(application("a", mime_types=mime_types))
     assert keys(text)["Categories"] == f"{category};X-Guestlink;"
+
+
+def test_launchers_offer_to_uninstall_what_can_be_uninstalled_if_the_user_wants_that(tmp_path: Path) -> None:
+    owned = application("org.example.Ünder", exec="x", package_id="example;1;all;installed")
+    applications, _ = read_applications([owned, application("other", exec="x")])
+    offers = [plan("demo", applications.values(), PROGRAM, offers_uninstall=wanted) for wanted in (True, False)]
+    assert [b"Actions=" in text for launcher in offers for text in launcher.values()] == [True, False, False, False]
+    text = next(iter(offers[0].values())).decode()
+    last = text.splitlines()[-1]
+    assert text.splitlines()[-3:-1] == ["[Desktop Action uninstall]", "Name=Uninstall"]
+    assert last == "Exec=/usr/bin/guestlink-host uninstall --ask --percent-encoded demo org.example.%%C3%%9Cnder"
+    need("desktop-file-validate", packages="desktop-file-utils")
+    file = tmp_path / "a.desktop"
+    file.write_text(text)
+    done = subprocess.run(["desktop-file-validate", file], capture_output=True, text=True, timeout=60, check=False)
+    assert (done.returncode, done.stdout) == (0, "")
