@@ -17,7 +17,7 @@ from guestlink import socket_directory, xdg
 from guestlink.config import Config, Setting, boolean, choice, load, standard_files
 from guestlink.errors import GuestlinkError
 from guestlink.regular_file import read_regular
-from guestlink.token import TOKEN_PATH
+from guestlink.token import TOKEN_PATH, TokenError, read_token
 
 SCALE_LEAST, SCALE_MOST = 0.1, 10.0
 DPI_MIN, DPI_MAX = 72, 9600
@@ -166,6 +166,14 @@ XWAYLAND_GL_DRIVER_PATH = Setting(
 GLAMOR = Setting(
     "glamor", "SOMMELIER_GLAMOR", False, boolean, "with -X: let Xwayland draw with the GPU (default: in memory)"
 )
+APPLICATION_ID = Setting("application_id", "", "", str, "with -X: application id of every window")
+APPLICATION_ID_PROPERTY = Setting(
+    "application_id_x11_property",
+    "",
+    "",
+    str,
+    "with -X on ChromeOS: property of windows whose number makes application ids",
+)
 SD_NOTIFY = Setting("sd_notify", "", "", str, "message to send to systemd when the proxy is ready")
 LOG_LEVEL = Setting("log_level", "GUESTLINK_LOG", "info", str, "debug, info, warning or error")
 
@@ -173,7 +181,7 @@ SCHEMA: tuple[Setting[Any], ...] = (
     SOCKET, DISPLAY, SCALE, DPI, DIRECT_SCALE, STABLE_SCALING, ACCELERATORS, WINDOWED_ACCELERATORS,
     VM_IDENTIFIER, TOKEN_FILE, CONTAINER, TITLE_PREFIX, CLIPBOARD, ALLOW, DENY, SECURITY_CONTEXT, WAYLAND_SOCKET,
     TRACE, PUBLISH, SD_NOTIFY, LOG_LEVEL, IMPLEMENTATION, X_DISPLAY, X_AUTH, X_FONT_PATH, XWAYLAND_PATH,
-    XWAYLAND_CMD_PREFIX, XWAYLAND_GL_DRIVER_PATH, GLAMOR,
+    XWAYLAND_CMD_PREFIX, XWAYLAND_GL_DRIVER_PATH, GLAMOR, APPLICATION_ID, APPLICATION_ID_PROPERTY,
 )  # fmt: skip
 
 _OWN_WORK: tuple[Setting[Any], ...] = (
@@ -186,7 +194,7 @@ _FLAGS = ("direct_scale", "stable_scaling", "wayland_socket", "glamor")
 _PLAIN = ("parent", "noop_driver", "help", "version", "x", "no_exit_with_child")
 _DESCRIPTORS = ("client_fd", "listen_fd", "lifeline_fd")
 _OF_OTHERS = frozenset(
-    "allow_xwayland_emulate_screen_pos_size application_id application_id_x11_property dark_frame_color "
+    "allow_xwayland_emulate_screen_pos_size dark_frame_color "
     "data_driver drm_device enable_linux_dmabuf enable_x11_move_windows enable_xshape explicit_fence "
     "force_drm_device frame_color fullscreen_mode ignore_stateless_toplevel_configure master "
     "no_clipboard_manager no_support_damage_buffer only_client_can_exit_fullscreen peer_cmd_prefix peer_pid "
@@ -372,6 +380,16 @@ def _seconds(text: str) -> float:
     if not text.replace(".", "", 1).isdecimal():
         raise GuestlinkError(f"--idle-time cannot be {text!r}", hint="use a number of seconds")
     return float(text)
+
+
+def virtual_machine(config: Config) -> str:
+    """The middle part of application ids on ChromeOS: from the setting, else the container's token."""
+    if config[VM_IDENTIFIER]:
+        return config[VM_IDENTIFIER]
+    try:
+        return read_token(config[TOKEN_FILE]) or DEFAULT_VM
+    except TokenError:
+        return DEFAULT_VM
 
 
 def container_name(config: Config) -> str:

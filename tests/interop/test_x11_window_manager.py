@@ -92,6 +92,14 @@ CASES: dict[str, list[Step]] = {
         unmaps(OTHER), has("_NET_CLIENT_LIST", MAIN, of="root"),
     ],
     # Titles, classes, icons.
+    # Identity.
+    "the class is the application id": [_class("Case"), maps(), sees("app_id", "Case")],
+    "a new class": [_class("Case"), maps(), _class("Changed"), sees("app_id", "Changed")],
+    "the desktop entry names the class": [_class("Entered"), maps(), sees("app_id", "guestlink-box-the-entry")],
+    "the instance is a desktop entry's name": [
+        sets("WM_CLASS", "STRING", b"by-instance\0By Instance\0"), maps(),
+        sees("app_id", "guestlink-box-by-instance"),
+    ],
     # Mapping.
     "a mapped window is normal, and withdrawn when it is unmapped": [
         maps(), includes("WM_STATE", NORMAL), includes(STATE, FOCUSED), has("_NET_FRAME_EXTENTS", 0, 0, 0, 0),
@@ -127,6 +135,20 @@ CASES: dict[str, list[Step]] = {
     "states that only programs know are kept": [
         maps(), tells(STATE, ADD, ABOVE, MODAL), includes(STATE, ABOVE, MODAL), tells(STATE, REMOVE, ABOVE),
         lacks(STATE, ABOVE), includes(STATE, MODAL),
+    ],
+    "attention by EWMH, until the user comes": [
+        maps(), maps(OTHER), is_focused(OTHER), tells(STATE, ADD, ATTENTION), sees("urgent", True),
+        includes(STATE, ATTENTION), host("focus"), lacks(STATE, ATTENTION), sees("urgent", False),
+    ],
+    "attention by ICCCM": [
+        maps(), maps(OTHER), is_focused(OTHER), _hints(is_urgent=True), sees("urgent", True),
+    ],
+    "a program wants to be in the foreground": [
+        maps(), maps(OTHER), is_focused(OTHER), tells("_NET_ACTIVE_WINDOW", 1, 0, OTHER), sees("urgent", True),
+    ],
+    "a launch that nobody knows": [
+        sets("_NET_STARTUP_ID", "UTF8_STRING", b"x" * 4000), maps(), sets("_NET_STARTUP_ID", "UTF8_STRING", b"y"),
+        is_focused(MAIN),
     ],
     # Sizes.
     "a program resizes its window": [FLOATS, maps(), configures(width=333, height=222), gets_size(333, 222)],
@@ -224,7 +246,11 @@ def devices(compositor: Compositor) -> Iterator[WlrootsInput]:
 
 @pytest.fixture(scope="module")
 def proxied(compositor: Compositor, devices: WlrootsInput, place: Path) -> Iterator[X11Proxied]:
-    with X11Proxied(compositor, place / "container") as proxied:
+    with X11Proxied(compositor, place / "container", "--container=box") as proxied:
+        entries = proxied.home / ".local/share/applications"
+        entries.mkdir(parents=True)
+        (entries / "the-entry.desktop").write_text("[Desktop Entry]\nStartupWMClass=Entered\n")
+        (entries / "by-instance.desktop").write_text("[Desktop Entry]\n")
         first = XClient(proxied.display, Path(proxied.authority).read_bytes()[-16:])
         with contextlib.closing(first):  # It starts Xwayland.
             yield proxied

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from guestlink import xdg
 from guestlink.config import Config, Setting
-from guestlink.token import TokenError, read_token
 from sommelier_shim import options
 from sommelier_shim.core.hooks import Hooks
 from sommelier_shim.core.routes import Routes
@@ -165,8 +164,7 @@ class Proxy:
     def _naming(self, host: HostLink) -> identity.Naming:
         config = self._config
         if host.is_chromeos:
-            vm = config[options.VM_IDENTIFIER] or _token(config[options.TOKEN_FILE]) or options.DEFAULT_VM
-            return identity.chromeos_naming(vm)
+            return identity.chromeos_naming(options.virtual_machine(config))
         container = options.container_name(config)
         prefix = f"guestlink-{container}-" if self._on_host else ""
         return identity.linux_naming(container, self._has_entry(prefix))
@@ -178,10 +176,3 @@ class Proxy:
             return any(os.path.exists(f"{path}/applications/{prefix}{app_id}.desktop") for path in directories)
 
         return has_entry
-
-
-def _token(path: str) -> str:
-    try:
-        return read_token(path)
-    except TokenError:
-        return ""

@@ -18,6 +18,9 @@ from sommelier_shim.core.relay import Flow, Relay
 from sommelier_shim.core.translation import TranslatingRelay, translating
 from sommelier_shim.core.wire import Buffer
 from sommelier_shim.features.own_globals import OWN_GLOBALS
+from sommelier_shim.features.policy.identity import shortened
+from sommelier_shim.xwayland.activation import ACTIVATION, Activation
+from sommelier_shim.xwayland.application_ids import XNaming
 from sommelier_shim.xwayland.window_manager.actions import (
     Accept,
     Action,
@@ -27,10 +30,11 @@ from sommelier_shim.xwayland.window_manager.actions import (
     RequestState,
     ShowPopup,
     ShowToplevel,
+    TellStartup,
     Toplevel,
 )
 
-WANTED = {"xdg_wm_base": 3, "zxdg_decoration_manager_v1": 1}
+WANTED = {"xdg_wm_base": 3, "zxdg_decoration_manager_v1": 1, ACTIVATION: 1, "xdg_wm_dialog_v1": 1}
 """The host's globals that this module uses, and their highest versions."""
 
 _ATTACH = request("wl_surface", "attach")
@@ -67,6 +71,7 @@ _RESIZE = request("xdg_toplevel", "resize")
 _SET_FULLSCREEN = request("xdg_toplevel", "set_fullscreen")
 _GET_DECORATION = request("zxdg_decoration_manager_v1", "get_toplevel_decoration")
 _SET_MODE = request("zxdg_toplevel_decoration_v1", "set_mode")
+_GET_DIALOG = request("xdg_wm_dialog_v1", "get_xdg_dialog")
 _REPOSITION = request("xdg_popup", "reposition")
 
 _STATES = {1: "maximized", 2: "fullscreen", 3: "resizing", 4: "activated", **dict.fromkeys(range(5, 9), "tiled")}
@@ -77,6 +82,8 @@ _TOP_LEFT, _BOTTOM_RIGHT = 5, 8
 _SLIDE = 1 | 2
 """xdg_positioner.constraint_adjustment: the host may move the popup along both axes."""
 _CLIENT_SIDE, _SERVER_SIDE = 1, 2
+_APP_ID_LIMIT = 1024
+"""Bytes of an application id; a class has 255 characters."""
 
 
 class Windows(Protocol):
@@ -144,11 +151,11 @@ class Surfaces:
     """All surfaces of one Xwayland.
 
     :param windows: the window manager.
-    :param name: makes the application id of a class.
+    :param name: makes the application id of a window.
     :param send: sends the window manager's requests to the X server.
     """
 
-    def __init__(self, windows: Windows, name: Callable[[str], str], send: Callable[[], None]) -> None:
+    def __init__(self, windows: Windows, name: XNaming, send: Callable[[], None]) -> None:
         self._windows = windows
         self._send = send
         self._name = name
@@ -156,6 +163,8 @@ class Surfaces:
         self._surfaces: dict[int, _Surface] = {}
         self._by_object: dict[int, _Surface] = {}
         self._buffers: dict[int, tuple[int, int]] = {}
+        self._activation = Activation(self._has_toplevel)
+        self._active = 0
         self._seat = 0
         self._input_serial = 0
         self._pointed = self._typed = 0
@@ -165,6 +174,7 @@ class Surfaces:
     def install(self, hooks: Hooks) -> None:
         """Install the hooks on Xwayland's connection."""
         hooks.at_start.append(self._start)
+        self._activation.install(hooks)
         hooks.on_bind("wl_seat", self._seat_bound)
         for interface, name, hook in (
             ("wl_compositor", "create_surface", self._created),
@@ -322,6 +332,10 @@ class Surfaces:
             is_strict = bool(states & {"maximized", "fullscreen"}) and width > 0 and height > 0
             surface.size = (width, height) if is_strict else None
             surface.is_accepted = False
+            if "activated" in states:
+                self._active = surface.number
+            elif self._active == surface.number:
+                self._active = 0
             self._windows.toplevel_configured(surface.number, width, height, states)
         else:
             surface.size, surface.is_accepted = None, True
@@ -367,7 +381,7 @@ class Surfaces:
                     requests += self._show_popup(self._relay, surface, action)
                 case ChangeToplevel(toplevel=toplevel):
                     before = surface.limits
-                    requests += self._describe(surface, toplevel)
+                    requests += self._describe(self._relay, surface, toplevel)
                     if surface.is_configured and surface.limits != before:
                         # They count from the next commit; the next request may be one for another state.
                         requests += _COMMIT.encode(self._relay.host_id(surface.number))
@@ -379,6 +393,8 @@ class Surfaces:
                     requests += self._accept(surface)
                 case RequestState():
                     requests += self._request(self._relay, surface, action)
+                case TellStartup(startup_id=startup_id):
+                    requests += self._activation.started(self._relay, surface.number, startup_id)
         return bytes(requests)
 
     def _own(self, relay: TranslatingRelay, surface: _Surface, interface: str) -> int:
@@ -403,27 +419,42 @@ class Surfaces:
         if manager := OWN_GLOBALS.of(relay).bound.get("zxdg_decoration_manager_v1", 0):
             decoration = self._own(relay, surface, "zxdg_toplevel_decoration_v1")
             requests += _GET_DECORATION.encode(manager, decoration, number)
-        requests += self._describe(surface, action.toplevel)
+        requests += self._describe(relay, surface, action.toplevel)
         if action.is_maximized:
             requests += request("xdg_toplevel", "set_maximized").encode(number)
         if action.is_fullscreen:
             requests += _SET_FULLSCREEN.encode(number, 0)
-        return requests + _COMMIT.encode(relay.host_id(surface.number))
+        requests += _COMMIT.encode(relay.host_id(surface.number))
+        return requests + self._activation.started(relay, surface.number, action.startup_id)
 
-    def _describe(self, surface: _Surface, toplevel: Toplevel) -> bytes:
+    def _has_toplevel(self, number: int) -> bool:
+        surface = self._surfaces.get(number)
+        return surface is not None and bool(surface.object("xdg_toplevel"))
+
+    def _describe(self, relay: TranslatingRelay, surface: _Surface, toplevel: Toplevel) -> bytes:
         number = surface.object("xdg_toplevel")
         if not number:
             return b""
         parent = self._surfaces.get(toplevel.parent)
         requests = _SET_PARENT.encode(number, parent.object("xdg_toplevel") if parent is not None else 0)
         requests += _SET_TITLE.encode(number, toplevel.title.encode())
-        if toplevel.application:
-            requests += _SET_APP_ID.encode(number, self._name(toplevel.application).encode())
+        if app_id := self._name(toplevel.identity):
+            requests += _SET_APP_ID.encode(number, shortened(app_id, _APP_ID_LIMIT))
         requests += _SET_MIN.encode(number, *toplevel.minimum) + _SET_MAX.encode(number, *toplevel.maximum)
         surface.limits = (toplevel.minimum, toplevel.maximum)
         if decoration := surface.object("zxdg_toplevel_decoration_v1"):
             requests += _SET_MODE.encode(decoration, _SERVER_SIDE if toplevel.is_decorated else _CLIENT_SIDE)
-        return requests
+        return requests + self._set_modal(relay, surface, is_modal=toplevel.is_modal)
+
+    def _set_modal(self, relay: TranslatingRelay, surface: _Surface, *, is_modal: bool) -> bytes:
+        requests, dialog = b"", surface.object("xdg_dialog_v1")
+        if not dialog:
+            manager = OWN_GLOBALS.of(relay).bound.get("xdg_wm_dialog_v1", 0)
+            if not manager or not is_modal:
+                return b""
+            dialog = self._own(relay, surface, "xdg_dialog_v1")
+            requests = _GET_DIALOG.encode(manager, dialog, surface.object("xdg_toplevel"))
+        return requests + request("xdg_dialog_v1", "set_modal" if is_modal else "unset_modal").encode(dialog)
 
     def _show_popup(self, relay: TranslatingRelay, surface: _Surface, action: ShowPopup) -> bytes:
         parent = self._surfaces.get(action.parent)
@@ -487,6 +518,10 @@ class Surfaces:
             return _RESIZE.encode(number, seat, self._input_serial, action.edge) if seat else b""
         if action.what == "set_fullscreen":
             return _SET_FULLSCREEN.encode(number, 0)
+        if action.what == "activate":
+            return self._activation.ask(relay, surface.number, self._active, seat, self._input_serial)
+        if action.what == "demand_attention":
+            return self._activation.ask(relay, surface.number, 0, 0, 0)
         if action.what in ("unset_fullscreen", "set_maximized", "unset_maximized", "set_minimized"):
             return request("xdg_toplevel", action.what).encode(number)
         return b""

@@ -8,7 +8,8 @@ from contextlib import ExitStack
 from pathlib import Path
 from signal import SIGHUP, SIGINT, SIGTERM
 
-from guestlink import __version__
+from guestlink import __version__, xdg
+from guestlink.config import Config
 from guestlink.errors import GuestlinkError, report
 from guestlink.private_directory import make_runtime_directory
 from sommelier_shim import options
@@ -19,6 +20,13 @@ from sommelier_shim.daemon.host_link import HostLink
 from sommelier_shim.daemon.loop import Loop
 from sommelier_shim.daemon.service import ServiceManager
 from sommelier_shim.features.policy.interfaces import GlobalPolicy
+from sommelier_shim.xwayland.application_ids import (
+    WindowClasses,
+    XNaming,
+    chromeos_x11_naming,
+    forced_naming,
+    linux_x11_naming,
+)
 from sommelier_shim.xwayland.authority import write_authority
 from sommelier_shim.xwayland.display import open_display
 from sommelier_shim.xwayland.x11_service import X11Service
@@ -66,7 +74,9 @@ class X11Proxy:
                 self._stack.callback(file.unlink, missing_ok=True)
                 authority = str(file)
             settings = _xwayland(asked, environ, authority)
-            service = X11Service(self._loop, display, host, policy, settings, lambda name: name)
+            identity_property = config[options.APPLICATION_ID_PROPERTY]
+            naming = _naming(config, environ, host)
+            service = X11Service(self._loop, display, host, policy, settings, naming, identity_property)
             self._stack.callback(service.close)
         except BaseException:
             self._stack.close()
@@ -117,6 +127,16 @@ class X11Proxy:
         if status:
             _log.warning("%s failed with status %d", self._asked.program[0], status)
         self._manager.ready()
+
+
+def _naming(config: Config, environ: Mapping[str, str], host: HostLink) -> XNaming:
+    """The naming for the host, which has listed its globals before there is a window."""
+    if app_id := config[options.APPLICATION_ID]:
+        return forced_naming(app_id)
+    on_chromeos = chromeos_x11_naming(options.virtual_machine(config))
+    classes = WindowClasses([xdg.data_home(environ), *xdg.data_dirs(environ)])
+    elsewhere = linux_x11_naming(options.container_name(config), classes)
+    return lambda identity: on_chromeos(identity) if host.is_chromeos else elsewhere(identity)
 
 
 def _xwayland(asked: options.Options, environ: Mapping[str, str], authority: str) -> XwaylandSettings:

@@ -6,7 +6,6 @@ Xwayland is one more client of the proxy. If it ends, its X clients end with it,
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
 
 from guestlink.errors import GuestlinkError
 from sommelier_shim.core.hooks import Hooks
@@ -19,6 +18,7 @@ from sommelier_shim.daemon.proxy_server import ProxyServer
 from sommelier_shim.daemon.proxy_session import ProxySession
 from sommelier_shim.features import own_globals, registry
 from sommelier_shim.features.policy.interfaces import GlobalPolicy
+from sommelier_shim.xwayland.application_ids import XNaming
 from sommelier_shim.xwayland.clipboard import CLIPBOARD, PRIMARY, Clipboard
 from sommelier_shim.xwayland.clipboard import WANTED as clipboard_globals
 from sommelier_shim.xwayland.display import XDisplay
@@ -39,7 +39,8 @@ class X11Service:
     :param display: it is ours; the caller closes it.
     :param host: the link to the host.
     :param policy: the globals that Xwayland gets.
-    :param name: makes the application id of a window's class.
+    :param name: makes the application id of a window.
+    :param identity_property: see :class:`WindowManager`.
     :ivar starts: how often Xwayland has been started.
     """
 
@@ -50,7 +51,8 @@ class X11Service:
         host: HostLink,
         policy: GlobalPolicy,
         settings: XwaylandSettings,
-        name: Callable[[str], str],
+        name: XNaming,
+        identity_property: str = "",
     ) -> None:
         self.starts = 0
         self._loop = loop
@@ -59,6 +61,7 @@ class X11Service:
         self._policy = policy
         self._settings = settings
         self._name = name
+        self._identity_property = identity_property
         self._server: ProxyServer | None = None
         self._xwayland: Xwayland | None = None
         self._manager: WindowManager | None = None
@@ -90,7 +93,7 @@ class X11Service:
         self._unwatch()
         self.starts += 1
         x = X11Connection()
-        manager = self._manager = WindowManager(x)
+        manager = self._manager = WindowManager(x, self._identity_property)
         surfaces = Surfaces(manager, self._name, self._send)
         clipboards = [
             Clipboard(self._loop, x, protocol, lambda: surfaces.selection_serial, self._send)

@@ -5,31 +5,53 @@ from __future__ import annotations
 from typing import NamedTuple, TypeAlias
 
 
+class WindowIdentity(NamedTuple):
+    """What a window's application id is made of (chromeos-sommelier.md §2.5).
+
+    :ivar name: its class; ``instance``: the program's name for this window. ``""`` for none.
+    :ivar leader: WM_CLIENT_LEADER, 0 for none.
+    :ivar window: the window.
+    :ivar number: the value of the property that a setting names, ``None`` for none.
+    """
+
+    name: str = ""
+    instance: str = ""
+    leader: int = 0
+    window: int = 0
+    number: int | None = None
+
+
 class Toplevel(NamedTuple):
     """How a window looks to the host.
 
     :ivar title: its title.
-    :ivar application: what its application id is made of (chromeos-sommelier.md §2.5): the class, or ``""``.
+    :ivar identity: what its application id is made of.
     :ivar parent: the surface of the window that it belongs to, 0 for none.
     :ivar minimum: its least width and height, each 0 for no limit; ``maximum`` likewise.
     :ivar is_decorated: whether it wants a title bar.
+    :ivar is_modal: whether the user has to answer it before using its parent.
     """
 
     title: str = ""
-    application: str = ""
+    identity: WindowIdentity = WindowIdentity()
     parent: int = 0
     minimum: tuple[int, int] = (0, 0)
     maximum: tuple[int, int] = (0, 0)
     is_decorated: bool = True
+    is_modal: bool = False
 
 
 class ShowToplevel(NamedTuple):
-    """Make a toplevel of a surface. The host's first configure event decides its size."""
+    """Make a toplevel of a surface. The host's first configure event decides its size.
+
+    :ivar startup_id: of the launch that it belongs to, ``""`` for none.
+    """
 
     surface: int
     toplevel: Toplevel
     is_fullscreen: bool = False
     is_maximized: bool = False
+    startup_id: str = ""
 
 
 class ChangeToplevel(NamedTuple):
@@ -71,6 +93,13 @@ class Hide(NamedTuple):
     surface: int
 
 
+class TellStartup(NamedTuple):
+    """Tell the host which launch a toplevel belongs to."""
+
+    surface: int
+    startup_id: str
+
+
 class Accept(NamedTuple):
     """Acknowledge the host's last configure event: the window's next contents have its size."""
 
@@ -90,4 +119,6 @@ class RequestState(NamedTuple):
     edge: int = 0
 
 
-Action: TypeAlias = ShowToplevel | ChangeToplevel | ShowPopup | MovePopup | Hide | Accept | RequestState
+Action: TypeAlias = (
+    ShowToplevel | ChangeToplevel | ShowPopup | MovePopup | Hide | Accept | RequestState | TellStartup
+)

@@ -36,7 +36,7 @@ NAMES = (
     "_NET_WM_WINDOW_TYPE_DESKTOP", "_NET_WM_WINDOW_TYPE_TOOLBAR", "CLIPBOARD", "TARGETS", "TIMESTAMP",
     "TEXT", "INCR", "_GUESTLINK_TARGETS", *SUPPORTED,
 )  # fmt: skip
-"""All atoms that the server is asked for."""
+"""The atoms that the server is asked for in any case."""
 
 PREDEFINED = {
     name: getattr(Atom, name)
@@ -49,9 +49,14 @@ PREDEFINED = {
 
 
 class Atoms:
-    """Atoms by name, and names by atom. A name that the server has not answered yet has the atom 0."""
+    """Atoms by name, and names by atom. A name that the server has not answered yet has the atom 0.
 
-    def __init__(self) -> None:
+    :param more: names that a setting adds.
+    :ivar wanted: all names that the server is asked for.
+    """
+
+    def __init__(self, more: tuple[str, ...] = ()) -> None:
+        self.wanted = (*NAMES, *more)
         self._atoms: dict[str, int] = dict(PREDEFINED)
         self._names: dict[int, str] = {atom: name for name, atom in PREDEFINED.items()}
 
@@ -70,4 +75,4 @@ class Atoms:
     @property
     def are_known(self) -> bool:
         """Whether the server has answered for every name."""
-        return all(self[name] for name in NAMES)
+        return all(self[name] for name in self.wanted)

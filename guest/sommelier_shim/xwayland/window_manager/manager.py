@@ -19,9 +19,11 @@ from sommelier_shim.xwayland.window_manager.actions import (
     RequestState,
     ShowPopup,
     ShowToplevel,
+    TellStartup,
     Toplevel,
+    WindowIdentity,
 )
-from sommelier_shim.xwayland.window_manager.atoms import NAMES, STATES, Atoms
+from sommelier_shim.xwayland.window_manager.atoms import STATES, Atoms
 from sommelier_shim.xwayland.window_manager.client_messages import send_event, send_protocol
 from sommelier_shim.xwayland.window_manager.focus import Focus
 from sommelier_shim.xwayland.window_manager.properties import PIXEL_LIMIT, Property
@@ -86,14 +88,17 @@ class WindowManager:
     """Manages the windows of one X server.
 
     :param x: the connection to the server.
+    :param identity_property: the name of a property whose number identifies a window's application on ChromeOS.
     :ivar atoms: the server's atoms.
     :ivar actions: what the Wayland side has to do, in this order; the caller empties the list.
     """
 
-    def __init__(self, x: X11Connection) -> None:
+    def __init__(self, x: X11Connection, identity_property: str = "") -> None:
         self.actions: list[Action] = []
         self._x = x
-        self.atoms = Atoms()
+        self.atoms = Atoms((identity_property,) if identity_property else ())
+        self._identity_property = identity_property
+        self._names = (*READ, identity_property) if identity_property else READ
         self._root: RootWindow | None = None
         self._areas: tuple[Rectangle, ...] = (Rectangle(0, 0, 1024, 768),)
         self._windows: dict[int, Window] = {}
@@ -124,7 +129,7 @@ class WindowManager:
         :raises AnotherWindowManager: there is one already.
         """
         if isinstance(message, Ready):
-            for name in NAMES:
+            for name in self.atoms.wanted:
                 self._ask(InternAtom(False, name.encode()), self._learn(name))
         elif isinstance(message, Reply):
             if (done := self._replies.pop(message.number, None)) is not None:
@@ -169,12 +174,12 @@ class WindowManager:
             case MapRequest():
                 if (window := self._windows.get(event.window)) is not None:
                     window.is_managed = True
-                    self._read(window, READ, self._map)
+                    self._read(window, self._names, self._map)
             case MapNotify() if (window := self._windows.get(event.window)) is not None:
                 window.is_override_redirect = event.override_redirect
                 window.is_mapped = True
                 if window.is_override_redirect:
-                    self._read(window, READ, self._show)
+                    self._read(window, self._names, self._show)
             case UnmapNotify() if (window := self._windows.get(event.window)) is not None:
                 if not is_sent or window.is_managed:
                     self._unmapped(window)
@@ -187,8 +192,8 @@ class WindowManager:
                     self._focus.timed(root, event.time)
             case PropertyNotify() if (window := self._windows.get(event.window)) is not None:
                 # A program that wants another state after it is mapped sends a message (EWMH, _NET_WM_STATE).
-                if (name := self.atoms.name(event.atom)) in READ and name != "_NET_WM_STATE":
-                    self._read(window, (name,), self._changed)
+                if (name := self.atoms.name(event.atom)) in self._names and name != "_NET_WM_STATE":
+                    self._read(window, (name,), self._started if name == "_NET_STARTUP_ID" else self._changed)
             case ClientMessage():
                 self._message(event)
             case RandRScreenChangeNotify():
@@ -232,21 +237,35 @@ class WindowManager:
             self._ask(GetProperty(False, window.number, self.atoms[name], 0, 0, PROPERTY_WORDS), keep(name))
 
     def _changed(self, window: Window) -> None:
+        is_urgent, window.is_urgent = window.is_urgent, window.hints.is_urgent
+        if window.is_urgent and not is_urgent and window.role == "toplevel":
+            self._request(window, "demand_attention")
         if window.role == "toplevel" and window.shown != (shown := self._toplevel(window)):
             window.shown = shown
             self.actions.append(ChangeToplevel(window.surface, shown))
 
+    def _started(self, window: Window) -> None:
+        """A program that runs already shows one of its windows for a launch."""
+        if window.role == "toplevel" and window.startup_id:
+            self.actions.append(TellStartup(window.surface, window.startup_id))
+
+    def _startup_id(self, window: Window) -> str:
+        leader = self._windows.get(window.leader)
+        return window.startup_id or (leader.startup_id if leader is not None else "")
+
     def _toplevel(self, window: Window) -> Toplevel:
         parent = self._windows.get(window.owner)
         has_parent = parent is not None and parent.role == "toplevel" and not self._is_own_ancestor(window)
+        name, instance = window.class_.name, window.class_.instance
         return Toplevel(
             window.title,
-            window.class_.name,
+            WindowIdentity(name, instance, window.leader, window.number, window.number_of(self._identity_property)),
             parent.surface if parent is not None and has_parent else 0,
             # Mutter shows a fullscreen window in the greatest size that it may have.
             (0, 0) if window.fills_output else window.sizes.minimum,
             (0, 0) if window.fills_output else window.sizes.maximum,
             window.is_decorated,
+            "modal" in window.states,
         )
 
     def _is_own_ancestor(self, window: Window) -> bool:
@@ -282,6 +301,9 @@ class WindowManager:
         self._set_wm_state(window, _NORMAL)
         self._write_states(window)
         self._set_frame(window)
+        if (leader := self._windows.get(window.leader)) is not None and leader is not window:
+            # The answer is here before the window has its surface.
+            self._read(leader, ("_NET_STARTUP_ID",), lambda leader: None)
         self._x.request(MapWindow(window.number))
 
     def _place(self, window: Window) -> None:
@@ -316,10 +338,13 @@ class WindowManager:
                 window.shown,
                 "fullscreen" in window.states,
                 {"maximized_vertically", "maximized_horizontally"} <= window.states,
+                self._startup_id(window),
             )
         )
         self._raise(window)
         self._tell_dialogs(window)
+        if window.hints.is_urgent:
+            self._request(window, "demand_attention")
         if window.hints.is_iconic or "hidden" in window.states:
             self._minimize(window)
 
@@ -426,7 +451,7 @@ class WindowManager:
         self._by_surface[surface] = window
         if window.is_override_redirect:
             if window.is_mapped:
-                self._read(window, READ, self._show)
+                self._read(window, self._names, self._show)
         else:
             self._show(window)
 
@@ -700,6 +725,7 @@ class WindowManager:
             self._request(window, "demand_attention")
         window.states = (after - both - {"fullscreen"}) | (before & (both | {"fullscreen"}))
         self._write_states(window)
+        self._changed(window)
 
     def _request(self, window: Window, what: str) -> None:
         self.actions.append(RequestState(window.surface, what))

@@ -12,6 +12,7 @@ from sommelier_shim.xwayland.window_manager.properties import (
     WindowClass,
     WindowHints,
     atoms,
+    cardinal,
     size_hints,
     text,
     wants_decorations,
@@ -72,6 +73,7 @@ class Window:
     :ivar size: the size that the server has told last.
     :ivar restored: its place before it became fullscreen or maximized, ``None`` if it is neither.
     :ivar group_parent: the window of its group that it is a dialog of, if it names none itself; 0 for none.
+    :ivar is_urgent: whether its hint for the user's attention has reached the host.
     :ivar is_minimizing: whether the host has been asked to minimize it, and has not answered.
     :ivar awaits: the size that the host has given it and that it does not have yet.
     """
@@ -95,6 +97,7 @@ class Window:
         self.group_parent = 0
         self.is_minimizing = False
         self.fills_output = False
+        self.is_urgent = False
         self.awaits: tuple[int, int] | None = None
         self._properties: dict[str, Property] = {}
         self._types: frozenset[str] = frozenset()
@@ -145,7 +148,21 @@ class Window:
     def group(self) -> int:
         """What the windows of its program have in common: the leader of its group, else WM_CLIENT_LEADER; 0 if
         the program has named neither."""
-        return self.hints.group or window(self._properties.get("WM_CLIENT_LEADER", MISSING))
+        return self.hints.group or self.leader
+
+    @property
+    def leader(self) -> int:
+        """WM_CLIENT_LEADER, 0 for none."""
+        return window(self._properties.get("WM_CLIENT_LEADER", MISSING))
+
+    @property
+    def startup_id(self) -> str:
+        """The launch that it says it belongs to, ``""`` for none (freedesktop's startup notification)."""
+        return text(self._properties.get("_NET_STARTUP_ID", MISSING))
+
+    def number_of(self, name: str) -> int | None:
+        """A property that is a number, ``None`` for none."""
+        return cardinal(self._properties.get(name, MISSING))
 
     @property
     def owner(self) -> int:

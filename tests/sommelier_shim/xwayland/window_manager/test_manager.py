@@ -133,7 +133,7 @@ def test_xterm_becomes_a_toplevel_with_its_title_and_class(screen: ManagedScreen
     screen.until(lambda: bool(screen.actions(ShowToplevel)))
     [shown] = screen.actions(ShowToplevel)
     assert isinstance(shown, ShowToplevel)
-    assert (shown.surface, shown.toplevel.title, shown.toplevel.application) == (
+    assert (shown.surface, shown.toplevel.title, shown.toplevel.identity.name) == (
         FIRST_SURFACE,
         "Shell in a box",
         "XTerm",
@@ -465,6 +465,46 @@ def test_a_window_of_one_size_has_no_limits_while_it_is_fullscreen(screen: Manag
     for configured in (restored, fullscreen, restored):
         screen.apply(surface, *configured, call=screen.manager.toplevel_configured)
     assert limits() == [(200, 100), (0, 0), (200, 100)]
+
+
+def test_a_window_is_iconic_while_the_host_has_minimized_it(screen: ManagedScreen, program: XClient) -> None:
+    window = _window(program)
+    surface = _map(program, screen, window)
+
+    def says(states: frozenset[str]) -> str:
+        screen.apply(surface, 0, 0, states, call=screen.manager.toplevel_configured)
+        return _tool(screen, "xprop", "-id", hex(window), "WM_STATE", "_NET_WM_STATE")
+
+    assert "Normal" in says(frozenset({"activated"}))
+    _tell(program, screen, window, "WM_CHANGE_STATE", 3)
+    assert "Normal" in says(frozenset({"activated"})), "the host has not answered yet"
+    hidden = says(frozenset())
+    assert "Iconic" in hidden
+    assert "_NET_WM_STATE_HIDDEN" in hidden
+    shown = says(frozenset({"activated"}))
+    assert "Normal" in shown
+    assert "HIDDEN" not in shown
+
+
+def test_a_launch_is_known_by_the_window_or_its_leader(screen: ManagedScreen, program: XClient) -> None:
+    leader, window, own = _window(program), _window(program), _window(program)
+    for one, startup_id in ((leader, b"of-leader"), (own, b"of-window")):
+        kind, name = _atom(program, "UTF8_STRING"), _atom(program, "_NET_STARTUP_ID")
+        program.wire.request(ChangeProperty(PropMode.REPLACE, one, name, kind, 8, len(startup_id), startup_id))
+    for one in (window, own):
+        _set(program, one, "WM_CLIENT_LEADER", "WINDOW", leader)
+        _map(program, screen, one)
+    shown = [action for action in screen.done if isinstance(action, ShowToplevel)]
+    assert [action.startup_id for action in shown] == ["of-leader", "of-window"]
+
+
+def test_a_dialog_is_modal_while_its_state_says_so(screen: ManagedScreen, program: XClient) -> None:
+    window, modal = _window(program), _atom(program, "_NET_WM_STATE_MODAL")
+    _set(program, window, "_NET_WM_STATE", "ATOM", modal)
+    _map(program, screen, window)
+    _tell(program, screen, window, "_NET_WM_STATE", 0, modal)
+    toplevels = [one.toplevel for one in screen.done if isinstance(one, ShowToplevel | ChangeToplevel)]
+    assert [one.is_modal for one in toplevels] == [True, False]
 
 
 def test_every_edge_of_a_resize(screen: ManagedScreen, program: XClient) -> None:
