@@ -213,6 +213,10 @@ def test_the_originals_service_stops_and_ours_runs(manager: Manager, original: P
     assert _version(machine) == VERSION
     running = machine.check_user("systemctl", "--user", "list-units", "--plain", "--no-legend", "*garcon*")
     assert [line.split()[0] for line in running.splitlines()] == [_GARCON]
+    # In this order apt removes them where another package takes the place of one of them.
+    done = machine.root("dpkg", "--force-depends", "--remove", "guestlink-common")
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert machine.root("test", "-e", f"/proc/{ours}").returncode != 0, "our service goes on without its code"
     done = machine.root("dpkg", "--purge", *manager.names)
     assert done.returncode == 0, done.stdout + done.stderr
 
