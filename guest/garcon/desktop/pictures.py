@@ -1,8 +1,8 @@
 """Reads picture files as PNG or SVG, the formats that the host shows.
 
 The content decides the format, as in GTK and Qt, because applications rely on that; ChromeOS's garcon uses only the
-file's name (chromeos-garcon.md §4). We convert XPM, and extract PNG from ICO; gdk-pixbuf's thumbnailer converts
-other formats, if it is installed.
+file's name (chromeos-garcon.md §4). We convert XPM, and extract PNG from ICO; gdk-pixbuf's thumbnailer, if it is
+installed, converts other formats, and SVG and PNG that are too large for a host.
 """
 
 from __future__ import annotations
@@ -29,6 +29,7 @@ _SOURCE_LIMIT = 16 * SIZE_LIMIT
 """Bytes of a file to convert."""
 _PNG = b"\x89PNG\r\n\x1a\n"
 _SVG = re.compile(rb"<(?:[A-Za-z_][\w.-]*:)?svg[\s>/]")
+_GZIP = b"\x1f\x8b"
 _ICO = b"\0\0\1\0"
 _CONVERTIBLE = re.compile(
     rb"\xff\xd8\xff|GIF8|BM|\x00\x00\x01\x00|II\*\x00|MM\x00\*|RIFF....WEBP|icns|\x89PNG", re.DOTALL
@@ -67,8 +68,10 @@ def read_icon(path: str, pixels: int = 128) -> Icon | None:
         return None
     if content.startswith(_PNG) and len(content) <= SIZE_LIMIT and _longer_side(content) <= SIDE_LIMIT:
         return Icon(content, IconFormat.PNG)
-    if (svg := _svg(content)) is not None:
-        return Icon(svg, IconFormat.SVG)
+    if content.startswith(_GZIP):
+        content = _inflated(content)
+    if len(content) <= SIZE_LIMIT and _is_svg(content):
+        return Icon(content, IconFormat.SVG)
     converted = _converted(content, pixels) if len(content) <= _SOURCE_LIMIT else None
     if converted is None and content.startswith(_PNG):
         converted = content  # Unconverted: some hosts accept large PNGs.
@@ -80,14 +83,16 @@ def _longer_side(png: bytes) -> int:
     return max(int(width), int(height))
 
 
-def _svg(content: bytes) -> bytes | None:
-    if content.startswith(b"\x1f\x8b"):
-        inflater = zlib.decompressobj(wbits=31)
-        try:
-            content = inflater.decompress(content, SIZE_LIMIT + 1)
-        except zlib.error:
-            return None
-    return content if len(content) <= SIZE_LIMIT and _SVG.search(content) else None
+def _inflated(content: bytes) -> bytes:
+    """Unpack gzip's format, up to more than :data:`_SOURCE_LIMIT` bytes; returns b"" for broken content."""
+    try:
+        return zlib.decompressobj(wbits=31).decompress(content, _SOURCE_LIMIT + 1)
+    except zlib.error:
+        return b""
+
+
+def _is_svg(content: bytes) -> bool:
+    return _SVG.search(content, 0, SIZE_LIMIT) is not None
 
 
 def _converted(content: bytes, pixels: int) -> bytes | None:
@@ -116,7 +121,7 @@ def _png_in_ico(content: bytes) -> bytes | None:
 
 def _thumbnail(content: bytes, pixels: int) -> bytes | None:
     program = shutil.which(_THUMBNAILER)
-    if program is None or not _CONVERTIBLE.match(content):
+    if program is None or not (_CONVERTIBLE.match(content) or _is_svg(content)):
         return None
     with tempfile.TemporaryDirectory(prefix="garcon-icon-") as directory:
         source, picture = os.path.join(directory, "source"), os.path.join(directory, "picture.png")

@@ -409,6 +409,18 @@ def test_without_gdk_pixbuf_a_large_picture_stays_and_others_are_none(
     assert icons.find(str(icons.add("b", bitmap(24)))) is None
 
 
+@pytest.mark.parametrize("pack", [bytes, gzip.compress], ids=["plain", "packed"])
+def test_a_large_svg_is_drawn_by_gdk_pixbuf(icons: Icons, pack: Callable[[bytes], bytes]) -> None:
+    """The host takes no picture of more than 1 MiB, and some applications' drawings are larger."""
+    need("gdk-pixbuf-thumbnailer", packages="libgdk-pixbuf2.0-bin librsvg2-common")
+    drawing = b'<svg xmlns="http://www.w3.org/2000/svg" width="9" height="9"><!-- %s --><rect width="9"/></svg>'
+    path = str(icons.add("x.svg", pack(drawing % (b"x" * SIZE_LIMIT))))
+    found = icons.find(path, 48)
+    assert found is not None
+    assert found.format is IconFormat.PNG
+    assert struct.unpack_from(">II", found.content, 16) == (48, 48)
+
+
 def test_svgz_is_unpacked_within_bounds(icons: Icons) -> None:
     icons.add("d1/pixmaps/x.svgz", gzip.compress(SVG))
     assert icons.find("x") == Icon(SVG, IconFormat.SVG)
