@@ -16,14 +16,22 @@ from sommelier_shim.core.tables import INTERFACES
 from support.compositor import LIMIT, Compositor, Headless
 from support.needs import need
 from support.newer_compositors import Labwc, NewSway, need_debian_13
-from support.proxied import Proxied
+from support.proxied import Proxied, Sandboxed
+from support.replay import Replay, Step, click, type_text
 from support.toplevel import APP_ID, MAGENTA, Toplevel, client_of
+from support.virtual_input import WlrootsInput
 from support.wayland_peers import Client
 
 pytestmark = pytest.mark.interop
 
 XDG_OUTPUT = "zxdg_output_manager_v1"
 """Opcodes of wl_output's events."""
+
+PROGRAMS = {
+    "gtk4-demo": (["gtk4-demo"], [Step("a menu in a popup", click(729, 23))]),
+    "focuswriter": (["focuswriter", "text.txt"], [Step("text is typed", type_text("Hello"))]),
+}
+"""Programs of GTK 4 and Qt 6, and input for them."""
 
 
 @contextmanager
@@ -159,3 +167,15 @@ def test_the_status_says_which_globals_programs_get(short: Path, kind: type[Head
         unknown = {one["interface"] for one in known} - INTERFACES.keys()
         assert {one["interface"] for one in known if not one["hidden"]} - unknown == client.names.keys()
         assert {one["interface"] for one in known if "sandboxed" in one["hidden"]}
+
+
+@pytest.mark.parametrize("name", PROGRAMS)
+def test_a_program_shows_the_same_in_a_security_context(short: Path, name: str, tmp_path: Path) -> None:
+    need("gtk4-demo", "focuswriter", packages="gtk-4-examples focuswriter")
+    with (
+        NewSway(short / "compositor") as compositor,
+        WlrootsInput(compositor.socket, compositor.size) as given,
+        Sandboxed(compositor, short / "container") as sandboxed,
+    ):
+        (sandboxed.home / "text.txt").write_text("one two\n")
+        Replay(compositor, given, sandboxed, tmp_path).compare(*PROGRAMS[name])

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import os
 import signal
 import subprocess
@@ -13,6 +15,9 @@ from pathlib import Path
 from types import TracebackType
 from typing import TypeVar
 
+from guestlink.address import UnixAddress
+from guestlink.sockets import listen
+from guestlink_host.border.wayland_compositor import CompositorConnection
 from support.compositor import LIMIT, Headless
 
 _T = TypeVar("_T")
@@ -189,6 +194,32 @@ class Proxied:
                 raise AssertionError(f"it did not happen: {what}\n{self.log()[-2000:]}\n{said}")
             time.sleep(0.02)
         return value
+
+
+class Sandboxed(Proxied):
+    """A container side without a proxy: the compositor serves its socket in a security context."""
+
+    _context = -1
+
+    def start(self, display: str = "") -> None:
+        """Let the compositor serve the socket."""
+        assert not display
+
+        async def create() -> int:
+            connection = await CompositorConnection.open(self.compositor.socket)
+            with contextlib.closing(connection), listen(UnixAddress(str(self.runtime / "wayland-0"))) as listener:
+                return await connection.create_security_context(listener, "test")
+
+        self._context = asyncio.run(create())
+
+    def stop(self) -> int:
+        """End the security context."""
+        os.close(self._context)
+        return 0
+
+    def log(self) -> str:
+        """Nothing: there is no proxy."""
+        return ""
 
 
 def same_pictures(kind: Callable[[Path], Headless], directory: Path, argv: Sequence[str]) -> set[bytes]:
