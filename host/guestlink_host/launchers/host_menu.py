@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from guestlink import xdg
+from guestlink_host.launchers.menu_names import look, menu_names, session_locales
 
+_NAME = re.compile(r"Name(?:\[(.*)\])?")
 _FILE_LIMIT = 5000
 _SIZE_LIMIT = 256 * 1024
 """Bytes of a desktop file that are read: its names are in its first group."""
@@ -26,15 +29,15 @@ class HostMenu:
         self._seen: list[int] = []
 
     def poll(self) -> set[str] | None:
-        """The names, or ``None`` if nothing has changed since the last call. Blocks; call it in a thread."""
+        """What the names look like; ``None`` if nothing has changed since the last call. Blocks; for a thread."""
         times = [_modified(directory) for directory in self._directories]
         if times == self._seen:
             return None
         self._seen = times
-        return set(_names(self._directories))
+        return set(map(look, _names(self._directories, session_locales(os.environ))))
 
 
-def _names(directories: Iterable[Path]) -> Iterator[str]:
+def _names(directories: Iterable[Path], locales: frozenset[str]) -> Iterator[str]:
     files: dict[str, Path] = {}
     for directory in directories:
         with contextlib.suppress(OSError):
@@ -43,15 +46,17 @@ def _names(directories: Iterable[Path]) -> Iterator[str]:
                     files.setdefault(entry.name, Path(entry.path))  # Earlier directories win.
     for path in list(files.values())[:_FILE_LIMIT]:
         with contextlib.suppress(OSError):
-            if path.is_file() and (name := _shown_name(path)):
-                yield name
+            if path.is_file():
+                yield from _shown_names(path, locales)
 
 
-def _shown_name(path: Path) -> str:
-    """The default name (the one without a locale); ``""`` if menus do not show the file."""
+def _shown_names(path: Path, locales: frozenset[str]) -> list[str]:
+    """The names that menus may show; none if they do not show the file."""
     keys = desktop_entry(path)
-    hidden = "true" in (keys.get("NoDisplay"), keys.get("Hidden"))
-    return "" if hidden or keys.get("Type") != "Application" else keys.get("Name", "")
+    if "true" in (keys.get("NoDisplay"), keys.get("Hidden")) or keys.get("Type") != "Application":
+        return []
+    named = [(_NAME.fullmatch(key), value) for key, value in keys.items() if value]
+    return menu_names([(match[1] or "", value) for match, value in named if match], locales)
 
 
 def desktop_entry(path: Path) -> dict[str, str]:

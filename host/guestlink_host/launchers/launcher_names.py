@@ -1,10 +1,15 @@
-"""Which launchers show their container's name: by default those that share their own name with another one."""
+"""Which launchers show their container's name: by default those that share their own name with another one.
+
+Names that look alike count as the same (:mod:`~guestlink_host.launchers.menu_names`).
+"""
 
 from __future__ import annotations
 
 import asyncio
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable
+
+from guestlink_host.launchers.menu_names import claimed_container, look
 
 RENAMINGS = 1000
 """How many launchers of others a container may let lose their container's name again. Each namesake that comes and
@@ -31,6 +36,7 @@ class LauncherNames:
         """Names that show their container although their namesake has gone."""
         self._renamings: Counter[str] = Counter()
         self._changed: dict[str, Callable[[], None]] = {}
+        self._container_looks: frozenset[str] = frozenset()
 
     def join(self, container: str, changed: Callable[[], None]) -> None:
         """Subscribe a container to changes of the other containers' names.
@@ -38,10 +44,16 @@ class LauncherNames:
         :param changed: is called when another container's applications change an answer of :meth:`shows_container`.
         """
         self._changed[container] = changed
+        self._container_looks = frozenset(map(look, self._changed))
+        for other in self._changed.keys() - {container}:
+            self._changed[other]()  # One of its names may end with this container's.
 
-    def update(self, container: str, names: Iterable[str]) -> None:
-        """Replace the names of a container's applications."""
-        old, new = self._names.get(container, set()), set(map(str.casefold, names))
+    def update(self, container: str, looks: Iterable[str]) -> None:
+        """Replace the names of a container's applications.
+
+        :param looks: what the names look like, which takes time for many of them.
+        """
+        old, new = self._names.get(container, set()), set(looks)
         self._names[container] = new
         affected: set[str] = set()
         for name in old ^ new:
@@ -72,6 +84,7 @@ class LauncherNames:
     def forget(self, container: str) -> None:
         """Forget a container and its names: the user has removed it, so every namesake gets its own name back."""
         self._changed.pop(container, None)
+        self._container_looks = frozenset(map(look, self._changed))
         kept, self._kept = self._kept, set()
         del self._renamings[container]
         self.update(container, ())
@@ -81,7 +94,13 @@ class LauncherNames:
             self._changed[other]()
 
     def shows_container(self, name: str) -> bool:
-        """Whether a launcher of this name shows its container's name."""
+        """Whether a launcher of this name shows its container's name.
+
+        It does so, too, if its own name ends like that of a launcher that shows a container.
+        """
         if self._setting == AUTO:
-            return len(self._holders.get(name.casefold(), ())) > 1 or name.casefold() in self._kept
+            seen = look(name)
+            if len(self._holders.get(seen, ())) > 1 or seen in self._kept:
+                return True
+            return claimed_container(name) in self._container_looks
         return self._setting == ALWAYS

@@ -61,7 +61,7 @@ def plan(
     applications: Iterable[Application],
     program: Sequence[str],
     without_icon: Collection[str] = (),
-    shows_container: Callable[[str], bool] = lambda name: False,
+    shows_container: Callable[[Application], bool] = lambda application: False,
     mime_types: Collection[str] | None = None,
     *,
     offers_uninstall: bool = False,
@@ -71,7 +71,7 @@ def plan(
     :param container: its checked name.
     :param program: the words that start guestlink-host, the first an absolute path.
     :param without_icon: ids of the applications that are known to have no icon.
-    :param shows_container: whether a launcher of this name shows its container's name.
+    :param shows_container: whether the launcher of this application shows its container's name.
     :param mime_types: the types that launchers may carry; ``None`` for all.
     :param offers_uninstall: whether launchers of applications that can be uninstalled offer that.
     :returns: the first of them, as far as :data:`LAUNCHER_QUOTA` holds them.
@@ -84,7 +84,7 @@ def plan(
             application,
             program,
             has_icon=application.id not in without_icon,
-            shows_container=shows_container(application.name),
+            shows_container=shows_container(application),
             mime_types=mime_types,
             offers_uninstall=offers_uninstall and bool(application.package_id),
         )

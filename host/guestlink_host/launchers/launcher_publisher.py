@@ -6,8 +6,9 @@ import asyncio
 import functools
 import json
 import logging
+import os
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -27,6 +28,7 @@ from guestlink_host.launchers.icons import REQUESTS
 from guestlink_host.launchers.launcher_files import DiskProblem, LauncherFiles, Stopped
 from guestlink_host.launchers.launcher_names import LauncherNames
 from guestlink_host.launchers.launcher_plan import plan
+from guestlink_host.launchers.menu_names import look, menu_names, session_locales
 from guestlink_host.names import file_stem
 
 _log = logging.getLogger(__name__)
@@ -88,6 +90,7 @@ class LauncherPublisher:
         self._state = state
         self._program = list(program)
         self._names = names
+        self._locales = session_locales(os.environ)
         self._defaults = defaults
         self._mime_allowed = mime_allowed
         self._offers_uninstall = offers_uninstall
@@ -121,7 +124,7 @@ class LauncherPublisher:
         except (OSError, ValueError, RecursionError) as error:
             self._log.warning("%s cannot be used: %s; the container will send its list again", self._state, error)
         self._names.join(self._container, self._wanted.set)
-        self._note_names()
+        self._names.update(self._container, self._looks(self.applications.values()))
         self._wanted.set()
 
     def submit(self, messages: Iterable[Any]) -> None:
@@ -226,7 +229,8 @@ class LauncherPublisher:
         if (received := self._received) is not None:
             self._received = None
             applications, faults = await self._in_thread(read_applications, received)
-            self._take(applications, faults)
+            looks = await self._in_thread(self._looks, applications.values())
+            self._take(applications, faults, looks)
         await self._write_launchers()
         if self._has_old_icons:
             if await self._icons.replace_old():
@@ -245,14 +249,14 @@ class LauncherPublisher:
             await self._fetch_icons(link)
             await self._write_launchers()
 
-    def _take(self, applications: dict[str, Application], faults: Sequence[str]) -> None:
+    def _take(self, applications: dict[str, Application], faults: Sequence[str], looks: Collection[str]) -> None:
         for fault in faults[:10]:
             self._log.info("%s: %s", self._container, fault)
         if len(faults) > 10:
             self._log.info("%s: %d more entries cannot be shown", self._container, len(faults) - 10)
         old = self.applications
         self.applications = applications
-        self._note_names()
+        self._names.update(self._container, looks)
         self.lists += 1
         self._new = {name for name in applications if name not in old or name in self._new}
         # Failed icons are requested again after the next list (chromeos-garcon.md §7.10), and so are all others,
@@ -263,8 +267,14 @@ class LauncherPublisher:
         self._unsaved = self._unsaved or applications != old
         self._log.info("%s has %d applications", self._container, len(applications))
 
-    def _note_names(self) -> None:
-        self._names.update(self._container, [application.name for application in self.applications.values()])
+    def _looks(self, applications: Iterable[Application]) -> set[str]:
+        return {look(name) for application in applications for name in self._menu_names(application)}
+
+    def _menu_names(self, application: Application) -> list[str]:
+        return menu_names(application.names, self._locales)
+
+    def _shows_container(self, application: Application) -> bool:
+        return any(map(self._names.shows_container, self._menu_names(application)))
 
     async def _write_launchers(self) -> None:
         stems = self._files.icon_stems()
@@ -276,7 +286,7 @@ class LauncherPublisher:
         }
         applications = list(self.applications.values())
         mime_types = None if self._mime_allowed else await asyncio.to_thread(self._defaults.types)
-        shows = self._names.shows_container
+        shows = self._shows_container
         wanted = await self._in_thread(
             functools.partial(plan, offers_uninstall=self._offers_uninstall),
             self._container, applications, self._program, without_icon, shows, mime_types,

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from guestlink_host.launchers.host_menu import HostMenu
 from guestlink_host.launchers.launcher_names import HOST, RENAMINGS, LauncherNames
+from guestlink_host.launchers.menu_names import look
 from support.fake_garcon import application
 from support.host import Host, host_in_test
 
@@ -26,7 +27,7 @@ def test_whoever_gets_or_loses_a_namesake_hears_of_it_and_nobody_else(steps: lis
     for who, what in steps:
         before = {each: {name for name in own if names.shows_container(name)} for each, own in shown.items()}
         heard.clear()
-        names.update(who, what)
+        names.update(who, map(look, what))
         shown[who] = what
         folded = {each: {name.casefold() for name in own} for each, own in shown.items()}
         for name in "ab":
@@ -39,9 +40,9 @@ def test_a_container_whose_names_come_and_go_renames_the_launchers_of_others_a_b
     names = LauncherNames()
     heard: list[str] = []
     names.join("honest", lambda: heard.append("honest"))
-    names.update("honest", ["editor"])
+    names.update("honest", [look("editor")])
     for _ in range(10 * RENAMINGS):
-        names.update("bad", ["editor"])
+        names.update("bad", [look("editor")])
         assert names.shows_container("editor")
         names.update("bad", [])
     assert len(heard) == 2 * RENAMINGS + 1
@@ -51,7 +52,7 @@ def test_a_container_whose_names_come_and_go_renames_the_launchers_of_others_a_b
     assert heard == ["honest"]
     assert not names.shows_container("editor")
     names.update("honest", [])
-    names.update("honest", ["editor"])
+    names.update("honest", [look("editor")])
     assert not names.shows_container("editor")
 
 
@@ -156,5 +157,58 @@ def test_what_the_hosts_menu_does_not_show_has_no_name(tmp_path: Path, monkeypat
     (tmp_path / "system/applications/h.desktop").symlink_to("nowhere")
     (tmp_path / "system/applications/i.desktop").mkdir()
     menu = HostMenu(tmp_path / "home")
-    assert menu.poll() == {"Own", "System"}
+    assert menu.poll() == {look("Own"), look("System")}
     assert menu.poll() is None
+
+
+async def test_a_name_that_looks_like_one_of_the_hosts_shows_its_container(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """In the session's language, with characters that nobody sees, or with another script's letters."""
+    monkeypatch.setenv("XDG_DATA_DIRS", str(tmp_path))
+    monkeypatch.setenv("LANG", "de_DE.UTF-8")
+    monkeypatch.setenv("LANGUAGE", "")
+    (tmp_path / "applications").mkdir()
+    entry = "[Desktop Entry]\nType=Application\nName=Passwords\nName[de]=Passwörter\nName[fr]=Clefs\nExec=e\n"
+    (tmp_path / "applications/passwords.desktop").write_text(entry)
+    async with host_in_test(monkeypatch) as host:
+        guest = await host.registered("one")
+        await guest.publish(
+            application("a", names={"": "Something", "de": "Passwörter"}),
+            application("b", names={"": "Pass\u200bwords"}),
+            application("c", names={"": "Раsswоrds"}),
+            application("d", names={"": "x", "de_DE": "Passwo\u0308rter"}),
+            application("e", names={"": "Clefs"}),
+            application("f", names={"": "Something else", "fr": "Passwords"}),
+        )
+        await host.until(lambda: len(host.launchers()) == 6)
+        shown = {name for name, text in host.launchers().items() if " (one)\n" in text}
+        assert shown == {f"guestlink-one-{letter}.desktop" for letter in "abcd"}
+        assert "Name[de]=Passwörter (one)\n" in host.launchers()["guestlink-one-a.desktop"]
+
+
+async def test_a_name_that_ends_like_another_containers_launcher_shows_its_own(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async with host_in_test(monkeypatch) as host:
+        one = await host.registered("one")
+        await one.publish(application("a", names={"": "Files (bank)"}), application("b", names={"": "Files (new)"}))
+        plain = {"one-a": "Files (bank)", "one-b": "Files (new)"}
+        await host.until(lambda: names_shown(host) == plain)
+        await host.registered("bank")
+        await host.until(lambda: names_shown(host) == plain | {"one-a": "Files (bank) (one)"})
+
+
+@pytest.mark.parametrize(
+    ("name", "other"),
+    [
+        ("Firefox", "Fire\ufe0ffox"),
+        ("Files", "FiIes"),
+        ("Files", "F\u0456les"),
+        ("GIMP", "ＧＩＭＰ"),
+        ("a b", "a\u00a0b"),
+    ],
+)
+def test_names_that_look_alike_have_one_look(name: str, other: str) -> None:
+    assert look(name) == look(other)
+    assert look(name) != look(name + "s")
