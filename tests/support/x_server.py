@@ -25,7 +25,7 @@ def x_server(directory: Path) -> Iterator[str]:
     need("Xvfb", packages="xvfb")
     with open(directory / "Xvfb.log", "wb") as log:
         server = subprocess.Popen(
-            ["Xvfb", "-displayfd", "1", "-nolisten", "tcp", "-screen", "0", "800x600x24"],
+            ["Xvfb", "-displayfd", "1", "-noreset", "-nolisten", "tcp", "-screen", "0", "800x600x24"],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=log,

@@ -122,6 +122,40 @@ class Switch(NamedTuple):
 Layout = tuple[Scalar | Pad | Align | Count | Mask | Inner | Items | Switch, ...]
 
 
+class _Head(NamedTuple):
+    """The numbers that a message begins with, read and written at once.
+
+    :ivar layout: the whole layout; :ivar rest: what follows the numbers.
+    :ivar code: unused bytes are part of it.
+    """
+
+    layout: Layout
+    code: struct.Struct
+    names: tuple[str, ...]
+    rest: Layout
+
+
+_heads: dict[type, _Head] = {}
+
+
+def _head(kind: type, layouts: Mapping[type, Layout]) -> _Head:
+    layout = layouts[kind]
+    head = _heads.get(kind)
+    if head is None or head.layout is not layout:
+        code, names, count = "<", [], 0
+        for item in layout:
+            if isinstance(item, Scalar):
+                names.append(item.name)
+                code += item.code
+            elif isinstance(item, Pad):
+                code += f"{item.size}x"
+            else:
+                break
+            count += 1
+        head = _heads[kind] = _Head(layout, struct.Struct(code), tuple(names), layout[count:])
+    return head
+
+
 def encode(value: Message, layouts: Mapping[type, Layout]) -> bytearray:
     """The bytes of a message or a structure.
 
@@ -135,7 +169,10 @@ def encode(value: Message, layouts: Mapping[type, Layout]) -> bytearray:
 
 
 def _append(data: bytearray, value: Message, layouts: Mapping[type, Layout]) -> None:
-    for item in layouts[type(value)]:
+    head = _head(type(value), layouts)
+    fields = value.__dict__
+    data += head.code.pack(*[fields[name] for name in head.names])
+    for item in head.rest:
         match item:
             case Scalar(name, code):
                 data += struct.pack("<" + code, getattr(value, name))
@@ -212,12 +249,17 @@ class _Reader:
         self._place = 0
 
     def read(self, kind: type[Kind]) -> Kind:
-        return kind(**dict(self._fields(kind)))
+        head = _head(kind, self._layouts)
+        numbers = dict(zip(head.names, head.code.unpack(self._take(head.code.size)), strict=True))
+        value = kind.__new__(kind)
+        value.__dict__.update(numbers)
+        if head.rest:
+            value.__dict__.update(self._fields(head.rest, numbers))
+        return value
 
-    def _fields(self, kind: type[Message]) -> Iterator[tuple[str, Any]]:
-        numbers: dict[str, int] = {}
+    def _fields(self, layout: Layout, numbers: dict[str, int]) -> Iterator[tuple[str, Any]]:
         counts: dict[str, int] = {}
-        for item in self._layouts[kind]:
+        for item in layout:
             match item:
                 case Scalar(name, code):
                     numbers[name] = self._number(code)
