@@ -18,6 +18,7 @@ from sommelier_shim.xwayland.selections import (
     EndTransfer,
     Offer,
     Receive,
+    Taken,
     WriteData,
     XSelection,
 )
@@ -25,11 +26,13 @@ from sommelier_shim.xwayland.window_manager.atoms import Atoms
 from sommelier_shim.xwayland.x11.connection import Error, Event, Ready, Reply, X11Connection
 from sommelier_shim.xwayland.x11.messages import (
     CreateWindow,
+    DestroyNotify,
     EventMask,
     PropertyNotify,
     SelectionNotify,
     SelectionRequest,
     WindowClass,
+    XFixesSelectionEvent,
     XFixesSelectionEventMask,
     XFixesSelectionNotify,
     XFixesSelectSelectionInput,
@@ -117,7 +120,10 @@ class Clipboard:
         else:
             match message.message:
                 case XFixesSelectionNotify(window=selection.window) as changed:
-                    selection.owner_changed(changed.owner, changed.selection_timestamp)
+                    is_gone = changed.subtype != XFixesSelectionEvent.SET_SELECTION_OWNER
+                    selection.owner_changed(changed.owner, changed.selection_timestamp, is_gone=is_gone)
+                case DestroyNotify(window=window):
+                    selection.window_gone(window)
                 case SelectionNotify() as notified:
                     selection.notified(notified)
                 case SelectionRequest(owner=selection.window) as requested:
@@ -145,9 +151,13 @@ class Clipboard:
                     case WriteData(transfer=transfer, data=data):
                         if (pipe := self._writers.get(transfer)) is not None:
                             pipe.write(data)
+                    case Taken(transfer=transfer):
+                        if (pipe := self._readers.get(transfer)) is not None:
+                            pipe.moved()
                     case EndTransfer(transfer=transfer):
-                        if (pipe := self._writers.get(transfer)) is not None:
-                            pipe.end()
+                        for pipes in (self._writers, self._readers):
+                            if (pipe := pipes.get(transfer)) is not None:
+                                pipe.end()
         for transfer, pipe in list(self._readers.items()):
             pipe.read_on(selection.wants(transfer))
 
@@ -301,10 +311,10 @@ class _Pipe:
         self._transfer = transfer
         self._is_reader = is_reader
         self._data = b""
-        self._is_ending = False
+        self._is_ending = self._is_closed = False
         self._is_watched = False
         self._timer: Timer | None = None
-        self._moved()
+        self.moved()
         if is_reader:
             self._watch(wanted=True)
 
@@ -326,16 +336,23 @@ class _Pipe:
 
     def close(self, *, is_broken: bool = False) -> None:
         """Close at once."""
-        if self._descriptor < 0:
+        if self._is_closed:
             return
-        self._watch(wanted=False)
-        os.close(self._descriptor)
-        self._descriptor = -1
+        self._is_closed = True
+        self._stop_reading()
         if self._timer is not None:
             self._timer.cancel()
         self._clipboard.forget(self._transfer, is_broken=is_broken)
 
-    def _moved(self) -> None:
+    def _stop_reading(self) -> None:
+        """Close the descriptor. The program may still have to take the rest."""
+        self._watch(wanted=False)
+        if self._descriptor >= 0:
+            os.close(self._descriptor)
+            self._descriptor = -1
+
+    def moved(self) -> None:
+        """The transfer does not stand still."""
         if self._timer is not None:
             self._timer.cancel()
         self._timer = self._loop.call_later(TRANSFER_TIME, lambda: self.close(is_broken=True))
@@ -357,10 +374,10 @@ class _Pipe:
             return
         except OSError:
             data = b""
-        self._moved()
+        self.moved()
         transfer = self._transfer
         if not data:
-            self.close()
+            self._stop_reading()
         self._clipboard.has_read(transfer, data)
 
     def _push(self) -> None:
@@ -372,7 +389,7 @@ class _Pipe:
             self.close(is_broken=True)
             return
         if written:
-            self._moved()
+            self.moved()
         self._data = self._data[written:]
         self._watch(wanted=bool(self._data))
         if self._data:

@@ -9,14 +9,14 @@ pipe for each transfer. The caller owns the pipes: it calls :meth:`XSelection.da
 from __future__ import annotations
 
 import struct
+from collections import deque
 from typing import NamedTuple, TypeAlias
 
 from sommelier_shim.xwayland.window_manager.atoms import Atoms
+from sommelier_shim.xwayland.window_manager.client_messages import send_event
 from sommelier_shim.xwayland.x11.connection import X11Connection
-from sommelier_shim.xwayland.x11.layout import Message, encode
+from sommelier_shim.xwayland.x11.layout import Message
 from sommelier_shim.xwayland.x11.messages import (
-    EVENTS,
-    LAYOUTS,
     Atom,
     ChangeProperty,
     ChangeWindowAttributes,
@@ -32,7 +32,6 @@ from sommelier_shim.xwayland.x11.messages import (
     PropMode,
     SelectionNotify,
     SelectionRequest,
-    SendEvent,
     SetSelectionOwner,
 )
 
@@ -43,7 +42,13 @@ NAME_LIMIT = 200
 NAMES_LIMIT = 4096
 """Names of atoms that are remembered."""
 TRANSFER_LIMIT = 32
-"""Transfers at a time in each direction; further ones are refused."""
+"""Transfers at a time in each direction; further ones wait."""
+WAITING_LIMIT = 1024
+"""Requests of X programs that wait; further ones are refused."""
+WAITING_PIPES = 128
+"""Pipes of the host's that wait; further ones are closed."""
+_PROPERTIES = 4 * TRANSFER_LIMIT
+"""Properties of our window for transfers, used by turns: an owner may still write to that of an ended transfer."""
 PIECE = 256 * 1024
 """Bytes that travel in one property; more come in pieces."""
 UTF8, PLAIN = "text/plain;charset=utf-8", "text/plain"
@@ -78,36 +83,76 @@ class EndTransfer(NamedTuple):
     transfer: int
 
 
-SelectionAction: TypeAlias = Offer | Receive | WriteData | EndTransfer
+class Taken(NamedTuple):
+    """The X program has taken a piece of a transfer: it does not stand still."""
+
+    transfer: int
+
+
+SelectionAction: TypeAlias = Offer | Receive | WriteData | EndTransfer | Taken
+
+
+class _Multiple:
+    """A request for several targets, which is answered when all of them are converted (ICCCM §2.6.2).
+
+    :ivar event: the request; :ivar atoms: a target and a property by turns, 0 for what is refused.
+    :ivar left: conversions that are not finished.
+    """
+
+    def __init__(self, event: SelectionRequest, atoms: list[int]) -> None:
+        self.event = event
+        self.atoms = atoms
+        self.left = len(atoms) // 2
+
+
+class _Conversion(NamedTuple):
+    """One conversion that an X program has asked for.
+
+    :ivar event: the request, or one that stands for a part of ``whole``.
+    :ivar place: the index of its property there.
+    """
+
+    event: SelectionRequest
+    whole: _Multiple | None = None
+    place: int = 0
 
 
 class _ToHost:
     """A transfer to the host.
 
-    :ivar property: the atom of the property on our window.
+    :ivar target: what the owner converts to.
+    :ivar property: the atom of the property on our window; 0 before the server has named it.
     :ivar is_incremental: whether the owner sends pieces.
     :ivar is_waiting: whether the owner has written a property that we have not read.
+    :ivar is_orphaned: whether the owner is gone.
     """
 
-    def __init__(self, property_: int) -> None:
-        self.property = property_
+    def __init__(self, target: int) -> None:
+        self.target = target
+        self.property = 0
+        self.is_orphaned = False
         self.is_incremental = False
         self.is_waiting = False
         self.is_writing = False
+        self.is_begun = False
         self.offset = 0
+
+    @property
+    def is_asked(self) -> bool:
+        """Whether the owner has been asked and has not answered yet."""
+        return bool(self.property) and not self.is_begun
 
 
 class _ToProgram:
     """A transfer to an X program.
 
-    :ivar request: what it has asked for; :ivar kind: the type of the property.
+    :ivar request: what it has asked for.
     :ivar data: what the host has sent and the program has not got; :ivar is_complete: whether it is all.
     :ivar is_incremental: whether the program gets pieces; :ivar is_free: whether it has taken the last piece.
     """
 
-    def __init__(self, request: SelectionRequest, kind: int) -> None:
+    def __init__(self, request: _Conversion) -> None:
         self.request = request
-        self.kind = kind
         self.data = bytearray()
         self.is_complete = False
         self.is_incremental = False
@@ -141,12 +186,22 @@ class XSelection:
         self._numbers = 0
         self._to_host: dict[int, _ToHost] = {}
         self._to_programs: dict[int, _ToProgram] = {}
+        self._waiting: deque[_Conversion] = deque()
+        self._waiting_pipes: deque[tuple[int, str]] = deque()
+        self._turn = 0
 
     # -- an X program owns it ------------------------------------------------------------------------------------
 
-    def owner_changed(self, owner: int, time: int) -> None:
-        """XFIXES tells who owns the selection now; 0 for nobody."""
+    def owner_changed(self, owner: int, time: int, *, is_gone: bool = False) -> None:
+        """XFIXES tells who owns the selection now; 0 for nobody.
+
+        :param is_gone: whether the last owner has ended: it will send nothing more.
+        """
         self._time = time
+        if is_gone:
+            for transfer, one in list(self._to_host.items()):
+                one.is_orphaned = True
+                self._look_after(transfer, one)
         if owner == self.window:
             return
         self._is_ours = False
@@ -162,27 +217,41 @@ class XSelection:
         :param transfer: a number of the caller's for the pipe.
         """
         target = self._targets.get(mime_type)
-        if target is None or len(self._to_host) >= TRANSFER_LIMIT:
+        if target is None:
             self.actions.append(EndTransfer(transfer))
-            return
-        self._numbers = (self._numbers + 1) % TRANSFER_LIMIT
-        self._ask(
-            InternAtom(False, f"_GUESTLINK_{self.name}_{self._numbers}".encode()), ("property", (transfer, target))
-        )
+        elif len(self._to_host) < TRANSFER_LIMIT:
+            self._to_host[transfer] = _ToHost(target)
+            self._turn = (self._turn + 1) % _PROPERTIES
+            self._ask(InternAtom(False, f"_GUESTLINK_{self.name}_{self._turn}".encode()), ("property", transfer))
+        elif len(self._waiting_pipes) < WAITING_PIPES:
+            self._waiting_pipes.append((transfer, mime_type))
+        else:
+            self.actions.append(EndTransfer(transfer))
 
     def written(self, transfer: int) -> None:
         """The host has taken what :class:`WriteData` gave."""
         if (one := self._to_host.get(transfer)) is not None:
             one.is_writing = False
             self._read_on(transfer, one)
+            self._look_after(transfer, one)
+
+    def _look_after(self, transfer: int, one: _ToHost) -> None:
+        """End a transfer whose owner is gone, when there is nothing left to read."""
+        if one.is_orphaned and not one.is_waiting and not one.is_writing:
+            self._end(transfer)
 
     def cancel(self, transfer: int) -> None:
         """The pipe of a transfer is broken, or takes too long."""
+        self._waiting_pipes = deque(each for each in self._waiting_pipes if each[0] != transfer)
         one = self._to_host.pop(transfer, None)
         if one is not None:
-            self._x.request(DeleteProperty(self.window, one.property))
-        if (other := self._to_programs.pop(transfer, None)) is not None and not other.is_incremental:
-            self._answer(other.request, 0)
+            if one.property:
+                self._x.request(DeleteProperty(self.window, one.property))
+            self._begin_pipe()
+        if (other := self._to_programs.pop(transfer, None)) is not None:
+            if not other.is_incremental:
+                self._answer(other.request, 0)
+            self._begin_conversion()
 
     def _convert(self, target: str, into: int) -> None:
         self._x.request(ConvertSelection(self.window, self._atom, self._atoms[target], into, self._time))
@@ -196,11 +265,11 @@ class XSelection:
                 self._ask(GetProperty(True, self.window, event.property, 0, 0, 1024), ("targets", None))
             return
         for transfer, one in list(self._to_host.items()):
-            if event.property == one.property:
+            if one.property and event.property == one.property:
                 one.is_waiting = True
                 self._read_on(transfer, one)
-            elif not event.property and one.offset == 0 and not one.is_waiting:
-                # A refusal names no property: it is for the oldest transfer that has not begun.
+            elif not event.property and event.target == one.target and one.is_asked:
+                # A refusal names no property: it is for the oldest transfer of its target that has not begun.
                 self._end(transfer)
                 return
 
@@ -208,18 +277,26 @@ class XSelection:
         """A property of our window, or of a program that we send to, has changed."""
         if window == self.window and not is_deleted:
             for transfer, one in list(self._to_host.items()):
-                if one.property == property_ and one.is_incremental:
+                if one.property == property_ and one.is_incremental and one.is_begun:
                     one.is_waiting = True
                     self._read_on(transfer, one)
         elif is_deleted:
             for transfer, other in list(self._to_programs.items()):
-                request = other.request
-                if (request.requestor, request.property) == (window, property_) and other.is_incremental:
+                event = other.request.event
+                if (event.requestor, event.property) == (window, property_) and other.is_incremental:
                     other.is_free = True
                     self._send_piece(transfer, other)
 
+    def window_gone(self, window: int) -> None:
+        """A window is destroyed; it may have asked for something."""
+        self._waiting = deque(one for one in self._waiting if one.event.requestor != window)
+        for transfer, other in list(self._to_programs.items()):
+            if other.request.event.requestor == window:
+                self._finish(transfer)
+
     def _read_on(self, transfer: int, one: _ToHost) -> None:
         if one.is_waiting and not one.is_writing:
+            one.is_begun = True
             one.is_waiting, one.is_writing = False, True
             words = PIECE // 4
             self._ask(GetProperty(False, self.window, one.property, 0, one.offset // 4, words), ("data", transfer))
@@ -227,6 +304,11 @@ class XSelection:
     def _end(self, transfer: int) -> None:
         self._to_host.pop(transfer, None)
         self.actions.append(EndTransfer(transfer))
+        self._begin_pipe()
+
+    def _begin_pipe(self) -> None:
+        if self._waiting_pipes and len(self._to_host) < TRANSFER_LIMIT:
+            self.send(*self._waiting_pipes.popleft())
 
     # -- replies -------------------------------------------------------------------------------------------------
 
@@ -249,11 +331,13 @@ class XSelection:
             self._named(detail, message)
         elif kind == "atom" and isinstance(message, InternAtomReply) and isinstance(detail, str):
             self._targets[detail] = message.atom
-        elif kind == "property" and isinstance(message, InternAtomReply) and isinstance(detail, tuple):
-            transfer, target = detail
-            self._to_host[transfer] = _ToHost(message.atom)
-            self._x.request(DeleteProperty(self.window, message.atom))
-            self._x.request(ConvertSelection(self.window, self._atom, target, message.atom, self._time))
+        elif kind == "property" and isinstance(message, InternAtomReply) and isinstance(detail, int):
+            if (one := self._to_host.get(detail)) is not None:
+                one.property = message.atom
+                self._x.request(DeleteProperty(self.window, message.atom))
+                self._x.request(ConvertSelection(self.window, self._atom, one.target, message.atom, self._time))
+        elif kind == "multiple" and isinstance(detail, SelectionRequest):
+            self._multiple(detail, message)
         elif kind == "data" and isinstance(detail, int):
             self._received(detail, message)
         return True
@@ -300,6 +384,7 @@ class XSelection:
             # The owner begins to send pieces when we delete the property.
             one.is_incremental, one.is_writing = True, False
             self._x.request(DeleteProperty(self.window, one.property))
+            self._look_after(transfer, one)
             return
         one.offset += len(message.value)
         if message.value:
@@ -332,26 +417,65 @@ class XSelection:
 
     def requested(self, event: SelectionRequest) -> None:
         """An X program asks for the selection that we own (SelectionRequest)."""
+        if self._atoms.name(event.target) == "MULTIPLE":
+            if event.property:
+                words = 2 * TYPE_LIMIT
+                self._ask(GetProperty(False, event.requestor, event.property, 0, 0, words), ("multiple", event))
+            else:
+                self._answer(_Conversion(event), 0)
+            return
         if event.property == 0:  # An obsolete client (ICCCM §2.2).
             event = SelectionRequest(
                 event.time, event.owner, event.requestor, event.selection, event.target, event.target
             )
-        target = self._atoms.name(event.target)
+        self._convert_for(_Conversion(event))
+
+    def _multiple(self, event: SelectionRequest, message: Message | None) -> None:
+        """The targets of a MULTIPLE request have come."""
+        value = message.value if isinstance(message, GetPropertyReply) and message.format == 32 else b""
+        atoms = list(struct.unpack(f"<{len(value) // 8 * 2}I", value[: len(value) // 8 * 8]))
+        if not atoms or (isinstance(message, GetPropertyReply) and message.bytes_after):
+            self._answer(_Conversion(event), 0)
+            return
+        whole = _Multiple(event, atoms)
+        for at in range(0, len(atoms), 2):
+            target, into = atoms[at], atoms[at + 1]
+            part = SelectionRequest(event.time, event.owner, event.requestor, event.selection, target, into)
+            conversion = _Conversion(part, whole, at + 1)
+            if into and self._atoms.name(target) != "MULTIPLE":
+                self._convert_for(conversion)
+            else:
+                self._answer(conversion, 0)
+
+    def _convert_for(self, request: _Conversion) -> None:
+        """Convert to one target."""
+        target = self._atoms.name(request.event.target)
         if not self._is_ours:
-            self._answer(event, 0)
+            self._answer(request, 0)
         elif target == "TARGETS":
-            atoms = [self._atoms["TARGETS"], self._atoms["TIMESTAMP"], *self._targets.values()]
+            atoms = [self._atoms[name] for name in ("TARGETS", "TIMESTAMP", "MULTIPLE")] + [*self._targets.values()]
             atoms += [self._atoms[text] for text, mime_type in _TEXTS.items() if mime_type in self._host_types]
-            self._set(event, Atom.ATOM, 32, struct.pack(f"<{len(atoms)}I", *atoms))
+            self._set(request, Atom.ATOM, 32, struct.pack(f"<{len(atoms)}I", *atoms))
         elif target == "TIMESTAMP":
-            self._set(event, Atom.INTEGER, 32, struct.pack("<I", self._time))
-        elif (mime_type := self._type_of(event.target)) and len(self._to_programs) < TRANSFER_LIMIT:
-            self._numbers += 1
-            transfer = -self._numbers
-            self._to_programs[transfer] = _ToProgram(event, event.target)
-            self.actions.append(Receive(transfer, mime_type))
+            self._set(request, Atom.INTEGER, 32, struct.pack("<I", self._time))
+        elif not (mime_type := self._type_of(request.event.target)) or len(self._waiting) >= WAITING_LIMIT:
+            self._answer(request, 0)
+        elif len(self._to_programs) >= TRANSFER_LIMIT:
+            self._waiting.append(request)
         else:
-            self._answer(event, 0)
+            self._numbers += 1
+            self._to_programs[-self._numbers] = _ToProgram(request)
+            self.actions.append(Receive(-self._numbers, mime_type))
+
+    def _begin_conversion(self) -> None:
+        if self._waiting and len(self._to_programs) < TRANSFER_LIMIT:
+            self._convert_for(self._waiting.popleft())
+
+    def _finish(self, transfer: int) -> None:
+        """A program has got everything, or is gone."""
+        self._to_programs.pop(transfer, None)
+        self.actions.append(EndTransfer(transfer))
+        self._begin_conversion()
 
     def _type_of(self, target: int) -> str:
         for mime_type, atom in self._targets.items():
@@ -374,15 +498,13 @@ class XSelection:
         other.is_complete = not data
         if not other.is_incremental:
             if other.is_complete and len(other.data) <= PIECE:
-                del self._to_programs[transfer]
-                self._set(other.request, other.kind, 8, bytes(other.data))
+                self._set(other.request, other.request.event.target, 8, bytes(other.data))
+                self._finish(transfer)
             elif len(other.data) > PIECE:
                 other.is_incremental = True
-                request = other.request
-                self._x.request(
-                    ChangeWindowAttributes(request.requestor, {"event_mask": EventMask.PROPERTY_CHANGE})
-                )
-                self._set(request, self._atoms["INCR"], 32, struct.pack("<I", len(other.data)))
+                requestor = other.request.event.requestor
+                self._x.request(ChangeWindowAttributes(requestor, {"event_mask": EventMask.PROPERTY_CHANGE}))
+                self._set(other.request, self._atoms["INCR"], 32, struct.pack("<I", len(other.data)))
         elif other.is_free:
             self._send_piece(transfer, other)
         return self.wants(transfer)
@@ -399,23 +521,32 @@ class XSelection:
         piece = bytes(other.data[:PIECE])
         del other.data[:PIECE]
         other.is_free = False
-        request = other.request
+        event = other.request.event
         self._x.request(
-            ChangeProperty(PropMode.REPLACE, request.requestor, request.property, other.kind, 8, len(piece), piece)
+            ChangeProperty(PropMode.REPLACE, event.requestor, event.property, event.target, 8, len(piece), piece)
         )
+        self.actions.append(Taken(transfer))
         if not piece:
-            del self._to_programs[transfer]
+            self._finish(transfer)
 
-    def _set(self, request: SelectionRequest, kind: int, form: int, data: bytes) -> None:
+    def _set(self, request: _Conversion, kind: int, form: int, data: bytes) -> None:
         """Write the property that a program has asked for, and tell it."""
-        count = len(data) * 8 // form
-        self._x.request(
-            ChangeProperty(PropMode.REPLACE, request.requestor, request.property, kind, form, count, data)
-        )
-        self._answer(request, request.property)
+        event, count = request.event, len(data) * 8 // form
+        self._x.request(ChangeProperty(PropMode.REPLACE, event.requestor, event.property, kind, form, count, data))
+        self._answer(request, event.property)
 
-    def _answer(self, request: SelectionRequest, property_: int) -> None:
-        event = SelectionNotify(request.time, request.requestor, request.selection, request.target, property_)
-        body = bytes(encode(event, LAYOUTS))
-        packet = bytes([EVENTS[SelectionNotify].code]) + body[:1] + bytes(2) + body[1:]
-        self._x.request(SendEvent(False, request.requestor, EventMask.NO_EVENT, packet.ljust(32, b"\0")))
+    def _answer(self, request: _Conversion, property_: int) -> None:
+        """Tell a program that its conversion is there; 0 refuses it. A MULTIPLE waits for its other parts."""
+        event = request.event
+        if (whole := request.whole) is not None:
+            if not property_:
+                whole.atoms[request.place] = 0
+            whole.left -= 1
+            if whole.left:
+                return
+            event, count = whole.event, len(whole.atoms)
+            data = struct.pack(f"<{count}I", *whole.atoms)
+            pair, property_ = self._atoms["ATOM_PAIR"], event.property
+            self._x.request(ChangeProperty(PropMode.REPLACE, event.requestor, property_, pair, 32, count, data))
+        notify = SelectionNotify(event.time, event.requestor, event.selection, event.target, property_)
+        send_event(self._x, event.requestor, EventMask.NO_EVENT, notify)
