@@ -158,10 +158,13 @@ def assemble(config: Config, notifier: Notifier) -> list[StartablePart]:
         )
 
     def calls(guest: Guest) -> dict[str, tuple[object, ...]]:
-        return implementations(guest, containers, requests, openings, notifications, windows)
+        return implementations(guest, containers, requests, openings, notifications, windows, sounds)
 
     def windows(name: str) -> dict[str, str]:
         return wayland.describe(name)
+
+    def sounds(name: str) -> dict[str, str]:
+        return sound.describe(name)
 
     # Both parts need the services, which call them only later.
     def status(container: Container) -> str:

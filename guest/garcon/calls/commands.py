@@ -17,8 +17,8 @@ from guestlink.logs import recent_messages
 
 _SHADER_CACHE_TIMEOUT = 60.0
 """Seconds for an RPC about a shader cache that does not wait for the work to end."""
-_WINDOWS_TIMEOUT = 3.0
-"""Seconds for the host to describe the windows' way: a command waits for it."""
+_DESCRIPTION_TIMEOUT = 3.0
+"""Seconds for the host to describe the way of windows or sound: a command waits for it."""
 METRICS_LIMIT = 32
 """Metrics of one report that the host accepts (chromeos-garcon.md §1.4)."""
 _OTHER_VERSION = "the command may be of another version than garcon: systemctl --user restart guestlink-garcon"
@@ -45,7 +45,8 @@ class CommandCalls:
             "select_file": self._select_file,
             "report_metrics": self._report_metrics,
             "shader_cache": self._shader_cache,
-            "windows": self._windows,
+            "windows": lambda _: self._describe("DescribeWindows"),
+            "sound": lambda _: self._describe("DescribeSound"),
         }
 
     async def _status(self, fields: dict[str, Any]) -> dict[str, Any]:
@@ -57,11 +58,12 @@ class CommandCalls:
             "warnings": [*self._config.warnings, *filter(None, [self._publisher.left_out])],
         }
 
-    async def _windows(self, fields: dict[str, Any]) -> dict[str, Any]:
+    async def _describe(self, method: str) -> dict[str, Any]:
+        """The way that windows or sound take on a Linux host."""
         if self._host.is_chromeos:
             return {}
         try:
-            answer = await self._host.call("DescribeWindows", _WINDOWS_TIMEOUT)
+            answer = await self._host.call(method, _DESCRIPTION_TIMEOUT)
         except HostRefused:
             return {}  # a guestlink-host that does not know the call
         return {"way": answer.way, "why": answer.why}

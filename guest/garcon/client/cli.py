@@ -12,6 +12,7 @@ from collections.abc import Callable
 from typing import Any
 
 from garcon.client.garcon_client import checked_url, control_path, garcon
+from garcon.client.sound import sound_on_host, sound_sentence
 from garcon.client.windows import is_linked, windows_on_host, windows_sentence
 from guestlink import __version__
 from guestlink.command_line import CommandLine
@@ -103,15 +104,17 @@ def _status(arguments: argparse.Namespace) -> int:
         if not proxies:
             raise
         answer = {"sentence": str(error), "registered": False, "warnings": []}
-    linked, on_host = is_linked(), windows_on_host()
+    linked, on_host, sound = is_linked(), windows_on_host(), sound_on_host()
     if arguments.json:
-        _print_json(answer | {"proxies": proxies, "windows": {**on_host, "linked": linked}})
+        _print_json(answer | {"proxies": proxies, "windows": {**on_host, "linked": linked}, "sound": sound})
     else:
         print(answer["sentence"])
         for warning in answer["warnings"]:
             print(f"  {warning}")
         if sentence := windows_sentence(on_host, proxies, linked=linked):
             print(f"windows: {sentence}")
+        if sentence := sound_sentence(sound):
+            print(f"sound: {sentence}")
         for proxy in proxies:
             print(_proxy_sentence(proxy))
             for limit in proxy.get("limits", ()):

@@ -7,6 +7,7 @@ import os
 import sys
 
 from garcon.client.garcon_client import control_path
+from garcon.client.sound import sound_sentence
 from garcon.client.windows import windows_sentence
 from garcon.diagnosis.checks import CHECKS, run_checks
 from garcon.diagnosis.facts import DESKTOP_UID, Facts
@@ -35,6 +36,7 @@ def doctor(*, as_json: bool, verbose: bool) -> int:
             "host": facts.host,
             "unchecked": dict(facts.unchecked),
             "windows": {**facts.windows, "linked": facts.linked},
+            "sound": dict(facts.sound),
             "registered": bool((facts.garcon or {}).get("registered")),
         }
         json.dump(answer, sys.stdout, indent=2, ensure_ascii=False)
@@ -63,6 +65,8 @@ def text(facts: Facts, diagnosis: Diagnosis, *, verbose: bool) -> str:
         lines.append("everything is in order" + (f": {sentence}" if sentence else ""))
     if sentence := windows_sentence(facts.windows, facts.proxies, linked=facts.linked):
         lines.append(f"windows: {sentence}")
+    if sentence := sound_sentence(facts.sound):
+        lines.append(f"sound: {sentence}")
     return "\n".join(lines)
 
 

@@ -80,6 +80,7 @@ class Facts:
     :ivar garcon: garcon's own status; ``None`` if garcon does not answer.
     :ivar proxies: the status of every Wayland proxy that answers.
     :ivar windows: the host's ``way`` for this container's windows, and ``why``; empty if it does not tell.
+    :ivar sound: the same for this container's sound.
     :ivar linked: whether programs use the mounted socket themselves.
     :ivar compositor: why a program cannot connect to the mounted socket of the host's compositor.
     :ivar groups_missing: expected groups that do not exist.
@@ -125,6 +126,7 @@ class Facts:
     original_garcon: bool = False
     proxies: tuple[Mapping[str, Any], ...] = ()
     windows: Mapping[str, str] = field(default_factory=dict)
+    sound: Mapping[str, str] = field(default_factory=dict)
     linked: bool = False
     compositor: str = ""
     compositor_there: bool = True

@@ -15,6 +15,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from garcon.client.garcon_client import control_path, garcon
+from garcon.client.sound import sound_on_host
 from garcon.client.windows import is_linked, windows_on_host
 from garcon.diagnosis.commands import Commands
 from garcon.diagnosis.facts import DESKTOP_UID, EXPECTED_GROUPS, UNITS, Facts, Node, UnitState
@@ -311,6 +312,7 @@ def _wayland(host: str, environ: Mapping[str, str]) -> dict[str, Any]:
             continue
     return {
         "windows": windows_on_host(),
+        "sound": sound_on_host(),
         "linked": is_linked(environ),
         "proxies": tuple(proxies),
         "compositor_there": there or not host.startswith("unix:"),

@@ -8,6 +8,7 @@ import shutil
 from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
 
+from garcon.client.sound import sound_sentence
 from garcon.client.windows import windows_sentence
 from garcon.diagnosis.checks import run_checks
 from garcon.diagnosis.commands import Commands
@@ -142,6 +143,8 @@ def system_text(facts: Facts) -> str:
         )
     if sentence := windows_sentence(facts.windows, facts.proxies, linked=facts.linked):
         lines.append(f"windows: {sentence}")
+    if sentence := sound_sentence(facts.sound):
+        lines.append(f"sound: {sentence}")
     for proxy in facts.proxies:
         lines.append(
             f"proxy {proxy.get('socket')}: host {proxy.get('host')}, known {proxy.get('host_known')}, "

@@ -86,8 +86,11 @@ def _print_list(arguments: argparse.Namespace) -> int:
     return print_json(containers) if arguments.json else print_containers(containers)
 
 
-def print_containers(containers: list[dict[str, Any]]) -> int:
-    """Print a line for each container that :func:`describe` has described; returns the exit status 0."""
+def print_containers(containers: list[dict[str, Any]], *, ways: bool = False) -> int:
+    """Print a line for each container that :func:`describe` has described; returns the exit status 0.
+
+    :param ways: whether to print the ways of its windows and its sound, too, and the reasons for them.
+    """
     for container in containers:
         problem = f"; {container['problem']}" if container["problem"] else ""
         instance = f"{container['instance']}, " if container["instance"] else ""
@@ -95,6 +98,9 @@ def print_containers(containers: list[dict[str, Any]]) -> int:
             f"{container['name']}: {instance}{container['state']}, "
             f"{container['applications']} applications{problem}"
         )
+        for what in ("windows", "sound") if ways else ():
+            taken = container["wayland" if what == "windows" else what]
+            print(f"  {what}: {taken['way']}: {taken['why']}")
     if not containers:
         print("no containers; `guestlink-host attach NAME` adds one")
     return 0

@@ -33,7 +33,7 @@ def _print_status(arguments: argparse.Namespace) -> int:
     if arguments.json:
         return print_json(answer)
     print(answer["sentence"])
-    return print_containers(answer["containers"])
+    return print_containers(answer["containers"], ways=True)
 
 
 async def _serve_status(parts: HostParts) -> dict[str, Any]:

@@ -30,6 +30,7 @@ def implementations(
     openings: RateLimit,
     notifications: UserNotifications,
     windows: Callable[[str], Mapping[str, str]],
+    sound: Callable[[str], Mapping[str, str]],
 ) -> dict[str, tuple[object, ...]]:
     """The objects that implement the RPCs of each service for one container.
 
@@ -39,6 +40,7 @@ def implementations(
     :param openings: limits URLs and terminals, for all containers together.
     :param notifications: show failures and a full disk to the user.
     :param windows: describes the way of a container's windows to the compositor.
+    :param sound: describes the way of a container's sound to the sound server.
     :returns: by full name of the service.
     """
     check = TokenCheck(guest)
@@ -50,5 +52,5 @@ def implementations(
             ReportCalls(guest, check, notifications.show),
             PackageProgressCalls(guest, check),
         ),
-        LINUX_HOST: (LinuxHost(guest, check, notifications.show, windows),),
+        LINUX_HOST: (LinuxHost(guest, check, notifications.show, windows, sound),),
     }

@@ -32,6 +32,7 @@ class LinuxHost:
     :param check: checks the token of each call.
     :param notify: shows a summary and a text to the user.
     :param windows: returns the ``way`` of a container's windows and ``why``, by the container's name.
+    :param sound: the same for a container's sound.
     """
 
     def __init__(
@@ -40,11 +41,13 @@ class LinuxHost:
         check: TokenCheck,
         notify: Callable[[str, str], None],
         windows: Callable[[str], Mapping[str, str]],
+        sound: Callable[[str], Mapping[str, str]],
     ) -> None:
         self._guest = guest
         self._check = check
         self._notify = notify
         self._windows = windows
+        self._sound = sound
         self._failures = RateLimit(FAILURES, FAILURE_WINDOW)
 
     async def report_application_failure(self, request: pb.ApplicationFailure) -> common_pb2.EmptyMessage:
@@ -68,6 +71,11 @@ class LinuxHost:
         """By which way the container's windows reach the compositor, and why."""
         self._check.call(request.token, "DescribeWindows")
         return pb.WindowsDescription(**self._windows(self._guest.container.name))
+
+    async def describe_sound(self, request: pb.SoundRequest) -> pb.SoundDescription:
+        """By which way the container's sound reaches the sound server, and why."""
+        self._check.call(request.token, "DescribeSound")
+        return pb.SoundDescription(**self._sound(self._guest.container.name))
 
 
 def _how(request: pb.ApplicationFailure) -> str:

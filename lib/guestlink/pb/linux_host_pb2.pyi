@@ -27,6 +27,24 @@ class WindowsDescription(Message):
         why: str = ...,
     ) -> None: ...
 
+class SoundRequest(Message):
+    token: str
+    def __init__(
+        self,
+        *,
+        token: str = ...,
+    ) -> None: ...
+
+class SoundDescription(Message):
+    way: str
+    why: str
+    def __init__(
+        self,
+        *,
+        way: str = ...,
+        why: str = ...,
+    ) -> None: ...
+
 class ApplicationFailure(Message):
     token: str
     desktop_file_id: str

@@ -312,6 +312,22 @@ def test_unit_states_are_read_from_systemctl() -> None:
     assert dict(parse_units("")) == {}
 
 
+@pytest.mark.parametrize(
+    ("sound", "shown"),
+    [
+        (
+            {"way": "pulseaudio", "why": "a filter guards it"},
+            "through the host's PulseAudio socket: a filter guards it",
+        ),
+        ({"way": "none", "why": "the policy denies it"}, "sound: the host plays none now: the policy denies it"),
+    ],
+)
+def test_it_says_by_which_way_sound_goes(sound: dict[str, str], shown: str) -> None:
+    facts = Facts(sound=sound)
+    assert text(facts, run_checks(facts), verbose=False).endswith(shown)
+    assert "sound:" not in text(Facts(), run_checks(Facts()), verbose=False)
+
+
 def test_what_a_proxy_cannot_give_is_a_warning() -> None:
     limit = {"sentence": "direct scale needs wp_viewporter", "advice": "start the proxy with --security-context=no"}
     proxies = ({"socket": "wayland-1", "limits": [limit]}, {"socket": "wayland-0"})

@@ -59,7 +59,10 @@ async def test_a_first_walk_through_the_commands(host: Host) -> None:
     assert (await run("apps", "demo")).stdout == "org.x  The X  (not shown)\n"
     assert json.loads((await run("apps", "--json")).stdout)[0]["id"] == "org.x"
     assert "registered, 1 applications" in (await run("list")).stdout
-    assert (await run("status")).stdout.startswith("1 of 1 containers registered\n")
+    shown = (await run("status")).stdout
+    assert shown.startswith("1 of 1 containers registered\n")
+    assert "\n  windows: none: " in shown
+    assert "\n  sound: none: neither PulseAudio nor pipewire-pulse runs in the host's session\n" in shown
     assert json.loads((await run("status", "--json")).stdout)["pid"] == os.getpid()
     assert "demo: registered" in (await run("events", "demo")).stdout
     assert json.loads((await run("events", "--json")).stdout)[-1]["event"] == "registered"

@@ -120,10 +120,14 @@ async def test_without_a_desktop_a_failure_is_an_event_alone(host: Host, monkeyp
     assert await host.events("failed") == ["a: ended with status 1"]
 
 
-async def test_a_container_learns_by_which_way_its_windows_are_shown(host: Host) -> None:
+@pytest.mark.parametrize(("method", "field"), [("DescribeWindows", "wayland"), ("DescribeSound", "sound")])
+async def test_a_container_learns_by_which_way_its_windows_and_its_sound_go(
+    host: Host, method: str, field: str
+) -> None:
     guest, other = await host.registered("one"), await host.add("two")
-    answer = await guest.call("DescribeWindows")
-    assert (answer.way, answer.why) == ("none", (await host.entry("one"))["wayland"]["why"])
+    answer = await guest.call(method)
+    assert {"way": answer.way, "why": answer.why} == (await host.entry("one"))[field]
+    assert answer.way == "none"
     assert "/" not in answer.why, "it names no path of the host"
     with pytest.raises(CallFailed):
-        await guest.call("DescribeWindows", token=other.token)
+        await guest.call(method, token=other.token)

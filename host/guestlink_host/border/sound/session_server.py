@@ -38,6 +38,11 @@ class SessionServer:
             ) from error
         return sock
 
+    @property
+    def is_there(self) -> bool:
+        """Whether a server has made its socket, or systemd has for it."""
+        return Path(self.path()).is_socket()
+
     def path(self) -> str:
         """The path of the server's socket: in ``PULSE_SERVER``, or where servers make it."""
         for word in self._environ.get("PULSE_SERVER", "").split():

@@ -301,6 +301,8 @@ class SoundBorder:
             return {"way": "none", "why": problem}
         if self._policies.value(name, "sound") != ALLOW:
             return {"way": "none", "why": f"the host's policy denies it; {how_to_allow(name, 'sound')}"}
+        if not self._server.is_there:
+            return {"way": "none", "why": "neither PulseAudio nor pipewire-pulse runs in the host's session"}
         why = NO_PIPEWIRE if self._setting == "pipewire" else "a filter on the host guards PulseAudio's protocol"
         return {"way": "pulseaudio", "why": why}
 
