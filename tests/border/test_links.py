@@ -312,6 +312,25 @@ async def test_copies_disappear_after_a_while_and_when_the_daemon_starts(
     assert not kept.parent.exists()
 
 
+async def test_a_copy_that_is_made_too_late_for_its_request_is_removed(
+    folder: Folder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A slow folder would otherwise fill the room of the copies that are opened."""
+    answered, read = threading.Event(), shared_file.read_shared
+
+    def read_slowly(file: shared_file.SharedFile) -> int:
+        assert answered.wait(LIMIT)
+        return read(file)
+
+    monkeypatch.setattr("guestlink_host.border.opened_copies.read_shared", read_slowly)
+    monkeypatch.setattr("guestlink_host.border.opened_copies.PATIENCE", 0.2)
+    copies = folder.host.root / "run/guestlink-host/opened/demo"
+    assert "does not answer" in await folder.refusal("a.txt")
+    assert len(list(copies.iterdir())) == 1
+    answered.set()
+    await folder.host.until(lambda: not list(copies.iterdir()))
+
+
 @pytest.mark.skipif(os.getuid() != 0, reason="only root can mount a file system that does not answer")
 async def test_a_shared_folder_that_does_not_answer_keeps_one_thread_and_delays_no_other_container(
     folder: Folder, monkeypatch: pytest.MonkeyPatch, tmp_path: Path

@@ -13,9 +13,10 @@ import socket
 import stat
 import subprocess
 import time
+from collections import Counter
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 
@@ -23,6 +24,9 @@ from guestlink.address import UnixAddress
 from guestlink.control import ControlClient
 from guestlink.errors import GuestlinkError
 from guestlink.sockets import connect
+from guestlink_host.containers import guest as guest_module
+from guestlink_host.containers.garcon_link import SessionInfo
+from guestlink_host.containers.guest import LOSSES
 from guestlink_host.containers.parked_connections import LIMIT as PARKED_LIMIT
 from guestlink_host.managers import Instance, ManagerError, Mounts, lxc, lxd
 from support.dead_mount import dead_mount
@@ -351,6 +355,47 @@ async def test_a_parked_connection_on_which_the_container_speaks_first_is_closed
         sock.settimeout(60)
         with contextlib.suppress(ConnectionResetError):  # the host has not read what was sent
             assert await asyncio.to_thread(sock.recv, 1) == b""
+
+
+async def test_a_garcon_that_closes_its_connection_again_and_again_is_called_less_often(
+    host: Host, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(guest_module, "_LOSS_WINDOW", 10_000.0)
+    monkeypatch.setattr(guest_module, "_LOSS_PAUSE", 10_000.0)
+    monkeypatch.setattr(guest_module, "GarconLink", BriefLink)
+    guest, other = await host.add("guest"), await host.add("other")
+    for calls in (LOSSES + 1, 2 * (LOSSES + 1)):  # A garcon that registers again counts anew.
+        await guest.call("ContainerReady", garcon_port=1)
+        await host.until(lambda: _has_trouble(host, "guest"))
+        await other.call("ContainerReady", garcon_port=1)
+        assert BriefLink.calls["guest"] == calls
+
+
+class BriefLink:
+    """A link to a garcon that answers, and then closes the connection at once.
+
+    :cvar calls: the answers, by the container's name.
+    """
+
+    calls: ClassVar[Counter[str]] = Counter()
+    way = None
+
+    def __init__(self, name: str, *_: object) -> None:
+        self._name = name
+
+    async def session_info(self) -> SessionInfo:
+        self.calls[self._name] += 1
+        return SessionInfo()
+
+    async def lost(self) -> str:
+        return "it is lost"
+
+    async def close(self) -> None:
+        pass
+
+
+async def _has_trouble(host: Host, name: str) -> bool:
+    return "closes the connection again and again" in str((await host.entry(name))["state"])
 
 
 @pytest.mark.parametrize("answer", ANSWERS, ids=range(len(ANSWERS)))

@@ -31,6 +31,17 @@ _CHUNK = 1024 * 1024
 _OPEN_THE_FOLDER = "open its folder; the host's user can open the file there"
 
 
+class _Request:
+    """A request for a file.
+
+    :ivar is_over: whether nobody waits for the file any more; only the loop reads and writes it.
+    """
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        self.loop = loop
+        self.is_over = False
+
+
 class OpenedCopies:
     """Makes the copies, each in a directory of its own below its container's.
 
@@ -65,22 +76,34 @@ class OpenedCopies:
         :raises UrlRefused: as :func:`~guestlink_host.border.shared_file.open_shared`, or the file is too large, or
             cannot be read, or its folder does not answer.
         """
-        found, is_folder = await self._threads.run(
-            container.name, lambda: self._open(path, container), patience=PATIENCE
-        )
-        if not is_folder:
-            self._tasks.start(self._remove_later(container.name, Path(found).parent), name="remove a copy")
+        request = _Request(asyncio.get_running_loop())
+        try:
+            found = await self._threads.run(
+                container.name, lambda: self._open(path, container, request), patience=PATIENCE
+            )
+        finally:
+            # Also if nobody opens the copy, because its request has run out of patience or was cancelled.
+            request.is_over = True
         return found
 
-    async def _remove_later(self, container: str, directory: Path) -> None:
-        await asyncio.sleep(KEPT)
+    async def _remove_later(self, container: str, directory: Path, seconds: float) -> None:
+        await asyncio.sleep(seconds)
         await self._threads.run(container, lambda: _remove(directory))
 
-    def _open(self, path: str, container: Container) -> tuple[str, bool]:
+    def _open(self, path: str, container: Container, request: _Request) -> str:
         with open_shared(path, container.shares) as file:
             if file.is_folder:
-                return file.path, True
-            return str(self._copy(file, container.name)), False
+                return file.path
+            copy = self._copy(file, container.name)
+
+        def made() -> None:
+            """Remove the copy after its time, or now if nobody waits for it any more."""
+            seconds = 0.0 if request.is_over else KEPT
+            self._tasks.start(self._remove_later(container.name, copy.parent, seconds), name="remove a copy")
+
+        with contextlib.suppress(RuntimeError):  # The daemon has ended; the next one removes the copy.
+            request.loop.call_soon_threadsafe(made)
+        return str(copy)
 
     def _copy(self, file: SharedFile, container: str) -> Path:
         if file.size > SIZE_LIMIT:

@@ -6,6 +6,7 @@ import asyncio
 import itertools
 import logging
 import os
+import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -29,6 +30,7 @@ from guestlink_host.border.container_log import ContainerLog
 from guestlink_host.border.pictures.draw_protocol import ReceivedPicture
 from guestlink_host.border.pictures.png import BadPicture, Square, encode
 from guestlink_host.border.pictures.png import size as png_size
+from guestlink_host.border.rate_limit import RateLimit
 from guestlink_host.border.url_policy import file_for_container
 from guestlink_host.containers.advice import OUTDATED, how_to_register, how_to_upgrade
 from guestlink_host.containers.garcon_link import GarconLink, SessionInfo
@@ -43,6 +45,9 @@ _log = logging.getLogger(__name__)
 
 _FIRST_PAUSES, _LAST_PAUSE = (0.0, 0.2, 1.0, 5.0), 30.0
 """Seconds before each attempt to call a garcon that has registered: first these, then the last one for ever."""
+LOSSES, _LOSS_WINDOW, _LOSS_PAUSE = 5, 10.0, 5.0
+"""Connections that a garcon may lose in a window, its seconds, and the seconds to wait after each further one: the
+host calls garcon and fetches icons on each new connection."""
 _AGAIN_PAUSES = (0.0, 0.2)
 """Seconds before each attempt to call a garcon whose connection broke; if all fail, garcon has ended."""
 
@@ -441,6 +446,7 @@ class Guest:
             self._trouble = error.message
             self.log.warning("%s registered, but %s", name, error)
             return
+        losses = RateLimit(LOSSES, _LOSS_WINDOW)
         try:
             answers = await self._greet(link, first_pauses())
             while answers:
@@ -450,6 +456,9 @@ class Guest:
                 self.publisher.connected(link)
                 await link.lost()
                 self._disconnected()
+                if not losses.allows(time.monotonic()):
+                    self._trouble = "its garcon closes the connection again and again"
+                    await asyncio.sleep(_LOSS_PAUSE)
                 answers = await self._greet(link, _AGAIN_PAUSES)
             self.log.info("garcon of %s has ended", name)
             self.package_operations.forgotten()
