@@ -25,7 +25,7 @@ PROGRAMS = {
 """Where each program's command line is defined."""
 
 FILE, DIRECTORY, USER, PROGRAM = "file", "directory", "user", "program"
-CONTAINER, INSTANCE, APPLICATION = "container", "instance", "application"
+CONTAINER, INSTANCE, APPLICATION, POLICY_VALUE = "container", "instance", "application", "policy value"
 _KINDS = {
     "FILE": FILE,
     "URL|FILE": FILE,
@@ -35,8 +35,14 @@ _KINDS = {
     "[--] COMMAND ...": PROGRAM,
     "PROGRAM": PROGRAM,
 }
-_ASKED = {CONTAINER: "containers", INSTANCE: "instances", APPLICATION: "applications"}
-"""Kinds whose words `guestlink-host candidates` prints; for applications, the container is the operand before.
+_ASKED = {
+    CONTAINER: "containers",
+    INSTANCE: "instances",
+    APPLICATION: "applications",
+    POLICY_VALUE: "policy-values",
+}
+"""Kinds whose words `guestlink-host candidates` prints. For applications and values, the container or the policy is
+the operand before.
 
 In guestlink-host's parser they are the attribute ``completes`` of an argument.
 """
@@ -97,7 +103,7 @@ def _from_parser(name: str, text: str, parser: argparse.ArgumentParser, names: s
         metavar = action.metavar if isinstance(action.metavar, str) else ""
         asked = _ASKED_FOR.get(getattr(action, "completes", ""))
         values: Values = asked or kinds.get(metavar, "")
-        if action.choices:
+        if action.choices and asked is None:
             values = tuple(str(choice) for choice in action.choices)
         if action.option_strings:
             taken = None if action.nargs == 0 else values
@@ -215,12 +221,12 @@ def _bash_reply(values: Values) -> str:
         PROGRAM: 'COMPREPLY=($(compgen -c -- "$current"))',
         CONTAINER: _bash_asked(CONTAINER),
         INSTANCE: _bash_asked(INSTANCE),
-        APPLICATION: _bash_asked(f'{APPLICATION} "$first"'),
+        APPLICATION: _bash_asked(APPLICATION, '"$first"'),
+        POLICY_VALUE: _bash_asked(POLICY_VALUE, '"$previous"'),
     }.get(values, ":")
 
 
-def _bash_asked(kind: str) -> str:
-    kind, _, argument = kind.partition(" ")
+def _bash_asked(kind: str, argument: str = "") -> str:
     asked = f"guestlink-host candidates {_ASKED[kind]} {argument}".strip()
     return f'local IFS=$\'\\n\'; COMPREPLY=($(compgen -W "$({asked} 2> /dev/null)" -- "$current"))'
 
@@ -231,8 +237,9 @@ def _bash_asked(kind: str) -> str:
 def zsh(program: Command) -> str:
     """Completions for zsh, with ``_arguments``."""
     lines = [f"#compdef {program.name}", "", f"{_identifier(program.name)}_candidates() {{"]
-    # $line[1] is the container when an application is completed.
+    # $line[1] is the container when an application is completed, and $line[2] the policy when its value is.
     lines += ["    local -a found", "    [[ $1 != applications ]] || set -- $1 ${line[1]}"]
+    lines += ["    [[ $1 != policy-values ]] || set -- $1 ${line[2]}"]
     lines += ['    found=(${(f)"$(guestlink-host candidates $@ 2> /dev/null)"})', "    compadd -a found", "}", ""]
     if not program.commands:
         return "\n".join([*lines, *_zsh_arguments(program, program.name)]) + "\n"
@@ -330,8 +337,8 @@ def _fish_command(command: Command, program: str, name: str) -> list[str]:
         if values:
             number = f"-{'ge' if index == len(command.operands) - 1 else 'eq'} {index}"
             condition = f"{words}_are {name or _fish_quote('')} {number}"
-            container = f"({words})[{2 if name else 1}]"
-            lines.append(f"complete -c {program} -n {_fish_quote(condition)}{_fish_values(values, container)}")
+            before = f"({words})[{index + bool(name)}]"
+            lines.append(f"complete -c {program} -n {_fish_quote(condition)}{_fish_values(values, before)}")
     return lines
 
 
@@ -348,11 +355,11 @@ def _fish_options(command: Command, program: str, condition: str) -> list[str]:
     return lines
 
 
-def _fish_values(values: Values, container: str = "") -> str:
+def _fish_values(values: Values, before: str = "") -> str:
     if isinstance(values, tuple):
         return f" -f -a {_fish_quote(' '.join(values))}"
     if values in _ASKED:
-        argument = container if values == APPLICATION else ""
+        argument = before if values in (APPLICATION, POLICY_VALUE) else ""
         asked = f"guestlink-host candidates {_ASKED[values]} {argument}".strip()
         return f" -f -a {_fish_quote(f'({asked} 2> /dev/null)')}"
     return {

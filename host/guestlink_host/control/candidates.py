@@ -35,21 +35,31 @@ def _applications(name: str) -> Iterable[str]:
     return (application["id"] for application in daemon().call("apps", name=name)["applications"])
 
 
+def _policy_values(key: str) -> Iterable[str]:
+    """The values of a policy."""
+    from guestlink_host.border.policies import POLICIES
+
+    return POLICIES[key].values if key in POLICIES else ()
+
+
 KINDS: dict[str, Callable[..., Iterable[str]]] = {
     "containers": _containers,
     "instances": _instances,
     "applications": _applications,
+    "policy-values": _policy_values,
 }
-"""What can be completed. For applications, a container's name follows the kind."""
+"""What can be completed. For applications, a container's name follows the kind; for values, a policy's."""
+_WITH_A_NAME = frozenset({"applications", "policy-values"})
 
 
 def run(words: list[str]) -> int:
     """Print the candidates.
 
-    :param words: a key of :data:`KINDS`; after ``applications`` also a container's name.
+    :param words: a key of :data:`KINDS`; after ``applications`` also a container's name, after ``policy-values`` a
+        policy's.
     :returns: 0, or 1 after an error.
     """
-    if words[:1] and words[0] in KINDS and len(words) == 1 + (words[0] == "applications"):
+    if words[:1] and words[0] in KINDS and len(words) == 1 + (words[0] in _WITH_A_NAME):
         try:
             for name in sorted(set(KINDS[words[0]](*words[1:]))):
                 if "\n" not in name:

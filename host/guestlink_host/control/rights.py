@@ -98,6 +98,7 @@ COMMANDS = (
                 "policy",
                 nargs="?",
                 choices=_VALUES,
+                completes="policy-values",
                 help="its new value (default: print the present one)",
             ),
         ),
