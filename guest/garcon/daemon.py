@@ -117,6 +117,12 @@ class Daemon:
             # The control socket first: a second garcon fails here, because the socket has a listener.
             control = await stack.start(ControlServer(runtime / "garcon.sock", CommandCalls(parts).handlers))
             host = await wait_for_host(config, no_host)
+
+            def registered() -> None:
+                parts.publisher.publish_everything()
+                if not is_chromeos(host):
+                    parts.screensaver.registered()
+
             if not is_chromeos(host):
                 # ChromeOS gets the response as soon as the program runs, and takes no report of a later failure.
                 parts.launcher.report_failures(parts.failures, OUTCOME_TIME)
@@ -131,7 +137,7 @@ class Daemon:
                 serve=calls.serve,
                 dialer=stack.add(dialer),
                 pending_count=lambda: parts.publisher.pending_count,
-                on_registered=parts.publisher.publish_everything,
+                on_registered=registered,
                 on_change=connection.changed,
             )
             connection.found(host, client)
@@ -143,6 +149,7 @@ class Daemon:
                 await stack.start(Profiles(self._environ, environ, parts.publisher.environ_changed))
             notifier.ready()
             await stack.start(Registrar(client, needs_address=isinstance(host, VsockAddress)))
+            await stack.start(parts.screensaver)
             if not is_chromeos(host):
                 await stack.start(parts.failures)
             stack.add(control)  # Closed first: a command that finds no listener waits for the next garcon.

@@ -19,6 +19,7 @@ from garcon.services.file_watches import FileWatches
 from garcon.services.package_owner import PackageOwners, installed_backend
 from garcon.services.packagekit import PackageKit
 from garcon.services.packages import Packages
+from garcon.services.screensaver import ScreensaverService
 from garcon.session.failures import ApplicationFailure, FailureWatch
 from garcon.session.launcher import Launcher
 from garcon.session.programs import Programs
@@ -45,6 +46,7 @@ class GarconParts:
     """The parts, for the calls and for the daemon.
 
     :ivar environ: the session's environment.
+    :ivar screensaver: the daemon starts this part after garcon begins to register, so that it closes first.
     :ivar failures: the daemon starts this part after garcon begins to register, and only for a Linux host.
     :ivar sftp: the daemon starts this part together with its own server, before each registration.
     :ivar startable: the parts that the daemon starts when its servers run, and before it registers.
@@ -64,6 +66,7 @@ class GarconParts:
     chunnels: Chunnels
     file_watches: FileWatches
     packages: Packages
+    screensaver: ScreensaverService
     startable: tuple[StartablePart, ...]
 
 
@@ -96,6 +99,7 @@ def make_parts(
         environ.get("HOME") or os.path.expanduser("~"), lambda path: host.call("FileWatchTriggered", path=path)
     )
     disk_space = DiskSpace(lambda free: host.call("LowDiskSpaceTriggered", free_bytes=free))
+    screensaver = ScreensaverService(bus, host.call)
     return GarconParts(
         config=config,
         environ=environ,
@@ -111,6 +115,7 @@ def make_parts(
         chunnels=stack.add(Chunnels(address, config[TOKEN_FILE], handshake)),
         file_watches=file_watches,
         packages=stack.add(Packages(kit, owners, host.call)),
+        screensaver=screensaver,
         startable=(publisher, shells, file_watches, disk_space),
     )
 

@@ -23,8 +23,9 @@ from guestlink_host.border.folder_threads import FolderThreads
 from guestlink_host.border.open_requests import OpenRequests
 from guestlink_host.border.opened_copies import OpenedCopies
 from guestlink_host.border.pictures.renderer import DRAWINGS_LIMIT, Renderer
-from guestlink_host.border.policies import ALLOW
+from guestlink_host.border.policies import ALLOW, DENY
 from guestlink_host.border.rate_limit import RateLimit
+from guestlink_host.border.screensaver import Screensaver
 from guestlink_host.border.session_programs import SessionPrograms, is_sandboxed
 from guestlink_host.border.sound.sound_border import SoundBorder
 from guestlink_host.border.user_notifications import UserNotifications
@@ -133,6 +134,7 @@ def assemble(config: Config, notifier: Notifier) -> list[StartablePart]:
     programs = SessionPrograms(SessionBus(passes_descriptors=True) if is_sandboxed() else None)
     desktop = Desktop(config[OPENER], config[TERMINAL], config[ASK], shell, programs)
     notifications = UserNotifications()
+    screensaver = Screensaver(SessionBus())
 
     threads = FolderThreads()
     copies = OpenedCopies(host_runtime_directory() / "opened", threads)
@@ -158,7 +160,9 @@ def assemble(config: Config, notifier: Notifier) -> list[StartablePart]:
         )
 
     def calls(guest: Guest) -> dict[str, tuple[object, ...]]:
-        return implementations(guest, containers, requests, openings, notifications, windows, sounds)
+        return implementations(
+            guest, containers, requests, openings, notifications, windows, sounds, screensaver, policies
+        )
 
     def windows(name: str) -> dict[str, str]:
         return wayland.describe(name)
@@ -185,7 +189,12 @@ def assemble(config: Config, notifier: Notifier) -> list[StartablePart]:
     def mime_changed(name: str, value: str) -> None:
         services.guest(name).publisher.allow_mime(value == ALLOW)
 
+    def screensaver_changed(name: str, value: str) -> None:
+        if value == DENY:
+            screensaver.release(name)
+
     policies.watch("mime", mime_changed)
+    policies.watch("screensaver", screensaver_changed)
     services = ContainerServices(
         containers,
         private,
@@ -205,6 +214,7 @@ def assemble(config: Config, notifier: Notifier) -> list[StartablePart]:
         databases,
         containers.discarded,
         notifications,
+        screensaver,
         programs,
         desktop,
         copies,

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from dbus_fast.aio import MessageBus
 
 SignalHandler: TypeAlias = "Callable[[Message], None]"
+MessageHandler: TypeAlias = "Callable[[Message], Message | None]"
 
 
 class BusError(Exception):
@@ -93,6 +94,26 @@ class Bus:
         self._handlers.append((rule, handler))
         if self._bus is not None and self._bus.connected:
             await self._add_match(self._bus, rule, handler)
+
+    async def serve(self, name: str, answer: MessageHandler) -> bool:
+        """Own a name and answer method calls, until the bus is closed.
+
+        :param answer: is called with every message that arrives; returns the reply, or ``None`` for other messages.
+        :returns: whether we own the name; ``False`` if another program does.
+        :raises NoBus: there is no bus.
+        """
+        from dbus_fast import NameFlag, RequestNameReply
+
+        bus = await self._connected()
+        bus.add_message_handler(answer)
+        try:
+            reply = await bus.request_name(name, NameFlag.DO_NOT_QUEUE)
+        except (OSError, EOFError) as error:
+            raise NoBus(f"the {self._name} bus broke off: {error}") from error
+        if reply is not RequestNameReply.PRIMARY_OWNER:
+            bus.remove_message_handler(answer)
+            return False
+        return True
 
     async def call(
         self,

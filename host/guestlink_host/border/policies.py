@@ -45,6 +45,7 @@ POLICIES = {
         ),
         Policy("sound", "play sound", (ALLOW, DENY), ALLOW),
         Policy("microphone", "record", (ALLOW, ASK, DENY), DENY),
+        Policy("screensaver", "keep the screen on", (ALLOW, DENY), ALLOW),
         Policy("mime", "become the default application for MIME types", (ALLOW, DENY), DENY),
     )
 }

@@ -105,10 +105,16 @@ class Guest:
         self._tasks = TaskOwner(f"container {container.name}")
         self._link_task: asyncio.Task[None] | None = None
         self._links = 0
+        self._gone: list[Callable[[], None]] = []
         self.package_operations = PackageOperations()
+        self.when_gone(self.package_operations.forgotten)
         self.watched_directories = WatchedDirectories(
             container.name, self._add_file_watch, self._remove_file_watch, self._tasks
         )
+
+    def when_gone(self, callback: Callable[[], None]) -> None:
+        """Call back whenever the container's garcon has ended, and when this object is closed."""
+        self._gone.append(callback)
 
     def start(self) -> None:
         """Begin to keep launchers up to date."""
@@ -157,7 +163,7 @@ class Guest:
         """The container has shut down, or its garcon ended."""
         self.registered = False
         self.pending = 0
-        self.package_operations.forgotten()
+        self._garcon_has_ended()
         self._replace_link(None)
         # Who has parked these may know a token that is worthless soon; a garcon that runs parks new ones.
         self.calls.close()
@@ -431,6 +437,10 @@ class Guest:
             private = self.private.with_name(f"{self.private.name}-{self._links}")
             self._link_task = self._tasks.start(self._keep_link(way, private), name="garcon")
 
+    def _garcon_has_ended(self) -> None:
+        for callback in self._gone:
+            callback()
+
     def _disconnected(self) -> None:
         if self._link is not None:
             self._link = None
@@ -461,7 +471,7 @@ class Guest:
                     await asyncio.sleep(_LOSS_PAUSE)
                 answers = await self._greet(link, _AGAIN_PAUSES)
             self.log.info("garcon of %s has ended", name)
-            self.package_operations.forgotten()
+            self._garcon_has_ended()
             self.registered = False
             self.pending = 0
             self.event("lost", "")

@@ -11,7 +11,9 @@ from collections.abc import Callable, Mapping
 from guestlink.rpc import CONTAINER_LISTENER, LINUX_HOST
 from guestlink_host.border.open_requests import OpenRequests
 from guestlink_host.border.rate_limit import RateLimit
+from guestlink_host.border.screensaver import Screensaver
 from guestlink_host.border.user_notifications import UserNotifications
+from guestlink_host.containers.container_policies import ContainerPolicies
 from guestlink_host.containers.guest import Guest
 from guestlink_host.containers.registry import Containers
 from guestlink_host.listener.application_lists import ListCalls
@@ -20,6 +22,7 @@ from guestlink_host.listener.opening import OpeningCalls
 from guestlink_host.listener.package_progress import PackageProgressCalls
 from guestlink_host.listener.registration import RegistrationCalls
 from guestlink_host.listener.reports import ReportCalls
+from guestlink_host.listener.screensaver_calls import ScreensaverCalls
 from guestlink_host.listener.token_check import TokenCheck
 
 
@@ -31,6 +34,8 @@ def implementations(
     notifications: UserNotifications,
     windows: Callable[[str], Mapping[str, str]],
     sound: Callable[[str], Mapping[str, str]],
+    screensaver: Screensaver,
+    policies: ContainerPolicies,
 ) -> dict[str, tuple[object, ...]]:
     """The objects that implement the RPCs of each service for one container.
 
@@ -41,6 +46,8 @@ def implementations(
     :param notifications: show failures and a full disk to the user.
     :param windows: describes the way of a container's windows to the compositor.
     :param sound: describes the way of a container's sound to the sound server.
+    :param screensaver: keeps the desktop's screen on.
+    :param policies: the policies of all containers.
     :returns: by full name of the service.
     """
     check = TokenCheck(guest)
@@ -51,6 +58,7 @@ def implementations(
             OpeningCalls(guest, check, requests, openings),
             ReportCalls(guest, check, notifications.show),
             PackageProgressCalls(guest, check),
+            ScreensaverCalls(guest, check, screensaver, policies),
         ),
         LINUX_HOST: (LinuxHost(guest, check, notifications.show, windows, sound),),
     }

@@ -15,7 +15,6 @@ from guestlink.errors import GuestlinkError
 from guestlink.handshake import DialerHandshake, Purpose, call_token
 from guestlink.pb import container_host_pb2
 from guestlink_host.containers.guest import Guest
-from guestlink_host.containers.package_operations import PackageOperations
 from guestlink_host.containers.parked_connections import ParkedConnections
 from guestlink_host.containers.registry import Container
 from guestlink_host.containers.remote_calls import RemoteCalls
@@ -31,7 +30,7 @@ async def guest() -> AsyncIterator[Guest]:
         registered=True,
         pending=0,
         _replace_link=lambda way: None,
-        package_operations=PackageOperations(),
+        _garcon_has_ended=lambda: None,
         **parked,
     )
     yield cast(Guest, made)
