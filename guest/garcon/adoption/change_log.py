@@ -50,11 +50,21 @@ class ChangeLog:
             raise GuestlinkError(f"{self._path} is not a list of changes", hint=_IF_REMOVED)
         self.changes = content
 
-    def add(self, change: Change) -> None:
-        """Record a change before it is made: to undo a change that was never made does no harm."""
-        if change not in self.changes:
-            self.changes.append(change)
-            self.save()
+    def add(self, change: Change) -> bool:
+        """Record a change before it is made, in case the container stops meanwhile.
+
+        :returns: whether the list did not have the change yet.
+        """
+        if change in self.changes:
+            return False
+        self.changes.append(change)
+        self.save()
+        return True
+
+    def drop(self, change: Change) -> None:
+        """Remove the record of a change that was not made, or has been undone."""
+        self.changes.remove(change)
+        self.save()
 
     def save(self) -> None:
         """Write the list; remove the file of an empty list."""

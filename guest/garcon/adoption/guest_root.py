@@ -186,9 +186,16 @@ class GuestRoot:
         :param change: the record of the change for :meth:`undo`.
         :raises GuestlinkError: the program is missing or fails.
         """
-        if not self.dry_run:
-            self._log.add(change)
+        if self.dry_run:
+            return
+        is_new = self._log.add(change)
+        try:
             self.call(argv)
+        except GuestlinkError:
+            if is_new and not self._is_made(change):
+                # An administrator may make the change later, and it is not ours to undo.
+                self._log.drop(change)
+            raise
 
     def try_run(self, argv: Sequence[str], change: Change) -> bool:
         """Like :meth:`run`, but return whether the program made the change, for callers with another way."""
@@ -265,9 +272,23 @@ class GuestRoot:
                 continue
             results.append(("kept" if reason else "undone", what, reason))
             if not self.dry_run:
-                self._log.changes.remove(change)
-                self._log.save()
+                self._log.drop(change)
         return results
+
+    def _is_made(self, change: Change) -> bool:
+        """Whether there is anything to undo of a change that a program makes."""
+        match change["do"]:
+            case "gshadow":
+                return self.exists("/etc/gshadow")
+            case "group":
+                return change["name"] in self.groups()
+            case "member":
+                return change["user"] in self.groups().get(change["group"], ())
+            case "lingering":
+                return self.exists(f"/var/lib/systemd/linger/{change['user']}")
+            case "user":
+                return bool(self._accounts_named(change["name"]))
+        return True
 
     def _undo(self, change: Change) -> str:
         """Undo one change; return why it is kept, or ""."""

@@ -45,7 +45,8 @@ def _start(root: GuestRoot, user: PasswdEntry) -> Outcome:
             "install libpam-systemd and dbus-user-session (Debian, Ubuntu), then adopt again; "
             f"journalctl -u user@{user.uid}.service shows why",
         )
-    for words in (["daemon-reload"], ["start", "default.target"]):
+    # Do not wait for default.target: the user's own services may be slow. garcon itself waits for the proxies.
+    for words in (["daemon-reload"], ["start", "--no-block", "default.target"]):
         root.call(["systemctl", "--user", *words], user=user)
     with suppress(GuestlinkError):  # The unit's state says more.
         root.call(["systemctl", "--user", "start", _GARCON], user=user)

@@ -108,14 +108,14 @@ def choose_user(root: GuestRoot, name: str) -> PasswdEntry:
             if account.uid < DESKTOP_UID or account.uid == _NOBODY_UID:
                 raise GuestlinkError(f"{name} is a system user (uid {account.uid})", hint="name an ordinary user")
             return account
+    if not name.replace("-", "").replace("_", "").isalnum() or not (name[0].isalpha() and name.islower()):
+        raise GuestlinkError(f"{name!r} cannot be a user's name", hint="use lower-case letters and digits")
     if holder is not None:
         raise GuestlinkError(
             f"there is no user {name}, and uid {DESKTOP_UID} belongs to {holder.name}",
             hint=f"run guestlink adopt --user {holder.name}, or rename {holder.name}: "
             f"usermod -l {name} -d /home/{name} -m {holder.name}",
         )
-    if not name.replace("-", "").replace("_", "").isalnum() or not (name[0].isalpha() and name.islower()):
-        raise GuestlinkError(f"{name!r} cannot be a user's name", hint="use lower-case letters and digits")
     return PasswdEntry(name, DESKTOP_UID, DESKTOP_UID, f"/home/{name}")
 
 

@@ -136,6 +136,17 @@ def test_one_step_that_fails_does_not_stop_the_others(tree: Path) -> None:
     assert taken["lingering"].state == "made"
 
 
+def test_a_change_that_failed_is_not_undone_when_somebody_has_made_it(tree: Path) -> None:
+    group = tree / "etc/group"
+    complete = group.read_text()
+    group.write_text("root:x:0:\n")
+    assert _take(tree)["groups"].state == "failed", "there is no groupadd"
+    group.write_text(complete)
+    undone = {what for _, what, _ in GuestRoot(str(tree), dry_run=False).undo()}
+    assert "/etc/sommelierrc" in undone
+    assert not undone & set(EXPECTED_GROUPS)
+
+
 def test_absolute_links_lead_to_the_containers_files(tree: Path) -> None:
     (tree / "usr/sbin").mkdir()
     (tree / "usr/sbin/usermod").symlink_to("/usr/bin/no-such-usermod")
@@ -178,8 +189,10 @@ def test_a_user_that_cannot_be_is_refused(tree: Path, name: str, sentence: str) 
 
 
 @pytest.mark.parametrize("name", ["../x", "-r", "Anna", "a b", "1a"])
-def test_names_that_are_no_names_are_refused(tree: Path, name: str) -> None:
-    (tree / "etc/passwd").write_text("root:x:0:0::/root:/bin/sh\n")
+@pytest.mark.parametrize("is_taken", [False, True])
+def test_names_that_are_no_names_are_refused(tree: Path, name: str, is_taken: bool) -> None:
+    if not is_taken:
+        (tree / "etc/passwd").write_text("root:x:0:0::/root:/bin/sh\n")
     with pytest.raises(GuestlinkError, match="cannot be a user's name"):
         choose_user(GuestRoot(str(tree), dry_run=True), name)
 
