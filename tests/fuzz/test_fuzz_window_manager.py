@@ -70,6 +70,8 @@ def test_the_window_manager_goes_on(data: st.DataObject) -> None:
         (manager.surface_destroyed, (SURFACES,)),
         (manager.toplevel_configured, (SURFACES, SIZES, SIZES, STATES)),
         (manager.close, (SURFACES,)),
+        (manager.contents_shown, (SURFACES,)),
+        (manager.wake, ()),
     ]
     for _ in range(data.draw(st.integers(1, 40))):
         what = data.draw(st.integers(0, 9))

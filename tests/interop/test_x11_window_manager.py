@@ -22,7 +22,9 @@ from support.x_cases import (
     Step,
     XDesk,
     configures,
+    counts,
     drags,
+    draws,
     gets_size,
     has,
     hears,
@@ -46,6 +48,7 @@ STATE = "_NET_WM_STATE"
 FULLSCREEN, HIDDEN, ATTENTION = f"{STATE}_FULLSCREEN", f"{STATE}_HIDDEN", f"{STATE}_DEMANDS_ATTENTION"
 VERTICALLY, HORIZONTALLY = f"{STATE}_MAXIMIZED_VERT", f"{STATE}_MAXIMIZED_HORZ"
 FOCUSED, ABOVE, MODAL = f"{STATE}_FOCUSED", f"{STATE}_ABOVE", f"{STATE}_MODAL"
+SYNC = "_NET_WM_SYNC_REQUEST"
 TYPE = "_NET_WM_WINDOW_TYPE"
 NORMAL, ICONIC, WITHDRAWN = 1, 3, 0
 
@@ -169,6 +172,18 @@ CASES: dict[str, list[Step]] = {
     "a fullscreen window has the host's size, whatever its hints": [
         FLOATS, _sizes(step=(50, 40), maximum=(350, 250)), maps(), tells(STATE, ADD, FULLSCREEN),
         gets_size(1024, 768), configures(width=100), gets_size(1024, 768),
+    ],
+    "a program draws before the host shows a size": [
+        FLOATS, _protocols(SYNC), counts(), maps(), host("400x350"), hears(SYNC), draws(), gets_size(400, 350),
+        has("_XWAYLAND_ALLOW_COMMITS", 1), host("410x360"), hears(SYNC, times=2), draws(), gets_size(410, 360),
+    ],
+    "a program that never draws": [
+        FLOATS, _protocols(SYNC), counts(), maps(), host("400x350"), hears(SYNC), host("410x360"),
+        gets_size(410, 360), host("420x370"), gets_size(420, 370), has("_XWAYLAND_ALLOW_COMMITS", 1),
+    ],
+    "a program whose counter is none": [
+        FLOATS, _protocols(SYNC), sets(f"{SYNC}_COUNTER", "CARDINAL", 77), maps(), host("400x350"),
+        gets_size(400, 350),
     ],
     # The program's own title bar.
     "a program's title bar moves the window": [

@@ -39,6 +39,9 @@ from sommelier_shim.xwayland.x11.messages import (
     MapWindow,
     PropMode,
     SendEvent,
+    SyncCreateCounter,
+    SyncInt64,
+    SyncSetCounter,
     TranslateCoordinates,
     TranslateCoordinatesReply,
     UnmapWindow,
@@ -70,6 +73,7 @@ class XDesk:
         self.title = title
         self.client = XClient(display, cookie.read_bytes()[-16:])
         self.windows: dict[str, int] = {}
+        self.counter = 0
         self.heard: list[tuple[int, tuple[int, ...]]] = []
         self._atoms: dict[str, int] = {}
         self._names: dict[int, str] = {}
@@ -244,6 +248,28 @@ def tells(kind: str, *words: Value, of: str = MAIN) -> Step:
     return step
 
 
+def counts(of: str = MAIN) -> Step:
+    """Create a counter for _NET_WM_SYNC_REQUEST, and name it."""
+
+    def step(desk: XDesk) -> None:
+        desk.counter = desk.client.wire.new_id()
+        desk.ask(SyncCreateCounter(desk.counter, SyncInt64(0, 0)))
+        desk.change(of, "_NET_WM_SYNC_REQUEST_COUNTER", "CARDINAL", desk.counter)
+
+    return step
+
+
+def draws(of: str = MAIN) -> Step:
+    """Set the counter to the value of the last _NET_WM_SYNC_REQUEST."""
+
+    def step(desk: XDesk) -> None:
+        kind = desk.atom("_NET_WM_SYNC_REQUEST")
+        low, high = [numbers[2:4] for numbers in desk.messages(of) if numbers[0] == kind][-1]
+        desk.ask(SyncSetCounter(desk.counter, SyncInt64(high, low)))
+
+    return step
+
+
 # -- what the user does ------------------------------------------------------------------------------------------
 
 
@@ -370,12 +396,15 @@ def is_at(x: int, y: int, of: str = MAIN) -> Step:
     return step
 
 
-def hears(protocol: str, of: str = MAIN) -> Step:
-    """The window gets a message of WM_PROTOCOLS."""
+def hears(protocol: str, of: str = MAIN, times: int = 1) -> Step:
+    """The window gets a message of WM_PROTOCOLS, counted from the beginning of the case."""
 
     def step(desk: XDesk) -> None:
         atom = desk.atom(protocol)
-        desk.until(f"the program hears {protocol}", lambda: any(one[0] == atom for one in desk.messages(of)))
+        desk.until(
+            f"the program hears {protocol}",
+            lambda: len([numbers for numbers in desk.messages(of) if numbers[0] == atom]) >= times,
+        )
 
     return step
 

@@ -34,13 +34,15 @@ class ManagedScreen:
 
     :param display: the X server's.
     :ivar manager: the window manager.
+    :ivar now: the window manager's time, in seconds.
     :ivar done: every action so far.
     """
 
     def __init__(self, display: str) -> None:
         self.display = display
         self.wire = X11Connection()
-        self.manager = WindowManager(self.wire)
+        self.now = 0.0
+        self.manager = WindowManager(self.wire, clock=lambda: self.now)
         self.done: list[Action] = []
         self.helper = XClient(display)
         self._surface_id = self.helper.call(InternAtom(False, b"WL_SURFACE_ID"), InternAtomReply).atom

@@ -97,7 +97,9 @@ class Windows(Protocol):
     def surface_destroyed(self, surface: int, /) -> None:
         """Xwayland has destroyed a surface."""
 
-    def toplevel_configured(self, surface: int, width: int, height: int, states: frozenset[str], /) -> None:
+    def toplevel_configured(
+        self, surface: int, width: int, height: int, states: frozenset[str], serial: int, /
+    ) -> None:
         """The host gives a toplevel a size and states."""
 
     def popup_configured(self, surface: int, x: int, y: int, /) -> None:
@@ -105,6 +107,9 @@ class Windows(Protocol):
 
     def touched(self, surface: int, /) -> None:
         """The user does something with a window."""
+
+    def contents_shown(self, surface: int, /) -> None:
+        """The host has got the contents of an :class:`Accept` with a size."""
 
     def close(self, surface: int, /) -> None:
         """The user closes a window."""
@@ -123,6 +128,7 @@ class _Surface:
     :ivar size: the size that the next contents must have before that, ``None`` for any.
     :ivar place: where the host has put the popup.
     :ivar is_accepted: whether the window has taken the last configure event's size.
+    :ivar due: the configure event whose contents the program has drawn and Xwayland has not committed.
     :ivar is_spent: whether it has lost its role. It gets no other: the host has its contents, and ends the
         connection if a surface with contents gets a role. Xwayland makes new surfaces for windows that come back.
     """
@@ -141,6 +147,7 @@ class _Surface:
         self.is_accepted = False
         self.is_committed = False
         self.is_spent = False
+        self.due: Accept | None = None
 
     def object(self, interface: str) -> int:
         """The host id of one of its role's objects, 0 for none."""
@@ -250,8 +257,17 @@ class Surfaces:
         surface.is_committed = True
         if not surface.is_configured:
             return b""
-        flow.prefix += self._acknowledgement(surface)
+        due = surface.due
+        if due is not None and due.size == surface.contents:
+            flow.prefix += self._acknowledge(surface, due.serial)
+            flow.deferred_suffix = lambda: self._shown(object_id)
+        else:
+            flow.prefix += self._acknowledgement(surface)
         return None
+
+    def _shown(self, number: int) -> bytes:
+        self._windows.contents_shown(number)
+        return self._do()
 
     def _destroyed(self, flow: Flow, object_id: int, at: int, stop: int) -> None:
         if object_id in self._surfaces:
@@ -336,7 +352,7 @@ class Surfaces:
                 self._active = surface.number
             elif self._active == surface.number:
                 self._active = 0
-            self._windows.toplevel_configured(surface.number, width, height, states)
+            self._windows.toplevel_configured(surface.number, width, height, states, serial)
         else:
             surface.size, surface.is_accepted = None, True
             self._windows.popup_configured(surface.number, *surface.place)
@@ -389,8 +405,10 @@ class Surfaces:
                     requests += self._move_popup(self._relay, surface, action)
                 case Hide():
                     requests += self._hide(self._relay, surface)
-                case Accept():
+                case Accept(serial=0):
                     requests += self._accept(surface)
+                case Accept():
+                    surface.due = action
                 case RequestState():
                     requests += self._request(self._relay, surface, action)
                 case TellStartup(startup_id=startup_id):
@@ -505,7 +523,7 @@ class Surfaces:
             surface.is_spent = True
         surface.objects.clear()
         surface.is_configured = surface.is_committed = False
-        surface.serial = 0
+        surface.serial, surface.due = 0, None
         return requests
 
     def _request(self, relay: TranslatingRelay, surface: _Surface, action: RequestState) -> bytes:
@@ -540,7 +558,14 @@ class Surfaces:
         is_right = surface.is_accepted and surface.size in (None, surface.contents)
         if not surface.serial or not (is_right or is_first):
             return b""
-        serial, surface.serial = surface.serial, 0
+        return self._acknowledge(surface, surface.serial)
+
+    def _acknowledge(self, surface: _Surface, serial: int) -> bytes:
+        surface.due = None
+        if not surface.serial:
+            return b""
+        if serial == surface.serial:
+            surface.serial = 0
         return _ACK.encode(surface.object("xdg_surface"), serial)
 
     def _release(self, surface: _Surface) -> bytes:

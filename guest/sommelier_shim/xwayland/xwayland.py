@@ -5,11 +5,12 @@ from __future__ import annotations
 import logging
 import os
 import socket
+import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
 from sommelier_shim.daemon.children import RunningProgram, start_program
-from sommelier_shim.daemon.loop import READABLE, WRITABLE, Loop
+from sommelier_shim.daemon.loop import READABLE, WRITABLE, Loop, Timer
 from sommelier_shim.daemon.proxy_server import ProxyServer
 from sommelier_shim.xwayland.clipboard import Clipboard
 from sommelier_shim.xwayland.display import XDisplay
@@ -71,6 +72,8 @@ class Xwayland:
         self._clipboards = clipboards
         self._x = x
         self._ended = ended
+        self._timer: Timer | None = None
+        self._deadline: float | None = None
         wayland, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)
         theirs.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, _SEND_BUFFER)
         self._socket, wm = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)
@@ -119,6 +122,21 @@ class Xwayland:
         if self._socket.fileno() >= 0 and (data := self._x.data_to_send()):
             self._output += data
             self._send()
+        if (deadline := self._manager.deadline) != self._deadline:
+            self._cancel()
+            self._deadline = deadline
+            if deadline is not None:
+                self._timer = self._loop.call_later(max(deadline - time.monotonic(), 0), self._wake)
+
+    def _wake(self) -> None:
+        self._deadline = self._timer = None
+        self._manager.wake()
+        self.flush()
+
+    def _cancel(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+        self._deadline = self._timer = None
 
     def _send(self) -> None:
         try:
@@ -160,6 +178,7 @@ class Xwayland:
         self.flush()
 
     def _disconnect(self) -> None:
+        self._cancel()
         if self._socket.fileno() >= 0:
             self._loop.remove(self._socket.fileno())
             self._socket.close()

@@ -101,9 +101,15 @@ class TellStartup(NamedTuple):
 
 
 class Accept(NamedTuple):
-    """Acknowledge the host's last configure event: the window's next contents have its size."""
+    """Acknowledge the host's last configure event: the window's next contents have its size.
+
+    :ivar serial: of an event of which the contents are on the way, 0 for the last one.
+    :ivar size: of these contents, with a serial.
+    """
 
     surface: int
+    serial: int = 0
+    size: tuple[int, int] = (0, 0)
 
 
 class RequestState(NamedTuple):

@@ -8,6 +8,7 @@ ICCCM 2.0 §4, EWMH 1.5, chromeos-sommelier.md §2.7 to §2.10.
 from __future__ import annotations
 
 import struct
+import time
 from collections.abc import Callable, Sequence
 
 from sommelier_shim.xwayland.window_manager.actions import (
@@ -24,9 +25,11 @@ from sommelier_shim.xwayland.window_manager.actions import (
     WindowIdentity,
 )
 from sommelier_shim.xwayland.window_manager.atoms import STATES, Atoms
-from sommelier_shim.xwayland.window_manager.client_messages import send_event, send_protocol
+from sommelier_shim.xwayland.window_manager.client_messages import send_event
+from sommelier_shim.xwayland.window_manager.closing import Closing
 from sommelier_shim.xwayland.window_manager.focus import Focus
 from sommelier_shim.xwayland.window_manager.properties import PIXEL_LIMIT, Property
+from sommelier_shim.xwayland.window_manager.resizing import Configured, Resizing
 from sommelier_shim.xwayland.window_manager.root_window import TIME_PROPERTY, RootWindow
 from sommelier_shim.xwayland.window_manager.size_constraints import constrained
 from sommelier_shim.xwayland.window_manager.window import READ, Rectangle, Window
@@ -47,7 +50,6 @@ from sommelier_shim.xwayland.x11.messages import (
     GetPropertyReply,
     InternAtom,
     InternAtomReply,
-    KillClient,
     MapNotify,
     MapRequest,
     MapWindow,
@@ -60,6 +62,7 @@ from sommelier_shim.xwayland.x11.messages import (
     RandRSelectInput,
     ReparentNotify,
     StackMode,
+    SyncAlarmNotify,
     UnmapNotify,
 )
 
@@ -89,11 +92,14 @@ class WindowManager:
 
     :param x: the connection to the server.
     :param identity_property: the name of a property whose number identifies a window's application on ChromeOS.
+    :param clock: the time in seconds, which never goes back.
     :ivar atoms: the server's atoms.
     :ivar actions: what the Wayland side has to do, in this order; the caller empties the list.
     """
 
-    def __init__(self, x: X11Connection, identity_property: str = "") -> None:
+    def __init__(
+        self, x: X11Connection, identity_property: str = "", clock: Callable[[], float] = time.monotonic
+    ) -> None:
         self.actions: list[Action] = []
         self._x = x
         self.atoms = Atoms((identity_property,) if identity_property else ())
@@ -107,6 +113,8 @@ class WindowManager:
         self._surfaces: set[int] = set()
         self._stacking: list[int] = []
         self._focus = Focus(x)
+        self._closing = Closing(x, self.atoms, clock)
+        self._resizing = Resizing(x, clock)
         self._touched = 0
         self._replies: dict[int, Callable[[Message], None]] = {}
         self._take_over = 0
@@ -196,6 +204,10 @@ class WindowManager:
                     self._read(window, (name,), self._started if name == "_NET_STARTUP_ID" else self._changed)
             case ClientMessage():
                 self._message(event)
+            case SyncAlarmNotify():
+                if (drawn := self._resizing.drawn(root, event.alarm, event.counter_value)) is not None:
+                    window, configured = drawn
+                    self.actions.append(Accept(window.surface, configured.serial, configured.size))
             case RandRScreenChangeNotify():
                 self._look_at_outputs(root)
             case _:
@@ -405,6 +417,9 @@ class WindowManager:
             self._by_serial.pop(window.serial, None)
         window.role, window.parent, window.surface, window.serial, window.awaits = "", 0, 0, 0, None
         window.is_mapped = window.is_managed = False
+        self._closing.forget(window.number)
+        if self._root is not None:
+            self._resizing.forget(self._root, window, is_gone=is_gone)
         if had_role == "toplevel":
             self._tell_dialogs(window)
         if window.number in self._stacking:
@@ -524,11 +539,14 @@ class WindowManager:
 
     # -- the host ------------------------------------------------------------------------------------------------
 
-    def toplevel_configured(self, surface: int, width: int, height: int, states: frozenset[str]) -> None:
+    def toplevel_configured(
+        self, surface: int, width: int, height: int, states: frozenset[str], serial: int = 0
+    ) -> None:
         """The host gives a toplevel a size and states.
 
         :param width: 0 lets the window decide; likewise ``height``.
         :param states: of ``fullscreen``, ``maximized``, ``tiled``, ``resizing`` and ``activated``.
+        :param serial: of the configure event.
         """
         if (window := self._by_surface.get(surface)) is None or window.role != "toplevel":
             return
@@ -558,13 +576,44 @@ class WindowManager:
             width=min(width, PIXEL_LIMIT) if width > 0 else wanted.width,
             height=min(height, PIXEL_LIMIT) if height > 0 else wanted.height,
         )
-        if wanted != window.place:
-            self._configure(window, wanted)
-        if (wanted.width, wanted.height) == window.size:
-            window.awaits = None
-            self.actions.append(Accept(surface))
-        else:
-            window.awaits = (wanted.width, wanted.height)
+        configured = Configured(wanted, serial)
+        if not self._resizing.postpone(window, configured):
+            self._follow(window, configured)
+
+    def _follow(self, window: Window, configured: Configured) -> None:
+        """Give a window the size that the host has configured."""
+        if self._root is None:
+            return
+        is_new = configured.size != window.size
+        window.awaits = None
+        if not (is_new and self._resizing.begin(self._root, window, configured)):
+            if is_new:
+                window.awaits = configured.size
+            else:
+                self.actions.append(Accept(window.surface))
+        if configured.place != window.place:
+            self._configure(window, configured.place)
+
+    def contents_shown(self, surface: int) -> None:
+        """The host has got the contents of an :class:`Accept` with a size."""
+        if (window := self._by_surface.get(surface)) is None:
+            return
+        if (following := self._resizing.shown(window)) is not None:
+            self._follow(window, following)
+
+    @property
+    def deadline(self) -> float | None:
+        """When :meth:`wake` has to be called, by the clock; ``None`` for never."""
+        return self._resizing.deadline
+
+    def wake(self) -> None:
+        """Go on without the programs that have not drawn their windows in time."""
+        if self._root is None:
+            return
+        for window, following in self._resizing.late(self._root):
+            self.actions.append(Accept(window.surface))
+            if following is not None:
+                self._follow(window, following)
 
     def _minimize(self, window: Window) -> None:
         """Ask the host to minimize a window. The window is iconic when the host has deactivated it."""
@@ -621,12 +670,8 @@ class WindowManager:
 
     def close(self, surface: int) -> None:
         """The user closes a window."""
-        if (window := self._by_surface.get(surface)) is None:
-            return
-        if window.speaks("WM_DELETE_WINDOW"):
-            send_protocol(self._x, self.atoms, window.number, "WM_DELETE_WINDOW")
-        else:
-            self._x.request(KillClient(window.number))
+        if (window := self._by_surface.get(surface)) is not None:
+            self._closing.close(window)
 
     def _move_focus(self, window: Window | None) -> None:
         """Give the focus to the window that the host has activated."""
@@ -667,6 +712,8 @@ class WindowManager:
         if event.format != 32:
             return
         kind, numbers = self.atoms.name(event.type), struct.unpack("<5I", event.data)
+        if kind == "WM_PROTOCOLS" and self.atoms.name(numbers[0]) == "_NET_WM_PING":
+            self._closing.answered(numbers[2])
         window = self._windows.get(event.window)
         if window is None:
             return

@@ -24,6 +24,7 @@ from sommelier_shim.xwayland.window_manager.properties import (
 READ = (
     "_NET_WM_NAME", "WM_NAME", "WM_CLASS", "WM_TRANSIENT_FOR", "WM_NORMAL_HINTS", "WM_HINTS", "WM_CLIENT_LEADER",
     "WM_PROTOCOLS", "_MOTIF_WM_HINTS", "_NET_WM_STATE", "_NET_WM_WINDOW_TYPE", "_NET_STARTUP_ID",
+    "_NET_WM_SYNC_REQUEST_COUNTER",
 )  # fmt: skip
 """The properties that the window manager reads, before it shows a window and whenever one changes."""
 
@@ -159,6 +160,12 @@ class Window:
     def startup_id(self) -> str:
         """The launch that it says it belongs to, ``""`` for none (freedesktop's startup notification)."""
         return text(self._properties.get("_NET_STARTUP_ID", MISSING))
+
+    @property
+    def sync_counter(self) -> int:
+        """The counter of its program for resizes, 0 for none (EWMH, _NET_WM_SYNC_REQUEST). A second counter, for
+        every frame, has another protocol."""
+        return self.number_of("_NET_WM_SYNC_REQUEST_COUNTER") or 0
 
     def number_of(self, name: str) -> int | None:
         """A property that is a number, ``None`` for none."""

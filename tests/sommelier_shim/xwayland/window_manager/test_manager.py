@@ -19,6 +19,7 @@ from sommelier_shim.xwayland.window_manager.actions import (
     ShowPopup,
     ShowToplevel,
 )
+from sommelier_shim.xwayland.window_manager.closing import PATIENCE
 from sommelier_shim.xwayland.window_manager.manager import AnotherWindowManager
 from sommelier_shim.xwayland.window_manager.window import Rectangle
 from sommelier_shim.xwayland.x11.layout import encode
@@ -35,11 +36,16 @@ from sommelier_shim.xwayland.x11.messages import (
     FocusIn,
     GetInputFocus,
     GetInputFocusReply,
+    GetProperty,
+    GetPropertyReply,
     InternAtom,
     InternAtomReply,
     MapWindow,
     PropMode,
     SendEvent,
+    SyncCreateCounter,
+    SyncInt64,
+    SyncSetCounter,
     UnmapWindow,
     WindowClass,
 )
@@ -410,6 +416,104 @@ def test_a_window_is_closed_as_it_wishes_or_else_killed(
         screen.apply(_map(stubborn, screen, _window(stubborn)), call=screen.manager.close)
         with pytest.raises((AssertionError, ConnectionError)):
             stubborn.event(FocusIn)
+
+
+def _answer_ping(client: XClient, screen: ManagedScreen) -> None:
+    """Send the message of a ping back to the root window (EWMH, _NET_WM_PING)."""
+    while (message := client.event(ClientMessage)).data[:4] != struct.pack("<I", _atom(client, "_NET_WM_PING")):
+        pass
+    body = bytes(encode(ClientMessage(32, client.root, message.type, message.data), LAYOUTS))
+    mask = EventMask.SUBSTRUCTURE_NOTIFY | EventMask.SUBSTRUCTURE_REDIRECT
+    client.wire.request(SendEvent(False, client.root, mask, bytes([33]) + body[:1] + bytes(2) + body[1:]))
+    assert client.sync() == []
+    screen.settle()
+
+
+@pytest.mark.parametrize("answers", [True, False])
+def test_a_program_that_answers_no_ping_is_ended_by_the_next_click(
+    screen: ManagedScreen, display: str, *, answers: bool
+) -> None:
+    with contextlib.closing(XClient(display)) as program:
+        window = _window(program)
+        protocols = [_atom(program, name) for name in ("WM_DELETE_WINDOW", "_NET_WM_PING")]
+        _set(program, window, "WM_PROTOCOLS", "ATOM", *protocols)
+        surface = _map(program, screen, window)
+        for _ in range(2):  # An impatient user clicks twice.
+            screen.apply(surface, call=screen.manager.close)
+            assert program.sync() == []
+        if answers:
+            _answer_ping(program, screen)
+        screen.now += PATIENCE
+        screen.apply(surface, call=screen.manager.close)
+        if answers:
+            _answer_ping(program, screen)
+        else:
+            with pytest.raises((AssertionError, ConnectionError)):
+                program.event(FocusIn)
+
+
+def _with_counter(program: XClient) -> tuple[int, int]:
+    """A window whose program synchronizes its resizes, and the program's counter."""
+    window, counter = _window(program), program.wire.new_id()
+    program.wire.request(SyncCreateCounter(counter, SyncInt64(0, 5)))
+    _set(program, window, "WM_PROTOCOLS", "ATOM", _atom(program, "_NET_WM_SYNC_REQUEST"))
+    _set(program, window, "_NET_WM_SYNC_REQUEST_COUNTER", "CARDINAL", counter)
+    return window, counter
+
+
+def _may_commit(program: XClient, window: int) -> bool:
+    name = _atom(program, "_XWAYLAND_ALLOW_COMMITS")
+    return program.call(GetProperty(False, window, name, 0, 0, 1), GetPropertyReply).value != bytes(4)
+
+
+def test_the_host_sees_a_new_size_when_the_program_has_drawn_it(screen: ManagedScreen, program: XClient) -> None:
+    window, counter = _with_counter(program)
+    surface = _map(program, screen, window)
+    screen.done.clear()
+    for serial, size in ((11, (640, 480)), (12, (700, 500)), (13, (720, 510))):
+        screen.apply(surface, *size, frozenset({"resizing"}), serial, call=screen.manager.toplevel_configured)
+    screen.settle()
+    assert (screen.windows()[window].size, screen.done) == ((640, 480), [])
+    assert not _may_commit(program, window)
+    program.wire.request(SyncSetCounter(counter, SyncInt64(0, 1)))
+    assert program.sync() == []
+    screen.until(lambda: bool(screen.done))
+    assert screen.done == [Accept(surface, 11, (640, 480))]
+    screen.settle()
+    assert _may_commit(program, window)
+    # The host has got these contents; only the last size counts.
+    screen.apply(surface, call=screen.manager.contents_shown)
+    screen.settle()
+    assert screen.windows()[window].size == (720, 510)
+    program.wire.request(SyncSetCounter(counter, SyncInt64(0, 2)))
+    assert program.sync() == []
+    screen.until(lambda: len(screen.done) == 2)
+    assert screen.done[-1] == Accept(surface, 13, (720, 510))
+    screen.apply(surface, call=screen.manager.contents_shown)
+    assert screen.manager.deadline is None
+
+
+def test_a_program_that_draws_too_late_holds_nothing_up(screen: ManagedScreen, program: XClient) -> None:
+    window, counter = _with_counter(program)
+    surface = _map(program, screen, window)
+    screen.done.clear()
+    screen.apply(surface, 640, 480, frozenset(), 11, call=screen.manager.toplevel_configured)
+    assert screen.manager.deadline is not None
+    screen.now = screen.manager.deadline
+    screen.apply(call=screen.manager.wake)
+    screen.settle()
+    assert (screen.done, screen.manager.deadline) == ([Accept(surface)], None)
+    assert _may_commit(program, window)
+    screen.apply(surface, 700, 500, frozenset(), 12, call=screen.manager.toplevel_configured)
+    assert screen.manager.deadline is None, "the program is not asked again"
+    screen.settle()
+    assert screen.done == [Accept(surface)] * 2
+    # Once it draws again, the host waits for it again.
+    program.wire.request(SyncSetCounter(counter, SyncInt64(0, 1)))
+    assert program.sync() == []
+    screen.settle()
+    screen.apply(surface, 640, 480, frozenset(), 13, call=screen.manager.toplevel_configured)
+    assert screen.manager.deadline is not None
 
 
 STATES = [
