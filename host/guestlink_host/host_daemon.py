@@ -24,6 +24,7 @@ from guestlink_host.border.open_requests import OpenRequests
 from guestlink_host.border.opened_copies import OpenedCopies
 from guestlink_host.border.pictures.renderer import DRAWINGS_LIMIT, Renderer
 from guestlink_host.border.policies import ALLOW, DENY
+from guestlink_host.border.ports.port_border import PortBorder
 from guestlink_host.border.rate_limit import RateLimit
 from guestlink_host.border.screensaver import Screensaver
 from guestlink_host.border.session_programs import SessionPrograms, is_sandboxed
@@ -177,10 +178,12 @@ def assemble(config: Config, notifier: Notifier) -> list[StartablePart]:
     def started(name: str) -> None:
         wayland.add(name, containers.directory(name))
         sound.add(services.guest(name), containers.directory(name))
+        ports.add(services.guest(name))
 
     def ended(name: str) -> None:
         wayland.remove(name)
         sound.remove(name)
+        ports.remove(name)
 
     def plan_launchers() -> None:
         for guest in services.guests():
@@ -209,7 +212,8 @@ def assemble(config: Config, notifier: Notifier) -> list[StartablePart]:
     attachments = Attachments(config[MANAGERS], config[GPU], containers, services, programs.run_from_thread)
     wayland = _wayland_access(config, private, policies)
     sound = SoundBorder(config[SOUND], private, policies, requests)
-    parts = HostParts(config, containers, policies, services, attachments, wayland, sound, events, notifier)
+    ports = PortBorder(containers, policies)
+    parts = HostParts(config, containers, policies, services, attachments, wayland, sound, ports, events, notifier)
     return [
         databases,
         containers.discarded,
@@ -221,6 +225,7 @@ def assemble(config: Config, notifier: Notifier) -> list[StartablePart]:
         requests,
         wayland,
         sound,
+        ports,
         services,
         HostWatch(HostMenu(data_home), names, defaults, plan_launchers),
         attachments,

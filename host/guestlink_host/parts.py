@@ -6,6 +6,7 @@ from typing import NamedTuple
 
 from guestlink.config import Config
 from guestlink.service import Notifier
+from guestlink_host.border.ports.port_border import PortBorder
 from guestlink_host.border.sound.sound_border import SoundBorder
 from guestlink_host.border.wayland_access import WaylandAccess
 from guestlink_host.containers.container_policies import ContainerPolicies
@@ -24,6 +25,7 @@ class HostParts(NamedTuple):
     :ivar attachments: the container managers.
     :ivar wayland: the containers' Wayland sockets.
     :ivar sound: the containers' sound sockets.
+    :ivar ports: the containers' forwarded ports.
     :ivar notifier: has the daemon's status as a sentence.
     """
 
@@ -34,5 +36,6 @@ class HostParts(NamedTuple):
     attachments: Attachments
     wayland: WaylandAccess
     sound: SoundBorder
+    ports: PortBorder
     events: EventLog
     notifier: Notifier

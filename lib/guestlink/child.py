@@ -33,6 +33,11 @@ class Child:
         restore_limit(process.pid)
         asyncio.get_running_loop().add_reader(self._descriptor, self._reap)
 
+    @property
+    def pid(self) -> int:
+        """The process."""
+        return self._process.pid
+
     async def wait(self, limit: float | None = None) -> int | None:
         """Wait for the exit.
 
@@ -50,11 +55,15 @@ class Child:
         """Send SIGTERM, if the process still runs."""
         self._process.terminate()
 
+    def kill_soon(self) -> None:
+        """Kill the process without waiting for its exit, which a call of the kernel may delay."""
+        self._process.kill()
+
     def kill(self) -> None:
         """Kill the process if it still runs, and reap it."""
         if self._descriptor < 0:
             return
-        self._process.kill()
+        self.kill_soon()
         self._forget()
         self.status = self._process.wait()
         self._exit.set()

@@ -10,9 +10,9 @@ from __future__ import annotations
 
 MOUNT_POINT = "/dev/.guestlink"
 """The directory's path in the container."""
-LISTENER, CALLS, SFTP = "listener.sock", "calls.sock", "sftp.sock"
+LISTENER, CALLS, SFTP, PORTS = "listener.sock", "calls.sock", "sftp.sock", "ports.sock"
 """Sockets: the host's ContainerListener; and where garcon parks connections, on which the host calls the Garcon
-service and uses SFTP (chromeos-garcon.md §6.12)."""
+service, uses SFTP (chromeos-garcon.md §6.12) and asks for sockets (:mod:`guestlink.port_channel`)."""
 OLD_GARCON = "garcon.sock"
 """A socket of the host's where older garcons listened. Such a garcon first connects to it, to see whether the path
 is free; so the host notices that it is old."""

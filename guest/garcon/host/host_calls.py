@@ -12,10 +12,11 @@ from garcon.host.listener_client import HostTooOld
 from garcon.host.parking import Dial, Parking
 from garcon.host.proven_connection import ProvenConnections
 from garcon.host.sftp import SftpStream, sftp_address
+from garcon.services.port_channel_server import PortChannelServer
 from garcon.settings import parking_address
 from guestlink.address import CID_HOST, Address, UnixAddress, VsockAddress
 from guestlink.handshake import Purpose
-from guestlink.socket_directory import CALLS, SFTP
+from guestlink.socket_directory import CALLS, PORTS, SFTP
 from guestlink.sockets import ConnectFailed, connect_soon
 
 
@@ -60,11 +61,24 @@ class ParkedCalls:
 
     :param dial_calls: connects to the host for calls.
     :param dial_sftp: connects to the host for SFTP.
+    :param ports: the socket where connections for ports are parked; older hosts have none, and hosts of other
+        machines cannot get descriptors.
     """
 
-    def __init__(self, server: GarconServer, sftp: SftpStream, dial_calls: Dial, dial_sftp: Dial) -> None:
+    def __init__(
+        self,
+        server: GarconServer,
+        sftp: SftpStream,
+        dial_calls: Dial,
+        dial_sftp: Dial,
+        ports: UnixAddress | None = None,
+    ) -> None:
         self._server = server
         self._sftp = sftp
+        self._ports = ports
+        self._port_parking: Parking | None = None
+        if ports is not None:
+            self._port_parking = Parking("ports", functools.partial(_dial, ports), PortChannelServer().serve)
         self._parkings = (
             Parking("calls", dial_calls, server.serve),
             Parking("SFTP", dial_sftp, sftp.serve),
@@ -75,12 +89,15 @@ class ParkedCalls:
         ports = (await self._server.start(None), self._sftp.start(None))
         for parking in self._parkings:
             await parking.park()
+        if self._port_parking is not None and self._ports is not None and os.path.lexists(self._ports.path):
+            await self._port_parking.park()
         return ports
 
     async def close(self) -> None:
         """See :class:`HostCalls`."""
-        for parking in self._parkings:
-            await parking.close()
+        for parking in (*self._parkings, self._port_parking):
+            if parking is not None:
+                await parking.close()
 
 
 def calls_parked_at(server: GarconServer, sftp: SftpStream, host: UnixAddress) -> ParkedCalls:
@@ -88,8 +105,8 @@ def calls_parked_at(server: GarconServer, sftp: SftpStream, host: UnixAddress) -
 
     :param host: the socket of the host's ContainerListener; those for parked connections are beside it.
     """
-    dials = (functools.partial(_dial, parking_address(host, name)) for name in (CALLS, SFTP))
-    return ParkedCalls(server, sftp, *dials)
+    calls, files, ports = (parking_address(host, name) for name in (CALLS, SFTP, PORTS))
+    return ParkedCalls(server, sftp, functools.partial(_dial, calls), functools.partial(_dial, files), ports)
 
 
 def calls_parked_with_proof(server: GarconServer, sftp: SftpStream, host: Address, token_file: str) -> ParkedCalls:
@@ -98,8 +115,8 @@ def calls_parked_with_proof(server: GarconServer, sftp: SftpStream, host: Addres
     :param host: where the host's ContainerListener is; the same address takes parked connections.
     :param token_file: the container's token.
     """
-    purposes = (Purpose.CALLS, Purpose.SFTP)
-    return ParkedCalls(server, sftp, *(ProvenConnections(host, token_file, one).connect for one in purposes))
+    calls, files = (ProvenConnections(host, token_file, one) for one in (Purpose.CALLS, Purpose.SFTP))
+    return ParkedCalls(server, sftp, calls.connect, files.connect)
 
 
 async def _dial(address: UnixAddress) -> socket.socket:

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 from guestlink.config import Config, Setting
 from guestlink_host.settings import TERMINAL_POLICY, URL_POLICY
 
-ALLOW, ASK, DENY = "allow", "ask", "deny"
+ALLOW, ASK, DENY, AUTO = "allow", "ask", "deny", "auto"
 PROXY, TO_HOST, TO_CONTAINER = "proxy", "to-host", "to-container"
 
 
@@ -46,6 +46,12 @@ POLICIES = {
         Policy("sound", "play sound", (ALLOW, DENY), ALLOW),
         Policy("microphone", "record", (ALLOW, ASK, DENY), DENY),
         Policy("screensaver", "keep the screen on", (ALLOW, DENY), ALLOW),
+        Policy(
+            "ports",
+            "have the forwards of `ports`; with auto every port opens by itself",
+            (ALLOW, AUTO, DENY),
+            ALLOW,
+        ),
         Policy("mime", "become the default application for MIME types", (ALLOW, DENY), DENY),
     )
 }

@@ -95,6 +95,7 @@ class ContainerService:
             self.guest.private,
             calls=self.guest.calls,
             sftp=self.guest.sftp,
+            ports=self.guest.ports,
             outdated=self.guest.found_outdated,
         )
         self._parking.start()

@@ -69,6 +69,7 @@ class Guest:
     :param status: returns a container's status at its manager; ``""`` without a manager.
     :ivar calls: the connections that its garcon parks for our calls.
     :ivar sftp: those for SFTP.
+    :ivar ports: those for ports.
     :ivar outdated: how often it has shown that its Guestlink is too old to be called.
     :ivar log: gets every line that the container's calls cause.
     :ivar package_operations: the installations and removals that it was asked for.
@@ -95,6 +96,7 @@ class Guest:
         self.private = private
         self.calls = ParkedConnections(f"a connection that {container.name} parks for calls")
         self.sftp = ParkedConnections(f"a connection that {container.name} parks for its files")
+        self.ports = ParkedConnections(f"a connection that {container.name} parks for its ports")
         self.outdated = 0
         self._pace = AnswerPace()
         self.log = ContainerLog(_log, container.name)
@@ -127,6 +129,7 @@ class Guest:
         await self._tasks.close()
         self.calls.close()
         self.sftp.close()
+        self.ports.close()
         await self.publisher.close()
 
     @property
@@ -168,6 +171,7 @@ class Guest:
         # Who has parked these may know a token that is worthless soon; a garcon that runs parks new ones.
         self.calls.close()
         self.sftp.close()
+        self.ports.close()
 
     def found_outdated(self) -> None:
         """A garcon has tried to listen in the mounted directory, or has registered and parks no connection."""

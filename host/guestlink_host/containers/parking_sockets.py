@@ -14,7 +14,7 @@ from pathlib import Path
 from guestlink.acceptor import Acceptor
 from guestlink.address import UnixAddress
 from guestlink.errors import GuestlinkError, reason
-from guestlink.socket_directory import CALLS, OLD_GARCON, SFTP
+from guestlink.socket_directory import CALLS, OLD_GARCON, PORTS, SFTP
 from guestlink.sockets import listen, peer_of, same_user
 from guestlink.tasks import TaskOwner
 from guestlink_host.containers.parked_connections import ParkedConnections
@@ -38,6 +38,7 @@ class ParkingSockets:
     :param private: the beginning of paths that only this user can reach.
     :param calls: gets the connections for gRPC calls.
     :param sftp: gets the connections for SFTP.
+    :param ports: gets the connections for ports.
     :param outdated: is called when an older garcon tries to listen where garcon listened before the host did.
     """
 
@@ -48,6 +49,7 @@ class ParkingSockets:
         *,
         calls: ParkedConnections,
         sftp: ParkedConnections,
+        ports: ParkedConnections,
         outdated: Callable[[], None],
     ) -> None:
         def found_old(connection: socket.socket) -> None:
@@ -57,7 +59,7 @@ class ParkingSockets:
         self._directory = directory
         self._private = private
         self._sftp = sftp
-        self._uses = {CALLS: calls.park, SFTP: sftp.park, OLD_GARCON: found_old}
+        self._uses = {CALLS: calls.park, SFTP: sftp.park, PORTS: ports.park, OLD_GARCON: found_old}
         self._tasks = TaskOwner("parked connections")
         self._listeners: list[socket.socket] = []
         self._handover: Acceptor | None = None

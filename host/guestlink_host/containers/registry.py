@@ -17,6 +17,7 @@ from guestlink import socket_directory
 from guestlink.errors import GuestlinkError, reason
 from guestlink.paths import atomic_write, private_directory
 from guestlink_host.border.policies import is_valid
+from guestlink_host.border.ports.forward import Forward, forward_from
 from guestlink_host.border.url_policy import Share
 from guestlink_host.containers.access_lists import AccessLists, tokens
 from guestlink_host.containers.mounted_directories import DiscardedDirectories, MountedDirectories
@@ -42,6 +43,7 @@ class Container(NamedTuple):
     :ivar place: its project at LXD or Incus, or its directory at LXC.
     :ivar uid: the id of its user inside.
     :ivar users: the ids of its root and its user on this host, without our own and the host's root.
+    :ivar forwards: the forwards of its ports that the user has named.
     :ivar by_profile: whether its profile attached it; if so, the daemon forgets it when its manager deletes it.
     """
 
@@ -57,6 +59,7 @@ class Container(NamedTuple):
     uid: int = DEFAULT_UID
     users: tuple[int, ...] = ()
     by_profile: bool = False
+    forwards: tuple[Forward, ...] = ()
 
     def knows(self, token: str) -> bool:
         """Whether this is its token, compared in constant time."""
@@ -227,7 +230,11 @@ def _write_in_place(path: Path, content: bytes, mode: int) -> None:
 def _fields(container: Container) -> dict[str, Any]:
     fields: dict[str, Any] = container._asdict()
     del fields["name"]
-    return fields | {"policies": dict(container.policies), "shares": [list(share) for share in container.shares]}
+    return fields | {
+        "policies": dict(container.policies),
+        "shares": [list(share) for share in container.shares],
+        "forwards": [forward.pack() for forward in container.forwards],
+    }
 
 
 def _container(name: str, fields: Mapping[str, Any]) -> Container:
@@ -238,12 +245,13 @@ def _container(name: str, fields: Mapping[str, Any]) -> Container:
         if kind in (str, int, bool) and type(fields.get(key)) is kind
     }
     shares = tuple(Share(str(host), str(inside)) for host, inside in fields.get("shares", ()))
+    forwards = tuple(forward_from(forward) for forward in fields.get("forwards", ()))
     users = tuple(int(uid) for uid in fields.get("users", ()))
     policies = {str(key): value for key, value in {**_older_policies(fields), **fields.get("policies", {})}.items()}
     container = Container(check_container_name(name), **plain)
     if not container.token or not is_valid(policies):
         raise ValueError(f"the entry of {name} is invalid")
-    return container._replace(shares=shares, users=users, policies=policies)
+    return container._replace(shares=shares, users=users, policies=policies, forwards=forwards)
 
 
 def _older_policies(fields: Mapping[str, Any]) -> dict[str, Any]:

@@ -24,7 +24,7 @@ TOKEN = "8a3f2b1c-0d4e-4f5a-9b6c-7d8e9f0a1b2c"
 
 @pytest.fixture
 async def guest() -> AsyncIterator[Guest]:
-    parked = {name: ParkedConnections(name) for name in ("calls", "sftp")}
+    parked = {name: ParkedConnections(name) for name in ("calls", "sftp", "ports")}
     made = SimpleNamespace(
         container=Container("demo", TOKEN),
         registered=True,

@@ -1,0 +1,178 @@
+"""The host's end of the channel for ports: asks garcon for sockets (:mod:`guestlink.port_channel`)."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import select
+import socket
+import time
+from collections.abc import Callable
+from typing import Any, NamedTuple, TypeAlias
+
+from guestlink.port_channel import ChannelReader, pack
+from guestlink_host.border.ports.poller import Poller
+
+ANSWER_TIME = 7.0
+"""Seconds for an answer; garcon waits five for a server that does not answer."""
+UNSENT_TIME = 5.0
+"""Seconds that a request waits for a channel: garcon parks another one within a second."""
+_SWEEP = 0.5
+_DESCRIPTORS = 4
+"""Descriptors for which a read has room; an answer has one, and the kernel closes what there is no room for."""
+_READ = 64 * 1024
+
+Answer: TypeAlias = "Callable[[dict[str, Any], int], None]"
+"""Gets the answer and its descriptor, which it owns, or -1. Without an answer it gets ``error`` alone."""
+
+
+class _Request(NamedTuple):
+    message: dict[str, Any]
+    answer: Answer
+    until: float
+
+
+class PortChannel:
+    """The requests to one container. They survive a break of the connection, for a time.
+
+    :param report: gets each message that answers no request.
+    :param lost: is called when the connection has ended.
+    """
+
+    def __init__(self, poller: Poller, report: Callable[[dict[str, Any]], None], lost: Callable[[], None]) -> None:
+        self._poller = poller
+        self._report = report
+        self._lost = lost
+        self._socket: socket.socket | None = None
+        self._reader = ChannelReader()
+        self._out = bytearray()
+        self._requests: dict[int, _Request] = {}
+        self._numbers = 0
+        self._sweeping = False
+
+    @property
+    def is_open(self) -> bool:
+        """Whether there is a connection."""
+        return self._socket is not None
+
+    def open(self, connection: socket.socket) -> None:
+        """Use a connection that garcon has parked; an earlier one is closed."""
+        self.close()
+        connection.setblocking(False)
+        self._socket = connection
+        self._poller.watch(connection.fileno(), select.EPOLLIN, self._happened)
+        for number, request in self._requests.items():
+            self._send({"id": number, **request.message})
+
+    def close(self) -> None:
+        """Close the connection; requests wait for the next one."""
+        connection, self._socket = self._socket, None
+        if connection is None:
+            return
+        self._poller.forget(connection.fileno())
+        connection.close()
+        self._out.clear()
+        for descriptor in self._reader.close():
+            os.close(descriptor)
+        now = time.monotonic()
+        for number, request in self._requests.items():
+            self._requests[number] = request._replace(until=min(request.until, now + UNSENT_TIME))
+
+    def tell(self, message: dict[str, Any]) -> None:
+        """Send a message without an answer, if there is a connection."""
+        if self._socket is not None:
+            self._send(message)
+
+    def ask(self, message: dict[str, Any], answer: Answer) -> int:
+        """Send a request, now or when there is a connection.
+
+        :returns: its number, for :meth:`cancel`.
+        """
+        self._numbers += 1
+        number = self._numbers
+        limit = ANSWER_TIME if self.is_open else UNSENT_TIME
+        self._requests[number] = _Request(message, answer, time.monotonic() + limit)
+        self.tell({"id": number, **message})
+        if not self._sweeping:
+            self._sweeping = True
+            self._poller.later(_SWEEP, self._sweep)
+        return number
+
+    def cancel(self, number: int) -> None:
+        """Nobody waits for this answer any more; a socket that it brings is closed."""
+        self._requests.pop(number, None)
+
+    def _sweep(self) -> None:
+        now = time.monotonic()
+        for number in [number for number, request in self._requests.items() if request.until < now]:
+            if (request := self._requests.pop(number, None)) is not None:
+                request.answer({"error": "the container does not answer"}, -1)
+        self._sweeping = bool(self._requests)
+        if self._sweeping:
+            self._poller.later(_SWEEP, self._sweep)
+
+    def _send(self, message: dict[str, Any]) -> None:
+        self._out += pack(message)
+        self._flush()
+
+    def _flush(self) -> None:
+        assert self._socket is not None
+        waited = len(self._out)
+        try:
+            while self._out:
+                del self._out[: self._socket.send(self._out, socket.MSG_DONTWAIT)]
+        except BlockingIOError:
+            pass
+        except OSError:
+            self._break()
+            return
+        if self._out or waited:
+            events = select.EPOLLIN | select.EPOLLOUT if self._out else select.EPOLLIN
+            self._poller.change(self._socket.fileno(), events)
+
+    def _happened(self, events: int) -> None:
+        if events & select.EPOLLOUT:
+            self._flush()
+        if events & ~select.EPOLLOUT and self._socket is not None:
+            self._read()
+
+    def _read(self) -> None:
+        assert self._socket is not None
+        descriptors: list[int] = []
+        try:
+            data, descriptors, _flags, _address = socket.recv_fds(
+                self._socket, _READ, _DESCRIPTORS, socket.MSG_DONTWAIT | socket.MSG_CMSG_CLOEXEC
+            )
+            messages, unused = self._reader.feed(data, descriptors)
+        except BlockingIOError:
+            return
+        except (OSError, ValueError):  # It went away, or this is no garcon.
+            _close_all(descriptors)
+            self._break()
+            return
+        _close_all(unused)
+        for message, descriptor in messages:
+            self._handle(message, descriptor)
+        if not data:
+            self._break()
+
+    def _handle(self, message: dict[str, Any], descriptor: int) -> None:
+        number = message.get("id")
+        request = self._requests.pop(number, None) if isinstance(number, int) else None
+        if request is not None:
+            request.answer(message, descriptor)
+            return
+        _close_all([descriptor] if descriptor >= 0 else [])
+        if number is None:
+            self._report(message)
+
+    def _break(self) -> None:
+        if self._socket is not None:
+            self.close()
+            self._lost()
+
+
+def _close_all(descriptors: list[int]) -> None:
+    for descriptor in descriptors:
+        with contextlib.suppress(OSError):
+            os.close(descriptor)
