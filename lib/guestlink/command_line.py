@@ -60,9 +60,17 @@ class CommandLine(argparse.ArgumentParser):
                 return word
         return None
 
+    def _is_option_of_a_command(self, option: str) -> bool:
+        parsers = self._subparsers._group_actions[0].choices if self._subparsers else None
+        return any(
+            isinstance(one, CommandLine) and option in one._options() for one in dict(parsers or {}).values()
+        )
+
     def _unexpected(self, word: str) -> GuestlinkError:
-        guess = did_you_mean(word.partition("=")[0], self._options())
-        return self._error(f"unexpected argument '{word}'", guess)
+        option = word.partition("=")[0]
+        if self._is_option_of_a_command(option):
+            return self._error(f"{option} comes after the command", "")
+        return self._error(f"unexpected argument '{word}'", did_you_mean(option, self._options()))
 
     def error(self, message: str) -> NoReturn:
         """Raise argparse's message, reworded.

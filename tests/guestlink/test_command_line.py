@@ -34,6 +34,8 @@ def _error(parser: _Parser, words: str) -> GuestlinkError:
         (guestlink_host, "", "which command?", "`guestlink-host --help` lists the commands"),
         (guestlink_host, "--colour", "unexpected argument '--colour'", "`guestlink-host --help`"),
         (guestlink_host, "--versoin", "unexpected argument '--versoin'", "did you mean --version?"),
+        (guestlink_host, "--json list", "--json comes after the command", "lists the commands"),
+        (guestlink_host, "--size=4 icon", "--size comes after the command", "lists the commands"),
         (guestlink_host, "launch", "NAME, ID is missing", "guestlink-host launch"),
         (guestlink_host, "list work", "unexpected argument 'work'", "`guestlink-host list --help`"),
         (guestlink_host, "attach work --no-gpus", "unexpected argument '--no-gpus'", "did you mean --no-gpu?"),

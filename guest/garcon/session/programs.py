@@ -186,7 +186,8 @@ def find_program(program: str, directory: str | None, environ: Mapping[str, str]
     if ".." in directory.split("/"):  # systemd refuses "..".
         directory = os.path.realpath(directory)
     if not os.path.isdir(directory):
-        raise StartFailed(f"its directory {directory} does not exist")
+        is_there = os.path.exists(directory)
+        raise StartFailed(f"its directory {directory} {'is no directory' if is_there else 'does not exist'}")
     beside = os.path.join(directory, program)
     found = shutil.which(program, path=environ.get("PATH") or os.defpath) if "/" not in program else None
     found = found or shutil.which(beside)

@@ -131,6 +131,7 @@ async def test_a_program_with_a_strange_name_runs_in_a_terminal(rig: Rig, name: 
         ("Exec=./no-such-program", "there is no program {}/./no-such-program"),
         ('Exec="{}/opt"', "there is no right to execute {}/opt"),
         ("Exec=true\nPath=/no/such", "its directory /no/such does not exist"),
+        ("Exec=true\nPath=/etc/passwd", "its directory /etc/passwd is no directory"),
         ('Exec=""', "the desktop file has no Exec"),
     ],
 )
