@@ -230,6 +230,29 @@ class Compositor(Headless):
         return list(self.runtime.glob("sway-ipc.*"))
 
 
+class ScaledOutputs(Compositor):
+    """Sway with several outputs.
+
+    :param outputs: the lines of sway's configuration for HEADLESS-1, HEADLESS-2 and so on, without the name.
+    """
+
+    def __init__(self, directory: Path, *outputs: str) -> None:
+        super().__init__(directory)
+        self.outputs = outputs
+
+    def command(self) -> list[str]:
+        """Sway with its configuration."""
+        command = super().command()
+        lines = [line for line in _CONFIG.splitlines() if not line.startswith("output")]
+        lines += [f"output HEADLESS-{number} {line}" for number, line in enumerate(self.outputs, 1)]
+        (self.directory / "config").write_text("\n".join(lines) + "\n")
+        return command
+
+    def variables(self) -> dict[str, str]:
+        """As of a compositor with one output, and their number."""
+        return super().variables() | {"WLR_HEADLESS_OUTPUTS": str(len(self.outputs))}
+
+
 def is_available() -> bool:
     """Whether sway and its tools are installed."""
     return all(map(shutil.which, ("sway", "swaymsg", "grim")))

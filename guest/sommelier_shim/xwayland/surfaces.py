@@ -19,6 +19,7 @@ from sommelier_shim.core.translation import TranslatingRelay, translating
 from sommelier_shim.core.wire import Buffer
 from sommelier_shim.features.own_globals import OWN_GLOBALS
 from sommelier_shim.features.policy.identity import shortened
+from sommelier_shim.features.scaling.surfaces import SURFACES, viewport_requests
 from sommelier_shim.xwayland.activation import ACTIVATION, Activation
 from sommelier_shim.xwayland.application_ids import XNaming
 from sommelier_shim.xwayland.window_manager.actions import (
@@ -33,6 +34,8 @@ from sommelier_shim.xwayland.window_manager.actions import (
     TellStartup,
     Toplevel,
 )
+from sommelier_shim.xwayland.window_manager.window import Rectangle
+from sommelier_shim.xwayland.x11_units import X11Surface, X11Units
 
 WANTED = {"xdg_wm_base": 3, "zxdg_decoration_manager_v1": 1, ACTIVATION: 1, "xdg_wm_dialog_v1": 1}
 """The host's globals that this module uses, and their highest versions."""
@@ -50,6 +53,8 @@ _read_key = event("wl_keyboard", "key").reader("serial")
 _read_down = event("wl_touch", "down").reader("serial", "time", "surface")
 _read_pointed = event("wl_pointer", "enter").reader("serial", "surface")
 _read_typed = event("wl_keyboard", "enter").reader("serial", "surface")
+_read_entered = event("wl_surface", "enter").reader("output")
+_read_left = event("wl_surface", "leave").reader("output")
 _read_place = event("xdg_popup", "configure").reader("x", "y")
 _read_ping = event("xdg_wm_base", "ping").reader("serial")
 _read_serial = event("xdg_surface", "configure").reader("serial")
@@ -105,6 +110,9 @@ class Windows(Protocol):
     def popup_configured(self, surface: int, x: int, y: int, /) -> None:
         """The host puts a popup at a place relative to its parent."""
 
+    def outputs_entered(self, surface: int, areas: Sequence[Rectangle], /) -> None:
+        """A surface is on these outputs, in X's units, the last entered one last."""
+
     def touched(self, surface: int, /) -> None:
         """The user does something with a window."""
 
@@ -126,7 +134,8 @@ class _Surface:
     :ivar is_configured: whether the host has sent the first configure event.
     :ivar serial: of the configure event that awaits its acknowledgement, 0 for none.
     :ivar size: the size that the next contents must have before that, ``None`` for any.
-    :ivar place: where the host has put the popup.
+    :ivar place: where the host has put the popup, in its units; ``asked`` is where it should.
+    :ivar outputs: the proxy's own outputs that it is on, the last entered one last.
     :ivar is_accepted: whether the window has taken the last configure event's size.
     :ivar due: the configure event whose contents the program has drawn and Xwayland has not committed.
     :ivar is_spent: whether it has lost its role. It gets no other: the host has its contents, and ends the
@@ -143,7 +152,8 @@ class _Surface:
         self.is_configured = False
         self.serial = 0
         self.size: tuple[int, int] | None = None
-        self.place = (0, 0)
+        self.place = self.asked = (0, 0)
+        self.outputs: list[int] = []
         self.is_accepted = False
         self.is_committed = False
         self.is_spent = False
@@ -159,11 +169,13 @@ class Surfaces:
 
     :param windows: the window manager.
     :param name: makes the application id of a window.
+    :param units: Xwayland's.
     :param send: sends the window manager's requests to the X server.
     """
 
-    def __init__(self, windows: Windows, name: XNaming, send: Callable[[], None]) -> None:
+    def __init__(self, windows: Windows, name: XNaming, units: X11Units, send: Callable[[], None]) -> None:
         self._windows = windows
+        self._units = units
         self._send = send
         self._name = name
         self._relay: TranslatingRelay | None = None
@@ -201,6 +213,8 @@ class Surfaces:
         ):
             hooks.on_event(interface, name, hook, Phase.OBSERVE)
         hooks.on_event("wl_keyboard", "enter", self._keyboard_entered, Phase.OBSERVE)
+        hooks.on_event("wl_surface", "enter", self._output_entered, Phase.OBSERVE)
+        hooks.on_event("wl_surface", "leave", self._output_left, Phase.OBSERVE)
         hooks.on_event("wl_pointer", "enter", self._pointer_entered, Phase.OBSERVE)
         for interface, name, hook in (
             ("xdg_wm_base", "ping", self._ping),
@@ -346,16 +360,20 @@ class Surfaces:
             (width, height, states), self._pending = self._pending, (0, 0, frozenset())
             # A maximized or fullscreen window must have exactly this size, or the host ends the connection.
             is_strict = bool(states & {"maximized", "fullscreen"}) and width > 0 and height > 0
-            surface.size = (width, height) if is_strict else None
+            wanted = self._wanted_size(surface, (width, height), is_exact=is_strict or "tiled" in states)
+            surface.size = wanted if is_strict else None
             surface.is_accepted = False
             if "activated" in states:
                 self._active = surface.number
             elif self._active == surface.number:
                 self._active = 0
-            self._windows.toplevel_configured(surface.number, width, height, states, serial)
+            self._windows.toplevel_configured(surface.number, *wanted, states, serial)
         else:
             surface.size, surface.is_accepted = None, True
-            self._windows.popup_configured(surface.number, *surface.place)
+            if surface.place != surface.asked:
+                scale = self._units.scale
+                x, y = surface.place
+                self._windows.popup_configured(surface.number, scale.x.to_guest(x), scale.y.to_guest(y))
         requests = self._do()
         if surface.is_configured and surface.object("xdg_popup"):
             # The program does not draw a popup again because it has moved.
@@ -365,6 +383,54 @@ class Surfaces:
             if surface.is_committed:
                 requests += self._acknowledgement(surface, is_first=True) + self._release(surface)
         flow.relay.to_host(requests, None)
+
+    def _wanted_size(self, surface: _Surface, size: tuple[int, int], *, is_exact: bool) -> tuple[int, int]:
+        """The size of a window in X's units for the host's; 0 stays.
+
+        :param is_exact: whether the host has decided it. Otherwise it may be the size that the window has chosen,
+            rounded, and the window keeps that.
+        """
+        scale = self._units.scale
+        width, height = (axis.size_to_guest(value) for axis, value in zip(scale, size, strict=True))
+        if not is_exact:
+            now = surface.contents
+            width = now[0] if now[0] and scale.x.size_to_host(now[0]) == size[0] else width
+            height = now[1] if now[1] and scale.y.size_to_host(now[1]) == size[1] else height
+        scaled = self._scaled(surface)
+        if scaled is not None and min(size) > 0:
+            scaled.decided = ((width, height), size)
+        return width, height
+
+    def _scaled(self, surface: _Surface) -> X11Surface | None:
+        scaled = SURFACES.of(self._relay).get(surface.number) if self._relay is not None else None
+        return scaled if isinstance(scaled, X11Surface) else None
+
+    def _viewport(self, surface: _Surface) -> bytes:
+        """The requests that give a surface its size on the host with the next commit."""
+        scaled = self._scaled(surface)
+        if scaled is None or self._relay is None:
+            return b""
+        return viewport_requests(self._relay.requests, surface.number, scaled)
+
+    def _output_entered(self, flow: Flow, object_id: int, at: int, stop: int) -> None:
+        (output,) = _read_entered(flow.buffer, at)
+        surface = self._surfaces.get(flow.relay.client_id(object_id))
+        if surface is not None and self._units.area(flow.relay, output) is not None:
+            surface.outputs = [one for one in surface.outputs if one != output] + [output]
+            self._tell_outputs(flow, surface)
+
+    def _output_left(self, flow: Flow, object_id: int, at: int, stop: int) -> None:
+        (output,) = _read_left(flow.buffer, at)
+        surface = self._surfaces.get(flow.relay.client_id(object_id))
+        if surface is not None and output in surface.outputs:
+            surface.outputs.remove(output)
+            self._tell_outputs(flow, surface)
+
+    def _tell_outputs(self, flow: Flow, surface: _Surface) -> None:
+        areas = [self._units.area(flow.relay, output) for output in surface.outputs]
+        if found := [area for area in areas if area is not None]:
+            self._windows.outputs_entered(surface.number, found)
+            self._send()
 
     def _close(self, flow: Flow, object_id: int, at: int, stop: int) -> None:
         if (surface := self._by_object.get(object_id)) is not None:
@@ -458,7 +524,9 @@ class Surfaces:
         requests += _SET_TITLE.encode(number, toplevel.title.encode())
         if app_id := self._name(toplevel.identity):
             requests += _SET_APP_ID.encode(number, shortened(app_id, _APP_ID_LIMIT))
-        requests += _SET_MIN.encode(number, *toplevel.minimum) + _SET_MAX.encode(number, *toplevel.maximum)
+        for limit, size in ((_SET_MIN, toplevel.minimum), (_SET_MAX, toplevel.maximum)):
+            width, height = (axis.size_to_host(value) for axis, value in zip(self._units.scale, size, strict=True))
+            requests += limit.encode(number, width, height)
         surface.limits = (toplevel.minimum, toplevel.maximum)
         if decoration := surface.object("zxdg_toplevel_decoration_v1"):
             requests += _SET_MODE.encode(decoration, _SERVER_SIDE if toplevel.is_decorated else _CLIENT_SIDE)
@@ -482,7 +550,7 @@ class Surfaces:
         if not shell:
             return b""
         # The host allows no gap in new ids, so they are taken in the order of the requests.
-        place, positioner = self._positioner(relay, action)
+        place, positioner = self._positioner(relay, surface, action)
         number = self._own(relay, surface, "xdg_popup")
         requests += place + _GET_POPUP.encode(shell, number, parent.object("xdg_surface"), positioner)
         requests += request("xdg_positioner", "destroy").encode(positioner)
@@ -492,20 +560,25 @@ class Surfaces:
         number = surface.object("xdg_popup")
         if not number or OWN_GLOBALS.of(relay).versions.get("xdg_wm_base", 0) < 3:
             return b""
-        place, positioner = self._positioner(relay, action)
+        place, positioner = self._positioner(relay, surface, action)
         requests = place + _REPOSITION.encode(number, positioner, 0)
         return requests + request("xdg_positioner", "destroy").encode(positioner)
 
-    def _positioner(self, relay: TranslatingRelay, action: ShowPopup | MovePopup) -> tuple[bytes, int]:
-        """A positioner for a place relative to the parent's corner, which the host may not change."""
+    def _positioner(
+        self, relay: TranslatingRelay, surface: _Surface, action: ShowPopup | MovePopup
+    ) -> tuple[bytes, int]:
+        """A positioner for a place relative to the parent's corner."""
+        scale = self._units.scale
+        surface.asked = scale.x.to_host(action.x), scale.y.to_host(action.y)
+        size = (scale.x.size_to_host(max(action.width, 1)), scale.y.size_to_host(max(action.height, 1)))
         number = relay.add_own("xdg_positioner")
         relay.disown(number, "xdg_positioner")
         words: Sequence[tuple[str, tuple[int, ...]]] = (
-            ("set_size", (max(action.width, 1), max(action.height, 1))),
+            ("set_size", size),
             ("set_anchor_rect", (0, 0, 1, 1)),
             ("set_anchor", (_TOP_LEFT,)),
             ("set_gravity", (_BOTTOM_RIGHT,)),
-            ("set_offset", (action.x, action.y)),
+            ("set_offset", surface.asked),
             ("set_constraint_adjustment", (_SLIDE if action.is_movable else 0,)),
         )
         requests = _CREATE_POSITIONER.encode(OWN_GLOBALS.of(relay).bound["xdg_wm_base"], number)
@@ -551,7 +624,9 @@ class Surfaces:
         if not surface.is_configured or surface.size not in (None, surface.contents) or self._relay is None:
             return b""
         acknowledged = self._acknowledgement(surface)
-        return acknowledged + _COMMIT.encode(self._relay.host_id(surface.number)) if acknowledged else b""
+        if not acknowledged:
+            return b""
+        return acknowledged + self._viewport(surface) + _COMMIT.encode(self._relay.host_id(surface.number))
 
     def _acknowledgement(self, surface: _Surface, *, is_first: bool = False) -> bytes:
         """The acknowledgement of the last configure event, if the contents are those that the host wants."""
@@ -576,5 +651,5 @@ class Surfaces:
         if surface.held is not None:
             (buffer, x, y), surface.held = surface.held, None
             requests += _ATTACH.encode(number, self._relay.host_id(buffer), x, y)
-            requests += _DAMAGE.encode(number, 0, 0, _EVERYTHING, _EVERYTHING)
+            requests += _DAMAGE.encode(number, 0, 0, _EVERYTHING, _EVERYTHING) + self._viewport(surface)
         return requests + _COMMIT.encode(number)

@@ -34,9 +34,6 @@ from sommelier_shim.xwayland.xwayland import XwaylandSettings
 
 _log = logging.getLogger("sommelier")
 
-CURSOR_SIZE = 24
-"""Pixels of a cursor at the scale 1 (chromeos-sommelier.md §2.2)."""
-
 
 class X11Proxy:
     """The parts of one process.
@@ -61,6 +58,7 @@ class X11Proxy:
                 SocketChannel(path),
                 app_id=options.container_name(config),
                 use_security_context=config[options.SECURITY_CONTEXT],
+                follows_outputs=True,
             )
             self._stack.callback(host.close)
             number = config[options.X_DISPLAY]
@@ -76,16 +74,23 @@ class X11Proxy:
             settings = _xwayland(asked, environ, authority)
             identity_property = config[options.APPLICATION_ID_PROPERTY]
             naming = _naming(config, environ, host)
-            service = X11Service(self._loop, display, host, policy, settings, naming, identity_property)
+            service = X11Service(
+                self._loop,
+                display,
+                host,
+                policy,
+                settings,
+                naming,
+                identity_property,
+                config[options.SCALE],
+                config[options.DPI],
+            )
             self._stack.callback(service.close)
         except BaseException:
             self._stack.close()
             raise
-        self._variables = {
-            "DISPLAY": display.name,
-            "XAUTHORITY": authority,
-            "XCURSOR_SIZE": str(int(CURSOR_SIZE * config[options.SCALE] + 0.5)),
-        }
+        # No XCURSOR_SIZE: Wayland programs, which read it too, have other units. X programs read RESOURCE_MANAGER.
+        self._variables = {"DISPLAY": display.name, "XAUTHORITY": authority}
         self._environ = dict(environ) | self._variables
         self._environ |= {"WAYLAND_DISPLAY": ".", "SOMMELIER_VERSION": __version__}
 

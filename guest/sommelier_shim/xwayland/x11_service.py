@@ -6,6 +6,7 @@ Xwayland is one more client of the proxy. If it ends, its X clients end with it,
 from __future__ import annotations
 
 import logging
+from collections.abc import Sequence
 
 from guestlink.errors import GuestlinkError
 from sommelier_shim.core.hooks import Hooks
@@ -18,13 +19,16 @@ from sommelier_shim.daemon.proxy_server import ProxyServer
 from sommelier_shim.daemon.proxy_session import ProxySession
 from sommelier_shim.features import own_globals, registry
 from sommelier_shim.features.policy.interfaces import GlobalPolicy
+from sommelier_shim.features.scaling import VIEWPORTER
 from sommelier_shim.xwayland.application_ids import XNaming
 from sommelier_shim.xwayland.clipboard import CLIPBOARD, PRIMARY, Clipboard
 from sommelier_shim.xwayland.clipboard import WANTED as clipboard_globals
 from sommelier_shim.xwayland.display import XDisplay
 from sommelier_shim.xwayland.surfaces import WANTED, Surfaces
+from sommelier_shim.xwayland.window_manager.desktop_settings import DesktopSettings
 from sommelier_shim.xwayland.window_manager.manager import WindowManager
 from sommelier_shim.xwayland.x11.connection import X11Connection
+from sommelier_shim.xwayland.x11_units import X11Units
 from sommelier_shim.xwayland.xwayland import Xwayland, XwaylandSettings
 
 _log = logging.getLogger(__name__)
@@ -41,6 +45,8 @@ class X11Service:
     :param policy: the globals that Xwayland gets.
     :param name: makes the application id of a window.
     :param identity_property: see :class:`WindowManager`.
+    :param scale: ``--scale``.
+    :param densities: those that outputs may report, in dots per inch.
     :ivar starts: how often Xwayland has been started.
     """
 
@@ -53,6 +59,8 @@ class X11Service:
         settings: XwaylandSettings,
         name: XNaming,
         identity_property: str = "",
+        scale: float = 1.0,
+        densities: Sequence[int] = (),
     ) -> None:
         self.starts = 0
         self._loop = loop
@@ -62,6 +70,8 @@ class X11Service:
         self._settings = settings
         self._name = name
         self._identity_property = identity_property
+        self._scale = scale
+        self._densities = densities
         self._server: ProxyServer | None = None
         self._xwayland: Xwayland | None = None
         self._manager: WindowManager | None = None
@@ -94,7 +104,10 @@ class X11Service:
         self.starts += 1
         x = X11Connection()
         manager = self._manager = WindowManager(x, self._identity_property)
-        surfaces = Surfaces(manager, self._name, self._send)
+        units = X11Units(self._scale, self._densities)
+        manager.fit = units.fit
+        manager.settings = lambda: DesktopSettings(units.density)
+        surfaces = Surfaces(manager, self._name, units, self._send)
         clipboards = [
             Clipboard(self._loop, x, protocol, lambda: surfaces.selection_serial, self._send)
             for protocol in (CLIPBOARD, PRIMARY)
@@ -106,7 +119,9 @@ class X11Service:
             surfaces.install(hooks)
             for clipboard in clipboards:
                 clipboard.install(hooks)
-            own_globals.install(hooks, WANTED | clipboard_globals)
+            has_viewporter = host.version_of(VIEWPORTER) > 0
+            scaled = units.install(hooks, has_viewporter=has_viewporter, places=host.outputs.places)
+            own_globals.install(hooks, WANTED | clipboard_globals | scaled)
             return TranslatingRoutes(hooks)
 
         self._server = ProxyServer(self._loop, self._host, routes, self._failed, connect_directly)

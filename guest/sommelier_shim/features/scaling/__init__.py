@@ -21,7 +21,10 @@ from sommelier_shim.features.scaling import (
 from sommelier_shim.features.scaling.arithmetic import usable
 from sommelier_shim.features.scaling.outputs import MeasuredOutputs, ScaledOutputs
 
-__all__ = ["DIRECT_NEEDS", "VIEWPORTER", "XDG_OUTPUT", "install", "install_densities", "install_direct", "usable"]
+__all__ = [
+    "DIRECT_NEEDS", "VIEWPORTER", "XDG_OUTPUT", "install", "install_densities", "install_direct", "usable",
+    "wanted_globals",
+]  # fmt: skip
 
 VIEWPORTER = "wp_viewporter"
 DIRECT_NEEDS = (VIEWPORTER, XDG_OUTPUT)
@@ -53,7 +56,7 @@ def install(
     else:
         surfaces.install_without_viewports(hooks, space)
     output_events.install(hooks, ScaledOutputs(factor, stable=stable, buckets=buckets), places)
-    return _wanted()
+    return wanted_globals()
 
 
 def install_direct(
@@ -73,7 +76,7 @@ def install_direct(
     coordinates.install(hooks, space, direct.CONVERTED_HERE | regions.DEFERRED | popups.DEFERRED)
     kept_state.install(hooks, {interface for interface, _ in coordinates.KEPT} | regions.USING | popups.POPUPS)
     output_events.install(hooks, space.outputs, places, space.outputs_changed)
-    return {regions.COMPOSITOR: 1, **_wanted()}
+    return {regions.COMPOSITOR: 1, **wanted_globals()}
 
 
 def install_densities(hooks: Hooks, buckets: Sequence[int], *, places: Mapping[int, OutputPlace]) -> dict[str, int]:
@@ -83,8 +86,9 @@ def install_densities(hooks: Hooks, buckets: Sequence[int], *, places: Mapping[i
     :returns: as :func:`install`.
     """
     output_events.install(hooks, MeasuredOutputs(buckets), places)
-    return {name: version for name, version in _wanted().items() if name != VIEWPORTER}
+    return {name: version for name, version in wanted_globals().items() if name != VIEWPORTER}
 
 
-def _wanted() -> dict[str, int]:
+def wanted_globals() -> dict[str, int]:
+    """The host globals that the hooks of scaling bind, with the highest version of each."""
     return {VIEWPORTER: 1, XDG_OUTPUT: 3, output_events.AURA: version_of(output_events.AURA)}

@@ -110,7 +110,8 @@ class _OutputEvents:
         self._at_change = at_change
 
     def _described(self, view: View, outputs: Outputs, *, ends_set: bool = False) -> bytes:
-        if not view.output.pixels[0]:
+        # The client's own group of events ends after the host has described all outputs to the proxy.
+        if not view.output.pixels[0] or not (ends_set or self._describer.is_ready(outputs)):
             return b""
         return view.events(self._describer.described(view.output, outputs), ends_set=ends_set)
 

@@ -69,6 +69,13 @@ class HostOutput:
         return float(max(1, self.scale))
 
     @property
+    def is_described(self) -> bool:
+        """Whether the host has sent its mode, and its logical size if there is an xdg-output."""
+        return self.pixels[0] > 0 and (
+            self.logical_size is not None or "zxdg_output_v1" not in self.sources.values()
+        )
+
+    @property
     def place(self) -> Place:
         """Position and size in host units."""
         size = self.logical_size or [max(1, int(size / self.applied)) for size in self.turned(self.pixels)]
@@ -171,6 +178,9 @@ OUTPUTS = FeatureKey("outputs", Outputs)
 class Describer(Protocol):
     """Converts the descriptions of outputs for clients."""
 
+    def is_ready(self, outputs: Outputs) -> bool:
+        """Whether the host has said enough to describe any output."""
+
     def described(self, output: HostOutput, outputs: Outputs) -> Description:
         """The description of one output for clients."""
 
@@ -184,6 +194,10 @@ class ScaledOutputs:
     def __init__(self, factor: float, *, stable: bool = False, buckets: Sequence[int] = ()) -> None:
         self._axis = Axis(factor, stable=stable)
         self._buckets = buckets
+
+    def is_ready(self, outputs: Outputs) -> bool:
+        """See :meth:`Describer.is_ready`."""
+        return True
 
     def described(self, output: HostOutput, outputs: Outputs) -> Description:
         """See :meth:`Describer.described`."""
@@ -204,6 +218,10 @@ class MeasuredOutputs:
     def __init__(self, buckets: Sequence[int]) -> None:
         self._buckets = buckets
 
+    def is_ready(self, outputs: Outputs) -> bool:
+        """See :meth:`Describer.is_ready`."""
+        return True
+
     def described(self, output: HostOutput, outputs: Outputs) -> Description:
         """See :meth:`Describer.described`."""
         x, y, *logical = output.place
@@ -217,6 +235,10 @@ class DirectOutputs:
     def __init__(self, factor: float, *, stable: bool = False) -> None:
         self.factor = factor
         self.stable = stable
+
+    def is_ready(self, outputs: Outputs) -> bool:
+        """See :meth:`Describer.is_ready`."""
+        return True
 
     def described(self, output: HostOutput, outputs: Outputs) -> Description:
         """See :meth:`Describer.described`."""

@@ -27,6 +27,7 @@ from sommelier_shim.xwayland.window_manager.actions import (
 from sommelier_shim.xwayland.window_manager.atoms import STATES, Atoms
 from sommelier_shim.xwayland.window_manager.client_messages import send_event
 from sommelier_shim.xwayland.window_manager.closing import Closing
+from sommelier_shim.xwayland.window_manager.desktop_settings import DesktopSettings
 from sommelier_shim.xwayland.window_manager.focus import Focus
 from sommelier_shim.xwayland.window_manager.properties import PIXEL_LIMIT, Property
 from sommelier_shim.xwayland.window_manager.resizing import Configured, Resizing
@@ -95,12 +96,16 @@ class WindowManager:
     :param clock: the time in seconds, which never goes back.
     :ivar atoms: the server's atoms.
     :ivar actions: what the Wayland side has to do, in this order; the caller empties the list.
+    :ivar settings: returns the settings that programs get, when the server has its outputs.
+    :ivar fit: returns the nearest width or height of a window that the host can show pixel by pixel.
     """
 
     def __init__(
         self, x: X11Connection, identity_property: str = "", clock: Callable[[], float] = time.monotonic
     ) -> None:
         self.actions: list[Action] = []
+        self.fit: Callable[[int], int] = lambda size: size
+        self.settings: Callable[[], DesktopSettings] = DesktopSettings
         self._x = x
         self.atoms = Atoms((identity_property,) if identity_property else ())
         self._identity_property = identity_property
@@ -160,6 +165,7 @@ class WindowManager:
                 self._root = RootWindow(self._x, self.atoms, self._x.setup.roots[0].root)
                 self._take_over = self._root.manage()
                 self._root.set_area(self._desktop())
+                self._root.set_settings(self.settings())
                 if self._x.has("RANDR"):
                     self._x.request(RandRSelectInput(self._root.number, RandRNotifyMask.SCREEN_CHANGE))
                     self._look_at_outputs(self._root)
@@ -309,6 +315,7 @@ class WindowManager:
         window.states = {state for state, atom in STATES.items() if atom in names and state != "focused"}
         window.group_parent = self._group_parent(window)
         window.fills_output = bool(window.states & _FILLING)
+        self._resize_to_fit(window)
         self._place(window)
         self._set_wm_state(window, _NORMAL)
         self._write_states(window)
@@ -317,6 +324,14 @@ class WindowManager:
             # The answer is here before the window has its surface.
             self._read(leader, ("_NET_STARTUP_ID",), lambda leader: None)
         self._x.request(MapWindow(window.number))
+
+    def _resize_to_fit(self, window: Window) -> None:
+        """Give a window whose size may change the nearest one that is sharp on the host."""
+        place = window.place
+        width, height = self.fit(place.width), self.fit(place.height)
+        if (width, height) != place[2:] and not window.sizes.is_fixed:
+            window.place = place._replace(width=width, height=height)
+            self._x.request(ConfigureWindow(window.number, {"width": width, "height": height}))
 
     def _place(self, window: Window) -> None:
         """Center a window whose program and user have chosen no place on its parent, or on the first output."""
@@ -572,6 +587,8 @@ class WindowManager:
         wanted = self._expanded(window) if {"fullscreen", "maximized"} & states else self._restored(window)
         if width > 0 and height > 0 and not {"fullscreen", "maximized", "tiled"} & states:
             width, height = constrained(window.sizes, width, height)
+            if not window.sizes.is_fixed:
+                width, height = self.fit(width), self.fit(height)
         wanted = wanted._replace(
             width=min(width, PIXEL_LIMIT) if width > 0 else wanted.width,
             height=min(height, PIXEL_LIMIT) if height > 0 else wanted.height,
@@ -655,6 +672,28 @@ class WindowManager:
         if moved != window.place:
             window.refused, window.place = (window.place.x, window.place.y), moved
             self._x.request(ConfigureWindow(window.number, {"x": moved.x, "y": moved.y}))
+
+    def outputs_entered(self, surface: int, areas: Sequence[Rectangle]) -> None:
+        """The host shows a window on these outputs. The server has to have it on one of them, because programs keep
+        menus inside the output that their window is on.
+
+        :param areas: places of outputs in the server's units, the last entered one last.
+        """
+        window = self._by_surface.get(surface)
+        if window is None or window.role != "toplevel" or not areas or window.is_override_redirect:
+            return
+        x, y, width, height = window.place
+        if any(area.contains(x + width // 2, y + height // 2) for area in areas):
+            return
+        before = next((area for area in self._areas if area.contains(x + width // 2, y + height // 2)), areas[-1])
+        area = areas[-1]
+        x = area.x + max(0, min(x - before.x, area.width - width))
+        y = area.y + max(0, min(y - before.y, area.height - height))
+        if self._host_decides(window):
+            x, y = area.x, area.y
+            if window.restored is not None:
+                window.restored = window.restored._replace(x=x, y=y)
+        self._configure(window, window.place._replace(x=x, y=y))
 
     def touched(self, surface: int) -> None:
         """The user has pointed at a window, clicked on it, touched it, or typed into it."""

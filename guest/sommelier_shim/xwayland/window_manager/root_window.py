@@ -6,11 +6,14 @@ import struct
 from collections.abc import Sequence
 
 from sommelier_shim.xwayland.window_manager.atoms import SUPPORTED, Atoms
+from sommelier_shim.xwayland.window_manager.client_messages import send_event
+from sommelier_shim.xwayland.window_manager.desktop_settings import DesktopSettings
 from sommelier_shim.xwayland.window_manager.window import Rectangle
 from sommelier_shim.xwayland.x11.connection import X11Connection
 from sommelier_shim.xwayland.x11.messages import (
     ChangeProperty,
     ChangeWindowAttributes,
+    ClientMessage,
     CompositeRedirect,
     CompositeRedirectSubwindows,
     CreateWindow,
@@ -86,6 +89,19 @@ class RootWindow:
     def ask_time(self) -> None:
         """Let the server send a PropertyNotify event of :attr:`check` with its time."""
         self._change(self.check, TIME_PROPERTY, self.atoms["CARDINAL"], 32, 0, b"")
+
+    def set_settings(self, settings: DesktopSettings) -> None:
+        """Tell programs the settings of the desktop, after :meth:`manage`."""
+        resources = settings.resources().encode("latin-1", "replace")
+        self._change(0, "RESOURCE_MANAGER", self.atoms["STRING"], 8, len(resources), resources)
+        data, kind = settings.xsettings(), self.atoms["_XSETTINGS_SETTINGS"]
+        self._change(self.check, "_XSETTINGS_SETTINGS", kind, 8, len(data), data)
+        selection = self.atoms["_XSETTINGS_S0"]
+        self._x.request(SetSelectionOwner(self.check, selection, 0))
+        # Programs that run already look for the manager then (xsettings-spec 0.5).
+        data = struct.pack("<5I", 0, selection, self.check, 0, 0)
+        message = ClientMessage(32, self.number, self.atoms["MANAGER"], data)
+        send_event(self._x, self.number, EventMask.STRUCTURE_NOTIFY, message)
 
     def set_numbers(self, name: str, kind: str, numbers: Sequence[int], window: int = 0) -> None:
         """Write a property of 32-bit numbers, by default of the root window."""

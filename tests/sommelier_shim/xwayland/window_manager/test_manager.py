@@ -261,6 +261,36 @@ def test_the_window_under_the_pointer_is_above_those_that_the_server_sees_there(
     assert screen.manager._stacking == [second, menu, first]
 
 
+def test_a_window_is_on_the_output_that_shows_it(screen: ManagedScreen, program: XClient) -> None:
+    surface = _map(program, screen, window := _window(program, 700, 500))
+    areas = [Rectangle(0, 0, 1000, 800), Rectangle(1000, 100, 300, 250)]
+    screen.manager._areas = tuple(areas)
+    place = screen.windows()[window].place
+    screen.apply(surface, areas, call=screen.manager.outputs_entered)
+    assert screen.windows()[window].place == place
+    screen.apply(surface, areas[1:], call=screen.manager.outputs_entered)
+    assert screen.windows()[window].place == Rectangle(1100, 250, 200, 100)
+    screen.apply(surface, 300, 250, frozenset({"fullscreen"}), call=screen.manager.toplevel_configured)
+    assert screen.windows()[window].place == Rectangle(1000, 100, 300, 250)
+    screen.apply(surface, areas[:1], call=screen.manager.outputs_entered)
+    assert screen.windows()[window].place[:2] == (0, 0)
+
+
+def test_a_window_is_sharp_on_the_host_unless_it_has_one_size(screen: ManagedScreen, program: XClient) -> None:
+    screen.manager.fit = lambda size: size + 1
+    _map(program, screen, window := _window(program))
+    assert screen.windows()[window].place[2:] == (201, 101)
+    fixed = _window(program)
+    _set(program, fixed, "WM_NORMAL_HINTS", "WM_SIZE_HINTS", 16 | 32, 0, 0, 0, 0, 200, 100, 200, 100, *(0,) * 9)
+    _map(program, screen, fixed)
+    assert screen.windows()[fixed].place[2:] == (200, 100)
+
+
+def test_programs_read_the_density(screen: ManagedScreen) -> None:
+    said = _tool(screen, "xprop", "-root", "RESOURCE_MANAGER")
+    assert said.strip() == 'RESOURCE_MANAGER(STRING) = "Xft.dpi:\\t96\\nXcursor.size:\\t24\\n"'
+
+
 def test_popups_disappear_before_their_window(screen: ManagedScreen, program: XClient) -> None:
     parent = _window(program)
     surface = _map(program, screen, parent)
