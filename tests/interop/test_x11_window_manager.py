@@ -12,8 +12,9 @@ from pathlib import Path
 
 import pytest
 
-from support.compositor import Compositor
+from support.compositor import Compositor, Headless
 from support.needs import need
+from support.other_compositors import Kwin, Mutter, Weston
 from support.virtual_input import WlrootsInput
 from support.x11_proxied import X11Proxied
 from support.x_cases import (
@@ -23,6 +24,8 @@ from support.x_cases import (
     XDesk,
     configures,
     counts,
+    creates,
+    destroys,
     drags,
     draws,
     gets_size,
@@ -273,7 +276,41 @@ def proxied(compositor: Compositor, devices: WlrootsInput, place: Path) -> Itera
 
 @pytest.mark.parametrize("name", CASES)
 def test_the_window_manager(name: str, compositor: Compositor, devices: WlrootsInput, proxied: X11Proxied) -> None:
-    desk = XDesk(compositor, devices, proxied.display, Path(proxied.authority), name)
+    desk = XDesk(compositor, proxied, name)
+    desk.devices = devices
     with contextlib.closing(desk):
         for step in CASES[name]:
             step(desk)
+
+
+STRICT: dict[str, tuple[type[Headless], tuple[str, ...], str]] = {
+    "weston": (Weston, ("weston",), "weston"),
+    "mutter": (Mutter, ("mutter", "dbus-daemon"), "mutter dbus"),
+    "kwin": (Kwin, ("kwin_wayland", "dbus-daemon"), "kwin-wayland dbus"),
+}
+
+
+@pytest.mark.parametrize("name", STRICT)
+def test_compositors_that_end_a_connection_for_every_mistake(name: str, short: Path) -> None:
+    """They check the size of every commit of a maximized or fullscreen window, and the order of every role."""
+    kind, programs, packages = STRICT[name]
+    need(*programs, "Xwayland", packages=f"{packages} xwayland")
+    steps = [
+        _protocols(SYNC), counts(), maps(), includes("WM_STATE", NORMAL), has("_NET_CLIENT_LIST", MAIN, of="root"),
+        tells(STATE, ADD, FULLSCREEN), includes(STATE, FULLSCREEN), is_at(0, 0), hears(SYNC), draws(),
+        tells(STATE, REMOVE, FULLSCREEN), lacks(STATE, FULLSCREEN), hears(SYNC, times=2), draws(),
+        tells(STATE, ADD, VERTICALLY, HORIZONTALLY), includes(STATE, VERTICALLY, HORIZONTALLY),
+        configures(width=70, height=60), configures(width=700, height=600),
+        tells(STATE, REMOVE, VERTICALLY, HORIZONTALLY), lacks(STATE, VERTICALLY), configures(width=250, height=150),
+        sets("WM_TRANSIENT_FOR", "WINDOW", MAIN, of=OTHER), sets(STATE, "ATOM", FULLSCREEN, MODAL, of=OTHER),
+        maps(OTHER), includes(STATE, FULLSCREEN, of=OTHER), destroys(OTHER),
+        has("_NET_CLIENT_LIST", MAIN, of="root"), unmaps(), maps(), has("_NET_CLIENT_LIST", MAIN, of="root"),
+        creates(OTHER, override_redirect=1), maps(OTHER), configures(OTHER, x=99, width=55), unmaps(OTHER),
+        maps(OTHER), destroys(), destroys(OTHER), maps(), includes("WM_STATE", NORMAL),
+    ]  # fmt: skip
+    with kind(short / "compositor") as compositor, X11Proxied(compositor, short / "container") as proxied:
+        with contextlib.closing(XDesk(compositor, proxied, name)) as desk:
+            for step in steps:
+                step(desk)
+        assert "Xwayland is disconnected" not in proxied.log()
+        assert "Xwayland has ended" not in proxied.log()

@@ -47,8 +47,9 @@ from sommelier_shim.xwayland.x11.messages import (
     UnmapWindow,
     WindowClass,
 )
-from support.compositor import LIMIT, Compositor
+from support.compositor import LIMIT, Compositor, Headless
 from support.virtual_input import LEFT, WlrootsInput
+from support.x11_proxied import X11Proxied
 from support.x_server import XClient
 
 Step: TypeAlias = "Callable[[XDesk], None]"
@@ -62,16 +63,15 @@ _OWN_EVENTS = EventMask.BUTTON_PRESS | EventMask.ENTER_WINDOW | EventMask.STRUCT
 class XDesk:
     """The windows of one program, and the desktop that shows them.
 
+    :param compositor: sway, for all steps; those that only send requests and look at properties do with any other.
     :param title: the title of the main window; others append their names.
     """
 
-    def __init__(
-        self, compositor: Compositor, devices: WlrootsInput, display: str, cookie: Path, title: str
-    ) -> None:
-        self.compositor = compositor
-        self.devices = devices
+    def __init__(self, compositor: Headless, proxied: X11Proxied, title: str) -> None:
+        self.host = compositor
         self.title = title
-        self.client = XClient(display, cookie.read_bytes()[-16:])
+        self.client = XClient(proxied.display, Path(proxied.authority).read_bytes()[-16:])
+        self.devices: WlrootsInput | None = None
         self.windows: dict[str, int] = {}
         self.counter = 0
         self.heard: list[tuple[int, tuple[int, ...]]] = []
@@ -79,9 +79,16 @@ class XDesk:
         self._names: dict[int, str] = {}
 
     def close(self) -> None:
-        """Close the windows, and wait until the host has closed them."""
+        """Close the windows, and wait until sway has closed them."""
         self.client.close()
-        self.compositor.wait("the windows are closed", lambda: not self._of_case())
+        if isinstance(self.host, Compositor):
+            self.until("the windows are closed", lambda: not self._of_case())
+
+    @property
+    def compositor(self) -> Compositor:
+        """Sway."""
+        assert isinstance(self.host, Compositor)
+        return self.host
 
     def atom(self, name: str) -> int:
         """The atom of a name."""
@@ -146,7 +153,7 @@ class XDesk:
 
     def until(self, what: str, condition: Callable[[], object]) -> None:
         """Wait until a condition holds, which returns what it has found; an empty value means that it does not."""
-        self.compositor.wait(f"{self.title}: {what}", condition)
+        self.host.wait(f"{self.title}: {what}", condition)
 
     def messages(self, which: str = MAIN) -> list[tuple[int, ...]]:
         """The numbers of all messages of WM_PROTOCOLS that a window has got so far."""
@@ -161,16 +168,17 @@ class XDesk:
 
     def press(self, which: str) -> tuple[int, int]:
         """Press the mouse in the middle of a window; returns the position when the program has heard it."""
-        place = self.node(which)["rect"]
+        place, devices = self.node(which)["rect"], self.devices
+        assert devices is not None
         x, y = place["x"] + place["width"] // 2, place["y"] + place["height"] // 2
 
         def is_entered() -> bool:
             for at in (x - 1, x):
-                self.devices.move(at, y)
+                devices.move(at, y)
             return self._has_event(EnterNotify)
 
         self.until("the program hears the pointer", is_entered)
-        self.devices.button(LEFT, True)
+        devices.button(LEFT, True)
         self.until("the program hears the button", lambda: self._has_event(ButtonPress))
         self.client.events.clear()
         return x, y
@@ -206,11 +214,12 @@ def creates(of: str = MAIN, **values: int) -> Step:
 
 
 def maps(of: str = MAIN) -> Step:
-    """Map a window, and wait until the host shows it."""
+    """Map a window, and wait until the host shows it; hosts other than sway show it some time later."""
 
     def step(desk: XDesk) -> None:
         desk.ask(MapWindow(desk.window(of)))
-        desk.until("the host shows the window", lambda: desk.node(of))
+        if isinstance(desk.host, Compositor):
+            desk.until("the host shows the window", lambda: desk.node(of))
 
     return step
 
@@ -220,7 +229,8 @@ def unmaps(of: str = MAIN) -> Step:
 
     def step(desk: XDesk) -> None:
         desk.ask(UnmapWindow(desk.window(of)))
-        desk.until("the host shows no window", lambda: not desk.node(of))
+        if isinstance(desk.host, Compositor):
+            desk.until("the host shows no window", lambda: not desk.node(of))
 
     return step
 
@@ -289,17 +299,18 @@ def drags(kind: str, direction: int, *, of: str = MAIN) -> Step:
 
     def step(desk: XDesk) -> None:
         x, y = desk.press(of)
-        before, steps = desk.node(of)["rect"], itertools.count(1)
+        before, steps, devices = desk.node(of)["rect"], itertools.count(1), desk.devices
+        assert devices is not None
         tells(kind, x, y, direction, 1, 1, of=of)(desk)
 
         def has_changed() -> bool:
             # The host begins where the pointer is when it hears of it, so each try moves on.
             by = next(steps) * 9 % 200
-            desk.devices.move(x + by, y + by)
+            devices.move(x + by, y + by)
             return bool(desk.node(of)["rect"] != before)
 
         desk.until("the host moves or resizes the window", has_changed)
-        desk.devices.button(LEFT, False)
+        devices.button(LEFT, False)
 
     return step
 
