@@ -10,18 +10,10 @@ from sommelier_shim.core.hooks import Hooks
 from sommelier_shim.core.layouts import event, request
 from sommelier_shim.core.relay import Flow, Relay
 from sommelier_shim.core.translation import TranslatingRelay, translating
-from sommelier_shim.daemon.loop import READABLE, WRITABLE, Loop, Timer
+from sommelier_shim.daemon.loop import Loop
 from sommelier_shim.features.own_globals import OWN_GLOBALS
-from sommelier_shim.xwayland.selections import (
-    PIECE,
-    TYPE_LIMIT,
-    EndTransfer,
-    Offer,
-    Receive,
-    Taken,
-    WriteData,
-    XSelection,
-)
+from sommelier_shim.xwayland.selections import TYPE_LIMIT, Offer, Receive, XSelection
+from sommelier_shim.xwayland.transfers import Transfers
 from sommelier_shim.xwayland.window_manager.atoms import Atoms
 from sommelier_shim.xwayland.x11.connection import Error, Event, Ready, Reply, X11Connection
 from sommelier_shim.xwayland.x11.messages import (
@@ -38,8 +30,6 @@ from sommelier_shim.xwayland.x11.messages import (
     XFixesSelectSelectionInput,
 )
 
-TRANSFER_TIME = 30.0
-"""Seconds that a transfer may stand still."""
 _DELETED = 1
 """PropertyNotify's state of a property that was deleted."""
 
@@ -65,7 +55,7 @@ PRIMARY = Protocol(
     "zwp_primary_selection_source_v1",
     "zwp_primary_selection_offer_v1",
 )
-WANTED = {"wl_seat": 1, CLIPBOARD.manager: 1, PRIMARY.manager: 1}
+WANTED = {"wl_seat": 1, CLIPBOARD.manager: 3, PRIMARY.manager: 1}
 """The host's globals that this module uses."""
 
 
@@ -89,9 +79,7 @@ class Clipboard:
         self._relay: TranslatingRelay | None = None
         self._device = self._source = self._offer = 0
         self._types: dict[int, list[str]] = {}
-        self._readers: dict[int, _Pipe] = {}
-        self._writers: dict[int, _Pipe] = {}
-        self._numbers = 0
+        self._transfers: Transfers | None = None
 
     # -- the X server --------------------------------------------------------------------------------------------
 
@@ -101,6 +89,7 @@ class Clipboard:
         mask = {"event_mask": EventMask.PROPERTY_CHANGE}
         self._x.request(CreateWindow(0, window, root, -1, -1, 1, 1, 0, WindowClass.INPUT_ONLY, 0, mask))
         self._selection = XSelection(self._x, atoms, self._protocol.selection, window)
+        self._transfers = Transfers(self._loop, self._selection, self._after)
         watched = (
             XFixesSelectionEventMask.SET_SELECTION_OWNER
             | XFixesSelectionEventMask.SELECTION_WINDOW_DESTROY
@@ -136,8 +125,8 @@ class Clipboard:
 
     def apply(self) -> None:
         """Do what the selection wants, while no message is being handled."""
-        selection = self._selection
-        if selection is None or self._relay is None:
+        selection, transfers = self._selection, self._transfers
+        if selection is None or transfers is None or self._relay is None:
             return
         self._make_device(self._relay)
         while selection.actions:
@@ -148,23 +137,14 @@ class Clipboard:
                         self._offer_types(self._relay, types)
                     case Receive():
                         self._receive(self._relay, action)
-                    case WriteData(transfer=transfer, data=data):
-                        if (pipe := self._writers.get(transfer)) is not None:
-                            pipe.write(data)
-                    case Taken(transfer=transfer):
-                        if (pipe := self._readers.get(transfer)) is not None:
-                            pipe.moved()
-                    case EndTransfer(transfer=transfer):
-                        for pipes in (self._writers, self._readers):
-                            if (pipe := pipes.get(transfer)) is not None:
-                                pipe.end()
-        for transfer, pipe in list(self._readers.items()):
-            pipe.read_on(selection.wants(transfer))
+                    case _:
+                        transfers.apply(action)
+        transfers.read_on()
 
     def close(self) -> None:
         """Close the pipes."""
-        for pipe in [*self._readers.values(), *self._writers.values()]:
-            pipe.close()
+        if self._transfers is not None:
+            self._transfers.close()
 
     # -- the host ------------------------------------------------------------------------------------------------
 
@@ -195,6 +175,10 @@ class Clipboard:
             get = "get_data_device" if self._protocol is CLIPBOARD else "get_device"
             relay.to_host(request(self._protocol.manager, get).encode(manager, self._device, seat), None)
 
+    def take_offer(self, offer: int) -> tuple[str, ...]:
+        """The types of an offer that belongs to a drag, which destroys it."""
+        return tuple(self._types.pop(offer, ()))
+
     def _data_offer(self, flow: Flow, object_id: int, at: int, stop: int) -> None:
         (offer,) = self._read_data_offer(flow.buffer, at)
         translating(flow.relay).adopt(offer, self._protocol.offer)
@@ -221,15 +205,10 @@ class Clipboard:
     def _send(self, flow: Flow, object_id: int, at: int, stop: int) -> None:
         descriptor = flow.received.popleft()
         (raw,) = self._read_send(flow.buffer, at, stop)
-        if self._selection is None or object_id != self._source:
+        if self._transfers is None or object_id != self._source:
             os.close(descriptor)
-            return
-        self._numbers += 1
-        transfer = self._numbers
-        os.set_blocking(descriptor, False)
-        self._writers[transfer] = _Pipe(self._loop, descriptor, self, transfer, is_reader=False)
-        self._selection.send(transfer, (raw or b"").decode("ascii", "replace"))
-        self._loop.call_later(0, self._after)
+        else:
+            self._transfers.send(descriptor, (raw or b"").decode("ascii", "replace"))
 
     def _cancelled(self, flow: Flow, object_id: int, at: int, stop: int) -> None:
         """Another program has taken the host's clipboard."""
@@ -264,12 +243,11 @@ class Clipboard:
 
     def _receive(self, relay: TranslatingRelay, action: Receive) -> None:
         assert self._selection is not None
+        assert self._transfers is not None
         if not self._offer:
             self._selection.cancel(action.transfer)
             return
-        ours, theirs = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
-        os.set_blocking(theirs, True)
-        self._readers[action.transfer] = _Pipe(self._loop, ours, self, action.transfer, is_reader=True)
+        theirs = self._transfers.receive(action.transfer)
         receive = request(self._protocol.offer, "receive")
         relay.to_host(receive.encode(self._offer, action.type.encode()), [theirs])
 
@@ -277,124 +255,3 @@ class Clipboard:
         """A pipe has moved: do what follows, and tell the X server."""
         self.apply()
         self._send_requests()
-
-    def has_read(self, transfer: int, data: bytes) -> None:
-        """A pipe of the host's has given data; none is the end."""
-        if self._selection is not None:
-            self._selection.data(transfer, data)
-        self._after()
-
-    def has_written(self, transfer: int) -> None:
-        """A pipe to the host has taken what it was given."""
-        if self._selection is not None:
-            self._selection.written(transfer)
-        self._after()
-
-    def forget(self, transfer: int, *, is_broken: bool) -> None:
-        """A pipe is closed."""
-        self._readers.pop(transfer, None)
-        self._writers.pop(transfer, None)
-        if is_broken and self._selection is not None:
-            self._selection.cancel(transfer)
-            self._send_requests()
-
-
-class _Pipe:
-    """One end of a pipe, which the host has the other end of."""
-
-    def __init__(
-        self, loop: Loop, descriptor: int, clipboard: Clipboard, transfer: int, *, is_reader: bool
-    ) -> None:
-        self._loop = loop
-        self._descriptor = descriptor
-        self._clipboard = clipboard
-        self._transfer = transfer
-        self._is_reader = is_reader
-        self._data = b""
-        self._is_ending = self._is_closed = False
-        self._is_watched = False
-        self._timer: Timer | None = None
-        self.moved()
-        if is_reader:
-            self._watch(wanted=True)
-
-    def read_on(self, wanted: bool) -> None:
-        """Read, or wait until the X program has taken what was read."""
-        if self._descriptor >= 0:
-            self._watch(wanted=wanted)
-
-    def write(self, data: bytes) -> None:
-        """Write data; :meth:`Clipboard.has_written` follows."""
-        self._data += data
-        self._push()
-
-    def end(self) -> None:
-        """Close when everything is written."""
-        self._is_ending = True
-        if not self._data:
-            self.close()
-
-    def close(self, *, is_broken: bool = False) -> None:
-        """Close at once."""
-        if self._is_closed:
-            return
-        self._is_closed = True
-        self._stop_reading()
-        if self._timer is not None:
-            self._timer.cancel()
-        self._clipboard.forget(self._transfer, is_broken=is_broken)
-
-    def _stop_reading(self) -> None:
-        """Close the descriptor. The program may still have to take the rest."""
-        self._watch(wanted=False)
-        if self._descriptor >= 0:
-            os.close(self._descriptor)
-            self._descriptor = -1
-
-    def moved(self) -> None:
-        """The transfer does not stand still."""
-        if self._timer is not None:
-            self._timer.cancel()
-        self._timer = self._loop.call_later(TRANSFER_TIME, lambda: self.close(is_broken=True))
-
-    def _watch(self, *, wanted: bool) -> None:
-        if wanted and not self._is_watched:
-            self._loop.add(self._descriptor, READABLE if self._is_reader else WRITABLE, lambda _: self._ready())
-        elif not wanted and self._is_watched:
-            self._loop.remove(self._descriptor)
-        self._is_watched = wanted
-
-    def _ready(self) -> None:
-        if not self._is_reader:
-            self._push()
-            return
-        try:
-            data = os.read(self._descriptor, PIECE)
-        except BlockingIOError:
-            return
-        except OSError:
-            data = b""
-        self.moved()
-        transfer = self._transfer
-        if not data:
-            self._stop_reading()
-        self._clipboard.has_read(transfer, data)
-
-    def _push(self) -> None:
-        try:
-            written = os.write(self._descriptor, self._data) if self._data else 0
-        except BlockingIOError:
-            written = 0
-        except OSError:
-            self.close(is_broken=True)
-            return
-        if written:
-            self.moved()
-        self._data = self._data[written:]
-        self._watch(wanted=bool(self._data))
-        if self._data:
-            return
-        if self._is_ending:
-            self.close()
-        else:
-            self._loop.call_later(0, lambda: self._clipboard.has_written(self._transfer))

@@ -415,6 +415,21 @@ class XSelection:
         self._is_ours = True
         self._x.request(SetSelectionOwner(self.window, self._atom, 0))
 
+    @property
+    def is_named(self) -> bool:
+        """Whether the server has named all types that the host offers."""
+        return len(self._targets) >= len(set(self._host_types)) > 0
+
+    @property
+    def time(self) -> int:
+        """When the selection was taken."""
+        return self._time
+
+    def offered_atoms(self) -> list[int]:
+        """The targets that the host's data can be converted to."""
+        texts = [self._atoms[text] for text, mime_type in _TEXTS.items() if mime_type in self._host_types]
+        return [*self._targets.values(), *texts]
+
     def requested(self, event: SelectionRequest) -> None:
         """An X program asks for the selection that we own (SelectionRequest)."""
         if self._atoms.name(event.target) == "MULTIPLE":
@@ -453,8 +468,7 @@ class XSelection:
         if not self._is_ours:
             self._answer(request, 0)
         elif target == "TARGETS":
-            atoms = [self._atoms[name] for name in ("TARGETS", "TIMESTAMP", "MULTIPLE")] + [*self._targets.values()]
-            atoms += [self._atoms[text] for text, mime_type in _TEXTS.items() if mime_type in self._host_types]
+            atoms = [self._atoms[name] for name in ("TARGETS", "TIMESTAMP", "MULTIPLE")] + self.offered_atoms()
             self._set(request, Atom.ATOM, 32, struct.pack(f"<{len(atoms)}I", *atoms))
         elif target == "TIMESTAMP":
             self._set(request, Atom.INTEGER, 32, struct.pack("<I", self._time))

@@ -24,6 +24,7 @@ from sommelier_shim.xwayland.application_ids import XNaming
 from sommelier_shim.xwayland.clipboard import CLIPBOARD, PRIMARY, Clipboard
 from sommelier_shim.xwayland.clipboard import WANTED as clipboard_globals
 from sommelier_shim.xwayland.display import XDisplay
+from sommelier_shim.xwayland.drags import Drags
 from sommelier_shim.xwayland.surfaces import WANTED, Surfaces
 from sommelier_shim.xwayland.window_manager.desktop_settings import DesktopSettings
 from sommelier_shim.xwayland.window_manager.manager import WindowManager
@@ -112,6 +113,7 @@ class X11Service:
             Clipboard(self._loop, x, protocol, lambda: surfaces.selection_serial, self._send)
             for protocol in (CLIPBOARD, PRIMARY)
         ]
+        drags = Drags(self._loop, x, clipboards[0], manager, lambda: units.factor, self._send)
 
         def routes(host: HostLink) -> Routes:
             hooks = Hooks()
@@ -119,6 +121,7 @@ class X11Service:
             surfaces.install(hooks)
             for clipboard in clipboards:
                 clipboard.install(hooks)
+            drags.install(hooks)
             has_viewporter = host.version_of(VIEWPORTER) > 0
             scaled = units.install(hooks, has_viewporter=has_viewporter, places=host.outputs.places)
             own_globals.install(hooks, WANTED | clipboard_globals | scaled)
@@ -132,7 +135,7 @@ class X11Service:
                 self._server,
                 surfaces,
                 manager,
-                clipboards,
+                [*clipboards, drags],
                 x,
                 self._settings,
                 self._ended,

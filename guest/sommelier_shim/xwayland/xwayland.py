@@ -14,6 +14,7 @@ from sommelier_shim.daemon.loop import READABLE, WRITABLE, Loop, Timer
 from sommelier_shim.daemon.proxy_server import ProxyServer
 from sommelier_shim.xwayland.clipboard import Clipboard
 from sommelier_shim.xwayland.display import XDisplay
+from sommelier_shim.xwayland.drags import Drags
 from sommelier_shim.xwayland.surfaces import Surfaces
 from sommelier_shim.xwayland.window_manager.manager import AnotherWindowManager, WindowManager
 from sommelier_shim.xwayland.x11.connection import X11Connection
@@ -49,7 +50,7 @@ class Xwayland:
     :param server: serves its Wayland connection, with the hooks of ``surfaces``.
     :param surfaces: makes roles of its windows.
     :param manager: its window manager, on ``x``.
-    :param clipboards: its selections.
+    :param selections: its selections and drags.
     :param ended: called once with the exit status when Xwayland has ended.
     :raises GuestlinkError: Xwayland cannot be started.
     """
@@ -61,7 +62,7 @@ class Xwayland:
         server: ProxyServer,
         surfaces: Surfaces,
         manager: WindowManager,
-        clipboards: Sequence[Clipboard],
+        selections: Sequence[Clipboard | Drags],
         x: X11Connection,
         settings: XwaylandSettings,
         ended: Callable[[int], None],
@@ -69,7 +70,7 @@ class Xwayland:
         self._loop = loop
         self._surfaces = surfaces
         self._manager = manager
-        self._clipboards = clipboards
+        self._selections = selections
         self._x = x
         self._ended = ended
         self._timer: Timer | None = None
@@ -105,16 +106,16 @@ class Xwayland:
 
     def close(self) -> None:
         """End Xwayland."""
-        for clipboard in self._clipboards:
-            clipboard.close()
+        for selection in self._selections:
+            selection.close()
         self._disconnect()
         self._child.close()
 
     def flush(self) -> None:
         """Send the window manager's requests, to the X server and to the host."""
         self._surfaces.apply()
-        for clipboard in self._clipboards:
-            clipboard.apply()
+        for selection in self._selections:
+            selection.apply()
         self.send()
 
     def send(self) -> None:
@@ -167,10 +168,10 @@ class Xwayland:
             for message in self._x.receive(data):
                 was_ready = self._manager.is_ready
                 self._manager.receive(message)
-                for clipboard in self._clipboards:
+                for selection in self._selections:
                     if self._manager.is_ready and not was_ready:
-                        clipboard.start(self._manager.atoms, self._manager.root)
-                    clipboard.receive(message)
+                        selection.start(self._manager.atoms, self._manager.root)
+                    selection.receive(message)
         except (X11WireError, AnotherWindowManager) as error:
             _log.error("Xwayland's windows cannot be managed: %s", error)
             self.close()
@@ -184,7 +185,7 @@ class Xwayland:
             self._socket.close()
 
     def _gone(self, status: int) -> None:
-        for clipboard in self._clipboards:
-            clipboard.close()
+        for selection in self._selections:
+            selection.close()
         self._disconnect()
         self._ended(status)

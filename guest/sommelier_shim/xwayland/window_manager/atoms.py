@@ -36,7 +36,9 @@ NAMES = (
     "_NET_WM_WINDOW_TYPE_UTILITY", "_NET_WM_WINDOW_TYPE_SPLASH", "_NET_WM_WINDOW_TYPE_DOCK",
     "_NET_WM_WINDOW_TYPE_DESKTOP", "_NET_WM_WINDOW_TYPE_TOOLBAR", "CLIPBOARD", "TARGETS", "TIMESTAMP",
     "TEXT", "INCR", "MULTIPLE", "ATOM_PAIR", "_GUESTLINK_TARGETS", "MANAGER", "_XSETTINGS_S0",
-    "_XSETTINGS_SETTINGS", *SUPPORTED,
+    "_XSETTINGS_SETTINGS", "XdndSelection", "XdndAware", "XdndProxy", "XdndTypeList", "XdndEnter", "XdndPosition",
+    "XdndStatus", "XdndLeave", "XdndDrop", "XdndFinished", "XdndActionCopy", "XdndActionMove", "XdndActionAsk",
+    *SUPPORTED,
 )  # fmt: skip
 """The atoms that the server is asked for in any case."""
 

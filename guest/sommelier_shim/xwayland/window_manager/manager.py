@@ -456,6 +456,11 @@ class WindowManager:
             if window.surface == surface and self._by_surface.get(surface) is None:
                 self._pair(window, surface)
 
+    def window_of(self, surface: int) -> tuple[int, Rectangle] | None:
+        """The window that a surface shows, and its place; ``None`` if there is none."""
+        window = self._by_surface.get(surface)
+        return (window.number, window.place) if window is not None else None
+
     def surface_serial(self, surface: int, serial: int) -> None:
         """Xwayland has committed a surface with xwayland_surface_v1's serial."""
         self._by_serial[serial] = surface
