@@ -188,6 +188,37 @@ def test_a_package_that_is_there_may_be_named_again(repository: Repository) -> N
     assert repository.lists("second")
 
 
+def test_a_package_under_another_file_name_is_the_same_package(repository: Repository, tmp_path: Path) -> None:
+    """Otherwise a package manager would find two packages of one version, and take either."""
+    (first,) = (path for path in repository.scratch.glob("made-*/first*"))
+    (_, _, suffix) = first.name.partition("1_all" if repository.kind == "apt" else "1-1")
+    renamed, changed = tmp_path / f"re named{suffix}", tmp_path / f"changed{suffix}"
+    renamed.write_bytes(first.read_bytes())
+    changed.write_bytes(repository.package("first", "something else").read_bytes())
+    before = {name for name in repository.files() if "repodata/" not in name}
+    status, said = repository.add(renamed)
+    assert status == 0, said
+    assert {name for name in repository.files() if "repodata/" not in name} == before
+    status, said = repository.add(changed)
+    assert (status, f"{first.name} is there with other content" in said) == (1, True), said
+
+
+@pytest.mark.parametrize(
+    ("words", "status", "said"),
+    [
+        ("--help", 0, "usage: packaging/repo"),
+        ("", 2, "usage: packaging/repo"),
+        ("apt directory key", 2, "usage: packaging/repo"),
+        ("atp directory key package", 1, "repo: there is no kind of repository atp"),
+        ("apt /dev/null/x key package", 1, "repo: there can be no directory /dev/null/x"),
+    ],
+)
+def test_a_wrong_command_line_is_answered(words: str, status: int, said: str) -> None:
+    need("apt-ftparchive", packages="apt-utils")
+    done = subprocess.run([_REPO, *words.split()], capture_output=True, text=True, timeout=LIMIT, check=False)
+    assert (done.returncode, (done.stdout if status == 0 else done.stderr).startswith(said)) == (status, True), done
+
+
 def _shim(directory: Path, script: str) -> dict[str, str]:
     """Put a script in front of the real gpg; returns the environment that uses it."""
     shim = directory / "bin/gpg"
