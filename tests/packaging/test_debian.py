@@ -7,8 +7,20 @@ import os
 import subprocess
 from pathlib import Path
 
+import pytest
+
 from support.packages import NAMES, build_debs, run
 from support.stage import CHECKOUT
+
+
+@pytest.mark.parametrize("script", ["build-deb", "build-rpm", "build-arch"])
+def test_a_build_into_no_directory_is_answered(script: str) -> None:
+    for words, status in {(): 2, ("--help",): 0, ("--directory",): 2}.items():
+        argv = [CHECKOUT / "packaging" / script, *words]
+        done = subprocess.run(argv, capture_output=True, text=True, timeout=60, check=False)
+        assert done.returncode == status
+        answer, rest = (done.stdout, done.stderr) if status == 0 else (done.stderr, done.stdout)
+        assert (answer.startswith(f"usage: packaging/{script} DIRECTORY"), rest) == (True, "")
 
 
 def test_lintian_has_nothing_to_say(debs: list[Path]) -> None:
