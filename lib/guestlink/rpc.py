@@ -79,8 +79,14 @@ _UNREADABLE = (DecodeError, ValueError, RecursionError)
 """Exceptions that the protobuf versions raise for bytes that are not the message."""
 
 
-_NO_PROBES = ("grpc.http2.bdp_probe", 0)
-"""Option: no pings that measure bandwidth. They are useless on one machine, and their timers wake threads."""
+_OPTIONS = (
+    # No pings that measure bandwidth. They are useless on one machine, and their timers wake threads.
+    ("grpc.http2.bdp_probe", 0),
+    # No compression: gRPC up to 1.51 limits a message before it is decompressed, and a thousandfold size after it.
+    ("grpc.compression_enabled_algorithms_bitset", 1),
+    ("grpc.per_message_decompression", 0),
+)
+"""Options of servers and clients (grpc/impl/channel_arg_names.h)."""
 
 
 class CallFailed(GuestlinkError):
@@ -167,7 +173,7 @@ class RpcServer:
                     ("grpc.max_receive_message_length", receive_limit),
                     # Otherwise a second daemon silently shares the port with the first.
                     ("grpc.so_reuseport", 0),
-                    _NO_PROBES,
+                    *_OPTIONS,
                 ]
             )
         self.add(service, *implementations)
@@ -308,7 +314,7 @@ class RpcChannel:
                     ("grpc.max_reconnect_backoff_ms", _RECONNECT_LAST),
                     # A Unix socket's path is no host name.
                     ("grpc.default_authority", "localhost"),
-                    _NO_PROBES,
+                    *_OPTIONS,
                 ],
             )
         self._methods = {

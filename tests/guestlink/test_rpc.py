@@ -307,6 +307,18 @@ async def test_request_above_the_limit_is_refused_and_the_server_goes_on(tmp_pat
         assert (await channel.call("GetIcon", request, timeout=LIMIT)).desktop_icons[0].icon == b""
 
 
+async def test_a_compressed_request_is_refused(tmp_path: Path) -> None:
+    """gRPC up to 1.51 does not limit what a compressed message becomes."""
+    method = f"/{GARCON}/GetIcon"
+    async with served(tmp_path / "s"), grpc.aio.insecure_channel(f"unix:{tmp_path}/s") as channel:
+        call = channel.unary_unary(method, bytes, bytes)
+        content = pb.IconRequest(desktop_file_ids=["x" * 10_000]).SerializeToString()
+        assert await call(content)
+        with pytest.raises(grpc.aio.AioRpcError) as caught:
+            await call(content, compression=grpc.Compression.Gzip)
+    assert caught.value.code() in (grpc.StatusCode.UNIMPLEMENTED, grpc.StatusCode.INVALID_ARGUMENT)
+
+
 async def test_response_above_the_clients_limit_fails_the_call(tmp_path: Path) -> None:
     async with served(tmp_path / "s") as channel:
         request = pb.IconRequest(desktop_file_ids=["x"], icon_size=RECEIVE_LIMIT)

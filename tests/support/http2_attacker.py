@@ -20,12 +20,14 @@ def frame(kind: int, flags: int = 0, stream: int = 0, payload: bytes = b"") -> b
     return struct.pack(">I", len(payload))[1:] + struct.pack(">BBI", kind, flags, stream) + payload
 
 
-def header_block(rpc: str, service: str = "vm_tools.container.ContainerListener") -> bytes:
+def header_block(rpc: str, service: str = "vm_tools.container.ContainerListener", encoding: str = "") -> bytes:
     """The headers of a gRPC call, as literals without Huffman codes (RFC 7541 section 6.2.2)."""
     fields = {
         ":method": "POST", ":scheme": "http", ":path": f"/{service}/{rpc}", ":authority": "localhost",
         "content-type": "application/grpc", "te": "trailers",
     }  # fmt: skip
+    if encoding:
+        fields["grpc-encoding"] = encoding
     texts = ((name.encode(), value.encode()) for name, value in fields.items())
     return b"".join(b"\0" + bytes([len(n)]) + n + bytes([len(v)]) + v for n, v in texts)
 
@@ -70,11 +72,14 @@ class Attacker:
             except OSError:
                 self.is_closed = True
 
-    def begin(self, rpc: str, flags: int = END_HEADERS) -> int:
-        """Begin a call; returns its stream."""
+    def begin(self, rpc: str, flags: int = END_HEADERS, encoding: str = "") -> int:
+        """Begin a call; returns its stream.
+
+        :param encoding: how its messages are compressed.
+        """
         stream, self._next = self._next, self._next + 2
         self._windows[stream] = self._initial
-        self.send(frame(HEADERS, flags, stream, header_block(rpc)))
+        self.send(frame(HEADERS, flags, stream, header_block(rpc, encoding=encoding)))
         return stream
 
     def data(self, stream: int, content: bytes, flags: int = 0) -> int:
@@ -87,16 +92,25 @@ class Attacker:
             self.send(frame(DATA, flags if size == len(content) else 0, stream, content[:size]))
         return size
 
-    def message(self, stream: int, declared: int, content: bytes, flags: int = 0, limit: float = 5.0) -> int:
+    def message(
+        self,
+        stream: int,
+        declared: int,
+        content: bytes,
+        flags: int = 0,
+        limit: float = 5.0,
+        *,
+        is_compressed: bool = False,
+    ) -> int:
         """Send a message of gRPC, for as long as the server takes it.
 
         :param declared: its length, as its prefix says.
         :param limit: seconds after which the server counts as taking no more.
         :returns: how much of the content was sent.
         """
-        left = b"\0" + struct.pack(">I", declared) + content
+        left = bytes([is_compressed]) + struct.pack(">I", declared) + content
         end = time.monotonic() + limit
-        while left and not self.is_closed and time.monotonic() < end:
+        while left and stream not in self.ended and not self.is_closed and time.monotonic() < end:
             size = self.data(stream, left, flags)
             left = left[size:]
             if not size:
