@@ -131,7 +131,8 @@ class _Surface:
     :ivar limits: the least and the greatest size that the host knows.
     :ivar is_cursor: whether it is a cursor's; the host gets all of it.
     :ivar objects: host ids of its role, and their interfaces, the inner one last.
-    :ivar is_configured: whether the host has sent the first configure event.
+    :ivar is_configured: whether the host has sent the first configure event; :ivar is_acknowledged: whether the
+        host has got an acknowledgement.
     :ivar serial: of the configure event that awaits its acknowledgement, 0 for none.
     :ivar size: the size that the next contents must have before that, ``None`` for any.
     :ivar place: where the host has put the popup, in its units; ``asked`` is where it should.
@@ -149,7 +150,7 @@ class _Surface:
         self.limits = ((0, 0), (0, 0))
         self.is_cursor = False
         self.objects: list[tuple[int, str]] = []
-        self.is_configured = False
+        self.is_configured = self.is_acknowledged = False
         self.serial = 0
         self.size: tuple[int, int] | None = None
         self.place = self.asked = (0, 0)
@@ -276,7 +277,9 @@ class Surfaces:
             flow.prefix += self._acknowledge(surface, due.serial)
             flow.deferred_suffix = lambda: self._shown(object_id)
         else:
-            flow.prefix += self._acknowledgement(surface)
+            flow.prefix += self._acknowledgement(surface, is_first=not surface.is_acknowledged)
+        # The host's first configure event may have come between Xwayland's attach request and this commit.
+        flow.prefix += self._attachment(surface)
         return None
 
     def _shown(self, number: int) -> bytes:
@@ -595,7 +598,7 @@ class Surfaces:
             del self._by_object[number]
             surface.is_spent = True
         surface.objects.clear()
-        surface.is_configured = surface.is_committed = False
+        surface.is_configured = surface.is_committed = surface.is_acknowledged = False
         surface.serial, surface.due = 0, None
         return requests
 
@@ -639,6 +642,7 @@ class Surfaces:
         surface.due = None
         if not surface.serial:
             return b""
+        surface.is_acknowledged = True
         if serial == surface.serial:
             surface.serial = 0
         return _ACK.encode(surface.object("xdg_surface"), serial)
@@ -647,9 +651,13 @@ class Surfaces:
         """Give the host the contents that it has not got."""
         if self._relay is None:
             return b""
-        number, requests = self._relay.host_id(surface.number), b""
-        if surface.held is not None:
-            (buffer, x, y), surface.held = surface.held, None
-            requests += _ATTACH.encode(number, self._relay.host_id(buffer), x, y)
-            requests += _DAMAGE.encode(number, 0, 0, _EVERYTHING, _EVERYTHING) + self._viewport(surface)
-        return requests + _COMMIT.encode(number)
+        return self._attachment(surface) + _COMMIT.encode(self._relay.host_id(surface.number))
+
+    def _attachment(self, surface: _Surface) -> bytes:
+        """Attach the buffer that the host has not got, if there is one."""
+        if self._relay is None or surface.held is None:
+            return b""
+        (buffer, x, y), surface.held = surface.held, None
+        number = self._relay.host_id(surface.number)
+        attach = _ATTACH.encode(number, self._relay.host_id(buffer), x, y)
+        return attach + _DAMAGE.encode(number, 0, 0, _EVERYTHING, _EVERYTHING) + self._viewport(surface)
