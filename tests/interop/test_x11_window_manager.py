@@ -20,12 +20,14 @@ from support.x11_proxied import X11Proxied
 from support.x_cases import (
     MAIN,
     OTHER,
+    TRAY,
     Step,
     XDesk,
     configures,
     counts,
     creates,
     destroys,
+    docks,
     drags,
     draws,
     gets_size,
@@ -40,8 +42,10 @@ from support.x_cases import (
     maps,
     sees,
     sets,
+    shows,
     tells,
     unmaps,
+    unmaps_quietly,
 )
 from support.x_server import XClient
 
@@ -231,6 +235,24 @@ CASES: dict[str, list[Step]] = {
     "no input": [
         maps(OTHER), is_focused(OTHER), _hints(takes_input=False), maps(),
         has("_NET_ACTIVE_WINDOW", MAIN, of="root"), is_focused("none"), host("focus", of=OTHER), is_focused(OTHER),
+    ],
+    # The system tray.
+    "tray icons share a window": [
+        docks(), shows(TRAY, 24, 24), docks(OTHER), shows(TRAY, 48, 24), destroys(OTHER), shows(TRAY, 24, 24),
+        unmaps_quietly(), shows(TRAY),
+    ],
+    "a tray icon that wants to be seen later": [
+        sets("_XEMBED_INFO", "_XEMBED_INFO", 0, 0), docks(), docks(OTHER), shows(TRAY, 24, 24),
+        sets("_XEMBED_INFO", "_XEMBED_INFO", 0, 1), shows(TRAY, 48, 24), sets("_XEMBED_INFO", "_XEMBED_INFO", 0, 0),
+        shows(TRAY, 24, 24),
+    ],
+    "the tray's window is closed, and comes back with the next icon": [
+        docks(), shows(TRAY, 24, 24), host("kill", of=TRAY), shows(TRAY), docks(OTHER), shows(TRAY, 48, 24),
+    ],
+    "lies about tray icons": [
+        docks("root"), docks(TRAY), docks(0), docks(0xFFFFFFFF), maps(OTHER), docks(), shows(TRAY, 24, 24),
+        sets("_XEMBED_INFO", "_XEMBED_INFO", 0), sets("_XEMBED_INFO", "STRING", b"x" * 40),
+        host("focus", of=OTHER), is_focused(OTHER),
     ],
     # Closing.
     "a window is closed by a message": [

@@ -34,6 +34,8 @@ from sommelier_shim.xwayland.x11.messages import (
     GetInputFocusReply,
     GetProperty,
     GetPropertyReply,
+    GetSelectionOwner,
+    GetSelectionOwnerReply,
     InternAtom,
     InternAtomReply,
     MapWindow,
@@ -54,8 +56,8 @@ from support.x_server import XClient
 
 Step: TypeAlias = "Callable[[XDesk], None]"
 Value: TypeAlias = "int | str | bytes"
-MAIN, OTHER = "main", "other"
-"""Names of a case's windows; the table says which one a step is about."""
+MAIN, OTHER, TRAY = "main", "other", "tray"
+"""Names of a case's windows, and of the tray's; the table says which one a step is about."""
 _REQUESTED = EventMask.SUBSTRUCTURE_NOTIFY | EventMask.SUBSTRUCTURE_REDIRECT
 _OWN_EVENTS = EventMask.BUTTON_PRESS | EventMask.ENTER_WINDOW | EventMask.STRUCTURE_NOTIFY
 
@@ -108,6 +110,8 @@ class XDesk:
 
     def name(self, which: str) -> str:
         """The title of a window."""
+        if which == TRAY:
+            return "Tray icons"
         return self.title if which == MAIN else f"{self.title} {which}"
 
     def ask(self, request: Message) -> None:
@@ -193,7 +197,11 @@ class XDesk:
         return self._names[atom]
 
     def _of_case(self) -> list[dict[str, Any]]:
-        return [one for one in self.compositor.windows() if (one["name"] or "").startswith(self.title)]
+        return [
+            one
+            for one in self.compositor.windows()
+            if (one["name"] or "").startswith((self.title, self.name(TRAY)))
+        ]
 
 
 # -- what a program does -----------------------------------------------------------------------------------------
@@ -233,6 +241,11 @@ def unmaps(of: str = MAIN) -> Step:
             desk.until("the host shows no window", lambda: not desk.node(of))
 
     return step
+
+
+def unmaps_quietly(of: str = MAIN) -> Step:
+    """Unmap a window that the host does not show by itself."""
+    return lambda desk: desk.ask(UnmapWindow(desk.window(of)))
 
 
 def destroys(of: str = MAIN) -> Step:
@@ -276,6 +289,20 @@ def draws(of: str = MAIN) -> Step:
         kind = desk.atom("_NET_WM_SYNC_REQUEST")
         low, high = [numbers[2:4] for numbers in desk.messages(of) if numbers[0] == kind][-1]
         desk.ask(SyncSetCounter(desk.counter, SyncInt64(high, low)))
+
+    return step
+
+
+def docks(which: Value = MAIN) -> Step:
+    """Ask the system tray for room for an icon: a window, or any number."""
+
+    def step(desk: XDesk) -> None:
+        owner = GetSelectionOwner(desk.atom("_NET_SYSTEM_TRAY_S0"))
+        desk.until("there is a tray", lambda: desk.client.call(owner, GetSelectionOwnerReply).owner)
+        tray = desk.client.call(owner, GetSelectionOwnerReply).owner
+        icon = tray if which == TRAY else desk.number(which)
+        data = struct.pack("<BBHII5I", 33, 32, 0, tray, desk.atom("_NET_SYSTEM_TRAY_OPCODE"), 0, 0, icon, 0, 0)
+        desk.ask(SendEvent(False, tray, EventMask.NO_EVENT, data))
 
     return step
 
@@ -367,6 +394,20 @@ def sees(field: str, value: object, of: str = MAIN) -> Step:
     def step(desk: XDesk) -> None:
         desk.until(f"the host's {field} is {value!r}, not {desk.node(of).get(field)!r}",
                    lambda: desk.node(of).get(field) == value)  # fmt: skip
+
+    return step
+
+
+def shows(which: str, *size: int) -> Step:
+    """The host shows a window, if a size is given in this size; without one, it shows no such window."""
+
+    def step(desk: XDesk) -> None:
+        def holds() -> bool:
+            node = desk.node(which)
+            place = node.get("window_rect", {})
+            return (place.get("width"), place.get("height")) == size if size else not node
+
+        desk.until(f"the host shows the {which} window with the size {size}", holds)
 
     return step
 

@@ -27,12 +27,13 @@ from sommelier_shim.xwayland.window_manager.actions import (
 from sommelier_shim.xwayland.window_manager.atoms import STATES, Atoms
 from sommelier_shim.xwayland.window_manager.client_messages import send_event
 from sommelier_shim.xwayland.window_manager.closing import Closing
-from sommelier_shim.xwayland.window_manager.desktop_settings import DesktopSettings
+from sommelier_shim.xwayland.window_manager.desktop_settings import UNSCALED, DesktopSettings
 from sommelier_shim.xwayland.window_manager.focus import Focus
 from sommelier_shim.xwayland.window_manager.properties import PIXEL_LIMIT, Property
 from sommelier_shim.xwayland.window_manager.resizing import Configured, Resizing
 from sommelier_shim.xwayland.window_manager.root_window import TIME_PROPERTY, RootWindow
 from sommelier_shim.xwayland.window_manager.size_constraints import constrained
+from sommelier_shim.xwayland.window_manager.tray import ICON_SIZE, Tray
 from sommelier_shim.xwayland.window_manager.window import READ, Rectangle, Window
 from sommelier_shim.xwayland.x11.connection import Error, Event, Ready, Reply, X11Connection
 from sommelier_shim.xwayland.x11.layout import Message
@@ -65,6 +66,7 @@ from sommelier_shim.xwayland.x11.messages import (
     StackMode,
     SyncAlarmNotify,
     UnmapNotify,
+    UnmapWindow,
 )
 
 WINDOW_LIMIT = 16384
@@ -120,6 +122,7 @@ class WindowManager:
         self._focus = Focus(x)
         self._closing = Closing(x, self.atoms, clock)
         self._resizing = Resizing(x, clock)
+        self._tray = Tray(x, self.atoms, self._windows.__contains__, self._icon_size)
         self._touched = 0
         self._replies: dict[int, Callable[[Message], None]] = {}
         self._take_over = 0
@@ -166,6 +169,7 @@ class WindowManager:
                 self._take_over = self._root.manage()
                 self._root.set_area(self._desktop())
                 self._root.set_settings(self.settings())
+                self._start_tray(self._root)
                 if self._x.has("RANDR"):
                     self._x.request(RandRSelectInput(self._root.number, RandRNotifyMask.SCREEN_CHANGE))
                     self._look_at_outputs(self._root)
@@ -173,6 +177,9 @@ class WindowManager:
         return learn
 
     def _event(self, event: Message, root: RootWindow, *, is_sent: bool) -> None:
+        if icon := self._tray.receive(event):
+            self._read_icon(icon)
+        self._show_tray()
         match event:
             case CreateNotify(parent=root.number):
                 place = Rectangle(event.x, event.y, event.width, event.height)
@@ -204,6 +211,9 @@ class WindowManager:
             case PropertyNotify(window=root.check):
                 if self.atoms.name(event.atom) == TIME_PROPERTY:
                     self._focus.timed(root, event.time)
+            case PropertyNotify() if self._tray.has(event.window):
+                if self.atoms.name(event.atom) == "_XEMBED_INFO":
+                    self._read_icon(event.window)
             case PropertyNotify() if (window := self._windows.get(event.window)) is not None:
                 # A program that wants another state after it is mapped sends a message (EWMH, _NET_WM_STATE).
                 if (name := self.atoms.name(event.atom)) in self._names and name != "_NET_WM_STATE":
@@ -218,6 +228,31 @@ class WindowManager:
                 self._look_at_outputs(root)
             case _:
                 pass
+
+    def _start_tray(self, root: RootWindow) -> None:
+        self._tray.start(root)
+        place = Rectangle(0, 0, ICON_SIZE, ICON_SIZE)
+        self._windows[self._tray.window] = Window(self._tray.window, place, is_override_redirect=False)
+
+    def _icon_size(self) -> int:
+        return ICON_SIZE * self.settings().density // UNSCALED
+
+    def _read_icon(self, icon: int) -> None:
+        def found(reply: Message) -> None:
+            if isinstance(reply, GetPropertyReply):
+                self._tray.informed(icon, Property(self.atoms.name(reply.type), reply.format, reply.value))
+
+        self._ask(GetProperty(False, icon, self.atoms["_XEMBED_INFO"], 0, 0, PROPERTY_WORDS), found)
+
+    def _show_tray(self) -> None:
+        """Map or unmap the tray's window as a program would."""
+        if (window := self._windows.get(self._tray.window)) is None:
+            return
+        if self._tray.is_wanted and not window.is_managed:
+            window.is_managed = True
+            self._read(window, self._names, self._map)
+        elif window.is_managed and not self._tray.is_wanted:
+            self._x.request(UnmapWindow(window.number))
 
     def _created(self, number: int, place: Rectangle, *, is_override_redirect: bool) -> None:
         if len(self._windows) < WINDOW_LIMIT and not self._is_ours(number):
@@ -714,7 +749,12 @@ class WindowManager:
 
     def close(self, surface: int) -> None:
         """The user closes a window."""
-        if (window := self._by_surface.get(surface)) is not None:
+        if (window := self._by_surface.get(surface)) is None:
+            return
+        if window.number == self._tray.window:
+            self._tray.dismiss()
+            self._show_tray()
+        else:
             self._closing.close(window)
 
     def _move_focus(self, window: Window | None) -> None:

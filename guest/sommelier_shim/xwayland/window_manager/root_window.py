@@ -113,6 +113,10 @@ class RootWindow:
         data = text.encode()
         self._change(window, name, self.atoms["UTF8_STRING"], 8, len(data), data)
 
+    def set_string(self, name: str, text: bytes, window: int) -> None:
+        """Write a property of Latin-1."""
+        self._change(window, name, self.atoms["STRING"], 8, len(text), text)
+
     def _change(self, window: int, name: str, kind: int, form: int, count: int, data: bytes) -> None:
         target = window or self.number
         self._x.request(ChangeProperty(PropMode.REPLACE, target, self.atoms[name], kind, form, count, data))
