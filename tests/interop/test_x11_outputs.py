@@ -108,7 +108,7 @@ def test_windows_are_where_the_host_shows_them_on_three_outputs(short: Path) -> 
 
             def is_there(left: int = left) -> bool:
                 x, y, width, height = _window(proxied)
-                return left <= x and x + width <= left + 2560 and y >= 0 and y + height <= 1440
+                return left <= x and x + width < left + 2560 and y >= 0 and y + height < 1440
 
             compositor.wait(f"xterm's window on {output}", is_there)
             compositor.sway('[app_id=".*"]', "fullscreen", "enable")

@@ -692,14 +692,30 @@ class WindowManager:
         """The place of a window that becomes fullscreen or maximized: its output's corner."""
         if window.restored is None:
             window.restored = window.place
-        middle = window.place.x + window.place.width // 2, window.place.y + window.place.height // 2
-        area = next((area for area in self._areas if area.contains(*middle)), self._areas[0])
-        return window.place._replace(x=area.x, y=area.y)
+        place = self._on_its_output(window, window.place)
+        area = self._area_of(place) or self._areas[0]
+        return place._replace(x=area.x, y=area.y)
 
     def _restored(self, window: Window) -> Rectangle:
         """The place of a window that is neither: the one that it had before."""
         restored, window.restored = window.restored, None
-        return restored if restored is not None else window.place
+        return self._on_its_output(window, restored) if restored is not None else window.place
+
+    def _area_of(self, place: Rectangle) -> Rectangle | None:
+        """The output that has the middle of a place."""
+        middle = place.x + place.width // 2, place.y + place.height // 2
+        return next((area for area in self._areas if area.contains(*middle)), None)
+
+    def _on_its_output(self, window: Window, place: Rectangle) -> Rectangle:
+        """A place of a window, moved to an output on which the host shows the window."""
+        areas, before = window.areas, self._area_of(place)
+        if not areas or before in areas:
+            return place
+        area = areas[-1]
+        before = before or area
+        x = area.x + max(0, min(place.x - before.x, area.width - place.width))
+        y = area.y + max(0, min(place.y - before.y, area.height - place.height))
+        return place._replace(x=x, y=y)
 
     def popup_configured(self, surface: int, x: int, y: int) -> None:
         """The host has put a popup somewhere, relative to its parent. The X server has to know, for the pointer and
@@ -722,18 +738,10 @@ class WindowManager:
         window = self._by_surface.get(surface)
         if window is None or window.role != "toplevel" or not areas or window.is_override_redirect:
             return
-        x, y, width, height = window.place
-        if any(area.contains(x + width // 2, y + height // 2) for area in areas):
-            return
-        before = next((area for area in self._areas if area.contains(x + width // 2, y + height // 2)), areas[-1])
-        area = areas[-1]
-        x = area.x + max(0, min(x - before.x, area.width - width))
-        y = area.y + max(0, min(y - before.y, area.height - height))
-        if self._host_decides(window):
-            x, y = area.x, area.y
-            if window.restored is not None:
-                window.restored = window.restored._replace(x=x, y=y)
-        self._configure(window, window.place._replace(x=x, y=y))
+        window.areas = tuple(areas)
+        place = self._expanded(window) if self._host_decides(window) else self._on_its_output(window, window.place)
+        if place != window.place:
+            self._configure(window, place)
 
     def touched(self, surface: int) -> None:
         """The user has pointed at a window, clicked on it, touched it, or typed into it."""

@@ -67,6 +67,7 @@ class Window:
     :ivar serial: xwayland_shell_v1's number of the surface that it waits for, 0 for none.
     :ivar role: what the host has made of it: ``""``, ``toplevel`` or ``popup``.
     :ivar parent: the surface that the popup belongs to.
+    :ivar areas: the outputs on which the host shows the toplevel, the last entered one last.
     :ivar refused: where the program wanted the popup, if the host has put it somewhere else.
     :ivar shown: what the host knows of the toplevel.
     :ivar states: of :data:`~sommelier_shim.xwayland.window_manager.atoms.STATES`.
@@ -92,6 +93,7 @@ class Window:
         self.role = ""
         self.parent = 0
         self.border = 0
+        self.areas: tuple[Rectangle, ...] = ()
         self.refused: tuple[int, int] | None = None
         self.shown = Toplevel()
         self.states: set[str] = set()

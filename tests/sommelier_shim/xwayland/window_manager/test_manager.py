@@ -274,6 +274,9 @@ def test_a_window_is_on_the_output_that_shows_it(screen: ManagedScreen, program:
     assert screen.windows()[window].place == Rectangle(1000, 100, 300, 250)
     screen.apply(surface, areas[:1], call=screen.manager.outputs_entered)
     assert screen.windows()[window].place[:2] == (0, 0)
+    # Its place from before is on the other output.
+    screen.apply(surface, 200, 100, frozenset(), call=screen.manager.toplevel_configured)
+    assert screen.windows()[window].place == Rectangle(100, 150, 200, 100)
 
 
 def test_a_window_is_sharp_on_the_host_unless_it_has_one_size(screen: ManagedScreen, program: XClient) -> None:
