@@ -1,11 +1,11 @@
-"""The names of this machine's own applications in its menus."""
+"""This machine's own applications: their names in its menus, and the classes of their windows."""
 
 from __future__ import annotations
 
 import contextlib
 import os
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
 from guestlink import xdg
@@ -21,12 +21,15 @@ class HostMenu:
     """Polls the directories of desktop files, and reads them only after they have changed.
 
     :param data_home: ``$XDG_DATA_HOME``, which contains our own launchers too.
+    :ivar window_classes: by which docks find the applications of windows, in small letters, as of the last change:
+        the ids of the desktop files, and their ``StartupWMClass``.
     """
 
     def __init__(self, data_home: Path) -> None:
         listed = [data_home, *map(Path, xdg.data_dirs())]
         self._directories = [directory / "applications" for directory in dict.fromkeys(listed)]
         self._seen: list[int] = []
+        self.window_classes: frozenset[str] = frozenset()
 
     def poll(self) -> set[str] | None:
         """What the names look like; ``None`` if nothing has changed since the last call. Blocks; for a thread."""
@@ -34,10 +37,17 @@ class HostMenu:
         if times == self._seen:
             return None
         self._seen = times
-        return set(map(look, _names(self._directories, session_locales(os.environ))))
+        locales = session_locales(os.environ)
+        names: set[str] = set()
+        classes: set[str] = set()
+        for path, keys in _entries(self._directories):
+            names |= set(map(look, _shown_names(keys, locales)))
+            classes |= {path.stem.casefold(), keys.get("StartupWMClass", "").casefold()}
+        self.window_classes = frozenset(classes)
+        return names
 
 
-def _names(directories: Iterable[Path], locales: frozenset[str]) -> Iterator[str]:
+def _entries(directories: Iterable[Path]) -> Iterator[tuple[Path, Mapping[str, str]]]:
     files: dict[str, Path] = {}
     for directory in directories:
         with contextlib.suppress(OSError):
@@ -47,12 +57,11 @@ def _names(directories: Iterable[Path], locales: frozenset[str]) -> Iterator[str
     for path in list(files.values())[:_FILE_LIMIT]:
         with contextlib.suppress(OSError):
             if path.is_file():
-                yield from _shown_names(path, locales)
+                yield path, desktop_entry(path)
 
 
-def _shown_names(path: Path, locales: frozenset[str]) -> list[str]:
+def _shown_names(keys: Mapping[str, str], locales: frozenset[str]) -> list[str]:
     """The names that menus may show; none if they do not show the file."""
-    keys = desktop_entry(path)
     if "true" in (keys.get("NoDisplay"), keys.get("Hidden")) or keys.get("Type") != "Application":
         return []
     named = [(_NAME.fullmatch(key), value) for key, value in keys.items() if value]

@@ -45,6 +45,7 @@ class HostWatch:
         while True:
             if (found := await asyncio.to_thread(self._menu.poll)) is not None:
                 self._names.update(HOST, found)
+                self._names.reserve(self._menu.window_classes)
             await asyncio.to_thread(self._defaults.types)
             if self._defaults.changes != changes:  # A container's publisher may have been the first to find out.
                 changes = self._defaults.changes

@@ -23,12 +23,14 @@ class LauncherNames:
     """The names of the host's and of every container's applications.
 
     :param setting: :data:`AUTO`, :data:`ALWAYS` or :data:`NEVER`.
+    :ivar window_classes: classes of the windows of the host's applications, in small letters.
     :ivar complete: set when the names of all containers and of the host are known. A launcher that is written
         earlier might have to be written again.
     """
 
     def __init__(self, setting: str = AUTO) -> None:
         self.complete = asyncio.Event()
+        self.window_classes: frozenset[str] = frozenset()
         self._setting = setting
         self._names: dict[str, set[str]] = {}
         self._holders: dict[str, set[str]] = defaultdict(set)
@@ -47,6 +49,13 @@ class LauncherNames:
         self._container_looks = frozenset(map(look, self._changed))
         for other in self._changed.keys() - {container}:
             self._changed[other]()  # One of its names may end with this container's.
+
+    def reserve(self, window_classes: frozenset[str]) -> None:
+        """Replace the classes of windows that belong to the host's applications: no launcher names them."""
+        if window_classes != self.window_classes:
+            self.window_classes = window_classes
+            for changed in self._changed.values():
+                changed()
 
     def update(self, container: str, looks: Iterable[str]) -> None:
         """Replace the names of a container's applications.

@@ -65,6 +65,7 @@ def plan(
     mime_types: Collection[str] | None = None,
     *,
     offers_uninstall: bool = False,
+    host_classes: Collection[str] = (),
 ) -> dict[str, bytes]:
     """The launchers of a container: content by file name.
 
@@ -74,6 +75,7 @@ def plan(
     :param shows_container: whether the launcher of this application shows its container's name.
     :param mime_types: the types that launchers may carry; ``None`` for all.
     :param offers_uninstall: whether launchers of applications that can be uninstalled offer that.
+    :param host_classes: the classes of windows of the host's own applications, in small letters.
     :returns: the first of them, as far as :data:`LAUNCHER_QUOTA` holds them.
     """
     planned: dict[str, bytes] = {}
@@ -87,6 +89,7 @@ def plan(
             shows_container=shows_container(application),
             mime_types=mime_types,
             offers_uninstall=offers_uninstall and bool(application.package_id),
+            host_classes=host_classes,
         )
         size += len(content)
         if size > LAUNCHER_QUOTA:
@@ -104,6 +107,7 @@ def launcher(
     shows_container: bool,
     mime_types: Collection[str] | None,
     offers_uninstall: bool,
+    host_classes: Collection[str],
 ) -> bytes:
     """The content of one launcher file."""
     stem = file_stem(container, application.id)
@@ -125,7 +129,11 @@ def launcher(
         lines.append("NoDisplay=true")
     lines.append(f"StartupNotify={'true' if application.startup_notify else 'false'}")
     # The app id of a Wayland window is usually the id of its own desktop file, which is not this file's name.
-    lines.append(f"StartupWMClass={_escape(application.startup_wm_class or application.id)}")
+    # The host's own windows have such ids, too, and GNOME's dock would show them as the container's application:
+    # it looks for a StartupWMClass before it looks for a file's name (gnome-shell, src/shell-window-tracker.c).
+    window_class = application.startup_wm_class or application.id
+    if window_class.casefold() not in host_classes:
+        lines.append(f"StartupWMClass={_escape(window_class)}")
     lines += [f"{OWNER_KEY}={container}", f"{ID_KEY}={_escape(application.id)}"]
     if offers_uninstall:
         command = _command(container, application, [*program, "uninstall", "--ask"])

@@ -288,7 +288,9 @@ class LauncherPublisher:
         mime_types = None if self._mime_allowed else await asyncio.to_thread(self._defaults.types)
         shows = self._shows_container
         wanted = await self._in_thread(
-            functools.partial(plan, offers_uninstall=self._offers_uninstall),
+            functools.partial(
+                plan, offers_uninstall=self._offers_uninstall, host_classes=self._names.window_classes
+            ),
             self._container, applications, self._program, without_icon, shows, mime_types,
         )  # fmt: skip
         if len(wanted) < len(applications):

@@ -138,6 +138,36 @@ async def test_an_application_of_the_host_counts(monkeypatch: pytest.MonkeyPatch
         await host.until(lambda: names_shown(host) == {"one-editor": "Editor"})
 
 
+async def test_no_launcher_claims_the_windows_of_the_hosts_applications(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """GNOME's dock would show the host's window as the container's application, and start that for a new window."""
+    monkeypatch.setenv("XDG_DATA_DIRS", str(tmp_path))
+    monkeypatch.setattr("guestlink_host.launchers.host_watch.INTERVAL", 0.05)
+    (tmp_path / "applications").mkdir()
+    entry = "[Desktop Entry]\nType=Application\nName=Host's\nExec=e\n"
+    (tmp_path / "applications/org.example.Files.desktop").write_text(entry)
+    (tmp_path / "applications/browser.desktop").write_text(entry + "StartupWMClass=Navigator\nNoDisplay=true\n")
+    async with host_in_test(monkeypatch) as host:
+        guest = await host.registered("one")
+        await guest.publish(
+            application("a", startup_wm_class="org.example.files"),
+            application("b", startup_wm_class="navigator"),
+            application("org.example.Files"),
+            application("own", startup_wm_class="Own"),
+            application("late"),
+        )
+
+        def claimed() -> set[str]:
+            lines = (line for text in host.launchers().values() for line in text.splitlines())
+            return {line for line in lines if line.startswith("StartupWMClass=")}
+
+        await host.until(lambda: len(host.launchers()) == 5)
+        assert claimed() == {"StartupWMClass=Own", "StartupWMClass=late"}
+        (tmp_path / "applications/late.desktop").write_text(entry)
+        await host.until(lambda: claimed() == {"StartupWMClass=Own"})
+
+
 def test_what_the_hosts_menu_does_not_show_has_no_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("XDG_DATA_DIRS", str(tmp_path / "system"))
     entry = "[Desktop Entry]\nType=Application\nName={}\nExec=e\n{}[Desktop Action x]\nName=Action\n"
