@@ -57,6 +57,7 @@ class Attachments:
         self._tasks = TaskOwner("container managers")
         self._starts: dict[str, _Start] = {}
         self._refused: dict[str, str] = {}
+        self._gone: set[str] = set()
 
     async def start(self) -> None:
         """Begin to poll the managers."""
@@ -174,15 +175,20 @@ class Attachments:
         name = container.name
         service = self._services[name]
         if instance is None:
-            _log.info("%s is gone", name)
+            guest = service.guest
+            is_news = name not in self._gone or guest.registered  # Every poll reports it.
+            self._gone.add(name)
+            if is_news:
+                _log.info("%s is gone", name)
             if container.by_profile:
                 await self._services.forget(name)
             else:
-                guest = service.guest
                 guest.gone()
                 guest.publisher.submit([])
-                guest.event("deleted", "")
+                if is_news:
+                    guest.event("deleted", "")
             return
+        self._gone.discard(name)
         try:
             self._change(container, users=_foreign(map(instance.outside, (0, container.uid))))
             has_old_mount = service.directory_is_new or not instance.read_only
