@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 from typing import NamedTuple
+from typing import Protocol as Interface
 
 from sommelier_shim.core.hooks import Hooks
 from sommelier_shim.core.layouts import event, request
@@ -59,12 +60,23 @@ WANTED = {"wl_seat": 1, CLIPBOARD.manager: 3, PRIMARY.manager: 1}
 """The host's globals that this module uses."""
 
 
+class DragSource(Interface):
+    """What hears of sources that are not the clipboard's."""
+
+    def send(self, source: int, descriptor: int, mime_type: bytes, /) -> bool:
+        """Write data to a pipe; returns whether the source is its own."""
+
+    def cancelled(self, relay: Relay, source: int, /) -> bytes | None:
+        """A drag goes nowhere; returns events for Xwayland, or ``None`` if the source is not its own."""
+
+
 class Clipboard:
     """One selection of one Xwayland.
 
     :param protocol: the host's side.
     :param serial: returns the serial of the last input event.
     :param send: sends the selection's requests to the X server.
+    :ivar on_drag: has the sources of drags.
     """
 
     def __init__(
@@ -74,6 +86,7 @@ class Clipboard:
         self._x = x
         self._protocol = protocol
         self._serial = serial
+        self.on_drag: DragSource | None = None
         self._send_requests = send
         self._selection: XSelection | None = None
         self._relay: TranslatingRelay | None = None
@@ -175,6 +188,11 @@ class Clipboard:
             get = "get_data_device" if self._protocol is CLIPBOARD else "get_device"
             relay.to_host(request(self._protocol.manager, get).encode(manager, self._device, seat), None)
 
+    @property
+    def device(self) -> int:
+        """The host's device, 0 before there is one."""
+        return self._device
+
     def take_offer(self, offer: int) -> tuple[str, ...]:
         """The types of an offer that belongs to a drag, which destroys it."""
         return tuple(self._types.pop(offer, ()))
@@ -205,18 +223,23 @@ class Clipboard:
     def _send(self, flow: Flow, object_id: int, at: int, stop: int) -> None:
         descriptor = flow.received.popleft()
         (raw,) = self._read_send(flow.buffer, at, stop)
+        if self.on_drag is not None and self.on_drag.send(object_id, descriptor, raw or b""):
+            return
         if self._transfers is None or object_id != self._source:
             os.close(descriptor)
         else:
             self._transfers.send(descriptor, (raw or b"").decode("ascii", "replace"))
 
-    def _cancelled(self, flow: Flow, object_id: int, at: int, stop: int) -> None:
+    def _cancelled(self, flow: Flow, object_id: int, at: int, stop: int) -> bytes | None:
         """Another program has taken the host's clipboard."""
+        if self.on_drag is not None and (events := self.on_drag.cancelled(flow.relay, object_id)) is not None:
+            return events
         flow.relay.to_host(request(self._protocol.source, "destroy").encode(object_id), None)
         translating(flow.relay).disown(object_id, self._protocol.source)
         if object_id == self._source:
             # The X program keeps the selection until the host tells of the new contents, with the next focus.
             self._source = 0
+        return None
 
     # -- actions -------------------------------------------------------------------------------------------------
 

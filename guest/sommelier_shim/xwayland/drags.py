@@ -1,17 +1,18 @@
-"""Drags of the host's over X windows: the host's events on Xwayland's connection, and the drop's pipes."""
+"""Drags of the host's over X windows, and of X programs: the host's events on Xwayland's connection, and pipes."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Protocol
 
-from sommelier_shim.core.hooks import Hooks
+from sommelier_shim.core.hooks import Hooks, Phase
 from sommelier_shim.core.layouts import event, request
 from sommelier_shim.core.relay import Flow, Relay
 from sommelier_shim.core.translation import TranslatingRelay, translating
+from sommelier_shim.core.wire import Buffer
 from sommelier_shim.daemon.loop import Loop, Timer
 from sommelier_shim.features.own_globals import OWN_GLOBALS
 from sommelier_shim.xwayland.clipboard import CLIPBOARD, Clipboard
+from sommelier_shim.xwayland.program_drag import Places, Press, ProgramDrag
 from sommelier_shim.xwayland.selections import Offer, Receive, XSelection
 from sommelier_shim.xwayland.transfers import Transfers
 from sommelier_shim.xwayland.window_manager.atoms import Atoms
@@ -22,20 +23,26 @@ from sommelier_shim.xwayland.x11.messages import (
     CreateWindow,
     DestroyNotify,
     EventMask,
+    MapNotify,
     PropertyNotify,
+    SelectionNotify,
     SelectionRequest,
+    UnmapNotify,
     WindowClass,
     XFixesSelectionEventMask,
     XFixesSelectionNotify,
     XFixesSelectSelectionInput,
 )
 from sommelier_shim.xwayland.xdnd import ASK, COPY, MOVE, DragAnswer, DragFinished, XdndDrag
+from sommelier_shim.xwayland.xdnd_cover import XdndCover
 
 DROP_TIME = 30.0
 """Seconds that a program may take for a drop while no data moves."""
 _ACTIONS = COPY | MOVE | ASK
 _HAS_ACTIONS = 3
 """The version of wl_data_device_manager since which drags have actions."""
+_UNCOVER_TIME = 1.0
+"""Seconds after a drag in which its program may still look for a target."""
 _DELETED = 1
 
 _read_enter = event("wl_data_device", "enter").reader("surface", "x", "y", "id")
@@ -43,18 +50,15 @@ _read_serial = event("wl_data_device", "enter").reader("serial")
 _read_motion = event("wl_data_device", "motion").reader("x", "y")
 _read_source_actions = event("wl_data_offer", "source_actions").reader("source_actions")
 _read_action = event("wl_data_offer", "action").reader("dnd_action")
+_read_target = event("wl_data_source", "target").decoder("mime_type")
+_read_chosen = event("wl_data_source", "action").reader("dnd_action")
+_read_button = event("wl_pointer", "button").reader("serial", "button", "state")
+_read_pointed = event("wl_pointer", "enter").reader("surface")
 _ACCEPT = request("wl_data_offer", "accept")
 _SET_ACTIONS = request("wl_data_offer", "set_actions")
 _RECEIVE = request("wl_data_offer", "receive")
 _FINISH = request("wl_data_offer", "finish")
 _DESTROY = request("wl_data_offer", "destroy")
-
-
-class Places(Protocol):
-    """Where the X windows are."""
-
-    def window_of(self, surface: int, /) -> tuple[int, Rectangle] | None:
-        """The window that a surface shows, and its place."""
 
 
 class _HostDrag:
@@ -105,6 +109,12 @@ class Drags:
         self._transfers: Transfers | None = None
         self._relay: TranslatingRelay | None = None
         self._drag: _HostDrag | None = None
+        self._cover: XdndCover | None = None
+        self._program: ProgramDrag | None = None
+        self._offered: tuple[str, ...] = ()
+        self._press: Press | None = None
+        self._pointed = 0
+        self._has_frames = False
         self._timer: Timer | None = None
         self._source_actions: dict[int, int] = {}
 
@@ -116,6 +126,7 @@ class Drags:
         self._atoms = atoms
         self._selection = XSelection(self._x, atoms, "XdndSelection", window)
         self._transfers = Transfers(self._loop, self._selection, self._after)
+        self._cover = XdndCover(self._x, atoms, root, self._selection)
         watched = XFixesSelectionEventMask.SET_SELECTION_OWNER
         self._x.request(XFixesSelectSelectionInput(window, atoms["XdndSelection"], watched))
 
@@ -139,10 +150,17 @@ class Drags:
                 self._drag.xdnd.reply(message.number, found)
             elif self._drag is not None:
                 self._drag.xdnd.proceed()
+            if self._cover is not None:
+                self._cover.reply(message.number, found)
             return
         match message.message:
             case XFixesSelectionNotify(window=selection.window, owner=selection.window) as taken:
                 selection.owner_changed(taken.owner, taken.selection_timestamp)
+            case XFixesSelectionNotify(window=selection.window) as taken if taken.owner:
+                selection.owner_changed(selection.window, taken.selection_timestamp)
+                self._begin()
+            case SelectionNotify() as notified:
+                selection.notified(notified)
             case SelectionRequest(owner=selection.window) as requested:
                 selection.requested(requested)
             case PropertyNotify() as changed:
@@ -155,6 +173,14 @@ class Drags:
             case ClientMessage(window=selection.window) as sent:
                 if self._drag is not None:
                     self._drag.xdnd.message(sent)
+            case ClientMessage() as sent if self._cover is not None and sent.window == self._cover.window:
+                self._cover.message(sent)
+                if self._program is None:
+                    self._cover.finish(is_done=False)
+                    self._cover.hide()
+            case MapNotify() | UnmapNotify() as shown:
+                if self._cover is not None and shown.window == self._cover.window:
+                    self._nudge()
             case _:
                 pass
 
@@ -174,11 +200,115 @@ class Drags:
                         else:
                             pipe = transfers.receive(transfer)
                             self._relay.to_host(_RECEIVE.encode(self._drag.offer, kind.encode()), [pipe])
-                    case Offer():
-                        pass
+                    case Offer(types=types):
+                        self._offered = types
                     case _:
                         transfers.apply(action)
         transfers.read_on()
+        if self._program is not None and self._cover is not None and self._cover.action and self._offered:
+            self._program.begin(self._relay, self._clipboard.device, self._offered)
+
+    # -- a program's drag ----------------------------------------------------------------------------------------
+
+    def _begin(self) -> None:
+        """A program has taken the selection: it drags, if the user holds a button on its window."""
+        self._offered = ()
+        if self._program is not None and self._program.is_released and self._relay is not None:
+            # The host has not told the end of the last one.
+            self._close(self._relay, is_done=False)
+        if self._press is not None and self._cover is not None and self._program is None:
+            self._program = ProgramDrag(self._press, self._cover, self._places, self._factor)
+
+    def send(self, source: int, descriptor: int, mime_type: bytes) -> bool:
+        """See :class:`~sommelier_shim.xwayland.clipboard.DragSource`."""
+        if self._program is None or self._transfers is None or source != self._program.source:
+            return False
+        self._transfers.send(descriptor, mime_type.decode("ascii", "replace"))
+        return True
+
+    def cancelled(self, relay: Relay, source: int) -> bytes | None:
+        """See :class:`~sommelier_shim.xwayland.clipboard.DragSource`."""
+        if self._program is None or source != self._program.source:
+            return None
+        events = self._release(self._program)
+        self._close(relay, is_done=False)
+        return events
+
+    def _nudge(self) -> None:
+        """The cover has come or gone, and a program looks for windows when the pointer moves."""
+        program, relay = self._program, self._relay
+        if program is not None and program.source and relay is not None and (events := program.nudge()):
+            relay.to_client(events, None)
+
+    def _close(self, relay: Relay, *, is_done: bool) -> None:
+        program, self._program = self._program, None
+        if program is not None:
+            program.close(relay, is_done=is_done)
+            self._uncover_later()
+            self._later()
+
+    def _release(self, program: ProgramDrag) -> bytes:
+        """The button is up."""
+        self._uncover_later()
+        return program.release()
+
+    def _uncover_later(self) -> None:
+        """The program looks for its target once more when the button is up."""
+        self._loop.call_later(_UNCOVER_TIME, self._uncover)
+
+    def _uncover(self) -> None:
+        if (self._program is None or self._program.is_released) and self._cover is not None:
+            self._cover.hide()
+            self._send_requests()
+
+    def _target(self, flow: Flow, object_id: int, at: int, stop: int) -> None:
+        (mime_type,) = _read_target(flow.buffer, at, stop)
+        if self._program is not None and object_id == self._program.source:
+            self._program.accepted(is_accepted=mime_type is not None)
+            self._later()
+
+    def _source_action(self, flow: Flow, object_id: int, at: int, stop: int) -> None:
+        (action,) = _read_chosen(flow.buffer, at)
+        if self._program is not None and object_id == self._program.source:
+            self._program.chosen(action)
+            self._later()
+
+    def _performed(self, flow: Flow, object_id: int, at: int, stop: int) -> bytes:
+        if self._program is None or object_id != self._program.source:
+            return b""
+        return self._release(self._program)
+
+    def _finished(self, flow: Flow, object_id: int, at: int, stop: int) -> None:
+        if self._program is not None and object_id == self._program.source:
+            self._close(flow.relay, is_done=True)
+
+    def _button(self, flow: Flow, object_id: int, at: int, stop: int) -> None:
+        serial, button, state = _read_button(flow.buffer, at)
+        if state and self._press is None:
+            pointer = flow.relay.client_id(object_id)
+            self._press = Press(pointer, self._pointed, serial, button, self._has_frames)
+        elif not state and self._press is not None and self._press.button == button:
+            self._press = None
+            if self._program is not None and not self._program.source:
+                self._close(flow.relay, is_done=False)
+
+    def _frame(self, flow: Flow, object_id: int, at: int, stop: int) -> None:
+        self._has_frames = True
+
+    def _pointer_entered(self, flow: Flow, object_id: int, at: int, stop: int) -> None:
+        (surface,) = _read_pointed(flow.buffer, at)
+        self._pointed = flow.relay.client_id(surface)
+        self._press = None
+        if self._program is not None and self._program.source:
+            flow.prefix += self._release(self._program)
+
+    def _pointer_left(self, flow: Flow, object_id: int, at: int, stop: int) -> Buffer | None:
+        is_dragging = self._program is not None and self._program.source and not self._program.is_released
+        if not is_dragging:
+            self._press = None
+            if self._program is not None and not self._program.source:
+                self._close(flow.relay, is_done=False)
+        return b"" if is_dragging else None
 
     def _answer(self, relay: TranslatingRelay) -> None:
         """Tell the host what the program has answered."""
@@ -235,35 +365,55 @@ class Drags:
             ("wl_data_device", "drop", self._dropped),
             ("wl_data_offer", "source_actions", self._offered_actions),
             ("wl_data_offer", "action", self._chosen),
+            ("wl_data_source", "target", self._target),
+            ("wl_data_source", "action", self._source_action),
+            ("wl_data_source", "dnd_drop_performed", self._performed),
+            ("wl_data_source", "dnd_finished", self._finished),
         ):
             hooks.on_own_event(interface, name, hook)
+        hooks.on_event("wl_pointer", "button", self._button, Phase.OBSERVE)
+        hooks.on_event("wl_pointer", "frame", self._frame, Phase.OBSERVE)
+        hooks.on_event("wl_pointer", "enter", self._pointer_entered, Phase.OBSERVE)
+        hooks.on_event("wl_pointer", "leave", self._pointer_left, Phase.REPLACE)
+        self._clipboard.on_drag = self
 
     def _start(self, relay: Relay) -> None:
         self._relay = translating(relay)
 
-    def _entered(self, flow: Flow, object_id: int, at: int, stop: int) -> None:
+    def _entered(self, flow: Flow, object_id: int, at: int, stop: int) -> Buffer | None:
         surface, x, y, offer = _read_enter(flow.buffer, at)
         (serial,) = _read_serial(flow.buffer, at)
         if self._drag is not None:
             self._drag.xdnd.give_up()
             self._forget(flow.relay, self._drag)
+        if self._program is not None and self._program.source:
+            self._clipboard.take_offer(offer)
+            at_place = flow.relay.client_id(surface), (x, y)
+            events = self._program.entered(flow.relay, *at_place, offer, serial)
+            self._later()
+            return events
         if not offer or self._atoms is None or self._selection is None:
-            return
+            return None
         types = self._clipboard.take_offer(offer)
         found = self._places.window_of(flow.relay.client_id(surface))
         if found is None or not types:
             flow.relay.to_host(_ACCEPT.encode(offer, serial, None) + _DESTROY.encode(offer), None)
             flow.relay.events.objects.remove(offer)
-            return
+            return None
         window, origin = found
         self._selection.host_offers(types)
         xdnd = XdndDrag(self._x, self._atoms, self._selection, window)
         self._drag = _HostDrag(xdnd, offer, serial, types, origin)
         self._drag.source_actions = self._source_actions.get(offer, COPY)
         self._move(x, y)
+        return None
 
-    def _moved(self, flow: Flow, object_id: int, at: int, stop: int) -> None:
-        self._move(*_read_motion(flow.buffer, at))
+    def _moved(self, flow: Flow, object_id: int, at: int, stop: int) -> Buffer | None:
+        x, y = _read_motion(flow.buffer, at)
+        if self._program is not None and self._program.source:
+            return self._program.moved(x, y)
+        self._move(x, y)
+        return None
 
     def _move(self, x: int, y: int) -> None:
         if self._drag is not None:
@@ -272,13 +422,19 @@ class Drags:
             self._later()
 
     def _left(self, flow: Flow, object_id: int, at: int, stop: int) -> None:
+        if self._program is not None and self._program.source:
+            self._program.left(flow.relay)
+            self._later()
         # Some hosts send it after a drop, too.
         if (drag := self._drag) is not None and not drag.is_dropped:
             drag.xdnd.left()
             self._forget(flow.relay, drag)
             self._later()
 
-    def _dropped(self, flow: Flow, object_id: int, at: int, stop: int) -> None:
+    def _dropped(self, flow: Flow, object_id: int, at: int, stop: int) -> Buffer | None:
+        if self._program is not None and self._program.source:
+            self._uncover_later()
+            return self._program.dropped(flow.relay)
         if (drag := self._drag) is not None and not drag.is_dropped:
             drag.is_dropped = True
             drag.xdnd.dropped()
@@ -286,6 +442,7 @@ class Drags:
                 drag.xdnd.give_up()
             self._watch()
             self._later()
+        return None
 
     def _offered_actions(self, flow: Flow, object_id: int, at: int, stop: int) -> None:
         (actions,) = _read_source_actions(flow.buffer, at)

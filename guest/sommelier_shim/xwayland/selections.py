@@ -343,10 +343,14 @@ class XSelection:
         return True
 
     def _listed(self, reply: GetPropertyReply) -> None:
-        count = min(len(reply.value) // 4, TYPE_LIMIT) if reply.format == 32 else 0
+        count = len(reply.value) // 4 if reply.format == 32 else 0
+        self.list_types(list(struct.unpack(f"<{count}I", reply.value[: 4 * count])))
+
+    def list_types(self, atoms: list[int]) -> None:
+        """The owner offers these targets; :class:`Offer` follows when the server has named them."""
         if len(self._names) > NAMES_LIMIT:
             self._names.clear()
-        self._listing = list(struct.unpack(f"<{count}I", reply.value[: 4 * count]))
+        self._listing = atoms[:TYPE_LIMIT]
         for atom in self._listing:
             if atom not in self._names:
                 self._names[atom] = ""

@@ -113,6 +113,9 @@ class Windows(Protocol):
     def outputs_entered(self, surface: int, areas: Sequence[Rectangle], /) -> None:
         """A surface is on these outputs, in X's units, the last entered one last."""
 
+    def pointed(self, surface: int, /) -> None:
+        """The pointer is on a surface now; 0 for none."""
+
     def touched(self, surface: int, /) -> None:
         """The user does something with a window."""
 
@@ -217,6 +220,7 @@ class Surfaces:
         hooks.on_event("wl_surface", "enter", self._output_entered, Phase.OBSERVE)
         hooks.on_event("wl_surface", "leave", self._output_left, Phase.OBSERVE)
         hooks.on_event("wl_pointer", "enter", self._pointer_entered, Phase.OBSERVE)
+        hooks.on_event("wl_pointer", "leave", self._pointer_left, Phase.OBSERVE)
         for interface, name, hook in (
             ("xdg_wm_base", "ping", self._ping),
             ("xdg_toplevel", "configure", self._toplevel_configure),
@@ -332,7 +336,15 @@ class Surfaces:
     def _pointer_entered(self, flow: Flow, object_id: int, at: int, stop: int) -> None:
         _, surface = _read_pointed(flow.buffer, at)
         self._pointed = flow.relay.client_id(surface)
-        self._touch(self._pointed)
+        self._point()
+
+    def _pointer_left(self, flow: Flow, object_id: int, at: int, stop: int) -> None:
+        self._pointed = 0
+        self._point()
+
+    def _point(self) -> None:
+        self._windows.pointed(self._pointed)
+        self._send()
 
     def _keyboard_entered(self, flow: Flow, object_id: int, at: int, stop: int) -> None:
         self._selection_serial, surface = _read_typed(flow.buffer, at)
@@ -446,7 +458,11 @@ class Surfaces:
             surface.place = x, y
 
     def _popup_done(self, flow: Flow, object_id: int, at: int, stop: int) -> None:
-        """The host has dismissed a popup. Its window stays mapped until the program closes it, and is not seen."""
+        """The host has dismissed a popup. Its window stays mapped until the program closes it, and is not seen: the
+        host ends the connection when a dismissed popup gets new contents."""
+        surface = self._by_object.get(object_id)
+        if surface is not None and self._relay is not None:
+            flow.relay.to_host(self._hide(self._relay, surface), None)
 
     # -- roles ---------------------------------------------------------------------------------------------------
 

@@ -28,7 +28,7 @@ VERSION, _OLDEST = 5, 3
 """Versions of XDND that we speak."""
 COPY, MOVE, ASK = 1, 2, 4
 """Actions, as in wl_data_device_manager.dnd_action."""
-_ACTIONS = {COPY: "XdndActionCopy", MOVE: "XdndActionMove", ASK: "XdndActionAsk"}
+ACTIONS = {COPY: "XdndActionCopy", MOVE: "XdndActionMove", ASK: "XdndActionAsk"}
 
 
 class DragAnswer(NamedTuple):
@@ -89,7 +89,7 @@ class XdndDrag:
 
     def suggested(self, action: int) -> None:
         """The host suggests an action, which the user's modifiers have chosen."""
-        if action in _ACTIONS and action != self.action:
+        if action in ACTIONS and action != self.action:
             self.action = action
             if self._last is not None and self._place is None:
                 self.moved(*self._last)
@@ -117,7 +117,7 @@ class XdndDrag:
             self._last = (x, y)
             self._is_waiting = True
             place = (x & 0xFFFF) << 16 | y & 0xFFFF
-            self._send("XdndPosition", 0, place, self._selection.time, self._atoms[_ACTIONS[self.action]])
+            self._send("XdndPosition", 0, place, self._selection.time, self._atoms[ACTIONS[self.action]])
         elif self._is_dropped and self._is_accepted:
             if not self._is_sent:
                 self._is_sent = True
@@ -181,7 +181,7 @@ class XdndDrag:
 
     def _named(self, atom: int) -> int:
         name = self._atoms.name(atom)
-        return next((action for action, each in _ACTIONS.items() if each == name), COPY)
+        return next((action for action, each in ACTIONS.items() if each == name), COPY)
 
     def _enter(self) -> None:
         self._is_entered = True

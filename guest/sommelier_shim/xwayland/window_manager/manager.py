@@ -124,6 +124,7 @@ class WindowManager:
         self._resizing = Resizing(x, clock)
         self._tray = Tray(x, self.atoms, self._windows.__contains__, self._icon_size)
         self._touched = 0
+        self._pointed = 0
         self._replies: dict[int, Callable[[Message], None]] = {}
         self._take_over = 0
 
@@ -748,12 +749,21 @@ class WindowManager:
         if (window := self._by_surface.get(surface)) is None:
             return
         self._touched = window.number
+        self._uncover(window)
+
+    def pointed(self, surface: int) -> None:
+        """The pointer is on a surface now; 0 for none."""
+        self._pointed = surface
+        if surface:
+            self.touched(surface)
+
+    def _uncover(self, window: Window) -> None:
         top = self._by_surface.get(window.parent, window) if window.role == "popup" else window
         # The host lets windows overlap in other ways than the server does, which gives the pointer to the highest.
         group = {top.number, *self._dependents(top)}
         above = self._stacking[self._stacking.index(window.number) + 1 :] if window.number in self._stacking else []
         if any(number not in group and self._windows[number].place.meets(window.place) for number in above):
-            self._raise(top)
+            self._raise(top, is_pointed=True)
 
     def close(self, surface: int) -> None:
         """The user closes a window."""
@@ -775,7 +785,7 @@ class WindowManager:
         if window is not None:
             self._raise(window)
 
-    def _raise(self, window: Window) -> None:
+    def _raise(self, window: Window, *, is_pointed: bool = False) -> None:
         """Put a window, its dialogs and its popups above the others: Xwayland gives the highest the pointer."""
         raised = [window.number, *self._dependents(window)]
         for number in raised:
@@ -783,6 +793,10 @@ class WindowManager:
         known = set(raised)
         self._stacking = [number for number in self._stacking if number not in known] + raised
         self._list_windows()
+        # The pointer stays on its window on the host, so it has to stay there in X.
+        pointed = self._by_surface.get(self._pointed)
+        if pointed is not None and not is_pointed and pointed.number not in known:
+            self._uncover(pointed)
 
     def _dependents(self, window: Window) -> list[int]:
         """The dialogs and popups of a window, and theirs, the lowest first."""
