@@ -27,7 +27,14 @@ from guestlink_host.border.sound.commands import (
     ErrorCode,
     Facility,
 )
-from guestlink_host.border.sound.frames import BlockData, BlockStart, SoundFrameReader, SoundFrameWriter
+from guestlink_host.border.sound.frames import (
+    HEADER,
+    BlockData,
+    BlockStart,
+    SoundFrameReader,
+    SoundFrameWriter,
+    channel_of_block,
+)
 from guestlink_host.border.sound.layouts import (
     LISTS,
     NOTIFICATIONS,
@@ -117,6 +124,9 @@ _DELETIONS = frozenset({Command.DELETE_PLAYBACK_STREAM, Command.DELETE_RECORD_ST
 _CREATIONS = {Command.CREATE_PLAYBACK_STREAM: "sink-input", Command.CREATE_RECORD_STREAM: "source-output"}
 _REQUEST, _REQUEST_HEAD = Struct(">11sIcI"), b"L" + pack(">I", Command.REQUEST) + b"L" + pack(">I", NONE) + b"L"
 """The form of the notification REQUEST."""
+_REQUEST_FRAME = Struct(f">{HEADER.size + 11}sIcI")
+_REQUEST_FRAME_HEAD = HEADER.pack(_REQUEST.size, NONE, 0, 0, 0) + _REQUEST_HEAD
+"""The same with the header of its frame."""
 _DEFAULT_SOURCE = b"@DEFAULT_SOURCE@"
 
 
@@ -216,6 +226,31 @@ class Conversation:
                 self._begin_block("server", event, event.channel in self._recording - self._moved)
             else:
                 self._pass_data("server", event)
+
+    def passes_to_server(self, data: bytes) -> bool:
+        """Whether the client has sent one block of a stream that it plays, at a time when it can be sent as it is.
+
+        Then nothing else is to be done. This and :meth:`passes_to_client` are for most of what crosses while a
+        program plays: they check the same as :meth:`from_client`, with a third of the work.
+        """
+        return (
+            channel_of_block(data) in self._playing
+            and self._client_frames.is_between_frames
+            and not self.to_server.pieces
+        )
+
+    def passes_to_client(self, data: bytes) -> bool:
+        """Whether the server has sent one REQUEST for a stream of the client, which can be sent as it is."""
+        if len(data) != _REQUEST_FRAME.size:
+            return False
+        head, channel, tag, _ = _REQUEST_FRAME.unpack(data)
+        return (
+            head == _REQUEST_FRAME_HEAD
+            and tag == b"L"
+            and channel in self._playing
+            and self._server_frames.is_between_frames
+            and not self.to_client.pieces
+        )
 
     def answered(self, allowed: bool) -> None:
         """The user has answered whether the container may record."""

@@ -94,12 +94,27 @@ class SoundFrameReader:
             yield data[start:at]
         self._buffer += view[at:]
 
+    @property
+    def is_between_frames(self) -> bool:
+        """Whether no frame has begun."""
+        return not (self._remaining or self._buffer)
+
     @staticmethod
     def _check_block(length: int, flags: int) -> None:
         if flags >= _SEEK_MODES:
             raise MalformedPacket(f"a block with flags {flags:#x}, although shared memory is switched off")
         if not 0 < length <= BLOCK_LIMIT:
             raise MalformedPacket(f"a block of {length} bytes")
+
+
+def channel_of_block(data: bytes) -> int | None:
+    """The channel if these bytes are exactly one block, and a correct one; else ``None``."""
+    if len(data) <= HEADER.size:
+        return None
+    length, channel, _, _, flags = HEADER.unpack_from(data)
+    if channel == NONE or flags >= _SEEK_MODES or length > BLOCK_LIMIT or length != len(data) - HEADER.size:
+        return None
+    return int(channel)
 
 
 def packet_frame(payload: bytes | bytearray) -> bytes:

@@ -179,6 +179,71 @@ async def test_a_client_that_does_not_read_stops_the_server_and_is_disconnected(
     assert ends.ended == ["it does not read what the server sends"]
 
 
+BLOCK = HEADER.pack(400, 0, 0, 0, 0) + bytes(range(200)) * 2
+ASKED = packet_frame(numbers(Command.REQUEST, NONE, 0, 400))
+
+
+async def test_single_blocks_and_requests_pass_as_they_are(ends: Ends) -> None:
+    server = await ends.authenticate()
+    await ends.play()
+    for _ in range(3):
+        async with asyncio.timeout(LIMIT):
+            await asyncio.get_running_loop().sock_sendall(server, ASKED)
+        assert await ends.received(ends.client, len(ASKED)) == ASKED
+        await ends.send(BLOCK)
+        assert await ends.received(server, len(BLOCK)) == BLOCK
+
+
+@pytest.mark.parametrize("cut", [1, HEADER.size, HEADER.size + 1, len(BLOCK) - 1])
+async def test_what_looks_like_a_block_within_a_block_is_its_data(ends: Ends, cut: int) -> None:
+    """A read may begin anywhere; only the position in the stream says what is a header."""
+    server = await ends.authenticate()
+    await ends.play()
+    other = HEADER.pack(400, 7, 0, 0, 0)  # A channel that the client does not have, as a header.
+    outer = HEADER.pack(len(BLOCK) + len(other), 0, 0, 0, 0) + BLOCK + other
+    for part in (outer[:cut], outer[cut : HEADER.size], outer[max(cut, HEADER.size) :]):
+        await ends.send(part)
+        if len(part) > HEADER.size:
+            await asyncio.sleep(0.05)
+    assert await ends.received(server, len(outer)) == outer
+
+
+async def test_a_block_for_a_stream_of_nobody_is_not_passed_on(ends: Ends) -> None:
+    server = await ends.authenticate()
+    await ends.play()
+    await ends.send(HEADER.pack(400, 7, 0, 0, 0) + bytes(400))
+    await ends.send(BLOCK)
+    assert await ends.received(server, len(BLOCK)) == BLOCK
+    async with asyncio.timeout(LIMIT):
+        await asyncio.get_running_loop().sock_sendall(
+            server, packet_frame(numbers(Command.REQUEST, NONE, 7, 400)) + ASKED
+        )
+        assert await ends.received(ends.client, len(ASKED)) == ASKED
+
+
+async def test_a_block_with_wrong_flags_ends_the_connection(ends: Ends) -> None:
+    await ends.authenticate()
+    await ends.play()
+    await ends.send(HEADER.pack(400, 0, 0, 0, 0x80000000) + bytes(400))
+    await ends.until(lambda: ends.ended)
+    assert "shared memory" in ends.ended[0]
+
+
+async def test_single_blocks_are_slowed_down_to_their_rate(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(relay, "BYTE_BURST", 20 * len(BLOCK))
+    monkeypatch.setattr(relay, "BYTE_RATE", 40 * len(BLOCK))
+    ends = Ends(tmp_path)
+    server = await ends.authenticate()
+    await ends.play()
+    began = asyncio.get_running_loop().time()
+    for _ in range(64):
+        await ends.send(BLOCK)
+        await ends.received(server, len(BLOCK))
+    ends.close()
+    # 64 blocks are 44 more than the burst; the last 16 at least have to wait for 12 of the earlier ones.
+    assert asyncio.get_running_loop().time() - began > 0.3
+
+
 async def test_commands_are_slowed_down_to_their_rate(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(relay, "COMMAND_BURST", 20)
     monkeypatch.setattr(relay, "COMMAND_RATE", 25)
