@@ -134,8 +134,8 @@ class _Surface:
     :ivar limits: the least and the greatest size that the host knows.
     :ivar is_cursor: whether it is a cursor's; the host gets all of it.
     :ivar objects: host ids of its role, and their interfaces, the inner one last.
-    :ivar is_configured: whether the host has sent the first configure event; :ivar is_acknowledged: whether the
-        host has got an acknowledgement.
+    :ivar is_configured: whether the host has sent the first configure event; :ivar is_new: whether the host
+        has got no acknowledgement.
     :ivar serial: of the configure event that awaits its acknowledgement, 0 for none.
     :ivar size: the size that the next contents must have before that, ``None`` for any.
     :ivar place: where the host has put the popup, in its units; ``asked`` is where it should.
@@ -153,7 +153,8 @@ class _Surface:
         self.limits = ((0, 0), (0, 0))
         self.is_cursor = False
         self.objects: list[tuple[int, str]] = []
-        self.is_configured = self.is_acknowledged = False
+        self.is_configured = False
+        self.is_new = True
         self.serial = 0
         self.size: tuple[int, int] | None = None
         self.place = self.asked = (0, 0)
@@ -280,8 +281,10 @@ class Surfaces:
         if due is not None and due.size == surface.contents:
             flow.prefix += self._acknowledge(surface, due.serial)
             flow.deferred_suffix = lambda: self._shown(object_id)
+        elif due is not None and surface.is_accepted:
+            surface.due = None  # Xwayland has sent these contents before the size; the next ones count.
         else:
-            flow.prefix += self._acknowledgement(surface, is_first=not surface.is_acknowledged)
+            flow.prefix += self._acknowledgement(surface, is_first=surface.is_new)
         # The host's first configure event may have come between Xwayland's attach request and this commit.
         flow.prefix += self._attachment(surface)
         return None
@@ -490,8 +493,12 @@ class Surfaces:
                     requests += self._move_popup(self._relay, surface, action)
                 case Hide():
                     requests += self._hide(self._relay, surface)
-                case Accept(serial=0):
+                case Accept(serial=0, size=size) if size in ((0, 0), surface.contents) or surface.is_new:
                     requests += self._accept(surface)
+                case Accept(serial=0):
+                    # With the old contents the host would take the answer as a wish to keep the old size.
+                    surface.is_accepted = True
+                    surface.due = action._replace(serial=surface.serial)
                 case Accept():
                     surface.due = action
                 case RequestState():
@@ -614,7 +621,8 @@ class Surfaces:
             del self._by_object[number]
             surface.is_spent = True
         surface.objects.clear()
-        surface.is_configured = surface.is_committed = surface.is_acknowledged = False
+        surface.is_configured = surface.is_committed = False
+        surface.is_new = True
         surface.serial, surface.due = 0, None
         return requests
 
@@ -658,7 +666,7 @@ class Surfaces:
         surface.due = None
         if not surface.serial:
             return b""
-        surface.is_acknowledged = True
+        surface.is_new = False
         if serial == surface.serial:
             surface.serial = 0
         return _ACK.encode(surface.object("xdg_surface"), serial)

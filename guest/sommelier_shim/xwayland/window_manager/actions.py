@@ -104,7 +104,7 @@ class Accept(NamedTuple):
     """Acknowledge the host's last configure event: the window's next contents have its size.
 
     :ivar serial: of an event of which the contents are on the way, 0 for the last one.
-    :ivar size: of these contents, with a serial.
+    :ivar size: of these contents, with a serial, and of a window that fills its output no more; else zeros.
     """
 
     surface: int

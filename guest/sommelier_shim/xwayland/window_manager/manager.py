@@ -585,7 +585,7 @@ class WindowManager:
         window.size = (event.width, event.height)
         if window.awaits == window.size:
             window.awaits = None
-            self.actions.append(Accept(window.surface))
+            self.actions.append(Accept(window.surface, 0, window.size if window.is_restored else (0, 0)))
 
     def _keep_popups(self, window: Window) -> None:
         """Tell the host where the popups of a toplevel are: they have not moved with it."""
@@ -611,7 +611,8 @@ class WindowManager:
             kept.add("fullscreen")
         if "maximized" in states:
             kept |= {"maximized_vertically", "maximized_horizontally"}
-        if window.fills_output and window.states & _FILLING and not kept & _FILLING:
+        window.is_restored = bool(window.states & _FILLING) and not kept & _FILLING
+        if window.fills_output and window.is_restored:
             window.fills_output = False
             self._changed(window)
         if "activated" in states:

@@ -72,6 +72,7 @@ class Window:
     :ivar shown: what the host knows of the toplevel.
     :ivar states: of :data:`~sommelier_shim.xwayland.window_manager.atoms.STATES`.
     :ivar fills_output: whether it is or wants to be fullscreen or maximized, and its size limits do not count.
+    :ivar is_restored: whether the host's last configure event has ended that.
     :ivar size: the size that the server has told last.
     :ivar restored: its place before it became fullscreen or maximized, ``None`` if it is neither.
     :ivar group_parent: the window of its group that it is a dialog of, if it names none itself; 0 for none.
@@ -99,7 +100,7 @@ class Window:
         self.states: set[str] = set()
         self.group_parent = 0
         self.is_minimizing = False
-        self.fills_output = False
+        self.fills_output = self.is_restored = False
         self.is_urgent = False
         self.awaits: tuple[int, int] | None = None
         self._properties: dict[str, Property] = {}

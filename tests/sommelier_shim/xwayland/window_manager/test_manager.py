@@ -408,6 +408,8 @@ def test_a_window_returns_to_its_size_and_place(screen: ManagedScreen, program: 
     screen.apply(surface, 0, 0, frozenset(), call=screen.manager.toplevel_configured)
     screen.until(lambda: screen.windows()[window].size == (200, 100))
     assert screen.windows()[window].place == before
+    # Sway takes an answer with the old contents as the window's wish to keep the old size.
+    assert screen.done[-1] == Accept(surface, 0, (200, 100))
 
 
 def test_the_focus_follows_the_host(screen: ManagedScreen, program: XClient) -> None:
