@@ -6,14 +6,18 @@ Each row is what a program and the user do, and what the program and the host se
 from __future__ import annotations
 
 import contextlib
+import shlex
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from sommelier_shim.xwayland.window_manager.window import READ
+from support import debian_13
 from support.compositor import Compositor, Headless
 from support.needs import need
+from support.newer_compositors import need_debian_13
 from support.other_compositors import Kwin, Mutter, Weston
 from support.virtual_input import WlrootsInput
 from support.x11_proxied import X11Proxied
@@ -30,7 +34,9 @@ from support.x_cases import (
     docks,
     drags,
     draws,
+    flashes,
     gets_size,
+    grabs,
     has,
     hears,
     host,
@@ -85,6 +91,9 @@ def _protocols(*names: str, of: str = MAIN) -> Step:
 
 FLOATS = _class("Case")
 """sway lets a window with an application id float, so the program decides its size."""
+
+READ_NAMES = [name for name in READ if name != "_NET_WM_NAME"]
+"""The properties that the window manager reads, without the one by which the table finds windows."""
 
 CASES: dict[str, list[Step]] = {
     # What the window manager says about itself.
@@ -254,6 +263,25 @@ CASES: dict[str, list[Step]] = {
         sets("_XEMBED_INFO", "_XEMBED_INFO", 0), sets("_XEMBED_INFO", "STRING", b"x" * 40),
         host("focus", of=OTHER), is_focused(OTHER),
     ],
+    # Bad input.
+    "properties of wrong types": [
+        *(sets(name, "STRING", b"\xff\0" * 99) for name in READ_NAMES), maps(), is_focused(MAIN),
+        *(sets(name, "INTEGER", 0xFFFFFFFF, 0x80000000) for name in READ_NAMES), gets_size(),
+    ],
+    "properties that are too short": [
+        *(sets(name, kind, 0xFFFFFFFF) for name in READ_NAMES for kind in (name, "ATOM", "WINDOW", "CARDINAL")),
+        maps(), is_focused(MAIN),
+    ],
+    "endless properties": [
+        *(sets(name, "ATOM", *[0xFFFFFFFF] * 50_000) for name in ("WM_PROTOCOLS", STATE, TYPE)), maps(),
+        sets("WM_CLASS", "STRING", b"x" * 200_000), is_focused(MAIN),
+    ],
+    "a window far away": [
+        FLOATS, configures(x=-32768, y=-32768, width=32767, height=1), maps(), gets_size(),
+        configures(width=1, height=1), gets_size(), is_focused(MAIN),
+    ],
+    "windows that are gone before they are shown": [flashes(100), maps(), is_focused(MAIN)],
+    "a program that grabs the server": [grabs, maps(), is_focused(MAIN)],
     # Closing.
     "a window is closed by a message": [
         _protocols("WM_DELETE_WINDOW"), maps(), host("kill"), hears("WM_DELETE_WINDOW"),
@@ -336,3 +364,27 @@ def test_compositors_that_end_a_connection_for_every_mistake(name: str, short: P
                 step(desk)
         assert "Xwayland is disconnected" not in proxied.log()
         assert "Xwayland has ended" not in proxied.log()
+
+
+def test_a_newer_xwayland_names_surfaces_by_serials(short: Path) -> None:
+    """Xwayland since 23.1 uses xwayland_shell_v1, which is offered to it alone."""
+    need("sway", packages="sway")
+    need_debian_13()
+    newer = short / "Xwayland"
+    start = shlex.join(debian_13.inside("Xwayland"))
+    newer.write_text(f'#!/bin/sh\nWAYLAND_DEBUG=1 exec {start} "$@"\n')  # libwayland logs what Xwayland says
+    newer.chmod(0o755)
+    steps = [
+        FLOATS, maps(), sees("app_id", "Case"), tells(STATE, ADD, FULLSCREEN), gets_size(1024, 768),
+        tells(STATE, REMOVE, FULLSCREEN), gets_size(300, 200), unmaps(), maps(), gets_size(300, 200),
+    ]  # fmt: skip
+    switch = f"--xwayland-path={newer}"
+    with (
+        Compositor(short / "compositor") as compositor,
+        X11Proxied(compositor, short / "container", switch) as proxied,
+        contextlib.closing(XDesk(compositor, proxied, "newer")) as desk,
+    ):
+        for step in steps:
+            step(desk)
+        requests = [line for line in proxied.log().splitlines() if "xwayland_surface_v1" in line]
+        assert [line for line in requests if "set_serial(" in line], "Xwayland has named no surface"

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from support.machine import build_rootfs
 
-_PACKAGES = "fonts-dejavu-core,incus-base,incus-client,labwc,squashfs-tools,sway,systemd,wlrctl"
+_PACKAGES = "fonts-dejavu-core,incus-base,incus-client,labwc,squashfs-tools,sway,systemd,wlrctl,xwayland"
 
 _SCRIPT = """\
 set -eu

@@ -36,6 +36,7 @@ from sommelier_shim.xwayland.x11.messages import (
     GetPropertyReply,
     GetSelectionOwner,
     GetSelectionOwnerReply,
+    GrabServer,
     InternAtom,
     InternAtomReply,
     MapWindow,
@@ -46,6 +47,7 @@ from sommelier_shim.xwayland.x11.messages import (
     SyncSetCounter,
     TranslateCoordinates,
     TranslateCoordinatesReply,
+    UngrabServer,
     UnmapWindow,
     WindowClass,
 )
@@ -256,6 +258,27 @@ def destroys(of: str = MAIN) -> Step:
 def configures(of: str = MAIN, **values: int) -> Step:
     """Request a place or a size."""
     return lambda desk: desk.ask(ConfigureWindow(desk.window(of), values))
+
+
+def flashes(times: int) -> Step:
+    """Create, map and destroy many windows at once."""
+
+    def step(desk: XDesk) -> None:
+        for number in range(times):
+            which = f"flash {number}"
+            desk.client.wire.request(MapWindow(desk.window(which)))
+            desk.client.wire.request(DestroyWindow(desk.windows.pop(which)))
+        assert desk.client.sync() == []
+
+    return step
+
+
+def grabs(desk: XDesk) -> None:
+    """Keep the server from everybody else while a window is mapped."""
+    desk.window()
+    desk.ask(GrabServer())
+    desk.ask(MapWindow(desk.window()))
+    desk.ask(UngrabServer())
 
 
 def tells(kind: str, *words: Value, of: str = MAIN) -> Step:

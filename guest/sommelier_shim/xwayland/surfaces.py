@@ -22,6 +22,7 @@ from sommelier_shim.features.policy.identity import shortened
 from sommelier_shim.features.scaling.surfaces import SURFACES, viewport_requests
 from sommelier_shim.xwayland.activation import ACTIVATION, Activation
 from sommelier_shim.xwayland.application_ids import XNaming
+from sommelier_shim.xwayland.shell import XwaylandShell
 from sommelier_shim.xwayland.window_manager.actions import (
     Accept,
     Action,
@@ -98,6 +99,9 @@ class Windows(Protocol):
 
     def surface_created(self, surface: int, /) -> None:
         """Xwayland has created a surface."""
+
+    def surface_serial(self, surface: int, serial: int, /) -> None:
+        """Xwayland has committed a surface with xwayland_surface_v1's serial."""
 
     def surface_destroyed(self, surface: int, /) -> None:
         """Xwayland has destroyed a surface."""
@@ -188,6 +192,7 @@ class Surfaces:
         self._by_object: dict[int, _Surface] = {}
         self._buffers: dict[int, tuple[int, int]] = {}
         self._activation = Activation(self._has_toplevel)
+        self._shell = XwaylandShell(self._surfaces.__contains__)
         self._active = 0
         self._seat = 0
         self._input_serial = 0
@@ -199,6 +204,7 @@ class Surfaces:
         """Install the hooks on Xwayland's connection."""
         hooks.at_start.append(self._start)
         self._activation.install(hooks)
+        self._shell.install(hooks)
         hooks.on_bind("wl_seat", self._seat_bound)
         for interface, name, hook in (
             ("wl_compositor", "create_surface", self._created),
@@ -274,6 +280,9 @@ class Surfaces:
         surface = self._surfaces.get(object_id)
         if surface is None or surface.is_cursor:
             return None
+        if serial := self._shell.committed(object_id):
+            self._windows.surface_serial(object_id, serial)
+            flow.prefix += self._do()
         surface.is_committed = True
         if not surface.is_configured:
             return b""
@@ -296,6 +305,7 @@ class Surfaces:
     def _destroyed(self, flow: Flow, object_id: int, at: int, stop: int) -> None:
         if object_id in self._surfaces:
             self._windows.surface_destroyed(object_id)
+            self._shell.destroyed(object_id)
             flow.prefix += self._do()
             del self._surfaces[object_id]
 
