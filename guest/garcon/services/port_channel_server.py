@@ -7,6 +7,7 @@ import contextlib
 import errno
 import logging
 import os
+import select
 import socket
 import stat
 from collections import deque
@@ -145,7 +146,7 @@ class _Channel:
     # -- connections ---------------------------------------------------------------------------------------------
 
     def _connect(self, number: object, endpoint: PortEndpoint) -> None:
-        """Connect to a server, at once where the kernel can: it always can to an address of this container.
+        """Connect to a server, at once where the kernel can: it can to an address of this container.
 
         :raises OSError: nobody listens there.
         """
@@ -157,25 +158,37 @@ class _Channel:
             except OSError as error:
                 failure = error
                 continue
-            number_of_error = sock.connect_ex(name)
-            if not number_of_error:
+            status = sock.connect_ex(name)
+            if status == errno.EINPROGRESS:
+                # On loopback the connection is made by now; connect(2) says so only to those who ask again.
+                if not _is_decided(sock):
+                    self._tasks.start(self._connect_slowly(number, endpoint, sock, names[at:]), name="connect")
+                    return
+                status = sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
+            if not status:
                 self._send({"id": number}, sock)
                 return
             sock.close()
-            if number_of_error == errno.EINPROGRESS:
-                self._tasks.start(self._connect_slowly(number, endpoint, names[at:]), name="connect")
-                return
-            failure = OSError(number_of_error, os.strerror(number_of_error))
+            failure = OSError(status, os.strerror(status))
         raise failure
 
     async def _connect_slowly(
-        self, number: object, endpoint: PortEndpoint, names: list[tuple[socket.AddressFamily, Any]]
+        self,
+        number: object,
+        endpoint: PortEndpoint,
+        first: socket.socket,
+        names: list[tuple[socket.AddressFamily, Any]],
     ) -> None:
+        """Wait for a connection that is being made, and then try the addresses after it.
+
+        :param first: the socket of the first of the addresses.
+        """
         failure: OSError = TimeoutError()
+        sock: socket.socket | None = first
         until = self._loop.time() + CONNECT_TIME  # For all addresses together: the host waits seven seconds.
         for family, name in names:
             try:
-                sock = socket.socket(family, _socket_kind(endpoint) | socket.SOCK_NONBLOCK)
+                sock = sock or socket.socket(family, _socket_kind(endpoint) | socket.SOCK_NONBLOCK)
             except OSError as error:
                 failure = error
                 continue
@@ -184,7 +197,7 @@ class _Channel:
                     await self._loop.sock_connect(sock, name)
             except OSError as error:
                 sock.close()
-                failure = error
+                sock, failure = None, error
             except BaseException:
                 sock.close()
                 raise
@@ -249,6 +262,13 @@ class _Channel:
     def _writable(self) -> None:
         self._loop.remove_writer(self._connection)
         self._flush()
+
+
+def _is_decided(sock: socket.socket) -> bool:
+    """Whether an attempt to connect has succeeded or failed."""
+    poll = select.poll()
+    poll.register(sock, select.POLLOUT)
+    return bool(poll.poll(0))
 
 
 def _socket_kind(endpoint: PortEndpoint) -> int:

@@ -140,9 +140,7 @@ class PortChannel:
         assert self._socket is not None
         descriptors: list[int] = []
         try:
-            data, descriptors, _flags, _address = socket.recv_fds(
-                self._socket, _READ, _DESCRIPTORS, socket.MSG_DONTWAIT | socket.MSG_CMSG_CLOEXEC
-            )
+            data, descriptors, _flags, _address = socket.recv_fds(self._socket, _READ, _DESCRIPTORS)
             messages, unused = self._reader.feed(data, descriptors)
         except BlockingIOError:
             return

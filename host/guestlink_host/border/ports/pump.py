@@ -254,7 +254,7 @@ class Pump:
         try:
             count = os.splice(one.source.fileno(), one.pipe.start, PIPE_SIZE, flags=_SPLICE)
         except BlockingIOError:
-            one.readable = one.bulky = False
+            one.readable = False
             return 0
         except OSError as error:
             if error.errno != errno.EINVAL:
@@ -264,6 +264,7 @@ class Pump:
             return 0
         one.held = count
         one.ended = not count
+        one.bulky = count >= CHUNK
         return count
 
     def _flush(self, one: _Direction) -> bool:
