@@ -41,6 +41,7 @@ from sommelier_shim.xwayland.x11.messages import (
     XFixesSelectSelectionInput,
 )
 from sommelier_shim.xwayland.xdnd import XdndDrag
+from sommelier_shim.xwayland.xdnd_cover import XdndCover
 from support.x_server import LIMIT, XClient
 
 PLAIN = "text/plain;charset=utf-8"
@@ -51,11 +52,13 @@ class Host:
     """A selection of a host whose programs are the test.
 
     :param name: the X selection.
-    :ivar drag: the drag of the host's over an X window, if there is one.
+    :ivar drag: the drag of the host's over an X window; :ivar covering: what takes drags of X programs.
     """
 
     def __init__(self, display: str, name: str = "CLIPBOARD") -> None:
         self._name = name
+        self.display = display
+        self.covering: XdndCover | None = None
         self.drag: XdndDrag | None = None
         self._x = X11Connection()
         self._socket = socket.socket(socket.AF_UNIX)
@@ -69,6 +72,12 @@ class Host:
 
     def close(self) -> None:
         self._socket.close()
+
+    def cover(self) -> None:
+        """Make the window that takes the drags of X programs."""
+        assert self._x.setup is not None
+        self.covering = XdndCover(self._x, self.atoms, self._x.setup.roots[0].root, self.ours)
+        self.settle()
 
     def enter(self, window: int, *types: str) -> XdndDrag:
         """Drag into an X window."""
@@ -111,6 +120,8 @@ class Host:
             if self.atoms.are_known and self.selection is None:
                 self._begin()
         elif self.selection is not None and isinstance(message, Reply):
+            if self.covering is not None:
+                self.covering.reply(message.number, message.message)
             if not self.selection.reply(message.number, message.message) and self.drag is not None:
                 self.drag.reply(message.number, message.message)
             elif self.drag is not None:
@@ -133,6 +144,8 @@ class Host:
                 selection.window_gone(one.window)
                 if self.drag is not None:
                     self.drag.window_gone(one.window)
+            case ClientMessage() as one if self.covering is not None:
+                self.covering.message(one)
             case ClientMessage() as one if self.drag is not None:
                 self.drag.message(one)
             case PropertyNotify() as one:
