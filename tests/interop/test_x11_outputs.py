@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import struct
 import subprocess
 from pathlib import Path
 
@@ -13,6 +12,7 @@ from support.compositor import LIMIT, ScaledOutputs
 from support.needs import need
 from support.x11_proxied import X11Proxied
 from support.x_server import XClient
+from support.xwd import window_picture
 
 pytestmark = pytest.mark.interop
 TOOLS = "sway grim xwayland xterm xdotool x11-apps x11-utils"
@@ -36,28 +36,6 @@ def _window(proxied: X11Proxied) -> tuple[int, int, int, int]:
     return int(found["X"]), int(found["Y"]), int(found["WIDTH"]), int(found["HEIGHT"])
 
 
-def _contents(proxied: X11Proxied) -> tuple[int, int, bytes]:
-    """Width, height and pixels, as red, green and blue, of xterm's window in the X server."""
-    raw = _tool(proxied, "xwd", "-silent", "-name", "text")
-    header = struct.unpack_from(">25I", raw)
-    size, width, height, line, colors = header[0], header[4], header[5], header[12], header[19]
-    start = size + 12 * colors
-    rows = [raw[start + row * line : start + row * line + width * 4] for row in range(height)]
-    pixels = bytearray(width * height * 3)
-    flat = b"".join(rows)
-    for channel in range(3):
-        pixels[channel::3] = flat[2 - channel :: 4]
-    return width, height, bytes(pixels)
-
-
-def _shown(compositor: ScaledOutputs, output: str, left: int, top: int, width: int, height: int) -> bytes:
-    """The pixels of a part of an output."""
-    _, size, _, raw = compositor.pixels(output).split(b"\n", 3)
-    columns = int(size.split()[0])
-    rows = range(top, top + height)
-    return b"".join(raw[(row * columns + left) * 3 : (row * columns + left + width) * 3] for row in rows)
-
-
 @pytest.mark.parametrize(("scale", "factor"), [("1.5", 1.5), ("2", 2.0), ("1.25", 1.25)])
 def test_text_is_sharp_on_a_scaled_output(short: Path, scale: str, factor: float) -> None:
     """Each pixel that xterm has drawn is a pixel of the screen."""
@@ -76,9 +54,9 @@ def test_text_is_sharp_on_a_scaled_output(short: Path, scale: str, factor: float
             rect = compositor.windows()[0]["rect"]
             if (rect["x"], rect["y"]) != (40, 20):
                 return False
-            width, height, drawn = _contents(proxied)
-            left, top = round(40 * factor), round(20 * factor)
-            return drawn == _shown(compositor, "HEADLESS-1", left, top, width, height)
+            screen = compositor.pixels().split(b"\n", 3)[3]
+            picture = window_picture(proxied.variables(), "-name", "text")
+            return picture.is_at(screen, 1800, round(40 * factor), round(20 * factor))
 
         compositor.wait("the pixels of xterm", is_sharp)
         assert _tool(proxied, "xprop", "-root", "RESOURCE_MANAGER").count(f"{round(96 * factor)}".encode()) == 1
