@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 
 from sommelier_shim.core.hooks import Hooks, Phase
@@ -112,6 +113,7 @@ class Drags:
         self._cover: XdndCover | None = None
         self._program: ProgramDrag | None = None
         self._offered: tuple[str, ...] = ()
+        self._held: list[tuple[int, bytes]] = []
         self._press: Press | None = None
         self._pointed = 0
         self._has_frames = False
@@ -132,6 +134,7 @@ class Drags:
 
     def close(self) -> None:
         """Close the pipes."""
+        self._drop_held()
         if self._timer is not None:
             self._timer.cancel()
         if self._transfers is not None:
@@ -175,6 +178,8 @@ class Drags:
                     self._drag.xdnd.message(sent)
             case ClientMessage() as sent if self._cover is not None and sent.window == self._cover.window:
                 self._cover.message(sent)
+                if self._cover.is_dropped:
+                    self._give_held()
                 if self._program is None:
                     self._cover.finish(is_done=False)
                     self._cover.hide()
@@ -223,8 +228,24 @@ class Drags:
         """See :class:`~sommelier_shim.xwayland.clipboard.DragSource`."""
         if self._program is None or self._transfers is None or source != self._program.source:
             return False
+        if self._program.is_released and self._cover is not None and not self._cover.is_dropped:
+            # Qt gives the data only to a request with the time of its drop, which it has not sent yet.
+            self._held.append((descriptor, mime_type))
+            return True
         self._transfers.send(descriptor, mime_type.decode("ascii", "replace"))
         return True
+
+    def _give_held(self) -> None:
+        """The program has dropped: begin the transfers that have waited for that."""
+        held, self._held = self._held, []
+        for descriptor, mime_type in held:
+            if self._transfers is not None:
+                self._transfers.send(descriptor, mime_type.decode("ascii", "replace"))
+
+    def _drop_held(self) -> None:
+        for descriptor, _ in self._held:
+            os.close(descriptor)
+        self._held.clear()
 
     def cancelled(self, relay: Relay, source: int) -> bytes | None:
         """See :class:`~sommelier_shim.xwayland.clipboard.DragSource`."""
@@ -241,6 +262,7 @@ class Drags:
             relay.to_client(events, None)
 
     def _close(self, relay: Relay, *, is_done: bool) -> None:
+        self._drop_held()
         program, self._program = self._program, None
         if program is not None:
             program.close(relay, is_done=is_done)

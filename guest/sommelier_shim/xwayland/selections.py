@@ -429,6 +429,10 @@ class XSelection:
         """When the selection was taken."""
         return self._time
 
+    def dropped_at(self, time: int) -> None:
+        """The owner wants this time in requests: that of its drop."""
+        self._time = time
+
     def offered_atoms(self) -> list[int]:
         """The targets that the host's data can be converted to."""
         texts = [self._atoms[text] for text, mime_type in _TEXTS.items() if mime_type in self._host_types]

@@ -109,6 +109,7 @@ class XdndCover:
         elif kind == "XdndLeave":
             self.source = self.action = 0
         elif kind == "XdndDrop":
+            self._selection.dropped_at(types[0])
             self.is_dropped = True
 
     def reply(self, number: int, message: Message | None) -> None:
