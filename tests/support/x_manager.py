@@ -103,7 +103,7 @@ class ManagedScreen:
 
     def windows(self) -> dict[int, Window]:
         """The windows that the window manager knows, by number."""
-        return self.manager._windows
+        return {window.number: window for window in self.manager._windows}
 
     def _hand_out(self) -> None:
         """As Xwayland does: create a surface for each mapped window, and name it to the window manager."""

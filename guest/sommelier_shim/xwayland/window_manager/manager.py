@@ -29,12 +29,14 @@ from sommelier_shim.xwayland.window_manager.client_messages import send_event
 from sommelier_shim.xwayland.window_manager.closing import Closing
 from sommelier_shim.xwayland.window_manager.desktop_settings import UNSCALED, DesktopSettings
 from sommelier_shim.xwayland.window_manager.focus import Focus
+from sommelier_shim.xwayland.window_manager.output_areas import OutputAreas
 from sommelier_shim.xwayland.window_manager.properties import PIXEL_LIMIT, Property
 from sommelier_shim.xwayland.window_manager.resizing import Configured, Resizing
 from sommelier_shim.xwayland.window_manager.root_window import TIME_PROPERTY, RootWindow
 from sommelier_shim.xwayland.window_manager.size_constraints import constrained
 from sommelier_shim.xwayland.window_manager.tray import ICON_SIZE, Tray
 from sommelier_shim.xwayland.window_manager.window import READ, Rectangle, Window
+from sommelier_shim.xwayland.window_manager.windows import Windows, place_within
 from sommelier_shim.xwayland.x11.connection import Error, Event, Ready, Reply, X11Connection
 from sommelier_shim.xwayland.x11.layout import Message
 from sommelier_shim.xwayland.x11.messages import (
@@ -113,12 +115,10 @@ class WindowManager:
         self._identity_property = identity_property
         self._names = (*READ, identity_property) if identity_property else READ
         self._root: RootWindow | None = None
-        self._areas: tuple[Rectangle, ...] = (Rectangle(0, 0, 1024, 768),)
-        self._windows: dict[int, Window] = {}
-        self._by_surface: dict[int, Window] = {}
+        self._areas = OutputAreas()
+        self._windows = Windows()
         self._by_serial: dict[int, int] = {}
         self._surfaces: set[int] = set()
-        self._stacking: list[int] = []
         self._focus = Focus(x)
         self._closing = Closing(x, self.atoms, clock)
         self._resizing = Resizing(x, clock)
@@ -167,8 +167,9 @@ class WindowManager:
                 self.atoms.add(name, reply.atom)
             if self._root is None and self.atoms.are_known and self._x.setup is not None:
                 self._root = RootWindow(self._x, self.atoms, self._x.setup.roots[0].root)
+                self._windows.resource_id_mask = self._x.setup.resource_id_mask
                 self._take_over = self._root.manage()
-                self._root.set_area(self._desktop())
+                self._root.set_area(self._areas.desktop)
                 self._root.set_settings(self.settings())
                 self._start_tray(self._root)
                 if self._x.has("RANDR"):
@@ -233,7 +234,7 @@ class WindowManager:
     def _start_tray(self, root: RootWindow) -> None:
         self._tray.start(root)
         place = Rectangle(0, 0, ICON_SIZE, ICON_SIZE)
-        self._windows[self._tray.window] = Window(self._tray.window, place, is_override_redirect=False)
+        self._windows.add(Window(self._tray.window, place, is_override_redirect=False))
 
     def _icon_size(self) -> int:
         return ICON_SIZE * self.settings().density // UNSCALED
@@ -257,7 +258,7 @@ class WindowManager:
 
     def _created(self, number: int, place: Rectangle, *, is_override_redirect: bool) -> None:
         if len(self._windows) < WINDOW_LIMIT and not self._is_ours(number):
-            self._windows[number] = Window(number, place, is_override_redirect=is_override_redirect)
+            self._windows.add(Window(number, place, is_override_redirect=is_override_redirect))
             self._x.request(ChangeWindowAttributes(number, {"event_mask": EventMask.PROPERTY_CHANGE}))
 
     def _is_ours(self, number: int) -> bool:
@@ -267,7 +268,7 @@ class WindowManager:
     def _gone(self, number: int) -> None:
         if (window := self._windows.get(number)) is not None:
             self._unmapped(window, is_gone=True)
-            del self._windows[number]
+            self._windows.remove(window)
 
     # -- properties ----------------------------------------------------------------------------------------------
 
@@ -308,13 +309,12 @@ class WindowManager:
         return window.startup_id or (leader.startup_id if leader is not None else "")
 
     def _toplevel(self, window: Window) -> Toplevel:
-        parent = self._windows.get(window.owner)
-        has_parent = parent is not None and parent.role == "toplevel" and not self._is_own_ancestor(window)
+        parent = self._windows.dialog_parent(window)
         name, instance = window.class_.name, window.class_.instance
         return Toplevel(
             window.title,
             WindowIdentity(name, instance, window.leader, window.number, window.number_of(self._identity_property)),
-            parent.surface if parent is not None and has_parent else 0,
+            parent.surface if parent is not None else 0,
             # Mutter shows a fullscreen window in the greatest size that it may have.
             (0, 0) if window.fills_output else window.sizes.minimum,
             (0, 0) if window.fills_output else window.sizes.maximum,
@@ -322,34 +322,13 @@ class WindowManager:
             "modal" in window.states,
         )
 
-    def _is_own_ancestor(self, window: Window) -> bool:
-        """Whether windows name each other in a ring: hosts end the connection for a parent from it (xdg-shell.xml,
-        xdg_toplevel.set_parent)."""
-        seen: set[int] = set()
-        one: Window | None = window
-        while one is not None and one.number not in seen:
-            seen.add(one.number)
-            one = self._windows.get(one.owner)
-        return one is not None
-
-    def _group_parent(self, window: Window) -> int:
-        """The window of the same group that a dialog of the whole group belongs to: the one that was used last
-        (EWMH, WM_TRANSIENT_FOR for a group); 0 for none."""
-        if not window.group or not (window.names_group or window.transient_for == self.root):
-            return 0
-        for number in reversed(self._stacking):
-            other = self._windows[number]
-            if number != window.number and other.group == window.group and other.role == "toplevel":
-                return number if other.owner != window.number else 0
-        return 0
-
     # -- mapping -------------------------------------------------------------------------------------------------
 
     def _map(self, window: Window) -> None:
         """Let the server map a managed window; its surface comes then."""
         names = set(map(self.atoms.name, window.wanted_states))
         window.states = {state for state, atom in STATES.items() if atom in names and state != "focused"}
-        window.group_parent = self._group_parent(window)
+        window.group_parent = self._windows.group_parent(window, self.root)
         window.fills_output = bool(window.states & _FILLING)
         self._resize_to_fit(window)
         self._place(window)
@@ -375,22 +354,20 @@ class WindowManager:
         if sizes.is_user_position or sizes.is_program_position or window.is_popup:
             return
         parent = self._windows.get(window.owner)
-        around = parent.place if parent is not None else self._areas[0]
-        x = max(around.x + (around.width - place.width) // 2, self._areas[0].x)
-        y = max(around.y + (around.height - place.height) // 2, self._areas[0].y)
-        window.place = place._replace(x=x, y=y)
-        self._x.request(ConfigureWindow(window.number, {"x": x, "y": y, "border_width": 0}))
+        window.place = self._areas.centered(place, parent.place if parent is not None else None)
+        values = {"x": window.place.x, "y": window.place.y, "border_width": 0}
+        self._x.request(ConfigureWindow(window.number, values))
 
     def _show(self, window: Window) -> None:
         """Give a mapped window that has its surface a role on the host."""
-        if window.role or self._by_surface.get(window.surface) is not window:
+        if window.role or self._windows.by_surface.get(window.surface) is not window:
             return
         if not (window.is_mapped or window.is_managed):
             return
-        if window.is_popup and (parent := self._parent_of(window)) is not None:
+        if window.is_popup and (parent := self._popup_parent(window)) is not None:
             window.role, window.parent = "popup", parent.surface
             window.refused = None
-            place = self._within(window, parent)
+            place = place_within(window, parent)
             self.actions.append(ShowPopup(window.surface, parent.surface, *place, self._is_movable(window)))
             self._raise(window)
             return
@@ -413,57 +390,31 @@ class WindowManager:
 
     def _tell_dialogs(self, window: Window) -> None:
         """Tell the host the parents of a window's dialogs again: the window has come or gone."""
-        for each in self._windows.values():
-            if each.role == "toplevel" and each.owner == window.number:
-                self._changed(each)
+        for each in self._windows.dialogs_of(window):
+            self._changed(each)
 
-    def _parent_of(self, window: Window) -> Window | None:
-        """The toplevel that a popup belongs to: the one that it names, else one of the same program, else any.
-
-        Among several it is the one that the user has touched last, else the focused one, else the highest one.
-        """
-        touched = self._windows.get(self._touched)
-        focused = self._windows.get(self._focus.window or 0)
-        stacked = [self._windows[number] for number in reversed(self._stacking) if number in self._windows]
-        candidates = [one for one in (touched, focused, *stacked) if one is not None]
-        same = [one for one in candidates if self._program_of(one.number) == self._program_of(window.number)]
-        named = self._windows.get(window.owner)
-        for one in (*([named] if named is not None else []), *same, *candidates):
-            toplevel = self._by_surface.get(one.parent) if one.role == "popup" else one
-            if toplevel is not None and toplevel.role == "toplevel" and one is not window:
-                return toplevel
-        return None
-
-    def _program_of(self, number: int) -> int:
-        """The X client that has made a window: the resource ids of each have the same first bits."""
-        return number & ~self._x.setup.resource_id_mask if self._x.setup is not None else 0
-
-    def _within(self, window: Window, parent: Window) -> Rectangle:
-        x, y, width, height = window.place
-        both = 2 * window.border
-        return Rectangle(x - parent.place.x, y - parent.place.y, width + both, height + both)
+    def _popup_parent(self, window: Window) -> Window | None:
+        return self._windows.popup_parent(window, self._touched, self._focus.window or 0)
 
     def _is_movable(self, window: Window) -> bool:
         """Whether the host may move a popup into the output: it is no drag icon, is not hidden outside on purpose,
         and its program does not insist on the place."""
-        is_seen = any(area.meets(window.place) for area in self._areas)
-        return is_seen and not window.is_dragged and window.refused != window.place[:2]
+        return self._areas.meets(window.place) and not window.is_dragged and window.refused != window.place[:2]
 
     def _move_popup(self, window: Window) -> None:
-        if (parent := self._by_surface.get(window.parent)) is not None:
+        if (parent := self._windows.by_surface.get(window.parent)) is not None:
             movable = self._is_movable(window)
-            self.actions.append(MovePopup(window.surface, *self._within(window, parent), movable))
+            self.actions.append(MovePopup(window.surface, *place_within(window, parent), movable))
 
     def _unmapped(self, window: Window, *, is_gone: bool = False) -> None:
         if window.role:
             self.actions.append(Hide(window.surface))
-            for each in list(self._windows.values()):
-                if each.role == "popup" and each.parent == window.surface:
-                    self.actions.insert(len(self.actions) - 1, Hide(each.surface))
-                    each.role, each.parent = "", 0
+            for each in self._windows.popups_of(window):
+                self.actions.insert(len(self.actions) - 1, Hide(each.surface))
+                each.role, each.parent = "", 0
         was_managed, had_role = window.is_managed, window.role
-        if self._by_surface.get(window.surface) is window:
-            del self._by_surface[window.surface]
+        if self._windows.by_surface.get(window.surface) is window:
+            del self._windows.by_surface[window.surface]
         if window.serial:
             self._by_serial.pop(window.serial, None)
         window.role, window.parent, window.surface, window.serial, window.awaits = "", 0, 0, 0, None
@@ -473,8 +424,8 @@ class WindowManager:
             self._resizing.forget(self._root, window, is_gone=is_gone)
         if had_role == "toplevel":
             self._tell_dialogs(window)
-        if window.number in self._stacking:
-            self._stacking.remove(window.number)
+        if window.number in self._windows.stacking:
+            self._windows.stacking.remove(window.number)
         if self._focus.window == window.number:
             self._move_focus(None)
         if was_managed:
@@ -488,19 +439,19 @@ class WindowManager:
     def surface_created(self, surface: int) -> None:
         """Xwayland has created a surface; its window may have named it before."""
         self._surfaces.add(surface)
-        for window in self._windows.values():
-            if window.surface == surface and self._by_surface.get(surface) is None:
+        for window in self._windows:
+            if window.surface == surface and self._windows.by_surface.get(surface) is None:
                 self._pair(window, surface)
 
     def window_of(self, surface: int) -> tuple[int, Rectangle] | None:
         """The window that a surface shows, and its place; ``None`` if there is none."""
-        window = self._by_surface.get(surface)
+        window = self._windows.by_surface.get(surface)
         return (window.number, window.place) if window is not None else None
 
     def surface_serial(self, surface: int, serial: int) -> None:
         """Xwayland has committed a surface with xwayland_surface_v1's serial."""
         self._by_serial[serial] = surface
-        for window in self._windows.values():
+        for window in self._windows:
             if window.serial == serial:
                 self._pair(window, surface)
 
@@ -508,18 +459,18 @@ class WindowManager:
         """Xwayland has destroyed a surface; its id may be used again."""
         self._surfaces.discard(surface)
         self._by_serial = {serial: one for serial, one in self._by_serial.items() if one != surface}
-        for window in self._windows.values():
+        for window in self._windows:
             if window.surface == surface:
                 if window.role:
                     self.actions.append(Hide(surface))
-                self._by_surface.pop(surface, None)
+                self._windows.by_surface.pop(surface, None)
                 window.role, window.parent, window.surface, window.serial = "", 0, 0, 0
 
     def _pair(self, window: Window, surface: int) -> None:
-        if self._by_surface.get(surface, window) is not window:
+        if self._windows.by_surface.get(surface, window) is not window:
             return  # Any client can send the message, and name another window's surface.
         window.surface = surface
-        self._by_surface[surface] = window
+        self._windows.by_surface[surface] = window
         if window.is_override_redirect:
             if window.is_mapped:
                 self._read(window, self._names, self._show)
@@ -534,16 +485,10 @@ class WindowManager:
         def found(reply: Message) -> None:
             if isinstance(reply, RandRGetMonitorsReply) and reply.monitors:
                 by_rank = sorted(reply.monitors, key=lambda monitor: not monitor.primary)
-                self._areas = tuple(Rectangle(one.x, one.y, one.width, one.height) for one in by_rank)
-                root.set_area(self._desktop())
+                self._areas.replace([Rectangle(one.x, one.y, one.width, one.height) for one in by_rank])
+                root.set_area(self._areas.desktop)
 
         self._ask(RandRGetMonitors(root.number, True), found)
-
-    def _desktop(self) -> Rectangle:
-        left, top = min(area.x for area in self._areas), min(area.y for area in self._areas)
-        right = max(area.x + area.width for area in self._areas)
-        bottom = max(area.y + area.height for area in self._areas)
-        return Rectangle(left, top, right - left, bottom - top)
 
     def _configure_request(self, window: Window, event: ConfigureRequest) -> None:
         """Grant what the program wants, but no other size to a window whose size the host decides."""
@@ -589,9 +534,8 @@ class WindowManager:
 
     def _keep_popups(self, window: Window) -> None:
         """Tell the host where the popups of a toplevel are: they have not moved with it."""
-        for each in self._windows.values():
-            if each.role == "popup" and each.parent == window.surface:
-                self._move_popup(each)
+        for each in self._windows.popups_of(window):
+            self._move_popup(each)
 
     # -- the host ------------------------------------------------------------------------------------------------
 
@@ -604,7 +548,7 @@ class WindowManager:
         :param states: of ``fullscreen``, ``maximized``, ``tiled``, ``resizing`` and ``activated``.
         :param serial: of the configure event.
         """
-        if (window := self._by_surface.get(surface)) is None or window.role != "toplevel":
+        if (window := self._windows.by_surface.get(surface)) is None or window.role != "toplevel":
             return
         kept = window.states - _FILLING - {"focused"}
         if "fullscreen" in states:
@@ -626,7 +570,9 @@ class WindowManager:
             self._move_focus(window)
         elif self._focus.window == window.number:
             self._move_focus(None)
-        wanted = self._expanded(window) if {"fullscreen", "maximized"} & states else self._restored(window)
+        wanted = (
+            self._areas.expanded(window) if {"fullscreen", "maximized"} & states else self._areas.restored(window)
+        )
         if width > 0 and height > 0 and not {"fullscreen", "maximized", "tiled"} & states:
             width, height = constrained(window.sizes, width, height)
             if not window.sizes.is_fixed:
@@ -655,7 +601,7 @@ class WindowManager:
 
     def contents_shown(self, surface: int) -> None:
         """The host has got the contents of an :class:`Accept` with a size."""
-        if (window := self._by_surface.get(surface)) is None:
+        if (window := self._windows.by_surface.get(surface)) is None:
             return
         if (following := self._resizing.shown(window)) is not None:
             self._follow(window, following)
@@ -690,40 +636,11 @@ class WindowManager:
         window.is_minimizing = window.is_minimizing and is_active
         return states | {"hidden"} if is_hidden else states - {"hidden"}
 
-    def _expanded(self, window: Window) -> Rectangle:
-        """The place of a window that becomes fullscreen or maximized: its output's corner."""
-        if window.restored is None:
-            window.restored = window.place
-        place = self._on_its_output(window, window.place)
-        area = self._area_of(place) or self._areas[0]
-        return place._replace(x=area.x, y=area.y)
-
-    def _restored(self, window: Window) -> Rectangle:
-        """The place of a window that is neither: the one that it had before."""
-        restored, window.restored = window.restored, None
-        return self._on_its_output(window, restored) if restored is not None else window.place
-
-    def _area_of(self, place: Rectangle) -> Rectangle | None:
-        """The output that has the middle of a place."""
-        middle = place.x + place.width // 2, place.y + place.height // 2
-        return next((area for area in self._areas if area.contains(*middle)), None)
-
-    def _on_its_output(self, window: Window, place: Rectangle) -> Rectangle:
-        """A place of a window, moved to an output on which the host shows the window."""
-        areas, before = window.areas, self._area_of(place)
-        if not areas or before in areas:
-            return place
-        area = areas[-1]
-        before = before or area
-        x = area.x + max(0, min(place.x - before.x, area.width - place.width))
-        y = area.y + max(0, min(place.y - before.y, area.height - place.height))
-        return place._replace(x=x, y=y)
-
     def popup_configured(self, surface: int, x: int, y: int) -> None:
         """The host has put a popup somewhere, relative to its parent. The X server has to know, for the pointer and
         for the menus that open beside it."""
-        window = self._by_surface.get(surface)
-        parent = self._by_surface.get(window.parent) if window is not None else None
+        window = self._windows.by_surface.get(surface)
+        parent = self._windows.by_surface.get(window.parent) if window is not None else None
         if window is None or parent is None or window.role != "popup" or not self._is_movable(window):
             return
         moved = window.place._replace(x=parent.place.x + x, y=parent.place.y + y)
@@ -737,17 +654,21 @@ class WindowManager:
 
         :param areas: places of outputs in the server's units, the last entered one last.
         """
-        window = self._by_surface.get(surface)
+        window = self._windows.by_surface.get(surface)
         if window is None or window.role != "toplevel" or not areas or window.is_override_redirect:
             return
         window.areas = tuple(areas)
-        place = self._expanded(window) if self._host_decides(window) else self._on_its_output(window, window.place)
+        place = (
+            self._areas.expanded(window)
+            if self._host_decides(window)
+            else self._areas.on_output_of(window, window.place)
+        )
         if place != window.place:
             self._configure(window, place)
 
     def touched(self, surface: int) -> None:
         """The user has pointed at a window, clicked on it, touched it, or typed into it."""
-        if (window := self._by_surface.get(surface)) is None:
+        if (window := self._windows.by_surface.get(surface)) is None:
             return
         self._touched = window.number
         self._uncover(window)
@@ -759,16 +680,16 @@ class WindowManager:
             self.touched(surface)
 
     def _uncover(self, window: Window) -> None:
-        top = self._by_surface.get(window.parent, window) if window.role == "popup" else window
+        top = self._windows.by_surface.get(window.parent, window) if window.role == "popup" else window
         # The host lets windows overlap in other ways than the server does, which gives the pointer to the highest.
-        group = {top.number, *self._dependents(top)}
-        above = self._stacking[self._stacking.index(window.number) + 1 :] if window.number in self._stacking else []
-        if any(number not in group and self._windows[number].place.meets(window.place) for number in above):
+        group = {top.number, *self._windows.dependents(top)}
+        above = self._windows.above(window)
+        if any(one.number not in group and one.place.meets(window.place) for one in above):
             self._raise(top, is_pointed=True)
 
     def close(self, surface: int) -> None:
         """The user closes a window."""
-        if (window := self._by_surface.get(surface)) is None:
+        if (window := self._windows.by_surface.get(surface)) is None:
             return
         if window.number == self._tray.window:
             self._tray.dismiss()
@@ -788,30 +709,15 @@ class WindowManager:
 
     def _raise(self, window: Window, *, is_pointed: bool = False) -> None:
         """Put a window, its dialogs and its popups above the others: Xwayland gives the highest the pointer."""
-        raised = [window.number, *self._dependents(window)]
+        raised = [window.number, *self._windows.dependents(window)]
         for number in raised:
             self._x.request(ConfigureWindow(number, {"stack_mode": StackMode.ABOVE}))
-        known = set(raised)
-        self._stacking = [number for number in self._stacking if number not in known] + raised
+        self._windows.raise_all(raised)
         self._list_windows()
         # The pointer stays on its window on the host, so it has to stay there in X.
-        pointed = self._by_surface.get(self._pointed)
-        if pointed is not None and not is_pointed and pointed.number not in known:
+        pointed = self._windows.by_surface.get(self._pointed)
+        if pointed is not None and not is_pointed and pointed.number not in raised:
             self._uncover(pointed)
-
-    def _dependents(self, window: Window) -> list[int]:
-        """The dialogs and popups of a window, and theirs, the lowest first."""
-        by_parent: dict[int, list[int]] = {}
-        for number in self._stacking:
-            one = self._windows[number]
-            parent = self._by_surface.get(one.parent) if one.role == "popup" else None
-            by_parent.setdefault(parent.number if parent is not None else one.owner, []).append(number)
-        found, known = [window.number], {window.number}
-        for number in found:  # It grows: dialogs have dialogs.
-            new = [each for each in by_parent.get(number, ()) if each not in known]
-            found += new
-            known.update(new)
-        return found[1:]
 
     # -- messages of programs ------------------------------------------------------------------------------------
 
@@ -901,7 +807,7 @@ class WindowManager:
 
     def _list_windows(self) -> None:
         if self._root is not None:
-            managed = [window.number for window in self._windows.values() if window.is_managed]
+            managed = [window.number for window in self._windows if window.is_managed]
             known = set(managed)
-            stacked = [number for number in self._stacking if number in known]
+            stacked = [number for number in self._windows.stacking if number in known]
             self._root.set_windows(managed, stacked)

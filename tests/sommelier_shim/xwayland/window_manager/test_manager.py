@@ -256,15 +256,15 @@ def test_the_window_under_the_pointer_is_above_those_that_the_server_sees_there(
     lower = _map(program, screen, first := _window(program))
     _map(program, screen, second := _window(program))
     _map(program, screen, menu := _window(program, override_redirect=1))
-    assert screen.manager._stacking[:2] == [first, second]
+    assert screen.manager._windows.stacking[:2] == [first, second]
     screen.apply(lower, call=screen.manager.touched)
-    assert screen.manager._stacking == [second, menu, first]
+    assert screen.manager._windows.stacking == [second, menu, first]
 
 
 def test_a_window_is_on_the_output_that_shows_it(screen: ManagedScreen, program: XClient) -> None:
     surface = _map(program, screen, window := _window(program, 700, 500))
     areas = [Rectangle(0, 0, 1000, 800), Rectangle(1000, 100, 300, 250)]
-    screen.manager._areas = tuple(areas)
+    screen.manager._areas.replace(areas)
     place = screen.windows()[window].place
     screen.apply(surface, areas, call=screen.manager.outputs_entered)
     assert screen.windows()[window].place == place
