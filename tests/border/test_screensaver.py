@@ -12,6 +12,7 @@ from dbus_fast.aio import MessageBus
 
 from guestlink.rpc import CallFailed
 from guestlink_host.border.screensaver import INHIBITION_LIMIT
+from support.bus_connection import bus_connection
 from support.fake_user_manager import session_bus
 from support.host import Host, host_in_test
 
@@ -55,12 +56,10 @@ class Desktop:
 async def desktop(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> AsyncIterator[Desktop]:
     with session_bus(tmp_path) as address:
         monkeypatch.setenv("DBUS_SESSION_BUS_ADDRESS", address)
-        bus = await MessageBus(bus_address=address).connect()
-        made = Desktop(bus)
-        await bus.request_name(SERVICE)
-        yield made
-        bus.disconnect()
-        await bus.wait_for_disconnect()
+        async with bus_connection(address) as bus:
+            made = Desktop(bus)
+            await bus.request_name(SERVICE)
+            yield made
 
 
 @pytest.fixture

@@ -11,6 +11,7 @@ from dbus_fast.aio import MessageBus
 
 from garcon.services.package_transaction import TRANSACTION
 from garcon.services.packagekit import SERVICE
+from support.bus_connection import bus_connection
 
 Script = Callable[["FakePackageKit", str, list[Any]], None]
 
@@ -70,12 +71,8 @@ class FakePackageKit:
 @asynccontextmanager
 async def fake_packagekit(address: str) -> AsyncIterator[FakePackageKit]:
     """A PackageKit on a bus."""
-    bus = await MessageBus(bus_address=address).connect()
-    try:
+    async with bus_connection(address) as bus:
         yield FakePackageKit(bus)
-    finally:
-        bus.disconnect()
-        await bus.wait_for_disconnect()
 
 
 async def appear(kit: FakePackageKit) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import subprocess
 from collections.abc import AsyncIterator, Callable
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +17,7 @@ from dbus_fast.aio import MessageBus
 from garcon.services.screensaver import INHIBITION_LIMIT, PATHS, SERVICE, ScreensaverService
 from guestlink.bus import SessionBus
 from guestlink.errors import GuestlinkError
+from support.bus_connection import bus_connection
 from support.fake_user_manager import session_bus
 from support.needs import need
 
@@ -50,16 +51,8 @@ class Rig:
 class Program:
     """A program of the session."""
 
-    def __init__(self, address: str) -> None:
-        self._bus = MessageBus(bus_address=address)
-
-    async def __aenter__(self) -> Program:
-        await self._bus.connect()
-        return self
-
-    async def __aexit__(self, *_: object) -> None:
-        self._bus.disconnect()
-        await self._bus.wait_for_disconnect()
+    def __init__(self, bus: MessageBus) -> None:
+        self._bus = bus
 
     async def call(self, member: str, signature: str, *body: Any, path: str = PATHS[0]) -> Message:
         message = Message(
@@ -74,6 +67,13 @@ class Program:
         return int(cookie)
 
 
+@asynccontextmanager
+async def program_on(address: str) -> AsyncIterator[Program]:
+    """A program that has connected to the bus."""
+    async with bus_connection(address) as bus:
+        yield Program(bus)
+
+
 @pytest_asyncio.fixture
 async def rig(tmp_path: Path) -> AsyncIterator[Rig]:
     async with AsyncExitStack() as stack:
@@ -81,7 +81,7 @@ async def rig(tmp_path: Path) -> AsyncIterator[Rig]:
         await made.screensaver.start()
         stack.push_async_callback(made.bus.close)
         stack.push_async_callback(made.screensaver.close)
-        async with Program(made.address) as program:
+        async with program_on(made.address) as program:
             async with asyncio.timeout(LIMIT):
                 while (await program.call("GetActive", "")).message_type is MessageType.ERROR:
                     await asyncio.sleep(0.01)
@@ -90,7 +90,7 @@ async def rig(tmp_path: Path) -> AsyncIterator[Rig]:
 
 @pytest.mark.parametrize("path", PATHS)
 async def test_an_inhibition_begins_and_ends_on_the_host(rig: Rig, path: str) -> None:
-    async with Program(rig.address) as program:
+    async with program_on(rig.address) as program:
         cookie = await program.inhibit(path=path)
         await rig.until(lambda: len(rig.calls) == 1)
         assert rig.calls == [("InhibitScreensaver", {"cookie": cookie, "client": "player", "reason": "plays"})]
@@ -102,17 +102,16 @@ async def test_an_inhibition_begins_and_ends_on_the_host(rig: Rig, path: str) ->
 
 
 async def test_a_program_that_is_gone_inhibits_nothing(rig: Rig) -> None:
-    async with Program(rig.address) as player, Program(rig.address) as other:
-        first, second, kept = await player.inhibit(), await player.inhibit(), await other.inhibit()
-        await rig.until(lambda: rig.cookies("InhibitScreensaver") == [first, second, kept])
-        await player.__aexit__()
+    async with program_on(rig.address) as other:
+        async with program_on(rig.address) as player:
+            first, second, kept = await player.inhibit(), await player.inhibit(), await other.inhibit()
+            await rig.until(lambda: rig.cookies("InhibitScreensaver") == [first, second, kept])
         await rig.until(lambda: rig.cookies("UninhibitScreensaver") == [first, second])
-        await player.__aenter__()
 
 
 async def test_a_host_that_has_forgotten_is_told_again(rig: Rig) -> None:
     rig.refuses = True
-    async with Program(rig.address) as program:
+    async with program_on(rig.address) as program:
         cookie = await program.inhibit()
         await rig.until(lambda: rig.cookies("InhibitScreensaver") == [cookie])
         rig.screensaver.registered()
@@ -120,7 +119,7 @@ async def test_a_host_that_has_forgotten_is_told_again(rig: Rig) -> None:
 
 
 async def test_garcon_ends_every_inhibition_with_itself(rig: Rig) -> None:
-    async with Program(rig.address) as program:
+    async with program_on(rig.address) as program:
         cookies = [await program.inhibit() for _ in range(3)]
         await rig.until(lambda: rig.cookies("InhibitScreensaver") == cookies)
         await rig.screensaver.close()
@@ -128,7 +127,7 @@ async def test_garcon_ends_every_inhibition_with_itself(rig: Rig) -> None:
 
 
 async def test_inhibitions_are_bounded_and_texts_are_cut(rig: Rig) -> None:
-    async with Program(rig.address) as program:
+    async with program_on(rig.address) as program:
         for _ in range(INHIBITION_LIMIT):
             await program.inhibit("x" * 10_000)
         refused = await program.call("Inhibit", "ss", "player", "plays")
@@ -141,19 +140,17 @@ async def test_inhibitions_are_bounded_and_texts_are_cut(rig: Rig) -> None:
     ("member", "signature", "body"), [("Inhibit", "s", ["x"]), ("Lock", "", []), ("UnInhibit", "s", ["1"])]
 )
 async def test_other_calls_are_errors(rig: Rig, member: str, signature: str, body: list[Any]) -> None:
-    async with Program(rig.address) as program:
+    async with program_on(rig.address) as program:
         assert (await program.call(member, signature, *body)).message_type is MessageType.ERROR
 
 
 async def test_a_screensaver_that_is_there_already_stays(tmp_path: Path) -> None:
     with session_bus(tmp_path) as address:
-        other = await MessageBus(bus_address=address).connect()
-        await other.request_name(SERVICE)
-        rig = Rig(address)
-        assert not await rig.bus.serve(SERVICE, lambda message: None)
-        await rig.bus.close()
-        other.disconnect()
-        await other.wait_for_disconnect()
+        async with bus_connection(address) as other:
+            await other.request_name(SERVICE)
+            rig = Rig(address)
+            assert not await rig.bus.serve(SERVICE, lambda message: None)
+            await rig.bus.close()
 
 
 async def test_gdbus_is_understood(rig: Rig) -> None:
