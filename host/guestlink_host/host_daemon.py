@@ -12,7 +12,7 @@ from guestlink.bus import SessionBus
 from guestlink.config import Config
 from guestlink.control import ControlServer
 from guestlink.descriptor_limit import raise_limit
-from guestlink.errors import GuestlinkError, report
+from guestlink.errors import GuestlinkError, reason, report
 from guestlink.logs import setup_logging
 from guestlink.part_stack import PartStack, StartablePart
 from guestlink.paths import private_directory
@@ -249,7 +249,15 @@ def _wayland_access(config: Config, private: Path, policies: ContainerPolicies) 
 
 
 def _emptied(directory: Path) -> Path:
-    """Remove what a killed daemon left in the directory, and return the directory."""
-    for path in directory.iterdir():
-        path.unlink()
+    """Remove what a killed daemon left in the directory, and return the directory.
+
+    :raises GuestlinkError: something there cannot be removed.
+    """
+    try:
+        for path in directory.iterdir():
+            path.unlink()
+    except OSError as error:
+        raise GuestlinkError(
+            f"{error.filename or directory} is in the way: {reason(error)}", hint=f"remove {directory}"
+        ) from error
     return directory

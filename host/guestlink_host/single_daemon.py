@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import fcntl
 import os
 import signal
+import stat
 import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import IO
 
-from guestlink.errors import GuestlinkError
+from guestlink.errors import GuestlinkError, reason
 from guestlink.service import STOP_TIMEOUT
 
 
@@ -20,9 +22,9 @@ def only_daemon(path: Path, *, replace: bool) -> Iterator[None]:
     """Hold the lock; the file contains the pid of the process that holds it.
 
     :param replace: stop the daemon that holds the lock.
-    :raises GuestlinkError: another daemon holds the lock.
+    :raises GuestlinkError: another daemon holds the lock, or its file is none that this user can write.
     """
-    with open(path, "a+b", buffering=0) as lock:
+    with _opened(path) as lock:
         if not _locked(lock):
             lock.seek(0)
             owner = lock.read(20)
@@ -35,6 +37,18 @@ def only_daemon(path: Path, *, replace: bool) -> Iterator[None]:
         lock.truncate(0)
         lock.write(b"%d" % os.getpid())
         yield
+
+
+def _opened(path: Path) -> IO[bytes]:
+    flags = os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
+    try:
+        descriptor = os.open(path, flags, 0o644)
+        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+            os.close(descriptor)
+            raise OSError(errno.EINVAL, "not a regular file")
+    except OSError as error:
+        raise GuestlinkError(f"{path} cannot be the daemon's lock: {reason(error)}", hint="remove it") from error
+    return open(descriptor, "a+b", buffering=0)
 
 
 def _locked(lock: IO[bytes]) -> bool:

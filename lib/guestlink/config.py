@@ -145,8 +145,8 @@ def standard_files(name: str, environ: Mapping[str, str] = os.environ) -> list[s
 
 def _read(path: str, warnings: list[str]) -> list[_Line]:
     try:
-        with open(path, "rb") as stream:
-            content = stream.read(FILE_LIMIT + 1)
+        with open(path, "rb", opener=_without_waiting) as stream:
+            content = stream.read(FILE_LIMIT + 1) or b""
     except FileNotFoundError:
         return []
     except OSError as error:
@@ -170,6 +170,11 @@ def _read(path: str, warnings: list[str]) -> list[_Line]:
             continue
         lines.append(_Line(section, key.strip().replace("-", "_"), value.strip(), f"{path}:{number}"))
     return lines
+
+
+def _without_waiting(path: str, flags: int) -> int:
+    """Open a file, which may be a FIFO that nobody writes to: it reads as an empty one."""
+    return os.open(path, flags | os.O_NONBLOCK | os.O_NOCTTY)
 
 
 def _value(setting: Setting[Any], text: str, place: str) -> Any:

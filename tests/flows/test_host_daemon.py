@@ -11,7 +11,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import psutil
@@ -220,10 +220,24 @@ async def _kill_in_the_middle(rig: Stage) -> None:
     await asyncio.wait({update})
 
 
-def test_a_registry_that_somebody_broke_stops_the_daemon_with_a_clear_sentence(rig: Stage) -> None:
-    path = Path(rig.host_environ["XDG_STATE_HOME"], "guestlink-host", "containers.json")
-    path.parent.mkdir(parents=True)
-    path.write_text("{")
+@pytest.mark.parametrize(
+    ("variable", "name", "make"),
+    [
+        ("XDG_STATE_HOME", "containers.json", lambda path: path.write_text("{")),
+        ("XDG_STATE_HOME", "containers.json", os.mkfifo),
+        ("XDG_STATE_HOME", "containers.json", lambda path: path.symlink_to("/dev/zero")),
+        ("XDG_RUNTIME_DIR", "lock", os.mkfifo),
+        ("XDG_RUNTIME_DIR", "lock", Path.mkdir),
+        ("XDG_RUNTIME_DIR", "lock", lambda path: path.symlink_to("elsewhere")),
+        ("XDG_RUNTIME_DIR", "private/directory", Path.mkdir),
+    ],
+)
+def test_a_file_that_somebody_broke_stops_the_daemon_with_a_clear_sentence(
+    rig: Stage, variable: str, name: str, make: Callable[[Path], object]
+) -> None:
+    path = Path(rig.host_environ[variable], "guestlink-host", name)
+    path.parent.mkdir(parents=True, mode=0o700)
+    make(path)
     done = rig.host("serve", check=False)
     assert done.returncode == 1
     assert str(path) in done.stderr

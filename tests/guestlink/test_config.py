@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
@@ -62,6 +63,11 @@ def test_odd_files_are_warned_about_and_passed_over(tmp_path: Path) -> None:
     huge.write_bytes(b"#" * 70000)
     config = load(SCHEMA, files=[tmp_path, huge], environ={})
     assert len(config.warnings) == 2
+
+
+def test_a_fifo_in_the_place_of_a_file_holds_nobody_up(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "fifo")
+    assert load(SCHEMA, files=[tmp_path / "fifo"], environ={})[COLOUR] == "red"
 
 
 @given(st.binary())

@@ -13,7 +13,7 @@ import shutil
 import tempfile
 from pathlib import Path
 
-from guestlink.errors import reason
+from guestlink.errors import GuestlinkError, reason
 from guestlink.paths import private_directory
 from guestlink.tasks import TaskOwner
 from guestlink_host.border.folder_threads import PATIENCE, FolderThreads
@@ -55,8 +55,16 @@ class OpenedCopies:
         self._tasks = TaskOwner("opened copies")
 
     async def start(self) -> None:
-        """Remove what an earlier daemon left."""
-        for container in private_directory(self._directory).iterdir():
+        """Remove what an earlier daemon left.
+
+        :raises GuestlinkError: the directory is none, or not readable.
+        """
+        try:
+            left = list(private_directory(self._directory).iterdir())
+        except OSError as error:
+            message = f"{self._directory} cannot be emptied: {reason(error)}"
+            raise GuestlinkError(message, hint="remove it") from error
+        for container in left:
             with contextlib.suppress(OSError):  # What is not ours stays.
                 for copy in container.iterdir():
                     _remove(copy)

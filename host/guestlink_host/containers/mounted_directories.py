@@ -17,9 +17,10 @@ from pathlib import Path
 
 from guestlink import acl
 from guestlink.errors import GuestlinkError, reason
-from guestlink.paths import private_directory
+from guestlink.paths import atomic_write, private_directory
 from guestlink.process import run
 from guestlink.program import CommandFailed
+from guestlink.regular_file import read_regular
 from guestlink.tasks import TaskOwner
 from guestlink_host.containers.access_lists import directories
 
@@ -124,7 +125,7 @@ class MountedDirectories:
             if is_new:
                 self._discarded.add(path)
                 private_directory(path)
-                (private_directory(self._made) / name).write_text(_identity(path))
+                atomic_write(private_directory(self._made) / name, _identity(path).encode(), 0o600)
         except OSError as error:
             raise GuestlinkError(
                 f"the directory {path} cannot be made: {reason(error)}",
@@ -143,7 +144,7 @@ class MountedDirectories:
     def _is_ours(self, name: str) -> bool:
         """Whether :meth:`prepare` has made the directory. No container can write the file that tells."""
         try:
-            return (self._made / name).read_text() == _identity(self.parent / name)
+            return read_regular(str(self._made / name), 200) == _identity(self.parent / name).encode()
         except OSError:
             return False
 

@@ -7,6 +7,7 @@ import errno
 import hmac
 import json
 import os
+import stat
 import uuid
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -16,6 +17,7 @@ from typing import Any, NamedTuple
 from guestlink import socket_directory
 from guestlink.errors import GuestlinkError, reason
 from guestlink.paths import atomic_write, private_directory
+from guestlink.regular_file import read_regular
 from guestlink_host.border.policies import is_valid
 from guestlink_host.border.ports.forward import Forward, forward_from
 from guestlink_host.border.url_policy import Share
@@ -24,6 +26,8 @@ from guestlink_host.containers.mounted_directories import DiscardedDirectories, 
 from guestlink_host.names import check_container_name, is_container_name
 
 CONTAINER_LIMIT = 256
+_FILE_LIMIT = 64 * 1024 * 1024
+"""Bytes of the registry's file that are read; it cannot have more."""
 SHARE_LIMIT = 64
 DEFAULT_UID = 1000
 """The id of a container's user (chromeos-garcon.md §7.8)."""
@@ -185,7 +189,7 @@ class Containers:
 
     def _load(self) -> dict[str, Container]:
         try:
-            content = json.loads(self._path.read_bytes())
+            content = json.loads(read_regular(str(self._path), _FILE_LIMIT))
             return {name: _container(name, fields) for name, fields in content["containers"].items()}
         except FileNotFoundError:
             return {}
@@ -218,8 +222,10 @@ def new_token() -> str:
 
 def _write_in_place(path: Path, content: bytes, mode: int) -> None:
     """Write a small file in place, because it may be bind-mounted, and the container would not see a new one."""
-    flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
+    flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
     with open(os.open(path, flags, mode), "r+b", buffering=0) as stream:
+        if not stat.S_ISREG(os.fstat(stream.fileno()).st_mode):
+            raise OSError(errno.EINVAL, "not a regular file")
         os.fchmod(stream.fileno(), mode)
         if stream.read(len(content) + 1) != content:
             stream.seek(0)

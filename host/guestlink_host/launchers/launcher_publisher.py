@@ -15,6 +15,7 @@ from typing import Any, TypeVar
 from guestlink.backoff import backoff
 from guestlink.errors import GuestlinkError, reason
 from guestlink.paths import atomic_write, private_directory
+from guestlink.regular_file import read_regular
 from guestlink.rpc import CallFailed
 from guestlink_host.border.allowance import Allowance
 from guestlink_host.border.container_log import ContainerLog
@@ -36,6 +37,8 @@ _T = TypeVar("_T")
 
 FIRST_RETRY, LAST_RETRY = 2.0, 60.0
 """Seconds until a failed write or icon request is repeated."""
+_LIST_LIMIT = 64 * 1024 * 1024
+"""Bytes of the file with a list that are read; it cannot have more."""
 _PAUSE_LIMIT = 1.0
 """Longest pause after publishing, in seconds. The pause takes as long as publishing did."""
 WORK_BURST, WORK_SHARE = 10.0, 0.05
@@ -118,7 +121,7 @@ class LauncherPublisher:
     def restore(self) -> None:
         """Read the list of an earlier run from the disk."""
         try:
-            self.applications = from_json(json.loads(self._state.read_bytes()))
+            self.applications = from_json(json.loads(read_regular(str(self._state), _LIST_LIMIT)))
         except FileNotFoundError:
             pass
         except (OSError, ValueError, RecursionError) as error:

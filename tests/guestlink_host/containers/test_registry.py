@@ -6,6 +6,7 @@ import errno
 import json
 import os
 import uuid
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -57,6 +58,33 @@ def test_a_token_file_is_written_in_place_because_it_may_be_bind_mounted(tmp_pat
     token = containers.renew_token("demo").token
     assert (tmp_path / "run/containers/demo/token").read_text() == token
     assert (tmp_path / "run/containers/demo/token").stat().st_ino == inode
+
+
+@pytest.mark.parametrize("name", ["tokens/demo", "containers/demo/token"])
+def test_a_fifo_in_the_place_of_a_token_file_is_named_and_holds_nobody_up(tmp_path: Path, name: str) -> None:
+    containers = registry(tmp_path)
+    container = containers.add("demo")
+    containers.prepare(container)
+    (tmp_path / "run" / name).unlink()
+    os.mkfifo(tmp_path / "run" / name)
+    with pytest.raises(GuestlinkError, match="not a regular file"):
+        containers.prepare(container)
+
+
+@pytest.mark.parametrize(
+    "make", [os.mkfifo, lambda path: path.write_bytes(b"\xff"), lambda path: path.symlink_to(path)]
+)
+def test_whatever_is_in_the_place_of_our_own_mark_the_directory_is_made_anew(
+    tmp_path: Path, make: Callable[[Path], object]
+) -> None:
+    containers = registry(tmp_path)
+    container = containers.add("demo")
+    assert containers.prepare(container)
+    mark = tmp_path / "run/made/demo"
+    mark.unlink()
+    make(mark)
+    assert containers.prepare(container)
+    assert not containers.prepare(container)
 
 
 def test_a_longer_token_file_is_cut(tmp_path: Path) -> None:
