@@ -34,7 +34,7 @@ from sommelier_shim.xwayland.x11.messages import (
     XFixesSelectionNotify,
     XFixesSelectSelectionInput,
 )
-from sommelier_shim.xwayland.xdnd import ASK, COPY, MOVE, DragAnswer, DragFinished, XdndDrag
+from sommelier_shim.xwayland.xdnd import ASK, COPY, MOVE, DragAnswer, DragFinished, XdndDrag, final_action
 from sommelier_shim.xwayland.xdnd_cover import XdndCover
 
 DROP_TIME = 30.0
@@ -354,10 +354,13 @@ class Drags:
             drag.is_accepted = False
             return
         requests = b""
-        if is_done and drag.is_accepted and drag.action and self._has_actions(relay):
-            if drag.action == ASK:
-                requests += _SET_ACTIONS.encode(drag.offer, action & ~ASK or COPY, action & ~ASK or COPY)
-            requests += _FINISH.encode(drag.offer)
+        done = drag.action
+        if done == ASK:
+            done = final_action(action, drag.source_actions)
+            requests = _SET_ACTIONS.encode(drag.offer, done, done)
+        requests += _FINISH.encode(drag.offer)
+        if not (is_done and drag.is_accepted and done and self._has_actions(relay)):
+            requests = b""
         relay.to_host(requests, None)
         self._forget(relay, drag)
 

@@ -31,6 +31,17 @@ COPY, MOVE, ASK = 1, 2, 4
 ACTIONS = {COPY: "XdndActionCopy", MOVE: "XdndActionMove", ASK: "XdndActionAsk"}
 
 
+def final_action(done: int, offered: int) -> int:
+    """The action with which a drag ends whose program had to ask the user.
+
+    :param done: what the program says that it has done.
+    :param offered: the actions that the host's source offers. The host disconnects who ends with another one.
+    :returns: :data:`COPY` or :data:`MOVE`; 0 if the source offers neither.
+    """
+    possible = offered & (COPY | MOVE)
+    return done & possible or possible & COPY or possible
+
+
 class DragAnswer(NamedTuple):
     """What the program would do with a drop where the pointer is.
 

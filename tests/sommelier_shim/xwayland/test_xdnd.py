@@ -10,7 +10,7 @@ import pytest
 
 from sommelier_shim.xwayland.selections import Receive
 from sommelier_shim.xwayland.x11.messages import ClientMessage, DestroyWindow, SelectionNotify
-from sommelier_shim.xwayland.xdnd import ASK, COPY, MOVE, DragAnswer, DragFinished, XdndDrag
+from sommelier_shim.xwayland.xdnd import ASK, COPY, MOVE, DragAnswer, DragFinished, XdndDrag, final_action
 from support.x_selections import PLAIN, Host, Program
 from support.x_server import x_server
 
@@ -184,3 +184,11 @@ def test_messages_of_others_change_nothing(host: Host, program: Program) -> None
     program.tell(host.ours.window, "XdndStatus", struct.pack("<5I", 12345, 1, 0, 0, 0))
     host.settle()
     assert drag.actions == []
+
+
+def test_a_drag_ends_with_an_action_that_its_source_offers() -> None:
+    assert final_action(MOVE, COPY | MOVE | ASK) == MOVE
+    assert final_action(MOVE, COPY | ASK) == COPY
+    assert final_action(COPY, MOVE | ASK) == MOVE
+    assert final_action(ASK, COPY | MOVE | ASK) == COPY
+    assert final_action(COPY, ASK) == 0
