@@ -208,7 +208,7 @@ class ControlServer:
         name = request.pop("call", None) if request is not None else None
         handler = self._handlers.get(name) if isinstance(name, str) else None
         if request is None or handler is None:
-            sentence = f"the daemon does not know the call {name!r}"
+            sentence = f"the daemon does not know the call {name!r:.80}"
             return {"error": sentence, "hint": ONE_VERSION}
         try:
             return {"ok": await handler(request)}

@@ -9,6 +9,7 @@ import threading
 from collections.abc import AsyncIterator
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 from urllib.parse import quote, unquote, urlsplit
 
 import pytest
@@ -122,6 +123,22 @@ async def test_a_closed_dialog_is_no_and_not_never(
     dialog(tmp_path, program, script)
     await refusal(guest)
     assert (await host.ask("policy", name="demo"))["url"] == "ask"
+
+
+@pytest.mark.parametrize(("call", "fields"), [("OpenUrl", {"url": LINK}), ("OpenTerminal", {"params": ["true"]})])
+async def test_a_policy_that_denies_meanwhile_outweighs_a_yes(
+    asked: tuple[Host, FakeGarcon], monkeypatch: pytest.MonkeyPatch, call: str, fields: dict[str, Any]
+) -> None:
+    host, guest = asked
+
+    async def yes(self: Desktop, question: str) -> Answer:
+        await host.ask("policy", name="demo", url="deny", terminal="deny")
+        return Answer.YES
+
+    monkeypatch.setattr(Desktop, "ask", yes)
+    with pytest.raises(CallFailed, match="the host's policy does not let this container"):
+        await guest.call(call, **fields)
+    assert not host.opened.exists()
 
 
 async def test_a_configured_dialog_command_cannot_answer_never(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -92,6 +92,7 @@ class OpenRequests:
         async def act() -> None:
             # Only now, because the container may have exchanged the file while the user was asked.
             opened = file_url(await self._copies.path_to_open(path, container), url) if is_file else url
+            self._check_policy(guest, "url")  # A copy takes its time.
             await self._desktop.open_url(opened, lambda error: self._failed(guest, shown, error))
 
         await self._decide(
@@ -200,6 +201,7 @@ class OpenRequests:
                     guest.event("policy", f"{kind}: deny, because the user answered no, and never again")
                 return GuestlinkError(f"the host's user refused to {_REFUSED[kind]}")
             self._pauses[guest.container.name].agreed()
+            self._check_policy(guest, kind)  # The user may have changed it meanwhile.
             await act()
             guest.event(*done)
         except GuestlinkError as error:

@@ -84,13 +84,20 @@ class ContainerServices:
     def __getitem__(self, name: str) -> ContainerService:
         """A container's service.
 
-        :raises GuestlinkError: there is no such container.
+        :raises GuestlinkError: there is no such container, or it is being removed.
         """
-        return self._services[self._containers[name].name]
+        service = self._services.get(self._containers[name].name)
+        if service is None:
+            raise GuestlinkError(f"the container {name} is being removed", hint="try again in a moment")
+        return service
 
     def guest(self, name: str) -> Guest:
         """The guest of a container; raises as :meth:`__getitem__` does."""
         return self[name].guest
+
+    def containers(self) -> list[Container]:
+        """The containers of the registry, without one that is being removed."""
+        return [container for container in self._containers if container.name in self._services]
 
     def guests(self) -> list[Guest]:
         """The guests of all containers."""

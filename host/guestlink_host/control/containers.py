@@ -108,7 +108,7 @@ def print_containers(containers: list[dict[str, Any]], *, ways: bool = False) ->
 
 async def _serve_list(parts: HostParts) -> dict[str, Any]:
     await parts.attachments.poll()
-    return {"containers": [describe(parts, container) for container in parts.containers]}
+    return {"containers": [describe(parts, container) for container in parts.services.containers()]}
 
 
 COMMANDS = (

@@ -40,7 +40,7 @@ async def _serve_status(parts: HostParts) -> dict[str, Any]:
     await parts.attachments.poll()
     return {
         "sentence": parts.notifier.text,
-        "containers": [describe(parts, container) for container in parts.containers],
+        "containers": [describe(parts, container) for container in parts.services.containers()],
         "events": parts.events.entries(),
         "program": suite_program(PROGRAM, "guestlink_host"),
         "pid": os.getpid(),

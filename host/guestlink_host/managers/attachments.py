@@ -173,7 +173,10 @@ class Attachments:
 
     async def _changed(self, container: Container, instance: Instance | None) -> None:
         name = container.name
-        service = self._services[name]
+        try:
+            service = self._services[name]
+        except GuestlinkError:
+            return  # It was removed during the poll.
         if instance is None:
             guest = service.guest
             is_news = name not in self._gone or guest.registered  # Every poll reports it.

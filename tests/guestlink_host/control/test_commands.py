@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import os
 import subprocess
@@ -140,6 +141,23 @@ async def test_policy_shows_and_sets(host: Host) -> None:
     assert (await run("policy", "demo", "url")).stdout == "url: allow\n"
     assert "mime: allow\n" in (await run("policy", "demo", "mime", "allow")).stdout
     assert "use allow or deny" in (await run("policy", "demo", "mime", "ask")).stderr
+
+
+async def test_while_a_container_is_removed_the_other_calls_are_answered(
+    host: Host, caplog: pytest.LogCaptureFixture
+) -> None:
+    await host.registered("other")
+    await host.registered("demo")
+    removed = asyncio.ensure_future(host.ask("remove", name="demo"))
+    while not removed.done():
+        for what in ("list", "status"):
+            names = [entry["name"] for entry in (await host.ask(what))["containers"]]
+            assert names in (["other"], ["other", "demo"])
+        for what, fields in (("apps", {}), ("policy", {"mime": "allow"}), ("share", {"host": "/tmp"})):
+            with contextlib.suppress(GuestlinkError):
+                await host.ask(what, name="demo", **fields)
+    await removed
+    assert not [record for record in caplog.records if record.name == "guestlink.control"]
 
 
 async def test_an_application_with_another_id_is_suggested(host: Host) -> None:
