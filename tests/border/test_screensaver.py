@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -25,6 +26,9 @@ class Desktop:
     def __init__(self, bus: MessageBus) -> None:
         self.inhibitions: dict[int, list[Any]] = {}
         self.sender = ""
+        self.nonsense: tuple[str, list[Any]] | None = None
+        self.waits = False
+        self.held: list[Message] = []
         self._bus = bus
         self._last = 100
         bus.add_message_handler(self._answer)
@@ -40,9 +44,21 @@ class Desktop:
         assert reply is not None
         return bool(reply.body[0])
 
-    def _answer(self, message: Message) -> Message | None:
+    async def answer_now(self) -> None:
+        """Answer what was held back while it :attr:`waits`."""
+        for message in self.held:
+            reply = self._answer(message)
+            assert isinstance(reply, Message)
+            await self._bus.send(reply)
+
+    def _answer(self, message: Message) -> Message | bool | None:
         if message.message_type is not MessageType.METHOD_CALL or message.interface != SERVICE:
             return None
+        if message.member == "Inhibit" and self.nonsense is not None:
+            return Message.new_method_return(message, *self.nonsense)
+        if message.member == "Inhibit" and self.waits:
+            self.held.append(message)
+            return True
         if message.member == "Inhibit":
             self.sender = message.sender or ""
             self._last += 1
@@ -107,6 +123,31 @@ async def test_a_policy_ends_inhibitions_and_refuses_new_ones(host: Host, deskto
     await host.until(lambda: desktop.inhibitions == {})
     with pytest.raises(CallFailed, match="demo may not keep the screen on"):
         await inhibit(guest, 2)
+
+
+async def test_a_policy_ends_inhibitions_that_wait_for_the_desktop(host: Host, desktop: Desktop) -> None:
+    guest = await host.registered()
+    desktop.waits = True
+    calls = [asyncio.ensure_future(inhibit(guest, cookie)) for cookie in range(20)]
+    await host.until(lambda: desktop.held)
+    await host.ask("policy", name="demo", screensaver="deny")
+    desktop.waits = False
+    await desktop.answer_now()
+    failures = await asyncio.gather(*calls, return_exceptions=True)
+    assert all(isinstance(one, CallFailed) for one in failures)
+    assert desktop.inhibitions == {}
+
+
+@pytest.mark.parametrize(("signature", "answer"), [("", []), ("s", ["x"]), ("uu", [1, 2])])
+async def test_a_desktop_that_answers_nonsense_is_a_sentence(
+    host: Host, desktop: Desktop, signature: str, answer: list[Any]
+) -> None:
+    guest = await host.registered()
+    desktop.nonsense = (signature, answer)
+    with pytest.raises(CallFailed, match="gives an answer that is none"):
+        await inhibit(guest, 1)
+    desktop.nonsense = None
+    await inhibit(guest, 1)
 
 
 async def test_the_connection_that_holds_inhibitions_ends_with_the_daemon(host: Host, desktop: Desktop) -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections import Counter
 from typing import NamedTuple
 
 from guestlink.bus import Bus, BusError
@@ -42,6 +43,7 @@ class Screensaver:
     def __init__(self, bus: Bus) -> None:
         self._bus = bus
         self._cookies: dict[_Key, int] = {}
+        self._releases: Counter[str] = Counter()
         self._lock = asyncio.Lock()
         self._tasks = TaskOwner("screensaver")
 
@@ -60,7 +62,9 @@ class Screensaver:
         :raises NotInhibited: the desktop has no screensaver service, or the container has too many inhibitions.
         """
         key = _Key(container, cookie)
+        releases = self._releases[container]
         async with self._lock:
+            self._check(container, releases)
             if key in self._cookies:
                 return
             if sum(other.container == container for other in self._cookies) >= INHIBITION_LIMIT:
@@ -69,11 +73,28 @@ class Screensaver:
             words = [who, visible_line(reason, TEXT_LIMIT) or "keeps the screen on"]
             try:
                 (given,) = await self._bus.call(_SERVICE, _PATH, _SERVICE, "Inhibit", "ss", words)
+            except ValueError as error:
+                raise NotInhibited("the host's desktop gives an answer that is none") from error
             except BusError as error:
                 absent = error.nobody_there
                 said = "the host's desktop has no service that keeps its screen on" if absent else str(error)
                 raise NotInhibited(said, hint="a program's own Wayland idle inhibitor works without it") from error
+            if not isinstance(given, int):
+                raise NotInhibited("the host's desktop gives an answer that is none")
             self._cookies[key] = given
+        try:
+            self._check(container, releases)
+        except NotInhibited:
+            await self.uninhibit(container, cookie)
+            raise
+
+    def _check(self, container: str, releases: int) -> None:
+        """Check that a container's inhibitions have not ended while one of its calls waited.
+
+        :raises NotInhibited: they have.
+        """
+        if self._releases[container] != releases:
+            raise NotInhibited(f"the inhibitions of {container} have ended")
 
     async def uninhibit(self, container: str, cookie: int) -> None:
         """End an inhibition; one that does not exist changes nothing."""
@@ -85,7 +106,8 @@ class Screensaver:
                     _log.info("the desktop may keep its screen on: %s", error)
 
     def release(self, container: str) -> None:
-        """End every inhibition of a container."""
+        """End every inhibition of a container, also those for which it waits."""
+        self._releases[container] += 1
         self._tasks.start(self._release(container), name=container)
 
     async def _release(self, container: str) -> None:
