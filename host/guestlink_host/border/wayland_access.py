@@ -98,7 +98,8 @@ class WaylandAccess:
     async def start(self) -> None:
         """Begin to follow the compositor."""
         # Proxies of an earlier daemon that still have clients need no path any more.
-        shutil.rmtree(self._directories, ignore_errors=True)
+        if self._directories.is_dir():
+            shutil.rmtree(self._directories, ignore_errors=True)
         if self._display is not None:
             self._tasks.start(self._follow(self._display), name="compositor")
 

@@ -179,10 +179,11 @@ class LauncherFiles:
     def _ours(self, directory: Path, owner: Callable[[bytes], str | None]) -> dict[Path, bytes]:
         """The contents of our files in a directory, by path; half-written files are removed."""
         found: dict[Path, bytes] = {}
-        with contextlib.suppress(FileNotFoundError, NotADirectoryError, PermissionError):
+        with contextlib.suppress(OSError):  # What cannot be written is reported then.
             for entry in os.scandir(directory):
                 if entry.name.startswith(f".{self._prefix}") and entry.name.endswith(_TEMPORARY):
-                    Path(entry).unlink(missing_ok=True)
+                    with contextlib.suppress(OSError):
+                        os.unlink(entry.path)
                 elif entry.name.startswith(self._prefix):
                     content = self._read(Path(entry))
                     # A power cut can leave one of our files empty.
@@ -196,7 +197,7 @@ class LauncherFiles:
             for entry in list(os.scandir(directory)):
                 is_temporary = entry.name.startswith(f".{self._prefix}") and entry.name.endswith(_TEMPORARY)
                 if is_temporary or (entry.name.startswith(self._prefix) and self._is_ours(entry.path, owner)):
-                    with contextlib.suppress(FileNotFoundError):
+                    with contextlib.suppress(FileNotFoundError, IsADirectoryError):
                         os.unlink(entry.path)
 
     def _is_ours(self, path: str, owner: Callable[[bytes], str | None]) -> bool:
@@ -205,7 +206,7 @@ class LauncherFiles:
         return content is not None and (not content or owner(content) == self._container)
 
     def _icon_directories(self) -> Iterator[Path]:
-        with contextlib.suppress(FileNotFoundError, NotADirectoryError, PermissionError):
+        with contextlib.suppress(OSError):  # What cannot be written is reported then.
             yield from (Path(entry, "apps") for entry in os.scandir(self._theme) if entry.is_dir())
 
     def _read(self, path: Path | str) -> bytes | None:
@@ -214,11 +215,13 @@ class LauncherFiles:
             descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK)
         except OSError:
             return None
-        with open(descriptor, "rb", buffering=0) as stream:
-            status = os.fstat(stream.fileno())
+        try:
+            status = os.fstat(descriptor)
             if not stat.S_ISREG(status.st_mode) or status.st_size > _READ_LIMIT:
                 return None
-            return stream.read(status.st_size)
+            return os.read(descriptor, status.st_size)
+        finally:
+            os.close(descriptor)
 
     def _write(self, path: Path, content: bytes, owner: Callable[[bytes], str | None]) -> bool:
         with self._change():
@@ -237,8 +240,10 @@ class LauncherFiles:
         # No fsync: 10,000 launchers would take minutes, and every file can be written again.
         self.count(len(content))
         temporary = path.with_name(f".{path.name}{_TEMPORARY}")
+        temporary.unlink(missing_ok=True)  # A link in its place is not followed.
         try:
-            temporary.write_bytes(content)
+            with open(temporary, "xb") as stream:
+                stream.write(content)
             os.replace(temporary, path)
         except BaseException:
             with contextlib.suppress(OSError):

@@ -161,11 +161,26 @@ def test_links_are_not_followed(tmp_path: Path) -> None:
     (tmp_path / "applications/guestlink-demo-a.desktop").symlink_to(victim)
     (tmp_path / "applications/guestlink-demo-b.desktop").symlink_to("/nonexistent")
     os.mkfifo(tmp_path / "applications/guestlink-demo-c.desktop")
+    (tmp_path / "applications/guestlink-demo-d.desktop").mkdir()
+    (tmp_path / "applications/.guestlink-demo-e.desktop.new").symlink_to(victim)
+    (tmp_path / "applications/.guestlink-demo-x.desktop.new").mkdir()
     files = LauncherFiles("demo", tmp_path)
-    files.write_launchers(launchers("a", "b", "c"))
+    assert files.write_launchers(launchers("a", "b", "c", "d", "e")) == (1, 0)
+    files.scan()
     files.remove_all()
     assert victim.read_bytes() == before
-    assert len(list((tmp_path / "applications").iterdir())) == 3
+    assert len(list((tmp_path / "applications").iterdir())) == 5
+
+
+def test_links_to_themselves_in_the_place_of_directories_are_disk_problems(tmp_path: Path) -> None:
+    for name in ("applications", "icons"):
+        (tmp_path / name).symlink_to(name)
+    files = LauncherFiles("demo", tmp_path)
+    files.scan()
+    with pytest.raises(DiskProblem, match="cannot be written"):
+        files.write_launchers(launchers("a"))
+    with pytest.raises(DiskProblem, match="cannot be written"):
+        files.write_icon("guestlink-demo-a", icon())
 
 
 def test_containers_whose_names_begin_alike_keep_their_files(tmp_path: Path) -> None:
