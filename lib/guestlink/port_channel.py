@@ -18,6 +18,7 @@ the answer repeats:
 from __future__ import annotations
 
 import json
+import socket
 from typing import Any, NamedTuple
 
 LINE_LIMIT = 128 * 1024
@@ -150,7 +151,19 @@ def listening_from(value: object) -> list[tuple[str, int, str]]:
             raise ValueError("a listening port has a host, a port and a program")
         host, port, program = entry
         endpoint = endpoint_from([TCP, host, port])
+        _check_address(endpoint.host)
         if not program.isprintable() or len(program) > PROGRAM_LIMIT:
             raise ValueError("this is no program's name")
         found.append((endpoint.host, endpoint.port, program))
     return found
+
+
+def _check_address(host: str) -> None:
+    """Check that a port's host is an address as inet_ntop(3) writes it.
+
+    :raises ValueError: it is none.
+    """
+    try:
+        socket.inet_pton(socket.AF_INET6 if ":" in host else socket.AF_INET, host)
+    except (OSError, ValueError):
+        raise ValueError("this is no address") from None

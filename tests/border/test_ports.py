@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import json
 import os
+import select
 import socket
 import struct
 from collections.abc import AsyncIterator
@@ -15,12 +16,14 @@ from typing import Any
 import psutil
 import pytest
 
+from guestlink.errors import GuestlinkError
 from guestlink.port_channel import PortEndpoint, pack
 from guestlink_host.border.ports import relay_client
 from guestlink_host.border.ports.forward import Forward
 from guestlink_host.border.ports.relay import AUTOMATIC
 from guestlink_host.border.ports.relay_client import RelayClient
 from guestlink_host.containers.parked_connections import ParkedConnections
+from support.host import host_in_test
 from support.ports import free_port
 
 LIMIT = 60.0
@@ -116,12 +119,14 @@ async def _is_reset(sock: socket.socket) -> bool:
     return True
 
 
-async def _works(container: Container, port: int) -> None:
-    """The forward relays for a container that behaves."""
+async def _works(container: Container, port: int, *, after: int = 0) -> None:
+    """The forward relays for a container that behaves; earlier requests get an error."""
     client = await _connect(port)
     while True:
         request = await container.request()
-        if request.get("connect") is not None:
+        if request["id"] <= after:
+            container.answer(request, error="too late")
+        elif request.get("connect") is not None:
             break
     near, far = socket.socketpair()
     with client, far:
@@ -291,6 +296,136 @@ async def test_a_process_that_does_not_answer_is_replaced(
             await asyncio.sleep(0.01)
     await container.request()
     await _works(container, port)
+
+
+async def test_connections_that_end_before_they_are_used_leave_the_process_as_it_is(container: Container) -> None:
+    port, back = free_port(), free_port()
+    await container.client.set([_forward(port), _forward(back, back=True)], auto=False)
+    waiting = [await _connect(port) for _ in range(3)]
+    while sum("connect" in one for one in container.asked) < len(waiting):
+        await container.request()
+    process = container.process
+    for _ in range(5):
+        ended = container.socket
+        deaf = container.park()
+        deaf.shutdown(socket.SHUT_RD)  # The host does not see that, and cannot write.
+        ended.close()
+        ending = select.poll()
+        ending.register(deaf, 0)
+        assert await asyncio.to_thread(ending.poll, LIMIT * 1000)
+    container.park()
+    await _works(container, port, after=max(one.get("id", 0) for one in container.asked))
+    assert container.process == process
+    for one in waiting:
+        one.close()
+
+
+async def test_sockets_that_the_container_shuts_down_keep_no_processor_busy(
+    container: Container, tmp_path: Path
+) -> None:
+    ports = [free_port(), free_port()]
+    path = PortEndpoint("unix", str(tmp_path / "in"), 0)
+    unix = Forward(True, path, PortEndpoint("tcp", "localhost", 9))
+    forwards = [_forward(ports[0], kind="udp"), _forward(ports[1], kind="udp", back=True), unix]
+    setting = asyncio.ensure_future(container.client.set(forwards, auto=False))
+    with (
+        socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as server,
+        socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as bound,
+        socket.socket(socket.AF_UNIX) as listener,
+        socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as client,
+    ):
+        bound.bind(("127.0.0.1", 0))
+        server.connect(bound.getsockname())
+        listener.bind(path.host)
+        listener.listen()
+        for _ in range(2):
+            request = await container.request()
+            container.answer(request, (bound if request["listen"][0] == "udp" else listener).fileno())
+        assert [one["problem"] for one in await setting] == ["", "", ""]
+        client.sendto(b"x", ("127.0.0.1", ports[0]))
+        container.answer(await container.request(), server.fileno())
+        for one in (server, bound, listener):
+            with contextlib.suppress(OSError):  # An unconnected one is shut down in spite of the error.
+                one.shutdown(socket.SHUT_RDWR)
+        await container.client.set(forwards, auto=False)
+        times = container.process.cpu_times()
+        await asyncio.sleep(1.0)
+        used = container.process.cpu_times()
+        assert used.user + used.system - times.user - times.system < 0.2
+
+
+async def test_a_container_with_many_long_texts_is_described(container: Container) -> None:
+    await container.client.set([], auto=True)
+    first = free_port()
+    # One more than open by themselves; together within a message, as characters and not as escapes.
+    ports = [["::ffff:255.255.255.255", 30000 + number, "\U0001f600" * 64] for number in range(AUTOMATIC + 1)]
+    report = json.dumps({"listening": ports}, ensure_ascii=False).encode() + b"\n"
+    await container.say(pack({"listening": [["x" * 253, first, "no address"]]}))
+    await container.say(report)
+    async with asyncio.timeout(LIMIT):
+        while len(states := await container.client.set([], auto=True)) < AUTOMATIC:
+            await asyncio.sleep(0.05)
+    assert all(one["forward"][2][1] == "::ffff:255.255.255.255" for one in states)
+    asking = asyncio.ensure_future(container.client.ask())
+    while True:
+        request = await container.request()
+        if "list" in request:
+            break
+    await container.say(report.replace(b"{", b'{"id":%d,' % request["id"], 1))
+    assert len((await asking)["forwards"]) == AUTOMATIC
+
+
+async def test_a_container_that_does_not_answer_delays_no_other_and_no_policy(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    port = free_port()
+    async with host_in_test(monkeypatch) as host:
+        bad, good = await host.add("bad"), await host.add("good")
+        with socket.socket(socket.AF_UNIX) as silent:
+            silent.connect(str(bad.directory / "ports.sock"))
+            silent.settimeout(LIMIT)
+            asking = asyncio.ensure_future(host.ask("ports", name="bad", add=[_forward(port).pack()]))
+            received = b""
+            while b'"list"' not in received:
+                received += await asyncio.to_thread(silent.recv, 65536)
+            assert (await host.ask("ports", name="good"))["forwards"] == []
+            assert not asking.done()
+            await host.ask("policy", name="bad", ports="deny")
+            with pytest.raises(GuestlinkError, match="do not answer now"):
+                await asking
+            assert (await host.ask("ports", name="bad"))["forwards"][0]["problem"] == "the policy denies it"
+        assert good.directory.exists()
+
+
+async def test_what_a_container_says_about_ports_cannot_command_a_terminal(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async with host_in_test(monkeypatch) as host:
+        guest = await host.add("bad")
+
+        async def request(garcon: socket.socket, word: bytes) -> dict[str, Any]:
+            """Park a connection, and wait for a request on it."""
+            garcon.settimeout(LIMIT)
+            if word == b"listen":
+                garcon.connect(str(guest.directory / "ports.sock"))
+            received = b""
+            while b'"%s"' % word not in received or not received.endswith(b"\n"):
+                received += await asyncio.to_thread(garcon.recv, 65536)
+            found: dict[str, Any] = json.loads(received.splitlines()[-1])
+            return found
+
+        with socket.socket(socket.AF_UNIX) as first, socket.create_server(("127.0.0.1", 0)) as listener:
+            adding = asyncio.ensure_future(host.ask("ports", name="bad", add=[_forward(7, back=True).pack()]))
+            number = (await request(first, b"listen"))["id"]
+            socket.send_fds(first, [pack({"id": number})], [listener.fileno()])
+            first.sendall(pack({"id": (await request(first, b"list"))["id"], "listening": []}))
+            await adding
+        with socket.socket(socket.AF_UNIX) as second:
+            number = (await request(second, b"listen"))["id"]
+            second.sendall(pack({"id": number, "error": "\x1b]0;mine\x07 is\nnot \u202efree"}))
+            asking = asyncio.ensure_future(host.ask("ports", name="bad"))
+            second.sendall(pack({"id": (await request(second, b"list"))["id"], "listening": []}))
+            assert (await asking)["forwards"][0]["problem"] == "]0;mine is not free"
 
 
 async def test_the_process_ends_with_the_daemon(container: Container) -> None:

@@ -21,6 +21,8 @@ _SWEEP = 0.5
 _DESCRIPTORS = 4
 """Descriptors for which a read has room; an answer has one, and the kernel closes what there is no room for."""
 _READ = 64 * 1024
+_UNREAD = 4 * 1024 * 1024
+"""Bytes of requests that may wait for a container that does not read; then the channel ends."""
 
 Answer: TypeAlias = "Callable[[dict[str, Any], int], None]"
 """Gets the answer and its descriptor, which it owns, or -1. Without an answer it gets ``error`` alone."""
@@ -61,8 +63,10 @@ class PortChannel:
         connection.setblocking(False)
         self._socket = connection
         self._poller.watch(connection.fileno(), select.EPOLLIN, self._happened)
-        for number, request in self._requests.items():
-            self._send({"id": number, **request.message})
+        for number, request in list(self._requests.items()):
+            # The container may have gone away again, and that cancels requests.
+            if self._socket is connection and number in self._requests:
+                self._send({"id": number, **request.message})
 
     def close(self) -> None:
         """Close the connection; requests wait for the next one."""
@@ -72,8 +76,7 @@ class PortChannel:
         self._poller.forget(connection.fileno())
         connection.close()
         self._out.clear()
-        for descriptor in self._reader.close():
-            os.close(descriptor)
+        close_received(self._reader.close())
         now = time.monotonic()
         for number, request in self._requests.items():
             self._requests[number] = request._replace(until=min(request.until, now + UNSENT_TIME))
@@ -126,7 +129,9 @@ class PortChannel:
         except OSError:
             self._break()
             return
-        if self._out or waited:
+        if len(self._out) > _UNREAD:
+            self._break()
+        elif self._out or waited:
             events = select.EPOLLIN | select.EPOLLOUT if self._out else select.EPOLLIN
             self._poller.change(self._socket.fileno(), events)
 
@@ -145,10 +150,10 @@ class PortChannel:
         except BlockingIOError:
             return
         except (OSError, ValueError):  # It went away, or this is no garcon.
-            _close_all(descriptors)
+            close_received(descriptors)
             self._break()
             return
-        _close_all(unused)
+        close_received(unused)
         for message, descriptor in messages:
             self._handle(message, descriptor)
         if not data:
@@ -160,7 +165,7 @@ class PortChannel:
         if request is not None:
             request.answer(message, descriptor)
             return
-        _close_all([descriptor] if descriptor >= 0 else [])
+        close_received([descriptor])
         if number is None:
             self._report(message)
 
@@ -170,7 +175,12 @@ class PortChannel:
             self._lost()
 
 
-def _close_all(descriptors: list[int]) -> None:
+def close_received(descriptors: list[int]) -> None:
+    """Close what a container has passed; -1 is nothing.
+
+    A file of the container's own file system (FUSE) may answer close(2) with an error, and is closed all the same.
+    """
     for descriptor in descriptors:
-        with contextlib.suppress(OSError):
-            os.close(descriptor)
+        if descriptor >= 0:
+            with contextlib.suppress(OSError):
+                os.close(descriptor)

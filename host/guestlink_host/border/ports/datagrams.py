@@ -21,6 +21,7 @@ networks; programs of one machine send again)."""
 _QUEUE = 16
 """Datagrams of a client that wait for the socket to the server; further ones are lost."""
 _SIZE = 65535
+_OVER = select.EPOLLRDHUP | select.EPOLLHUP
 _BURST = 64
 """Datagrams that are read at a time."""
 
@@ -29,6 +30,7 @@ class DatagramFlow:
     """One client.
 
     :ivar server: the socket to the server, once there is one.
+    :ivar cancel: ends the wait for that socket; set by who dials, if that takes time.
     """
 
     def __init__(self, front: socket.socket, client: Any) -> None:
@@ -36,6 +38,7 @@ class DatagramFlow:
         self.client = client
         self.server: socket.socket | None = None
         self.queue: list[bytes] = []
+        self.cancel: Callable[[], None] | None = None
         self.used = time.monotonic()
 
 
@@ -53,7 +56,8 @@ class Datagrams:
         self._flows: OrderedDict[tuple[int, Any], DatagramFlow] = OrderedDict()
         for front in fronts:
             front.setblocking(False)
-            poller.watch(front.fileno(), select.EPOLLIN, partial(self._from_clients, front))
+            events = select.EPOLLIN | select.EPOLLRDHUP
+            poller.watch(front.fileno(), events, partial(self._from_clients, front))
 
     def __len__(self) -> int:
         """How many clients there are."""
@@ -69,7 +73,8 @@ class Datagrams:
             self._forget(flow)
             return
         flow.server = server
-        self._poller.watch(server.fileno(), select.EPOLLIN, lambda _events: self._from_server(flow))
+        events = select.EPOLLIN | select.EPOLLRDHUP
+        self._poller.watch(server.fileno(), events, lambda events: self._from_server(flow, events))
         for datagram in flow.queue:
             with contextlib.suppress(OSError):
                 server.send(datagram, socket.MSG_DONTWAIT)
@@ -90,7 +95,10 @@ class Datagrams:
             self._poller.forget(front.fileno())
             front.close()
 
-    def _from_clients(self, front: socket.socket, _events: int) -> None:
+    def _from_clients(self, front: socket.socket, events: int) -> None:
+        if events & _OVER:
+            # A container has shut its socket down: it would be ready for ever, and has nothing.
+            self._poller.forget(front.fileno())
         for _ in range(_BURST):
             try:
                 datagram, client = front.recvfrom(_SIZE, socket.MSG_DONTWAIT)
@@ -112,12 +120,14 @@ class Datagrams:
         self._dial(flow)
         return flow
 
-    def _from_server(self, flow: DatagramFlow) -> None:
+    def _from_server(self, flow: DatagramFlow, events: int) -> None:
         assert flow.server is not None
         for _ in range(_BURST):
             try:
                 datagram = flow.server.recv(_SIZE, socket.MSG_DONTWAIT)
             except BlockingIOError:
+                if events & _OVER:  # A container has shut its socket down.
+                    self._forget(flow)
                 return
             except OSError:  # Nobody serves the port (ICMP): the next datagram begins anew.
                 self._forget(flow)
@@ -134,6 +144,8 @@ class Datagrams:
 
     def _forget(self, flow: DatagramFlow) -> None:
         self._flows.pop((id(flow.front), flow.client), None)
+        if flow.cancel is not None:
+            flow.cancel()
         server, flow.server = flow.server, None
         if server is not None:
             self._poller.forget(server.fileno())

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
+from collections import defaultdict
 from collections.abc import Sequence
 from typing import Any
 
@@ -42,7 +43,8 @@ class PortBorder:
         self._relays: dict[str, RelayClient] = {}
         self._tasks = TaskOwner("ports")
         self._closing: set[asyncio.Task[None]] = set()
-        self._changing = asyncio.Lock()
+        # One container's process may be slow to answer, and delays no other's.
+        self._changing: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
         policies.watch("ports", self._policy_changed)
 
     async def start(self) -> None:
@@ -82,7 +84,7 @@ class PortBorder:
 
         :raises GuestlinkError: there is no such container or forward, the policy denies it, or a port is taken.
         """
-        async with self._changing:
+        async with self._changing[name]:
             before = self._containers[name].forwards
             for one in remove:
                 if one not in before:
@@ -155,7 +157,7 @@ class PortBorder:
                 for one in self._containers[name].forwards
             ]
             return {"policy": policy, "forwards": states, "listening": None}
-        async with self._changing:
+        async with self._changing[name]:
             relay = self._relay(name)
             try:
                 answer = await relay.ask()
@@ -166,8 +168,9 @@ class PortBorder:
                     answer = await relay.ask()
             finally:
                 if not self._is_wanted(name):
-                    await self._stop(name)
-        return {"policy": policy, "forwards": answer["forwards"], "listening": answer["listening"]}
+                    self._relay(name).stop()
+        forwards = [_shown(one) for one in answer["forwards"]]
+        return {"policy": policy, "forwards": forwards, "listening": answer["listening"]}
 
     def _relay(self, name: str) -> RelayClient:
         """The relay of a container.
@@ -188,18 +191,22 @@ class PortBorder:
         if self._is_wanted(name):
             await self._relay(name).set(self._containers[name].forwards, auto=self._is_auto(name))
         else:
-            await self._stop(name)
-
-    async def _stop(self, name: str) -> None:
-        await self._relay(name).stop()
+            self._relay(name).stop()
 
     async def _apply_quietly(self, name: str) -> None:
         try:
-            async with self._changing:
+            async with self._changing[name]:
                 await self._apply(name)
         except GuestlinkError as error:
             _log.warning("%s", error)
 
-    def _policy_changed(self, name: str, _value: str) -> None:
+    def _policy_changed(self, name: str, value: str) -> None:
         if name in self._relays:
+            if value == DENY:
+                self._relays[name].stop()  # At once: a request to a slow process may still wait for its answer.
             self._tasks.start(self._apply_quietly(name), name=name)
+
+
+def _shown(state: dict[str, Any]) -> dict[str, Any]:
+    """A forward's state with texts that a terminal can show: some are the container's."""
+    return state | {key: visible_line(state[key], _TEXT_LIMIT) for key in ("problem", "hint", "program")}

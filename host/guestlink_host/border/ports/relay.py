@@ -14,7 +14,7 @@ from typing import Any, Protocol
 
 from guestlink.errors import GuestlinkError
 from guestlink.port_channel import LOCALHOST, TCP, UDP, UNIX, PortEndpoint, listening_from
-from guestlink_host.border.ports.channel import PortChannel
+from guestlink_host.border.ports.channel import PortChannel, close_received
 from guestlink_host.border.ports.datagrams import DatagramFlow, Datagrams
 from guestlink_host.border.ports.forward import Forward
 from guestlink_host.border.ports.poller import Poller
@@ -33,6 +33,8 @@ ORPHANED = 30.0
 """Seconds without a garcon after which connections end: their sockets keep the container's network alive."""
 _REPORT_PAUSE = 0.5
 """Seconds between two reports of listening ports that are acted upon; the newest one counts."""
+_ERROR_LIMIT = 200
+"""Characters of garcon's explanation that are kept."""
 _RETRY = 1.0
 """Seconds until what could not listen is tried again."""
 _EXPIRE = 10.0
@@ -225,15 +227,16 @@ class PortRelay:
             return
         rule.listeners = sockets
         for one in sockets:
-            self._poller.watch(one.fileno(), select.EPOLLIN, partial(self._accept, rule, one))
+            self._watch_listener(rule, one)
 
     def _listens_inside(self, rule: _Rule, answer: dict[str, Any], descriptor: int) -> None:
         """garcon has answered a request for a listening socket."""
         rule.request = 0
         if self._rules.get(rule.forward) is not rule:
-            _close(descriptor)
+            close_received([descriptor])
         elif descriptor < 0:
-            rule.problem = str(answer.get("error") or "garcon sent no socket")[:300]
+            error = answer.get("error")
+            rule.problem = error[:_ERROR_LIMIT] if error and isinstance(error, str) else "garcon sent no socket"
             rule.hint = "choose another port in the container"
             self._retry_soon()
         else:
@@ -326,15 +329,15 @@ class PortRelay:
 
     # -- connections ---------------------------------------------------------------------------------------------
 
-    def _accept(self, rule: _Rule, listener: socket.socket, _events: int) -> None:
+    def _accept(self, rule: _Rule, listener: socket.socket, events: int) -> None:
         for _ in range(_ACCEPTS):
             try:
                 client, _address = listener.accept()
-            except BlockingIOError:
-                return
-            except OSError:
-                self._poller.forget(listener.fileno())
-                self._poller.later(_ACCEPT_PAUSE, partial(self._accept_again, rule, listener))
+            except OSError as error:
+                # A container may shut its socket down: then it is ready for ever, and has no connection.
+                if events != select.EPOLLIN or not isinstance(error, BlockingIOError):
+                    self._poller.forget(listener.fileno())
+                    self._poller.later(_ACCEPT_PAUSE, partial(self._accept_again, rule, listener))
                 return
             if len(self._pump) + self._pending >= CONNECTIONS:
                 _reset(client)
@@ -349,7 +352,11 @@ class PortRelay:
     def _accept_again(self, rule: _Rule, listener: socket.socket) -> None:
         if listener in rule.listeners:
             with contextlib.suppress(OSError):
-                self._poller.watch(listener.fileno(), select.EPOLLIN, partial(self._accept, rule, listener))
+                self._watch_listener(rule, listener)
+
+    def _watch_listener(self, rule: _Rule, listener: socket.socket) -> None:
+        events = select.EPOLLIN | select.EPOLLRDHUP
+        self._poller.watch(listener.fileno(), events, partial(self._accept, rule, listener))
 
     def _dialed_here(self, rule: _Rule, client: socket.socket, server: socket.socket | None) -> None:
         self._pending -= 1
@@ -363,7 +370,7 @@ class PortRelay:
     def _dialed_inside(self, rule: _Rule, client: socket.socket, answer: dict[str, Any], descriptor: int) -> None:
         self._pending -= 1
         if descriptor < 0 or self._rules.get(rule.forward) is not rule:
-            _close(descriptor)
+            close_received([descriptor])
             _reset(client)
             return
         try:
@@ -383,7 +390,8 @@ class PortRelay:
         rule.pairs.add(pair)
 
     def _dial_forth(self, rule: _Rule, flow: DatagramFlow) -> None:
-        self.channel.ask({"connect": list(rule.forward.target)}, partial(self._flow_dialed, rule, flow))
+        number = self.channel.ask({"connect": list(rule.forward.target)}, partial(self._flow_dialed, rule, flow))
+        flow.cancel = partial(self.channel.cancel, number)
 
     def _flow_dialed(self, rule: _Rule, flow: DatagramFlow, answer: dict[str, Any], descriptor: int) -> None:
         server: socket.socket | None = None
@@ -409,11 +417,6 @@ class PortRelay:
             if rule.datagrams is not None:
                 rule.datagrams.expire()
         self._poller.later(_EXPIRE, self._expire)
-
-
-def _close(descriptor: int) -> None:
-    if descriptor >= 0:
-        os.close(descriptor)
 
 
 def _reset(sock: socket.socket) -> None:

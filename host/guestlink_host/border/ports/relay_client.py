@@ -87,7 +87,7 @@ class RelayClient:
             await child.wait(_END_TIME)
             child.abandon()
 
-    async def stop(self) -> None:
+    def stop(self) -> None:
         """End the process; the next request starts another one."""
         self._wanted = {"forwards": [], "auto": False}
         self._end()

@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import contextlib
 import json
-import os
 import select
 import socket
 from collections import deque
@@ -21,6 +20,7 @@ from typing import Any
 
 from guestlink.descriptor_limit import raise_limit
 from guestlink.port_channel import listening_from
+from guestlink_host.border.ports.channel import close_received
 from guestlink_host.border.ports.forward import forward_from
 from guestlink_host.border.ports.poller import Poller
 from guestlink_host.border.ports.relay import PortRelay
@@ -88,8 +88,7 @@ class RelayProcess:
             return
 
         def answered(answer: dict[str, Any], descriptor: int) -> None:
-            if descriptor >= 0:
-                os.close(descriptor)
+            close_received([descriptor])
             try:
                 self._answer(number, listening_from(answer.get("listening")))
             except ValueError:
@@ -108,9 +107,13 @@ class RelayProcess:
         self._send({"need": "channel"})
 
     def _send(self, message: dict[str, Any]) -> None:
-        data = json.dumps(message).encode()
+        data = _pack(message)
         if len(data) > PACKET_LIMIT and message.get("listening"):
-            data = json.dumps(message | {"listening": message["listening"][:256]}).encode()
+            data = _pack(message | {"listening": message["listening"][:256]})
+        if len(data) > PACKET_LIMIT and "forwards" in message:
+            # A container that names its programs like this has no names.
+            forwards = [one | {"program": ""} for one in message["forwards"]]
+            data = _pack(message | {"listening": None, "forwards": forwards})
         self._out.append(data)
         if len(self._out) == 1:
             self._flush()
@@ -126,6 +129,11 @@ class RelayProcess:
             self._out.clear()
         else:
             self._poller.change(self._control.fileno(), select.EPOLLIN)
+
+
+def _pack(message: dict[str, Any]) -> bytes:
+    """A packet. Characters take as many bytes as they have: escapes would take six or twelve for each."""
+    return json.dumps(message, ensure_ascii=False, separators=(",", ":")).encode(errors="replace")
 
 
 def main() -> None:

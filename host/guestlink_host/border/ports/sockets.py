@@ -134,7 +134,8 @@ def received_socket(descriptor: int, endpoint: PortEndpoint, *, listening: bool)
         # Nothing but getsockopt(2): a file of another kind may be one whose calls the container answers (FUSE).
         sock = socket.socket(fileno=descriptor)
     except OSError as error:
-        os.close(descriptor)
+        with contextlib.suppress(OSError):  # A container's own file system (FUSE) answers what it likes.
+            os.close(descriptor)
         raise ValueError("this is no socket") from error
     kind = socket.SOCK_DGRAM if endpoint.kind == UDP else socket.SOCK_STREAM
     try:
