@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import os
 import socket
 import threading
@@ -113,6 +114,22 @@ async def test_no_and_never_again_sets_the_policy_to_deny_and_the_events_say_so(
     await host.stop()
     await host.start()
     assert (await host.ask("policy", name="demo"))["url"] == "deny"
+
+
+async def test_a_never_that_cannot_be_kept_is_the_users_matter_and_the_container_learns_the_no_alone(
+    asked: tuple[Host, FakeGarcon], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, "no space left on device")
+
+    host, guest = asked
+    dialog(tmp_path, "zenity", 'echo "No, and never again"; exit 1')
+    monkeypatch.setattr("guestlink_host.containers.registry.atomic_write", full)
+    answer = await refusal(guest)
+    assert "the host's user refused to open the link" in answer
+    assert str(host.root) not in answer
+    assert "no space left" in (await host.events("failed"))[0]
+    assert "does not ask again for this container until " in await refusal(guest)
 
 
 @pytest.mark.parametrize(("program", "script"), [("zenity", "exit 1"), ("kdialog", "exit 2")])

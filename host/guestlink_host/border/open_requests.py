@@ -197,8 +197,7 @@ class OpenRequests:
             if answer is not Answer.YES:
                 self._pauses[guest.container.name].refused(time.monotonic())
                 if answer is Answer.NEVER:
-                    self._policies.change(guest.container.name, **{kind: DENY})
-                    guest.event("policy", f"{kind}: deny, because the user answered no, and never again")
+                    self._deny(guest, kind)
                 return GuestlinkError(f"the host's user refused to {_REFUSED[kind]}")
             self._pauses[guest.container.name].agreed()
             self._check_policy(guest, kind)  # The user may have changed it meanwhile.
@@ -209,6 +208,18 @@ class OpenRequests:
         finally:
             self._asking.discard(guest.container.name)
         return None
+
+    def _deny(self, guest: Guest, kind: str) -> None:
+        """Keep the user's "no, and never again"; a failure is for the user, and the container learns the "no" alone."""
+        name = guest.container.name
+        try:
+            self._policies.change(name, **{kind: DENY})
+        except GuestlinkError as error:
+            guest.log.warning("the policy %s of %s is not deny: %s", kind, name, error)
+            guest.event("failed", f"{kind}: deny: {error}")
+            self._notifications.show(f"The container {name} can ask again", str(error))
+        else:
+            guest.event("policy", f"{kind}: deny, because the user answered no, and never again")
 
     def _decided_late(self, guest: Guest, what: str, asked: asyncio.Task[GuestlinkError | None]) -> None:
         """Report what came of a question, because the container's call has already been answered."""
