@@ -183,12 +183,12 @@ class WindowManager:
             self._read_icon(icon)
         self._show_tray()
         match event:
-            case CreateNotify(parent=root.number):
+            case CreateNotify(parent=root.number) if not is_sent:  # Programs could fill the table with made-up ones.
                 place = Rectangle(event.x, event.y, event.width, event.height)
                 self._created(event.window, place, is_override_redirect=event.override_redirect)
                 if (window := self._windows.get(event.window)) is not None:
                     window.border = event.border_width
-            case ReparentNotify(parent=root.number) if event.window not in self._windows:
+            case ReparentNotify(parent=root.number) if event.window not in self._windows and not is_sent:
                 self._created(
                     event.window, Rectangle(event.x, event.y, 1, 1), is_override_redirect=event.override_redirect
                 )

@@ -24,12 +24,14 @@ from sommelier_shim.xwayland.window_manager.manager import AnotherWindowManager
 from sommelier_shim.xwayland.window_manager.window import Rectangle
 from sommelier_shim.xwayland.x11.layout import encode
 from sommelier_shim.xwayland.x11.messages import (
+    EVENTS,
     LAYOUTS,
     Atom,
     ChangeProperty,
     ClientMessage,
     ConfigureNotify,
     ConfigureWindow,
+    CreateNotify,
     CreateWindow,
     DestroyWindow,
     EventMask,
@@ -42,6 +44,7 @@ from sommelier_shim.xwayland.x11.messages import (
     InternAtomReply,
     MapWindow,
     PropMode,
+    ReparentNotify,
     SendEvent,
     SyncCreateCounter,
     SyncInt64,
@@ -462,6 +465,22 @@ def _answer_ping(client: XClient, screen: ManagedScreen) -> None:
     client.wire.request(SendEvent(False, client.root, mask, bytes([33]) + body[:1] + bytes(2) + body[1:]))
     assert client.sync() == []
     screen.settle()
+
+
+@pytest.mark.parametrize("kind", [CreateNotify, ReparentNotify])
+def test_windows_that_a_program_makes_up_are_not_remembered(
+    screen: ManagedScreen, program: XClient, kind: type[CreateNotify | ReparentNotify]
+) -> None:
+    before = set(screen.windows())
+    made_up = program.wire.new_id()
+    place = (1, 1, 10, 10, 0, False) if kind is CreateNotify else (1, 1, False)
+    names = (program.root, made_up) if kind is CreateNotify else (program.root, made_up, program.root)
+    body = bytes(encode(kind(*names, *place), LAYOUTS))
+    event = (bytes([EVENTS[kind].code]) + body[:1] + bytes(2) + body[1:]).ljust(32, b"\0")
+    program.wire.request(SendEvent(False, program.root, EventMask.SUBSTRUCTURE_NOTIFY, event))
+    window = _window(program)
+    _map(program, screen, window)
+    assert set(screen.windows()) - before == {window}
 
 
 @pytest.mark.parametrize("answers", [True, False])
