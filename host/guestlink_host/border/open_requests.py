@@ -210,7 +210,7 @@ class OpenRequests:
         return None
 
     def _deny(self, guest: Guest, kind: str) -> None:
-        """Keep the user's "no, and never again"; a failure is for the user, and the container learns the "no" alone."""
+        """Keep the user's "no, and never again". The container does not hear why it cannot be kept."""
         name = guest.container.name
         try:
             self._policies.change(name, **{kind: DENY})

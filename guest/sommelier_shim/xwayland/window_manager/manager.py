@@ -183,7 +183,7 @@ class WindowManager:
             self._read_icon(icon)
         self._show_tray()
         match event:
-            case CreateNotify(parent=root.number) if not is_sent:  # Programs could fill the table with made-up ones.
+            case CreateNotify(parent=root.number) if not is_sent:  # Made-up ones could fill the table.
                 place = Rectangle(event.x, event.y, event.width, event.height)
                 self._created(event.window, place, is_override_redirect=event.override_redirect)
                 if (window := self._windows.get(event.window)) is not None:
