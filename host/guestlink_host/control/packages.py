@@ -31,6 +31,12 @@ _PACKAGE_FILE = re.compile(r"/|\.(deb|rpm|pkg\.tar(\.\w+)?)$")
 """What names a file and not a package: a slash, or the end of a package file's name."""
 _KEEP = 'umask 022; file=$(mktemp "/tmp/guestlink-XXXXXXXX$1") && cat >"$file" && echo "$file"'
 """Keeps its standard input in a new file inside, and prints the path. PackageKit goes by the names of files."""
+_COPY = re.compile(r"/tmp/guestlink-\w{8}[\w.]*", re.ASCII)
+"""The path that it prints."""
+_COPY_TIME, _REMOVE_TIME = 3600.0, 30.0
+"""Seconds for a copy, and for its removal."""
+_SAID_LIMIT = 300
+"""Characters of the container's explanation that are shown."""
 _OWN_TOOL = """\
 if [ "$(id -u)" = 0 ]; then sudo=; else sudo=sudo; fi
 if command -v apt-get >/dev/null; then exec $sudo apt-get install -- "$1"
@@ -143,21 +149,35 @@ def _package_inside(name: str, wanted: str) -> Iterator[str]:
     try:
         yield copy
     finally:
-        subprocess.run(_shell(name, "rm", "-f", "--", copy), stdin=subprocess.DEVNULL, check=False)
+        from guestlink.program import CommandFailed, run_program
+
+        with contextlib.suppress(CommandFailed):  # It stays in the container's /tmp.
+            run_program(_shell(name, "rm", "-f", "--", copy), timeout=_REMOVE_TIME)
 
 
 def _copy(name: str, path: str, ending: str) -> str:
+    """Copy a package file into the container; returns the copy's path.
+
+    What the container prints is bounded, and reaches no terminal.
+
+    :raises GuestlinkError: it cannot be copied, or the container names no path.
+    """
+    from guestlink.program import run_program
+
     try:
         with open(path, "rb") as content:
-            done = subprocess.run(
-                _shell(name, "sh", "-c", _KEEP, "sh", ending), stdin=content, stdout=subprocess.PIPE, check=False
-            )
+            argv = _shell(name, "sh", "-c", _KEEP, "sh", ending)
+            done = run_program(argv, timeout=_COPY_TIME, stdin=content.fileno())
     except OSError as error:
         raise GuestlinkError(f"{path} cannot be read: {reason(error)}", hint="check its permissions") from error
     copy = done.stdout.decode(errors="replace").strip()
-    if done.returncode or not copy.startswith("/tmp/guestlink-"):
+    if done.status or not _COPY.fullmatch(copy):
+        from guestlink_host.names import visible_line
+
+        said = visible_line("".join(done.messages[-1:]) if done.status else "it names no copy", _SAID_LIMIT)
         raise GuestlinkError(
-            f"{path} cannot be copied to {name}", hint=f"`guestlink-host shell {name} -- df /tmp` shows its space"
+            f"{path} cannot be copied to {name}: {said}",
+            hint=f"`guestlink-host shell {name} -- df /tmp` shows its space",
         )
     return copy
 
