@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import json
 import os
 import subprocess
@@ -15,6 +14,7 @@ import pytest
 from guestlink.errors import GuestlinkError, run_command
 from guestlink_host.border.policies import POLICIES
 from guestlink_host.control import parser
+from guestlink_host.launchers.launcher_publisher import LauncherPublisher
 from support.fake_garcon import application, png
 from support.host import Host, host_in_test
 from support.needs import need_status_0
@@ -144,20 +144,29 @@ async def test_policy_shows_and_sets(host: Host) -> None:
 
 
 async def test_while_a_container_is_removed_the_other_calls_are_answered(
-    host: Host, caplog: pytest.LogCaptureFixture
+    host: Host, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
+    answers: list[str] = []
+    remove_files = LauncherPublisher.remove_files
+
+    async def ask_meanwhile(self: LauncherPublisher) -> None:
+        for what in ("list", "status"):
+            assert [entry["name"] for entry in (await host.ask(what))["containers"]] == ["other"]
+        calls = [("apps", {}), ("policy", {"mime": "allow"}), ("share", {"host": "/tmp"}), ("ports", {})]
+        for what, fields in calls:
+            with pytest.raises(GuestlinkError) as caught:
+                await host.ask(what, name="demo", **fields)
+            answers.append(caught.value.message)
+        await host.ask("policy", name="demo", ports="auto")
+        await remove_files(self)
+
     await host.registered("other")
     await host.registered("demo")
-    removed = asyncio.ensure_future(host.ask("remove", name="demo"))
-    while not removed.done():
-        for what in ("list", "status"):
-            names = [entry["name"] for entry in (await host.ask(what))["containers"]]
-            assert names in (["other"], ["other", "demo"])
-        for what, fields in (("apps", {}), ("policy", {"mime": "allow"}), ("share", {"host": "/tmp"})):
-            with contextlib.suppress(GuestlinkError):
-                await host.ask(what, name="demo", **fields)
-    await removed
-    assert not [record for record in caplog.records if record.name == "guestlink.control"]
+    await host.ask("policy", name="demo", mime="deny")
+    monkeypatch.setattr(LauncherPublisher, "remove_files", ask_meanwhile)
+    await host.ask("remove", name="demo")
+    assert answers == ["the container demo is being removed"] * 4
+    assert not [record for record in caplog.records if record.exc_info]
 
 
 async def test_an_application_with_another_id_is_suggested(host: Host) -> None:

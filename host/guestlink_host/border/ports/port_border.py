@@ -175,9 +175,12 @@ class PortBorder:
     def _relay(self, name: str) -> RelayClient:
         """The relay of a container.
 
-        :raises GuestlinkError: there is no such container.
+        :raises GuestlinkError: there is no such container, or it is being removed.
         """
-        return self._relays[self._containers[name].name]
+        relay = self._relays.get(self._containers[name].name)
+        if relay is None:
+            raise GuestlinkError(f"the container {name} is being removed", hint="try again in a moment")
+        return relay
 
     def _is_auto(self, name: str) -> bool:
         return self._policies.value(name, "ports") == AUTO
