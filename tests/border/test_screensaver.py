@@ -132,10 +132,12 @@ async def test_a_policy_ends_inhibitions_that_wait_for_the_desktop(host: Host, d
     await host.until(lambda: desktop.held)
     await host.ask("policy", name="demo", screensaver="deny")
     desktop.waits = False
+    other = await host.registered("other")
+    await inhibit(other, 1)  # It waits for no other container's answer.
     await desktop.answer_now()
     failures = await asyncio.gather(*calls, return_exceptions=True)
     assert all(isinstance(one, CallFailed) for one in failures)
-    assert desktop.inhibitions == {}
+    assert list(desktop.inhibitions.values()) == [["player (other)", "plays"]]
 
 
 @pytest.mark.parametrize(("signature", "answer"), [("", []), ("s", ["x"]), ("uu", [1, 2])])

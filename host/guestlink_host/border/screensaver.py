@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections import Counter
+from collections import Counter, defaultdict
 from typing import NamedTuple
 
 from guestlink.bus import Bus, BusError
@@ -44,7 +44,8 @@ class Screensaver:
         self._bus = bus
         self._cookies: dict[_Key, int] = {}
         self._releases: Counter[str] = Counter()
-        self._lock = asyncio.Lock()
+        # The desktop may be slow, and one container's calls delay no other's.
+        self._locks: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
         self._tasks = TaskOwner("screensaver")
 
     async def start(self) -> None:
@@ -63,7 +64,7 @@ class Screensaver:
         """
         key = _Key(container, cookie)
         releases = self._releases[container]
-        async with self._lock:
+        async with self._locks[container]:
             self._check(container, releases)
             if key in self._cookies:
                 return
@@ -98,7 +99,7 @@ class Screensaver:
 
     async def uninhibit(self, container: str, cookie: int) -> None:
         """End an inhibition; one that does not exist changes nothing."""
-        async with self._lock:
+        async with self._locks[container]:
             if (given := self._cookies.pop(_Key(container, cookie), None)) is not None:
                 try:
                     await self._bus.call(_SERVICE, _PATH, _SERVICE, "UnInhibit", "u", [given])
