@@ -11,6 +11,7 @@ from collections.abc import Callable
 from typing import Any, NamedTuple, TypeAlias
 
 from guestlink.port_channel import ChannelReader, pack
+from guestlink_host.border.allowance import Allowance
 from guestlink_host.border.ports.poller import Poller
 
 ANSWER_TIME = 7.0
@@ -21,6 +22,10 @@ _SWEEP = 0.5
 _DESCRIPTORS = 4
 """Descriptors for which a read has room; an answer has one, and the kernel closes what there is no room for."""
 _READ = 64 * 1024
+_BURST, _RATE = 8 * 1024 * 1024, 1024 * 1024
+"""Bytes that a container may send at once, and then in a second."""
+_READ_COST, _REPORT_COST = 64, 1024
+"""Bytes that a read counts more, and a message that answers no request."""
 _UNREAD = 4 * 1024 * 1024
 """Bytes of requests that may wait for a container that does not read; then the channel ends."""
 
@@ -51,6 +56,8 @@ class PortChannel:
         self._requests: dict[int, _Request] = {}
         self._numbers = 0
         self._sweeping = False
+        self._allowance = Allowance(_BURST, _RATE)
+        self._is_resting = False
 
     @property
     def is_open(self) -> bool:
@@ -62,7 +69,7 @@ class PortChannel:
         self.close()
         connection.setblocking(False)
         self._socket = connection
-        self._poller.watch(connection.fileno(), select.EPOLLIN, self._happened)
+        self._poller.watch(connection.fileno(), self._events(), self._happened)
         for number, request in list(self._requests.items()):
             # The container may have gone away again, and that cancels requests.
             if self._socket is connection and number in self._requests:
@@ -132,8 +139,10 @@ class PortChannel:
         if len(self._out) > _UNREAD:
             self._break()
         elif self._out or waited:
-            events = select.EPOLLIN | select.EPOLLOUT if self._out else select.EPOLLIN
-            self._poller.change(self._socket.fileno(), events)
+            self._poller.change(self._socket.fileno(), self._events())
+
+    def _events(self) -> int:
+        return (0 if self._is_resting else select.EPOLLIN) | (select.EPOLLOUT if self._out else 0)
 
     def _happened(self, events: int) -> None:
         if events & select.EPOLLOUT:
@@ -154,20 +163,34 @@ class PortChannel:
             self._break()
             return
         close_received(unused)
+        cost = len(data) + _READ_COST
         for message, descriptor in messages:
-            self._handle(message, descriptor)
+            if not self._handle(message, descriptor):
+                cost += _REPORT_COST
         if not data:
             self._break()
+        elif (pause := self._allowance.spend(cost, time.monotonic())) > 0.0 and not self._is_resting:
+            self._is_resting = True
+            self._poller.later(pause, self._read_again)
+            if self._socket is not None:
+                self._poller.change(self._socket.fileno(), self._events())
 
-    def _handle(self, message: dict[str, Any], descriptor: int) -> None:
+    def _read_again(self) -> None:
+        self._is_resting = False
+        if self._socket is not None:
+            self._poller.change(self._socket.fileno(), self._events())
+
+    def _handle(self, message: dict[str, Any], descriptor: int) -> bool:
+        """Give a message to who waits for it; returns whether it answers a request."""
         number = message.get("id")
         request = self._requests.pop(number, None) if isinstance(number, int) else None
         if request is not None:
             request.answer(message, descriptor)
-            return
+            return True
         close_received([descriptor])
         if number is None:
             self._report(message)
+        return False
 
     def _break(self) -> None:
         if self._socket is not None:

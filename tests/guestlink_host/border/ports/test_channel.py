@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import socket
 import struct
+import time
 
 import pytest
 
@@ -36,6 +37,34 @@ def test_a_container_that_reads_no_requests_loses_the_channel(monkeypatch: pytes
             channel.open(ours)
             assert not channel.is_open
             assert lost == [True, True]
+    poller.close()
+
+
+def test_a_container_that_reports_without_a_pause_is_read_slowly(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(channel_module, "_BURST", 10_000)
+    monkeypatch.setattr(channel_module, "_RATE", 10_000)
+    poller, reports, answers = Poller(), list[bool](), list[float]()
+
+    def answered(_answer: dict[str, object], _descriptor: int) -> None:
+        answers.append(time.monotonic())
+        poller.stop()
+
+    channel = PortChannel(poller, lambda _message: reports.append(True), poller.stop)
+    ours, theirs = socket.socketpair()
+    with theirs:
+        channel.open(ours)
+        number = channel.ask({"list": True}, answered)
+        began = time.monotonic()
+        theirs.sendall(pack({"listening": []}) * 50)
+        while len(reports) < 50:
+            poller.later(0.0, poller.stop)
+            poller.run()
+        theirs.sendall(pack({"id": number}))
+        poller.run()
+        # The reports count more than 50 KiB: 10,000 bytes are free, and as many are made up for, in one second.
+        assert answers
+        assert answers[0] - began > 0.9
+        channel.close()
     poller.close()
 
 
