@@ -20,10 +20,12 @@ from guestlink.tasks import TaskOwner
 from guestlink_host.border import shared_file
 from guestlink_host.border.desktop import Answer, Desktop
 from guestlink_host.border.document_types import is_document
+from guestlink_host.border.opened_copies import OpenedCopies
 from guestlink_host.border.question_pause import QuestionPause
 from guestlink_host.border.repeat_count import RepeatCount
 from guestlink_host.border.shared_file import check_document
 from guestlink_host.border.url_policy import translate_url
+from guestlink_host.containers.registry import Container
 from support.dead_mount import dead_mount
 from support.fake_garcon import FakeGarcon
 from support.host import LIMIT, Host, host_in_test
@@ -269,6 +271,20 @@ async def test_what_is_exchanged_for_a_link_while_the_user_is_asked_is_refused(
 
     monkeypatch.setattr(Desktop, "ask", yes)
     assert "in no folder that the container shares" in await folder.refusal(inside)
+
+
+async def test_a_policy_that_denies_while_a_file_is_copied_keeps_the_copy_closed(
+    folder: Folder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path_to_open = OpenedCopies.path_to_open
+
+    async def deny_meanwhile(self: OpenedCopies, path: str, container: Container) -> str:
+        await folder.host.ask("policy", name="demo", url="deny")
+        return await path_to_open(self, path, container)
+
+    monkeypatch.setattr(OpenedCopies, "path_to_open", deny_meanwhile)
+    assert "the host's policy does not let this container" in await folder.refusal("a.txt")
+    assert not folder.host.opened.exists()
 
 
 @pytest.mark.parametrize(
