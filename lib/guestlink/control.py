@@ -78,7 +78,8 @@ class ControlClient:
                 )
             sock.settimeout(timeout)
             try:
-                sock.sendall(json.dumps({"call": name, **fields}).encode() + b"\n")
+                with contextlib.suppress(BrokenPipeError):  # It may have refused us and closed already.
+                    sock.sendall(json.dumps({"call": name, **fields}).encode() + b"\n")
                 line = _read_line(sock, self._daemon)
             except TimeoutError as error:
                 raise GuestlinkError(f"{self._daemon} did not answer within {timeout:g} s") from error

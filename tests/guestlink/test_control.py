@@ -13,9 +13,10 @@ from typing import Any
 import pytest
 import pytest_asyncio
 
+from guestlink.address import UnixAddress
 from guestlink.control import ControlClient, ControlServer, DaemonNotRunning
 from guestlink.errors import GuestlinkError
-from guestlink.sockets import AddressInUse
+from guestlink.sockets import AddressInUse, connect, listen
 
 
 async def _echo(fields: dict[str, Any]) -> dict[str, Any]:
@@ -113,3 +114,22 @@ async def test_a_daemon_that_hangs_up_is_told(tmp_path: Path) -> None:
         connection.close()
         with pytest.raises(GuestlinkError, match=r"went away|broke off"):
             await call
+
+
+async def test_a_refusal_that_comes_before_the_request_is_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "s"
+
+    def connect_and_be_refused(address: UnixAddress, *, timeout: float) -> socket.socket:
+        client = connect(address, timeout=timeout)
+        connection, _ = server.accept()
+        connection.sendall(b'{"error": "too many commands at once"}\n')
+        connection.close()
+        return client
+
+    monkeypatch.setattr("guestlink.control.connect", connect_and_be_refused)
+    with listen(UnixAddress(str(path))) as server:
+        server.setblocking(True)
+        with pytest.raises(GuestlinkError, match="too many commands at once"):
+            await _call(path, "echo")
