@@ -31,7 +31,8 @@ def pair(packages: Path) -> Iterator[Pair]:
 
 
 def _shows_the_clock(pair: Pair) -> bool:
-    return "XClock" in [window["app_id"] for window in pair.compositor.windows()]
+    """Whether there is a window with the name of its launcher, by which docks find the launcher."""
+    return "guestlink-guest-xclock" in [window["app_id"] for window in pair.compositor.windows()]
 
 
 def test_the_unit_publishes_its_display_and_xwayland_waits_for_a_program(pair: Pair) -> None:
