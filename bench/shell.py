@@ -6,7 +6,7 @@ in the rows with "vsh" our own client; OpenSSH's is ssh, with aes128-gcm and a k
 ``shell_peer/vshd.c``: a vshd that only relays frames, one at a time as ChromeOS's does. Ratios are ours to
 OpenSSH's and to C's. First bytes are measured with a pause in between, as people open shells.
 Echoes are measured on one processor and by turns: on several, a wake-up costs more than everything else, and
-whether there is one depends on where the kernel happened to put whom. On a terminal C's figures are the kernel's
+the kernel decides by chance whether there is one. On a terminal C's figures are the kernel's
 share. Lines down a terminal are measured by turns, too: four processes and a thread of the kernel pass on 4095
 bytes at a time, and one run can take twice as long as the next.
 """

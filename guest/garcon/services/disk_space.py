@@ -15,7 +15,7 @@ _log = logging.getLogger(__name__)
 PERIOD = 120.0
 """Seconds between two checks, and before the first."""
 LOW = 1 << 30
-"""Bytes: the host is told of less, at each check."""
+"""Bytes; garcon reports fewer free ones, at each check."""
 
 
 class DiskSpace:
