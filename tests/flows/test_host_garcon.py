@@ -267,10 +267,12 @@ def test_a_directory_of_the_container_is_watched_from_the_host(rig: Stage) -> No
         assert watch.stdout.readline() == "Docs\n"
         (home / "Docs").mkdir()
         assert watch.stdout.readline() == "Docs\n"
-        garcon = rig.processes["garcon"]
-        garcon.kill()
-        garcon.wait()
+        rig.stop("garcon", signal.SIGKILL)
         assert watch.stdout.readline() == "Docs\n", "nobody reports what changes now"
+        rig.start_garcon()
+        assert watch.stdout.readline() == "Docs\n", "nobody has reported what changed meanwhile"
+        (home / "Docs/file").write_text("")
+        assert watch.stdout.readline() == "Docs\n"
     finally:
         watch.kill()
         watch.wait()

@@ -468,6 +468,7 @@ class Guest:
                 self._trouble = ""
                 self.outdated = 0
                 self.publisher.connected(link)
+                self.watched_directories.can_be_added()
                 await link.lost()
                 self._disconnected()
                 if not losses.allows(time.monotonic()):

@@ -1,7 +1,8 @@
 """Directories of one container that programs of this host watch (chromeos-garcon.md §6.5).
 
 garcon reports that a directory has changed. Watchers ask with the number of the last change that they know, and get
-the number of the newest one. garcon forgets its watches when it ends, and this host adds them again.
+the number of the newest one. garcon forgets its watches when it ends; watchers wait for the next garcon, and what
+has changed meanwhile counts as a change.
 """
 
 from __future__ import annotations
@@ -41,8 +42,12 @@ class _Directory:
         self.expiry: asyncio.TimerHandle | None = None
 
     def change(self) -> None:
-        """Wake everybody who waits."""
+        """The directory has changed."""
         self.changes += 1
+        self.wake()
+
+    def wake(self) -> None:
+        """Let everybody who waits ask again."""
         self.changed.set()
         self.changed = asyncio.Event()
 
@@ -69,7 +74,8 @@ class WatchedDirectories:
         :param path: relative to the home directory, as garcon spells it.
         :param seen: the watcher's last answer; -1 if it has none, and is answered at once.
         :returns: the number of the newest change.
-        :raises GuestlinkError: garcon cannot watch the directory, or too many are watched.
+        :raises GuestlinkError: garcon cannot watch the directory, or too many are watched. A watcher that has had
+            an answer waits for a garcon that is gone.
         """
         if path not in self._directories and len(self._directories) >= DIRECTORY_LIMIT:
             raise GuestlinkError(
@@ -84,8 +90,7 @@ class WatchedDirectories:
         try:
             async with directory.adding:
                 if not directory.added:
-                    await self._add(path)
-                    directory.added = True
+                    await self._add_again(path, directory, is_first=seen < 0)
             if seen == directory.changes:
                 with contextlib.suppress(TimeoutError):
                     await asyncio.wait_for(directory.changed.wait(), WAIT)
@@ -95,16 +100,32 @@ class WatchedDirectories:
             if not directory.watchers and self._directories.get(path) is directory:
                 self._expire(path, directory)
 
+    async def _add_again(self, path: str, directory: _Directory, *, is_first: bool) -> None:
+        try:
+            await self._add(path)
+        except GuestlinkError:
+            if is_first:
+                raise
+            return
+        directory.added = True
+        if not is_first:
+            directory.change()  # Nobody has reported what has changed until now.
+
     def changed(self, path: str) -> None:
         """garcon reports a change; of a directory that nobody watches, nothing happens."""
         if (directory := self._directories.get(path)) is not None:
             directory.change()
 
     def forgotten(self) -> None:
-        """garcon has ended or is a new one: whatever changed meanwhile, nobody has reported it."""
+        """garcon has ended, and watches nothing."""
         for directory in self._directories.values():
             directory.added = False
             directory.change()
+
+    def can_be_added(self) -> None:
+        """There is a garcon again."""
+        for directory in self._directories.values():
+            directory.wake()
 
     def _expire(self, path: str, directory: _Directory) -> None:
         if not directory.changes and not directory.added:

@@ -49,6 +49,8 @@ async def rig(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Rig]:
 
 async def _waits(rig: Rig, path: str, seen: int) -> asyncio.Task[int]:
     """Start to wait, and return once the directory is watched."""
+    if f"+{path}" not in rig.asked:
+        await rig.watched.wait(path, -1)
     task = asyncio.ensure_future(rig.watched.wait(path, seen))
     await rig.until(lambda: f"+{path}" in rig.asked)
     await asyncio.sleep(0)
@@ -67,6 +69,7 @@ async def test_the_first_answer_comes_at_once_and_the_next_with_a_change(rig: Ri
 
 async def test_without_a_change_the_answer_is_the_same(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(watched_directories, "WAIT", 0.01)
+    assert await rig.watched.wait("Docs", -1) == 0
     assert await rig.watched.wait("Docs", 0) == 0
 
 
@@ -87,8 +90,24 @@ async def test_a_new_garcon_is_asked_again_and_watchers_hear_of_it(rig: Rig) -> 
     task = await _waits(rig, "Docs", 0)
     rig.watched.forgotten()
     assert await task == 1
-    assert await rig.watched.wait("Docs", -1) == 1
+    assert await rig.watched.wait("Docs", 1) == 2, "what changed before the new garcon watches is not reported"
     assert rig.asked == ["+Docs", "+Docs"]
+
+
+async def test_a_watcher_waits_while_garcon_is_gone(rig: Rig) -> None:
+    task = await _waits(rig, "Docs", 0)
+    rig.refusal = "not registered"
+    rig.watched.forgotten()
+    assert await task == 1
+    with pytest.raises(GuestlinkError, match="not registered"):
+        await rig.watched.wait("Docs", -1)
+    waiting = asyncio.ensure_future(rig.watched.wait("Docs", 1))
+    await rig.until(lambda: len(rig.asked) == 3)
+    await asyncio.sleep(0)
+    rig.refusal = ""
+    rig.watched.can_be_added()
+    assert await waiting == 1, "the watcher asks again"
+    assert await rig.watched.wait("Docs", 1) == 2
 
 
 async def test_a_refusal_reaches_the_watcher_and_leaves_nothing(rig: Rig) -> None:
