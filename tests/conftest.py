@@ -58,7 +58,8 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     """Sort tests for several processes, the longest first; see :func:`parallel.may_repeat` for the second try."""
     if hasattr(config, "workerinput"):
         items.sort(key=lambda item: (parallel.rank(item.nodeid), parallel.unit(item.nodeid)))
-    if os.environ.get("CI") == "true" and config.pluginmanager.hasplugin("rerunfailures"):
+    repeats = "true" in (os.environ.get("CI"), os.environ.get("GUESTLINK_TEST_REPEAT"))
+    if repeats and config.pluginmanager.hasplugin("rerunfailures"):
         for item in items:
             if parallel.may_repeat(item.nodeid):
                 item.add_marker(pytest.mark.flaky(reruns=1))

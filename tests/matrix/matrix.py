@@ -23,8 +23,8 @@ from typing import NamedTuple
 
 CHECKOUT = Path(__file__).resolve().parents[2]
 CACHE = CHECKOUT / ".cache/matrix"
-TIMEOUT = 900
-"""Time limit for the tests of one combination, in seconds."""
+TIMEOUT = 1500
+"""Time limit for the tests of one combination, in seconds: three times the longest on an idle machine."""
 
 EXAMPLES = 10
 """Number of examples per property: the main environment tries more, and the matrix looks for other faults."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import warnings
 from pathlib import Path
 
 import pytest
@@ -36,9 +37,12 @@ def test_the_tests_pass_with(name: str) -> None:
     if name not in IN_CI:
         pytest.skip("one of the combinations between the ends; run tests/matrix/matrix.py")
     environ = {key: value for key, value in os.environ.items() if key != "CI"}
+    environ["GUESTLINK_TEST_REPEAT"] = os.environ.get("CI", "")
     argv = [sys.executable, str(SCRIPT), "--only", name, "--exact"]
     done = subprocess.run(argv, env=environ, capture_output=True, text=True, timeout=1800, check=False)
     print(done.stdout)
     assert done.returncode == 0, done.stdout + done.stderr
+    if " rerun" in done.stdout:
+        warnings.warn(f"some tests passed at the second try only: {done.stdout}", stacklevel=1)
     if "skipped, " in done.stdout:
         pytest.skip(done.stdout.strip())
